@@ -1,0 +1,110 @@
+"""The ClientApp: what a site does when the coordinator asks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from client_app import classifying, completed, imputing
+from client_app.exchange import Request, answers, arrays, trained
+from client_app.site import Site, is_virtual
+from condi_core.imputer.imputer import Imputer
+from condi_core.methods import METHODS
+from condi_core.task.model import TaskModel
+from data_partitions.manifest import SPLITS
+
+app = ClientApp()
+
+
+@app.query("describe")
+@answers
+def describe(request: Request) -> RecordDict:
+    """What this node's sites hold: schema, counts and standardising sums; nothing per record."""
+    if is_virtual(request.context) and not request.settings["federation"]:
+        return RecordDict({"config": ConfigRecord({"sites": [], "wants-federation": True})})
+    found = [_describe(request.site(name, check=True)) for name in request.partitions]
+    return RecordDict({"config": ConfigRecord({"sites": found, "wants-federation": False})})
+
+
+def _describe(site: Site) -> str:
+    partition = site.partition
+    return json.dumps(
+        {
+            "name": site.name,
+            "manifest": partition.manifest.model_dump(mode="json", exclude={"made_by"}),
+            "labels": {s: partition.labels[partition.rows(s)].sum(0).tolist() for s in SPLITS},
+            "sums": imputing.standardising_sums(site).tolist(),
+        }
+    )
+
+
+def _imputer(request: Request, site: Site) -> Imputer:
+    return request.load(Imputer(site.schema, site.config.imputer), site.device)
+
+
+def _task(request: Request, site: Site) -> tuple[classifying.TaskWindows, TaskModel]:
+    windows = classifying.TaskWindows(site, METHODS[request.settings["method"]], request.settings["imputer"])
+    return windows, request.load(TaskModel(site.schema, site.config.task), site.device)
+
+
+@app.train("relation")
+@answers
+def train_relation(request: Request) -> RecordDict:
+    """Phase 1, first: one step of EM for the relation between modalities."""
+    site = request.site()
+    spectrum, windows = imputing.relate(site, _imputer(request, site), request.seed)
+    # Windows are completed before they are counted, so every pair of modalities has the same weight.
+    counts = np.full(len(site.schema.modalities) ** 2, float(windows)).tolist()
+    metrics = MetricRecord({"windows": float(windows), "counts": counts, "loss": 0.0, "steps": 1})
+    return RecordDict({"arrays": arrays({"spectral.spectrum": spectrum}), "metrics": metrics})
+
+
+@app.train("imputer")
+@answers
+def train_imputer(request: Request) -> RecordDict:
+    """Phase 1: local steps of the diffusion model."""
+    site = request.site()
+    model = _imputer(request, site)
+    rate = request.settings["learning-rate"]
+    return trained(model, imputing.train(site, model, request.seed, rate, request.deadline))
+
+
+@app.evaluate("imputer")
+@answers
+def evaluate_imputer(request: Request) -> RecordDict:
+    """Errors on fixed hidden cells, beside the naive rows on the same cells, as sums."""
+    site, settings = request.site(), request.settings
+    sums = imputing.score(site, _imputer(request, site), settings["split"], settings["samples"])
+    return RecordDict({"arrays": arrays(sums)})
+
+
+@app.query("complete")
+@answers
+def complete(request: Request) -> RecordDict:
+    """Complete all windows of the site with the frozen imputer, once, and keep them on its disk."""
+    site, settings = request.site(), request.settings
+    method = METHODS[settings["method"]]
+    windows = completed.complete(site, method, _imputer(request, site), settings["imputer"])
+    return RecordDict({"metrics": MetricRecord({"windows": windows})})
+
+
+@app.train("task")
+@answers
+def train_task(request: Request) -> RecordDict:
+    """Phase 2: local steps of the task model."""
+    windows, model = _task(request, request.site())
+    rate = request.settings["learning-rate"]
+    return trained(model, classifying.train(windows, model, request.seed, rate, request.deadline))
+
+
+@app.evaluate("task")
+@answers
+def evaluate_task(request: Request) -> RecordDict:
+    """Confusion counts and score histograms, as sums."""
+    windows, model = _task(request, request.site())
+    sums, loss, count = classifying.score(windows, model, request.settings["split"])
+    metrics = MetricRecord({"loss-sum": loss, "windows": float(count)})
+    return RecordDict({"arrays": arrays({"task": sums}), "metrics": metrics})

@@ -1,0 +1,77 @@
+"""A site's part of phase 2: training and scoring of the task model on completed windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client_app import completed
+from client_app.imputing import blocks
+from client_app.site import Site
+from condi_core.methods import Method
+from condi_core.metrics import BINS, task_sums
+from condi_core.task.model import TaskModel
+from condi_core.training import fit
+
+
+class TaskWindows:
+    """What the task model reads of a site under one method."""
+
+    def __init__(self, site: Site, method: Method, imputer_hash: str) -> None:
+        self.site = site
+        self.filled = completed.load(site, method, imputer_hash) if method.fill else None
+
+    @property
+    def draws(self) -> int:
+        return 1 if self.filled is None else self.filled.shape[1]
+
+    def read(self, rows: np.ndarray, draw: int | np.ndarray = 0) -> list[Tensor]:
+        """Values, observed, known `(batch, modality, patch, sample)` and labels `(batch, label)`."""
+        values, observed = self.site.read(rows)
+        known = observed
+        if self.filled is not None:
+            values, known = torch.from_numpy(self.filled[rows, draw]), torch.ones_like(observed)
+        labels = torch.from_numpy(self.site.partition.labels[rows])
+        return self.site.to_device(values, observed, known, labels)
+
+
+def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: float, deadline: float) -> dict:
+    """Local steps of the classification loss; each window in turn, completed by one of its draws."""
+    site, config, rng = windows.site, windows.site.config.task, np.random.default_rng(seed)
+    rows = site.partition.rows("train")
+    wanted = min(config.batch, len(rows)) * config.steps
+    order = np.concatenate([rng.permutation(rows) for _ in range(-(-wanted // len(rows)))])[:wanted]
+    present = np.zeros((len(order), len(site.schema.modalities)), bool)
+
+    def batches() -> Iterator[list[Tensor]]:
+        for step, picked in enumerate(np.split(order, config.steps)):
+            batch = windows.read(picked, rng.integers(windows.draws, size=len(picked)))
+            # A modality that was completed is read and trained like one that was observed.
+            present[step * len(picked) : (step + 1) * len(picked)] = batch[2].flatten(2).any(-1).cpu()
+            yield batch
+
+    def loss(batch: list[Tensor]) -> Tensor:
+        return model.loss(model(*batch[:3]), batch[3])
+
+    mean, steps = fit(model, loss, batches(), config, learning_rate, deadline)
+    return {"loss": mean, "steps": steps, "present": present[: steps * len(order) // config.steps]}
+
+
+@torch.no_grad()
+def score(windows: TaskWindows, model: TaskModel, split: str) -> tuple[np.ndarray, float, int]:
+    """Sums of the task metrics, sum of the loss, and the number of windows; draws are averaged."""
+    site, loss, count = windows.site, 0.0, 0
+    total = np.zeros((len(site.schema.labels), 4 + 2 * BINS))
+    for rows in blocks(site.partition.rows(split)):
+        outputs = []
+        for draw in range(windows.draws):
+            *inputs, labels = windows.read(rows, draw)
+            outputs.append(model(*inputs))
+        probabilities = torch.stack([model.probabilities(o) for o in outputs]).mean(0)
+        total = total + task_sums(probabilities.cpu(), labels.cpu(), model.single_label)
+        loss += sum(model.loss(o, labels).item() for o in outputs) / len(outputs) * len(rows)
+        count += len(rows)
+    return total, loss, count

@@ -1,0 +1,81 @@
+"""A site's completed windows: made once by the frozen imputer, kept on the site's disk.
+
+Kept under a key of all they depend on: imputer, holes, seed, number of draws, partition. Phase 2 reads
+them by row, memory-mapped; a site that lost them answers so and is sent the imputer again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from client_app.imputing import blocks
+from client_app.site import Site
+from condi_core.imputer.imputer import Imputer
+from condi_core.methods import Method
+from condi_core.training import seed_of
+
+KEPT = 4  # completions of one partition kept on disk; the oldest beyond them are removed
+
+
+class CompletionMissing(LookupError):
+    """The site has no completed windows for this imputer; it must be sent to `complete` first."""
+
+
+def path_of(site: Site, method: Method, imputer_hash: str) -> Path:
+    """Where the completed windows of this site, run and imputer are or will be."""
+    depends = [
+        method.name,
+        imputer_hash,
+        site.config.seed,
+        site.config.holes.model_dump(),
+        site.config.task.completions,
+        site.partition.fingerprint(),
+    ]
+    digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+    return site.cache / site.partition.fingerprint()[:16] / f"{digest[:32]}.npy"
+
+
+def complete(site: Site, method: Method, imputer: Imputer, imputer_hash: str) -> int:
+    """Complete every window of the site unless that was done before; return their number."""
+    path = path_of(site, method, imputer_hash)
+    if path.exists():
+        os.utime(path)
+        return len(site.partition)
+    draws, rows = max(site.config.task.completions, 1), np.arange(len(site.partition))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            shape = (len(rows), draws, *site.schema.shape)
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for block in blocks(rows):
+                seed = seed_of(site.config.seed, "complete", site.name, int(block[0]))
+                generator = torch.Generator(site.device).manual_seed(seed)
+                windows = site.to_device(*site.read(block))
+                filled = method.fill(imputer, *windows, site.config.task.completions, generator)
+                file.write(filled.transpose(0, 1).cpu().contiguous().numpy().astype("<f4").tobytes())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    for old in sorted(path.parent.glob("*.npy"), key=os.path.getmtime)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return len(rows)
+
+
+def load(site: Site, method: Method, imputer_hash: str) -> np.ndarray:
+    """Completed windows `(window, draw, modality, patch, sample)` in source units, memory-mapped."""
+    try:
+        return np.load(path_of(site, method, imputer_hash), mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise CompletionMissing(
+            "completed windows are missing here; the imputer must be sent again"
+        ) from None

@@ -1,0 +1,131 @@
+"""From a message to what it asks for, and from what a site found to its reply.
+
+Requests carry a ConfigRecord `config` and, where a model travels, an ArrayRecord `arrays`. Replies carry
+`arrays`, and numbers in a MetricRecord `metrics`. What goes wrong becomes an error reply of one sentence;
+the details stay in the site's own log, as they may name records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import torch
+from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
+from torch import nn
+
+from client_app.completed import CompletionMissing
+from client_app.site import Site, hosted, is_virtual
+from condi_core.config import ConfigError, RunConfig
+from condi_core.fingerprint import fingerprint
+from condi_core.training import seed_of
+from data_partitions import DataError
+from data_partitions.partition import Partition
+
+FAILED = 2  # Flower's code for a client app that failed
+MISSING = 404  # completed windows are not there: send the imputer again
+
+
+class VersionMismatch(RuntimeError):
+    """The coordinator runs other code than this site."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the coordinator asks of one site."""
+
+    message: Message
+    context: Context
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.message.content["config"])
+
+    @cached_property
+    def config(self) -> RunConfig:
+        return RunConfig.from_flat(dict(self.context.run_config))
+
+    @property
+    def partitions(self) -> dict[str, Path]:
+        return hosted(self.context, self.settings["federation"])
+
+    def site(self, name: str | None = None, check: bool = False) -> Site:
+        """The site asked for, or `name`; `check` reads through its values once."""
+        name = name or self.settings["site"]
+        node = self.context.node_config
+        wanted = str(node.get("device", "auto"))
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+        cache = Path(str(node.get("cache", platformdirs.user_cache_path("condi") / "completed")))
+        paths = self.partitions
+        if name not in paths:
+            raise DataError(f'this node has no site "{name}": it has {", ".join(paths) or "none"}')
+        return Site(name, Partition.open(paths[name], check), self.config, torch.device(device), cache)
+
+    def load(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """`model` with the weights that came with the message."""
+        arrays = self.message.content["arrays"]
+        model.load_state_dict({name: torch.from_numpy(a.numpy().copy()) for name, a in arrays.items()})
+        return model.to(device).eval()
+
+    @property
+    def seed(self) -> int:
+        """Of everything random in this part of the run: from run seed, phase, round and site alone."""
+        s = self.settings
+        return seed_of(self.config.seed, s["phase"], s["server-round"], s["site"])
+
+    @cached_property
+    def deadline(self) -> float:
+        """When to stop training so that the reply still arrives in time, on the monotonic clock."""
+        return time.monotonic() + 0.8 * self.config.round_timeout
+
+
+def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Context], Message]:
+    """Wrap a handler: check the version, time it, and turn expected failures into one-sentence replies."""
+
+    @wraps(handler)
+    def answer(message: Message, context: Context) -> Message:
+        start, request = time.monotonic(), Request(message, context)
+        try:
+            if request.settings["fingerprint"] != fingerprint():
+                raise VersionMismatch(
+                    f"this site runs condi_core {fingerprint()}, the coordinator "
+                    f"{request.settings['fingerprint']}: install the same version at both"
+                )
+            reply = handler(request)
+        except CompletionMissing as error:
+            return Message(Error(MISSING, str(error)), reply_to=message)
+        except (ConfigError, FloatingPointError, VersionMismatch) as error:
+            return Message(Error(FAILED, str(error)), reply_to=message)
+        except (DataError, OSError) as error:
+            print(f"condi: {error}", flush=True)
+            told = (
+                str(error) if is_virtual(context) else "the site's data cannot be used; its own log says why"
+            )
+            return Message(Error(FAILED, told), reply_to=message)
+        reply.setdefault("metrics", MetricRecord({}))["seconds"] = time.monotonic() - start
+        return Message(reply, reply_to=message)
+
+    return answer
+
+
+def arrays(named: dict[str, np.ndarray]) -> ArrayRecord:
+    return ArrayRecord({name: Array(np.ascontiguousarray(a)) for name, a in named.items()})
+
+
+def trained(model: nn.Module, result: dict[str, Any]) -> RecordDict:
+    """Reply of a training round: the trained weights, and for how many windows of which modalities."""
+    present = result["present"].astype(np.float64)
+    weights = {n: p.detach().cpu().numpy() for n, p in model.named_parameters() if p.requires_grad}
+    metrics = {
+        "windows": float(len(present)),
+        "counts": (present.T @ present).ravel().tolist(),
+        "loss": float(result["loss"]),
+        "steps": int(result["steps"]),
+    }
+    return RecordDict({"arrays": arrays(weights), "metrics": MetricRecord(metrics)})

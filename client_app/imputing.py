@@ -1,0 +1,125 @@
+"""A site's part of phase 1: the relation between its modalities, training and scoring of the imputer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from client_app.site import Site
+from condi_core.imputer.imputer import Imputer, Prepared
+from condi_core.imputer.reference import conditional_mean
+from condi_core.metrics import imputation_sums
+from condi_core.training import fit, seed_of
+from condi_core.windows import Standardiser, blank
+from data_partitions.missingness import random_holes
+
+BLOCK = 16  # windows worked on at once where nothing is learned
+REUSE = 2  # training steps that look at a window, each at another crop, before its holes are redrawn
+
+# Holes that every imputer is scored on, beside whatever holes the run simulates.
+SCORED = {
+    "points 50 %": {"points": 0.5},
+    "gaps 50 %": {"gaps": 0.5},
+    "third absent": {"modalities": 1 / 3},
+}
+
+
+def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), BLOCK):
+        yield rows[start : start + BLOCK]
+
+
+def standardising_sums(site: Site) -> np.ndarray:
+    """Count, sum and sum of squares per modality `(modality, 3)` of what training may see."""
+    total = np.zeros((len(site.schema.modalities), 3))
+    for rows in blocks(site.partition.rows("train")):
+        total += Standardiser.sums(*site.read(rows)).numpy()
+    return total
+
+
+def relate(site: Site, imputer: Imputer, seed: int) -> tuple[np.ndarray, int]:
+    """One EM step for the relation: mean cross-periodogram of completed windows, and their number."""
+    generator = torch.Generator(site.device).manual_seed(seed)
+    total, count = torch.zeros_like(imputer.spectral.spectrum, dtype=torch.float64), 0
+    with torch.no_grad():
+        for rows in blocks(site.partition.rows("train")):
+            values, observed = site.to_device(*site.read(rows))
+            x, seen = imputer.standardiser(values, observed).flatten(2), observed.flatten(2)
+            drawn = conditional_mean(x, seen, imputer.spectral, iterations=8, sample=generator)
+            total += imputer.spectral.periodograms(torch.where(seen, x, drawn))
+            count += len(rows)
+    return (total / max(count, 1)).float().cpu().numpy(), count
+
+
+def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadline: float) -> dict:
+    """Local steps of the diffusion loss on holes made in what the site observed."""
+    config, rng = site.config.imputer, np.random.default_rng(seed)
+    generator = torch.Generator(site.device).manual_seed(seed)
+    rows = site.partition.rows("train")
+    wanted = -(-config.steps * config.batch // REUSE)
+    picked = np.concatenate([rng.permutation(rows) for _ in range(-(-wanted // len(rows)))])[:wanted]
+    pool, present = _prepare(site, imputer, picked, rng)
+
+    def batches() -> Iterator[Prepared]:
+        order = np.concatenate([rng.permutation(len(picked)) for _ in range(REUSE)])
+        crop = config.crop or site.schema.patches
+        for step in range(config.steps):
+            chosen = torch.from_numpy(order[step * config.batch : (step + 1) * config.batch])
+            start = int(rng.integers(0, max(site.schema.patches - crop, 0) + 1))
+            yield Prepared(*site.to_device(*(t[chosen, :, start : start + crop] for t in pool)))
+
+    loss, steps = fit(
+        imputer, lambda batch: imputer.loss(batch, generator), batches(), config, learning_rate, deadline
+    )
+    return {"loss": loss, "steps": steps, "present": present}
+
+
+def _prepare(
+    site: Site, imputer: Imputer, picked: np.ndarray, rng: np.random.Generator
+) -> tuple[Prepared, np.ndarray]:
+    """Windows with fresh holes and their references, on the CPU; and which modalities each has."""
+    parts, present = [], []
+    for rows in blocks(picked):
+        values, observed = site.read(rows)
+        seen = np.stack(
+            [
+                o & ~site.hide(o[None], row[None], int(rng.integers(2**62)), **random_holes(rng))[0]
+                for o, row in zip(observed.numpy(), rows, strict=True)
+            ]
+        )
+        present.append(observed.flatten(2).any(-1).numpy())
+        seen = torch.from_numpy(seen)
+        prepared = imputer.prepare(*site.to_device(values, seen, observed & ~seen))
+        parts.append([t.cpu() for t in prepared])
+    return Prepared(*(torch.cat(t) for t in zip(*parts, strict=True))), np.concatenate(present)
+
+
+def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, np.ndarray]:
+    """Error sums `(modality, 5)` per kind of holes and method, on holes that are the same in every round.
+
+    Scored are samples the source did measure. The run's own holes do not matter here: these windows
+    are never trained on.
+    """
+    sums: dict[str, np.ndarray] = {}
+    for kind, holes in SCORED.items():
+        generator = torch.Generator(site.device).manual_seed(seed_of(site.config.seed, kind, site.name))
+        for rows in blocks(site.partition.rows(split)):
+            values, observed = site.partition.read(rows)
+            hidden = site.hide(observed, rows, seed_of("scored", kind), **holes)
+            values, seen, hidden = site.to_device(
+                *map(torch.from_numpy, (values, observed & ~hidden, hidden))
+            )
+            truth = imputer.standardiser(values, seen | hidden)
+            prepared = imputer.prepare(blank(values, seen), seen)
+            estimate, _, lines = prepared.reference.unbind(3)
+            mean, drawn = imputer.draw(prepared, samples, generator)
+            points = {"mean": torch.zeros_like(truth), "linear": lines, "estimate": estimate, "condi": mean}
+            if samples:
+                points["condi, draws"] = drawn.median(0).values
+            for method, point in points.items():
+                key = f"{kind}/{method}"
+                added = imputation_sums(truth, point, hidden, drawn if method == "condi, draws" else None)
+                sums[key] = sums.get(key, 0) + added
+    return sums

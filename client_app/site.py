@@ -1,0 +1,75 @@
+"""Which partition a message is about, on which device, and what of it this run may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from flwr.app import Context
+
+from condi_core.config import RunConfig
+from condi_core.windows import Schema, Windows
+from data_partitions import DataError
+from data_partitions.federation import open_federation
+from data_partitions.missingness import hide
+from data_partitions.partition import Partition
+
+
+def hosted(context: Context, federation: str) -> dict[str, Path]:
+    """Partitions behind this node, by name of the site.
+
+    A hospital's node names its one partition in the node config (`data`). A virtual node of a simulation
+    has a number instead, and stands for every n-th site of the run's federation, so that any number of
+    nodes serves any number of sites.
+    """
+    node = context.node_config
+    if "data" in node:
+        path = Path(str(node["data"]))
+        if not path.is_absolute():
+            raise DataError(f"the node config's data must be an absolute path, got '{path}'")
+        return {Partition.open(path, check=False).manifest.site: path}
+    found = open_federation(federation)
+    mine = found.sites[int(node["partition-id"]) :: int(node["num-partitions"])]
+    return {name: found.path / name for name in mine}
+
+
+def is_virtual(context: Context) -> bool:
+    """True on a node of a simulation, which knows its number and nothing else."""
+    return "data" not in context.node_config
+
+
+@dataclass(frozen=True)
+class Site:
+    """One site in one run."""
+
+    name: str
+    partition: Partition
+    config: RunConfig
+    device: torch.device
+    cache: Path
+
+    @property
+    def schema(self) -> Schema:
+        return Schema.model_validate(self.partition.manifest.schema())
+
+    def hide(self, observed: np.ndarray, rows: np.ndarray, seed: int, **holes: float) -> np.ndarray:
+        """Holes in `observed` (window, modality, patch, sample), fixed by `seed` and record id."""
+        rates = [m.samples_per_patch for m in self.partition.manifest.modalities]
+        ids = self.partition.record_ids[rows]
+        return np.stack(
+            [
+                hide(o, seed=seed, record_id=record, samples_per_patch=rates, **holes)
+                for o, record in zip(observed, ids, strict=True)
+            ]
+        )
+
+    def read(self, rows: np.ndarray) -> Windows:
+        """Windows as the run sees them: the samples its simulated holes hide are blank."""
+        values, observed = self.partition.read(rows)
+        observed = observed & ~self.hide(observed, rows, self.config.seed, **self.config.holes.model_dump())
+        return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
+
+    def to_device(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+        return [t.to(self.device) for t in tensors]

@@ -1,0 +1,24 @@
+"""The attention layer that imputer and task model share."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Pre-norm multi-head self-attention over the middle axis, with a residual connection."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """`x` (batch, length, width); `bias` on the scores broadcasts to (batch, head, length, length)."""
+        split = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).movedim(-3, 0)
+        q, k, v = split.transpose(-2, -3)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(*q.shape[:-1], q.shape[-2]))
+        return x + self.out(mixed.transpose(-2, -3).flatten(-2))

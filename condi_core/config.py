@@ -1,0 +1,123 @@
+"""The settings of a run, checked. Defaults and meaning of every key: pyproject.toml, [tool.flwr.app.config].
+
+Flower hands settings over flat (`imputer.learning-rate`); `RunConfig.from_flat` nests and checks them.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ConfigError(ValueError):
+    """The run's settings are not usable; the message says what to write instead."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, alias_generator=lambda name: name.replace("_", "-")
+    )
+
+
+class HolesConfig(_Settings):
+    points: Share
+    gaps: Share
+    gap_patches: Count
+    modalities: Share
+
+
+class TrainingConfig(_Settings):
+    """What both phases need for local training."""
+
+    rounds: Count
+    steps: Count
+    batch: Count
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: Positive
+    width: Count
+    heads: Count
+    blocks: Count
+    pair_width: Count
+
+
+class ImputerConfig(TrainingConfig):
+    relation_rounds: CountOrNone
+    crop: CountOrNone
+    sampling_steps: Count
+    samples: CountOrNone
+
+
+class TaskConfig(TrainingConfig):
+    completions: CountOrNone
+
+
+class RunConfig(_Settings):
+    federation: str
+    output: str
+    name: str
+    resume: str
+    method: str
+    beside: str
+    seed: Annotated[int, Field(ge=0)]
+    min_sites: Count
+    sites_timeout: Positive
+    round_timeout: Positive
+    holes: HolesConfig
+    imputer: ImputerConfig
+    task: TaskConfig
+
+    @classmethod
+    def from_flat(cls, flat: dict[str, Any]) -> RunConfig:
+        """Read `{"imputer.rounds": 4, ...}`; raises ConfigError that names every bad key at once."""
+        nested: dict[str, Any] = {}
+        for key, value in flat.items():
+            table, _, leaf = key.rpartition(".")
+            (nested.setdefault(table, {}) if table else nested)[leaf] = value
+        try:
+            return cls.model_validate(nested)
+        except ValidationError as error:
+            raise ConfigError("; ".join(_complaint(e, flat) for e in error.errors())) from None
+
+    def same_training(self, other: RunConfig) -> list[str]:
+        """Keys whose difference makes the two runs train differently."""
+        place = {"output", "name", "resume", "federation", "sites-timeout", "round-timeout", "min-sites"}
+        mine, theirs = self.flat(), other.flat()
+        return sorted(k for k in mine if k not in place and mine[k] != theirs[k])
+
+    def flat(self) -> dict[str, Any]:
+        """Back to Flower's flat form."""
+        out = {}
+        for key, value in self.model_dump(by_alias=True).items():
+            out |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+        return out
+
+
+def known_keys() -> list[str]:
+    """All valid keys in flat form."""
+    keys = []
+    for name, field in RunConfig.model_fields.items():
+        alias, kind = name.replace("_", "-"), field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += [f"{alias}.{leaf.replace('_', '-')}" for leaf in kind.model_fields]
+        else:
+            keys.append(alias)
+    return keys
+
+
+def _complaint(error: Any, flat: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(key, known_keys(), n=1, cutoff=0.4)
+        return f"unknown setting '{key}'" + (f" (did you mean '{near[0]}'?)" if near else "")
+    if error["type"] == "missing":
+        return f"setting '{key}' is missing"
+    return (
+        f"setting '{key}': {error['msg'][0].lower()}{error['msg'][1:]}, got {flat.get(key, error['input'])!r}"
+    )

@@ -1,0 +1,109 @@
+"""The network over the grid of patches: an encoder that runs once, a denoiser that runs at every step.
+
+Tokens are `(batch, modality, patch, width)`. A block attends along time within each modality, then
+across modalities within each patch, biased by W_cond and by how much of the source was observed.
+No layer keeps running statistics: there is nothing in it that must not be averaged.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from condi_core.attention import Attention
+from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PerModalityLinear
+
+REACH = 32  # patches; farther apart than this, time attention knows only "far"
+
+
+class GridBlock(nn.Module):
+    """Attention in time, attention across modalities, and a multi-layer perceptron."""
+
+    def __init__(self, width: int, heads: int, pair_width: int) -> None:
+        super().__init__()
+        self.in_time = Attention(width, heads)
+        self.distance = nn.Parameter(torch.zeros(heads, 2 * REACH + 1))
+        self.across = Attention(width, heads)
+        self.relation = nn.Linear(pair_width, heads)
+        self.share = nn.Parameter(torch.ones(heads))
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+
+    def forward(self, tokens: Tensor, relation: CrossModalEmbedding, seen_share: Tensor) -> Tensor:
+        """`seen_share` (batch, modality, patch): the observed fraction of every patch."""
+        time = torch.arange(tokens.shape[2], device=tokens.device)
+        apart = (time[None, :] - time[:, None]).clamp(-REACH, REACH) + REACH
+        shape = tokens.shape
+        tokens = self.in_time(tokens.flatten(0, 1), self.distance[:, apart]).view(shape)
+        share = seen_share.mT.flatten(0, 1)[:, None, None, :]
+        bias = relation(self.relation) + self.share[:, None, None] * share
+        tokens = self.across(tokens.transpose(1, 2).flatten(0, 1), bias)
+        tokens = tokens.view(shape[0], shape[2], shape[1], -1).transpose(1, 2)
+        return tokens + self.mlp(tokens)
+
+
+class Encoder(nn.Module):
+    """Reads a window and its references; returns tokens, correction and log deviation per sample."""
+
+    def __init__(
+        self,
+        modalities: int,
+        samples: int,
+        channels: int,
+        width: int,
+        heads: int,
+        blocks: int,
+        pair_width: int,
+    ) -> None:
+        super().__init__()
+        self.read = PerModalityLinear(modalities, channels * samples, width)
+        self.identity = ModalityEmbedding(modalities, width)
+        self.blocks = nn.ModuleList(GridBlock(width, heads, pair_width) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        self.head = PerModalityLinear(modalities, width, 2 * samples, zero=True)
+
+    def forward(
+        self, channels: Tensor, relation: CrossModalEmbedding, seen_share: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`channels` (batch, modality, patch, channel × sample)."""
+        tokens = self.identity(self.read(channels))
+        for block in self.blocks:
+            tokens = block(tokens, relation, seen_share)
+        tokens = self.norm(tokens)
+        correction, log_deviation = self.head(tokens).chunk(2, -1)
+        return tokens, correction, (log_deviation - 1.5).clamp(-6, 3)
+
+
+class Denoiser(nn.Module):
+    """Predicts the velocity of the diffusion of hidden samples from the encoder's tokens.
+
+    Starts at zero, which for independent normal residuals is already the right answer.
+    """
+
+    def __init__(self, modalities: int, samples: int, width: int, heads: int, pair_width: int) -> None:
+        super().__init__()
+        self.read = PerModalityLinear(modalities, 2 * samples, width)
+        self.time = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        self.block = GridBlock(width, heads, pair_width)
+        self.norm = nn.LayerNorm(width)
+        self.head = PerModalityLinear(modalities, width, samples, zero=True)
+        frequencies = torch.exp(torch.linspace(0, math.log(1000.0), width // 2))
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        hidden: Tensor,
+        t: Tensor,
+        tokens: Tensor,
+        relation: CrossModalEmbedding,
+        share: Tensor,
+    ) -> Tensor:
+        """`noisy`, `hidden` (batch, modality, patch, sample), `t` (batch,) in [0, 1]."""
+        angle = t[:, None] * self.frequencies
+        when = self.time(torch.cat([angle.sin(), angle.cos()], -1))[:, None, None, :]
+        x = tokens + self.read(torch.cat([noisy, hidden.to(noisy.dtype)], -1)) + when
+        return self.head(self.norm(self.block(x, relation, share)))

@@ -1,0 +1,145 @@
+"""The imputer as a whole: closed-form reference, refined mean, conditional diffusion of what remains.
+
+A hidden sample is modelled as reference + correction + deviation · r, where the encoder gives correction
+and deviation in one pass and a diffusion, conditioned on the encoder's tokens, gives residuals r that
+hang together in time and across modalities. Observed samples are returned bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from condi_core.config import ImputerConfig
+from condi_core.embeddings import CrossModalEmbedding
+from condi_core.imputer.denoiser import Denoiser, Encoder
+from condi_core.imputer.diffusion import DDIM, add_noise, velocity
+from condi_core.imputer.reference import conditional_mean, linear_interpolation, same_instant
+from condi_core.imputer.relation import SpectralRelation
+from condi_core.windows import Schema, Standardiser, blank
+
+CERTAIN = 0.01  # conditional variance below which the other modalities at that instant settle a sample
+TOGETHER = 16  # windows in one pass of the denoiser on a CPU, about what its caches hold
+REFERENCES = 3  # conditional mean, same-instant mean, linear interpolation
+
+
+class Prepared(NamedTuple):
+    """Windows in standardised units with their references; made once, used for many training steps."""
+
+    x: Tensor  # truth where `seen` or `target`, else 0; (batch, modality, patch, sample)
+    seen: Tensor  # what the model may look at
+    target: Tensor  # what it is asked for: observed by the site, but hidden from the model
+    reference: Tensor  # (batch, modality, patch, reference, sample)
+
+
+class Completion(NamedTuple):
+    """`point` (batch, modality, patch, sample) in source units; `samples` has a leading axis of draws."""
+
+    point: Tensor
+    samples: Tensor
+
+
+class Imputer(nn.Module):
+    """Conditional diffusion model of a window's hidden samples (phase 1)."""
+
+    def __init__(self, schema: Schema, config: ImputerConfig) -> None:
+        super().__init__()
+        m, p, s = schema.shape
+        self.shape = (m, p, s)
+        self.sampler = DDIM(config.sampling_steps)
+        self.standardiser = Standardiser(m)
+        self.spectral = SpectralRelation(m, p * s)
+        self.cross_modal = CrossModalEmbedding(m, config.pair_width)
+        self.encoder = Encoder(
+            m, s, 2 + REFERENCES, config.width, config.heads, config.blocks, config.pair_width
+        )
+        self.denoiser = Denoiser(m, s, config.width, config.heads, config.pair_width)
+
+    def prepare(self, values: Tensor, seen: Tensor, target: Tensor | None = None) -> Prepared:
+        """Standardise, and work out the closed-form references from what is seen (no gradient)."""
+        target = torch.zeros_like(seen) if target is None else target
+        with torch.no_grad():
+            x = self.standardiser(values, seen | target)
+            y, mask = blank(x, seen).flatten(2), seen.flatten(2)
+            instant, variance = same_instant(y, mask, self.spectral.covariance())
+            estimate = conditional_mean(y, mask, self.spectral, start=instant)
+            estimate = torch.where(variance < CERTAIN, instant, estimate)
+            lines = linear_interpolation(y, mask)
+            reference = torch.stack([r.view_as(x) for r in (estimate, instant, lines)], dim=3)
+        return Prepared(x, seen, target, reference)
+
+    def loss(self, batch: Prepared, generator: torch.Generator) -> Tensor:
+        """Error of the mean, likelihood of the deviation and diffusion loss, over the targets."""
+        tokens, mean, log_deviation = self._encode(batch)
+        # A mean over all cells, not over targets: then the mean over two sites is that of their pool.
+        weight = batch.target.float() / batch.target.numel()
+        error = batch.x - mean
+        point = (weight * (error.abs() + error.square())).sum()
+        standard = error.detach() * torch.exp(-log_deviation)
+        likelihood = (weight * (log_deviation + 0.5 * standard.square().clamp(max=100))).sum()
+
+        hidden = ~batch.seen
+        noise = torch.randn(batch.x.shape, generator=generator, device=batch.x.device)
+        # A sample that nobody ever measured has no residual to learn from; it stands in as noise.
+        unknown = torch.randn(batch.x.shape, generator=generator, device=batch.x.device)
+        residual = torch.where(batch.target, standard.detach().clamp(-8, 8), unknown)
+        t = torch.rand(len(batch.x), generator=generator, device=batch.x.device)
+        noisy = add_noise(residual, noise, t) * hidden
+        v = self.denoiser(noisy, hidden, t, tokens, self.cross_modal, self._share(batch.seen))
+        diffusion = (weight * (v - velocity(residual, noise, t)).square()).sum()
+        return point + 0.1 * likelihood + 0.3 * diffusion
+
+    @torch.no_grad()
+    def impute(
+        self, values: Tensor, observed: Tensor, samples: int = 0, generator: torch.Generator | None = None
+    ) -> Completion:
+        """Complete windows `(batch, modality, patch, sample)` given in source units.
+
+        The point estimate is the encoder's mean, or the median where `samples` > 0 are drawn.
+        """
+        mean, drawn = self.draw(self.prepare(values, observed), samples, generator)
+
+        def complete(x: Tensor) -> Tensor:
+            return torch.where(observed, values, self.standardiser.inverse(x))
+
+        return Completion(complete(drawn.median(0).values if samples else mean), complete(drawn))
+
+    @torch.no_grad()
+    def draw(
+        self, batch: Prepared, samples: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and `samples` draws (draw, batch, modality, patch, sample), in standardised units."""
+        tokens, mean, log_deviation = self._encode(batch)
+        if not samples:
+            return mean, mean.new_zeros((0, *mean.shape))
+        return mean, mean + log_deviation.exp() * self._residuals(batch, tokens, samples, generator)
+
+    def _residuals(
+        self, batch: Prepared, tokens: Tensor, samples: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """`samples` draws of the standardised residual, all in one batch."""
+        hidden, share = ~batch.seen, self._share(batch.seen)
+        start = torch.randn((samples, *hidden.shape), generator=generator, device=hidden.device)
+        # Draws go through the network together, as many at a time as the processor likes best.
+        together = samples if hidden.is_cuda else max(1, TOGETHER // len(hidden))
+
+        def predict(x: Tensor, t: Tensor) -> Tensor:
+            n = len(x) // len(hidden)
+            inside = hidden.repeat(n, 1, 1, 1)
+            given = tokens.repeat(n, 1, 1, 1)
+            return self.denoiser(x * inside, inside, t, given, self.cross_modal, share.repeat(n, 1, 1))
+
+        drawn = [self.sampler.sample(part.flatten(0, 1), predict) for part in start.split(together)]
+        return torch.cat(drawn).unflatten(0, (samples, -1)).clamp(-8, 8)
+
+    def _encode(self, batch: Prepared) -> tuple[Tensor, Tensor, Tensor]:
+        visible = blank(batch.x, batch.seen)
+        channels = torch.cat([visible, batch.seen.float(), batch.reference.flatten(3)], -1)
+        tokens, correction, log_deviation = self.encoder(channels, self.cross_modal, self._share(batch.seen))
+        return tokens, batch.reference[:, :, :, 0] + correction, log_deviation
+
+    @staticmethod
+    def _share(seen: Tensor) -> Tensor:
+        return seen.float().mean(-1)

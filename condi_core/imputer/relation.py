@@ -1,0 +1,92 @@
+"""The relation between all modalities as a cross-spectral matrix S(f), learned as plain sums.
+
+A window is taken for a stretch of a stationary multichannel Gaussian process. Its cross-spectral
+matrix (modality × modality × frequency) says how every modality follows from every other at every lag.
+Sites estimate it by EM on incomplete windows: a site draws its missing samples from the current S and
+sends the sum of the cross-periodograms; the coordinator divides by the count. Sums add up exactly, so
+the federated estimate is the pooled one, and two modalities that no site has together still get a value
+through those each has been seen with. (Dempster, Laird, Rubin 1977; Welch 1967.)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SEGMENT = 256  # samples of a Welch segment: 2.56 s of ECG, enough for all but the slowest wander
+FLOOR = 1e-3  # least eigenvalue of S, as a share of the mean variance
+
+
+class SpectralRelation(nn.Module):
+    """S(f) in standardised units. `timeline` is the number of samples of a window's time axis."""
+
+    owners = {"spectrum": "pair"}
+
+    def __init__(self, modalities: int, timeline: int) -> None:
+        super().__init__()
+        self.segment = min(SEGMENT, timeline)
+        # Room after the window so that the circular transform does not tie its end to its beginning.
+        self.length = _fast_length(timeline + self.segment)
+        bins = self.segment // 2 + 1
+        # A red spectrum and independent modalities: where EM starts, and what an unseen modality keeps.
+        red = 1 / (1 + (torch.arange(bins) * 8 / bins) ** 2)
+        red = red / _mean_over_circle(red, self.segment)
+        spectrum = torch.zeros(modalities, modalities, bins, 2)
+        spectrum[range(modalities), range(modalities), :, 0] = red
+        self.register_buffer("spectrum", spectrum)
+
+    def matrix(self) -> Tensor:
+        """S on the frequencies of a window, complex `(frequency, modality, modality)`, floored."""
+        values, vectors = self.eigen()
+        return (vectors * values[:, None, :]) @ vectors.mH
+
+    def eigen(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues `(frequency, modality)` and vectors `(frequency, modality, modality)` of S."""
+        m, bins = self.spectrum.shape[0], self.length // 2 + 1
+        flat = self.spectrum.permute(0, 1, 3, 2).reshape(1, m * m * 2, -1)
+        fine = F.interpolate(flat, size=bins, mode="linear", align_corners=True)
+        matrix = torch.view_as_complex(fine.reshape(m, m, 2, bins).permute(3, 0, 1, 2).contiguous())
+        values, vectors = torch.linalg.eigh((matrix + matrix.mH) / 2)
+        floor = FLOOR * values.sum(1).mean() / m
+        return values.clamp(min=float(floor)), vectors
+
+    def covariance(self) -> Tensor:
+        """Covariance of all modalities at the same instant, `(modality, modality)`."""
+        return _mean_over_circle(self.spectrum[..., 0], self.segment)
+
+    def periodograms(self, x: Tensor) -> Tensor:
+        """Sum over windows and segments of cross-periodograms of complete `x` (batch, modality, time).
+
+        Returns `(modality, modality, frequency, 2)`, the real and imaginary part in the last axis;
+        divide by `batch * segments` for S.
+        """
+        taper = torch.hann_window(self.segment + 2, periodic=False, device=x.device)[1:-1]
+        pieces = x.unfold(-1, self.segment, max(self.segment // 2, 1)) * taper
+        spectra = torch.fft.rfft(pieces, dim=-1) / taper.square().sum().sqrt()
+        cross = torch.einsum("bisf,bjsf->ijf", spectra, spectra.conj())
+        return torch.view_as_real(cross) / pieces.shape[2]
+
+
+def _mean_over_circle(half: Tensor, length: int) -> Tensor:
+    """Mean over all frequencies of a circle of which the last axis holds the non-negative half."""
+    weight = torch.full((half.shape[-1],), 2.0, device=half.device)
+    weight[0] = 1.0
+    if length % 2 == 0:
+        weight[-1] = 1.0
+    return (half * weight).sum(-1) / length
+
+
+def _fast_length(n: int) -> int:
+    """The least even number from `n` up without prime factors above 5: quick to transform."""
+
+    def smooth(k: int) -> bool:
+        for p in (2, 3, 5):
+            while k % p == 0:
+                k //= p
+        return k == 1
+
+    n += n % 2
+    while not smooth(n):
+        n += 2
+    return n

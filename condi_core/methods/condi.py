@@ -1,0 +1,22 @@
+"""CondI: windows completed by the federated conditional diffusion model, then the task model.
+
+Phase 1 averages the imputer, phase 2 the task model, both per modality over the sites that trained it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from condi_core.imputer.imputer import Imputer
+from condi_core.methods.method import Method
+
+
+def _fill(
+    imputer: Imputer, values: Tensor, observed: Tensor, draws: int, generator: torch.Generator
+) -> Tensor:
+    completion = imputer.impute(values, observed, draws, generator)
+    return completion.samples if draws else completion.point[None]
+
+
+METHOD = Method("condi", "completed by the conditional diffusion model", _fill)

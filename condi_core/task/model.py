@@ -1,0 +1,81 @@
+"""The task model (phase 2): extractors per modality, joint embedding over modalities, classifier.
+
+Legend: `features` W_ins, `identity` W_mod, `cross_modal` W_cond. Reads completed windows together with
+the mask of what was observed, since what is missing says something about the patient too.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from condi_core.attention import Attention
+from condi_core.config import TaskConfig
+from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PerModalityLinear
+from condi_core.windows import Schema, Standardiser
+
+
+class Extractor(nn.Module):
+    """Instance features of each modality from its patches: own reading weights, then shared convolutions."""
+
+    def __init__(self, modalities: int, samples: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.read = PerModalityLinear(modalities, 3 * 2 * samples, width)
+        self.identity = ModalityEmbedding(modalities, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.GroupNorm(1, width), nn.GELU(), nn.Conv1d(width, width, 5, padding=2))
+            for _ in range(blocks)
+        )
+        self.pool = nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Standardised `x` (batch, modality, patch, sample) → features (batch, modality, width)."""
+        channels = F.pad(torch.cat([x, observed.to(x.dtype)], -1), (0, 0, 1, 1))
+        # A patch is read with its neighbours: a beat does not care where the grid cuts it.
+        around = channels.unfold(2, 3, 1).flatten(3)
+        h = self.identity(self.read(around)).flatten(0, 1).mT
+        for block in self.blocks:
+            h = h + block(h)
+        return self.pool(torch.cat([h.mean(-1), h.amax(-1)], -1)).unflatten(0, x.shape[:2])
+
+
+class TaskModel(nn.Module):
+    """Classifier of completed windows for single-label and multi-label tasks."""
+
+    def __init__(self, schema: Schema, config: TaskConfig) -> None:
+        super().__init__()
+        m, _, s = schema.shape
+        self.single_label = schema.task == "single-label"
+        self.standardiser = Standardiser(m)
+        self.extractor = Extractor(m, s, config.width, config.blocks)
+        self.cross_modal = CrossModalEmbedding(m, config.pair_width)
+        self.relation = nn.Linear(config.pair_width, config.heads)
+        self.joint = Attention(config.width, config.heads)
+        self.summary = nn.Parameter(torch.zeros(config.width))
+        self.read_out = Attention(config.width, config.heads)
+        self.classifier = nn.Sequential(
+            nn.LayerNorm(config.width), nn.Linear(config.width, len(schema.labels))
+        )
+
+    def forward(self, values: Tensor, observed: Tensor, known: Tensor) -> Tensor:
+        """Logits (batch, label) of windows in source units.
+
+        `known` says which `values` mean something, because they were observed or completed; a modality
+        without any is passed by. A window of which nothing at all is known still gets finite logits.
+        """
+        features = self.extractor(self.standardiser(values, known).clamp(-30, 30), observed)
+        absent = features.new_zeros(known.shape[:2]).masked_fill(~known.flatten(2).any(-1), -1e4)
+        absent = absent[:, None, None, :]
+        features = self.joint(features, self.cross_modal(self.relation) + absent)
+        tokens = torch.cat([self.summary.expand(len(features), 1, -1), features], 1)
+        return self.classifier(self.read_out(tokens, F.pad(absent, (1, 0)))[:, 0])
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy against 0/1 `labels` (batch, label)."""
+        if self.single_label:
+            return F.cross_entropy(logits, labels.argmax(1))
+        return F.binary_cross_entropy_with_logits(logits, labels)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.softmax(-1) if self.single_label else logits.sigmoid()

@@ -1,0 +1,64 @@
+"""The local loop, once, for every phase and method; and the seeds everything random derives from."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from condi_core.config import TrainingConfig
+
+Batch = TypeVar("Batch")
+
+
+def seed_of(*parts: object) -> int:
+    """A 63-bit seed from (run seed, phase, round, site, ...): the same on every machine and engine."""
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def decayed(rate: float, round_: int, rounds: int) -> float:
+    """Learning rate of a round, from `rate` in the first down a cosine to a tenth of it in the last."""
+    progress = (round_ - 1) / max(rounds - 1, 1)
+    return rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable[[Batch], Tensor],
+    batches: Iterable[Batch],
+    config: TrainingConfig,
+    learning_rate: float,
+    deadline: float = math.inf,
+) -> tuple[float, int]:
+    """Take one optimiser step per batch; return the mean loss and the number of steps taken.
+
+    Stops early when `time.monotonic()` passes `deadline`, so that a slow site still answers in time.
+    Raises FloatingPointError when the loss is no longer finite.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if config.optimizer == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(parameters, lr=learning_rate)
+    else:
+        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-4)
+    model.train()
+    total, steps = 0.0, 0
+    for batch in batches:
+        value = loss(batch)
+        if not torch.isfinite(value):
+            raise FloatingPointError(f"the training loss is {value.item()} after {steps} steps")
+        optimizer.zero_grad()
+        value.backward()
+        if config.optimizer != "sgd":
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        total, steps = total + value.item(), steps + 1
+        if time.monotonic() > deadline:
+            break
+    model.eval()
+    return total / max(steps, 1), steps

@@ -1,0 +1,265 @@
+"""PTB-XL: 12-lead ECGs of 10 s (Wagner et al., Scientific Data 7:154, 2020). Each lead is a modality.
+
+Expects the unpacked data set: `ptbxl_database.csv`, `scp_statements.csv` and `records100/` or
+`records500/`. Records whose signals are not there are left out, so part of the data set will do.
+"""
+
+import ast
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data_partitions.errors import DataError
+from data_partitions.manifest import SPLITS
+
+DATASET = "ptb-xl"
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
+SECONDS = 10
+PATCH_SECONDS = 0.1
+PATH_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
+LABEL_RULES = {
+    "any": "a superclass counts when one of its SCP statements is given, at any likelihood (0: not stated)",
+    "100": "a superclass counts when one of its SCP statements is given at likelihood 100",
+}
+NOT_MEASURED = -(2**15)  # WFDB format 16
+LICENSE = "CC BY 4.0; cite Wagner et al., Scientific Data 7:154, 2020, doi:10.13026/kfzx-aw45"
+
+
+def schema(
+    source: str | Path, *, rate: int = 100, label_rule: str = "any", task: str = "multi-label"
+) -> dict:
+    """Keyword arguments of `Manifest`. `rate` is 100 or 500 (Hz), `label_rule` "any" or "100"."""
+    if rate not in PATH_COLUMNS:
+        raise DataError(f"PTB-XL comes at 100 or 500 Hz, rate is {rate}")
+    if label_rule not in LABEL_RULES:
+        raise DataError(f'label rule "{label_rule}" is unknown: choose any or 100')
+    if task not in ("multi-label", "single-label"):
+        raise DataError(f'task "{task}" is unknown: choose multi-label or single-label')
+    rule = LABEL_RULES[label_rule]
+    if task == "single-label":
+        rule += "; only records with exactly one superclass"
+    samples = round(rate * PATCH_SECONDS)
+    lead = {"unit": "mV", "rate": rate, "samples_per_patch": samples, "present": True}
+    return {
+        "dataset": DATASET,
+        "version": _version(Path(source)),
+        "modalities": [{"name": name, **lead} for name in LEADS],
+        "patch_seconds": PATCH_SECONDS,
+        "patches": round(SECONDS / PATCH_SECONDS),
+        "labels": SUPERCLASSES,
+        "task": task,
+        "label_rule": rule,
+        "license": LICENSE,
+    }
+
+
+def index(
+    source: str | Path,
+    *,
+    rate: int = 100,
+    label_rule: str = "any",
+    task: str = "multi-label",
+    notes: list[str] | None = None,
+) -> pd.DataFrame:
+    """One row per record with a signal: record_id, patient_id, split, site, the superclasses, path, rate.
+
+    Records without any superclass are kept (all zeros). Of the others, "single-label" keeps those with
+    exactly one. Patients who share a signal (duplicates in the data set) become one patient, in train if
+    any of them is, else in val if any is. What is left out is said in `notes`.
+
+    Raises DataError naming the column or record that is wrong.
+    """
+    schema(source, rate=rate, label_rule=label_rule, task=task)  # refuses unknown options
+    notes = [] if notes is None else notes
+    source = Path(source)
+    table = _database(source, PATH_COLUMNS[rate])
+    there = [(source / f"{path}.hea").is_file() for path in table["path"]]
+    if not any(there):
+        raise DataError(f"{source / f'records{rate}'} has no record of ptbxl_database.csv: unpack signals")
+    if not all(there):
+        notes.append(f"Left out as their signals are not there: {len(there) - sum(there)} records.")
+    table = table[there].reset_index(drop=True)
+    folds = zip(table["record_id"], table["fold"], strict=True)
+    table["split"] = [_split(record, fold) for record, fold in folds]
+    torn = table.groupby("patient_id")["split"].transform("nunique") > 1
+    if torn.any():
+        row = table[torn].iloc[0]
+        raise DataError(
+            f"patient {row['patient_id']} (record {row['record_id']}) is in two splits by strat_fold: "
+            "all records of a patient must be in one"
+        )
+    _join_duplicates(source, table, notes)
+    superclass = _superclasses(source)
+    least = 100 if label_rule == "100" else 0
+    codes = zip(table["record_id"], table["scp_codes"], strict=True)
+    given = [_given(record, text, superclass, least) for record, text in codes]
+    for name in SUPERCLASSES:
+        table[name] = [int(name in names) for names in given]
+    table["rate"] = rate
+    table = table[["record_id", "patient_id", "split", "site", *SUPERCLASSES, "path", "rate"]]
+    if task == "single-label":
+        several = table[list(SUPERCLASSES)].sum(axis=1) > 1
+        if several.any():
+            notes.append(f"Left out as they have more than one superclass: {int(several.sum())} records.")
+        table = table[~several].reset_index(drop=True)
+    return table
+
+
+def read(source: str | Path, row: pd.Series) -> np.ndarray:
+    """The record of one row of the index: float32 (12 leads, 100 patches, samples per patch), mV.
+
+    Leads are taken by name. Raises DataError naming the record when header and signal are not what the
+    index promises.
+    """
+    import wfdb  # takes half a second, so not before it is needed
+
+    path, rate = Path(source) / row["path"], int(row["rate"])
+
+    def require(right: bool, what: str) -> None:
+        if not right:
+            raise DataError(f"record {row['record_id']} ({path}): {what}")
+
+    try:
+        header = wfdb.rdheader(str(path))
+    except Exception as error:
+        raise DataError(f"record {row['record_id']}: {path}.hea is not a readable header ({error})") from None
+    length = rate * SECONDS
+    require(header.fs == rate, f"its header says {header.fs:g} Hz, expected {rate}")
+    require(header.sig_len == length, f"its header says {header.sig_len} samples, expected {length}")
+    names = [(name or "").lower() for name in header.sig_name or ()]
+    wanted = [name.lower() for name in LEADS]
+    require(
+        sorted(names) == sorted(wanted),
+        f"its leads are {', '.join(header.sig_name or ('none',))}, expected {', '.join(LEADS)}",
+    )
+    require(
+        all((unit or "").lower() == "mv" for unit in header.units),
+        f"its units are {', '.join(sorted(set(map(str, header.units))))}, expected mV",
+    )
+    require(
+        set(header.fmt) == {"16"} and set(header.file_name) == {f"{path.name}.dat"},
+        f"its header names another signal than 16-bit samples in {path.name}.dat",
+    )
+    # Decoded here, as wfdb.rdrecord would parse the header again, which takes nearly all of its time.
+    try:
+        raw = np.fromfile(f"{path}.dat", "<i2")
+    except OSError as error:
+        raise DataError(f"record {row['record_id']}: {path}.dat cannot be read ({error.strerror})") from None
+    require(
+        raw.size == length * len(LEADS),
+        f"its signal has {raw.nbytes} bytes, expected {2 * length * len(LEADS)}: fetch the file anew",
+    )
+    raw = raw.reshape(length, len(LEADS))
+    physical = (raw - np.array(header.baseline)) / np.array(header.adc_gain)
+    physical[raw == NOT_MEASURED] = np.nan
+    leads = physical[:, [names.index(name) for name in wanted]].T
+    return leads.astype(np.float32).reshape(len(LEADS), round(SECONDS / PATCH_SECONDS), -1)
+
+
+def _version(source: Path) -> str:
+    """The csv does not say its version, but releases differ in their number of records."""
+    try:
+        records = len(pd.read_csv(source / "ptbxl_database.csv", usecols=[0]))
+    except (OSError, ValueError):
+        return "unknown"
+    return {21837: "1.0.1 or 1.0.2", 21799: "1.0.3"}.get(records, f"1.0, part: {records} records listed")
+
+
+def _read_csv(file: Path, columns: list[str], **options) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(file, **options)
+    except FileNotFoundError:
+        raise DataError(f"there is no {file}: give the folder of the unpacked PTB-XL as source") from None
+    except ValueError as error:  # pandas' parser errors are ValueErrors
+        raise DataError(f"{file} is not a readable csv ({' '.join(str(error).split())})") from None
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise DataError(f"{file} lacks the column {', '.join(missing)}: it has {', '.join(table.columns)}")
+    return table
+
+
+def _database(source: Path, path_column: str) -> pd.DataFrame:
+    columns = ["ecg_id", "patient_id", "site", "scp_codes", "strat_fold", path_column]
+    file = source / "ptbxl_database.csv"
+    table = _read_csv(file, columns, usecols=lambda name: name in columns, dtype=str, keep_default_na=False)
+    for column in ("ecg_id", "patient_id", path_column):
+        empty = table[column].isna() | (table[column] == "")
+        if empty.any():
+            row = int(empty.to_numpy().argmax())
+            raise DataError(f"{file}: record {table['ecg_id'][row] or f'in row {row}'} has no {column}")
+    twice = table["ecg_id"][table["ecg_id"].duplicated()]
+    if len(twice):
+        raise DataError(f"{file}: ecg_id {twice.iloc[0]} is there twice, each must be unique")
+    whole = {name: table[name].str.removesuffix(".0") for name in ("patient_id", "site")}  # stored as "3.0"
+    table = table.assign(**whole)
+    return table.rename(columns={"ecg_id": "record_id", "strat_fold": "fold", path_column: "path"})
+
+
+def _split(record: str, fold: str) -> str:
+    if fold not in map(str, range(1, 11)):
+        raise DataError(f'record {record} has strat_fold "{fold}": expected 1 to 10')
+    return {"9": "val", "10": "test"}.get(fold, "train")
+
+
+def _superclasses(source: Path) -> dict[str, str | None]:
+    """SCP statement -> superclass, None for statements that are not diagnostic."""
+    statements = _read_csv(source / "scp_statements.csv", ["diagnostic", "diagnostic_class"], index_col=0)
+    return {
+        str(code): row["diagnostic_class"] if row["diagnostic"] == 1 else None
+        for code, row in statements.iterrows()
+    }
+
+
+def _given(record: str, text: str, superclass: dict[str, str | None], least: float) -> set[str]:
+    try:
+        codes = {str(code): float(likelihood) for code, likelihood in ast.literal_eval(text).items()}
+    except (ValueError, SyntaxError, AttributeError, TypeError):
+        raise DataError(
+            f"record {record} has scp_codes {text[:60]!r}: expected statements and likelihoods, "
+            "like {'NORM': 100.0}"
+        ) from None
+    for code in codes:
+        if code not in superclass:
+            raise DataError(f"record {record} has statement {code}, which scp_statements.csv does not have")
+    return {superclass[code] for code, likelihood in codes.items() if likelihood >= least} - {None}
+
+
+def _join_duplicates(source: Path, table: pd.DataFrame, notes: list[str]) -> None:
+    """Give patients who share a signal, byte for byte, one patient_id and one split, in place."""
+    signals = [source / f"{path}.dat" for path in table["path"]]
+    for record, signal in zip(table["record_id"], signals, strict=True):
+        if not signal.is_file():
+            raise DataError(f"record {record} has a header but no signal: {signal} is missing")
+    # The first bytes tell nearly all records apart; only those that agree are read whole.
+    alike = _groups_of(range(len(signals)), lambda i: _sha256(signals[i], 4096))
+    groups = [same for rows in alike for same in _groups_of(rows, lambda i: _sha256(signals[i]))]
+    if not groups:
+        return
+    notes.append(
+        f"Duplicate signals: {sum(map(len, groups))} records have {len(groups)} signals; they are kept, "
+        "and patients who share one count as one."
+    )
+    patients = table["patient_id"].tolist()
+    for rows in groups:
+        ids = {patients[i] for i in rows}
+        first = min(ids, key=lambda name: (len(name), name))
+        patients = [first if patient in ids else patient for patient in patients]
+    table["patient_id"] = patients
+    rank = table["split"].map(SPLITS.index).groupby(table["patient_id"]).transform("min")
+    table["split"] = rank.map(dict(enumerate(SPLITS)))
+
+
+def _groups_of(rows, key) -> list[list[int]]:
+    groups = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _sha256(file: Path, size: int = -1) -> bytes:
+    with open(file, "rb") as opened:
+        return hashlib.sha256(opened.read(size)).digest()

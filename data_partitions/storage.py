@@ -1,0 +1,61 @@
+"""Directories that appear whole or not at all, and JSON that is read with one-sentence errors."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from data_partitions.errors import DataError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise DataError when something is at `path`: nothing already written is ever replaced."""
+    if os.path.lexists(path):
+        raise DataError(f"{path} exists already: choose another place, or remove it first")
+
+
+@contextmanager
+def new_directory(path: str | Path) -> Iterator[Path]:
+    """Yield an empty sibling of `path` to fill; it becomes `path` when the block ends well.
+
+    When the block raises, the sibling and any parent made for it are removed.
+    Raises DataError when `path` exists.
+    """
+    path = Path(path)
+    refuse_existing(path)
+    new_parents = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temp.mkdir()
+        yield temp
+        refuse_existing(path)
+        os.rename(temp, path)
+    except BaseException:
+        shutil.rmtree(temp, ignore_errors=True)
+        for parent in new_parents:  # innermost first
+            with suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def read_json(path: Path, model: type[Model]) -> Model:
+    """Read a JSON file into a pydantic model.
+
+    Raises DataError with the first key that is wrong; a missing file is left to the caller
+    (FileNotFoundError), who knows what it would have been.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        where = f'key "{key}"' if key else "the file as a whole"
+        raise DataError(f"{path}: {where} is wrong: {first['msg']}; write the file anew") from None

@@ -1,0 +1,150 @@
+"""The ServerApp. A run reads like the method: roster, phase 1, phase 2, evaluation, artefacts."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import platformdirs
+import torch
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from condi_core.config import ConfigError, RunConfig
+from condi_core.imputer.imputer import Imputer
+from condi_core.methods import METHODS
+from condi_core.ownership import ownership, trainable
+from condi_core.task.model import TaskModel
+from condi_core.training import seed_of
+from data_partitions import DataError
+from data_partitions.federation import open_federation
+from data_partitions.sources.demo import prepare_demo
+from server_app import tables
+from server_app.artifacts import RunDirectory, RunState
+from server_app.errors import OneSentence, RunError
+from server_app.freeze import Freeze
+from server_app.phases import Phase, Run
+from server_app.roster import Roster, gather
+from server_app.strategy import Arrays, ModalityFedAvg
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run a federation from the roster to the closing table."""
+    logging.getLogger("flwr").addFilter(OneSentence())
+    try:
+        coordinate(grid, RunConfig.from_flat(dict(context.run_config)))
+    except (ConfigError, DataError, RunError) as error:
+        raise RunError(str(error)) from None
+
+
+def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
+    methods = _methods(config)
+    directory, state = RunDirectory.resume(config) if config.resume else (None, RunState())
+    if config.federation:
+        open_federation(config.federation)
+    roster, federation = gather(grid, config, make_demo)
+    print("\n".join(roster.lines()), flush=True)
+
+    directory = directory or RunDirectory.create(config, roster.schema.dataset)
+    directory.write("roster.json", json.dumps(roster.to_json(), indent=1))
+    print(f"artefacts in {directory.path}", flush=True)
+    run = Run(grid, config, federation, directory, state)
+
+    result: dict[str, dict] = {"imputation": {}, "task": {}}
+    if any(METHODS[m].fill for m in methods):
+        result["imputation"] = impute(run, roster)
+    for method in methods:
+        result["task"][method] = classify(run, roster, method)
+
+    directory.write("result.json", json.dumps(result, indent=1))
+    print(tables.closing(result, roster.schema, config, directory.path), flush=True)
+    return directory
+
+
+def impute(run: Run, roster: Roster) -> dict:
+    """Phase 1: the relation between modalities, then the diffusion model; scored once on test windows."""
+    config, schema = run.config.imputer, roster.schema
+    torch.manual_seed(seed_of(run.config.seed, "initial weights", "imputer"))
+    model = Imputer(schema, config)
+    model.standardiser.fit(torch.from_numpy(roster.sums))
+    run.state.models.setdefault("imputer", state_of(model))
+    owners, quorum = ownership(model), run.config.min_sites
+
+    relation = ModalityFedAvg(roster, "relation", owners, {"spectral.spectrum"}, tables.nothing, quorum)
+    run.carry_out(Phase("relation", "imputer", relation, config.relation_rounds, evaluated=False))
+
+    strategy = ModalityFedAvg(roster, "imputer", owners, trainable(model), tables.imputation, quorum)
+    phase = Phase("imputer", "imputer", strategy, config.rounds, config.learning_rate)
+    run.carry_out(phase)
+
+    run.state.models["imputer"] = run.state.best["imputer"]
+    run.evaluate(phase, config.rounds, "test", samples=config.samples)
+    metadata = {"schema": schema.model_dump_json(), "settings": config.model_dump_json(by_alias=True)}
+    run.directory.save_model("imputer", run.state.best["imputer"], metadata)
+    return tables.imputation_rows(strategy.sums)
+
+
+def classify(run: Run, roster: Roster, method: str) -> dict[str, float]:
+    """Phase 2 under one method: windows completed once, then the task model; scored once on test windows."""
+    config, schema, name = run.config.task, roster.schema, f"task-{method}"
+    torch.manual_seed(seed_of(run.config.seed, "initial weights", "task"))
+    model = TaskModel(schema, config)
+    model.standardiser.fit(torch.from_numpy(roster.sums))
+    initial = state_of(model)
+    freeze = None
+    if METHODS[method].fill:
+        imputer = run.state.best["imputer"]
+        freeze = Freeze(run, roster, method, imputer)
+        relation = imputer["cross_modal.weight"]
+        if relation.shape == initial["cross_modal.weight"].shape:
+            initial["cross_modal.weight"] = relation  # phase 2 starts from the W_cond of phase 1
+    run.state.models.setdefault(name, initial)
+
+    strategy = ModalityFedAvg(
+        roster, "task", ownership(model), trainable(model), tables.task(schema), run.config.min_sites
+    )
+    phase = Phase(
+        name,
+        name,
+        strategy,
+        config.rounds,
+        config.learning_rate,
+        settings={"method": method, "imputer": freeze.hash if freeze else ""},
+        before_round=(lambda: freeze.ensure(strategy)) if freeze else (lambda: None),
+    )
+    run.carry_out(phase)
+    run.state.models[name] = run.state.best[name]
+    metrics = run.evaluate(phase, config.rounds, "test")
+    metadata = {
+        "schema": schema.model_dump_json(),
+        "settings": config.model_dump_json(by_alias=True),
+        "method": method,
+        "imputer": freeze.hash if freeze else "",
+    }
+    run.directory.save_model(name, run.state.best[name], metadata)
+    return metrics
+
+
+def make_demo() -> str:
+    """Path of the demo federation, made on first use in the user's cache folder."""
+    path = platformdirs.user_cache_path("condi") / "demo"
+    if not path.exists():
+        print(f"no federation given: making a demo of four hospitals in {path}", flush=True)
+    prepare_demo(path)
+    return str(path)
+
+
+def state_of(model: torch.nn.Module) -> Arrays:
+    return {name: np.array(t.detach().numpy()) for name, t in model.state_dict().items()}
+
+
+def _methods(config: RunConfig) -> list[str]:
+    methods = [config.method] + ([config.beside] if config.beside not in ("", config.method) else [])
+    for name in methods:
+        if name not in METHODS:
+            raise ConfigError(f"unknown method '{name}': choose one of {', '.join(METHODS)}")
+    return methods

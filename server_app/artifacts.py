@@ -1,0 +1,141 @@
+"""The run directory: settings, roster, history, weights, and the checkpoint that a run can go on from.
+
+runs/<name>/
+  config.json            settings of the run
+  roster.json            who takes part, with what
+  history.jsonl          one line per round: loss, metrics, bytes, seconds, who answered
+  checkpoint.safetensors all that going on needs, replaced as a whole after every round
+  imputer.safetensors    the best imputer; schema and settings in its metadata
+  task-<method>.safetensors
+  result.json            the closing tables as numbers
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from condi_core.config import RunConfig
+from server_app.errors import RunError
+
+Arrays = dict[str, np.ndarray]
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass
+class RunState:
+    """Where a run stands: rounds done in each phase, weights now and at the best round, history."""
+
+    done: dict[str, int] = field(default_factory=dict)  # phase → rounds finished
+    scores: dict[str, tuple[float, int]] = field(default_factory=dict)  # model → best score and its round
+    history: list[dict] = field(default_factory=list)
+    models: dict[str, Arrays] = field(default_factory=dict)
+    best: dict[str, Arrays] = field(default_factory=dict)
+
+
+class RunDirectory:
+    """Reads and writes one run directory; every file appears whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, config: RunConfig, dataset: str) -> RunDirectory:
+        """A new directory below `output` (default `./runs`); RunError when it exists or cannot be made."""
+        name = config.name or f"{config.method}-{dataset}-{datetime.now():%Y%m%d-%H%M%S}"
+        path = (Path(config.output).expanduser() if config.output else Path("runs")).absolute() / name
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise RunError(
+                f"the run directory {path} exists: choose another name, or go on with it by resume='{path}'"
+            ) from None
+        except OSError as error:
+            raise RunError(f"cannot make the run directory {path}: {error.strerror}; set output") from None
+        directory = cls(path)
+        directory.write("config.json", json.dumps(config.flat(), indent=2))
+        return directory
+
+    @classmethod
+    def resume(cls, config: RunConfig) -> tuple[RunDirectory, RunState]:
+        """The directory named by `resume` and the state of its checkpoint; RunError when they do not fit."""
+        directory = cls(Path(config.resume).expanduser().absolute())
+        try:
+            before = RunConfig.from_flat(json.loads((directory.path / "config.json").read_text()))
+        except FileNotFoundError:
+            raise RunError(
+                f"there is no run to go on with at {directory.path}: it has no config.json"
+            ) from None
+        except ValueError as error:
+            raise RunError(
+                f"{directory.path}/config.json is damaged or of another version: {error}"
+            ) from None
+        if different := config.same_training(before):
+            was = before.flat()
+            pairs = " ".join(f"{k}={json.dumps(was[k])}" for k in different)
+            raise RunError(
+                f"the checkpoint in {directory.path} is of another configuration: go on with its own "
+                f"settings, --run-config '{pairs} resume=\"{directory.path}\"', or start a new run"
+            )
+        return directory, directory._read_checkpoint()
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Replace a file as a whole; what was there stays when the disk is full. OSError when it fails."""
+        data = content.encode() if isinstance(content, str) else content
+        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path / name)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def save(self, state: RunState) -> None:
+        """Write history and checkpoint; RunError when that fails, with the last checkpoint still valid."""
+        arrays = {
+            f"{kind}/{model}/{name}": np.ascontiguousarray(a)
+            for kind, models in (("models", state.models), ("best", state.best))
+            for model, named in models.items()
+            for name, a in named.items()
+        }
+        told = {"done": state.done, "scores": state.scores, "history": state.history}
+        try:
+            self.write("history.jsonl", "".join(json.dumps(line) + "\n" for line in state.history))
+            self.write(CHECKPOINT, save(arrays, metadata={"state": json.dumps(told)}))
+        except OSError as error:
+            raise RunError(
+                f"cannot write the checkpoint in {self.path}: {error.strerror}; the one before is still "
+                f"valid: make room and go on with resume='{self.path}'"
+            ) from None
+
+    def save_model(self, name: str, arrays: Arrays, metadata: dict[str, str]) -> None:
+        """Write weights with what is needed to use them; the format holds arrays and text, never code."""
+        contiguous = {n: np.ascontiguousarray(a) for n, a in arrays.items()}
+        self.write(f"{name}.safetensors", save(contiguous, metadata=metadata))
+
+    def _read_checkpoint(self) -> RunState:
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return RunState()  # stopped before the first round was over
+        try:
+            with safe_open(path, "np") as file:
+                state = RunState(**json.loads(file.metadata()["state"]))
+                for key in file.keys():  # noqa: SIM118 - not a dict
+                    kind, model, name = key.split("/", 2)
+                    getattr(state, kind).setdefault(model, {})[name] = file.get_tensor(key)
+        except (SafetensorError, ValueError, TypeError, KeyError) as error:
+            raise RunError(f"the checkpoint {path} is damaged ({error}): start a new run") from None
+        state.scores = {model: (score, round_) for model, (score, round_) in state.scores.items()}
+        return state

@@ -1,0 +1,17 @@
+"""The program `condi`: its sub-commands live in the packages they serve."""
+
+from __future__ import annotations
+
+import typer
+
+from data_partitions.prepare import prepare
+from server_app.simulate import run
+
+app = typer.Typer(
+    help="Federated learning for clinical time series with holes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(prepare, name="prepare")
+app.command("run")(run)

@@ -1,0 +1,134 @@
+"""A phase as rounds that can start at any round: train, average, evaluate, checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flwr.app import ConfigRecord
+from flwr.serverapp import Grid
+
+from condi_core.config import RunConfig
+from condi_core.fingerprint import fingerprint
+from condi_core.training import decayed
+from server_app.artifacts import RunDirectory, RunState
+from server_app.errors import RunError
+from server_app.strategy import ModalityFedAvg, to_numpy, to_record
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What to do in each round, for which model of the state."""
+
+    name: str
+    model: str
+    strategy: ModalityFedAvg
+    rounds: int
+    learning_rate: float = 0.0
+    settings: dict = field(default_factory=dict)  # added to every message of the phase
+    evaluated: bool = True
+    before_round: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all phases of a run share."""
+
+    grid: Grid
+    config: RunConfig
+    federation: str
+    directory: RunDirectory
+    state: RunState
+
+    def message(self, phase: str, **settings) -> ConfigRecord:
+        common = {"fingerprint": fingerprint(), "federation": self.federation, "phase": phase}
+        return ConfigRecord({**common, **settings})
+
+    def carry_out(self, phase: Phase) -> None:
+        """Do the rounds of a phase that have not been done; RunError when too few sites answer."""
+        state, first = self.state, self.state.done.get(phase.name, 0) + 1
+        started = time.monotonic()
+        for round_ in range(first, phase.rounds + 1):
+            try:
+                phase.before_round()
+                line = self._round(phase, round_)
+            except RunError as error:
+                raise RunError(
+                    f"{phase.name}, round {round_}: {error}; when that is mended, go on with "
+                    f"resume='{self.directory.path}'"
+                ) from None
+            state.done[phase.name] = round_
+            state.history.append(line)
+            self.directory.save(state)
+            left = (time.monotonic() - started) / (round_ - first + 1) * (phase.rounds - round_)
+            print(_told(phase, line, left), flush=True)
+
+    def _round(self, phase: Phase, round_: int) -> dict:
+        start, state, strategy = time.monotonic(), self.state, phase.strategy
+        rate = decayed(phase.learning_rate, round_, phase.rounds)
+        common = self.message(phase.name, **phase.settings)
+        before = to_record(state.models[phase.model])
+        messages = strategy.configure_train(
+            round_, before, ConfigRecord({**common, "learning-rate": rate}), self.grid
+        )
+        replies = list(self.grid.send_and_receive(messages, timeout=self.config.round_timeout))
+        after, trained = strategy.aggregate_train(round_, replies)
+        sites, failures = dict(strategy.answered), dict(strategy.failures)
+        up = sum(_size(r.content["arrays"]) for r in replies if not r.has_error() and "arrays" in r.content)
+        state.models[phase.model] = to_numpy(after)
+        line = {
+            "phase": phase.name,
+            "round": round_,
+            "rounds": phase.rounds,
+            "loss": trained["loss"],
+            "windows": trained["windows"],
+            "metrics": {},
+            "bytes-down": _size(before) * len(messages),
+            "bytes-up": up,
+            "site-seconds": sites,
+            "failures": failures,
+        }
+        if phase.evaluated:
+            line["metrics"] = self.evaluate(phase, round_, "val")
+            failures |= {f"{name} (evaluation)": why for name, why in strategy.failures.items()}
+            self._keep_if_best(phase.model, round_, line["metrics"]["score"])
+        return line | {"seconds": time.monotonic() - start}
+
+    def evaluate(self, phase: Phase, round_: int, split: str, **settings) -> dict[str, float]:
+        """Metrics of the phase's current weights on a split; the sums stay in the strategy."""
+        config = self.message(phase.name, **{**phase.settings, "split": split, "samples": 0, **settings})
+        arrays = to_record(self.state.models[phase.model])
+        messages = phase.strategy.configure_evaluate(round_, arrays, config, self.grid)
+        replies = self.grid.send_and_receive(messages, timeout=self.config.round_timeout)
+        return dict(phase.strategy.aggregate_evaluate(round_, replies))
+
+    def _keep_if_best(self, model: str, round_: int, score: float) -> None:
+        """Keep the weights of the lowest validation score; without validation windows, the latest."""
+        best = self.state.scores.get(model, (math.inf, 0))[0]
+        if math.isnan(score) or score < best:
+            self.state.scores[model] = (math.inf if math.isnan(score) else score, round_)
+            self.state.best[model] = self.state.models[model]
+
+
+def _size(record) -> int:
+    return sum(len(array.data) for array in record.values())
+
+
+def _told(phase: Phase, line: dict, left: float) -> str:
+    """One line for the terminal."""
+    answered, asked = len(line["site-seconds"]), len(phase.strategy.roster.sites)
+    parts = [f"{phase.name:<12} round {line['round']:>2}/{line['rounds']}"]
+    if phase.evaluated:
+        shown = {k: v for k, v in line["metrics"].items() if k != "score"}
+        parts += [f"loss {line['loss']:.4f}", *(f"{k} {v:.3f}" for k, v in shown.items())]
+    parts += [f"{answered}/{asked} sites", f"{line['seconds']:.0f} s"]
+    if left > 0:
+        parts.append(f"about {_duration(left)} left in this phase")
+    failed = "".join(f"\n  {name}: {why}" for name, why in line["failures"].items())
+    return "  ".join(parts) + failed
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

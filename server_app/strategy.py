@@ -1,0 +1,197 @@
+"""ModalityFedAvg: each parameter is averaged over the sites that trained the modality it belongs to.
+
+An average is a ratio of two sums, Σ weight × piece over Σ weight, per row where a parameter has one row
+per modality and per block where it has one per pair. What nobody trained keeps its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from condi_core.ownership import Owner, weights
+from server_app.errors import RunError
+from server_app.roster import Roster
+
+Arrays = dict[str, np.ndarray]
+
+
+class ModalityFedAvg(Strategy):
+    """FedAvg (McMahan et al. 2017) with one weight per modality and per pair of modalities.
+
+    `action` names the client's functions (`train.<action>`, `evaluate.<action>`), `owners` says what each
+    array of the state belongs to, `returned` which of them sites send back, and `metrics` turns the added
+    up sums of an evaluation into numbers. After each exchange `answered`, `failures` and `codes` say who replied, and
+    how not.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        action: str,
+        owners: dict[str, Owner],
+        returned: set[str],
+        metrics: Callable[[Arrays, dict[str, float]], dict[str, float]],
+        min_sites: int,
+    ) -> None:
+        self.roster, self.action, self.owners, self.returned = roster, action, owners, returned
+        self.metrics, self.min_sites = metrics, min_sites
+        self.base: Arrays = {}
+        self.answered: dict[str, float] = {}  # seconds each site worked
+        self.failures: dict[str, str] = {}
+        self.codes: dict[str, int] = {}
+        self.sums: Arrays = {}
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        self.base = to_numpy(arrays)
+        return self._messages("train", server_round, arrays, config)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        return self._messages("evaluate", server_round, arrays, config)
+
+    def _messages(
+        self, kind: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
+    ) -> list[Message]:
+        return [
+            Message(
+                RecordDict(
+                    {
+                        "arrays": arrays,
+                        "config": ConfigRecord({**config, "site": name, "server-round": server_round}),
+                    }
+                ),
+                dst_node_id=site.node_id,
+                message_type=f"{kind}.{self.action}",
+                group_id=name,
+            )
+            for name, site in self.roster.sites.items()
+        ]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord, MetricRecord]:
+        """Average the usable replies; RunError when fewer than `min_sites` are."""
+        good = self._usable(replies, self._fault_of_training)
+        m = len(self.roster.schema.modalities)
+        trained = [
+            (
+                to_numpy(content["arrays"]),
+                np.array(content["metrics"]["counts"], float).reshape(m, m),
+                float(content["metrics"]["windows"]),
+            )
+            for content in good.values()
+        ]
+        averaged = average(self.base, self.owners, trained)
+        windows = sum(w for _, _, w in trained)
+        loss = sum(float(c["metrics"]["loss"]) * float(c["metrics"]["windows"]) for c in good.values())
+        return to_record(averaged), MetricRecord({"loss": loss / windows, "windows": windows})
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
+        """Add up the sites' sums (kept in `sums`) and read the metrics from the total."""
+        good = self._usable(replies, self._fault_of_evaluation)
+        self.sums, extra = {}, {}
+        for content in good.values():
+            for name, array in to_numpy(content["arrays"]).items():
+                self.sums[name] = self.sums.get(name, 0) + array
+            for name, value in content["metrics"].items():
+                extra[name] = extra.get(name, 0.0) + float(value)
+        return MetricRecord({k: float(v) for k, v in self.metrics(self.sums, extra).items()})
+
+    def summary(self) -> None:
+        print(f"{self.action}: average per modality over {len(self.roster.sites)} sites", flush=True)
+
+    def _usable(
+        self, replies: Iterable[Message], fault_of: Callable[[RecordDict], str | None]
+    ) -> dict[str, RecordDict]:
+        """Contents by site, in the roster's order; whoever did not answer well is in `failures`."""
+        self.failures = dict.fromkeys(self.roster.sites, "no answer in time")
+        self.codes, good = {}, {}
+        for reply in replies:
+            name = self.roster.site_of(reply)
+            if reply.has_error():
+                self.failures[name] = _sentence(reply.error.reason)
+                self.codes[name] = reply.error.code
+            elif fault := fault_of(reply.content):
+                self.failures[name] = f"its reply is refused: {fault}"
+            else:
+                self.failures.pop(name, None)
+                good[name] = reply.content
+        good = {name: good[name] for name in self.roster.sites if name in good}
+        self.answered = {name: float(c["metrics"]["seconds"]) for name, c in good.items()}
+        if len(good) < self.min_sites:
+            reasons = "; ".join(f"{name}: {why}" for name, why in self.failures.items())
+            raise RunError(
+                f"{len(good)} of {len(self.roster.sites)} sites answered well where min-sites asks for "
+                f"{self.min_sites} ({reasons})"
+            )
+        return good
+
+    def _fault_of_training(self, content: RecordDict) -> str | None:
+        """What is wrong with a training reply, or None."""
+        if "arrays" not in content or "metrics" not in content:
+            return "it lacks arrays or metrics"
+        found, metrics = to_numpy(content["arrays"]), content["metrics"]
+        if absent := sorted(self.returned - found.keys()):
+            return (
+                f"it lacks {absent[0]} and {len(absent) - 1} more" if absent[1:] else f"it lacks {absent[0]}"
+            )
+        if unknown := sorted(found.keys() - self.returned):
+            return f"it brings {unknown[0]}, which was not asked for"
+        for name, array in found.items():
+            expected = self.base[name]
+            if array.shape != expected.shape or array.dtype != expected.dtype:
+                return f"{name} is {array.dtype} {array.shape}, expected {expected.dtype} {expected.shape}"
+            if not np.isfinite(array).all():
+                return f"{name} is not finite"
+        counts = np.array(metrics.get("counts", []), float)
+        numbers = np.array([*counts, metrics.get("windows", np.nan), metrics.get("loss", np.nan)])
+        if len(counts) != len(self.roster.schema.modalities) ** 2 or not np.isfinite(numbers).all():
+            return "its counts, windows or loss are missing or not finite"
+        if (counts < 0).any() or numbers[-2] <= 0:
+            return "it trained on no window"
+        return None
+
+    def _fault_of_evaluation(self, content: RecordDict) -> str | None:
+        if "arrays" not in content or "metrics" not in content:
+            return "it lacks arrays or metrics"
+        bad = [n for n, a in to_numpy(content["arrays"]).items() if not np.isfinite(a).all()]
+        return f"{bad[0]} is not finite" if bad else None
+
+
+def average(
+    base: Arrays, owners: dict[str, Owner], trained: list[tuple[Arrays, np.ndarray, float]]
+) -> Arrays:
+    """Weighted mean of each owned piece over `(arrays, counts, windows)` of the sites that trained it."""
+    result = dict(base)
+    for name in trained[0][0] if trained else ():
+        old, total, weight = base[name], 0.0, 0.0
+        for arrays, counts, windows in trained:
+            w = weights(owners[name], counts, windows, old.shape)
+            total, weight = total + w * arrays[name].astype(np.float64), weight + w
+        mean = np.divide(
+            total, weight, out=old.astype(np.float64), where=np.broadcast_to(weight > 0, old.shape)
+        )
+        result[name] = mean.astype(old.dtype)
+    return result
+
+
+def to_numpy(record: ArrayRecord) -> Arrays:
+    return {name: array.numpy() for name, array in record.items()}
+
+
+def to_record(arrays: Arrays) -> ArrayRecord:
+    return ArrayRecord({name: Array(np.ascontiguousarray(a)) for name, a in arrays.items()})
+
+
+def _sentence(reason: str) -> str:
+    """The last line of what may be a whole traceback."""
+    lines = [line.strip() for line in reason.strip().splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it failed without a reason"

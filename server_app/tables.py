@@ -1,0 +1,80 @@
+"""What sums say: metrics of a round, and the closing tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from condi_core.config import RunConfig
+from condi_core.methods import METHODS
+from condi_core.metrics import imputation_metrics, task_metrics
+from condi_core.windows import Schema
+
+Arrays = dict[str, np.ndarray]
+
+
+def nothing(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
+    return {}
+
+
+def imputation(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
+    """Over all kinds of holes: RMSE, and that of linear interpolation on the same cells."""
+
+    def rmse(method: str) -> float:
+        mine = [a for key, a in sums.items() if key.endswith(f"/{method}")]
+        return imputation_metrics(sum(a.sum(0) for a in mine))["rmse"] if mine else float("nan")
+
+    return {"score": rmse("condi"), "rmse": rmse("condi"), "linear": rmse("linear")}
+
+
+def task(schema: Schema) -> Callable[[Arrays, dict[str, float]], dict[str, float]]:
+    """Mean validation loss as the score to select on, and the task's metrics."""
+
+    def metrics(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
+        loss = extra["loss-sum"] / extra["windows"] if extra.get("windows") else float("nan")
+        return {"score": loss, **task_metrics(sums["task"], schema.task == "single-label")}
+
+    return metrics
+
+
+def imputation_rows(sums: Arrays) -> dict[str, dict]:
+    """`{kind of holes: {method: metrics, with "rmse by modality"}}`."""
+    rows: dict[str, dict] = {}
+    for key, array in sums.items():
+        kind, method = key.split("/")
+        kept = imputation_metrics(array.sum(0))
+        kept["rmse by modality"] = [imputation_metrics(a)["rmse"] for a in array]
+        rows.setdefault(kind, {})[method] = kept
+    return rows
+
+
+SHOWN = {
+    "mean": "mean of the modality",
+    "linear": "linear interpolation",
+    "estimate": "closed-form estimate",
+    "condi": "CondI, point estimate",
+    "condi, draws": "CondI, median of draws",
+}
+
+
+def closing(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
+    """The tables at the end of a run, 80 columns wide."""
+    out = []
+    if kinds := result["imputation"]:
+        out += ["", "Imputation of test windows: RMSE (and CRPS) in standard deviations"]
+        out.append(f"  {'':<24}" + "".join(f"{kind:>17}" for kind in kinds))
+        for method, label in SHOWN.items():
+            found = [methods.get(method) for methods in kinds.values()]
+            if all(found):
+                out.append(f"  {label:<24}" + "".join(f"{m['rmse']:>9.3f} ({m['crps']:.3f})" for m in found))
+        covered = [m["condi, draws"]["coverage"] for m in kinds.values() if "condi, draws" in m]
+        if covered:
+            out.append(f"  {'cover of 90 % interval':<24}" + "".join(f"{c:>16.0%} " for c in covered))
+    out += ["", f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"]
+    out.append(f"  {'':<46}{'AUROC':>8}{'F1':>8}{'accuracy':>10}")
+    for method, metrics in result["task"].items():
+        label = f"{method}: {METHODS[method].summary}"
+        out.append(f"  {label:<46}{metrics['auroc']:>8.3f}{metrics['f1']:>8.3f}{metrics['accuracy']:>10.3f}")
+    return "\n".join([*out, "", f"Artefacts: {path}"])

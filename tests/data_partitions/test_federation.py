@@ -1,0 +1,150 @@
+import json
+
+import numpy as np
+import pytest
+from small_partition import index_of, manifest_of, windows_of
+
+from data_partitions import DataError
+from data_partitions.federation import (
+    check_patients_apart,
+    check_same_schema,
+    in_site_order,
+    open_federation,
+    write_federation,
+)
+
+HOW = {"dataset": "sleep", "split": "iid", "seed": 3, "made_by": "a test"}
+
+
+def sites(*names: str):
+    for name in names:
+        yield manifest_of(name), index_of(prefix=name), windows_of()
+
+
+@pytest.fixture
+def federation(tmp_path):
+    return write_federation(tmp_path / "all", sites("b", "a"), **HOW)
+
+
+def test_what_was_written_is_opened(federation):
+    opened = open_federation(federation.path)
+    assert opened == federation
+    assert opened.sites == ("b", "a"), "in the order written"
+    assert opened.path == federation.path
+    assert opened.open_site(1).manifest.site == opened.open_site("a").manifest.site == "a"
+    assert opened.open_site(0).record_ids[0] == "b000"
+    np.testing.assert_array_equal(opened.open_site(0).read([2])[0], opened.open_site(1).read([2])[0])
+    assert json.loads((federation.path / "federation.json").read_text()) == {
+        "format": 1,
+        "sites": ["b", "a"],
+        **HOW,
+    }
+
+
+@pytest.mark.parametrize(("site", "sentence"), [("c", 'has no site "c": it has b, a'), (2, "has no site 2")])
+def test_an_unknown_site(federation, site, sentence):
+    with pytest.raises(DataError, match=sentence):
+        federation.open_site(site)
+
+
+def test_what_is_no_federation(tmp_path, federation):
+    for path, sentence in [
+        (tmp_path / "nowhere", "there is no federation at .*nowhere: make one with `condi prepare`"),
+        (tmp_path, "has no federation.json"),
+        (federation.path / "a", "is one site, not a federation: give the directory it is in"),
+    ]:
+        with pytest.raises(DataError, match=sentence):
+            open_federation(path)
+
+
+def test_a_damaged_federation(federation):
+    (federation.path / "a").rename(federation.path / "c")
+    with pytest.raises(DataError, match="lacks the directory of site a"):
+        open_federation(federation.path)
+    file = federation.path / "federation.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "sites": ["../all/b"]}))
+    with pytest.raises(DataError, match='federation.json: key "sites.0" is wrong'):
+        open_federation(federation.path)
+
+
+def failing_second_site():
+    yield from sites("a")
+    yield manifest_of("b"), index_of(prefix="b"), windows_of(3)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        (failing_second_site(), "only 3 windows came"),
+        (sites("a", "a"), "two sites are called a"),
+        (
+            [(manifest_of(site), index_of(), windows_of()) for site in "ab"],
+            "sites a and b share 6 patient",
+        ),
+        (
+            [
+                (manifest_of(s, labels=o), index_of(prefix=s), windows_of())
+                for s, o in zip("ab", (("W", "REM"), ("REM", "W")), strict=True)
+            ],
+            "site b does not fit: its labels are REM, W, expected W, REM",
+        ),
+    ],
+)
+def test_a_failure_leaves_nothing(tmp_path, parts, sentence):
+    with pytest.raises(DataError, match=sentence):
+        write_federation(tmp_path / "all", parts, **HOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_federation_is_untouched(federation):
+    before = federation.open_site("a").fingerprint()
+    with pytest.raises(DataError, match="exists already"):
+        write_federation(federation.path, sites("x"), **HOW)
+    assert open_federation(federation.path).open_site("a").fingerprint() == before
+    assert [p.name for p in federation.path.parent.iterdir()] == ["all"]
+
+
+def with_modality(manifest, place, **changes):
+    modalities = [m.model_dump() for m in manifest.modalities]
+    modalities[place].update(changes)
+    return manifest.model_copy(
+        update={"modalities": tuple(type(manifest.modalities[0])(**m) for m in modalities)}
+    )
+
+
+def test_sites_that_agree_may_differ_in_what_they_have():
+    some = [manifest_of("a"), manifest_of("b", version="2", license="other", counts=(9, 9, 9))]
+    assert check_same_schema([*some, with_modality(manifest_of("c"), 1, present=True)]) == []
+    assert check_same_schema([]) == []
+
+
+@pytest.mark.parametrize(
+    ("odd", "difference"),
+    [
+        (manifest_of("x", dataset="icu"), "its dataset is icu, expected sleep"),
+        (
+            with_modality(manifest_of("x"), 1, name="EMG"),
+            "its modalities are EEG Fpz-Cz, EMG, Resp, expected",
+        ),
+        (with_modality(manifest_of("x"), 0, unit="mV"), "EEG Fpz-Cz has unit mV, expected uV"),
+        (with_modality(manifest_of("x"), 2, samples_per_patch=2), "Resp has samples per patch 2, expected 1"),
+        (manifest_of("x", patches=30), "its patches is 30, expected 3"),
+        (manifest_of("x", labels=("W", "N1", "REM")), "its labels are W, N1, REM, expected W, REM"),
+        (manifest_of("x", task="multi-label"), "its task is multi-label, expected single-label"),
+    ],
+)
+def test_the_site_that_does_not_fit_is_named_even_when_it_comes_first(odd, difference):
+    (sentence,) = check_same_schema([odd, manifest_of("a"), manifest_of("b")])
+    assert sentence.startswith(f"site x does not fit: {difference}"), sentence
+    assert sentence.endswith("(as a and 1 more)")
+
+
+def test_patients_in_two_sites_are_found():
+    assert check_patients_apart({"a": {"1", "2"}, "b": {"3"}}) == []
+    found = check_patients_apart({"a": {"1", "2"}, "b": {"3"}, "c": {"2"}})
+    assert found == ["sites a and c share 1 patient(s), such as 2: give each to one site"]
+
+
+def test_site_order_counts():
+    names = ["rest", "hospital-10", "hospital-9", "hospital-0"]
+    assert in_site_order(names) == ["hospital-0", "hospital-9", "hospital-10", "rest"]

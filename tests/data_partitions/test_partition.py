@@ -1,0 +1,269 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+from small_partition import index_of, manifest_of, windows_of
+
+from data_partitions import DataError
+from data_partitions import partition as partition_module
+from data_partitions.partition import Partition, write_partition
+
+
+def refused(path, *parts: str) -> str:
+    """Opening fails with one sentence that has all the parts."""
+    with pytest.raises(DataError) as error:
+        Partition.open(path)
+    sentence = str(error.value)
+    assert "\n" not in sentence
+    for part in parts:
+        assert part in sentence, sentence
+    return sentence
+
+
+def rewrite_manifest(path, **changes):
+    file = path / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def rewrite_table(path, change):
+    table = pd.read_csv(path / "windows.csv", dtype=str)
+    change(table)
+    table.to_csv(path / "windows.csv", index=False)
+
+
+def rewrite_values(path, change, name="Resp"):
+    file = path / "values" / f"{name}.npy"
+    np.save(file, change(np.load(file)))
+
+
+def test_what_was_written_is_read_back(partition):
+    values, observed = partition.read(np.arange(6))
+    written = windows_of()
+    assert values.dtype == np.float32 and observed.dtype == bool
+    assert values.shape == observed.shape == (6, 3, 3, 100)
+    np.testing.assert_array_equal(observed[:, 0], ~np.isnan(written[:, 0]))
+    np.testing.assert_array_equal(observed[:, 2, :, 0], ~np.isnan(written[:, 2, :, 0]))
+    np.testing.assert_array_equal(values[observed], written[observed])
+    assert (values[~observed] == 0).all()
+    assert not observed[:, 1].any(), "a modality that the site lacks"
+    assert not observed[:, 2, :, 1:].any(), "padding of a slow modality"
+    assert len(partition) == 6
+    assert partition.record_ids.tolist() == [f"p{i:03d}" for i in range(6)]
+    assert partition.patient_ids.tolist() == [f"p{i}" for i in range(6)]
+    assert partition.labels.dtype == np.float32
+    np.testing.assert_array_equal(partition.labels, index_of()[["W", "REM"]])
+
+
+def test_rows_of_a_split_and_reading_in_any_order(partition):
+    assert partition.rows("train").tolist() == [0, 1, 2, 3]
+    assert partition.rows("val").tolist() == [4]
+    assert partition.rows("test").tolist() == [5]
+    np.testing.assert_array_equal(partition.read([4, 1])[0], partition.read(range(6))[0][[4, 1]])
+    assert partition.read([])[0].shape == (0, 3, 3, 100)
+    with pytest.raises(DataError, match='split "dev" is unknown'):
+        partition.rows("dev")
+
+
+def test_on_disk(partition):
+    assert sorted(p.name for p in (partition.path / "values").iterdir()) == ["EEG Fpz-Cz.npy", "Resp.npy"]
+    resp = np.load(partition.path / "values" / "Resp.npy", allow_pickle=False)
+    assert resp.dtype == np.dtype("<f4") and resp.shape == (6, 3, 1)
+    assert isinstance(partition._arrays["Resp"], np.memmap)
+
+
+def test_schema_has_what_sites_agree_on_and_nothing_else(partition):
+    schema = partition.manifest.schema()
+    assert json.loads(json.dumps(schema)) == schema
+    assert schema == {
+        "dataset": "sleep",
+        "modalities": [
+            {"name": "EEG Fpz-Cz", "unit": "uV", "samples_per_patch": 100},
+            {"name": "EOG", "unit": "uV", "samples_per_patch": 100},
+            {"name": "Resp", "unit": "a.u.", "samples_per_patch": 1},
+        ],
+        "patch_seconds": 1.0,
+        "patches": 3,
+        "labels": ["W", "REM"],
+        "task": "single-label",
+    }
+
+
+def test_a_manifest_is_frozen_and_consistent():
+    with pytest.raises(ValidationError, match="frozen"):
+        manifest_of().site = "there"
+    m = manifest_of().modalities[0].model_dump()
+    for changes, message in [
+        ({"labels": ("W", "W")}, "labels must have different names"),
+        ({"modalities": [{**m, "samples_per_patch": 10}]}, "100 samples in 1 s, samples_per_patch says 10"),
+        ({"modalities": [{**m, "present": False}]}, "at least one modality must be present"),
+        ({"modalities": [{**m, "name": "../x"}]}, "pattern"),
+        ({"windows": {"train": 3}}, "windows must count train, val and test"),
+        ({"surprise": 1}, "Extra inputs"),
+        ({"format": 2}, "Input should be 1"),
+    ]:
+        with pytest.raises(ValidationError, match=message):
+            manifest_of(**changes)
+
+
+def test_fingerprint_changes_with_any_part_of_the_content(partition, tmp_path):
+    before = partition.fingerprint()
+    assert len(before) == 64 and Partition.open(partition.path).fingerprint() == before
+    write_partition(tmp_path / "same", manifest_of(), index_of(), windows_of())
+    assert Partition.open(tmp_path / "same").fingerprint() == before
+    write_partition(tmp_path / "values", manifest_of(), index_of(), windows_of(seed=1))
+    write_partition(tmp_path / "ids", manifest_of(), index_of(prefix="q"), windows_of())
+    write_partition(tmp_path / "manifest", manifest_of(version="2"), index_of(), windows_of())
+    others = {Partition.open(tmp_path / name).fingerprint() for name in ("values", "ids", "manifest")}
+    assert len(others | {before}) == 4
+
+
+# --- writing: refusals, and nothing left behind
+
+
+def test_an_existing_path_is_refused_and_untouched(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine.txt").write_text("precious")
+    with pytest.raises(DataError, match="exists already: choose another place, or remove it"):
+        write_partition(tmp_path / "here", manifest_of(), index_of(), windows_of())
+    assert (tmp_path / "here" / "mine.txt").read_text() == "precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["here"]
+
+
+def broken_windows():
+    yield from windows_of(3)
+    raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize(
+    ("windows", "error", "sentence"),
+    [
+        (broken_windows(), OSError, "the disk is gone"),
+        (windows_of(5), DataError, "only 5 windows came for the 6 rows"),
+        (windows_of(7), DataError, "more windows came than the 6 rows"),
+        (windows_of()[:, :2], DataError, r"record p000: expected \(3, 3, 100\) values, got \(2, 3, 100\)"),
+        (np.full_like(windows_of(), np.inf), DataError, "record p000: EEG Fpz-Cz has an infinite value"),
+    ],
+)
+def test_a_failure_midway_leaves_nothing(tmp_path, windows, error, sentence):
+    with pytest.raises(error, match=sentence):
+        write_partition(tmp_path / "new" / "here", manifest_of(), index_of(), windows)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_infinite_padding_is_ignored(tmp_path):
+    windows = windows_of()
+    windows[:, 2, :, 1:] = np.inf
+    write_partition(tmp_path / "here", manifest_of(), index_of(), windows)
+    assert np.isfinite(Partition.open(tmp_path / "here").read(range(6))[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda t: t.drop(columns="split"), "the index lacks the column split"),
+        (lambda t: t.assign(W=[0.5, *t["W"][1:]]), r"row 0 \(record p000\) has a value of label W"),
+        (lambda t: t.assign(split="train"), "the index has windows .* but the manifest says"),
+        (lambda t: t.iloc[:0], 'site "here" would have no windows'),
+    ],
+)
+def test_an_index_that_disagrees_is_refused(tmp_path, change, sentence):
+    with pytest.raises(DataError, match=sentence):
+        write_partition(tmp_path / "here", manifest_of(), change(index_of()), windows_of())
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- opening: each damage is one sentence that names file and row
+
+
+def test_what_is_not_there(tmp_path, partition):
+    refused(tmp_path / "nowhere", "there is no partition at", "nowhere", "condi prepare")
+    (tmp_path / "federation.json").write_text("{}")
+    refused(tmp_path, "is a federation, not one site")
+    (partition.path / "manifest.json").unlink()
+    refused(partition.path, "has no manifest.json")
+
+
+def test_damaged_manifest(partition):
+    rewrite_manifest(partition.path, patches="many")
+    refused(partition.path, "manifest.json", 'key "patches" is wrong')
+    rewrite_manifest(partition.path, patches=3, colour="red")
+    refused(partition.path, "manifest.json", 'key "colour" is wrong')
+    (partition.path / "manifest.json").write_text('{"format": 1,')
+    refused(partition.path, "manifest.json", "Invalid JSON")
+
+
+def test_manifest_that_disagrees_with_the_data(partition):
+    rewrite_manifest(partition.path, windows={"train": 9, "val": 1, "test": 1})
+    refused(partition.path, "windows.csv", "'train': 4", "'train': 9")
+    rewrite_manifest(partition.path, windows={"train": 4, "val": 1, "test": 1}, patches=4)
+    refused(partition.path, "EEG Fpz-Cz.npy", "(6, 4, 100)", "(6, 3, 100)")
+
+
+@pytest.mark.parametrize(
+    ("column", "row", "value", "sentence"),
+    [
+        ("split", 2, "dev", "row 2 (record p002) has another split than train, val or test"),
+        ("W", 3, "2", "row 3 (record p003) has a value of label W that is not 0 or 1"),
+        ("W", 3, "", "row 3 (record p003) has a value of label W that is not 0 or 1"),
+        ("W", 0, "1", "row 0 (record p000) must have exactly one label"),
+        ("record_id", 4, "p001", "row 4 (record p001) has a record_id that an earlier row has"),
+        ("record_id", 4, "", "row 4 (record ) has no record_id"),
+        ("patient_id", 1, "", "row 1 (record p001) has no patient_id"),
+        ("patient_id", 5, "p1", "row 1 (record p001) belongs to a patient who is in two splits"),
+    ],
+)
+def test_damaged_row(partition, column, row, value, sentence):
+    rewrite_table(
+        partition.path, lambda table: table.__setitem__(column, table[column].mask(table.index == row, value))
+    )
+    refused(partition.path, "windows.csv", sentence)
+
+
+def test_damaged_table(partition):
+    rewrite_table(partition.path, lambda table: table.pop("REM"))
+    refused(partition.path, "windows.csv", "lacks the column REM")
+    (partition.path / "windows.csv").write_text('record_id,patient_id\n1,2,3\n"4,5,6,7,8')
+    refused(partition.path, "windows.csv", "not a readable csv")
+    (partition.path / "windows.csv").unlink()
+    refused(partition.path, "has no windows.csv")
+
+
+def test_ids_stay_text(tmp_path):
+    index = index_of()
+    index["record_id"] = ["007", "NA", "1e5", "null", "a,b", 'say "x"']
+    write_partition(tmp_path / "here", manifest_of(), index, windows_of())
+    assert Partition.open(tmp_path / "here").record_ids.tolist() == index["record_id"].tolist()
+
+
+def test_damaged_values(partition):
+    file = partition.path / "values" / "Resp.npy"
+    whole = file.read_bytes()
+    rewrite_values(partition.path, lambda a: a.astype(np.float64))
+    refused(partition.path, "Resp.npy", "must hold float32", "float64")
+    rewrite_values(partition.path, lambda a: a[:-1].astype(np.float32))
+    refused(partition.path, "Resp.npy", "(6, 3, 1)", "(5, 3, 1)")
+    file.write_bytes(whole[:-10])
+    refused(partition.path, "Resp.npy", "is damaged")
+    file.write_bytes(b"hello")
+    refused(partition.path, "Resp.npy", "is damaged")
+    file.unlink()
+    refused(partition.path, "Resp.npy", "is missing")
+
+
+def test_a_pickle_is_not_opened(partition):
+    np.save(partition.path / "values" / "Resp.npy", np.array([{"a": 1}] * 6, dtype=object), allow_pickle=True)
+    refused(partition.path, "Resp.npy", "is damaged")
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2**24])
+def test_an_infinite_value_is_found_in_whatever_block(partition, monkeypatch, block_bytes):
+    def spoil(values):
+        values[4, 1, 0] = -np.inf
+        return values
+
+    monkeypatch.setattr(partition_module, "BLOCK_BYTES", block_bytes)
+    rewrite_values(partition.path, spoil)
+    refused(partition.path, "Resp.npy", "row 4 (record p004) has an infinite value")
+    assert len(Partition.open(partition.path, check=False)) == 6

@@ -1,0 +1,231 @@
+import json
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from data_partitions import DataError
+from data_partitions.federation import assign_patients, open_federation
+from data_partitions.prepare import prepare, prepare_federation
+from data_partitions.sources import demo, ptb_xl
+from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES
+
+SPLIT_SITES = [("natural", 2), ("iid", 3), ("dirichlet", 3)]
+
+
+def run(*arguments):
+    app = typer.Typer()
+    app.add_typer(prepare, name="prepare")
+    app.callback()(lambda: None)
+    return CliRunner().invoke(app, ["prepare", *map(str, arguments)], env={"COLUMNS": "80"})
+
+
+def failed(result, *parts):
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
+    assert "Traceback" not in result.output
+    for part in parts:
+        assert part in result.stderr, result.stderr
+
+
+def partitions_of(federation):
+    return [federation.open_site(site) for site in federation.sites]
+
+
+@pytest.mark.parametrize(("split", "sites"), SPLIT_SITES)
+def test_every_record_is_at_one_site_and_no_patient_in_two_splits_or_sites(raw, tmp_path, split, sites):
+    federation = prepare_federation(ptb_xl, raw, tmp_path / "all", split=split, sites=sites)
+    assert len(federation.sites) == sites
+    index = ptb_xl.index(raw)
+    index = index[index[list(SUPERCLASSES)].any(axis=1)].set_index("record_id")
+    seen, home, split_of = [], {}, {}
+    for partition in partitions_of(federation):
+        seen += partition.record_ids.tolist()
+        of_site = zip(partition.patient_ids, partition.splits, strict=True)
+        for patient, name in of_site:
+            assert home.setdefault(patient, partition.manifest.site) == partition.manifest.site
+            assert split_of.setdefault(patient, name) == name
+        rows = index.loc[partition.record_ids]
+        np.testing.assert_array_equal(partition.labels, rows[list(SUPERCLASSES)])
+        assert partition.splits.tolist() == rows["split"].tolist()
+        row = rows.iloc[-1].rename(None)
+        row["record_id"] = rows.index[-1]
+        values, observed = partition.read([len(rows) - 1])
+        assert observed.all()
+        np.testing.assert_array_equal(values[0], ptb_xl.read(raw, row))
+    assert sorted(seen) == sorted(index.index)
+
+
+def test_the_seed_makes_it_the_same_again(raw, tmp_path):
+    prints = []
+    for name in ("a", "b"):
+        federation = prepare_federation(
+            ptb_xl, raw, tmp_path / name, split="dirichlet", sites=3, modalities=4, seed=5
+        )
+        prints.append([partition.fingerprint() for partition in partitions_of(federation)])
+    assert prints[0] == prints[1]
+
+
+def test_each_site_has_its_own_leads(raw, tmp_path):
+    federation = prepare_federation(ptb_xl, raw, tmp_path / "all", split="iid", sites=3, modalities=4)
+    held = [[m.name for m in p.manifest.modalities if m.present] for p in partitions_of(federation)]
+    assert [len(names) for names in held] == [4, 4, 4]
+    assert set().union(*held) == set(LEADS)
+    files = sorted(p.stem for p in (federation.path / "site-00" / "values").iterdir())
+    assert files == sorted(held[0])
+
+
+def test_records_without_labels_are_left_out_and_counted(own_raw, tmp_path):
+    table = own_raw / "ptbxl_database.csv"
+    lines = table.read_text().replace("{'NORM': 100.0, ", "{").splitlines(keepends=True)
+    table.write_text("".join(lines))
+    notes, calls = [], []
+    index = ptb_xl.index(own_raw)
+    empty = int((~index[list(SUPERCLASSES)].any(axis=1)).sum())
+    assert empty > 5
+    federation = prepare_federation(
+        ptb_xl,
+        own_raw,
+        tmp_path / "all",
+        split="iid",
+        sites=2,
+        notes=notes,
+        on_window=lambda *call: calls.append(call),
+    )
+    assert notes == [f"Left out as they have none of the labels: {empty} records."]
+    assert sum(len(partition) for partition in partitions_of(federation)) == 60 - empty
+    assert calls == [(i + 1, 60 - empty) for i in range(60 - empty)]
+
+
+def test_single_label(raw, tmp_path):
+    options = {"task": "single-label", "label_rule": "100"}
+    federation = prepare_federation(ptb_xl, raw, tmp_path / "all", split="iid", sites=2, **options)
+    for partition in partitions_of(federation):
+        assert partition.manifest.task == "single-label"
+        assert (partition.labels.sum(axis=1) == 1).all()
+        assert "label_rule=100" in partition.manifest.made_by
+
+
+def test_a_damaged_record_leaves_nothing(own_raw, tmp_path):
+    last = own_raw / "records100/00000/00060_lr.dat"
+    last.write_bytes(last.read_bytes()[:100])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DataError, match="record 60 .*its signal has 100 bytes"):
+        prepare_federation(ptb_xl, own_raw, tmp_path / "out" / "all", split="iid", sites=2)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_existing_directory_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "all").mkdir()
+    with pytest.raises(DataError, match="all exists already"):
+        prepare_federation(ptb_xl, tmp_path / "no source", tmp_path / "all")
+    assert list(tmp_path.iterdir()) == [tmp_path / "all"]
+
+
+# --- the command
+
+
+def test_command(raw, tmp_path):
+    result = run(
+        "ptb-xl", "--source", raw, "--out", tmp_path / "all", "--split", "dirichlet", "--sites", 3,
+        "--alpha", 2, "--seed", 4, "--modalities", 8, "--label-rule", "100",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    federation = open_federation(tmp_path / "all")
+    assert federation.info.split == "dirichlet" and federation.info.seed == 4
+    partitions = partitions_of(federation)
+    for partition in partitions:
+        counts = partition.manifest.windows
+        (line,) = [line for line in result.stdout.splitlines() if partition.manifest.site in line]
+        cells = [cell.strip() for cell in line.strip("│").split("│")]
+        assert cells[1:5] == [
+            *(str(counts[split]) for split in ("train", "val", "test")),
+            str(len(set(partition.patient_ids))),
+        ]
+        assert cells[5].startswith("8 of 12: not ")
+    *lines, last = result.stdout.splitlines()
+    assert last == f"Written to {tmp_path / 'all'}"
+    assert max(map(len, lines)) <= 80
+    assert "likelihood 100" in result.stdout
+
+
+def test_command_with_named_leads(raw, tmp_path):
+    result = run(
+        "ptb-xl", "--source", raw, "--out", tmp_path / "all", "--split", "iid", "--sites", 2,
+        "--modalities", "II, V5",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "2 of 12: II V5" in result.stdout
+    manifest = json.loads((tmp_path / "all" / "site-01" / "manifest.json").read_text())
+    assert [m["name"] for m in manifest["modalities"] if m["present"]] == ["II", "V5"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--split", "iid"], ["split iid needs the number of sites: say it with --sites"]),
+        (["--rate", "250"], ["100 or 500 Hz"]),
+        (["--rate", "500"], ["records500 has no record"]),
+        (["--modalities", "V9"], ["modality V9 is unknown"]),
+        (["--modalities", "99"], ["99 modalities were asked for: choose 1 to 12"]),
+        (["--split", "iid", "--sites", "1000"], ["1000 sites were asked for, but only"]),
+    ],
+)
+def test_command_refuses_in_one_sentence(raw, tmp_path, arguments, parts):
+    failed(run("ptb-xl", "--source", raw, "--out", tmp_path / "all", *arguments), *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_without_source(tmp_path):
+    failed(
+        run("ptb-xl", "--source", tmp_path / "none", "--out", tmp_path / "all"),
+        "there is no",
+        "ptbxl_database",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_keeps_what_exists(raw, tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    failed(run("ptb-xl", "--source", raw, "--out", tmp_path / "mine.txt"), "exists already")
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_demo_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "PATIENTS", 90)
+    result = run("demo", "--out", tmp_path / "all")
+    assert result.exit_code == 0, result.output
+    assert "demo (1), multi-label" in result.stdout
+    again = run("demo", "--out", tmp_path / "all")
+    assert again.exit_code == 0 and "It was there already: nothing was made." in again.stdout
+    (tmp_path / "other").mkdir()
+    failed(run("demo", "--out", tmp_path / "other"), "has no federation.json")
+
+
+# --- PTB-XL itself
+
+
+def test_ptb_xl_by_hospital(real, tmp_path):
+    notes = []
+    federation = prepare_federation(ptb_xl, real, tmp_path / "all", notes=notes)
+    partitions = partitions_of(federation)
+    patients = [set(partition.patient_ids) for partition in partitions]
+    assert sum(map(len, patients)) == len(set().union(*patients))
+    assert min(partition.manifest.windows["train"] for partition in partitions) >= 10
+    if len(ptb_xl.index(real)) != 388:
+        pytest.skip("another part of PTB-XL than the numbers are for")
+    assert federation.sites == tuple(f"hospital-{i}" for i in range(4))
+    assert [len(partition) for partition in partitions] == [190, 127, 15, 46]
+    assert "Left out as they have none of the labels: 10 records." in notes
+
+
+@pytest.mark.parametrize("split", ["natural", "iid", "dirichlet"])
+def test_duplicates_in_ptb_xl_are_at_one_site(real, split):
+    index = ptb_xl.index(real)
+    home = assign_patients(index, 3, split, 0, labels=SUPERCLASSES)
+    site = index.set_index("record_id")["patient_id"].map(home)
+    assert site.value_counts().min() >= 10
+    for a, b in (("456", "457"), ("459", "460")):
+        if a in site.index:
+            assert site[a] == site[b]
