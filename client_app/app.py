@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import warnings
 
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
@@ -15,6 +18,11 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
 from condi_core.task.model import TaskModel
 from data_partitions.manifest import SPLITS
+
+# In a simulation Ray has not been imported yet: say every site's lines, and none of its own.
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+warnings.filterwarnings("ignore", message="Tip: In future versions of Ray", category=FutureWarning)
+logging.getLogger("flwr").addFilter(lambda record: "Manually terminating" not in record.getMessage())
 
 app = ClientApp()
 

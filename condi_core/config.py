@@ -8,7 +8,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
@@ -46,6 +47,14 @@ class TrainingConfig(_Settings):
     blocks: Count
     pair_width: Count
 
+    @field_validator("heads")
+    @classmethod
+    def _heads_share_the_width(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("width", heads * 2)
+        if width % heads or width % 2:
+            raise PydanticCustomError("heads", f"must divide the width, an even number, here {width}")
+        return heads
+
 
 class ImputerConfig(TrainingConfig):
     relation_rounds: CountOrNone
@@ -76,14 +85,23 @@ class RunConfig(_Settings):
     @classmethod
     def from_flat(cls, flat: dict[str, Any]) -> RunConfig:
         """Read `{"imputer.rounds": 4, ...}`; raises ConfigError that names every bad key at once."""
-        nested: dict[str, Any] = {}
+        known, nested, complaints = known_keys(), {}, []
         for key, value in flat.items():
-            table, _, leaf = key.rpartition(".")
-            (nested.setdefault(table, {}) if table else nested)[leaf] = value
+            if key in known:
+                table, _, leaf = key.rpartition(".")
+                (nested.setdefault(table, {}) if table else nested)[leaf] = value
+            else:
+                near = get_close_matches(key, known, n=1, cutoff=0.4)
+                complaints.append(
+                    f"unknown setting '{key}'" + (f" (did you mean '{near[0]}'?)" if near else "")
+                )
         try:
-            return cls.model_validate(nested)
+            config = cls.model_validate(nested)
         except ValidationError as error:
-            raise ConfigError("; ".join(_complaint(e, flat) for e in error.errors())) from None
+            complaints += [_complaint(e, flat) for e in error.errors()]
+        if complaints:
+            raise ConfigError("; ".join(complaints))
+        return config
 
     def same_training(self, other: RunConfig) -> list[str]:
         """Keys whose difference makes the two runs train differently."""
@@ -113,9 +131,6 @@ def known_keys() -> list[str]:
 
 def _complaint(error: Any, flat: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        near = get_close_matches(key, known_keys(), n=1, cutoff=0.4)
-        return f"unknown setting '{key}'" + (f" (did you mean '{near[0]}'?)" if near else "")
     if error["type"] == "missing":
         return f"setting '{key}' is missing"
     return (

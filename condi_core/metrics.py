@@ -51,7 +51,7 @@ def task_sums(probabilities: Tensor, labels: Tensor, single_label: bool) -> np.n
     `(label, 4 + 2 * BINS)`; a single-label task decides for the likeliest label, a multi-label one at 1/2.
     """
     p, y = probabilities.double().numpy(), labels.numpy() > 0.5
-    decided = p == p.max(1, keepdims=True) if single_label else p >= 0.5
+    decided = p.argmax(1)[:, None] == np.arange(p.shape[1]) if single_label else p >= 0.5
     counts = [(decided & y), (decided & ~y), (~decided & y), (~decided & ~y)]
     bins = np.minimum((p * BINS).astype(int), BINS - 1)
     out = np.zeros((y.shape[1], 4 + 2 * BINS))
@@ -74,7 +74,8 @@ def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
 def task_metrics(sums: np.ndarray, single_label: bool) -> dict[str, float]:
     """Macro-AUROC, macro-F1 and accuracy; labels without both classes (or any positive) are left out.
 
-    Accuracy is per decision: for multi-label tasks the share of label decisions that are right.
+    Accuracy is per decision: for multi-label tasks the share of label decisions that are right. A metric
+    of which nothing is left is NaN.
     """
     tp, fp, fn, tn = sums[:, :4].T
     areas = [auroc(row[4 : 4 + BINS], row[4 + BINS :]) for row in sums]
@@ -84,5 +85,5 @@ def task_metrics(sums: np.ndarray, single_label: bool) -> dict[str, float]:
     return {
         "auroc": float(np.nanmean(areas)) if not np.all(np.isnan(areas)) else float("nan"),
         "f1": float(f1[known].mean()) if known.any() else float("nan"),
-        "accuracy": float(right.sum() / max(decisions.sum(), 1)),
+        "accuracy": float(right.sum() / decisions.sum()) if decisions.any() else float("nan"),
     }

@@ -57,6 +57,8 @@ class Windows(NamedTuple):
         shape = tuple(self.values.shape[1:])
         if self.values.ndim != 4 or shape != schema.shape:
             raise ValueError(f"expected windows of (modality, patch, sample) {schema.shape}, got {shape}")
+        if self.values.dtype != torch.float32:
+            raise ValueError(f"`values` must be float32, got {self.values.dtype}")
         if self.observed.shape != self.values.shape or self.observed.dtype != torch.bool:
             raise ValueError("`observed` must be a bool tensor of the shape of `values`")
         if not torch.isfinite(self.values[self.observed]).all():

@@ -49,8 +49,11 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     roster, federation = gather(grid, config, make_demo)
     print("\n".join(roster.lines()), flush=True)
 
-    directory = directory or RunDirectory.create(config, roster.schema.dataset)
-    directory.write("roster.json", json.dumps(roster.to_json(), indent=1))
+    if directory is None:
+        directory = RunDirectory.create(config, roster.schema.dataset)
+        directory.write("roster.json", json.dumps(roster.to_json(), indent=1))
+    else:
+        roster.check_unchanged(json.loads((directory.path / "roster.json").read_text()))
     print(f"artefacts in {directory.path}", flush=True)
     run = Run(grid, config, federation, directory, state)
 
@@ -114,7 +117,7 @@ def classify(run: Run, roster: Roster, method: str) -> dict[str, float]:
         config.rounds,
         config.learning_rate,
         settings={"method": method, "imputer": freeze.hash if freeze else ""},
-        before_round=(lambda: freeze.ensure(strategy)) if freeze else (lambda: None),
+        restore=freeze.complete if freeze else None,
     )
     run.carry_out(phase)
     run.state.models[name] = run.state.best[name]

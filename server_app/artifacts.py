@@ -86,7 +86,7 @@ class RunDirectory:
                 f"the checkpoint in {directory.path} is of another configuration: go on with its own "
                 f"settings, --run-config '{pairs} resume=\"{directory.path}\"', or start a new run"
             )
-        return directory, directory._read_checkpoint()
+        return directory, directory.load()
 
     def write(self, name: str, content: str | bytes) -> None:
         """Replace a file as a whole; what was there stays when the disk is full. OSError when it fails."""
@@ -125,7 +125,8 @@ class RunDirectory:
         contiguous = {n: np.ascontiguousarray(a) for n, a in arrays.items()}
         self.write(f"{name}.safetensors", save(contiguous, metadata=metadata))
 
-    def _read_checkpoint(self) -> RunState:
+    def load(self) -> RunState:
+        """The state of the checkpoint; RunError when it is damaged."""
         path = self.path / CHECKPOINT
         if not path.exists():
             return RunState()  # stopped before the first round was over

@@ -10,10 +10,14 @@ class RunError(RuntimeError):
 
 
 class OneSentence(logging.Filter):
-    """Shows a RunError in Flower's log as its sentence, without the traceback."""
+    """Shows a RunError in Flower's log as its sentence, without the traceback and the exit code after it."""
+
+    said = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], RunError):
-            record.msg, record.args = str(record.exc_info[1]), ()
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, RunError):
+            self.said = True
+            record.msg, record.args = str(error), ()
             record.exc_info = record.exc_text = None
-        return True
+        return not (self.said and record.getMessage().startswith("Exit Code:"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from flwr.app import ConfigRecord
+from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
@@ -16,6 +16,8 @@ from condi_core.training import decayed
 from server_app.artifacts import RunDirectory, RunState
 from server_app.errors import RunError
 from server_app.strategy import ModalityFedAvg, to_numpy, to_record
+
+MISSING = 404  # a site's code for "I do not have what this phase needs"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Phase:
     learning_rate: float = 0.0
     settings: dict = field(default_factory=dict)  # added to every message of the phase
     evaluated: bool = True
-    before_round: Callable[[], None] = lambda: None
+    restore: Callable[[Collection[str]], None] | None = None  # gives sites what they need for this phase
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ class Run:
     def carry_out(self, phase: Phase) -> None:
         """Do the rounds of a phase that have not been done; RunError when too few sites answer."""
         state, first = self.state, self.state.done.get(phase.name, 0) + 1
+        if phase.restore and first <= phase.rounds:
+            phase.restore(phase.strategy.roster.sites)
         started = time.monotonic()
         for round_ in range(first, phase.rounds + 1):
             try:
-                phase.before_round()
                 line = self._round(phase, round_)
             except RunError as error:
                 raise RunError(
@@ -70,10 +73,8 @@ class Run:
         rate = decayed(phase.learning_rate, round_, phase.rounds)
         common = self.message(phase.name, **phase.settings)
         before = to_record(state.models[phase.model])
-        messages = strategy.configure_train(
-            round_, before, ConfigRecord({**common, "learning-rate": rate}), self.grid
-        )
-        replies = list(self.grid.send_and_receive(messages, timeout=self.config.round_timeout))
+        config = ConfigRecord({**common, "learning-rate": rate})
+        replies = self._exchange(phase, lambda: strategy.configure_train(round_, before, config, self.grid))
         after, trained = strategy.aggregate_train(round_, replies)
         sites, failures = dict(strategy.answered), dict(strategy.failures)
         up = sum(_size(r.content["arrays"]) for r in replies if not r.has_error() and "arrays" in r.content)
@@ -85,7 +86,7 @@ class Run:
             "loss": trained["loss"],
             "windows": trained["windows"],
             "metrics": {},
-            "bytes-down": _size(before) * len(messages),
+            "bytes-down": _size(before) * len(strategy.roster.sites),
             "bytes-up": up,
             "site-seconds": sites,
             "failures": failures,
@@ -100,9 +101,22 @@ class Run:
         """Metrics of the phase's current weights on a split; the sums stay in the strategy."""
         config = self.message(phase.name, **{**phase.settings, "split": split, "samples": 0, **settings})
         arrays = to_record(self.state.models[phase.model])
-        messages = phase.strategy.configure_evaluate(round_, arrays, config, self.grid)
-        replies = self.grid.send_and_receive(messages, timeout=self.config.round_timeout)
+        replies = self._exchange(
+            phase, lambda: phase.strategy.configure_evaluate(round_, arrays, config, self.grid)
+        )
         return dict(phase.strategy.aggregate_evaluate(round_, replies))
+
+    def _exchange(self, phase: Phase, messages: Callable[[], list[Message]]) -> list[Message]:
+        """Send and wait; a site that lost what the phase needs is given it and asked again."""
+        timeout, site_of = self.config.round_timeout, phase.strategy.roster.site_of
+        replies = list(self.grid.send_and_receive(messages(), timeout=timeout))
+        lost = {site_of(r) for r in replies if r.has_error() and r.error.code == MISSING}
+        if lost and phase.restore:
+            phase.restore(lost)
+            again = [m for m in messages() if m.metadata.group_id in lost]
+            replies = [r for r in replies if site_of(r) not in lost]
+            replies += self.grid.send_and_receive(again, timeout=timeout)
+        return replies
 
     def _keep_if_best(self, model: str, round_: int, score: float) -> None:
         """Keep the weights of the lowest validation score; without validation windows, the latest."""

@@ -62,6 +62,14 @@ class Roster:
             for name, s in self.sites.items()
         }
 
+    def check_unchanged(self, before: dict) -> None:
+        """RunError when the run to go on with was begun by other sites, or by the same with other data."""
+        now = json.loads(json.dumps(self.to_json()))
+        if gone := sorted(before.keys() - now.keys()):
+            raise RunError(f"{', '.join(gone)} took part before and is absent now: start it, then go on")
+        if new := sorted(name for name in now if now[name] != before.get(name)):
+            raise RunError(f"{', '.join(new)} has other data than when the run began: start a new run")
+
     def lines(self) -> list[str]:
         """A table of who takes part."""
         schema = self.schema

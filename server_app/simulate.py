@@ -14,6 +14,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +52,7 @@ def simulate(
 
     `show` is called with each line of the run's log, unfiltered, as it appears.
     """
-    _check_keys(project / "pyproject.toml", run_config)
+    _check_keys(project, run_config)
     federation = {
         "num-supernodes": nodes,
         "client-resources-num-cpus": cpus_per_node,
@@ -74,21 +75,27 @@ def simulate(
                 log.append(line)
                 show(line)
             status, details = sandbox.status(run_id)
-        except FlowerError as error:
-            raise RunFailed(f"Flower's SuperLink ended before the run: {error}", log) from None
+        except FlowerError:
+            raise RunFailed("Flower's SuperLink ended before the run did.", log) from None
     if status != "finished:completed":
         raise RunFailed(_reason(details), log)
 
 
-def _check_keys(pyproject: Path, run_config: Iterable[str]) -> None:
-    """Refuse what the app has no setting for; Flower would not say which one it is."""
-    if not pyproject.is_file():
-        raise RunRejected(f"{pyproject} does not exist: install the project with `pip install -e` from a checkout.")
-    known = _flat(tomllib.loads(pyproject.read_text())["tool"]["flwr"]["app"].get("config", {}))
+def _check_keys(project: Path, run_config: Iterable[str]) -> None:
+    """Refuse settings that the app does not have; Flower would refuse them too, but not say which."""
+    try:
+        app = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
+    except (OSError, KeyError, ValueError):
+        raise RunRejected(
+            f"Expected the pyproject.toml of a Flower app in {project}: install CondI from its checkout with "
+            "`pip install -e .`."
+        ) from None
+    known = _flat(app.get("config", {}))
     for key in run_config:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            raise RunRejected(f"Unknown setting {key!r}: " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."))
+            advice = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+            raise RunRejected(f"Unknown setting {key!r}: {advice}")
 
 
 def _follow(sandbox: Sandbox, run_id: str) -> Iterator[str]:
@@ -163,7 +170,7 @@ class Readable:
 
     COLOUR = re.compile(r"\x1b\[[0-9;]*m")
     PREFIX = re.compile(r"(?P<site>\(\S* ?pid=\d+.*?\) )?((?P<level>DEBUG|INFO|WARNING|ERROR) *: +)?")
-    TRACEBACK = ("Traceback (most recent call last):", "ray::")
+    TRACEBACK = ("Traceback (most recent call last):", "ray::", "ray.exceptions.", "The actor died")
     ROUTINE = (
         "Using SuperLink: ",
         "Since flwr 1.32, ",
@@ -173,13 +180,13 @@ class Readable:
         "Exception ClientAppException occurred.",
         "The above exception was the direct cause",
         "During handling of the above exception",
-        "The actor died unexpectedly",
         "The actor is dead",
     )
 
     def __init__(self) -> None:
         self.last = ""
-        self._hiding = self._in_traceback = self._over = False
+        self._traceback = ""  # or "inside", or "after" its last line, which has the exception's message
+        self._hiding = self._over = False
 
     def __call__(self, line: str) -> None:
         """Print the line if it is worth it."""
@@ -188,11 +195,13 @@ class Readable:
         text = line[prefix.end() :]
         self._over |= text.startswith("Simulation raised an exception")
         if text.startswith(self.TRACEBACK):
-            self._in_traceback = self._hiding = True
-        elif self._in_traceback and not prefix.group():
-            self._in_traceback = not line or line[0].isspace()  # the exception itself is the last line
-        elif line:  # an empty line goes with the one before it
-            self._in_traceback = False
+            self._traceback, self._hiding = "inside", True
+        elif not prefix["level"] and (not text or (self._traceback and text[0].isspace())):
+            pass  # goes with the line before it
+        elif self._traceback == "inside" and not prefix["level"]:
+            self._traceback = "after"
+        else:
+            self._traceback = ""
             self._hiding = prefix["level"] in ("DEBUG", "INFO") or text.startswith(self.ROUTINE)
         if not (self._hiding or self._over):
             self.last = text
@@ -240,7 +249,7 @@ def run(
             nodes=nodes,
             cpus_per_node=cpus_per_node,
             gpus_per_node=gpus_per_node,
-            show=(lambda line: None) if quiet else print if verbose else readable,
+            show=(lambda line: None) if quiet else partial(print, flush=True) if verbose else readable,
         )
     except RunRejected as error:
         _leave(2, str(error))

@@ -25,8 +25,8 @@ class ModalityFedAvg(Strategy):
 
     `action` names the client's functions (`train.<action>`, `evaluate.<action>`), `owners` says what each
     array of the state belongs to, `returned` which of them sites send back, and `metrics` turns the added
-    up sums of an evaluation into numbers. After each exchange `answered`, `failures` and `codes` say who replied, and
-    how not.
+    up sums of an evaluation into numbers. After each exchange `answered` and `failures` say who replied
+    and why others did not.
     """
 
     def __init__(
@@ -43,7 +43,6 @@ class ModalityFedAvg(Strategy):
         self.base: Arrays = {}
         self.answered: dict[str, float] = {}  # seconds each site worked
         self.failures: dict[str, str] = {}
-        self.codes: dict[str, int] = {}
         self.sums: Arrays = {}
 
     def configure_train(
@@ -113,12 +112,14 @@ class ModalityFedAvg(Strategy):
     ) -> dict[str, RecordDict]:
         """Contents by site, in the roster's order; whoever did not answer well is in `failures`."""
         self.failures = dict.fromkeys(self.roster.sites, "no answer in time")
-        self.codes, good = {}, {}
+        good: dict[str, RecordDict] = {}
         for reply in replies:
             name = self.roster.site_of(reply)
+            if reply.has_error() and "ActorDiedError" in reply.error.reason:
+                # Flower puts the dead actor back into its pool, where it fails whatever it is given next.
+                raise RunError("a worker of the simulation died, most often because memory ran out")
             if reply.has_error():
                 self.failures[name] = _sentence(reply.error.reason)
-                self.codes[name] = reply.error.code
             elif fault := fault_of(reply.content):
                 self.failures[name] = f"its reply is refused: {fault}"
             else:

@@ -1,5 +1,6 @@
 """Flower processes of one's own: started in a temporary folder, ended and removed with the `with` block."""
 
+import http.client
 import json
 import os
 import re
@@ -11,7 +12,6 @@ import sysconfig
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,10 +37,15 @@ class Sandbox:
         # Ray imports from the working directory before anything else, so there must be nothing in it.
         self.empty = self.folder / "empty"
         self.empty.mkdir()
+        # Flower's HTTP clients would ask a configured proxy for the way to this very machine.
+        direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+        direct = f"{direct},127.0.0.1" if direct else "127.0.0.1"
         self.env = os.environ | {
             "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]),
             "PYTHONPATH": os.pathsep.join(_without_checkouts(os.environ.get("PYTHONPATH", ""))),
             "PYTHONUNBUFFERED": "1",
+            "NO_PROXY": direct,
+            "no_proxy": direct,
             "FLWR_HOME": str(self.home("flwr")),
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -50,9 +55,8 @@ class Sandbox:
             "RAY_USAGE_STATS_ENABLED": "0",
             # Ray's "Tip: In future versions of Ray ...", in every run.
             "PYTHONWARNINGS": f"{os.environ.get('PYTHONWARNINGS', '')},ignore:Tip:FutureWarning".lstrip(","),
-            # By this variable every descendant is found again; Ray must not overwrite it with its titles.
+            # Every descendant inherits this and is found again by it.
             "CONDI_SANDBOX": str(self.folder),
-            "SPT_NOENV": "1",
         }
         self.env.pop("RAY_ADDRESS", None)
         self._children: list[subprocess.Popen] = []
@@ -79,9 +83,10 @@ class Sandbox:
     def start_superlink(self, *arguments: str) -> subprocess.Popen:
         """Start an insecure SuperLink on a free loopback port; `flwr` knows it as the connection `condi`."""
         port = free_port()
-        address = f"127.0.0.1:{port}"
-        config = f'[superlink]\ndefault = "condi"\n\n[superlink.condi]\naddress = "{address}"\n'
-        (Path(self.env["FLWR_HOME"]) / "config.toml").write_text(config + "insecure = true\n")
+        Path(self.env["FLWR_HOME"], "config.toml").write_text(
+            '[superlink]\ndefault = "condi"\n\n[superlink.condi]\n'
+            f'address = "127.0.0.1:{port}"\ninsecure = true\n'
+        )
         log = self.folder / "superlink.log"
         with log.open("wb") as sink:
             superlink = self.start(
@@ -89,7 +94,7 @@ class Sandbox:
                 stdout=sink, stderr=subprocess.STDOUT,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(f"http://{address}/health"):
+        while not _answers(port):
             if superlink.poll() is not None or time.monotonic() > deadline:
                 last = (log.read_text(errors="replace").strip() or "it printed nothing").splitlines()[-1]
                 raise FlowerError(f"Flower's SuperLink did not start: {last}")
@@ -155,12 +160,15 @@ def _without_checkouts(search_path: str) -> list[str]:
     return [entry for entry in entries if not Path(entry, "server_app").exists()]
 
 
-def _answers(url: str) -> bool:
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return response.status == 200
-    except OSError:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def _pids_with(variable: str) -> set[int]:

@@ -56,10 +56,10 @@ class SpectralRelation(nn.Module):
         return _mean_over_circle(self.spectrum[..., 0], self.segment)
 
     def periodograms(self, x: Tensor) -> Tensor:
-        """Sum over windows and segments of cross-periodograms of complete `x` (batch, modality, time).
+        """Sum over windows of the mean cross-periodogram of complete `x` (batch, modality, time).
 
         Returns `(modality, modality, frequency, 2)`, the real and imaginary part in the last axis;
-        divide by `batch * segments` for S.
+        divide by the number of windows for S.
         """
         taper = torch.hann_window(self.segment + 2, periodic=False, device=x.device)[1:-1]
         pieces = x.unfold(-1, self.segment, max(self.segment // 2, 1)) * taper

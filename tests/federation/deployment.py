@@ -60,7 +60,8 @@ class Deployment:
     def log(self, run_id: str) -> str:
         """The log of a run so far."""
         command = ["flwr", "log", run_id, "condi", "--show"]
-        return subprocess.check_output(command, cwd=self.sandbox.empty, env=self.sandbox.env, text=True)
+        where = {"cwd": self.sandbox.empty, "env": self.sandbox.env}
+        return subprocess.run(command, **where, capture_output=True, text=True, check=True).stdout
 
 
 @contextmanager

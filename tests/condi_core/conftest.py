@@ -1,0 +1,39 @@
+"""Small models of four modalities with every weight moved away from its initial zeros."""
+
+import pytest
+import torch
+from toy import imputer_config, schema, standardise, stir, task_config, windows
+
+from condi_core.imputer.imputer import Imputer
+from condi_core.task.model import TaskModel
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def batch():
+    """Six windows with 40 % of the samples not observed, in odd units."""
+    return windows(schema(), 6)
+
+
+@pytest.fixture
+def imputer(batch) -> Imputer:
+    """An imputer that gives each of its inputs a say: freshly made, its zero heads would hide leaks."""
+    model = Imputer(schema(), imputer_config())
+    standardise(model, *batch)
+    return stir(model).eval()
+
+
+@pytest.fixture
+def task_model(batch) -> TaskModel:
+    model = TaskModel(schema(), task_config())
+    standardise(model, *batch)
+    return stir(model).eval()

@@ -1,0 +1,110 @@
+"""Settings of a run."""
+
+import pytest
+from toy import defaults
+
+from condi_core.config import ConfigError, RunConfig, known_keys
+
+
+def test_defaults_are_valid_and_are_all_there_is():
+    config = RunConfig.from_flat(defaults())
+    assert sorted(known_keys()) == sorted(defaults())
+    assert config.imputer.learning_rate == defaults()["imputer.learning-rate"]
+    assert config.holes.gap_patches == defaults()["holes.gap-patches"]
+    assert config.min_sites == defaults()["min-sites"]
+
+
+def test_flat_undoes_from_flat():
+    changed = defaults() | {"seed": 3, "task.width": 48, "name": "x", "imputer.optimizer": "sgd"}
+    assert RunConfig.from_flat(changed).flat() == changed
+    assert RunConfig.from_flat(RunConfig.from_flat(changed).flat()) == RunConfig.from_flat(changed)
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("imputer.learning_rate", "imputer.learning-rate"),
+        ("imputor.rounds", "imputer.rounds"),
+        ("task.round", "task.rounds"),
+        ("sed", "seed"),
+        ("seed.x", "seed"),
+        ("holes.gap-patch", "holes.gap-patches"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_valid_one(key, nearest):
+    with pytest.raises(ConfigError) as error:
+        RunConfig.from_flat(defaults() | {key: 4})
+    assert str(error.value) == f"unknown setting '{key}' (did you mean '{nearest}'?)"
+
+
+@pytest.mark.parametrize("key", ["imputer", "zzzz", "zzzz.qqqq.xxxx"])
+def test_any_unknown_key_is_refused(key):
+    with pytest.raises(ConfigError, match=f"unknown setting '{key}'"):
+        RunConfig.from_flat(defaults() | {key: 4})
+
+
+def test_every_bad_key_is_named_at_once():
+    bad = {
+        "imputer.rounds": "many",
+        "imputer.width": 30,  # which four heads do not divide
+        "task.learning-rate": 0.0,
+        "task.steps": True,
+        "holes.points": 1.0,
+        "min-sites": 0,
+        "seed": 1.5,
+        "task.optimizer": "adam",
+        "task.batches": 3,
+    }
+    flat = defaults() | bad
+    del flat["method"]
+    with pytest.raises(ConfigError) as error:
+        RunConfig.from_flat(flat)
+    message = str(error.value)
+    assert "setting 'imputer.heads': must divide the width, an even number, here 30, got 4" in message
+    assert "setting 'method' is missing" in message
+    assert "unknown setting 'task.batches' (did you mean 'task.batch'?)" in message
+    for key in bad.keys() - {"imputer.width", "task.batches"}:
+        assert f"setting '{key}': " in message
+        assert f"got {bad[key]!r}" in message
+    assert message.count("setting '") == len(bad) + 1
+
+
+@pytest.mark.parametrize("value", [4.0, "4", True, None, 0, -1])
+def test_counts_are_whole_positive_numbers(value):
+    with pytest.raises(ConfigError, match="imputer.rounds"):
+        RunConfig.from_flat(defaults() | {"imputer.rounds": value})
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan"), "0.5"])
+def test_shares_lie_below_one(value):
+    with pytest.raises(ConfigError, match="holes.points"):
+        RunConfig.from_flat(defaults() | {"holes.points": value})
+
+
+def test_a_whole_number_will_do_for_a_real_one():
+    assert RunConfig.from_flat(defaults() | {"round-timeout": 60}).round_timeout == 60
+
+
+def test_settings_cannot_be_changed_later():
+    config = RunConfig.from_flat(defaults())
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 5
+
+
+def test_same_training_lists_what_differs_but_not_the_places():
+    config = RunConfig.from_flat(defaults())
+    assert config.same_training(config) == []
+    places = {
+        "federation": "elsewhere",
+        "output": "there",
+        "name": "other",
+        "resume": "runs/x",
+        "min-sites": 5,
+        "sites-timeout": 1.0,
+        "round-timeout": 2.0,
+    }
+    assert config.same_training(RunConfig.from_flat(defaults() | places)) == []
+    changed = {"task.rounds": 7, "seed": 9, "holes.gaps": 0.1, "method": "mask", "imputer.heads": 2}
+    other = RunConfig.from_flat(defaults() | places | changed)
+    assert config.same_training(other) == sorted(changed)
+    assert other.same_training(config) == sorted(changed)

@@ -1,0 +1,402 @@
+"""The imputer as a whole: what it may not touch, what it may not see, and that it learns."""
+
+import pytest
+import torch
+from toy import MEANS, STDS, em, imputer_config, process, rubbish, schema, standardise, stir, windows
+from torch import nn
+
+from condi_core.imputer.imputer import Imputer, Prepared
+from condi_core.training import fit
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def relate(model: Imputer, values, observed, rounds: int = 3) -> None:
+    x = model.standardiser(values, observed).flatten(2)
+    em(model.spectral, x, observed.flatten(2), rounds, generator(3))
+
+
+def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> list[float]:
+    """Local training on fresh points, gaps and absent modalities; the loss of each step."""
+    losses, random = [], generator(5)
+
+    def batches():
+        for step in range(steps):
+            picked = torch.randint(len(values), (16,), generator=random)
+            x, o = values[picked], observed[picked]
+            yield model.prepare(x, seen := o & ~holes(o.shape, step % 3, random), o & ~seen)
+
+    def loss(batch):
+        value = model.loss(batch, random)
+        losses.append(value.item())
+        return value
+
+    fit(model, loss, batches(), imputer_config(), rate)
+    return losses
+
+
+def holes(shape, kind: int, random: torch.Generator) -> torch.Tensor:
+    """Points, gaps of five patches, or one modality of each window."""
+    if kind == 0:
+        return torch.rand(shape, generator=random) < 0.5
+    hidden = torch.zeros(shape, dtype=torch.bool)
+    for b in range(shape[0]):
+        m = int(torch.randint(shape[1], (1,), generator=random))
+        start = int(torch.randint(shape[2] - 4, (1,), generator=random))
+        hidden[b, m, start : start + 5 if kind == 1 else None] = True
+        if kind == 2:
+            hidden[b, m] = True
+    return hidden
+
+
+# What is observed is returned as it is.
+
+
+def kept(model: Imputer, values, observed) -> None:
+    before = values.clone()
+    completion = model.impute(values, observed, 3, generator())
+    assert torch.equal(completion.point[observed], before[observed])
+    assert torch.equal(completion.samples[:, observed], before[observed].expand(3, -1))
+    assert torch.equal(model.impute(values, observed).point[observed], before[observed])
+    assert torch.equal(values, before)
+    assert (completion.point != values)[~observed].all()
+
+
+def test_observed_samples_come_back_bit_for_bit(imputer, batch):
+    kept(imputer, *batch)
+    relate(imputer, *batch)
+    kept(imputer, *batch)
+    imputer.standardiser.mean.copy_(torch.tensor([1e6, -3e-5, 0.1, 7e3]))
+    imputer.standardiser.std.copy_(torch.tensor([0.3, 1e-5, 1e4, 3.0]))
+    kept(imputer, *batch)
+
+
+def test_observed_samples_come_back_bit_for_bit_after_training(imputer, batch):
+    train(imputer, *batch, steps=4)
+    kept(imputer, *batch)
+
+
+def test_values_come_out_in_the_units_of_the_source(imputer, batch):
+    values, observed = batch
+    point = imputer.impute(values, observed).point
+    x = (point - MEANS[:, None, None]) / STDS[:, None, None]
+    assert x[~observed].abs().mean() < 5
+    mean, _ = imputer.draw(imputer.prepare(values, observed), 0)
+    scale = imputer.standardiser.std[:, None, None]
+    expected = mean * scale + imputer.standardiser.mean[:, None, None]
+    assert ((point - expected) / scale)[~observed].abs().max() < 1e-3
+
+
+def test_a_fully_observed_window_is_returned_unchanged(imputer, batch):
+    values = torch.randn_like(batch[0])
+    everything = torch.ones_like(batch[1])
+    completion = imputer.impute(values, everything, 2, generator())
+    assert torch.equal(completion.point, values)
+    assert torch.equal(completion.samples, values.expand(2, *values.shape))
+
+
+# What is not observed cannot be seen.
+
+
+def test_nothing_depends_on_values_that_were_not_observed(imputer, batch):
+    values, observed = batch
+    relate(imputer, *batch)
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    target = observed & ~seen
+    prepared = imputer.prepare(values, seen, target)
+    loss = imputer.loss(prepared, generator())
+    completion = imputer.impute(values, observed, 2, generator())
+    mean, drawn = imputer.draw(prepared, 2, generator())
+    for bad in rubbish(values, ~observed):
+        other = imputer.prepare(bad, seen, target)
+        assert all(torch.equal(a, b) for a, b in zip(other, prepared, strict=True))
+        assert torch.equal(imputer.loss(other, generator()), loss)
+        found = imputer.impute(bad, observed, 2, generator())
+        assert torch.equal(found.point, completion.point)
+        assert torch.equal(found.samples, completion.samples)
+        again = imputer.draw(other, 2, generator())
+        assert torch.equal(again[0], mean) and torch.equal(again[1], drawn)
+
+
+def test_the_relation_does_not_depend_on_values_that_were_not_observed(imputer, batch):
+    values, observed = batch
+    start = imputer.spectral.spectrum.clone()
+    found = []
+    for v in [values, *rubbish(values, ~observed)]:
+        imputer.spectral.spectrum.copy_(start)
+        relate(imputer, v, observed)
+        found.append(imputer.spectral.spectrum.clone())
+    assert torch.isfinite(found[0]).all()
+    assert (found[0] - start).abs().max() > 0.1
+    assert all(torch.equal(f, found[0]) for f in found)
+
+
+def test_targets_are_asked_for_and_not_shown(imputer, batch):
+    """The truth of a target is in the loss alone."""
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    target = observed & ~seen
+    prepared = imputer.prepare(values, seen, target)
+    assert torch.equal(prepared.x, imputer.standardiser(values, observed))
+    other = imputer.prepare(torch.where(target, values + 100 * STDS[:, None, None], values), seen, target)
+    assert torch.equal(other.reference, prepared.reference)
+    assert not torch.equal(other.x, prepared.x)
+    for a, b in zip(imputer.draw(other, 2, generator()), imputer.draw(prepared, 2, generator()), strict=True):
+        assert torch.equal(a, b)
+    assert imputer.loss(other, generator()) > imputer.loss(prepared, generator()) + 10
+    blind = imputer.prepare(values, seen)
+    assert torch.equal(blind.reference, prepared.reference)
+    assert not blind.target.any()
+
+
+def test_without_targets_there_is_no_loss(imputer, batch):
+    assert imputer.loss(imputer.prepare(*batch), generator()) == 0
+
+
+def test_what_is_seen_does_matter(imputer, batch):
+    values, observed = batch
+    point = imputer.impute(values, observed).point
+    for m in range(4):
+        other = torch.where(observed, values, 0.0)
+        other[:, m] += STDS[m]
+        moved = (imputer.impute(other, observed).point - point) / STDS[:, None, None]
+        assert all(moved[:, k][~observed[:, k]].abs().mean() > 1e-3 for k in range(4))
+
+
+# Corner cases.
+
+
+def test_nothing_observed_gives_finite_completions(imputer, batch):
+    values, observed = batch
+    observed = observed.clone()
+    observed[0] = False
+    completion = imputer.impute(values, observed, 3, generator())
+    assert torch.isfinite(completion.point).all()
+    assert torch.isfinite(completion.samples).all()
+    assert (imputer.prepare(values, observed).reference[0] == 0).all()
+
+
+def test_one_observed_sample_is_enough(imputer, batch):
+    values, _ = batch
+    one = torch.zeros_like(batch[1])
+    one[:, 1, 4, 2] = True
+    values = torch.where(one, MEANS[:, None, None] + 2 * STDS[:, None, None], 0.0)
+    relate(imputer, *windows(schema(), 40))
+    completion = imputer.impute(values, one, 2, generator())
+    assert torch.isfinite(completion.samples).all()
+    assert torch.equal(completion.samples[:, one], values[one].expand(2, -1))
+    _, instant, lines = imputer.prepare(values, one).reference.unbind(3)
+    known = imputer.standardiser(values, one)[0, 1, 4, 2]
+    torch.testing.assert_close(lines[:, 1], known.expand_as(lines[:, 1]))
+    assert (lines[:, [0, 2, 3]] == 0).all()
+    assert (instant[:, :, 4, 2] != 0).all()
+    assert (instant[:, :, 3] == 0).all()
+
+
+def test_a_slower_modality_is_padded_and_its_padding_is_nothing():
+    of = schema(rates=(5, 5, 1, 3))
+    values, observed = windows(of, 4)
+    assert not observed[:, 2, :, 1:].any() and not observed[:, 3, :, 3:].any()
+    model = Imputer(of, imputer_config())
+    standardise(model, values, observed)
+    assert (model.standardiser.std / STDS - 1).abs().max() < 0.3
+    stir(model)
+    relate(model, values, observed)
+    expected = model.impute(values, observed, 2, generator())
+    assert torch.isfinite(expected.samples).all()
+    assert torch.equal(expected.samples[:, observed], values[observed].expand(2, -1))
+    for bad in rubbish(values, ~observed):
+        assert torch.equal(model.impute(bad, observed, 2, generator()).samples, expected.samples)
+
+
+def test_windows_do_not_influence_each_other(imputer, batch):
+    values, observed = batch
+    observed = observed.clone()
+    observed[0] = False
+    observed[1, 2] = False
+    relate(imputer, *batch)
+    together = imputer.prepare(values, observed)
+    mean = imputer.draw(together, 0)[0]
+    for i in range(6):
+        alone = imputer.prepare(values[i : i + 1], observed[i : i + 1])
+        torch.testing.assert_close(alone.reference, together.reference[i : i + 1], atol=1e-4, rtol=0)
+        torch.testing.assert_close(imputer.draw(alone, 0)[0], mean[i : i + 1], atol=1e-4, rtol=0)
+
+
+def test_draws_do_not_influence_each_other(imputer, batch, monkeypatch):
+    """How many draws share a pass of the network changes nothing but the speed."""
+    prepared = imputer.prepare(*batch)
+    expected = imputer.draw(prepared, 5, generator())[1]
+    for together in (1, 12, 1000):
+        monkeypatch.setattr("condi_core.imputer.imputer.TOGETHER", together)
+        found = imputer.draw(prepared, 5, generator())[1]
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert all((expected[i] - expected[j]).abs().mean() > 0.1 for i in range(5) for j in range(i))
+
+
+def test_point_is_the_median_where_there_are_draws(imputer, batch):
+    values, observed = batch
+    completion = imputer.impute(values, observed, 5, generator())
+    assert completion.samples.shape == (5, *values.shape)
+    assert torch.equal(completion.point, completion.samples.median(0).values)
+    alone = imputer.impute(values, observed)
+    assert alone.samples.shape == (0, *values.shape)
+    assert not torch.equal(alone.point, completion.point)
+
+
+def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
+    """Its zero head is the exact answer there, in any number of steps."""
+    for steps in (1, 4):
+        model = Imputer(schema(), imputer_config(sampling_steps=steps))
+        standardise(model, *batch)
+        nn.init.normal_(model.encoder.head.weight, std=0.1)
+        prepared = model.prepare(*batch)
+        mean, drawn = model.draw(prepared, 400, generator())
+        with torch.no_grad():
+            log_deviation = model._encode(prepared)[2]
+        z = (drawn - mean) / log_deviation.exp()
+        assert z.mean().abs() < 0.01
+        assert (z.std(0).mean() - 1).abs() < 0.01
+        assert log_deviation.std() > 0.1
+
+
+# References.
+
+
+def test_leads_that_follow_from_others_are_derived():
+    """Einthoven and Goldberger: four of the twelve leads are sums of I and II."""
+    of = schema(rates=(5,) * 12)
+    x = process(40, 8, 60, generator()) * torch.linspace(0.05, 0.4, 8)[:, None]
+    x += 0.1 * torch.randn(x.shape, generator=generator(1))
+    one, two = x[:, 0], x[:, 1]
+    derived = torch.stack([two - one, -(one + two) / 2, one - two / 2, two - one / 2], 1)
+    values = torch.cat([x[:, :2], derived, x[:, 2:]], 1).view(40, 12, 12, 5) + 0.3
+    complete = torch.ones_like(values, dtype=torch.bool)
+    model = Imputer(of, imputer_config())
+    standardise(model, values, complete)
+    relate(model, values, complete, rounds=1)
+    seen = complete.clone()
+    seen[:, 2:6] = False
+    reference = model.prepare(values, seen).reference
+    truth = model.standardiser(values, complete)
+    assert (truth.std((0, 2, 3)) - 1).abs().max() < 0.01
+    for lead in range(2, 6):
+        error = (reference[:, lead] - truth[:, lead, :, None]).square().mean((0, 1, 3)).sqrt()
+        assert error[0] < 0.02 and error[1] < 0.02
+        assert error[2] > 0.9  # by itself, there is nothing to interpolate
+
+
+# Learning.
+
+
+def matched(monkeypatch, noise, unknown, t) -> None:
+    """Let the next loss take its random numbers from here."""
+    normal = [noise, unknown]
+    monkeypatch.setattr(torch, "randn", lambda *a, **k: normal.pop(0))
+    monkeypatch.setattr(torch, "rand", lambda *a, **k: t)
+
+
+def test_losses_of_two_sites_average_to_that_of_their_pool(imputer, batch, monkeypatch):
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    seen[0] = observed[0]  # a window with nothing to learn from counts as one all the same
+    prepared = imputer.prepare(values, seen, observed & ~seen)
+    noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
+
+    def loss(part: slice) -> float:
+        with monkeypatch.context() as patch:
+            matched(patch, noise[part], unknown[part], t[part])
+            return imputer.loss(Prepared(*(x[part] for x in prepared)), None).item()
+
+    parts = (loss(slice(0, 2)) * 2 + loss(slice(2, 6)) * 4) / 6
+    assert parts == pytest.approx(loss(slice(0, 6)), rel=1e-4)
+    assert abs(loss(slice(0, 2)) - loss(slice(2, 6))) > 1e-3
+
+
+def test_loss_is_the_one_written_down(imputer, batch, monkeypatch):
+    """Point error, likelihood and diffusion by hand, for a prediction of the velocity that is 0."""
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    prepared = imputer.prepare(values, seen, observed & ~seen)
+    nn.init.zeros_(imputer.denoiser.head.weight)
+    nn.init.zeros_(imputer.denoiser.head.bias)
+    with torch.no_grad():
+        _, mean, log_deviation = imputer._encode(prepared)
+    noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
+    error = (prepared.x - mean)[prepared.target]
+    spread = log_deviation[prepared.target]
+    z = error / spread.exp()
+    angle = (t * torch.pi / 2)[:, None, None, None].expand(values.shape)[prepared.target]
+    velocity = angle.cos() * noise[prepared.target] - angle.sin() * z.clamp(-8, 8)
+    expected = (error.abs() + error**2).sum()
+    expected += 0.1 * (spread + 0.5 * (z**2).clamp(max=100)).sum()
+    expected += 0.3 * (velocity**2).sum()
+    matched(monkeypatch, noise, unknown, t)
+    torch.testing.assert_close(imputer.loss(prepared, None), expected / values.numel())
+
+
+def test_gradients_reach_every_parameter(imputer, batch):
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    imputer.loss(imputer.prepare(values, seen, observed & ~seen), generator()).backward()
+    for name, parameter in imputer.named_parameters():
+        gradient = parameter.grad
+        assert torch.isfinite(gradient).all(), name
+        assert gradient.abs().max() > 1e-8, name
+        rows = gradient.flatten(1)
+        owner = name.rsplit(".", 1)[0]
+        if hasattr(imputer.get_submodule(owner), "owners"):
+            assert (rows.abs().amax(1) > 1e-8).all(), name
+    pairs = imputer.cross_modal.weight.grad.abs().amax(-1)
+    assert (pairs > 0).all()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """An imputer before and after 40 steps on windows whose last modality is the square of the first."""
+    torch.manual_seed(0)
+    of = schema()
+    values, observed = squared(80, seed=1)
+    model = Imputer(of, imputer_config())
+    standardise(model, values, observed)
+    relate(model, values, observed, rounds=4)
+    losses = train(model, values, observed, steps=40)
+    return model, losses
+
+
+def squared(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    x = process(count, 3, 60, generator(seed))
+    x = torch.cat([x, (x[:, :1] ** 2 - 1) / 0.7], 1).view(count, 4, 12, 5)
+    observed = torch.rand(x.shape, generator=generator(seed + 100)) < 0.9
+    return torch.where(observed, x * STDS[:, None, None] + MEANS[:, None, None], 0.0), observed
+
+
+def test_training_lowers_the_loss(trained):
+    _, losses = trained
+    assert sum(losses[-6:]) < 0.75 * sum(losses[:6])
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_trained_imputer_beats_what_it_starts_from(trained, kind):
+    model, _ = trained
+    values, observed = squared(40, seed=2)
+    seen = observed & ~holes(observed.shape, kind, generator(7))
+    target = observed & ~seen
+    prepared = model.prepare(values, seen, target)
+    mean, drawn = model.draw(prepared, 11, generator())
+
+    def rmse(x, where=target):
+        return (x - prepared.x)[where].square().mean().sqrt().item()
+
+    estimate, _, lines = prepared.reference.unbind(3)
+    print(kind, rmse(mean), rmse(estimate), rmse(lines), rmse(drawn.median(0).values))
+    if kind:
+        assert rmse(mean) < 0.7 * rmse(lines)
+        # What depends on the square no linear estimate can know.
+        last = target.clone()
+        last[:, :3] = False
+        print(rmse(mean, last), rmse(estimate, last))
+    inside = (drawn.amin(0) <= prepared.x) & (prepared.x <= drawn.amax(0))
+    print(inside[target].float().mean())

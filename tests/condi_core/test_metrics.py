@@ -1,0 +1,222 @@
+"""Metrics as sums, against numpy and brute force."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from toy import rubbish
+
+from condi_core.metrics import (
+    BINS,
+    IMPUTATION,
+    LEVELS,
+    auroc,
+    imputation_metrics,
+    imputation_sums,
+    task_metrics,
+    task_sums,
+)
+
+SHAPE = (6, 4, 12, 5)
+
+
+@pytest.fixture
+def scored():
+    """Truth, point, hidden cells and nine draws."""
+    return torch.randn(SHAPE), torch.randn(SHAPE), torch.rand(SHAPE) < 0.3, torch.randn(9, *SHAPE)
+
+
+def test_imputation_sums_are_those_of_numpy_on_hidden_cells(scored):
+    truth, point, hidden, draws = scored
+    sums = imputation_sums(truth, point, hidden, draws)
+    assert sums.shape == (4, len(IMPUTATION))
+    levels = LEVELS.numpy().astype(float)
+    np.testing.assert_allclose(levels, np.arange(1, 20) * 0.05, atol=1e-6)
+    for m in range(4):
+        cells = hidden[:, m].numpy()
+        y, p = truth[:, m].numpy()[cells].astype(float), point[:, m].numpy()[cells].astype(float)
+        q = np.quantile(draws[:, :, m].numpy()[:, cells].astype(float), levels, axis=0)
+        pinball = np.where(y >= q, levels[:, None] * (y - q), (1 - levels[:, None]) * (q - y))
+        expected = [
+            cells.sum(),
+            np.abs(p - y).sum(),
+            ((p - y) ** 2).sum(),
+            2 * pinball.mean(0).sum(),
+            ((q[0] <= y) & (y <= q[-1])).sum(),
+        ]
+        np.testing.assert_allclose(sums[m], expected, rtol=1e-4)
+
+
+def test_what_is_not_hidden_does_not_count(scored):
+    truth, point, hidden, draws = scored
+    sums = imputation_sums(truth, point, hidden, draws)
+    for bad in rubbish(truth, ~hidden):
+        np.testing.assert_array_equal(imputation_sums(bad, point, hidden, draws), sums)
+    for bad in rubbish(point, ~hidden):
+        np.testing.assert_array_equal(imputation_sums(truth, bad, hidden, draws), sums)
+
+
+def test_imputation_sums_of_two_sites_add_to_those_of_their_pool(scored):
+    truth, point, hidden, draws = scored
+    parts = [
+        imputation_sums(truth[s], point[s], hidden[s], draws[:, s]) for s in (slice(0, 2), slice(2, 6))
+    ]
+    np.testing.assert_allclose(sum(parts), imputation_sums(truth, point, hidden, draws), rtol=1e-12)
+
+
+def test_a_point_is_scored_by_its_absolute_error(scored):
+    truth, point, hidden, _ = scored
+    for draws in (None, torch.zeros(0, *SHAPE)):
+        sums = imputation_sums(truth, point, hidden, draws)
+        np.testing.assert_array_equal(sums[:, 3], sums[:, 1])
+        assert (sums[:, 4] == 0).all()
+    # Draws that are all alike are a point too.
+    sums = imputation_sums(truth, point, hidden, point.expand(7, *SHAPE))
+    np.testing.assert_allclose(sums[:, 3], sums[:, 1], rtol=1e-5)
+
+
+def test_perfect_draws_have_no_loss_and_cover_everything(scored):
+    truth, _, hidden, _ = scored
+    metrics = imputation_metrics(imputation_sums(truth, truth, hidden, truth.expand(5, *SHAPE)).sum(0))
+    assert metrics == {"mae": 0, "rmse": 0, "crps": pytest.approx(0, abs=1e-7), "coverage": 1}
+
+
+def test_draws_from_the_truth_are_calibrated():
+    shape = (1, 1, 100, 100)
+    truth, hidden = torch.randn(shape), torch.ones(shape, dtype=torch.bool)
+    sums = imputation_sums(truth, torch.zeros(shape), hidden, torch.randn(400, *shape))
+    metrics = imputation_metrics(sums[0])
+    assert metrics["coverage"] == pytest.approx(0.9, abs=0.02)
+    assert metrics["rmse"] == pytest.approx(1, abs=0.03)
+    assert metrics["mae"] == pytest.approx(math.sqrt(2 / math.pi), abs=0.03)
+    # A normal forecast of a normal truth loses the density at the quantile; the mean over nineteen levels
+    # without the outer tails is a twentieth above the exact score, 1/√π.
+    quantiles = torch.special.ndtri(LEVELS)
+    expected = 2 * (torch.exp(-(quantiles**2) / 2) / math.sqrt(2 * math.pi)).mean().item()
+    assert metrics["crps"] == pytest.approx(expected, rel=0.02)
+    assert expected == pytest.approx(1 / math.sqrt(math.pi), rel=0.06)
+
+
+def test_coverage_by_hand():
+    draws = torch.linspace(0, 1, 101).view(-1, 1, 1, 1, 1).expand(-1, 1, 1, 1, 4)
+    truth = torch.tensor([0.04, 0.06, 0.94, 0.96]).view(1, 1, 1, 4)
+    hidden = torch.ones_like(truth, dtype=torch.bool)
+    assert imputation_sums(truth, truth, hidden, draws)[0, 4] == 2
+
+
+def test_imputation_metrics_by_hand():
+    metrics = imputation_metrics(np.array([4, 2.0, 9.0, 1.0, 3]))
+    assert metrics == {"mae": 0.5, "rmse": 1.5, "crps": 0.25, "coverage": 0.75}
+
+
+def test_imputation_metrics_of_nothing_are_not_numbers(scored):
+    truth, point, hidden, _ = scored
+    empty = imputation_sums(truth, point, torch.zeros_like(hidden))
+    assert (empty == 0).all()
+    assert all(math.isnan(v) for v in imputation_metrics(empty[0]).values())
+
+
+def brute_force(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """Share of pairs in which the positive scores higher, ties half."""
+    pairs = [(p > n) + 0.5 * (p == n) for p in positives for n in negatives]
+    return sum(pairs) / len(pairs)
+
+
+def histogram(scores: np.ndarray) -> np.ndarray:
+    return np.bincount(np.round(scores * BINS).astype(int), minlength=BINS).astype(float)
+
+
+def test_auroc_counts_pairs_and_half_of_ties():
+    rng = np.random.default_rng(0)
+    for size, levels in ((5, 3), (40, 7), (60, 900)):
+        p, n = rng.integers(0, levels, size) / BINS, rng.integers(0, levels, 2 * size) / BINS
+        p[:3] = (levels - 1) / BINS
+        assert auroc(histogram(p), histogram(n)) == pytest.approx(brute_force(p, n))
+    assert auroc(histogram(np.array([0.9, 0.8])), histogram(np.array([0.1]))) == 1
+    assert auroc(histogram(np.array([0.1])), histogram(np.array([0.9, 0.8]))) == 0
+    assert auroc(histogram(np.full(4, 0.5)), histogram(np.full(3, 0.5))) == 0.5
+
+
+def test_auroc_without_one_of_the_classes_is_not_a_number():
+    assert math.isnan(auroc(np.zeros(BINS), histogram(np.array([0.5]))))
+    assert math.isnan(auroc(histogram(np.array([0.5])), np.zeros(BINS)))
+
+
+def predicted(windows: int, labels: int, single: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities that know something, to three digits in the middle of a bin, and labels."""
+    logits = torch.randn(windows, labels)
+    if single:
+        y = torch.nn.functional.one_hot((logits + torch.randn(windows, labels)).argmax(1), labels).float()
+        return logits.softmax(1), y
+    y = (logits + torch.randn(windows, labels) > 0.5).float()
+    return ((logits.sigmoid() * BINS).floor() + 0.5) / BINS, y
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_task_sums_of_two_sites_add_to_those_of_their_pool(single):
+    p, y = predicted(50, 4, single)
+    whole = task_sums(p, y, single)
+    assert whole.shape == (4, 4 + 2 * BINS)
+    np.testing.assert_array_equal(task_sums(p[:13], y[:13], single) + task_sums(p[13:], y[13:], single), whole)
+    assert (whole[:, :4].sum(1) == 50).all()
+    assert (whole[:, 4:].sum(1) == 50).all()
+
+
+def test_multi_label_metrics_by_hand():
+    p, y = predicted(80, 3, single=False)
+    metrics = task_metrics(task_sums(p, y, False), False)
+    decided, true = p.numpy() >= 0.5, y.numpy() > 0.5
+    areas = [brute_force(p[true[:, k], k].numpy(), p[~true[:, k], k].numpy()) for k in range(3)]
+    precision = (decided & true).sum(0) / decided.sum(0)
+    recall = (decided & true).sum(0) / true.sum(0)
+    assert metrics["auroc"] == pytest.approx(np.mean(areas), abs=1e-9)
+    assert metrics["f1"] == pytest.approx(np.mean(2 * precision * recall / (precision + recall)))
+    assert metrics["accuracy"] == pytest.approx((decided == true).mean())
+    assert 0.6 < metrics["auroc"] < 0.95
+
+
+def test_single_label_metrics_by_hand():
+    p, y = predicted(80, 3, single=True)
+    metrics = task_metrics(task_sums(p, y, True), True)
+    decided, true = p.argmax(1).numpy(), y.argmax(1).numpy()
+    f1 = []
+    for k in range(3):
+        hits = ((decided == k) & (true == k)).sum()
+        f1.append(2 * hits / ((decided == k).sum() + (true == k).sum()))
+    areas = [brute_force(p[true == k, k].numpy(), p[true != k, k].numpy()) for k in range(3)]
+    assert metrics["accuracy"] == pytest.approx((decided == true).mean())
+    assert metrics["f1"] == pytest.approx(np.mean(f1))
+    assert metrics["auroc"] == pytest.approx(np.mean(areas), abs=2 / BINS)
+
+
+def test_a_model_that_cannot_tell_labels_apart_is_not_always_right():
+    p, y = torch.full((30, 3), 1 / 3), torch.eye(3).repeat(10, 1)
+    metrics = task_metrics(task_sums(p, y, True), True)
+    assert metrics["accuracy"] == pytest.approx(1 / 3)
+    assert metrics["auroc"] == 0.5
+
+
+def test_probabilities_of_zero_and_one_have_their_bins():
+    p = torch.tensor([[0.0], [1.0], [0.4999], [0.5]])
+    sums = task_sums(p, torch.tensor([[0.0], [1.0], [0.0], [1.0]]), False)
+    assert sums[0, :4].tolist() == [2, 0, 0, 2]
+    assert sums[0, 4 + BINS - 1] == sums[0, 4 + BINS // 2] == 1
+    assert sums[0, 4 + BINS] == sums[0, 4 + BINS + BINS // 2 - 1] == 1
+    assert task_metrics(sums, False) == {"auroc": 1, "f1": 1, "accuracy": 1}
+
+
+def test_a_label_without_positives_is_left_out():
+    p, y = predicted(80, 3, single=False)
+    with_it = torch.cat([y, torch.zeros(80, 1)], 1)
+    wider = task_metrics(task_sums(torch.cat([p, p[:, :1]], 1), with_it, False), False)
+    without = task_metrics(task_sums(p, y, False), False)
+    assert wider["auroc"] == pytest.approx(without["auroc"])
+    assert wider["f1"] == pytest.approx(without["f1"])
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_task_metrics_of_nothing_are_not_numbers(single):
+    sums = task_sums(torch.zeros(0, 3), torch.zeros(0, 3), single)
+    assert (sums == 0).all()
+    assert all(math.isnan(v) for v in task_metrics(sums, single).values())

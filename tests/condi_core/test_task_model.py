@@ -1,0 +1,165 @@
+"""The task model: what it must not see, its losses, and that it learns."""
+
+import pytest
+import torch
+from toy import MEANS, STDS, rubbish, schema, standardise, stir, task_config, windows
+
+from condi_core.ownership import ownership
+from condi_core.task.model import TaskModel
+from condi_core.training import fit
+
+
+def completed(batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Values, observed and known of windows in which all but modality 2 was completed."""
+    values, observed = batch
+    observed = observed.clone()
+    observed[:, 2] = False
+    known = torch.ones_like(observed)
+    known[:, 2] = False
+    filled = torch.where(observed, values, MEANS[:, None, None] + STDS[:, None, None])
+    return filled, observed, known
+
+
+def test_logits_do_not_see_values_that_are_not_known(task_model, batch):
+    values, observed = batch
+    logits = task_model(values, observed, observed)
+    assert logits.shape == (6, 3)
+    for bad in rubbish(values, ~observed):
+        assert torch.equal(task_model(bad, observed, observed), logits)
+    filled, observed, known = completed(batch)
+    logits = task_model(filled, observed, known)
+    for bad in rubbish(filled, ~known):
+        assert torch.equal(task_model(bad, observed, known), logits)
+
+
+def test_gradients_do_not_see_values_that_are_not_known(task_model, batch):
+    filled, observed, known = completed(batch)
+    labels = torch.eye(3).repeat(2, 1)
+
+    def gradients(values):
+        task_model.zero_grad()
+        task_model.loss(task_model(values, observed, known), labels).backward()
+        return [p.grad.clone() for p in task_model.parameters()]
+
+    expected = gradients(filled)
+    for bad in rubbish(filled, ~known):
+        assert all(torch.equal(a, b) for a, b in zip(gradients(bad), expected, strict=True))
+
+
+def test_logits_see_what_is_known_and_what_was_observed(task_model, batch):
+    filled, observed, known = completed(batch)
+    logits = task_model(filled, observed, known)
+    for m in (0, 1, 3):
+        other = filled.clone()
+        other[:, m] += 2 * STDS[m]
+        assert (task_model(other, observed, known) - logits).abs().max() > 1e-3
+        mask = observed.clone()
+        mask[:, m] = ~mask[:, m]
+        assert (task_model(filled, mask, known) - logits).abs().max() > 1e-3
+
+
+def test_an_absent_modality_is_passed_by(task_model, batch):
+    """Nothing that belongs to it has a say, and training elsewhere leaves it alone."""
+    filled, observed, known = completed(batch)
+    logits = task_model(filled, observed, known)
+    task_model.loss(logits, torch.eye(3).repeat(2, 1)).backward()
+    state = task_model.state_dict()
+    for name, owner in ownership(task_model).items():
+        if owner == "shared":
+            continue
+        parameter, kept = task_model.get_parameter(name), state[name].clone()
+        rows = [(2,)] if owner == "modality" else [(2, slice(None)), (slice(None), 2)]
+        for row in rows:
+            assert (parameter.grad[row] == 0).all(), name
+            state[name][row] = 50.0
+        assert torch.equal(task_model(filled, observed, known), logits), name
+        state[name].copy_(kept)
+        state[name][1] += 1.0  # of a modality that is there
+        assert (task_model(filled, observed, known) - logits).abs().max() > 1e-4, name
+        state[name].copy_(kept)
+
+
+def test_absent_modalities_of_one_window_do_not_matter_to_another(task_model, batch):
+    values, observed = batch
+    observed = observed.clone()
+    observed[0, :3] = False
+    observed[1] = False
+    together = task_model(values, observed, observed)
+    alone = torch.cat(
+        [task_model(values[i : i + 1], observed[i : i + 1], observed[i : i + 1]) for i in range(6)]
+    )
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_nothing_known_gives_finite_logits_that_are_the_same_for_all(task_model, batch):
+    values, observed = batch
+    nothing = torch.zeros_like(observed)
+    logits = task_model(values, nothing, nothing)
+    assert torch.isfinite(logits).all()
+    torch.testing.assert_close(logits, logits[:1].expand_as(logits))
+    for bad in rubbish(values, ~nothing):
+        assert torch.equal(task_model(bad, nothing, nothing), logits)
+
+
+def test_wild_values_are_limited(task_model, batch):
+    values, observed = batch
+    known = torch.ones_like(observed)
+    edge = MEANS[:, None, None] + 100 * STDS[:, None, None]
+    logits = task_model(torch.where(observed, values, edge), observed, known)
+    assert torch.equal(task_model(torch.where(observed, values, 1e30), observed, known), logits)
+
+
+def test_multi_label_loss_and_probabilities_by_hand(task_model):
+    logits, labels = torch.randn(5, 3), (torch.rand(5, 3) < 0.5).float()
+    p = 1 / (1 + torch.exp(-logits))
+    expected = -(labels * p.log() + (1 - labels) * (1 - p).log()).mean()
+    torch.testing.assert_close(task_model.loss(logits, labels), expected)
+    torch.testing.assert_close(task_model.probabilities(logits), p)
+
+
+def test_single_label_loss_and_probabilities_by_hand():
+    model = TaskModel(schema(task="single-label"), task_config())
+    logits, labels = torch.randn(5, 3), torch.eye(3)[[0, 2, 1, 1, 2]]
+    p = logits.exp() / logits.exp().sum(1, keepdim=True)
+    torch.testing.assert_close(model.loss(logits, labels), -(p.log() * labels).sum(1).mean())
+    torch.testing.assert_close(model.probabilities(logits), p)
+
+
+@pytest.mark.parametrize("task", ["single-label", "multi-label"])
+def test_it_learns_to_separate_what_is_separable(task):
+    """The label is which of three modalities is raised; those and all others lack many samples."""
+    of = schema(task=task)
+    values, observed = windows(of, 48)
+    which = torch.arange(48) % 3
+    values[torch.arange(48), which] += 1.5 * STDS[which][:, None, None]
+    labels = torch.eye(3)[which]
+    if task == "multi-label":
+        labels[:, 2] = 1 - labels[:, 2]
+    model = TaskModel(of, task_config())
+    standardise(model, values, observed)
+    data = (torch.where(observed, values, 0.0), observed, observed)
+
+    def loss(batch):
+        return model.loss(model(*batch), labels)
+
+    before = loss(data).item()
+    fit(model, loss, [data] * 60, task_config(), 0.01)
+    with torch.no_grad():
+        assert loss(data) < 0.2 * before
+        p = model.probabilities(model(*data))
+    if task == "single-label":
+        assert (p.argmax(1) == which).float().mean() > 0.95
+    assert ((p > 0.5) == (labels > 0.5)).float().mean() > 0.95
+
+
+def test_padded_modality_and_every_number_of_blocks():
+    of = schema(rates=(5, 1, 3, 5), labels=2)
+    values, observed = windows(of, 3)
+    for blocks in (1, 3):
+        model = stir(TaskModel(of, task_config(blocks=blocks)))
+        standardise(model, values, observed)
+        logits = model(values, observed, observed)
+        assert logits.shape == (3, 2)
+        for bad in rubbish(values, ~observed):
+            assert torch.equal(model(bad, observed, observed), logits)
+        assert len(model.extractor.blocks) == blocks

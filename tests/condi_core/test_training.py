@@ -1,0 +1,148 @@
+"""Seeds, learning rate and the local loop."""
+
+import time
+
+import pytest
+import torch
+from toy import imputer_config, schema, settings, standardise, windows
+from torch import nn
+
+from condi_core.imputer.imputer import Imputer
+from condi_core.training import decayed, fit, seed_of
+
+SGD = settings(task__optimizer="sgd").task
+ADAMW = settings(task__optimizer="adamw").task
+
+
+def test_seeds_are_the_same_on_every_machine():
+    assert seed_of(0, "train.imputer", 1, "site-a") == 6317117244919094233
+    assert seed_of() == 8203414616412130826
+
+
+def test_seeds_differ_by_every_part_and_its_place():
+    seeds = [
+        seed_of(0, "train.imputer", 1, "a"),
+        seed_of(1, "train.imputer", 1, "a"),
+        seed_of(0, "train.task", 1, "a"),
+        seed_of(0, "train.imputer", 2, "a"),
+        seed_of(0, "train.imputer", 1, "b"),
+        seed_of("train.imputer", 0, 1, "a"),
+        seed_of(0, "train.imputer", "1a"),
+        seed_of(0, "train.imputer", 11, ""),
+    ]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= s < 2**63 for s in seeds)
+    torch.Generator().manual_seed(max(seeds))
+
+
+def test_learning_rate_falls_from_all_of_it_to_a_tenth():
+    rates = [decayed(0.02, r, 9) for r in range(1, 10)]
+    assert rates[0] == pytest.approx(0.02)
+    assert rates[-1] == pytest.approx(0.002)
+    assert rates[4] == pytest.approx(0.011)
+    assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
+    assert decayed(0.02, 1, 1) == pytest.approx(0.02)
+    assert decayed(0.02, 2, 2) == pytest.approx(0.002)
+
+
+def squares(model: nn.Module):
+    def loss(batch):
+        x, y = batch
+        return (model(x) - y).square().mean()
+
+    return loss
+
+
+def test_gradient_descent_is_the_step_made_by_hand():
+    model = nn.Linear(3, 1)
+    weight, bias = (p.detach().clone() for p in model.parameters())
+    batches = [(100 * torch.randn(8, 3), torch.randn(8, 1)) for _ in range(2)]
+    losses = []
+    for x, y in batches:
+        error = x @ weight.T + bias - y
+        losses.append(error.square().mean())
+        weight -= 1e-5 * 2 / 8 * error.T @ x
+        bias -= 1e-5 * 2 / 8 * error.sum(0)
+    mean, steps = fit(model, squares(model), batches, SGD, learning_rate=1e-5)
+    assert steps == 2
+    assert mean == pytest.approx(float(sum(losses) / 2), rel=1e-5)
+    torch.testing.assert_close(model.weight.data, weight)
+    torch.testing.assert_close(model.bias.data, bias)
+
+
+def test_adamw_is_that_of_torch_with_clipped_gradients():
+    batches = [(scale * torch.randn(8, 3), torch.randn(8, 1)) for scale in (1.0, 100.0, 0.1)]
+    model, other = nn.Linear(3, 1), nn.Linear(3, 1)
+    other.load_state_dict(model.state_dict())
+    optimizer = torch.optim.AdamW(other.parameters(), lr=0.01, weight_decay=1e-4)
+    for batch in batches:
+        optimizer.zero_grad()
+        squares(other)(batch).backward()
+        norm = sum(p.grad.square().sum() for p in other.parameters()) ** 0.5
+        for p in other.parameters():
+            p.grad /= max(norm, 1)
+        optimizer.step()
+    fit(model, squares(model), batches, ADAMW, learning_rate=0.01)
+    torch.testing.assert_close(model.weight, other.weight, rtol=1e-5, atol=1e-6)
+
+
+def test_frozen_parameters_stay():
+    model = nn.Linear(3, 1)
+    model.bias.requires_grad_(False)
+    before = model.bias.clone()
+    fit(model, squares(model), [(torch.randn(8, 3), torch.ones(8, 1))] * 3, ADAMW, 0.1)
+    assert torch.equal(model.bias, before)
+
+
+def test_model_trains_in_training_mode_and_comes_back_in_evaluation_mode():
+    model = nn.Linear(3, 1).eval()
+    modes = []
+
+    def loss(batch):
+        modes.append(model.training)
+        return squares(model)(batch)
+
+    fit(model, loss, [(torch.randn(8, 3), torch.ones(8, 1))], SGD, 0.1)
+    assert modes == [True]
+    assert not model.training
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(bad):
+    model = nn.Linear(3, 1)
+    x, y = torch.randn(8, 3), torch.randn(8, 1)
+    with pytest.raises(FloatingPointError, match="after 2 steps"):
+        fit(model, squares(model), [(x, y), (x, y), (x * bad, y)], SGD, 0.01)
+    assert torch.isfinite(model.weight).all()
+
+
+def test_a_deadline_that_has_passed_leaves_one_step():
+    model = nn.Linear(3, 1)
+    batches = [(torch.randn(8, 3), torch.randn(8, 1))] * 5
+    assert fit(model, squares(model), batches, SGD, 0.01, deadline=time.monotonic() - 1)[1] == 1
+    assert fit(model, squares(model), batches, SGD, 0.01, deadline=time.monotonic() + 60)[1] == 5
+
+
+def test_no_batches_are_no_steps():
+    model = nn.Linear(3, 1)
+    before = model.weight.clone()
+    assert fit(model, squares(model), [], SGD, 0.01) == (0, 0)
+    assert torch.equal(model.weight, before)
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit():
+    values, observed = windows(schema(), 8)
+
+    def trained(seed: int) -> dict:
+        torch.manual_seed(0)
+        model = Imputer(schema(), imputer_config())
+        standardise(model, values, observed)
+        generator = torch.Generator().manual_seed(seed)
+        seen = observed & (torch.rand(observed.shape, generator=generator) < 0.7)
+        batch = model.prepare(values, seen, observed & ~seen)
+        fit(model, lambda b: model.loss(b, generator), [batch] * 3, imputer_config(), 0.01)
+        return model.state_dict()
+
+    first, again, other = trained(seed_of(1)), trained(seed_of(1)), trained(seed_of(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["encoder.read.weight"], other["encoder.read.weight"])

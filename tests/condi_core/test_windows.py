@@ -1,0 +1,122 @@
+"""Schema, the data contract and standardisation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from toy import MEANS, STDS, rubbish, schema, windows
+
+from condi_core.windows import Standardiser, Windows, blank
+
+
+def test_schema_shape_is_that_of_the_fastest_modality():
+    mixed = schema(rates=(2, 7, 1), patches=9)
+    assert mixed.samples == 7
+    assert mixed.shape == (3, 9, 7)
+    assert mixed.names == ("m0", "m1", "m2")
+
+
+def test_check_returns_windows_that_keep_the_contract(batch):
+    values, observed = batch
+    checked = Windows(torch.where(observed, values, math.nan), observed)
+    assert checked.check(schema()) is checked
+
+
+@pytest.mark.parametrize(
+    ("breaks", "message"),
+    [
+        (lambda v, o: (v[:, :3], o[:, :3]), r"expected windows of .* \(4, 12, 5\), got \(3, 12, 5\)"),
+        (lambda v, o: (v[0], o[0]), "expected windows"),
+        (lambda v, o: (v.double(), o), "must be float32, got torch.float64"),
+        (lambda v, o: (v, o.float()), "`observed` must be a bool tensor"),
+        (lambda v, o: (v, o[:1]), "`observed` must be a bool tensor of the shape"),
+        (lambda v, o: (torch.where(o, math.nan, v), o), "observed values must be finite"),
+        (lambda v, o: (torch.where(o, math.inf, v), o), "observed values must be finite"),
+    ],
+)
+def test_check_names_what_breaks_the_contract(batch, breaks, message):
+    with pytest.raises(ValueError, match=message):
+        Windows(*breaks(*batch)).check(schema())
+
+
+def test_blank_leaves_nothing_of_unobserved_values(batch):
+    values, observed = batch
+    for bad in rubbish(values, ~observed):
+        assert torch.equal(blank(bad, observed), torch.where(observed, values, 0.0))
+
+
+def test_sums_count_observed_samples_only(batch):
+    values, observed = batch
+    sums = Standardiser.sums(values, observed)
+    assert sums.dtype == torch.float64
+    for m in range(4):
+        x = values[:, m][observed[:, m]].double().numpy()
+        np.testing.assert_allclose(sums[m], [x.size, x.sum(), (x**2).sum()], rtol=1e-12)
+    for bad in rubbish(values, ~observed):
+        assert torch.equal(Standardiser.sums(bad, observed), sums)
+
+
+def test_sums_of_two_sites_add_to_those_of_their_pool(batch):
+    values, observed = batch
+    parts = Standardiser.sums(values[:2], observed[:2]) + Standardiser.sums(values[2:], observed[2:])
+    torch.testing.assert_close(parts, Standardiser.sums(values, observed), rtol=1e-14, atol=0)
+
+
+def test_fit_gives_the_mean_and_deviation_of_the_pool(batch):
+    values, observed = batch
+    standardiser = Standardiser(4)
+    standardiser.fit(standardiser.sums(values, observed))
+    for m in range(4):
+        x = values[:, m][observed[:, m]].double().numpy()
+        np.testing.assert_allclose(standardiser.mean[m], x.mean(), rtol=1e-6)
+        np.testing.assert_allclose(standardiser.std[m], x.std(), rtol=1e-6)
+    assert (standardiser.std / STDS - 1).abs().max() < 0.1
+    assert ((standardiser.mean - MEANS) / STDS).abs().max() < 0.3
+
+
+def test_forward_standardises_and_inverse_undoes_it(batch):
+    values, observed = batch
+    standardiser = Standardiser(4)
+    standardiser.fit(standardiser.sums(values, observed))
+    x = standardiser(values, observed)
+    for m in range(4):
+        seen = x[:, m][observed[:, m]]
+        assert abs(seen.mean()) < 1e-4
+        assert abs(seen.std(correction=0) - 1) < 1e-4
+    assert (x[~observed] == 0).all()
+    back = standardiser.inverse(x)
+    scale = standardiser.std[:, None, None]
+    assert ((back - values) / scale)[observed].abs().max() < 1e-3
+    for bad in rubbish(values, ~observed):
+        assert torch.equal(standardiser(bad, observed), x)
+
+
+@pytest.mark.parametrize("constant", [0.0, 80.0, -1e5, 0.1])
+def test_constant_and_unseen_modalities_keep_a_deviation_of_one(constant):
+    values, observed = windows(schema(), 4)
+    values[:, 1] = torch.where(observed[:, 1], constant, 0.0)
+    observed[:, 2] = False
+    standardiser = Standardiser(4)
+    standardiser.fit(standardiser.sums(values, observed))
+    assert standardiser.std[1] == 1
+    assert standardiser.mean[1] == pytest.approx(constant)
+    assert (standardiser.mean[2], standardiser.std[2]) == (0, 1)
+    x = standardiser(values, observed)
+    assert torch.isfinite(x).all()
+    assert x[:, 1].abs().max() < 1e-2
+
+
+def test_no_windows_at_all_leave_the_standardiser_at_its_start():
+    standardiser = Standardiser(4)
+    standardiser.fit(torch.zeros(4, 3))
+    assert standardiser.mean.tolist() == [0] * 4
+    assert standardiser.std.tolist() == [1] * 4
+
+
+def test_small_deviation_on_a_large_mean_is_not_lost():
+    generator = torch.Generator().manual_seed(0)
+    values = 1000 + 0.01 * torch.randn(20, 1, 12, 5, generator=generator)
+    standardiser = Standardiser(1)
+    standardiser.fit(standardiser.sums(values, torch.ones_like(values, dtype=torch.bool)))
+    assert standardiser.std.item() == pytest.approx(values.double().std().item(), rel=1e-3)

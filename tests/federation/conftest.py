@@ -1,0 +1,41 @@
+import platformdirs
+import pytest
+import torch
+from local_grid import LocalGrid
+from tiny_federation import write_tiny
+
+from client_app.app import app as client_app
+from condi_core.config import RunConfig
+from server_app.app import coordinate
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Completed windows of a test stay in the test's folder."""
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: tmp_path / "cache")
+
+
+@pytest.fixture
+def federation(tmp_path):
+    """Three sites, of which site-0 lacks modality d and site-1 modality a."""
+    return write_tiny(tmp_path / "federation", lacking={0: ("d",), 1: ("a",)})
+
+
+@pytest.fixture
+def run_local(tmp_path, small_settings):
+    """`run_local(federation, changes, tamper)`: a whole run in this process; returns directory and grid."""
+
+    def run(federation, changes=None, tamper=None, nodes=2):
+        settings = small_settings(
+            {"federation": str(federation), "output": str(tmp_path / "runs")} | (changes or {})
+        )
+        configs = [{"partition-id": i, "num-partitions": nodes} for i in range(nodes)]
+        grid = LocalGrid(client_app, configs, settings, tamper)
+        return coordinate(grid, RunConfig.from_flat(settings)), grid
+
+    return run

@@ -1,0 +1,248 @@
+"""Whole runs in one process: what is learned, from whom, and that nothing hidden leaks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import Array, ArrayRecord, Error, Message
+from safetensors.numpy import load_file
+from tiny_federation import write_tiny
+
+from client_app.site import Site
+from condi_core.config import RunConfig
+from condi_core.metrics import BINS, task_metrics
+from condi_core.task.model import TaskModel
+from condi_core.training import seed_of
+from data_partitions.federation import open_federation
+from server_app.errors import RunError
+
+MODELS = ("imputer", "task-condi")
+
+
+def weights(directory, names=MODELS):
+    return {f"{n}/{k}": a for n in names for k, a in load_file(directory.path / f"{n}.safetensors").items()}
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def sites_of(path, settings):
+    found = open_federation(path)
+    config = RunConfig.from_flat(settings)
+    return [Site(n, found.open_site(n), config, torch.device("cpu"), Path("unused")) for n in found.sites]
+
+
+def test_a_run_leaves_its_artefacts(federation, run_local):
+    directory, _ = run_local(federation, {"beside": "mask", "name": "whole"})
+    lines = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
+    phases = ["relation"] + ["imputer"] * 2 + ["task-condi"] * 2 + ["task-mask"] * 2
+    assert [line["phase"] for line in lines] == phases
+    assert all(
+        line["bytes-up"] > 0 and sorted(line["site-seconds"]) == ["site-0", "site-1", "site-2"]
+        for line in lines
+    )
+    result = json.loads((directory.path / "result.json").read_text())
+    assert set(result["imputation"]["gaps 50 %"]) == {"mean", "linear", "estimate", "condi", "condi, draws"}
+    assert set(result["task"]) == {"condi", "mask"}
+    best = min(
+        (line for line in lines if line["phase"] == "imputer"), key=lambda line: line["metrics"]["score"]
+    )
+    assert best["metrics"]["score"] < best["metrics"]["linear"]
+
+
+def test_runs_repeat_bit_for_bit_on_any_number_of_nodes(federation, run_local):
+    one, _ = run_local(federation, {"name": "one"}, nodes=2)
+    two, _ = run_local(federation, {"name": "two"}, nodes=5)
+    other, _ = run_local(federation, {"name": "three", "seed": 1})
+    assert same(weights(one), weights(two))
+    assert not same(weights(one), weights(other))
+
+
+def test_values_that_the_run_hides_change_nothing(federation, run_local, small_settings):
+    before, _ = run_local(federation, {"name": "before"})
+    for site in sites_of(federation, small_settings()):
+        rows = site.partition.rows("train")
+        _, observed = site.partition.read(rows)
+        hidden = observed & ~site.read(rows).observed.numpy()
+        assert 0.3 < hidden.sum() / observed.sum() < 0.8
+        for i, m in enumerate(site.partition.manifest.modalities):
+            if m.present:
+                file = site.partition.path / "values" / f"{m.name}.npy"
+                values = np.load(file)
+                values[rows] = np.where(hidden[:, i], 1e6, values[rows])
+                np.save(file, values)
+    after, _ = run_local(federation, {"name": "after"})
+    assert same(weights(before), weights(after))
+    losses = [[json.loads(line)["loss"] for line in open(d.path / "history.jsonl")] for d in (before, after)]
+    assert losses[0] == losses[1]
+
+
+def test_a_modality_no_site_trained_keeps_its_rows(tmp_path, run_local):
+    federation = write_tiny(tmp_path / "f", sites=2, lacking={0: ("d",)})
+    seen = []
+
+    def tamper(request, reply):
+        if request.metadata.message_type.startswith("train") and request.metadata.group_id == "site-1":
+            return None  # the only site that has d never answers
+        seen.append(request)
+        return reply
+
+    directory, grid = run_local(federation, {"name": "x", "imputer.rounds": 1}, tamper)
+    before = next(m for m in grid.sent if m.metadata.message_type == "train.imputer").content["arrays"]
+    after = weights(directory, ["imputer"])
+    changed = {k: (before[k].numpy() != after[f"imputer/{k}"]) for k in before}
+    assert not changed["encoder.read.weight"][3].any() and changed["encoder.read.weight"][0].any()
+    assert not changed["cross_modal.weight"][3].any() and not changed["cross_modal.weight"][:, 3].any()
+    assert changed["cross_modal.weight"][0, 1].any()
+
+
+def test_standardising_sums_equal_the_pooled_ones(federation, run_local, small_settings):
+    directory, _ = run_local(federation)
+    x = [site.read(site.partition.rows("train")) for site in sites_of(federation, small_settings())]
+    values, observed = torch.cat([w.values for w in x]), torch.cat([w.observed for w in x])
+    state = weights(directory, ["imputer"])
+    for m in range(4):
+        pooled = values[:, m][observed[:, m]].double()
+        assert state["imputer/standardiser.mean"][m] == pytest.approx(pooled.mean().item(), rel=1e-6)
+        assert state["imputer/standardiser.std"][m] == pytest.approx(
+            pooled.std(correction=0).item(), rel=1e-5
+        )
+
+
+def test_relation_equals_the_pooled_one(tmp_path, run_local):
+    """The federated mean cross-periodogram is that of all completed windows together, to rounding."""
+    federation = write_tiny(tmp_path / "f", sites=3, train=5)
+    _, grid = run_local(federation)
+    replies = [m for m in grid.received if "spectral.spectrum" in m.content.get("arrays", {})]
+    pooled = np.mean([m.content["arrays"]["spectral.spectrum"].numpy() for m in replies], 0, dtype=np.float64)
+    sent = next(m for m in grid.sent if m.metadata.message_type == "train.imputer").content["arrays"]
+    assert len(replies) == 3
+    np.testing.assert_allclose(sent["spectral.spectrum"].numpy(), pooled, rtol=1e-6, atol=1e-7)
+
+
+def test_one_step_of_sgd_equals_the_pooled_gradient_step(tmp_path, run_local, small_settings):
+    federation = write_tiny(tmp_path / "f", sites=3, train=6)
+    changes = {
+        "method": "mask",
+        "task.optimizer": "sgd",
+        "task.learning-rate": 0.1,
+        "task.rounds": 1,
+        "task.steps": 1,
+        "task.batch": 6,
+        "holes.modalities": 0.0,
+    }
+    directory, grid = run_local(federation, changes)
+    sites = sites_of(federation, small_settings(changes))
+    sent = next(m for m in grid.sent if m.metadata.message_type == "train.task").content["arrays"]
+    model = TaskModel(sites[0].schema, sites[0].config.task)
+    model.load_state_dict({k: torch.from_numpy(a.numpy().copy()) for k, a in sent.items()})
+    rows = [site.partition.rows("train") for site in sites]
+    x = [site.read(r) for site, r in zip(sites, rows, strict=True)]
+    values, observed = torch.cat([w.values for w in x]), torch.cat([w.observed for w in x])
+    labels = torch.cat([torch.from_numpy(s.partition.labels[r]) for s, r in zip(sites, rows, strict=True)])
+    model.loss(model(values, observed, observed), labels).backward()
+    # Windows that lack a modality do not count for its rows; here every window has all four.
+    assert observed.flatten(2).any(-1).all()
+    after = load_file(directory.path / "task-mask.safetensors")
+    for name, parameter in model.named_parameters():
+        expected = (parameter - 0.1 * parameter.grad).detach().numpy()
+        np.testing.assert_allclose(after[name], expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_federated_task_sums_equal_the_pooled_ones(federation, run_local):
+    directory, grid = run_local(federation)
+    tests = [
+        r.content["arrays"]["task"].numpy() for r in grid.received if "task" in r.content.get("arrays", {})
+    ][-3:]
+    total = sum(tests)
+    assert total[0, :4].sum() == 9 and total[0, 4:].sum() == 9  # three test windows at each of three sites
+    assert total.shape == (2, 4 + 2 * BINS)
+    result = json.loads((directory.path / "result.json").read_text())["task"]["condi"]
+    assert {k: v for k, v in result.items() if k != "score"} == task_metrics(total, single_label=False)
+
+
+def test_scored_holes_are_the_same_in_every_round_and_at_the_end(federation, run_local):
+    _, grid = run_local(federation)
+    counts = [
+        {k: a.numpy()[:, 0].tolist() for k, a in r.content["arrays"].items()}
+        for r in grid.received
+        if r.has_content() and "gaps 50 %/mean" in r.content.get("arrays", {})
+    ]
+    rounds = [counts[i : i + 3] for i in range(0, len(counts), 3)]
+    assert len(rounds) == 3 and rounds[0] == rounds[1]
+
+
+def test_one_failing_site_costs_its_reply_of_that_round(federation, run_local):
+    def tamper(request, reply):
+        s = request.content["config"]
+        if request.metadata.message_type == "train.imputer" and (s["site"], s["server-round"]) == (
+            "site-1",
+            1,
+        ):
+            return Message(Error(2, "out of memory"), reply_to=request)
+        return reply
+
+    directory, _ = run_local(federation, tamper=tamper)
+    lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
+    first, second = [line for line in lines if line["phase"] == "imputer"]
+    assert first["failures"] == {"site-1": "out of memory"} and second["failures"] == {}
+    assert sorted(first["site-seconds"]) == ["site-0", "site-2"] and len(second["site-seconds"]) == 3
+    assert all(np.isfinite(a).all() for a in weights(directory).values())
+
+
+def test_a_poisoned_reply_never_reaches_the_average(federation, run_local):
+    def tamper(request, reply):
+        if request.metadata.message_type == "train.task" and request.metadata.group_id == "site-2":
+            arrays = {k: Array(np.full_like(a.numpy(), np.nan)) for k, a in reply.content["arrays"].items()}
+            reply.content["arrays"] = ArrayRecord(arrays)
+        return reply
+
+    directory, _ = run_local(federation, tamper=tamper)
+    lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
+    assert all("refused" in line["failures"]["site-2"] for line in lines if line["phase"] == "task-condi")
+    assert all(np.isfinite(a).all() for a in weights(directory).values())
+
+
+def test_every_site_failing_stops_with_a_checkpoint_that_resumes(federation, run_local):
+    unbroken, _ = run_local(federation, {"name": "unbroken"})
+    with pytest.raises(RunError) as stopped:
+        run_local(
+            federation,
+            {"name": "broken"},
+            lambda q, r: None if q.metadata.message_type == "train.task" else r,
+        )
+    message, path = str(stopped.value), unbroken.path.parent / "broken"
+    assert "task-condi, round 1" in message and f"resume='{path}'" in message and "\n" not in message
+    resumed, _ = run_local(federation, {"resume": str(path)})
+    assert resumed.path == path and same(weights(unbroken), weights(resumed))
+
+
+def test_a_site_refuses_another_version_of_the_code(federation, run_local, monkeypatch):
+    monkeypatch.setattr("server_app.phases.fingerprint", lambda: "of another version")
+    with pytest.raises(RunError, match="0 of 3 sites.*install the same version at both"):
+        run_local(federation)
+
+
+def test_a_site_that_lost_its_completed_windows_is_sent_the_imputer_again(federation, run_local, tmp_path):
+    unbroken, _ = run_local(federation, {"name": "unbroken", "task.rounds": 3})
+    lost = []
+
+    def tamper(request, reply):
+        s = request.content["config"]
+        if request.metadata.message_type == "evaluate.task" and s["server-round"] == 1 and not lost:
+            for file in (tmp_path / "cache").rglob("*.npy"):
+                file.unlink()
+            lost.append(file)
+        return reply
+
+    directory, _ = run_local(federation, {"name": "lost", "task.rounds": 3}, tamper)
+    assert lost and same(weights(unbroken), weights(directory))
+    assert not any(json.loads(line)["failures"] for line in open(directory.path / "history.jsonl"))
+
+
+def test_seeds_come_from_run_phase_round_and_site():
+    seeds = {seed_of(0, p, r, s) for p in ("imputer", "task-condi") for r in (1, 2) for s in ("a", "b")}
+    assert len(seeds) == 8

@@ -1,0 +1,130 @@
+"""ModalityFedAvg: what is averaged with what, and which replies are refused."""
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+from tiny_federation import manifest
+
+from server_app import tables
+from server_app.errors import RunError
+from server_app.roster import Roster, SiteInfo
+from server_app.strategy import ModalityFedAvg, average, to_numpy, to_record
+
+BASE = {
+    "shared": np.array([1.0, 1.0], np.float32),
+    "rows": np.arange(8, dtype=np.float32).reshape(4, 2),
+    "pairs": np.zeros((4, 4, 3), np.float32),
+}
+OWNERS = {"shared": "shared", "rows": "modality", "pairs": "pair"}
+
+
+def piece(value):
+    return {name: np.full_like(array, value) for name, array in BASE.items()}
+
+
+def has(*present):
+    """Counts of two windows in which the given modalities are observed."""
+    p = np.isin(range(4), present).astype(float)
+    return 2 * np.outer(p, p)
+
+
+def test_disjoint_modalities_both_stay():
+    out = average(BASE, OWNERS, [(piece(10), has(0, 1), 2.0), (piece(20), has(2), 6.0)])
+    assert out["rows"][:, 0].tolist() == [10, 10, 20, 6]  # nobody trained the last: it keeps its value
+    assert out["shared"].tolist() == [17.5, 17.5]  # (2 · 10 + 6 · 20) / 8
+
+
+def test_pairs_are_averaged_per_pair():
+    out = average(BASE, OWNERS, [(piece(10), has(0, 1), 2.0), (piece(20), 2 * has(1, 2), 4.0)])["pairs"][
+        ..., 0
+    ]
+    assert out[0, 1] == out[1, 0] == out[0, 0] == 10
+    assert out[1, 2] == out[2, 2] == 20
+    assert out[1, 1] == pytest.approx((2 * 10 + 4 * 20) / 6)
+    assert out[0, 2] == out[3, 3] == 0
+
+
+def test_weights_are_windows_per_modality():
+    counts = np.diag([1.0, 3.0, 0.0, 0.0])
+    out = average(BASE, OWNERS, [(piece(10), counts, 4.0), (piece(20), np.diag([3.0, 1.0, 0, 0]), 4.0)])
+    assert out["rows"][:, 1].tolist() == [17.5, 12.5, 5, 7]
+
+
+def test_types_stay_and_one_site_is_itself():
+    out = average(BASE, OWNERS, [(piece(0.1), has(0, 1, 2, 3), 3.0)])
+    assert all(a.dtype == np.float32 and (a == np.float32(0.1)).all() for a in out.values())
+
+
+@pytest.fixture
+def strategy():
+    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+    counts = {"train": 2, "val": 0, "test": 0}
+    sites = {
+        f"site-{i}": SiteInfo(i + 1, manifest(f"site-{i}", counts), {}, np.ones((4, 3))) for i in range(3)
+    }
+    return ModalityFedAvg(Roster(sites), "imputer", OWNERS, set(BASE), tables.nothing, min_sites=1)
+
+
+def exchange(strategy, answers):
+    """Send a training round and answer per site: a dict to change the good reply, or an Error."""
+    messages = strategy.configure_train(1, to_record(BASE), ConfigRecord({"phase": "imputer"}), None)
+    replies = []
+    for message, answer in zip(messages, answers, strict=True):
+        message.metadata.__dict__["_message_id"] = "x"
+        if isinstance(answer, Error):
+            replies.append(Message(answer, reply_to=message))
+            continue
+        metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "counts": has(0, 1, 2, 3).ravel().tolist()}
+        metrics |= answer.get("metrics", {})
+        arrays = {k: v for k, v in (piece(10) | answer.get("arrays", {})).items() if v is not None}
+        content = RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)})
+        replies.append(Message(content, reply_to=message))
+    return strategy.aggregate_train(1, replies)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (
+            {"arrays": {"rows": np.zeros((3, 2), np.float32)}},
+            "rows is float32 (3, 2), expected float32 (4, 2)",
+        ),
+        ({"arrays": {"rows": np.zeros((4, 2), np.float64)}}, "rows is float64"),
+        ({"arrays": {"pairs": None}}, "lacks pairs"),
+        ({"arrays": {"more": np.zeros(1, np.float32)}}, "more, which was not asked for"),
+        ({"arrays": {"shared": np.array([np.nan, 0], np.float32)}}, "shared is not finite"),
+        ({"metrics": {"loss": float("inf")}}, "not finite"),
+        ({"metrics": {"counts": [1.0]}}, "counts"),
+        ({"metrics": {"windows": 0.0}}, "no window"),
+        (Error(2, "Traceback\n  lines\nValueError: it broke"), "ValueError: it broke"),
+    ],
+)
+def test_a_bad_reply_is_refused_by_name_and_the_rest_goes_on(strategy, answer, why):
+    arrays, metrics = exchange(strategy, [{}, answer, {}])
+    assert list(strategy.failures) == ["site-1"] and why in strategy.failures["site-1"]
+    assert list(strategy.answered) == ["site-0", "site-2"]
+    assert all((a == 10).all() for a in to_numpy(arrays).values())
+    assert metrics["windows"] == 4.0
+
+
+def test_too_few_replies_stop(strategy):
+    with pytest.raises(RunError, match="0 of 3 sites answered well.*site-2: no memory"):
+        exchange(strategy, [Error(2, "no memory")] * 3)
+
+
+def test_order_of_replies_does_not_matter(strategy):
+    messages = strategy.configure_train(1, to_record(BASE), ConfigRecord({}), None)
+    rng = np.random.default_rng(0)
+    replies = []
+    for message in messages:
+        message.metadata.__dict__["_message_id"] = "x"
+        arrays = {k: rng.standard_normal(v.shape).astype(np.float32) for k, v in BASE.items()}
+        metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "counts": has(0, 1, 2, 3).ravel().tolist()}
+        replies.append(
+            Message(
+                RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)}), reply_to=message
+            )
+        )
+    one, two = (to_numpy(strategy.aggregate_train(1, order)[0]) for order in (replies, replies[::-1]))
+    assert all(np.array_equal(one[k], two[k]) for k in BASE)
