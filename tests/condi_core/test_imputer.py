@@ -6,6 +6,7 @@ from toy import MEANS, STDS, em, imputer_config, process, rubbish, schema, stand
 from torch import nn
 
 from condi_core.imputer.imputer import Imputer, Prepared
+from condi_core.ownership import ownership, trainable
 from condi_core.training import fit
 
 
@@ -345,58 +346,49 @@ def test_gradients_reach_every_parameter(imputer, batch):
         gradient = parameter.grad
         assert torch.isfinite(gradient).all(), name
         assert gradient.abs().max() > 1e-8, name
-        rows = gradient.flatten(1)
-        owner = name.rsplit(".", 1)[0]
-        if hasattr(imputer.get_submodule(owner), "owners"):
-            assert (rows.abs().amax(1) > 1e-8).all(), name
-    pairs = imputer.cross_modal.weight.grad.abs().amax(-1)
-    assert (pairs > 0).all()
+    for name, owner in ownership(imputer).items():
+        if owner != "shared" and name in trainable(imputer):
+            rows = imputer.get_parameter(name).grad.flatten(1 if owner == "modality" else 2)
+            assert (rows.abs().amax(-1) > 1e-8).all(), name
 
 
-@pytest.fixture(scope="module")
-def trained():
-    """An imputer before and after 40 steps on windows whose last modality is the square of the first."""
+@pytest.fixture(scope="module", params=["relation learned", "relation unknown"])
+def trained(request):
+    """An imputer after 40 steps on related modalities, with the loss of each step."""
     torch.manual_seed(0)
-    of = schema()
-    values, observed = squared(80, seed=1)
-    model = Imputer(of, imputer_config())
+    values, observed = windows(schema(), 80, seed=1, share=0.9)
+    model = Imputer(schema(), imputer_config())
     standardise(model, values, observed)
-    relate(model, values, observed, rounds=4)
-    losses = train(model, values, observed, steps=40)
-    return model, losses
-
-
-def squared(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    x = process(count, 3, 60, generator(seed))
-    x = torch.cat([x, (x[:, :1] ** 2 - 1) / 0.7], 1).view(count, 4, 12, 5)
-    observed = torch.rand(x.shape, generator=generator(seed + 100)) < 0.9
-    return torch.where(observed, x * STDS[:, None, None] + MEANS[:, None, None], 0.0), observed
+    if request.param == "relation learned":
+        relate(model, values, observed, rounds=4)
+    return model, train(model, values, observed, steps=40), request.param
 
 
 def test_training_lowers_the_loss(trained):
-    _, losses = trained
-    assert sum(losses[-6:]) < 0.75 * sum(losses[:6])
+    _, losses, start = trained
+    # With the relation, the mean has little left to learn: what falls is the loss of the deviations.
+    share = 0.3 if start == "relation unknown" else 0.9
+    assert sum(losses[-9:]) < share * sum(losses[:9])
 
 
-@pytest.mark.parametrize("kind", [0, 1, 2])
-def test_trained_imputer_beats_what_it_starts_from(trained, kind):
-    model, _ = trained
-    values, observed = squared(40, seed=2)
-    seen = observed & ~holes(observed.shape, kind, generator(7))
-    target = observed & ~seen
-    prepared = model.prepare(values, seen, target)
+@pytest.mark.parametrize("kind", ["points", "gap", "absent"])
+def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
+    model, _, start = trained
+    values, observed = windows(schema(), 40, seed=2, share=0.9)
+    seen = observed & ~holes(observed.shape, ["points", "gap", "absent"].index(kind), generator(7))
+    prepared = model.prepare(values, seen, observed & ~seen)
     mean, drawn = model.draw(prepared, 11, generator())
 
-    def rmse(x, where=target):
-        return (x - prepared.x)[where].square().mean().sqrt().item()
+    def rmse(x):
+        return (x - prepared.x)[prepared.target].square().mean().sqrt().item()
 
     estimate, _, lines = prepared.reference.unbind(3)
-    print(kind, rmse(mean), rmse(estimate), rmse(lines), rmse(drawn.median(0).values))
-    if kind:
-        assert rmse(mean) < 0.7 * rmse(lines)
-        # What depends on the square no linear estimate can know.
-        last = target.clone()
-        last[:, :3] = False
-        print(rmse(mean, last), rmse(estimate, last))
+    # Each modality carries noise of 0.1 of its own, which nothing can know.
+    if start == "relation learned":
+        assert 0.09 < rmse(mean) < 0.13
+    else:
+        assert rmse(mean) < 0.6 * rmse(estimate)
+    assert rmse(mean) < (0.6 if kind == "points" else 0.3) * rmse(lines)
+    assert rmse(drawn.median(0).values) < 1.2 * rmse(mean)
     inside = (drawn.amin(0) <= prepared.x) & (prepared.x <= drawn.amax(0))
-    print(inside[target].float().mean())
+    assert 0.6 < inside[prepared.target].float().mean() < 0.98

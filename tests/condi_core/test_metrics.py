@@ -59,9 +59,7 @@ def test_what_is_not_hidden_does_not_count(scored):
 
 def test_imputation_sums_of_two_sites_add_to_those_of_their_pool(scored):
     truth, point, hidden, draws = scored
-    parts = [
-        imputation_sums(truth[s], point[s], hidden[s], draws[:, s]) for s in (slice(0, 2), slice(2, 6))
-    ]
+    parts = [imputation_sums(truth[s], point[s], hidden[s], draws[:, s]) for s in (slice(0, 2), slice(2, 6))]
     np.testing.assert_allclose(sum(parts), imputation_sums(truth, point, hidden, draws), rtol=1e-12)
 
 
@@ -158,7 +156,9 @@ def test_task_sums_of_two_sites_add_to_those_of_their_pool(single):
     p, y = predicted(50, 4, single)
     whole = task_sums(p, y, single)
     assert whole.shape == (4, 4 + 2 * BINS)
-    np.testing.assert_array_equal(task_sums(p[:13], y[:13], single) + task_sums(p[13:], y[13:], single), whole)
+    np.testing.assert_array_equal(
+        task_sums(p[:13], y[:13], single) + task_sums(p[13:], y[13:], single), whole
+    )
     assert (whole[:, :4].sum(1) == 50).all()
     assert (whole[:, 4:].sum(1) == 50).all()
 

@@ -86,9 +86,7 @@ def test_conditional_mean_of_a_window_does_not_depend_on_the_others():
     seen = torch.rand(x.shape) < torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])[:, None, None]
     y = torch.where(seen, x, 0.0)
     together = conditional_mean(y, seen, relation)
-    alone = torch.cat(
-        [conditional_mean(y[i : i + 1], seen[i : i + 1], relation) for i in range(len(y))]
-    )
+    alone = torch.cat([conditional_mean(y[i : i + 1], seen[i : i + 1], relation) for i in range(len(y))])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
 
 
@@ -165,9 +163,7 @@ def test_same_instant_and_conditional_mean_read_seen_samples_only():
     torch.testing.assert_close(
         same_instant(other, seen, relation.covariance())[0], same_instant(y, seen, relation.covariance())[0]
     )
-    torch.testing.assert_close(
-        conditional_mean(other, seen, relation), conditional_mean(y, seen, relation)
-    )
+    torch.testing.assert_close(conditional_mean(other, seen, relation), conditional_mean(y, seen, relation))
 
 
 def test_linear_interpolation_is_that_of_numpy():

@@ -1,0 +1,99 @@
+"""The real engines: Flower's simulation through `condi run`, and processes over gRPC."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deployment import deployment
+from safetensors.numpy import load_file
+from tiny_federation import write_tiny
+
+PROJECT = Path(__file__).parent.parent.parent
+
+
+def as_pairs(settings):
+    return " ".join(f"{key}={json.dumps(value)}" for key, value in settings.items())
+
+
+def condi(*arguments, cwd):
+    command = [Path(sys.executable).with_name("condi"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def processes_of(marker):
+    found = subprocess.run(["ps", "axeww", "-o", "pid=,command="], capture_output=True, text=True).stdout
+    return [line for line in found.splitlines() if marker in line and "ps axeww" not in line]
+
+
+def assert_close(one, two):
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.fixture
+def small(small_settings):
+    """Settings without those that name places."""
+    places = ("federation", "output", "name", "resume")
+    return {k: v for k, v in small_settings({"beside": "mask"}).items() if k not in places}
+
+
+@pytest.mark.engine
+def test_both_phases_in_simulation(federation, run_local, small, tmp_path):
+    done = condi(
+        "run", "--federation", federation, "--out", "runs", "--name", "engine", "-c", as_pairs(small), "--nodes", 2,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    directory = tmp_path / "runs" / "engine"
+    for said in (
+        "site-0",
+        "imputer      round  2/2",
+        "task-mask",
+        "linear interpolation",
+        f"Artefacts: {directory}",
+    ):
+        assert said in done.stdout
+    local, _ = run_local(federation, {"beside": "mask", "name": "local"})
+    for model in ("imputer", "task-condi", "task-mask"):
+        assert_close(*(load_file(d / f"{model}.safetensors") for d in (directory, local.path)))
+    assert not processes_of("CONDI_SANDBOX=")
+
+
+@pytest.mark.engine
+def test_a_run_that_fails_says_why_in_a_sentence(tmp_path, small):
+    path = write_tiny(tmp_path / "federation", sites=2)
+    done = condi("run", "--federation", path, "-c", as_pairs(small | {"min-sites": 3}), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "expected at least 3 sites within 5 s, 2 came" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not processes_of("CONDI_SANDBOX=")
+
+
+def test_settings_are_refused_before_anything_starts(tmp_path):
+    done = condi("run", "-c", "imputer.round=3", cwd=tmp_path)
+    assert done.returncode == 2 and "imputer.rounds" in done.stderr
+    done = condi("run", "--federation", "nowhere", cwd=tmp_path)
+    assert done.returncode == 2 and "nowhere" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.deployment
+def test_both_phases_over_grpc(tmp_path, run_local, small, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums of floats depend on the number of threads
+    federation = write_tiny(tmp_path / "federation", sites=2, lacking={0: ("d",)})
+    sites = [{"data": str(federation / f"site-{i}"), "cache": str(tmp_path / f"cache-{i}")} for i in range(2)]
+    settings = small | {"imputer.rounds": 1, "task.rounds": 1, "beside": "", "min-sites": 2}
+    with deployment(PROJECT, sites) as running:
+        status, log = running.run(
+            as_pairs(settings | {"output": str(tmp_path / "runs"), "name": "grpc"}), timeout=280
+        )
+    assert status == "finished:completed", log
+    assert "Artefacts:" in log
+    local, _ = run_local(federation, {**settings, "name": "local"})
+    for model in ("imputer", "task-condi"):
+        files = [tmp_path / "runs" / "grpc" / f"{model}.safetensors", local.path / f"{model}.safetensors"]
+        assert_close(*map(load_file, files))
