@@ -26,7 +26,7 @@ class GridBlock(nn.Module):
         self.in_time = Attention(width, heads)
         self.distance = nn.Parameter(torch.zeros(heads, 2 * REACH + 1))
         self.across = Attention(width, heads)
-        self.relation = nn.Linear(pair_width, heads)
+        self.relation = nn.Linear(pair_width, heads, bias=False)
         self.share = nn.Parameter(torch.ones(heads))
         self.mlp = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)

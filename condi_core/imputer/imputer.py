@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from condi_core.config import ImputerConfig
 from condi_core.embeddings import CrossModalEmbedding
 from condi_core.imputer.denoiser import Denoiser, Encoder
-from condi_core.imputer.diffusion import DDIM, add_noise, velocity
+from condi_core.imputer.diffusion import ProbabilityFlow, add_noise, velocity
 from condi_core.imputer.reference import conditional_mean, linear_interpolation, same_instant
 from condi_core.imputer.relation import SpectralRelation
 from condi_core.windows import Schema, Standardiser, blank
@@ -48,7 +48,7 @@ class Imputer(nn.Module):
         super().__init__()
         m, p, s = schema.shape
         self.shape = (m, p, s)
-        self.sampler = DDIM(config.sampling_steps)
+        self.sampler = ProbabilityFlow(config.sampling_steps)
         self.standardiser = Standardiser(m)
         self.spectral = SpectralRelation(m, p * s)
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)

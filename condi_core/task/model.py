@@ -50,7 +50,7 @@ class TaskModel(nn.Module):
         self.standardiser = Standardiser(m)
         self.extractor = Extractor(m, s, config.width, config.blocks)
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)
-        self.relation = nn.Linear(config.pair_width, config.heads)
+        self.relation = nn.Linear(config.pair_width, config.heads, bias=False)
         self.joint = Attention(config.width, config.heads)
         self.summary = nn.Parameter(torch.zeros(config.width))
         self.read_out = Attention(config.width, config.heads)

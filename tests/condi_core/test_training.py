@@ -4,8 +4,8 @@ import time
 
 import pytest
 import torch
-from toy import imputer_config, schema, settings, standardise, windows
 from torch import nn
+from toy import imputer_config, schema, settings, standardise, windows
 
 from condi_core.imputer.imputer import Imputer
 from condi_core.training import decayed, fit, seed_of

@@ -60,7 +60,7 @@ def padding(of: Schema) -> Tensor:
 
 
 def process(windows: int, modalities: int, time: int, generator: torch.Generator) -> Tensor:
-    """Standardised slow oscillations: modality 0 drives the others, each a little later than the one before."""
+    """Standardised slow oscillations: modality 0 drives the others, each a little later."""
     start = 2 * math.pi * torch.rand(windows, 1, generator=generator)
     speed = 0.35 + 0.15 * torch.rand(windows, 1, generator=generator)
     t = torch.arange(time)

@@ -1,4 +1,4 @@
-"""A run that kills its own process after the first checkpoint it writes; `python killed_run.py SETTINGS.json`."""
+"""A run that, with --kill, ends its own process by SIGKILL at its first checkpoint."""
 
 import json
 import os

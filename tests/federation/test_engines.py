@@ -44,7 +44,8 @@ def small(small_settings):
 @pytest.mark.engine
 def test_both_phases_in_simulation(federation, run_local, small, tmp_path):
     done = condi(
-        "run", "--federation", federation, "--out", "runs", "--name", "engine", "-c", as_pairs(small), "--nodes", 2,
+        "run", "--federation", federation, "--out", "runs", "--name", "engine",
+        "-c", as_pairs(small), "--nodes", 2,
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
