@@ -7,7 +7,6 @@ import logging
 import os
 import warnings
 
-import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
@@ -61,12 +60,11 @@ def _task(request: Request, site: Site) -> tuple[classifying.TaskWindows, TaskMo
 @app.train("relation")
 @answers
 def train_relation(request: Request) -> RecordDict:
-    """Phase 1, first: one step of EM for the relation between modalities."""
-    site = request.site()
-    spectrum, windows = imputing.relate(site, _imputer(request, site), request.seed)
-    # Windows are completed before they are counted, so every pair of modalities has the same weight.
-    counts = np.full(len(site.schema.modalities) ** 2, float(windows)).tolist()
-    metrics = MetricRecord({"windows": float(windows), "counts": counts, "loss": 0.0, "steps": 1})
+    """Phase 1, first: covariances, then steps of EM, for the relation between modalities."""
+    site, first = request.site(), request.settings["server-round"] == 1
+    spectrum, counts, windows = imputing.relate(site, _imputer(request, site), request.seed, first)
+    told = {"windows": float(windows), "counts": counts.ravel().tolist(), "loss": 0.0, "steps": 1}
+    metrics = MetricRecord(told)
     return RecordDict({"arrays": arrays({"spectral.spectrum": spectrum}), "metrics": metrics})
 
 

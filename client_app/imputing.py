@@ -39,18 +39,31 @@ def standardising_sums(site: Site) -> np.ndarray:
     return total
 
 
-def relate(site: Site, imputer: Imputer, seed: int) -> tuple[np.ndarray, int]:
-    """One EM step for the relation: mean cross-periodogram of completed windows, and their number."""
+def relate(site: Site, imputer: Imputer, seed: int, first: bool) -> tuple[np.ndarray, np.ndarray, int]:
+    """What the site says of the relation: a spectrum, counts per pair to average it by, its windows.
+
+    At first covariances of samples seen together, from then on one step of EM: the mean
+    cross-periodogram of windows completed by draws.
+    """
     generator = torch.Generator(site.device).manual_seed(seed)
-    total, count = torch.zeros_like(imputer.spectral.spectrum, dtype=torch.float64), 0
+    spectral, rows = imputer.spectral, site.partition.rows("train")
+    total = torch.zeros_like(spectral.spectrum, dtype=torch.float64)
+    counts = torch.zeros(total.shape[:2], dtype=torch.float64, device=site.device)
     with torch.no_grad():
-        for rows in blocks(site.partition.rows("train")):
-            values, observed = site.to_device(*site.read(rows))
+        for block in blocks(rows):
+            values, observed = site.to_device(*site.read(block))
             x, seen = imputer.standardiser(values, observed).flatten(2), observed.flatten(2)
-            drawn = conditional_mean(x, seen, imputer.spectral, iterations=8, sample=generator)
-            total += imputer.spectral.periodograms(torch.where(seen, x, drawn))
-            count += len(rows)
-    return (total / max(count, 1)).float().cpu().numpy(), count
+            if first:
+                spectrum, count = spectral.moments(x, seen)
+            else:
+                drawn = conditional_mean(x, seen, spectral, iterations=8, sample=generator)
+                # Completed windows have every pair of modalities.
+                count = torch.full_like(counts, len(block))
+                spectrum = spectral.periodograms(torch.where(seen, x, drawn)) / len(block)
+            total += spectrum * count[:, :, None, None]
+            counts += count
+    mean = total / counts.clamp(min=1)[:, :, None, None]
+    return mean.float().cpu().numpy(), counts.cpu().numpy(), len(rows)
 
 
 def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadline: float) -> dict:

@@ -84,6 +84,7 @@ def impute(run: Run, roster: Roster) -> dict:
     phase = Phase("imputer", "imputer", strategy, config.rounds, config.learning_rate)
     run.carry_out(phase)
 
+    print("sites score the best imputer on their test windows", flush=True)
     run.state.models["imputer"] = run.state.best["imputer"]
     run.evaluate(phase, config.rounds, "test", samples=config.samples)
     metadata = {"schema": schema.model_dump_json(), "settings": config.model_dump_json(by_alias=True)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from client_app.plot import plot
 from data_partitions.prepare import prepare
 from server_app.simulate import run
 
@@ -15,3 +16,4 @@ app = typer.Typer(
 )
 app.add_typer(prepare, name="prepare")
 app.command("run")(run)
+app.command("plot")(plot)

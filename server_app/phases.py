@@ -75,6 +75,7 @@ class Run:
         before = to_record(state.models[phase.model])
         config = ConfigRecord({**common, "learning-rate": rate})
         replies = self._exchange(phase, lambda: strategy.configure_train(round_, before, config, self.grid))
+        train_seconds = time.monotonic() - start
         after, trained = strategy.aggregate_train(round_, replies)
         sites, failures = dict(strategy.answered), dict(strategy.failures)
         up = sum(_size(r.content["arrays"]) for r in replies if not r.has_error() and "arrays" in r.content)
@@ -88,6 +89,7 @@ class Run:
             "metrics": {},
             "bytes-down": _size(before) * len(strategy.roster.sites),
             "bytes-up": up,
+            "train-seconds": train_seconds,
             "site-seconds": sites,
             "failures": failures,
         }

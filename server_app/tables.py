@@ -71,7 +71,10 @@ def closing(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
                 out.append(f"  {label:<24}" + "".join(f"{m['rmse']:>9.3f} ({m['crps']:.3f})" for m in found))
         covered = [m["condi, draws"]["coverage"] for m in kinds.values() if "condi, draws" in m]
         if covered:
-            out.append(f"  {'cover of 90 % interval':<24}" + "".join(f"{c:>16.0%} " for c in covered))
+            n = config.imputer.samples
+            # Quantiles between n draws reach less far than those of the distribution they come from.
+            out.append(f"  {'inside the 90 % band':<24}" + "".join(f"{c:>16.0%} " for c in covered))
+            out.append(f"  ({0.9 * (n - 1) / (n + 1):.0%} would be right for the band of {n} draws)")
     out += ["", f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"]
     out.append(f"  {'':<46}{'AUROC':>8}{'F1':>8}{'accuracy':>10}")
     for method, metrics in result["task"].items():

@@ -29,12 +29,25 @@ class SpectralRelation(nn.Module):
         # Room after the window so that the circular transform does not tie its end to its beginning.
         self.length = _fast_length(timeline + self.segment)
         bins = self.segment // 2 + 1
-        # A red spectrum and independent modalities: where EM starts, and what an unseen modality keeps.
+        # Slow rather than fast, and independent modalities: what is assumed before anything is seen.
         red = 1 / (1 + (torch.arange(bins) * 8 / bins) ** 2)
-        red = red / _mean_over_circle(red, self.segment)
-        spectrum = torch.zeros(modalities, modalities, bins, 2)
-        spectrum[range(modalities), range(modalities), :, 0] = red
-        self.register_buffer("spectrum", spectrum)
+        self.register_buffer("red", red / _mean_over_circle(red, self.segment), persistent=False)
+        self.register_buffer("spectrum", self._same_at_all_lags(torch.eye(modalities)))
+
+    def _same_at_all_lags(self, covariance: Tensor) -> Tensor:
+        real = covariance[:, :, None] * self.red
+        return torch.stack([real, torch.zeros_like(real)], -1)
+
+    def moments(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Where EM starts: covariance over samples seen together, and their number, for every pair.
+
+        `x`, `seen` (batch, modality, time). Returns a spectrum `(modality, modality, frequency, 2)` that
+        has this covariance and the assumed shape, and the counts `(modality, modality)` to average it by.
+        """
+        s = seen.double()
+        counts = torch.einsum("bit,bjt->ij", s, s)
+        products = torch.einsum("bit,bjt->ij", x.double() * s, x.double() * s)
+        return self._same_at_all_lags((products / counts.clamp(min=1)).float()), counts
 
     def matrix(self) -> Tensor:
         """S on the frequencies of a window, complex `(frequency, modality, modality)`, floored."""
@@ -52,8 +65,9 @@ class SpectralRelation(nn.Module):
         return values.clamp(min=float(floor)), vectors
 
     def covariance(self) -> Tensor:
-        """Covariance of all modalities at the same instant, `(modality, modality)`."""
-        return _mean_over_circle(self.spectrum[..., 0], self.segment)
+        """Covariance of all modalities at the same instant, `(modality, modality)`, positive definite."""
+        values, vectors = torch.linalg.eigh(_mean_over_circle(self.spectrum[..., 0], self.segment))
+        return (vectors * values.clamp(min=1e-5 * float(values.mean()))) @ vectors.mT
 
     def periodograms(self, x: Tensor) -> Tensor:
         """Sum over windows of the mean cross-periodogram of complete `x` (batch, modality, time).

@@ -83,8 +83,9 @@ def test_an_average_that_is_no_longer_positive_is_made_so():
     for a, b, sign in ((0, 1, 1), (1, 2, 1), (0, 2, -1)):
         relation.spectrum[a, b, :, 0] = relation.spectrum[b, a, :, 0] = 0.95 * sign * red
     values, vectors = relation.eigen()
-    assert torch.linalg.eigvalsh(relation.covariance()).min() < -0.5
+    assert torch.linalg.eigvalsh(relation.spectrum[..., 0].mean(-1)).min() < -0.5
     assert values.min() > 0
+    assert torch.linalg.eigvalsh(relation.covariance()).min() > 0
     identity = torch.eye(3).to(vectors.dtype).expand_as(vectors)
     torch.testing.assert_close(vectors @ vectors.mH, identity, atol=1e-5, rtol=0)
 
@@ -116,6 +117,33 @@ def test_length_leaves_room_after_the_window(timeline):
     assert relation.length >= timeline + relation.segment
     assert relation.length < 1.1 * (timeline + relation.segment) + 2
     assert relation.length % 2 == 0
+
+
+def test_moments_are_the_covariances_of_samples_seen_together():
+    generator = torch.Generator().manual_seed(4)
+    x = correlated(20, 60, generator)
+    seen = torch.rand(x.shape, generator=generator) < 0.5
+    seen[:, 2] &= ~seen[:, 1]  # never together
+    x = torch.where(seen, x, 0.0)
+    relation = SpectralRelation(3, 60)
+    spectrum, counts = relation.moments(x, seen)
+    relation.spectrum.copy_(spectrum)
+    for i in range(3):
+        for j in range(3):
+            both = seen[:, i] & seen[:, j]
+            assert counts[i, j] == both.sum()
+            expected = (x[:, i] * x[:, j])[both].sum() / max(int(both.sum()), 1)
+            assert spectrum[i, j, :, 0].mean() == pytest.approx(
+                expected.item() * relation.red.mean().item(), abs=1e-5
+            )
+    assert counts[1, 2] == 0 and (spectrum[1, 2] == 0).all()
+    assert (spectrum[..., 1] == 0).all()
+    torch.testing.assert_close(relation.covariance()[0, 1], (x[:, 0] * x[:, 1]).sum() / counts[0, 1].float())
+    # Of two sites, averaged pair by pair, they are those of the pool.
+    parts = [relation.moments(x[s], seen[s]) for s in (slice(0, 7), slice(7, 20))]
+    total = sum(s * c[:, :, None, None] for s, c in parts)
+    average = total / sum(c for _, c in parts).clamp(min=1)[:, :, None, None]
+    torch.testing.assert_close(average.float(), spectrum, atol=1e-5, rtol=1e-4)
 
 
 AR = torch.tensor([[0.8, 0.1], [0.0, 0.85]])

@@ -112,15 +112,30 @@ def test_standardising_sums_equal_the_pooled_ones(federation, run_local, small_s
         )
 
 
-def test_relation_equals_the_pooled_one(tmp_path, run_local):
-    """The federated mean cross-periodogram is that of all completed windows together, to rounding."""
-    federation = write_tiny(tmp_path / "f", sites=3, train=5)
-    _, grid = run_local(federation)
-    replies = [m for m in grid.received if "spectral.spectrum" in m.content.get("arrays", {})]
-    pooled = np.mean([m.content["arrays"]["spectral.spectrum"].numpy() for m in replies], 0, dtype=np.float64)
-    sent = next(m for m in grid.sent if m.metadata.message_type == "train.imputer").content["arrays"]
-    assert len(replies) == 3
-    np.testing.assert_allclose(sent["spectral.spectrum"].numpy(), pooled, rtol=1e-6, atol=1e-7)
+def test_relation_equals_the_pooled_one(federation, run_local, small_settings):
+    """First the covariance over samples seen together, anywhere; then the mean over all windows."""
+    _, grid = run_local(federation, {"imputer.relation-rounds": 2})
+    requests = [m for m in grid.sent if m.metadata.message_type == "train.relation"]
+    second = {k: a.numpy() for k, a in requests[-1].content["arrays"].items()}
+    after = next(m for m in grid.sent if m.metadata.message_type == "train.imputer").content["arrays"]
+
+    x = [site.read(site.partition.rows("train")) for site in sites_of(federation, small_settings())]
+    values, observed = (torch.cat([w[i] for w in x]).flatten(2).double().numpy() for i in (0, 1))
+    z = (values - second["standardiser.mean"][:, None]) / second["standardiser.std"][:, None] * observed
+    together = np.einsum("bit,bjt->ij", observed, observed)
+    pooled = np.einsum("bit,bjt->ij", z, z) / np.maximum(together, 1)
+    assert together[0, 3] > 0 and not observed[:8, 3].any() and not observed[8:16, 0].any()
+    shape = second["spectral.spectrum"][0, 0, :, 0] / pooled[0, 0]
+    np.testing.assert_allclose(
+        second["spectral.spectrum"][..., 0], pooled[:, :, None] * shape, rtol=1e-5, atol=1e-6
+    )
+
+    replies = [
+        m.content["arrays"] for m in grid.received if "spectral.spectrum" in m.content.get("arrays", {})
+    ]
+    mean = np.mean([r["spectral.spectrum"].numpy() for r in replies[3:]], 0, dtype=np.float64)
+    assert len(replies) == 6  # of sites with as many windows each
+    np.testing.assert_allclose(after["spectral.spectrum"].numpy(), mean, rtol=1e-6, atol=1e-7)
 
 
 def test_one_step_of_sgd_equals_the_pooled_gradient_step(tmp_path, run_local, small_settings):
