@@ -30,6 +30,10 @@ def hosted(context: Context, federation: str) -> dict[str, Path]:
         if not path.is_absolute():
             raise DataError(f"the node config's data must be an absolute path, got '{path}'")
         return {Partition.open(path, check=False).manifest.site: path}
+    if not is_virtual(context):
+        raise DataError(
+            "this node's config names no data: start it with --node-config 'data=\"/its/folder\"'"
+        )
     found = open_federation(federation)
     mine = found.sites[int(node["partition-id"]) :: int(node["num-partitions"])]
     return {name: found.path / name for name in mine}
@@ -37,7 +41,7 @@ def hosted(context: Context, federation: str) -> dict[str, Path]:
 
 def is_virtual(context: Context) -> bool:
     """True on a node of a simulation, which knows its number and nothing else."""
-    return "data" not in context.node_config
+    return "partition-id" in context.node_config and "data" not in context.node_config
 
 
 @dataclass(frozen=True)

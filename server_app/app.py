@@ -37,7 +37,7 @@ def main(grid: Grid, context: Context) -> None:
     logging.getLogger("flwr").addFilter(OneSentence())
     try:
         coordinate(grid, RunConfig.from_flat(dict(context.run_config)))
-    except (ConfigError, DataError, RunError) as error:
+    except (ConfigError, DataError, RunError, OSError) as error:
         raise RunError(str(error)) from None
 
 

@@ -127,6 +127,24 @@ def test_relative_data_directory(tmp_path, refusal, capsys):
     assert "must be an absolute path, got 'data/site-0'" in capsys.readouterr().out
 
 
+def test_a_node_that_names_no_data(tmp_path, small_settings, capsys):
+    settings = small_settings({"output": str(tmp_path / "runs")})
+    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
+    with pytest.raises(RunError, match="its own log says why"):
+        main(LocalGrid(client_app, [{"device": "cpu"}], settings), context)
+    assert "--node-config 'data=" in capsys.readouterr().out
+
+
+def test_a_folder_for_runs_that_cannot_be_written(federation, tmp_path, small_settings):
+    (tmp_path / "file").write_text("in the way")
+    changes = {"federation": str(federation), "output": str(tmp_path / "file" / "runs")}
+    settings = small_settings(changes)
+    nodes = [{"partition-id": 0, "num-partitions": 1}]
+    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
+    with pytest.raises(RunError, match="cannot make the run directory .*file/runs/.*set output"):
+        main(LocalGrid(client_app, nodes, settings), context)
+
+
 def test_a_site_with_one_label_takes_part_and_is_pointed_out(tmp_path, run_local, capsys):
     path = write_tiny(tmp_path / "federation", sites=2)
     table = path / "site-1" / "windows.csv"
