@@ -289,6 +289,27 @@ def test_leads_that_follow_from_others_are_derived():
         assert error[2] > 0.9  # by itself, there is nothing to interpolate
 
 
+def test_what_the_other_modalities_settle_is_taken_from_them():
+    """Two modalities in fixed proportion, and two of their own: only the former are settled."""
+    values = windows(schema(), 30, share=1.0)[0]
+    values[:, 1] = MEANS[1] + (values[:, 0] - MEANS[0]) / STDS[0] * STDS[1]
+    complete = torch.ones_like(values, dtype=torch.bool)
+    model = Imputer(schema(), imputer_config())
+    standardise(model, values, complete)
+    relate(model, values, complete, rounds=1)
+    seen = torch.rand(values.shape, generator=generator()) < 0.5
+    seen[:, 0] |= ~seen[:, 1]
+    estimate, instant, _ = model.prepare(values, seen).reference.unbind(3)
+    truth = model.standardiser(values, complete)
+    settled = ~seen[:, 1]
+    assert torch.equal(estimate[:, 1][settled], instant[:, 1][settled])
+    assert (estimate - truth)[:, 1][settled].abs().max() < 0.05
+    alone = ~seen[:, 2]
+    assert (estimate != instant)[:, 2][alone].float().mean() > 0.99
+    error, without_time = ((r - truth)[:, 2][alone].square().mean() for r in (estimate, instant))
+    assert error < 0.8 * without_time
+
+
 # Learning.
 
 
@@ -336,6 +357,27 @@ def test_loss_is_the_one_written_down(imputer, batch, monkeypatch):
     expected += 0.3 * (velocity**2).sum()
     matched(monkeypatch, noise, unknown, t)
     torch.testing.assert_close(imputer.loss(prepared, None), expected / values.numel())
+
+
+def test_the_denoiser_sees_what_it_will_see_when_drawing(imputer, batch, monkeypatch):
+    """Noisy residuals of targets, noise where nobody knows the truth, and nothing where samples are seen."""
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    prepared = imputer.prepare(values, seen, observed & ~seen)
+    with torch.no_grad():
+        _, mean, log_deviation = imputer._encode(prepared)
+    noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
+    residual = torch.where(observed, ((prepared.x - mean) / log_deviation.exp()).clamp(-8, 8), unknown)
+    angle = (t * torch.pi / 2)[:, None, None, None]
+    given = []
+    imputer.denoiser.register_forward_pre_hook(lambda module, inputs: given.append(inputs))
+    matched(monkeypatch, noise, unknown, t)
+    imputer.loss(prepared, None)
+    noisy, hidden, when = given[0][:3]
+    assert torch.equal(hidden, ~seen) and torch.equal(when, t)
+    assert (noisy[seen] == 0).all()
+    expected = angle.cos() * residual + angle.sin() * noise
+    torch.testing.assert_close(noisy[~seen], expected[~seen], atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_reach_every_parameter(imputer, batch):

@@ -61,6 +61,15 @@ def test_covariance_is_that_of_the_windows(timeline):
     assert sample[0, 0] > 0.9  # what it is compared with is not nothing
 
 
+@pytest.mark.parametrize("timeline", [48, 45])
+def test_covariance_is_the_transform_of_the_spectrum_at_no_lag(timeline):
+    relation = SpectralRelation(1, timeline)
+    spectrum = torch.linspace(0, 3, timeline // 2 + 1)  # most of it at the upper end
+    relation.spectrum[0, 0, :, 0] = spectrum
+    expected = torch.fft.irfft(spectrum, n=timeline)[0].item()
+    assert relation.covariance().item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_matrix_is_hermitian_positive_and_floored():
     x = correlated(50, 200, torch.Generator().manual_seed(2))
     x = torch.cat([x, x[:, :1] - x[:, 1:2]], 1)  # singular: one modality follows from two others

@@ -58,6 +58,17 @@ def test_logits_see_what_is_known_and_what_was_observed(task_model, batch):
         assert (task_model(filled, mask, known) - logits).abs().max() > 1e-3
 
 
+def test_a_modality_that_was_completed_without_a_sample_observed_counts(task_model, batch):
+    values, observed = batch
+    observed = observed.clone()
+    observed[:, 2] = False
+    known = torch.ones_like(observed)
+    other = values.clone()
+    other[:, 2] = MEANS[2] + STDS[2]
+    moved = task_model(other, observed, known) - task_model(values, observed, known)
+    assert moved.abs().max() > 1e-3
+
+
 def test_an_absent_modality_is_passed_by(task_model, batch):
     """Nothing that belongs to it has a say, and training elsewhere leaves it alone."""
     filled, observed, known = completed(batch)

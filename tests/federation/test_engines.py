@@ -1,6 +1,7 @@
 """The real engines: Flower's simulation through `condi run`, and processes over gRPC."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,12 +21,20 @@ def as_pairs(settings):
 
 def condi(*arguments, cwd):
     command = [Path(sys.executable).with_name("condi"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    env = os.environ | {"CONDI_TEST": str(cwd)}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
 
-def processes_of(marker):
-    found = subprocess.run(["ps", "axeww", "-o", "pid=,command="], capture_output=True, text=True).stdout
-    return [line for line in found.splitlines() if marker in line and "ps axeww" not in line]
+def left_running(cwd):
+    """Processes that `condi` has left behind: they have inherited its environment."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"CONDI_TEST={cwd}".encode() in environment.read_bytes().split(b"\0"):
+                found.append(environment.parent.name)
+        except OSError:
+            continue
+    return found
 
 
 def assert_close(one, two):
@@ -61,7 +70,7 @@ def test_both_phases_in_simulation(federation, run_local, small, tmp_path):
     local, _ = run_local(federation, {"beside": "mask", "name": "local"})
     for model in ("imputer", "task-condi", "task-mask"):
         assert_close(*(load_file(d / f"{model}.safetensors") for d in (directory, local.path)))
-    assert not processes_of("CONDI_SANDBOX=")
+    assert not left_running(tmp_path)
 
 
 @pytest.mark.engine
@@ -71,7 +80,7 @@ def test_a_run_that_fails_says_why_in_a_sentence(tmp_path, small):
     assert done.returncode == 1
     assert "expected at least 3 sites within 5 s, 2 came" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert not processes_of("CONDI_SANDBOX=")
+    assert not left_running(tmp_path)
 
 
 def test_settings_are_refused_before_anything_starts(tmp_path):
