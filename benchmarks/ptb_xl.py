@@ -53,16 +53,22 @@ def main() -> None:
             found = [r["imputation"][kind] for r in results]
             ratio = [f[method]["rmse"] / f["linear"]["rmse"] for f in found]
             rmse = [f[method]["rmse"] for f in found]
-            out[f"{kind}/{method}"] = [round(float(np.mean(ratio)), 4), round(float(np.std(ratio)), 4)]
+            out[f"{kind}/{method}"] = [
+                round(float(np.mean(ratio)), 4),
+                round(float(np.std(ratio, ddof=1)), 4),
+            ]
             print(
-                f"{kind:<14} {method:<13} RMSE {np.mean(rmse):.3f} ± {np.std(rmse):.3f}   "
-                f"over linear {np.mean(ratio):.3f} ± {np.std(ratio):.3f}"
+                f"{kind:<14} {method:<13} RMSE {np.mean(rmse):.3f} ± {np.std(rmse, ddof=1):.3f}   "
+                f"over linear {np.mean(ratio):.3f} ± {np.std(ratio, ddof=1):.3f}"
             )
     for method in results[0]["task"]:
         for metric in ("auroc", "f1"):
             found = [r["task"][method][metric] for r in results]
-            out[f"{method}/{metric}"] = [round(float(np.mean(found)), 4), round(float(np.std(found)), 4)]
-            print(f"{method:<28} {metric:<13} {np.mean(found):.3f} ± {np.std(found):.3f}")
+            out[f"{method}/{metric}"] = [
+                round(float(np.mean(found)), 4),
+                round(float(np.std(found, ddof=1)), 4),
+            ]
+            print(f"{method:<28} {metric:<13} {np.mean(found):.3f} ± {np.std(found, ddof=1):.3f}")
     print(json.dumps(out))
 
 

@@ -31,9 +31,10 @@ app = ClientApp()
 def describe(request: Request) -> RecordDict:
     """What this node's sites hold: schema, counts and standardising sums; nothing per record."""
     if is_virtual(request.context) and not request.settings["federation"]:
-        return RecordDict({"config": ConfigRecord({"sites": [], "wants-federation": True})})
+        return RecordDict({"config": ConfigRecord({"sites": [], "wants-federation": True, "virtual": True})})
     found = [_describe(request.site(name, check=True)) for name in request.partitions]
-    return RecordDict({"config": ConfigRecord({"sites": found, "wants-federation": False})})
+    told = {"sites": found, "wants-federation": False, "virtual": is_virtual(request.context)}
+    return RecordDict({"config": ConfigRecord(told)})
 
 
 def _describe(site: Site) -> str:

@@ -57,7 +57,8 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
         return model.loss(model(*batch[:3]), batch[3])
 
     mean, steps = fit(model, loss, batches(), config, learning_rate, deadline)
-    return {"loss": mean, "steps": steps, "present": present[: steps * len(order) // config.steps]}
+    used = present[: steps * len(order) // config.steps]
+    return {"loss": mean, "steps": steps, "present": used, "windows": len(rows)}
 
 
 @torch.no_grad()

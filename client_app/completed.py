@@ -19,6 +19,7 @@ from client_app.imputing import blocks
 from client_app.site import Site
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import Method
+from condi_core.protocol import fingerprint
 from condi_core.training import seed_of
 
 KEPT = 4  # completions of one partition kept on disk; the oldest beyond them are removed
@@ -30,16 +31,19 @@ class CompletionMissing(LookupError):
 
 def path_of(site: Site, method: Method, imputer_hash: str) -> Path:
     """Where the completed windows of this site, run and imputer are or will be."""
+    partition = site.partition.fingerprint()
     depends = [
+        fingerprint(),
         method.name,
         imputer_hash,
         site.config.seed,
         site.config.holes.model_dump(),
         site.config.task.completions,
-        site.partition.fingerprint(),
+        site.config.imputer.sampling_steps,
+        partition,
     ]
     digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
-    return site.cache / site.partition.fingerprint()[:16] / f"{digest[:32]}.npy"
+    return site.cache / partition[:16] / f"{digest[:32]}.npy"
 
 
 def complete(site: Site, method: Method, imputer: Imputer, imputer_hash: str) -> int:
@@ -66,9 +70,20 @@ def complete(site: Site, method: Method, imputer: Imputer, imputer_hash: str) ->
     except BaseException:
         os.unlink(temporary)
         raise
-    for old in sorted(path.parent.glob("*.npy"), key=os.path.getmtime)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    _forget_oldest(path.parent)
     return len(rows)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Keep the latest completions of a partition; another run may be doing the same at this moment."""
+    ages = {}
+    for file in folder.glob("*.npy"):
+        try:
+            ages[file] = file.stat().st_mtime
+        except FileNotFoundError:
+            continue
+    for old in sorted(ages, key=ages.get)[:-KEPT]:
+        old.unlink(missing_ok=True)
 
 
 def load(site: Site, method: Method, imputer_hash: str) -> np.ndarray:

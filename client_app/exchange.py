@@ -23,13 +23,12 @@ from torch import nn
 from client_app.completed import CompletionMissing
 from client_app.site import Site, hosted, is_virtual
 from condi_core.config import ConfigError, RunConfig
-from condi_core.fingerprint import fingerprint
+from condi_core.protocol import MISSING, fingerprint
 from condi_core.training import seed_of
 from data_partitions import DataError
 from data_partitions.partition import Partition
 
 FAILED = 2  # Flower's code for a client app that failed
-MISSING = 404  # completed windows are not there: send the imputer again
 
 
 class VersionMismatch(RuntimeError):
@@ -59,13 +58,12 @@ class Request:
         """The site asked for, or `name`; `check` reads through its values once."""
         name = name or self.settings["site"]
         node = self.context.node_config
-        wanted = str(node.get("device", "auto"))
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+        device = _device(str(node.get("device", "auto")))
         cache = Path(str(node.get("cache", platformdirs.user_cache_path("condi") / "completed")))
         paths = self.partitions
         if name not in paths:
             raise DataError(f'this node has no site "{name}": it has {", ".join(paths) or "none"}')
-        return Site(name, Partition.open(paths[name], check), self.config, torch.device(device), cache)
+        return Site(name, Partition.open(paths[name], check), self.config, device, cache)
 
     def load(self, model: nn.Module, device: torch.device) -> nn.Module:
         """`model` with the weights that came with the message."""
@@ -85,6 +83,21 @@ class Request:
         return time.monotonic() + 0.8 * self.config.round_timeout
 
 
+def _device(name: str) -> torch.device:
+    """The device a site names: auto, cpu, cuda or cuda:0; ConfigError when there is none such."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    cards = torch.cuda.device_count()
+    if kind not in ("cpu", "cuda") or not (number or "0").isdigit() or (kind == "cpu" and number):
+        raise ConfigError(f"the node config's device is '{name}': expected auto, cpu, cuda or cuda:NUMBER")
+    if kind == "cuda" and int(number or 0) >= cards:
+        raise ConfigError(
+            f"the node config's device is '{name}', but this machine has {cards} CUDA device(s)"
+        )
+    return torch.device(name)
+
+
 def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Context], Message]:
     """Wrap a handler: check the version, time it, and turn expected failures into one-sentence replies."""
 
@@ -100,9 +113,10 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
             reply = handler(request)
         except CompletionMissing as error:
             return Message(Error(MISSING, str(error)), reply_to=message)
-        except (ConfigError, FloatingPointError, VersionMismatch) as error:
+        except (ConfigError, FloatingPointError, VersionMismatch, torch.OutOfMemoryError) as error:
             return Message(Error(FAILED, str(error)), reply_to=message)
         except (DataError, OSError) as error:
+            # The sentence may name records and paths: for the site's own log.
             print(f"condi: {error}", flush=True)
             told = (
                 str(error) if is_virtual(context) else "the site's data cannot be used; its own log says why"
@@ -119,12 +133,17 @@ def arrays(named: dict[str, np.ndarray]) -> ArrayRecord:
 
 
 def trained(model: nn.Module, result: dict[str, Any]) -> RecordDict:
-    """Reply of a training round: the trained weights, and for how many windows of which modalities."""
+    """Reply of a training round: the trained weights, and what they weigh in the average.
+
+    As in FedAvg a site weighs by its training windows, not by its local steps; of these a modality counts
+    for the share in which it was seen among the windows of the round.
+    """
     present = result["present"].astype(np.float64)
+    share = present.T @ present / len(present)
     weights = {n: p.detach().cpu().numpy() for n, p in model.named_parameters() if p.requires_grad}
     metrics = {
-        "windows": float(len(present)),
-        "counts": (present.T @ present).ravel().tolist(),
+        "windows": float(result["windows"]),
+        "counts": (result["windows"] * share).ravel().tolist(),
         "loss": float(result["loss"]),
         "steps": int(result["steps"]),
     }

@@ -8,22 +8,15 @@ import numpy as np
 import torch
 
 from client_app.site import Site
-from condi_core.imputer.imputer import Imputer, Prepared
+from condi_core.imputer.imputer import Imputer, Prepared, middle
 from condi_core.imputer.reference import conditional_mean
-from condi_core.metrics import imputation_sums
+from condi_core.metrics import IMPUTATION, SCORED, imputation_sums, scored_keys
 from condi_core.training import fit, seed_of
 from condi_core.windows import Standardiser, blank
 from data_partitions.missingness import random_holes
 
 BLOCK = 16  # windows worked on at once where nothing is learned
 REUSE = 2  # training steps that look at a window, each at another crop, before its holes are redrawn
-
-# Holes that every imputer is scored on, beside whatever holes the run simulates.
-SCORED = {
-    "points 50 %": {"points": 0.5},
-    "gaps 50 %": {"gaps": 0.5},
-    "third absent": {"modalities": 1 / 3},
-}
 
 
 def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -75,8 +68,9 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
     picked = np.concatenate([rng.permutation(rows) for _ in range(-(-wanted // len(rows)))])[:wanted]
     pool, present = _prepare(site, imputer, picked, rng)
 
+    order = np.concatenate([rng.permutation(len(picked)) for _ in range(REUSE)])
+
     def batches() -> Iterator[Prepared]:
-        order = np.concatenate([rng.permutation(len(picked)) for _ in range(REUSE)])
         crop = config.crop or site.schema.patches
         for step in range(config.steps):
             chosen = torch.from_numpy(order[step * config.batch : (step + 1) * config.batch])
@@ -86,7 +80,8 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
     loss, steps = fit(
         imputer, lambda batch: imputer.loss(batch, generator), batches(), config, learning_rate, deadline
     )
-    return {"loss": loss, "steps": steps, "present": present}
+    used = np.unique(order[: steps * config.batch])
+    return {"loss": loss, "steps": steps, "present": present[used], "windows": len(rows)}
 
 
 def _prepare(
@@ -112,27 +107,26 @@ def _prepare(
 def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, np.ndarray]:
     """Error sums `(modality, 5)` per kind of holes and method, on holes that are the same in every round.
 
-    Scored are samples the source did measure. The run's own holes do not matter here: these windows
-    are never trained on.
+    Validation, by which the best round is chosen, sees only what the run's holes leave; the test is scored
+    on all that the source did measure. Neither is ever trained on.
     """
-    sums: dict[str, np.ndarray] = {}
+    zero = np.zeros((len(site.schema.modalities), len(IMPUTATION)))
+    sums = {key: zero for key in scored_keys(samples)}
     for kind, holes in SCORED.items():
         generator = torch.Generator(site.device).manual_seed(seed_of(site.config.seed, kind, site.name))
         for rows in blocks(site.partition.rows(split)):
-            values, observed = site.partition.read(rows)
-            hidden = site.hide(observed, rows, seed_of("scored", kind), **holes)
-            values, seen, hidden = site.to_device(
-                *map(torch.from_numpy, (values, observed & ~hidden, hidden))
-            )
+            values, observed = site.partition.read(rows) if split == "test" else site.read(rows)
+            values, observed = map(torch.as_tensor, (values, observed))
+            hidden = torch.from_numpy(site.hide(observed.numpy(), rows, seed_of("scored", kind), **holes))
+            values, seen, hidden = site.to_device(values, observed & ~hidden, hidden)
             truth = imputer.standardiser(values, seen | hidden)
             prepared = imputer.prepare(blank(values, seen), seen)
             estimate, _, lines = prepared.reference.unbind(3)
             mean, drawn = imputer.draw(prepared, samples, generator)
             points = {"mean": torch.zeros_like(truth), "linear": lines, "estimate": estimate, "condi": mean}
             if samples:
-                points["condi, draws"] = drawn.median(0).values
+                points["condi, draws"] = middle(drawn)
             for method, point in points.items():
-                key = f"{kind}/{method}"
                 added = imputation_sums(truth, point, hidden, drawn if method == "condi, draws" else None)
-                sums[key] = sums.get(key, 0) + added
+                sums[f"{kind}/{method}"] = sums[f"{kind}/{method}"] + added
     return sums

@@ -14,7 +14,20 @@ from torch import Tensor
 
 LEVELS = torch.linspace(0.05, 0.95, 19)
 BINS = 1000  # of a score histogram: AUROC is exact up to ties within a thousandth
+# Holes that every imputer is scored on, as arguments for the function that makes them, and by whom.
+SCORED: dict[str, dict[str, float]] = {
+    "points 50 %": {"points": 0.5},
+    "gaps 50 %": {"gaps": 0.5},
+    "third absent": {"modalities": 1 / 3},
+}
+SCORED_METHODS = ("mean", "linear", "estimate", "condi")  # and "condi, draws" where there are draws
 IMPUTATION = ("count", "absolute", "squared", "quantile", "covered")  # the sums, in this order
+
+
+def scored_keys(samples: int) -> list[str]:
+    """Names of the sums of an imputer's evaluation, with or without draws."""
+    methods = SCORED_METHODS + (("condi, draws",) if samples else ())
+    return [f"{kind}/{method}" for kind in SCORED for method in methods]
 
 
 def imputation_sums(truth: Tensor, point: Tensor, hidden: Tensor, draws: Tensor | None = None) -> np.ndarray:

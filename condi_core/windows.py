@@ -52,19 +52,6 @@ class Windows(NamedTuple):
     values: Tensor
     observed: Tensor
 
-    def check(self, schema: Schema) -> Windows:
-        """Return self, or raise ValueError with the first thing that breaks the data contract."""
-        shape = tuple(self.values.shape[1:])
-        if self.values.ndim != 4 or shape != schema.shape:
-            raise ValueError(f"expected windows of (modality, patch, sample) {schema.shape}, got {shape}")
-        if self.values.dtype != torch.float32:
-            raise ValueError(f"`values` must be float32, got {self.values.dtype}")
-        if self.observed.shape != self.values.shape or self.observed.dtype != torch.bool:
-            raise ValueError("`observed` must be a bool tensor of the shape of `values`")
-        if not torch.isfinite(self.values[self.observed]).all():
-            raise ValueError("observed values must be finite; mark the others as not observed")
-        return self
-
 
 def blank(values: Tensor, observed: Tensor) -> Tensor:
     """`values` with zeros where nothing was observed: whatever stood there cannot leak."""

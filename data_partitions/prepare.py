@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -167,6 +168,11 @@ def _parse_modalities(text: str) -> int | str | tuple[str, ...]:
 def _one_sentence_errors() -> Iterator[None]:
     try:
         yield
+    except ValidationError as error:  # such as a name in the source that cannot become a folder's
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        typer.echo(f"Error: {where}: {first['msg']}, got {first['input']!r}", err=True)
+        raise typer.Exit(1) from None
     except (DataError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None

@@ -19,14 +19,14 @@ from condi_core.task.model import TaskModel
 from condi_core.training import seed_of
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.sources.demo import prepare_demo
+from data_partitions.sources.demo import GENERATOR, prepare_demo
 from server_app import tables
-from server_app.artifacts import RunDirectory, RunState
+from server_app.artifacts import Arrays, RunDirectory, RunState
 from server_app.errors import OneSentence, RunError
 from server_app.freeze import Freeze
 from server_app.phases import Phase, Run
 from server_app.roster import Roster, gather
-from server_app.strategy import Arrays, ModalityFedAvg
+from server_app.strategy import ModalityFedAvg
 
 app = ServerApp()
 
@@ -46,29 +46,30 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     directory, state = RunDirectory.resume(config) if config.resume else (None, RunState())
     if config.federation:
         open_federation(config.federation)
-    roster, federation = gather(grid, config, make_demo)
+    before = directory.roster() if directory else {}
+    roster, federation = gather(grid, config, make_demo, expected=set(before))
     print("\n".join(roster.lines()), flush=True)
 
     if directory is None:
         directory = RunDirectory.create(config, roster.schema.dataset)
         directory.write("roster.json", json.dumps(roster.to_json(), indent=1))
     else:
-        roster.check_unchanged(json.loads((directory.path / "roster.json").read_text()))
+        roster.check_unchanged(before)
     print(f"artefacts in {directory.path}", flush=True)
     run = Run(grid, config, federation, directory, state)
 
-    result: dict[str, dict] = {"imputation": {}, "task": {}}
+    result: dict[str, dict] = {"imputation": {}, "task": {}, "answered": {}}
     if any(METHODS[m].fill for m in methods):
-        result["imputation"] = impute(run, roster)
+        result["imputation"], result["answered"]["imputer"] = impute(run, roster)
     for method in methods:
-        result["task"][method] = classify(run, roster, method)
+        result["task"][method], result["answered"][f"task-{method}"] = classify(run, roster, method)
 
     directory.write("result.json", json.dumps(result, indent=1))
     print(tables.closing(result, roster.schema, config, directory.path), flush=True)
     return directory
 
 
-def impute(run: Run, roster: Roster) -> dict:
+def impute(run: Run, roster: Roster) -> tuple[dict, dict]:
     """Phase 1: the relation between modalities, then the diffusion model; scored once on test windows."""
     config, schema = run.config.imputer, roster.schema
     torch.manual_seed(seed_of(run.config.seed, "initial weights", "imputer"))
@@ -77,22 +78,21 @@ def impute(run: Run, roster: Roster) -> dict:
     run.state.models.setdefault("imputer", state_of(model))
     owners, quorum = ownership(model), run.config.min_sites
 
-    relation = ModalityFedAvg(roster, "relation", owners, {"spectral.spectrum"}, tables.nothing, quorum)
+    relation = ModalityFedAvg(roster, "relation", owners, {"spectral.spectrum"}, tables.NOTHING, quorum)
     run.carry_out(Phase("relation", "imputer", relation, config.relation_rounds, evaluated=False))
 
-    strategy = ModalityFedAvg(roster, "imputer", owners, trainable(model), tables.imputation, quorum)
+    strategy = ModalityFedAvg(roster, "imputer", owners, trainable(model), tables.imputation(schema), quorum)
     phase = Phase("imputer", "imputer", strategy, config.rounds, config.learning_rate)
     run.carry_out(phase)
 
     print("sites score the best imputer on their test windows", flush=True)
-    run.state.models["imputer"] = run.state.best["imputer"]
-    run.evaluate(phase, config.rounds, "test", samples=config.samples)
+    _, answered = run.test(phase, samples=config.samples)
     metadata = {"schema": schema.model_dump_json(), "settings": config.model_dump_json(by_alias=True)}
     run.directory.save_model("imputer", run.state.best["imputer"], metadata)
-    return tables.imputation_rows(strategy.sums)
+    return tables.imputation_rows(strategy.sums), answered
 
 
-def classify(run: Run, roster: Roster, method: str) -> dict[str, float]:
+def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], dict]:
     """Phase 2 under one method: windows completed once, then the task model; scored once on test windows."""
     config, schema, name = run.config.task, roster.schema, f"task-{method}"
     torch.manual_seed(seed_of(run.config.seed, "initial weights", "task"))
@@ -121,8 +121,7 @@ def classify(run: Run, roster: Roster, method: str) -> dict[str, float]:
         restore=freeze.complete if freeze else None,
     )
     run.carry_out(phase)
-    run.state.models[name] = run.state.best[name]
-    metrics = run.evaluate(phase, config.rounds, "test")
+    metrics, answered = run.test(phase)
     metadata = {
         "schema": schema.model_dump_json(),
         "settings": config.model_dump_json(by_alias=True),
@@ -130,12 +129,12 @@ def classify(run: Run, roster: Roster, method: str) -> dict[str, float]:
         "imputer": freeze.hash if freeze else "",
     }
     run.directory.save_model(name, run.state.best[name], metadata)
-    return metrics
+    return metrics, answered
 
 
 def make_demo() -> str:
     """Path of the demo federation, made on first use in the user's cache folder."""
-    path = platformdirs.user_cache_path("condi") / "demo"
+    path = platformdirs.user_cache_path("condi") / f"demo-{GENERATOR}"
     if not path.exists():
         print(f"no federation given: making a demo of four hospitals in {path}", flush=True)
     prepare_demo(path)

@@ -125,6 +125,13 @@ class RunDirectory:
         contiguous = {n: np.ascontiguousarray(a) for n, a in arrays.items()}
         self.write(f"{name}.safetensors", save(contiguous, metadata=metadata))
 
+    def roster(self) -> dict:
+        """What the sites were when the run began; RunError when that is not to be had."""
+        try:
+            return dict(json.loads((self.path / "roster.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            raise RunError(f"{self.path}/roster.json is missing or damaged: start a new run") from None
+
     def load(self) -> RunState:
         """The state of the checkpoint; RunError when it is damaged."""
         path = self.path / CHECKPOINT

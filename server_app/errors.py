@@ -9,6 +9,12 @@ class RunError(RuntimeError):
     """The run cannot start or go on: what was expected, what came, what to do."""
 
 
+def sentence(reason: str) -> str:
+    """The last line of what may be a whole traceback."""
+    lines = [line.strip() for line in reason.strip().splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it failed without a reason"
+
+
 class OneSentence(logging.Filter):
     """Shows a RunError in Flower's log as its sentence, without the traceback and the exit code after it."""
 

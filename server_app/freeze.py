@@ -8,9 +8,11 @@ from collections.abc import Collection
 import numpy as np
 from flwr.app import Message, RecordDict
 
+from server_app.artifacts import Arrays
+from server_app.errors import sentence
 from server_app.phases import Run
 from server_app.roster import Roster
-from server_app.strategy import Arrays, to_record
+from server_app.strategy import to_record
 
 
 def digest(arrays: Arrays) -> str:
@@ -41,4 +43,4 @@ class Freeze:
             )
         for reply in self.run.grid.send_and_receive(messages, timeout=self.run.config.round_timeout):
             if reply.has_error():
-                print(f"  {self.roster.site_of(reply)} has not: {reply.error.reason}", flush=True)
+                print(f"  {self.roster.site_of(reply)} has not: {sentence(reply.error.reason)}", flush=True)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
-from condi_core.fingerprint import fingerprint
+from condi_core.protocol import MISSING, fingerprint
 from condi_core.training import decayed
 from server_app.artifacts import RunDirectory, RunState
 from server_app.errors import RunError
 from server_app.strategy import ModalityFedAvg, to_numpy, to_record
-
-MISSING = 404  # a site's code for "I do not have what this phase needs"
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,8 @@ class Run:
             phase.restore(phase.strategy.roster.sites)
         started = time.monotonic()
         for round_ in range(first, phase.rounds + 1):
-            try:
+            with self._resumable(f"{phase.name}, round {round_}"):
                 line = self._round(phase, round_)
-            except RunError as error:
-                raise RunError(
-                    f"{phase.name}, round {round_}: {error}; when that is mended, go on with "
-                    f"resume='{self.directory.path}'"
-                ) from None
             state.done[phase.name] = round_
             state.history.append(line)
             self.directory.save(state)
@@ -87,7 +81,8 @@ class Run:
             "loss": trained["loss"],
             "windows": trained["windows"],
             "metrics": {},
-            "bytes-down": _size(before) * len(strategy.roster.sites),
+            # To train, and once more, averaged, to evaluate.
+            "bytes-down": _size(before) * len(strategy.roster.sites) * (2 if phase.evaluated else 1),
             "bytes-up": up,
             "train-seconds": train_seconds,
             "site-seconds": sites,
@@ -108,6 +103,23 @@ class Run:
         )
         return dict(phase.strategy.aggregate_evaluate(round_, replies))
 
+    def test(self, phase: Phase, **settings) -> tuple[dict[str, float], dict]:
+        """Metrics of the best weights on the test split, and which sites they come from, or why not."""
+        self.state.models[phase.model] = self.state.best[phase.model]
+        with self._resumable(f"{phase.name}, test"):
+            metrics = self.evaluate(phase, phase.rounds, "test", **settings)
+        return metrics, {"sites": list(phase.strategy.answered), "failures": dict(phase.strategy.failures)}
+
+    @contextmanager
+    def _resumable(self, where: str) -> Iterator[None]:
+        """Say of a RunError where it was and how to go on."""
+        try:
+            yield
+        except RunError as error:
+            raise RunError(
+                f"{where}: {error}; when that is mended, go on with resume='{self.directory.path}'"
+            ) from None
+
     def _exchange(self, phase: Phase, messages: Callable[[], list[Message]]) -> list[Message]:
         """Send and wait; a site that lost what the phase needs is given it and asked again."""
         timeout, site_of = self.config.round_timeout, phase.strategy.roster.site_of
@@ -123,8 +135,9 @@ class Run:
     def _keep_if_best(self, model: str, round_: int, score: float) -> None:
         """Keep the weights of the lowest validation score; without validation windows, the latest."""
         best = self.state.scores.get(model, (math.inf, 0))[0]
-        if math.isnan(score) or score < best:
-            self.state.scores[model] = (math.inf if math.isnan(score) else score, round_)
+        unknown = math.isnan(score) and math.isinf(best)
+        if unknown or score < best:
+            self.state.scores[model] = (math.inf if unknown else score, round_)
             self.state.best[model] = self.state.models[model]
 
 

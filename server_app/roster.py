@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
-from condi_core.fingerprint import fingerprint
+from condi_core.protocol import fingerprint
 from condi_core.windows import Schema
 from data_partitions.federation import check_same_schema
 from data_partitions.manifest import Manifest
-from server_app.errors import RunError
+from server_app.errors import RunError, sentence
 
 POLL = 3.0  # seconds between looks for nodes that have come online
 
@@ -84,57 +84,76 @@ class Roster:
         return out
 
 
-def gather(grid: Grid, config: RunConfig, demo: Callable[[], str]) -> tuple[Roster, str]:
-    """Ask every node what it has, waiting for `min-sites`; return the roster and the federation's path.
+def gather(
+    grid: Grid, config: RunConfig, demo: Callable[[], str], expected: Collection[str] = ()
+) -> tuple[Roster, str]:
+    """Ask every node what it has; return the roster and the federation's path.
 
+    Waits for `min-sites` and until no more come, and for the `expected` sites of a run to go on with.
     `demo` makes the demo federation, when virtual nodes were given none. Raises RunError when too few
     sites come in time, or when they do not fit together.
     """
-    deadline, federation, asked = time.monotonic() + config.sites_timeout, config.federation, 0
-    said = False
+    deadline, federation = time.monotonic() + config.sites_timeout, config.federation
+    asked: list[int] = []
+    found = _Answers()
     while True:
-        nodes = sorted(grid.get_node_ids())
-        if nodes and len(nodes) != asked:
-            sites, wants, problems = _describe(grid, nodes, federation, config.round_timeout)
-            if wants:
-                federation = demo()
+        nodes, over = sorted(grid.get_node_ids()), time.monotonic() > deadline
+        if nodes and nodes != asked:
+            found, asked = _describe(grid, nodes, federation, config.round_timeout), nodes
+            if found.wants_federation:
+                federation, asked = demo(), []
                 continue
-            if problems:
-                raise RunError("the federation cannot start: " + "; ".join(problems))
-            if len(sites) >= config.min_sites:
-                return _agree(sites), federation
-            asked = len(nodes)
-        if time.monotonic() > deadline:
+            if found.problems:
+                raise RunError("the federation cannot start: " + "; ".join(found.problems))
+            settled = found.virtual  # a simulation has all its nodes from the start
+        else:
+            settled = True  # nobody has come since the last look
+        names = {name for name, _ in found.sites}
+        if len(found.sites) >= config.min_sites and names.issuperset(expected) and (settled or over):
+            return _agree(found.sites), federation
+        if over and len(found.sites) >= config.min_sites:
+            return _agree(found.sites), federation  # whoever is missed is named when rosters are compared
+        if over:
             raise RunError(
                 f"expected at least {config.min_sites} sites within {config.sites_timeout:g} s, "
-                f"{len(sites) if nodes else 0} came: start more sites or lower min-sites"
+                f"{len(found.sites)} came: start more sites or lower min-sites"
             )
-        if not said:
-            print(f"waiting for at least {config.min_sites} sites", flush=True)
-            said = True
+        print(f"waiting for sites: {len(found.sites)} so far", flush=True)
         time.sleep(min(POLL, config.sites_timeout))
 
 
-def _describe(
-    grid: Grid, nodes: list[int], federation: str, timeout: float
-) -> tuple[list[tuple[str, SiteInfo]], bool, list[str]]:
+@dataclass
+class _Answers:
+    """What all nodes have said."""
+
+    sites: list[tuple[str, SiteInfo]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    wants_federation: bool = False
+    virtual: bool = False
+
+
+def _describe(grid: Grid, nodes: list[int], federation: str, timeout: float) -> _Answers:
     settings = {"fingerprint": fingerprint(), "federation": federation}
     messages = [
         Message(RecordDict({"config": ConfigRecord(settings)}), node, "query.describe") for node in nodes
     ]
-    sites, wants, problems = [], False, []
+    found, silent = _Answers(), set(nodes)
     for reply in grid.send_and_receive(messages, timeout=timeout):
+        node = reply.metadata.src_node_id
+        silent.discard(node)
         if reply.has_error():
-            problems.append(reply.error.reason)
+            found.problems.append(f"node {node}: {sentence(reply.error.reason)}")
             continue
         answer = reply.content["config"]
-        wants = wants or answer["wants-federation"]
+        found.wants_federation |= bool(answer["wants-federation"])
+        found.virtual |= bool(answer["virtual"])
         for text in answer["sites"]:
             site = json.loads(text)
             manifest = Manifest.model_validate({**site["manifest"], "made_by": ""})
-            info = SiteInfo(reply.metadata.src_node_id, manifest, site["labels"], np.array(site["sums"]))
-            sites.append((site["name"], info))
-    return sites, wants, sorted(set(problems))
+            info = SiteInfo(node, manifest, site["labels"], np.array(site["sums"]))
+            found.sites.append((site["name"], info))
+    found.problems += [f"node {node} did not answer within {timeout:g} s" for node in sorted(silent)]
+    return found
 
 
 def _agree(sites: list[tuple[str, SiteInfo]]) -> Roster:

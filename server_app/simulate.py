@@ -91,11 +91,13 @@ def _check_keys(project: Path, run_config: Iterable[str]) -> None:
             "`pip install -e .`."
         ) from None
     known = _flat(app.get("config", {}))
+    complaints = []
     for key in run_config:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
-            raise RunRejected(f"Unknown setting {key!r}: {advice}")
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+            complaints.append(f"unknown setting {key!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+    if complaints:
+        raise RunRejected("; ".join(complaints) + ".")
 
 
 def _follow(sandbox: Sandbox, run_id: str) -> Iterator[str]:
@@ -235,10 +237,16 @@ def run(
     out = out.expanduser().absolute()
     readable = Readable()
     try:
-        settings = read_run_config(run_config or []) | {"output": str(out)}
-        for key, value in (("federation", federation), ("resume", resume)):
-            if value is not None:
-                settings[key] = str(value.expanduser().absolute())
+        settings = read_run_config(run_config or [])
+        if resume is not None:
+            # A run goes on with its own settings, unless others are given, which it will then refuse.
+            settings = _settings_of(resume) | settings | {"resume": str(resume)}
+        if federation is not None:
+            settings["federation"] = str(federation)
+        settings.setdefault("output", str(out))
+        for key in ("federation", "output", "resume"):
+            if settings.get(key):  # the app works in another directory
+                settings[key] = str(Path(str(settings[key])).expanduser().absolute())
         if name is not None:
             settings["name"] = name
         if cpus_per_node > (available := os.cpu_count() or 1):
@@ -260,6 +268,17 @@ def run(
         _leave(1, f"{error} (log: {kept})" if kept else "" if str(error) == readable.last else str(error))
     except KeyboardInterrupt:
         _leave(130, "stopped.")
+
+
+def _settings_of(run: Path) -> dict[str, Value]:
+    """Settings that a run was started with, less those that say where it is."""
+    try:
+        saved = json.loads((run / "config.json").read_text())
+    except (OSError, ValueError):
+        raise RunRejected(
+            f"There is no run to go on with at {run}: it has no readable config.json."
+        ) from None
+    return {key: value for key, value in saved.items() if key not in ("name", "output", "resume")}
 
 
 def _keep_log(log: list[str], out: Path) -> Path | None:

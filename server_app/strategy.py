@@ -7,6 +7,7 @@ per modality and per block where it has one per pair. What nobody trained keeps 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -14,18 +15,26 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from condi_core.ownership import Owner, weights
-from server_app.errors import RunError
+from server_app.artifacts import Arrays
+from server_app.errors import RunError, sentence
 from server_app.roster import Roster
 
-Arrays = dict[str, np.ndarray]
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What sites answer to an evaluation, and how the total is read."""
+
+    shapes: Callable[[int], dict[str, tuple[int, ...]]]  # number of draws → sums by name
+    numbers: tuple[str, ...]  # that stand beside the sums
+    read: Callable[[Arrays, dict[str, float]], dict[str, float]]
 
 
 class ModalityFedAvg(Strategy):
     """FedAvg (McMahan et al. 2017) with one weight per modality and per pair of modalities.
 
     `action` names the client's functions (`train.<action>`, `evaluate.<action>`), `owners` says what each
-    array of the state belongs to, `returned` which of them sites send back, and `metrics` turns the added
-    up sums of an evaluation into numbers. After each exchange `answered` and `failures` say who replied
+    array of the state belongs to, `returned` which of them sites send back, and `evaluation` what the sums
+    of an evaluation look like and say. After each exchange `answered` and `failures` say who replied
     and why others did not.
     """
 
@@ -35,15 +44,16 @@ class ModalityFedAvg(Strategy):
         action: str,
         owners: dict[str, Owner],
         returned: set[str],
-        metrics: Callable[[Arrays, dict[str, float]], dict[str, float]],
+        evaluation: Evaluation,
         min_sites: int,
     ) -> None:
         self.roster, self.action, self.owners, self.returned = roster, action, owners, returned
-        self.metrics, self.min_sites = metrics, min_sites
+        self.evaluation, self.min_sites = evaluation, min_sites
         self.base: Arrays = {}
         self.answered: dict[str, float] = {}  # seconds each site worked
         self.failures: dict[str, str] = {}
         self.sums: Arrays = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}  # of the sums asked for
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -54,6 +64,7 @@ class ModalityFedAvg(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
+        self.shapes = self.evaluation.shapes(int(config.get("samples", 0)))
         return self._messages("evaluate", server_round, arrays, config)
 
     def _messages(
@@ -102,7 +113,7 @@ class ModalityFedAvg(Strategy):
                 self.sums[name] = self.sums.get(name, 0) + array
             for name, value in content["metrics"].items():
                 extra[name] = extra.get(name, 0.0) + float(value)
-        return MetricRecord({k: float(v) for k, v in self.metrics(self.sums, extra).items()})
+        return MetricRecord({k: float(v) for k, v in self.evaluation.read(self.sums, extra).items()})
 
     def summary(self) -> None:
         print(f"{self.action}: average per modality over {len(self.roster.sites)} sites", flush=True)
@@ -119,7 +130,7 @@ class ModalityFedAvg(Strategy):
                 # Flower puts the dead actor back into its pool, where it fails whatever it is given next.
                 raise RunError("a worker of the simulation died, most often because memory ran out")
             if reply.has_error():
-                self.failures[name] = _sentence(reply.error.reason)
+                self.failures[name] = sentence(reply.error.reason)
             elif fault := fault_of(reply.content):
                 self.failures[name] = f"its reply is refused: {fault}"
             else:
@@ -153,18 +164,28 @@ class ModalityFedAvg(Strategy):
             if not np.isfinite(array).all():
                 return f"{name} is not finite"
         counts = np.array(metrics.get("counts", []), float)
-        numbers = np.array([*counts, metrics.get("windows", np.nan), metrics.get("loss", np.nan)])
+        numbers = np.array([*counts, *_numbers(metrics, "seconds", "windows", "loss")])
         if len(counts) != len(self.roster.schema.modalities) ** 2 or not np.isfinite(numbers).all():
-            return "its counts, windows or loss are missing or not finite"
+            return "its counts, seconds, windows or loss are missing or not finite"
         if (counts < 0).any() or numbers[-2] <= 0:
             return "it trained on no window"
         return None
 
     def _fault_of_evaluation(self, content: RecordDict) -> str | None:
+        """What is wrong with an evaluation reply, or None."""
         if "arrays" not in content or "metrics" not in content:
             return "it lacks arrays or metrics"
-        bad = [n for n, a in to_numpy(content["arrays"]).items() if not np.isfinite(a).all()]
-        return f"{bad[0]} is not finite" if bad else None
+        found = {name: array.shape for name, array in to_numpy(content["arrays"]).items()}
+        if found != self.shapes:
+            odd = sorted(n for n in found.keys() | self.shapes if found.get(n) != self.shapes.get(n))[0]
+            return f"{odd} is {found.get(odd, 'absent')}, expected {self.shapes.get(odd, 'none')}"
+        for name, array in to_numpy(content["arrays"]).items():
+            if not np.isfinite(array).all() or (array < 0).any():
+                return f"{name} is not a sum of counts and errors"
+        wanted = ("seconds", *self.evaluation.numbers)
+        if not np.isfinite(_numbers(content["metrics"], *wanted)).all():
+            return f"its {', '.join(wanted)} are missing or not finite"
+        return None
 
 
 def average(
@@ -192,7 +213,7 @@ def to_record(arrays: Arrays) -> ArrayRecord:
     return ArrayRecord({name: Array(np.ascontiguousarray(a)) for name, a in arrays.items()})
 
 
-def _sentence(reason: str) -> str:
-    """The last line of what may be a whole traceback."""
-    lines = [line.strip() for line in reason.strip().splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it failed without a reason"
+def _numbers(metrics: MetricRecord, *names: str) -> list[float]:
+    """Single numbers of a reply, NaN for what is absent or not a number."""
+    found = [metrics.get(name) for name in names]
+    return [float(x) if isinstance(x, int | float) else float("nan") for x in found]

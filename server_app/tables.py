@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
-from condi_core.metrics import imputation_metrics, task_metrics
+from condi_core.metrics import BINS, IMPUTATION, imputation_metrics, scored_keys, task_metrics
 from condi_core.windows import Schema
+from server_app.artifacts import Arrays
+from server_app.strategy import Evaluation
 
-Arrays = dict[str, np.ndarray]
-
-
-def nothing(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
-    return {}
+NOTHING = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda sums, extra: {})
 
 
-def imputation(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
+def imputation(schema: Schema) -> Evaluation:
     """Over all kinds of holes: RMSE, and that of linear interpolation on the same cells."""
 
-    def rmse(method: str) -> float:
-        mine = [a for key, a in sums.items() if key.endswith(f"/{method}")]
-        return imputation_metrics(sum(a.sum(0) for a in mine))["rmse"] if mine else float("nan")
+    def shapes(samples: int) -> dict[str, tuple[int, ...]]:
+        return dict.fromkeys(scored_keys(samples), (len(schema.names), len(IMPUTATION)))
 
-    return {"score": rmse("condi"), "rmse": rmse("condi"), "linear": rmse("linear")}
+    def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
+        def rmse(method: str) -> float:
+            mine = [a.sum(0) for key, a in sums.items() if key.endswith(f"/{method}")]
+            return imputation_metrics(sum(mine))["rmse"]
+
+        return {"score": rmse("condi"), "rmse": rmse("condi"), "linear": rmse("linear")}
+
+    return Evaluation(shapes, (), read)
 
 
-def task(schema: Schema) -> Callable[[Arrays, dict[str, float]], dict[str, float]]:
+def task(schema: Schema) -> Evaluation:
     """Mean validation loss as the score to select on, and the task's metrics."""
 
-    def metrics(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
-        loss = extra["loss-sum"] / extra["windows"] if extra.get("windows") else float("nan")
+    def shapes(samples: int) -> dict[str, tuple[int, ...]]:
+        return {"task": (len(schema.labels), 4 + 2 * BINS)}
+
+    def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
+        loss = extra["loss-sum"] / extra["windows"] if extra["windows"] else float("nan")
         return {"score": loss, **task_metrics(sums["task"], schema.task == "single-label")}
 
-    return metrics
+    return Evaluation(shapes, ("loss-sum", "windows"), read)
 
 
 def imputation_rows(sums: Arrays) -> dict[str, dict]:
@@ -80,4 +84,8 @@ def closing(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
     for method, metrics in result["task"].items():
         label = f"{method}: {METHODS[method].summary}"
         out.append(f"  {label:<46}{metrics['auroc']:>8.3f}{metrics['f1']:>8.3f}{metrics['accuracy']:>10.3f}")
+    for name, told in result["answered"].items():
+        out += [
+            f"  not in the test scores of {name}: {site} ({why})" for site, why in told["failures"].items()
+        ]
     return "\n".join([*out, "", f"Artefacts: {path}"])

@@ -25,6 +25,11 @@ TOGETHER = 16  # windows in one pass of the denoiser on a CPU, about what its ca
 REFERENCES = 3  # conditional mean, same-instant mean, linear interpolation
 
 
+def middle(draws: Tensor) -> Tensor:
+    """Median over the leading axis; `Tensor.median` takes the lower of two middle values, which is biased."""
+    return draws.quantile(0.5, dim=0)
+
+
 class Prepared(NamedTuple):
     """Windows in standardised units with their references; made once, used for many training steps."""
 
@@ -104,7 +109,7 @@ class Imputer(nn.Module):
         def complete(x: Tensor) -> Tensor:
             return torch.where(observed, values, self.standardiser.inverse(x))
 
-        return Completion(complete(drawn.median(0).values if samples else mean), complete(drawn))
+        return Completion(complete(middle(drawn) if samples else mean), complete(drawn))
 
     @torch.no_grad()
     def draw(

@@ -22,6 +22,7 @@ from data_partitions.storage import new_directory
 __all__ = ["index", "make", "prepare_demo", "read", "schema"]
 
 DATASET = "demo"
+GENERATOR = 1  # to be raised when other records are generated: a demo made before is then not used again
 PATIENTS = 560
 LEADS_OF_A_HOSPITAL = 9
 RATE = 100  # Hz

@@ -1,13 +1,11 @@
 """Schema, the data contract and standardisation."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from toy import MEANS, STDS, rubbish, schema, windows
 
-from condi_core.windows import Standardiser, Windows, blank
+from condi_core.windows import Standardiser, blank
 
 
 def test_schema_shape_is_that_of_the_fastest_modality():
@@ -15,29 +13,6 @@ def test_schema_shape_is_that_of_the_fastest_modality():
     assert mixed.samples == 7
     assert mixed.shape == (3, 9, 7)
     assert mixed.names == ("m0", "m1", "m2")
-
-
-def test_check_returns_windows_that_keep_the_contract(batch):
-    values, observed = batch
-    checked = Windows(torch.where(observed, values, math.nan), observed)
-    assert checked.check(schema()) is checked
-
-
-@pytest.mark.parametrize(
-    ("breaks", "message"),
-    [
-        (lambda v, o: (v[:, :3], o[:, :3]), r"expected windows of .* \(4, 12, 5\), got \(3, 12, 5\)"),
-        (lambda v, o: (v[0], o[0]), "expected windows"),
-        (lambda v, o: (v.double(), o), "must be float32, got torch.float64"),
-        (lambda v, o: (v, o.float()), "`observed` must be a bool tensor"),
-        (lambda v, o: (v, o[:1]), "`observed` must be a bool tensor of the shape"),
-        (lambda v, o: (torch.where(o, math.nan, v), o), "observed values must be finite"),
-        (lambda v, o: (torch.where(o, math.inf, v), o), "observed values must be finite"),
-    ],
-)
-def test_check_names_what_breaks_the_contract(batch, breaks, message):
-    with pytest.raises(ValueError, match=message):
-        Windows(*breaks(*batch)).check(schema())
 
 
 def test_blank_leaves_nothing_of_unobserved_values(batch):

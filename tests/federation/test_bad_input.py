@@ -9,10 +9,12 @@ from local_grid import LocalGrid
 from tiny_federation import manifest, site_data, write_tiny
 
 from client_app.app import app as client_app
+from condi_core.config import RunConfig
 from data_partitions.manifest import Modality
 from data_partitions.partition import write_partition
 from server_app.app import main
 from server_app.errors import OneSentence, RunError
+from server_app.roster import gather
 
 
 def write_site(path, empty=False, sizes=None, **changes):
@@ -143,6 +145,49 @@ def test_a_folder_for_runs_that_cannot_be_written(federation, tmp_path, small_se
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
     with pytest.raises(RunError, match="cannot make the run directory .*file/runs/.*set output"):
         main(LocalGrid(client_app, nodes, settings), context)
+
+
+@pytest.mark.parametrize(("device", "why"), [("gpu", "expected auto, cpu"), ("cuda:7", "has 0 CUDA device")])
+def test_a_device_that_is_not_there(federation, small_settings, tmp_path, device, why):
+    settings = small_settings({"output": str(tmp_path / "runs")})
+    node = {"data": str(federation / "site-0"), "device": device}
+    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
+    with pytest.raises(RunError, match=f"node 1000: the node config's device is '{device}'.*{why}"):
+        main(LocalGrid(client_app, [node], settings), context)
+
+
+class LateGrid(LocalGrid):
+    """Sites come online one after the other, the next after so many looks."""
+
+    every, looks = 1, 0
+
+    def get_node_ids(self):
+        self.looks += 1
+        return super().get_node_ids()[: 1 + self.looks // self.every]
+
+
+@pytest.fixture
+def late(federation, small_settings, tmp_path, monkeypatch):
+    """`late(every, expected)`: names of the sites that a run with at least one starts with."""
+    monkeypatch.setattr("server_app.roster.POLL", 0.01)
+
+    def names(every, expected=()):
+        settings = small_settings({"output": str(tmp_path / "runs"), "min-sites": 1})
+        nodes = [{"data": str(federation / f"site-{i}"), "cache": str(tmp_path)} for i in (2, 1, 0)]
+        grid = LateGrid(client_app, nodes, settings)
+        grid.every = every
+        return set(gather(grid, RunConfig.from_flat(settings), lambda: "", expected)[0].sites)
+
+    return names
+
+
+def test_sites_that_come_one_right_after_the_other_all_take_part(late):
+    assert late(every=1) == {"site-0", "site-1", "site-2"}
+    assert late(every=50) == {"site-2"}
+
+
+def test_a_run_to_go_on_with_waits_for_its_sites(late):
+    assert late(every=5, expected={"site-0", "site-2"}) == {"site-0", "site-1", "site-2"}
 
 
 def test_a_site_with_one_label_takes_part_and_is_pointed_out(tmp_path, run_local, capsys):

@@ -71,6 +71,10 @@ def test_both_phases_in_simulation(federation, run_local, small, tmp_path):
     for model in ("imputer", "task-condi", "task-mask"):
         assert_close(*(load_file(d / f"{model}.safetensors") for d in (directory, local.path)))
     assert not left_running(tmp_path)
+    # With nothing else said it goes on with its own settings and federation: here only to the test scores.
+    again = condi("run", "--resume", "runs/engine", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr + again.stdout
+    assert again.stdout.split("Imputation of")[1] == done.stdout.split("Imputation of")[1]
 
 
 @pytest.mark.engine
@@ -84,8 +88,11 @@ def test_a_run_that_fails_says_why_in_a_sentence(tmp_path, small):
 
 
 def test_settings_are_refused_before_anything_starts(tmp_path):
-    done = condi("run", "-c", "imputer.round=3", cwd=tmp_path)
-    assert done.returncode == 2 and "imputer.rounds" in done.stderr
+    done = condi("run", "-c", "imputer.step=3 task.round=2 methods=1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert all(
+        f"(did you mean '{key}'?)" in done.stderr for key in ("imputer.steps", "task.rounds", "method")
+    )
     done = condi("run", "--federation", "nowhere", cwd=tmp_path)
     assert done.returncode == 2 and "nowhere" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -102,6 +102,13 @@ def test_another_federation_than_that_of_the_checkpoint_is_refused(federation, r
         run_local(other, {"resume": str(directory.path)})
 
 
+def test_a_damaged_roster_is_named(federation, run_local):
+    directory, _ = run_local(federation)
+    (directory.path / "roster.json").write_text("{half")
+    with pytest.raises(RunError, match="roster.json is missing or damaged"):
+        run_local(federation, {"resume": str(directory.path)})
+
+
 def test_an_existing_run_directory_is_left_alone(federation, run_local):
     directory, _ = run_local(federation, {"name": "once"})
     before = {p.name: p.stat().st_mtime_ns for p in directory.path.iterdir()}

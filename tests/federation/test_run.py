@@ -8,14 +8,16 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, Error, Message
 from safetensors.numpy import load_file
-from tiny_federation import write_tiny
+from tiny_federation import manifest, site_data, write_tiny
 
+from client_app import completed
 from client_app.site import Site
 from condi_core.config import RunConfig
+from condi_core.methods import METHODS
 from condi_core.metrics import BINS, task_metrics
 from condi_core.task.model import TaskModel
 from condi_core.training import seed_of
-from data_partitions.federation import open_federation
+from data_partitions.federation import open_federation, write_federation
 from server_app.errors import RunError
 
 MODELS = ("imputer", "task-condi")
@@ -64,7 +66,8 @@ def test_runs_repeat_bit_for_bit_on_any_number_of_nodes(federation, run_local):
 def test_values_that_the_run_hides_change_nothing(federation, run_local, small_settings):
     before, _ = run_local(federation, {"name": "before"})
     for site in sites_of(federation, small_settings()):
-        rows = site.partition.rows("train")
+        # The test split apart: its truth is what the final scores are about.
+        rows = np.concatenate([site.partition.rows("train"), site.partition.rows("val")])
         _, observed = site.partition.read(rows)
         hidden = observed & ~site.read(rows).observed.numpy()
         assert 0.3 < hidden.sum() / observed.sum() < 0.8
@@ -76,8 +79,11 @@ def test_values_that_the_run_hides_change_nothing(federation, run_local, small_s
                 np.save(file, values)
     after, _ = run_local(federation, {"name": "after"})
     assert same(weights(before), weights(after))
-    losses = [[json.loads(line)["loss"] for line in open(d.path / "history.jsonl")] for d in (before, after)]
-    assert losses[0] == losses[1]
+    told = [
+        [[json.loads(line)[k] for k in ("loss", "metrics")] for line in open(d.path / "history.jsonl")]
+        for d in (before, after)
+    ]
+    assert told[0] == told[1]
 
 
 def test_a_modality_no_site_trained_keeps_its_rows(tmp_path, run_local):
@@ -261,3 +267,38 @@ def test_a_site_that_lost_its_completed_windows_is_sent_the_imputer_again(federa
 def test_seeds_come_from_run_phase_round_and_site():
     seeds = {seed_of(0, p, r, s) for p in ("imputer", "task-condi") for r in (1, 2) for s in ("a", "b")}
     assert len(seeds) == 8
+
+
+def test_sites_weigh_by_their_training_windows(tmp_path, run_local):
+    """Not by their local steps, which are the same everywhere."""
+    parts = [site_data(f"site-{i}", seed=i, train=train) for i, train in enumerate((4, 20))]
+    counts = [{"train": n, "val": 3, "test": 3} for n in (4, 20)]
+    sites = [(manifest(f"site-{i}", counts[i], "d" if i else ""), *parts[i]) for i in range(2)]
+    write_federation(tmp_path / "f", sites, dataset="waves", split="natural", seed=0, made_by="a test")
+    _, grid = run_local(tmp_path / "f", {"holes.modalities": 0.0})
+    for reply in grid.received:
+        metrics = reply.content.get("metrics", {})
+        if "counts" in metrics and "spectral.spectrum" not in reply.content["arrays"]:
+            n = {"site-0": 4.0, "site-1": 20.0}[reply.metadata.group_id]
+            diagonal = np.array(metrics["counts"]).reshape(4, 4).diagonal()
+            assert metrics["windows"] == n and (diagonal[:3] == n).all()
+
+
+def test_sites_that_miss_the_test_are_said_to(federation, run_local, capsys):
+    def tamper(request, reply):
+        settings = request.content["config"]
+        tested = settings.get("split", "") == "test" and settings["site"] == "site-1"
+        return Message(Error(2, "disk gone"), reply_to=request) if tested else reply
+
+    directory, _ = run_local(federation, tamper=tamper)
+    answered = json.loads((directory.path / "result.json").read_text())["answered"]
+    assert answered["imputer"] == {"sites": ["site-0", "site-2"], "failures": {"site-1": "disk gone"}}
+    assert "not in the test scores of task-condi: site-1 (disk gone)" in capsys.readouterr().out
+
+
+def test_completed_windows_depend_on_the_sampler(federation, small_settings):
+    paths = set()
+    for steps in (1, 16):
+        site = sites_of(federation, small_settings({"imputer.sampling-steps": steps}))[0]
+        paths.add(completed.path_of(site, METHODS["condi"], "the same weights"))
+    assert len(paths) == 2

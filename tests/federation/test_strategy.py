@@ -6,8 +6,11 @@ from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 from tiny_federation import manifest
 
+from condi_core.metrics import BINS
 from server_app import tables
+from server_app.artifacts import RunState
 from server_app.errors import RunError
+from server_app.phases import Run
 from server_app.roster import Roster, SiteInfo
 from server_app.strategy import ModalityFedAvg, average, to_numpy, to_record
 
@@ -63,7 +66,7 @@ def strategy():
     sites = {
         f"site-{i}": SiteInfo(i + 1, manifest(f"site-{i}", counts), {}, np.ones((4, 3))) for i in range(3)
     }
-    return ModalityFedAvg(Roster(sites), "imputer", OWNERS, set(BASE), tables.nothing, min_sites=1)
+    return ModalityFedAvg(Roster(sites), "imputer", OWNERS, set(BASE), tables.NOTHING, min_sites=1)
 
 
 def exchange(strategy, answers):
@@ -128,3 +131,53 @@ def test_order_of_replies_does_not_matter(strategy):
         )
     one, two = (to_numpy(strategy.aggregate_train(1, order)[0]) for order in (replies, replies[::-1]))
     assert all(np.array_equal(one[k], two[k]) for k in BASE)
+
+
+GOOD = {"task": np.ones((2, 4 + 2 * BINS))}
+
+
+def evaluate(strategy, answers):
+    """Answer an evaluation per site with changed arrays and metrics."""
+    messages = strategy.configure_evaluate(1, to_record(BASE), ConfigRecord({"samples": 0}), None)
+    replies = []
+    for message, (arrays, metrics) in zip(messages, answers, strict=True):
+        message.metadata.__dict__["_message_id"] = "x"
+        told = {
+            k: v
+            for k, v in ({"seconds": 0.1, "loss-sum": 1.0, "windows": 2.0} | metrics).items()
+            if v is not None
+        }
+        content = RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(told)})
+        replies.append(Message(content, reply_to=message))
+    return strategy.aggregate_evaluate(1, replies)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "metrics", "why"),
+    [
+        ({"task": np.ones((2, 1004))}, {}, "task is (2, 1004), expected (2, 2004)"),
+        ({"task": np.ones(1)}, {}, "task is (1,)"),
+        ({"other": GOOD["task"]}, {}, "other is (2, 2004), expected none"),
+        ({}, {}, "task is absent"),
+        ({"task": np.full((2, 4 + 2 * BINS), np.nan)}, {}, "not a sum"),
+        ({"task": np.full((2, 4 + 2 * BINS), -1.0)}, {}, "not a sum"),
+        (GOOD, {"loss-sum": float("nan")}, "missing or not finite"),
+        (GOOD, {"windows": None}, "missing or not finite"),
+        (GOOD, {"seconds": None}, "missing or not finite"),
+    ],
+)
+def test_a_bad_evaluation_is_refused_by_name_and_the_rest_counts(strategy, arrays, metrics, why):
+    strategy.evaluation = tables.task(strategy.roster.schema)
+    told = evaluate(strategy, [(GOOD, {}), (arrays, metrics), (GOOD, {})])
+    assert list(strategy.failures) == ["site-1"] and why in strategy.failures["site-1"]
+    assert (strategy.sums["task"] == 2).all() and told["score"] == 0.5
+
+
+def test_a_score_that_is_not_a_number_never_replaces_the_best():
+    state = RunState(models={"m": {"w": np.zeros(1)}})
+    run = Run(None, None, "", None, state)
+    for round_, score in enumerate((float("nan"), 0.7, float("nan"), 0.9, 0.6, float("nan")), start=1):
+        state.models["m"] = {"w": np.full(1, round_)}
+        run._keep_if_best("m", round_, score)
+        assert state.best["m"]["w"] == {1: 1, 2: 2, 3: 2, 4: 2, 5: 5, 6: 5}[round_]
+    assert state.scores["m"] == (0.6, 5)

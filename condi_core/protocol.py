@@ -1,4 +1,4 @@
-"""A hash of this package's source, sent with every message: both ends must compute the same thing."""
+"""What coordinator and sites agree on beside the records they exchange."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+MISSING = 404  # a site's error code for "I lost what this phase needs: send it again"
+
 
 @cache
 def fingerprint() -> str:
-    """Hex digest over the names and contents of all `.py` files of `condi_core`."""
+    """Hash of this package's source, sent with every message: both ends must compute the same thing."""
     root, digest = Path(__file__).parent, hashlib.sha256()
     for file in sorted(root.rglob("*.py")):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import condi_core.fingerprint as original
+import condi_core.protocol as original
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def copied(tmp_path):
 
 
 def fingerprint_of(package: Path) -> str:
-    spec = importlib.util.spec_from_file_location("copied_fingerprint", package / "fingerprint.py")
+    spec = importlib.util.spec_from_file_location("copied_fingerprint", package / "protocol.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.fingerprint()
