@@ -63,10 +63,10 @@ def _task(request: Request, site: Site) -> tuple[classifying.TaskWindows, TaskMo
 def train_relation(request: Request) -> RecordDict:
     """Phase 1, first: covariances, then steps of EM, for the relation between modalities."""
     site, first = request.site(), request.settings["server-round"] == 1
-    spectrum, counts, windows = imputing.relate(site, _imputer(request, site), request.seed, first)
+    spectra, counts, windows = imputing.relate(site, _imputer(request, site), request.seed, first)
     told = {"windows": float(windows), "counts": counts.ravel().tolist(), "loss": 0.0, "steps": 1}
     metrics = MetricRecord(told)
-    return RecordDict({"arrays": arrays({"spectral.spectrum": spectrum}), "metrics": metrics})
+    return RecordDict({"arrays": arrays(spectra), "metrics": metrics})
 
 
 @app.train("imputer")

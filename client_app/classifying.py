@@ -12,7 +12,7 @@ from client_app import completed
 from client_app.imputing import blocks
 from client_app.site import Site
 from condi_core.methods import Method
-from condi_core.metrics import BINS, task_sums
+from condi_core.metrics import BINS, COUNTS, task_sums
 from condi_core.task.model import TaskModel
 from condi_core.training import fit
 
@@ -65,7 +65,7 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
 def score(windows: TaskWindows, model: TaskModel, split: str) -> tuple[np.ndarray, float, int]:
     """Sums of the task metrics, sum of the loss, and the number of windows; draws are averaged."""
     site, loss, count = windows.site, 0.0, 0
-    total = np.zeros((len(site.schema.labels), 4 + 2 * BINS))
+    total = np.zeros((len(site.schema.labels), len(COUNTS) + 2 * BINS))
     for rows in blocks(site.partition.rows(split)):
         outputs = []
         for draw in range(windows.draws):

@@ -9,11 +9,10 @@ import torch
 
 from client_app.site import Site
 from condi_core.imputer.imputer import Imputer, Prepared, middle
-from condi_core.imputer.reference import conditional_mean
 from condi_core.metrics import IMPUTATION, SCORED, imputation_sums, scored_keys
 from condi_core.training import fit, seed_of
 from condi_core.windows import Standardiser, blank
-from data_partitions.missingness import random_holes
+from data_partitions.missingness import Holes, random_holes
 
 BLOCK = 16  # windows worked on at once where nothing is learned
 REUSE = 2  # training steps that look at a window, each at another crop, before its holes are redrawn
@@ -32,31 +31,32 @@ def standardising_sums(site: Site) -> np.ndarray:
     return total
 
 
-def relate(site: Site, imputer: Imputer, seed: int, first: bool) -> tuple[np.ndarray, np.ndarray, int]:
-    """What the site says of the relation: a spectrum, counts per pair to average it by, its windows.
+def relate(
+    site: Site, imputer: Imputer, seed: int, first: bool
+) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
+    """What the site says of the relations: spectra by name, counts per pair to average by, its windows.
 
     At first covariances of samples seen together, from then on one step of EM: the mean
     cross-periodogram of windows completed by draws.
     """
     generator = torch.Generator(site.device).manual_seed(seed)
-    spectral, rows = imputer.spectral, site.partition.rows("train")
-    total = torch.zeros_like(spectral.spectrum, dtype=torch.float64)
-    counts = torch.zeros(total.shape[:2], dtype=torch.float64, device=site.device)
+    references, rows = imputer.references, site.partition.rows("train")
+    totals: dict[str, torch.Tensor] = {}
+    counts = np.zeros((len(site.schema.modalities),) * 2)
     with torch.no_grad():
         for block in blocks(rows):
             values, observed = site.to_device(*site.read(block))
-            x, seen = imputer.standardiser(values, observed).flatten(2), observed.flatten(2)
-            if first:
-                spectrum, count = spectral.moments(x, seen)
-            else:
-                drawn = conditional_mean(x, seen, spectral, iterations=8, sample=generator)
-                # Completed windows have every pair of modalities.
-                count = torch.full_like(counts, len(block))
-                spectrum = spectral.periodograms(torch.where(seen, x, drawn)) / len(block)
-            total += spectrum * count[:, :, None, None]
-            counts += count
-    mean = total / counts.clamp(min=1)[:, :, None, None]
-    return mean.float().cpu().numpy(), counts.cpu().numpy(), len(rows)
+            x = imputer.standardiser(values, observed)
+            for name, members, spectra, count in references.evidence(x, observed, first, generator):
+                totals[name] = totals.get(name, 0) + spectra.double()
+                counts[np.ix_(members, members)] += count.cpu().numpy()
+    means = {}
+    for name, total in totals.items():
+        members = references.get_submodule(name).members
+        weight = torch.as_tensor(counts[np.ix_(members, members)]).clamp(min=1).to(total.device)
+        mean = total / weight[:, :, None, None]
+        means[f"references.{name}.spectrum"] = mean.float().cpu().numpy()
+    return means, counts, len(rows)
 
 
 def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadline: float) -> dict:
@@ -93,8 +93,8 @@ def _prepare(
         values, observed = site.read(rows)
         seen = np.stack(
             [
-                o & ~site.hide(o[None], row[None], int(rng.integers(2**62)), **random_holes(rng))[0]
-                for o, row in zip(observed.numpy(), rows, strict=True)
+                o & ~site.hide(v[None], o[None], row[None], int(rng.integers(2**62)), random_holes(rng))[0]
+                for v, o, row in zip(values.numpy(), observed.numpy(), rows, strict=True)
             ]
         )
         present.append(observed.flatten(2).any(-1).numpy())
@@ -116,9 +116,10 @@ def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, n
         generator = torch.Generator(site.device).manual_seed(seed_of(site.config.seed, kind, site.name))
         for rows in blocks(site.partition.rows(split)):
             values, observed = site.partition.read(rows) if split == "test" else site.read(rows)
-            values, observed = map(torch.as_tensor, (values, observed))
-            hidden = torch.from_numpy(site.hide(observed.numpy(), rows, seed_of("scored", kind), **holes))
-            values, seen, hidden = site.to_device(values, observed & ~hidden, hidden)
+            values, observed = map(np.asarray, (values, observed))
+            hidden = site.hide(values, observed, rows, seed_of("scored", kind), Holes(**holes))
+            tensors = map(torch.from_numpy, (values, observed & ~hidden, hidden))
+            values, seen, hidden = site.to_device(*tensors)
             truth = imputer.standardiser(values, seen | hidden)
             prepared = imputer.prepare(blank(values, seen), seen)
             estimate, _, lines = prepared.reference.unbind(3)

@@ -11,7 +11,7 @@ import typer
 
 from condi_core.saved import SavedError, load_imputer
 from data_partitions import DataError
-from data_partitions.missingness import hide
+from data_partitions.missingness import Holes, hide
 from data_partitions.partition import Partition
 
 DRAWS = 50
@@ -54,12 +54,11 @@ def _plot(
     row = found[:1]
     values, observed = partition.read(row)
     hidden = hide(
+        values[0],
         observed[0],
+        Holes(gaps=gaps, gap_patches=8, modality_by_window=modalities),
         seed=seed,
         record_id=str(partition.record_ids[row[0]]),
-        gaps=gaps,
-        gap_patches=8,
-        modalities=modalities,
         samples_per_patch=[m.samples_per_patch for m in partition.manifest.modalities],
     )[None]
     generator = torch.Generator().manual_seed(seed)

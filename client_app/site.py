@@ -13,7 +13,7 @@ from condi_core.config import RunConfig
 from condi_core.windows import Schema, Windows
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.missingness import hide
+from data_partitions.missingness import Holes, hide
 from data_partitions.partition import Partition
 
 
@@ -58,21 +58,24 @@ class Site:
     def schema(self) -> Schema:
         return Schema.model_validate(self.partition.manifest.schema())
 
-    def hide(self, observed: np.ndarray, rows: np.ndarray, seed: int, **holes: float) -> np.ndarray:
-        """Holes in `observed` (window, modality, patch, sample), fixed by `seed` and record id."""
-        rates = [m.samples_per_patch for m in self.partition.manifest.modalities]
-        ids = self.partition.record_ids[rows]
-        return np.stack(
-            [
-                hide(o, seed=seed, record_id=record, samples_per_patch=rates, **holes)
-                for o, record in zip(observed, ids, strict=True)
-            ]
-        )
+    def hide(
+        self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, holes: Holes
+    ) -> np.ndarray:
+        """Holes in `observed` (window, modality, patch, sample), fixed by `seed`, record id and site."""
+        modalities = self.partition.manifest.modalities
+        where = {
+            "samples_per_patch": [m.samples_per_patch for m in modalities],
+            "site": self.name,
+            "present": [m.present for m in modalities],
+        }
+        windows = zip(values, observed, self.partition.record_ids[rows], strict=True)
+        return np.stack([hide(v, o, holes, seed=seed, record_id=record, **where) for v, o, record in windows])
 
     def read(self, rows: np.ndarray) -> Windows:
         """Windows as the run sees them: the samples its simulated holes hide are blank."""
         values, observed = self.partition.read(rows)
-        observed = observed & ~self.hide(observed, rows, self.config.seed, **self.config.holes.model_dump())
+        holes = Holes(**self.config.holes.model_dump())
+        observed = observed & ~self.hide(values, observed, rows, self.config.seed, holes)
         return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
 
     def to_device(self, *tensors: torch.Tensor) -> list[torch.Tensor]:

@@ -14,7 +14,9 @@ from pydantic_core import PydanticCustomError
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+DependsOn = Literal["nothing", "another", "itself"]
 
 
 class ConfigError(ValueError):
@@ -29,9 +31,16 @@ class _Settings(BaseModel):
 
 class HolesConfig(_Settings):
     points: Share
+    points_depend_on: DependsOn
     gaps: Share
+    gaps_depend_on: DependsOn
     gap_patches: Count
-    modalities: Share
+    bursts: Share
+    burst_patches: Positive
+    blackout: Share
+    modality_by_window: Share
+    modality_by_site: Share
+    thin_to: PositiveOrNone
 
 
 class TrainingConfig(_Settings):

@@ -6,8 +6,13 @@ averaged with the rows of the sites that have the same modality, and with no oth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from condi_core.windows import RateGroup
 
 
 class ModalityEmbedding(nn.Module):
@@ -39,16 +44,64 @@ class CrossModalEmbedding(nn.Module):
 
 
 class PerModalityLinear(nn.Module):
-    """A linear layer with weights of its own for each modality; all start from the same weights."""
+    """A linear layer with weights of its own for each of some modalities; all start from the same weights.
+
+    `members` are the places of these modalities among all.
+    """
 
     owners = {"weight": "modality", "bias": "modality"}
 
-    def __init__(self, modalities: int, inputs: int, outputs: int, zero: bool = False) -> None:
+    def __init__(self, members: Sequence[int], inputs: int, outputs: int, zero: bool = False) -> None:
         super().__init__()
+        self.members = tuple(members)
         weight = torch.zeros(inputs, outputs) if zero else torch.randn(inputs, outputs) * inputs**-0.5
-        self.weight = nn.Parameter(weight.repeat(modalities, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(modalities, outputs))
+        self.weight = nn.Parameter(weight.repeat(len(members), 1, 1))
+        self.bias = nn.Parameter(torch.zeros(len(members), outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (batch, modality, patch, inputs) → (batch, modality, patch, outputs)."""
+        """`x` (batch, member, patch, inputs) → (batch, member, patch, outputs)."""
         return torch.einsum("bmpi,mio->bmpo", x, self.weight) + self.bias[:, None, :]
+
+
+class PatchReader(nn.Module):
+    """From the samples of a patch, in several channels, to its token; own weights for each modality."""
+
+    def __init__(self, groups: Sequence[RateGroup], channels: int, width: int) -> None:
+        super().__init__()
+        self.groups = tuple(groups)
+        self.by_rate = nn.ModuleList(
+            PerModalityLinear(g.members, channels * g.samples, width) for g in self.groups
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` (batch, modality, patch, channel, sample) → tokens (batch, modality, patch, width)."""
+        parts = [read(g.of(x).flatten(3)) for g, read in zip(self.groups, self.by_rate, strict=True)]
+        return _in_order(self.groups, parts)
+
+
+class PatchWriter(nn.Module):
+    """From the token of a patch to numbers for each of its samples, in several channels; starts at zero."""
+
+    def __init__(self, groups: Sequence[RateGroup], width: int, channels: int) -> None:
+        super().__init__()
+        self.groups, self.channels = tuple(groups), channels
+        self.by_rate = nn.ModuleList(
+            PerModalityLinear(g.members, width, channels * g.samples, zero=True) for g in self.groups
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """From `tokens` (batch, modality, patch, width) to (batch, modality, patch, channel, sample)."""
+        samples, parts = max(g.samples for g in self.groups), []
+        for group, write in zip(self.groups, self.by_rate, strict=True):
+            own = tokens if len(self.groups) == 1 else tokens[:, list(group.members)]
+            written = write(own).unflatten(3, (self.channels, group.samples))
+            parts.append(F.pad(written, (0, samples - group.samples)))
+        return _in_order(self.groups, parts)
+
+
+def _in_order(groups: Sequence[RateGroup], parts: list[Tensor]) -> Tensor:
+    """Parts of the groups, each with the members on axis 1, as one tensor over all modalities."""
+    if len(parts) == 1:
+        return parts[0]
+    places = [place for group in groups for place in group.members]
+    return torch.cat(parts, 1)[:, sorted(range(len(places)), key=places.__getitem__)]

@@ -2,7 +2,7 @@
 
 Imputation: per method the count, absolute and squared error, and for draws the quantile loss and the
 cells inside the 90 % interval, all on hidden cells in standard deviations of the modality.
-Task: confusion counts and score histograms per label. Added over sites they are exactly the sums of the
+Task: counts of decisions and score histograms per label. Added over sites they are exactly the sums of the
 pooled data, so no metric here is an average of averages.
 """
 
@@ -18,9 +18,10 @@ BINS = 1000  # of a score histogram: AUROC is exact up to ties within a thousand
 SCORED: dict[str, dict[str, float]] = {
     "points 50 %": {"points": 0.5},
     "gaps 50 %": {"gaps": 0.5},
-    "third absent": {"modalities": 1 / 3},
+    "third absent": {"modality_by_window": 1 / 3},
 }
 SCORED_METHODS = ("mean", "linear", "estimate", "condi")  # and "condi, draws" where there are draws
+COUNTS = ("true positives", "false positives", "false negatives", "true negatives", "distance")
 IMPUTATION = ("count", "absolute", "squared", "quantile", "covered")  # the sums, in this order
 
 
@@ -59,19 +60,23 @@ def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
 
 
 def task_sums(probabilities: Tensor, labels: Tensor, single_label: bool) -> np.ndarray:
-    """Per label: true and false positives, false and true negatives, then score histograms of both classes.
+    """Per label COUNTS of decisions, then score histograms of both classes: `(label, COUNTS + 2 * BINS)`.
 
-    `(label, 4 + 2 * BINS)`; a single-label task decides for the likeliest label, a multi-label one at 1/2.
+    A single-label task decides for the likeliest label, a multi-label one at 1/2. `distance` is by how many
+    places the label decided for is beside this one, where this one is true (0 in multi-label tasks).
     """
     p, y = probabilities.double().numpy(), labels.numpy() > 0.5
-    decided = p.argmax(1)[:, None] == np.arange(p.shape[1]) if single_label else p >= 0.5
-    counts = [(decided & y), (decided & ~y), (~decided & y), (~decided & ~y)]
+    chosen, place = p.argmax(1)[:, None], np.arange(p.shape[1])
+    decided = chosen == place if single_label else p >= 0.5
+    distance = y * np.abs(chosen - place) if single_label else np.zeros_like(p)
+    counts = [decided & y, decided & ~y, ~decided & y, ~decided & ~y, distance]
     bins = np.minimum((p * BINS).astype(int), BINS - 1)
-    out = np.zeros((y.shape[1], 4 + 2 * BINS))
-    out[:, :4] = np.stack([c.sum(0) for c in counts], 1)
+    out = np.zeros((y.shape[1], len(COUNTS) + 2 * BINS))
+    out[:, : len(COUNTS)] = np.stack([c.sum(0) for c in counts], 1)
     for label in range(y.shape[1]):
-        out[label, 4 : 4 + BINS] = np.bincount(bins[y[:, label], label], minlength=BINS)
-        out[label, 4 + BINS :] = np.bincount(bins[~y[:, label], label], minlength=BINS)
+        positives = np.bincount(bins[y[:, label], label], minlength=BINS)
+        negatives = np.bincount(bins[~y[:, label], label], minlength=BINS)
+        out[label, len(COUNTS) :] = np.concatenate([positives, negatives])
     return out
 
 
@@ -84,19 +89,51 @@ def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
     return float((positives * (below + negatives / 2)).sum() / pairs)
 
 
-def task_metrics(sums: np.ndarray, single_label: bool) -> dict[str, float]:
-    """Macro-AUROC, macro-F1 and accuracy; labels without both classes (or any positive) are left out.
+def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """Area under the precision-recall curve in steps, from two score histograms; NaN without positives."""
+    if not positives.sum():
+        return float("nan")
+    found, wrong = positives[::-1].cumsum(), negatives[::-1].cumsum()
+    precision = found / np.maximum(found + wrong, 1)
+    return float((positives[::-1] * precision).sum() / positives.sum())
 
-    Accuracy is per decision: for multi-label tasks the share of label decisions that are right. A metric
-    of which nothing is left is NaN.
+
+def kappa(sums: np.ndarray, ordered: bool) -> float:
+    """Cohen's kappa of a single-label task, with linear weights where labels have an order; NaN without data.
+
+    1 - observed disagreement / that of independent decisions with the same margins (Cohen 1960, 1968).
     """
-    tp, fp, fn, tn = sums[:, :4].T
-    areas = [auroc(row[4 : 4 + BINS], row[4 + BINS :]) for row in sums]
+    tp, fp, fn, _, distance = sums[:, : len(COUNTS)].T
+    true, decided, place = tp + fn, tp + fp, np.arange(len(sums))
+    apart = np.abs(place[:, None] - place) if ordered else (place[:, None] != place)
+    by_chance = true @ apart @ decided / max(true.sum(), 1)
+    observed = distance.sum() if ordered else fn.sum()
+    return float(1 - observed / by_chance) if by_chance else float("nan")
+
+
+def task_metrics(sums: np.ndarray, single_label: bool, ordered: bool = False) -> dict[str, float]:
+    """Macro-AUROC, AUPRC, macro-F1 and accuracy, and kappa for single-label tasks.
+
+    Labels without both classes (or any positive) are left out. Of two exclusive labels AUPRC is that of the
+    second, the event. Accuracy is per decision: for multi-label tasks the share of label decisions that are
+    right. A metric of which nothing is left is NaN.
+    """
+    tp, fp, fn, tn, _ = sums[:, : len(COUNTS)].T
+    histograms = [np.split(row[len(COUNTS) :], 2) for row in sums]
+    event_only = single_label and len(sums) == 2
     known = tp + fn > 0
     right, decisions = (tp, tp + fn) if single_label else (tp + tn, tp + fp + fn + tn)
     f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
-    return {
-        "auroc": float(np.nanmean(areas)) if not np.all(np.isnan(areas)) else float("nan"),
-        "f1": float(f1[known].mean()) if known.any() else float("nan"),
+    metrics = {
+        "auroc": _mean([auroc(*pair) for pair in histograms]),
+        "auprc": _mean([average_precision(*pair) for pair in histograms[event_only:]]),
+        "f1": _mean(f1[known]),
         "accuracy": float(right.sum() / decisions.sum()) if decisions.any() else float("nan"),
     }
+    return metrics | ({"kappa": kappa(sums, ordered)} if single_label else {})
+
+
+def _mean(values) -> float:
+    """Mean of what is a number; NaN when nothing is."""
+    kept = [v for v in values if not np.isnan(v)]
+    return float(np.mean(kept)) if kept else float("nan")

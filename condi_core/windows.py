@@ -13,6 +13,23 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 
+class RateGroup(NamedTuple):
+    """Modalities, by their place, that have the same number of samples per patch: they share a time axis.
+
+    What is worked out per sample is worked out per group, so that a slow modality costs what its own
+    samples cost, and not those of the padding that it has beside a fast one.
+    """
+
+    members: tuple[int, ...]
+    samples: int
+
+    def of(self, x: Tensor) -> Tensor:
+        """The group's own part of `(batch, modality, patch, ..., sample)`, in all of these but padding."""
+        if x.shape[-1] == self.samples and x.shape[1] == len(self.members):
+            return x
+        return x[:, list(self.members), ..., : self.samples]
+
+
 class Schema(BaseModel):
     """What all sites of a federation share: modalities, patching, labels and the kind of task."""
 
@@ -30,6 +47,7 @@ class Schema(BaseModel):
     patches: int
     labels: tuple[str, ...]
     task: Literal["multi-label", "single-label"]
+    ordered: bool = False  # whether a label that is near the true one is less wrong
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -39,6 +57,15 @@ class Schema(BaseModel):
     def samples(self) -> int:
         """Samples per patch of the fastest modality: the last axis of every tensor."""
         return max(m.samples_per_patch for m in self.modalities)
+
+    @property
+    def rate_groups(self) -> tuple[RateGroup, ...]:
+        """The modalities by their samples per patch, fastest first."""
+        rates = [m.samples_per_patch for m in self.modalities]
+        return tuple(
+            RateGroup(tuple(i for i, rate in enumerate(rates) if rate == samples), samples)
+            for samples in sorted(set(rates), reverse=True)
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:

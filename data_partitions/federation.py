@@ -88,7 +88,7 @@ def open_federation(path: str | Path) -> Federation:
 
 def write_federation(
     path: str | Path,
-    sites: Iterable[tuple[Manifest, pd.DataFrame, Iterable[np.ndarray]]],
+    sites: Iterable[tuple[Manifest, pd.DataFrame, Iterable[np.ndarray | None]]],
     *,
     dataset: str,
     split: str,
@@ -144,7 +144,7 @@ def _differences(schema: dict, usual: dict) -> Iterable[str]:
         for key, what in (("unit", "unit"), ("samples_per_patch", "samples per patch")):
             if mine[name][key] != theirs[name][key]:
                 yield f"{name} has {what} {mine[name][key]}, expected {theirs[name][key]}"
-    for key in ("patch_seconds", "patches", "task"):
+    for key in ("patch_seconds", "patches", "task", "ordered"):
         if schema[key] != usual[key]:
             yield f"its {key} is {schema[key]}, expected {usual[key]}"
     if schema["labels"] != usual["labels"]:

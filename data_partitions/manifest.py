@@ -36,6 +36,7 @@ class Manifest(BaseModel):
     patches: int = Field(ge=1)
     labels: tuple[str, ...] = Field(min_length=1)
     task: Literal["multi-label", "single-label"]
+    ordered: bool = False  # the labels are steps of one scale, such as days
     label_rule: str
     windows: dict[Literal["train", "val", "test"], Annotated[int, Field(ge=0)]]
     license: str
@@ -68,6 +69,7 @@ class Manifest(BaseModel):
             "patches": self.patches,
             "labels": list(self.labels),
             "task": self.task,
+            "ordered": self.ordered,
         }
 
     @property

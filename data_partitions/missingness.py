@@ -1,114 +1,156 @@
 """Simulated holes: which of the observed samples are hidden. Never stored, fixed by (seed, record id).
 
-Mechanisms, all completely at random; what is hidden is their union:
-- points: each sample by itself;
-- gaps: stretches of some patches, starting at any sample, in each modality by itself;
-- modalities: whole streams.
+`Holes` says what to hide, `hide` which samples of a window that is. What each mechanism does:
+`mechanisms`.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from data_partitions import mechanisms
 from data_partitions.errors import DataError
+
+SHARES = ("points", "gaps", "bursts", "blackout", "modality_by_window", "modality_by_site")
+DEPENDS_ON = ("nothing", "another", "itself")
+
+
+@dataclass(frozen=True)
+class Holes:
+    """What to hide; with nothing said, nothing. Shares are expected ones, from 0 to 1.
+
+    Part of a modality (p_w):
+    - `points`: share of samples that are lost one by one;
+    - `gaps`: share of time that each modality loses in stretches of `gap_patches` patches;
+    - `bursts`: share of time that each modality loses in bursts of random length, `burst_patches` patches
+      on average;
+    - `blackout`: share of time that all modalities lose together, in stretches of `gap_patches`;
+    - `thin_to`: samples per patch that are left of each modality, on average and at random times;
+      0 leaves all. It is counted on the modality's grid: what nature left empty stays empty, so that of a
+      modality of which half is observed, half as many are left.
+    A whole modality:
+    - `modality_by_window` (p_s): share of those present in a window that it lacks;
+    - `modality_by_site` (p_m): share of those present at a site that it lacks in the whole run.
+
+    `points_depend_on` and `gaps_depend_on` say what decides: "nothing", "another" modality, which is
+    drawn for every window and spared, or the lost value "itself"; high values are lost.
+
+    A share of time that no whole number of stretches makes is met on average, as far as they fit.
+    Raises DataError for a setting that is out of range.
+    """
+
+    points: float = 0.0
+    points_depend_on: str = "nothing"
+    gaps: float = 0.0
+    gaps_depend_on: str = "nothing"
+    gap_patches: int = 5
+    bursts: float = 0.0
+    burst_patches: float = 2.0
+    blackout: float = 0.0
+    modality_by_window: float = 0.0
+    modality_by_site: float = 0.0
+    thin_to: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise DataError(f"holes: {name} must be a share from 0 to 1, it is {getattr(self, name):g}")
+        for name in ("points_depend_on", "gaps_depend_on"):
+            if getattr(self, name) not in DEPENDS_ON:
+                raise DataError(
+                    f'holes: {name} must be one of {", ".join(DEPENDS_ON)}, it is "{getattr(self, name)}"'
+                )
+        if self.gap_patches < 1:
+            raise DataError(f"holes: a gap must have at least one patch, gap_patches is {self.gap_patches}")
+        if not 0 < self.burst_patches < math.inf:
+            raise DataError(
+                f"holes: a burst must have a length, in patches: burst_patches is {self.burst_patches:g}"
+            )
+        if not 0 <= self.thin_to < math.inf:
+            raise DataError(
+                f"holes: thin_to must be a number of samples per patch, or 0 for all, it is {self.thin_to:g}"
+            )
 
 
 def hide(
+    values: np.ndarray,
     observed: np.ndarray,
+    holes: Holes,
     *,
     seed: int,
     record_id: str,
-    points: float = 0.0,
-    gaps: float = 0.0,
-    gap_patches: int = 5,
-    modalities: float = 0.0,
     samples_per_patch: Sequence[int] | None = None,
+    site: str = "",
+    present: Sequence[bool] | None = None,
 ) -> np.ndarray:
     """What to hide of a window: bool (modality, patch, sample), True = hidden, only where `observed`.
 
-    `points`, `gaps` and `modalities` are the expected shares (0 to 1) of samples, of each modality's time
-    and of present modalities that the mechanism hides. Gaps are `gap_patches` patches long and do not
-    overlap; a share that no whole number of them makes is met on average, as far as they fit.
+    `values` (modality, patch, sample) matter where something depends on them, and only where `observed`.
     `samples_per_patch` says how many samples of each modality's patches are true ones (default: all), the
-    others are padding.
+    others are padding. `site` and which modalities are `present` there (default: all) decide, with the
+    seed, what `modality_by_site` takes.
 
-    The result depends on the arguments alone: the same on every machine, and every mechanism has its own
-    stream of random numbers. `modalities` always leaves one present modality. Should the union leave
-    nothing of a window that had something, one stretch of `gap_patches` patches of one modality, with at
-    least one observed sample in it, is shown again.
-
-    Raises DataError for a share outside 0 to 1 and a gap shorter than a patch.
+    The result depends on the arguments alone, the same on every machine: every mechanism has its own
+    stream of random numbers, and what they hide together is the union. `modality_by_window` and
+    `modality_by_site` always leave one modality. What the site lacks is as if never observed; should the
+    rest be hidden of a window that had something, one stretch of `gap_patches` patches of one modality,
+    with at least one observed sample in it, is shown again.
     """
-    for name, share in (("points", points), ("gaps", gaps), ("modalities", modalities)):
-        if not 0 <= share <= 1:
-            raise DataError(f"the share of {name} to hide must be from 0 to 1, it is {share:g}")
-    if gap_patches < 1:
-        raise DataError(f"a gap must have at least one patch, gap_patches is {gap_patches}")
     observed = np.asarray(observed, dtype=bool)
-    hidden = np.zeros(observed.shape, bool)
-    if points:
-        # 32 bits a sample are plenty and twice as quick.
-        hidden |= _stream(seed, record_id, "points").random(observed.shape, np.float32) < points
-    if gaps:
-        rates = [observed.shape[2]] * len(observed) if samples_per_patch is None else samples_per_patch
-        hidden |= _gaps(observed.shape, rates, gaps, gap_patches, _stream(seed, record_id, "gaps"))
-    if modalities:
-        hidden[_whole(observed, modalities, _stream(seed, record_id, "modalities"))] = True
-    hidden &= observed
-    if observed.any() and (hidden == observed).all():
-        _show_one_stretch(hidden, gap_patches, _stream(seed, record_id, "show"))
+    shape, rates = observed.shape, samples_per_patch
+    if rates is None:
+        rates = [shape[2]] * len(observed)
+
+    def stream(mechanism: str) -> np.random.Generator:
+        return _stream(seed, record_id, mechanism)
+
+    left = observed
+    if holes.modality_by_site:
+        at_site = np.ones(len(observed), bool) if present is None else np.asarray(present, bool)
+        left = observed.copy()
+        left[mechanisms.whole(at_site, holes.modality_by_site, _stream(seed, site, "site"))] = False
+    hidden = np.zeros(shape, bool)
+    if holes.points:
+        hidden |= mechanisms.points(values, left, holes.points, holes.points_depend_on, stream("points"))
+    if holes.gaps:
+        hidden |= mechanisms.gaps(
+            values, left, rates, holes.gaps, holes.gap_patches, holes.gaps_depend_on, stream("gaps")
+        )
+    if holes.bursts:
+        hidden |= mechanisms.bursts(shape, rates, holes.bursts, holes.burst_patches, stream("bursts"))
+    if holes.blackout:
+        hidden |= mechanisms.blackout(shape, rates, holes.blackout, holes.gap_patches, stream("blackout"))
+    if holes.thin_to:
+        hidden |= mechanisms.thinning(shape, rates, holes.thin_to, stream("thinning"))
+    if holes.modality_by_window:
+        there = left.any(axis=(1, 2))
+        hidden[mechanisms.whole(there, holes.modality_by_window, stream("modalities"))] = True
+    hidden &= left
+    if left.any() and (hidden == left).all():
+        _show_one_stretch(hidden, holes.gap_patches, stream("show"))
+    if holes.modality_by_site:
+        hidden |= observed & ~left
     return hidden
 
 
-def random_holes(rng: np.random.Generator) -> dict:
-    """Arguments for `hide`, drawn from the mixture of holes that training uses."""
+def random_holes(rng: np.random.Generator) -> Holes:
+    """Holes drawn from the mixture that training uses."""
     kind = rng.choice(["points", "gaps", "modalities"], p=[0.4, 0.3, 0.3])
     if kind == "points":
-        return {"points": float(rng.uniform(0.1, 0.9))}
+        return Holes(points=float(rng.uniform(0.1, 0.9)))
     if kind == "gaps":
         holes = {"gaps": float(rng.uniform(0.2, 0.7)), "gap_patches": int(rng.choice([2, 5, 10, 20]))}
     else:
-        holes = {"modalities": float(rng.uniform(0.1, 0.6))}
-    if rng.random() < 1 / 3:
-        holes["points"] = 0.2
-    return holes
+        holes = {"modality_by_window": float(rng.uniform(0.1, 0.6))}
+    return Holes(**holes, points=0.2 if rng.random() < 1 / 3 else 0.0)
 
 
-def _stream(seed: int, record_id: str, mechanism: str) -> np.random.Generator:
-    digest = hashlib.sha256(f"{seed}\n{record_id}\n{mechanism}".encode()).digest()
+def _stream(seed: int, name: str, mechanism: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed}\n{name}\n{mechanism}".encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, "<u4"))
-
-
-def _round(x: float, rng: np.random.Generator) -> int:
-    """One of the two whole numbers around x, such that the mean is x."""
-    return int(np.floor(x + rng.random()))
-
-
-def _gaps(
-    shape: tuple[int, ...], rates: Sequence[int], share: float, gap_patches: int, rng: np.random.Generator
-) -> np.ndarray:
-    hidden = np.zeros(shape, bool)
-    for modality, rate in enumerate(rates):
-        length = shape[1] * rate
-        gap = min(gap_patches * rate, length)
-        # Every arrangement of n gaps is equally likely: choose their places among n gaps and the free
-        # samples between them.
-        n = min(_round(share * length / gap, rng), length // gap)
-        free = length - n * gap
-        places = np.sort(rng.choice(free + n, n, replace=False))
-        starts = places + np.arange(n) * (gap - 1)
-        time = np.zeros(length, bool)
-        time[(starts[:, None] + np.arange(gap)).ravel()] = True
-        hidden[modality, :, :rate] = time.reshape(shape[1], rate)
-    return hidden
-
-
-def _whole(observed: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    order = rng.permutation(len(observed))  # over all, so that it does not depend on which are present
-    present = order[observed.any(axis=(1, 2))[order]]
-    count = min(_round(share * len(present), rng), len(present) - 1)
-    return present[: max(0, count)]
 
 
 def _show_one_stretch(hidden: np.ndarray, patches: int, rng: np.random.Generator) -> None:

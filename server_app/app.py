@@ -78,7 +78,8 @@ def impute(run: Run, roster: Roster) -> tuple[dict, dict]:
     run.state.models.setdefault("imputer", state_of(model))
     owners, quorum = ownership(model), run.config.min_sites
 
-    relation = ModalityFedAvg(roster, "relation", owners, {"spectral.spectrum"}, tables.NOTHING, quorum)
+    spectra = {name for name in owners if name.endswith(".spectrum")}
+    relation = ModalityFedAvg(roster, "relation", owners, spectra, tables.NOTHING, quorum)
     run.carry_out(Phase("relation", "imputer", relation, config.relation_rounds, evaluated=False))
 
     strategy = ModalityFedAvg(roster, "imputer", owners, trainable(model), tables.imputation(schema), quorum)
@@ -89,7 +90,7 @@ def impute(run: Run, roster: Roster) -> tuple[dict, dict]:
     _, answered = run.test(phase, samples=config.samples)
     metadata = {"schema": schema.model_dump_json(), "settings": config.model_dump_json(by_alias=True)}
     run.directory.save_model("imputer", run.state.best["imputer"], metadata)
-    return tables.imputation_rows(strategy.sums), answered
+    return tables.imputation_rows(strategy.sums, schema), answered
 
 
 def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], dict]:

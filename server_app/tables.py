@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
-from condi_core.metrics import BINS, IMPUTATION, imputation_metrics, scored_keys, task_metrics
+from condi_core.metrics import BINS, COUNTS, IMPUTATION, imputation_metrics, scored_keys, task_metrics
 from condi_core.windows import Schema
 from server_app.artifacts import Arrays
 from server_app.strategy import Evaluation
@@ -16,13 +18,14 @@ NOTHING = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda sums, ex
 
 def imputation(schema: Schema) -> Evaluation:
     """Over all kinds of holes: RMSE, and that of linear interpolation on the same cells."""
+    weight = patch_weights(schema)
 
     def shapes(samples: int) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys(scored_keys(samples), (len(schema.names), len(IMPUTATION)))
 
     def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
         def rmse(method: str) -> float:
-            mine = [a.sum(0) for key, a in sums.items() if key.endswith(f"/{method}")]
+            mine = [(weight * a).sum(0) for key, a in sums.items() if key.endswith(f"/{method}")]
             return imputation_metrics(sum(mine))["rmse"]
 
         return {"score": rmse("condi"), "rmse": rmse("condi"), "linear": rmse("linear")}
@@ -34,21 +37,29 @@ def task(schema: Schema) -> Evaluation:
     """Mean validation loss as the score to select on, and the task's metrics."""
 
     def shapes(samples: int) -> dict[str, tuple[int, ...]]:
-        return {"task": (len(schema.labels), 4 + 2 * BINS)}
+        return {"task": (len(schema.labels), len(COUNTS) + 2 * BINS)}
 
     def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
         loss = extra["loss-sum"] / extra["windows"] if extra["windows"] else float("nan")
-        return {"score": loss, **task_metrics(sums["task"], schema.task == "single-label")}
+        single = schema.task == "single-label"
+        return {"score": loss, **task_metrics(sums["task"], single, schema.ordered)}
 
     return Evaluation(shapes, ("loss-sum", "windows"), read)
 
 
-def imputation_rows(sums: Arrays) -> dict[str, dict]:
+def patch_weights(schema: Schema) -> np.ndarray:
+    """What a hidden sample of each modality counts `(modality, 1)`: as in training, a patch counts the same
+    in a slow modality as in a fast one.
+    """
+    return np.array([[1 / m.samples_per_patch] for m in schema.modalities])
+
+
+def imputation_rows(sums: Arrays, schema: Schema) -> dict[str, dict]:
     """`{kind of holes: {method: metrics, with "rmse by modality"}}`."""
     rows: dict[str, dict] = {}
     for key, array in sums.items():
         kind, method = key.split("/")
-        kept = imputation_metrics(array.sum(0))
+        kept = imputation_metrics((patch_weights(schema) * array).sum(0))
         kept["rmse by modality"] = [imputation_metrics(a)["rmse"] for a in array]
         rows.setdefault(kind, {})[method] = kept
     return rows
@@ -80,10 +91,15 @@ def closing(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
             out.append(f"  {'inside the 90 % band':<24}" + "".join(f"{c:>16.0%} " for c in covered))
             out.append(f"  ({0.9 * (n - 1) / (n + 1):.0%} would be right for the band of {n} draws)")
     out += ["", f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"]
-    out.append(f"  {'':<46}{'AUROC':>8}{'F1':>8}{'accuracy':>10}")
+    shown = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc."}
+    if schema.task == "single-label":
+        shown["kappa"] = "kappa"
+    out.append(f"  {'':<37}" + "".join(f"{name:>8}" for name in shown.values()))
     for method, metrics in result["task"].items():
         label = f"{method}: {METHODS[method].summary}"
-        out.append(f"  {label:<46}{metrics['auroc']:>8.3f}{metrics['f1']:>8.3f}{metrics['accuracy']:>10.3f}")
+        out.append(f"  {label:<37}" + "".join(f"{metrics[key]:>8.3f}" for key in shown))
+    if schema.ordered:
+        out.append("  (kappa with linear weights)")
     for name, told in result["answered"].items():
         out += [
             f"  not in the test scores of {name}: {site} ({why})" for site, why in told["failures"].items()

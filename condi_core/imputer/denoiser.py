@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from condi_core.attention import Attention
-from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PerModalityLinear
+from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchReader, PatchWriter
+from condi_core.windows import Schema
 
 REACH = 32  # patches; farther apart than this, time attention knows only "far"
 
@@ -49,31 +50,24 @@ class Encoder(nn.Module):
     """Reads a window and its references; returns tokens, correction and log deviation per sample."""
 
     def __init__(
-        self,
-        modalities: int,
-        samples: int,
-        channels: int,
-        width: int,
-        heads: int,
-        blocks: int,
-        pair_width: int,
+        self, schema: Schema, channels: int, width: int, heads: int, blocks: int, pair_width: int
     ) -> None:
         super().__init__()
-        self.read = PerModalityLinear(modalities, channels * samples, width)
-        self.identity = ModalityEmbedding(modalities, width)
+        self.read = PatchReader(schema.rate_groups, channels, width)
+        self.identity = ModalityEmbedding(len(schema.modalities), width)
         self.blocks = nn.ModuleList(GridBlock(width, heads, pair_width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.head = PerModalityLinear(modalities, width, 2 * samples, zero=True)
+        self.head = PatchWriter(schema.rate_groups, width, 2)
 
     def forward(
         self, channels: Tensor, relation: CrossModalEmbedding, seen_share: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """`channels` (batch, modality, patch, channel × sample)."""
+        """`channels` (batch, modality, patch, channel, sample)."""
         tokens = self.identity(self.read(channels))
         for block in self.blocks:
             tokens = block(tokens, relation, seen_share)
         tokens = self.norm(tokens)
-        correction, log_deviation = self.head(tokens).chunk(2, -1)
+        correction, log_deviation = self.head(tokens).unbind(3)
         return tokens, correction, (log_deviation - 1.5).clamp(-6, 3)
 
 
@@ -83,13 +77,13 @@ class Denoiser(nn.Module):
     Starts at zero, which for independent normal residuals is already the right answer.
     """
 
-    def __init__(self, modalities: int, samples: int, width: int, heads: int, pair_width: int) -> None:
+    def __init__(self, schema: Schema, width: int, heads: int, pair_width: int) -> None:
         super().__init__()
-        self.read = PerModalityLinear(modalities, 2 * samples, width)
+        self.read = PatchReader(schema.rate_groups, 2, width)
         self.time = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.block = GridBlock(width, heads, pair_width)
         self.norm = nn.LayerNorm(width)
-        self.head = PerModalityLinear(modalities, width, samples, zero=True)
+        self.head = PatchWriter(schema.rate_groups, width, 1)
         frequencies = torch.exp(torch.linspace(0, math.log(1000.0), width // 2))
         self.register_buffer("frequencies", frequencies, persistent=False)
 
@@ -105,5 +99,5 @@ class Denoiser(nn.Module):
         """`noisy`, `hidden` (batch, modality, patch, sample), `t` (batch,) in [0, 1]."""
         angle = t[:, None] * self.frequencies
         when = self.time(torch.cat([angle.sin(), angle.cos()], -1))[:, None, None, :]
-        x = tokens + self.read(torch.cat([noisy, hidden.to(noisy.dtype)], -1)) + when
-        return self.head(self.norm(self.block(x, relation, share)))
+        x = tokens + self.read(torch.stack([noisy, hidden.to(noisy.dtype)], 3)) + when
+        return self.head(self.norm(self.block(x, relation, share))).squeeze(3)

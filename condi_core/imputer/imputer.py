@@ -16,13 +16,10 @@ from condi_core.config import ImputerConfig
 from condi_core.embeddings import CrossModalEmbedding
 from condi_core.imputer.denoiser import Denoiser, Encoder
 from condi_core.imputer.diffusion import ProbabilityFlow, add_noise, velocity
-from condi_core.imputer.reference import conditional_mean, linear_interpolation, same_instant
-from condi_core.imputer.relation import SpectralRelation
+from condi_core.imputer.references import REFERENCES, References
 from condi_core.windows import Schema, Standardiser, blank
 
-CERTAIN = 0.01  # conditional variance below which the other modalities at that instant settle a sample
 TOGETHER = 16  # windows in one pass of the denoiser on a CPU, about what its caches hold
-REFERENCES = 3  # conditional mean, same-instant mean, linear interpolation
 
 
 def middle(draws: Tensor) -> Tensor:
@@ -51,35 +48,32 @@ class Imputer(nn.Module):
 
     def __init__(self, schema: Schema, config: ImputerConfig) -> None:
         super().__init__()
-        m, p, s = schema.shape
-        self.shape = (m, p, s)
+        m = len(schema.modalities)
         self.sampler = ProbabilityFlow(config.sampling_steps)
         self.standardiser = Standardiser(m)
-        self.spectral = SpectralRelation(m, p * s)
+        self.references = References(schema)
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)
         self.encoder = Encoder(
-            m, s, 2 + REFERENCES, config.width, config.heads, config.blocks, config.pair_width
+            schema, 2 + REFERENCES, config.width, config.heads, config.blocks, config.pair_width
         )
-        self.denoiser = Denoiser(m, s, config.width, config.heads, config.pair_width)
+        self.denoiser = Denoiser(schema, config.width, config.heads, config.pair_width)
+        rates = torch.tensor([float(modality.samples_per_patch) for modality in schema.modalities])
+        self.register_buffer("rates", rates[:, None, None], persistent=False)
 
     def prepare(self, values: Tensor, seen: Tensor, target: Tensor | None = None) -> Prepared:
         """Standardise, and work out the closed-form references from what is seen (no gradient)."""
         target = torch.zeros_like(seen) if target is None else target
         with torch.no_grad():
             x = self.standardiser(values, seen | target)
-            y, mask = blank(x, seen).flatten(2), seen.flatten(2)
-            instant, variance = same_instant(y, mask, self.spectral.covariance())
-            estimate = conditional_mean(y, mask, self.spectral, start=instant)
-            estimate = torch.where(variance < CERTAIN, instant, estimate)
-            lines = linear_interpolation(y, mask)
-            reference = torch.stack([r.view_as(x) for r in (estimate, instant, lines)], dim=3)
+            reference = self.references(blank(x, seen), seen)
         return Prepared(x, seen, target, reference)
 
     def loss(self, batch: Prepared, generator: torch.Generator) -> Tensor:
         """Error of the mean, likelihood of the deviation and diffusion loss, over the targets."""
         tokens, mean, log_deviation = self._encode(batch)
-        # A mean over all cells, not over targets: then the mean over two sites is that of their pool.
-        weight = batch.target.float() / batch.target.numel()
+        # A mean over all cells, not over targets: then the mean over two sites is that of their pool. A patch
+        # counts the same in a slow modality as in a fast one, however many samples it has.
+        weight = batch.target.float() / (self.rates * batch.target[..., 0].numel())
         error = batch.x - mean
         point = (weight * (error.abs() + error.square())).sum()
         standard = error.detach() * torch.exp(-log_deviation)
@@ -141,10 +135,10 @@ class Imputer(nn.Module):
 
     def _encode(self, batch: Prepared) -> tuple[Tensor, Tensor, Tensor]:
         visible = blank(batch.x, batch.seen)
-        channels = torch.cat([visible, batch.seen.float(), batch.reference.flatten(3)], -1)
+        channels = torch.cat([torch.stack([visible, batch.seen.float()], 3), batch.reference], 3)
         tokens, correction, log_deviation = self.encoder(channels, self.cross_modal, self._share(batch.seen))
         return tokens, batch.reference[:, :, :, 0] + correction, log_deviation
 
-    @staticmethod
-    def _share(seen: Tensor) -> Tensor:
-        return seen.float().mean(-1)
+    def _share(self, seen: Tensor) -> Tensor:
+        """Observed fraction of every patch `(batch, modality, patch)`."""
+        return seen.float().sum(-1) / self.rates[..., 0]

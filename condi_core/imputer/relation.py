@@ -10,6 +10,8 @@ through those each has been seen with. (Dempster, Laird, Rubin 1977; Welch 1967.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,12 +21,16 @@ FLOOR = 1e-3  # least eigenvalue of S, as a share of the mean variance
 
 
 class SpectralRelation(nn.Module):
-    """S(f) in standardised units. `timeline` is the number of samples of a window's time axis."""
+    """S(f) in standardised units of the modalities at the places `members`, which share a time axis.
+
+    `timeline` is the number of samples of a window on it.
+    """
 
     owners = {"spectrum": "pair"}
 
-    def __init__(self, modalities: int, timeline: int) -> None:
+    def __init__(self, members: Sequence[int], timeline: int) -> None:
         super().__init__()
+        self.members = tuple(members)
         self.segment = min(SEGMENT, timeline)
         # Room after the window so that the circular transform does not tie its end to its beginning.
         self.length = _fast_length(timeline + self.segment)
@@ -32,7 +38,7 @@ class SpectralRelation(nn.Module):
         # Slow rather than fast, and independent modalities: what is assumed before anything is seen.
         red = 1 / (1 + (torch.arange(bins) * 8 / bins) ** 2)
         self.register_buffer("red", red / _mean_over_circle(red, self.segment), persistent=False)
-        self.register_buffer("spectrum", self._same_at_all_lags(torch.eye(modalities)))
+        self.register_buffer("spectrum", self._same_at_all_lags(torch.eye(len(members))))
 
     def _same_at_all_lags(self, covariance: Tensor) -> Tensor:
         real = covariance[:, :, None] * self.red

@@ -2,4 +2,4 @@
 
 from condi_core.methods.method import Method
 
-METHOD = Method("mask", "no imputation: zeros and the mask", fill=None)
+METHOD = Method("mask", "zeros and the mask, no imputation", fill=None)

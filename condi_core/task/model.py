@@ -12,17 +12,17 @@ from torch.nn import functional as F
 
 from condi_core.attention import Attention
 from condi_core.config import TaskConfig
-from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PerModalityLinear
+from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchReader
 from condi_core.windows import Schema, Standardiser
 
 
 class Extractor(nn.Module):
     """Instance features of each modality from its patches: own reading weights, then shared convolutions."""
 
-    def __init__(self, modalities: int, samples: int, width: int, blocks: int) -> None:
+    def __init__(self, schema: Schema, width: int, blocks: int) -> None:
         super().__init__()
-        self.read = PerModalityLinear(modalities, 3 * 2 * samples, width)
-        self.identity = ModalityEmbedding(modalities, width)
+        self.read = PatchReader(schema.rate_groups, 2 * 3, width)
+        self.identity = ModalityEmbedding(len(schema.modalities), width)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.GroupNorm(1, width), nn.GELU(), nn.Conv1d(width, width, 5, padding=2))
             for _ in range(blocks)
@@ -31,9 +31,9 @@ class Extractor(nn.Module):
 
     def forward(self, x: Tensor, observed: Tensor) -> Tensor:
         """Standardised `x` (batch, modality, patch, sample) → features (batch, modality, width)."""
-        channels = F.pad(torch.cat([x, observed.to(x.dtype)], -1), (0, 0, 1, 1))
+        channels = F.pad(torch.stack([x, observed.to(x.dtype)], 3), (0, 0, 0, 0, 1, 1))
         # A patch is read with its neighbours: a beat does not care where the grid cuts it.
-        around = channels.unfold(2, 3, 1).flatten(3)
+        around = channels.unfold(2, 3, 1).movedim(-1, -2).flatten(3, 4)
         h = self.identity(self.read(around)).flatten(0, 1).mT
         for block in self.blocks:
             h = h + block(h)
@@ -45,10 +45,10 @@ class TaskModel(nn.Module):
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__()
-        m, _, s = schema.shape
+        m = len(schema.modalities)
         self.single_label = schema.task == "single-label"
         self.standardiser = Standardiser(m)
-        self.extractor = Extractor(m, s, config.width, config.blocks)
+        self.extractor = Extractor(schema, config.width, config.blocks)
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)
         self.relation = nn.Linear(config.pair_width, config.heads, bias=False)
         self.joint = Attention(config.width, config.heads)

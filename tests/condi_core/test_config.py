@@ -81,6 +81,24 @@ def test_shares_lie_below_one(value):
         RunConfig.from_flat(defaults() | {"holes.points": value})
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("points-depend-on", "others"),
+        ("gaps-depend-on", ""),
+        ("gap-patches", 2.5),
+        ("burst-patches", 0.0),
+        ("burst-patches", float("inf")),
+        ("modality-by-site", 1.0),
+        ("thin-to", -1.0),
+        ("thin-to", float("nan")),
+    ],
+)
+def test_impossible_holes_are_refused(key, value):
+    with pytest.raises(ConfigError, match=f"^setting 'holes.{key}': .*, got {value!r}$"):
+        RunConfig.from_flat(defaults() | {f"holes.{key}": value})
+
+
 def test_a_whole_number_will_do_for_a_real_one():
     assert RunConfig.from_flat(defaults() | {"round-timeout": 60}).round_timeout == 60
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy import MEANS, STDS, em, imputer_config, process, rubbish, schema, standardise, stir, windows
+from toy import MEANS, STDS, imputer_config, padding, process, rubbish, schema, standardise, stir, windows
 
 from condi_core.imputer.imputer import Imputer, Prepared
 from condi_core.ownership import ownership, trainable
@@ -16,8 +16,12 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def relate(model: Imputer, values, observed, rounds: int = 3) -> None:
-    x = model.standardiser(values, observed).flatten(2)
-    em(model.spectral, x, observed.flatten(2), rounds, generator(3))
+    """Steps of EM, the way sites take them together."""
+    x, random = model.standardiser(values, observed), generator(3)
+    for _ in range(rounds):
+        for name, _, spectra, counts in list(model.references.evidence(x, observed, False, random)):
+            spectrum = model.references.get_submodule(name).spectrum
+            spectrum.copy_(spectra / counts[:, :, None, None])
 
 
 def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> list[float]:
@@ -124,12 +128,12 @@ def test_nothing_depends_on_values_that_were_not_observed(imputer, batch):
 
 def test_the_relation_does_not_depend_on_values_that_were_not_observed(imputer, batch):
     values, observed = batch
-    start = imputer.spectral.spectrum.clone()
+    start = imputer.references.relations[0].spectrum.clone()
     found = []
     for v in [values, *rubbish(values, ~observed)]:
-        imputer.spectral.spectrum.copy_(start)
+        imputer.references.relations[0].spectrum.copy_(start)
         relate(imputer, v, observed)
-        found.append(imputer.spectral.spectrum.clone())
+        found.append(imputer.references.relations[0].spectrum.clone())
     assert torch.isfinite(found[0]).all()
     assert (found[0] - start).abs().max() > 0.1
     assert all(torch.equal(f, found[0]) for f in found)
@@ -213,6 +217,55 @@ def test_a_slower_modality_is_padded_and_its_padding_is_nothing():
         assert torch.equal(model.impute(bad, observed, 2, generator()).samples, expected.samples)
 
 
+def test_a_slow_modality_costs_what_its_own_samples_cost():
+    def numbers(*rates):
+        return sum(p.numel() for p in Imputer(schema(rates=rates), imputer_config()).parameters())
+
+    width, both = 16, numbers(100, 100, 1, 1)
+    # Read: value, mask and three references by the encoder, noise and mask by the denoiser; written:
+    # correction and deviation, velocity. All else is the same whatever the rate.
+    per_sample = 7 * width + 3 * (width + 1)
+    assert numbers(100, 100, 100, 1) - both == 99 * per_sample
+    assert numbers(100, 100, 2, 1) - both == per_sample
+
+
+def test_references_of_each_rate_are_those_it_would_have_alone():
+    of, fast, slow = (schema(rates=rates) for rates in ((5, 1, 5, 1), (5, 5), (1, 1)))
+    values, observed = windows(of, 6)
+    together = Imputer(of, imputer_config())
+    standardise(together, values, observed)
+    relate(together, values, observed)
+    found = together.prepare(values, observed).reference
+    for alone, members in ((fast, [0, 2]), (slow, [1, 3])):
+        samples = alone.samples
+        own, seen = values[:, members, :, :samples], observed[:, members, :, :samples]
+        model = Imputer(alone, imputer_config())
+        standardise(model, own, seen)
+        group = [g.samples for g in of.rate_groups].index(samples)
+        model.references.relations[0].load_state_dict(together.references.relations[group].state_dict())
+        expected = model.prepare(own, seen).reference
+        torch.testing.assert_close(found[:, members, ..., :samples], expected)
+    lines = found[0, 1, :, 2, 0]
+    at = observed[0, 1, :, 0].nonzero()[:, 0]
+    x = together.standardiser(values, observed)[0, 1, at, 0]
+    np.testing.assert_allclose(lines, np.interp(range(of.patches), at, x), atol=1e-6)
+    assert (found[:, [1, 3], ..., 1:] == 0).all()
+
+
+def test_a_patch_weighs_the_same_in_the_loss_at_every_rate():
+    of = schema(rates=(6, 2))
+    model = Imputer(of, imputer_config())
+    values = torch.where(padding(of), 1.0, 0.0).expand(3, *of.shape)
+    nothing = torch.zeros_like(values, dtype=torch.bool)
+    losses = []
+    for modality in range(2):
+        target = nothing.clone()
+        target[:, modality] = padding(of)[modality]
+        losses.append(model.loss(model.prepare(values, nothing, target), generator()).item())
+    # At the start all predictions are 0: |1| + 1² and the likelihood are the same, the diffusion loss random.
+    assert losses[0] == pytest.approx(losses[1], rel=0.15)
+
+
 def test_windows_do_not_influence_each_other(imputer, batch):
     values, observed = batch
     observed = observed.clone()
@@ -255,7 +308,7 @@ def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
     for steps in (1, 4):
         model = Imputer(schema(), imputer_config(sampling_steps=steps))
         standardise(model, *batch)
-        nn.init.normal_(model.encoder.head.weight, std=0.1)
+        nn.init.normal_(model.encoder.head.by_rate[0].weight, std=0.1)
         prepared = model.prepare(*batch)
         mean, drawn = model.draw(prepared, 400, generator())
         with torch.no_grad():
@@ -345,8 +398,8 @@ def test_loss_is_the_one_written_down(imputer, batch, monkeypatch):
     values, observed = batch
     seen = observed & ~holes(observed.shape, 0, generator(2))
     prepared = imputer.prepare(values, seen, observed & ~seen)
-    nn.init.zeros_(imputer.denoiser.head.weight)
-    nn.init.zeros_(imputer.denoiser.head.bias)
+    nn.init.zeros_(imputer.denoiser.head.by_rate[0].weight)
+    nn.init.zeros_(imputer.denoiser.head.by_rate[0].bias)
     with torch.no_grad():
         _, mean, log_deviation = imputer._encode(prepared)
     noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
@@ -392,8 +445,8 @@ def test_gradients_reach_every_parameter(imputer, batch):
         assert torch.isfinite(gradient).all(), name
         assert gradient.abs().max() > 1e-8, name
     for name, owner in ownership(imputer).items():
-        if owner != "shared" and name in trainable(imputer):
-            rows = imputer.get_parameter(name).grad.flatten(1 if owner == "modality" else 2)
+        if owner.kind != "shared" and name in trainable(imputer):
+            rows = imputer.get_parameter(name).grad.flatten(1 if owner.kind == "modality" else 2)
             assert (rows.abs().amax(-1) > 1e-8).all(), name
 
 

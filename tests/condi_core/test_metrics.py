@@ -9,11 +9,14 @@ from toy import rubbish
 
 from condi_core.metrics import (
     BINS,
+    COUNTS,
     IMPUTATION,
     LEVELS,
     auroc,
+    average_precision,
     imputation_metrics,
     imputation_sums,
+    kappa,
     task_metrics,
     task_sums,
 )
@@ -141,6 +144,47 @@ def test_auroc_without_one_of_the_classes_is_not_a_number():
     assert math.isnan(auroc(histogram(np.array([0.5])), np.zeros(BINS)))
 
 
+def test_average_precision_is_the_mean_of_precision_at_each_positive():
+    assert average_precision(histogram(np.array([0.9, 0.8])), histogram(np.array([0.1]))) == 1
+    # In order of score: + - + - -, so precision is 1/1 at the first positive and 2/3 at the second.
+    p, n = histogram(np.array([0.9, 0.5])), histogram(np.array([0.7, 0.3, 0.1]))
+    assert average_precision(p, n) == pytest.approx((1 + 2 / 3) / 2)
+    # Scores that say nothing have the precision of the prevalence.
+    assert average_precision(histogram(np.full(3, 0.5)), histogram(np.full(9, 0.5))) == pytest.approx(0.25)
+    assert math.isnan(average_precision(np.zeros(BINS), p))
+
+
+def decided(true, chosen, labels):
+    """Sums of a single-label task in which these labels were true and chosen."""
+    one_hot = torch.nn.functional.one_hot
+    return task_sums(one_hot(torch.tensor(chosen), labels).float(), one_hot(torch.tensor(true), labels), True)
+
+
+def test_kappa_by_hand():
+    # Cohen (1960): agreement beyond that of the margins. 2 x 2: 20 + 15 of 50 agree, margins 25/25 and 30/20.
+    true = [0] * 25 + [1] * 25
+    chosen = [0] * 20 + [1] * 5 + [0] * 10 + [1] * 15
+    assert kappa(decided(true, chosen, 2), ordered=False) == pytest.approx((0.7 - 0.5) / (1 - 0.5))
+    # Of two labels the weighted one is the same; of more, near misses cost less.
+    assert kappa(decided(true, chosen, 2), ordered=True) == pytest.approx(0.4)
+    true, near, far = [0, 1, 2, 3] * 5, [1, 1, 2, 3] * 5, [3, 1, 2, 3] * 5
+    assert kappa(decided(true, near, 4), True) > kappa(decided(true, near, 4), False)
+    assert kappa(decided(true, near, 4), True) > kappa(decided(true, far, 4), True)
+    # By definition: 1 - (mean distance) / (mean distance of independent draws from the margins).
+    by_chance = np.mean([abs(t - c) for t in true for c in near])
+    assert kappa(decided(true, near, 4), True) == pytest.approx(1 - 0.25 / by_chance)
+    assert kappa(decided(true, true, 4), True) == kappa(decided(true, true, 4), False) == 1
+    assert kappa(decided([0, 1, 0, 1], [0, 0, 1, 1], 2), False) == 0
+
+
+def test_auprc_of_two_exclusive_labels_is_that_of_the_event():
+    p, y = predicted(200, 2, single=True)
+    sums = task_sums(p, y, True)
+    event = average_precision(*sums[1, len(COUNTS) :].reshape(2, BINS))
+    assert task_metrics(sums, True)["auprc"] == event
+    assert event != pytest.approx(average_precision(*sums[0, len(COUNTS) :].reshape(2, BINS)), abs=1e-3)
+
+
 def predicted(windows: int, labels: int, single: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Probabilities that know something, to three digits in the middle of a bin, and labels."""
     logits = torch.randn(windows, labels)
@@ -155,12 +199,12 @@ def predicted(windows: int, labels: int, single: bool) -> tuple[torch.Tensor, to
 def test_task_sums_of_two_sites_add_to_those_of_their_pool(single):
     p, y = predicted(50, 4, single)
     whole = task_sums(p, y, single)
-    assert whole.shape == (4, 4 + 2 * BINS)
+    assert whole.shape == (4, len(COUNTS) + 2 * BINS)
     np.testing.assert_array_equal(
         task_sums(p[:13], y[:13], single) + task_sums(p[13:], y[13:], single), whole
     )
     assert (whole[:, :4].sum(1) == 50).all()
-    assert (whole[:, 4:].sum(1) == 50).all()
+    assert (whole[:, len(COUNTS) :].sum(1) == 50).all()
 
 
 def test_multi_label_metrics_by_hand():
@@ -201,9 +245,10 @@ def test_probabilities_of_zero_and_one_have_their_bins():
     p = torch.tensor([[0.0], [1.0], [0.4999], [0.5]])
     sums = task_sums(p, torch.tensor([[0.0], [1.0], [0.0], [1.0]]), False)
     assert sums[0, :4].tolist() == [2, 0, 0, 2]
-    assert sums[0, 4 + BINS - 1] == sums[0, 4 + BINS // 2] == 1
-    assert sums[0, 4 + BINS] == sums[0, 4 + BINS + BINS // 2 - 1] == 1
-    assert task_metrics(sums, False) == {"auroc": 1, "f1": 1, "accuracy": 1}
+    positives, negatives = sums[0, len(COUNTS) :].reshape(2, BINS)
+    assert positives[BINS - 1] == positives[BINS // 2] == 1
+    assert negatives[0] == negatives[BINS // 2 - 1] == 1
+    assert task_metrics(sums, False) == {"auroc": 1, "auprc": 1, "f1": 1, "accuracy": 1}
 
 
 def test_a_label_without_positives_is_left_out():

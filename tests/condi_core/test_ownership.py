@@ -2,38 +2,40 @@
 
 import numpy as np
 import pytest
+from toy import imputer_config, schema
 
-from condi_core.ownership import ownership, trainable, weights
+from condi_core.imputer.imputer import Imputer
+from condi_core.ownership import Owner, ownership, trainable, weights
 
 
 def test_owners_of_the_imputer(imputer):
     owners = ownership(imputer)
     assert list(owners) == list(imputer.state_dict())
-    assert {name for name, owner in owners.items() if owner == "pair"} == {
+    assert {name for name, owner in owners.items() if owner.kind == "pair"} == {
         "cross_modal.weight",
-        "spectral.spectrum",
+        "references.relations.0.spectrum",
     }
-    assert {name for name, owner in owners.items() if owner == "modality"} == {
+    assert {name for name, owner in owners.items() if owner.kind == "modality"} == {
         "encoder.identity.weight",
-        "encoder.read.weight",
-        "encoder.read.bias",
-        "encoder.head.weight",
-        "encoder.head.bias",
-        "denoiser.read.weight",
-        "denoiser.read.bias",
-        "denoiser.head.weight",
-        "denoiser.head.bias",
+        "encoder.read.by_rate.0.weight",
+        "encoder.read.by_rate.0.bias",
+        "encoder.head.by_rate.0.weight",
+        "encoder.head.by_rate.0.bias",
+        "denoiser.read.by_rate.0.weight",
+        "denoiser.read.by_rate.0.bias",
+        "denoiser.head.by_rate.0.weight",
+        "denoiser.head.by_rate.0.bias",
     }
 
 
 def test_owners_of_the_task_model(task_model):
     owners = ownership(task_model)
     assert list(owners) == list(task_model.state_dict())
-    assert {name for name, owner in owners.items() if owner == "pair"} == {"cross_modal.weight"}
-    assert {name for name, owner in owners.items() if owner == "modality"} == {
+    assert {name for name, owner in owners.items() if owner.kind == "pair"} == {"cross_modal.weight"}
+    assert {name for name, owner in owners.items() if owner.kind == "modality"} == {
         "extractor.identity.weight",
-        "extractor.read.weight",
-        "extractor.read.bias",
+        "extractor.read.by_rate.0.weight",
+        "extractor.read.by_rate.0.bias",
     }
 
 
@@ -42,9 +44,9 @@ def test_owned_arrays_have_a_row_per_modality(which, request):
     model = request.getfixturevalue(which)
     state = model.state_dict()
     for name, owner in ownership(model).items():
-        if owner == "modality":
+        if owner.kind == "modality":
             assert state[name].shape[0] == 4, name
-        if owner == "pair":
+        if owner.kind == "pair":
             assert state[name].shape[:2] == (4, 4), name
 
 
@@ -54,7 +56,7 @@ def test_trainable_is_all_but_the_buffers(which, request):
     state, buffers = set(model.state_dict()), {name for name, _ in model.named_buffers()}
     assert trainable(model) == state - buffers
     closed_form = {"standardiser.mean", "standardiser.std"}
-    closed_form |= {"spectral.spectrum"} if which == "imputer" else set()
+    closed_form |= {"references.relations.0.spectrum"} if which == "imputer" else set()
     assert state & buffers == closed_form  # constants that every end can compute do not travel
 
 
@@ -72,9 +74,9 @@ def test_weights_broadcast_to_every_array(which, request):
         weighed = weights(owner, counts, 20.0, array.shape) * array
         assert weighed.shape == array.shape
         for m in range(4):
-            if owner == "modality":
+            if owner.kind == "modality":
                 np.testing.assert_array_equal(weighed[m], counts[m, m] * array[m])
-            elif owner == "pair":
+            elif owner.kind == "pair":
                 for source in range(4):
                     np.testing.assert_array_equal(weighed[m, source], counts[m, source] * array[m, source])
             else:
@@ -86,9 +88,25 @@ def test_an_average_with_these_weights_is_over_the_sites_that_have_the_modality(
     a, b = np.zeros((3, 3)), np.zeros((3, 3))
     a[:2, :2], b[1:, 1:] = 10, 30
     table = np.ones((3, 2))
-    row_a, row_b = weights("modality", a, 10, table.shape), weights("modality", b, 30, table.shape)
+    rows = Owner("modality")
+    row_a, row_b = weights(rows, a, 10, table.shape), weights(rows, b, 30, table.shape)
     mean = (row_a * 1 * table + row_b * 5 * table) / (row_a + row_b)
     np.testing.assert_allclose(mean, [[1, 1], [4, 4], [5, 5]])
-    pair = weights("pair", a, 10, (3, 3, 4)) + weights("pair", b, 30, (3, 3, 4))
+    pair = weights(Owner("pair"), a, 10, (3, 3, 4)) + weights(Owner("pair"), b, 30, (3, 3, 4))
     assert (pair[0, 2] == 0).all() and (pair[2, 0] == 0).all()
     assert (pair[1, 1] == 40).all() and (pair[0, 1] == 10).all()
+
+
+def test_rows_of_some_modalities_are_weighed_by_those():
+    """A table of the slow modalities 2 and 0, in this order, beside counts of all three."""
+    counts = np.array([[5.0, 1, 2], [1, 7, 3], [2, 3, 9]])
+    assert weights(Owner("modality", (2, 0)), counts, 20, (2, 4)).ravel().tolist() == [9, 5]
+    assert weights(Owner("pair", (2, 0)), counts, 20, (2, 2, 6))[..., 0].tolist() == [[9, 2], [2, 5]]
+
+
+def test_tables_of_one_rate_name_their_modalities():
+    owners = ownership(Imputer(schema(rates=(5, 1, 5, 1)), imputer_config()))
+    assert owners["encoder.read.by_rate.0.weight"] == Owner("modality", (0, 2))
+    assert owners["denoiser.head.by_rate.1.bias"] == Owner("modality", (1, 3))
+    assert owners["references.relations.1.spectrum"] == Owner("pair", (1, 3))
+    assert owners["cross_modal.weight"] == Owner("pair")

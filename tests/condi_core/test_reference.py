@@ -16,7 +16,7 @@ def related(modalities: int, time: int, seed: int = 0) -> tuple[SpectralRelation
     b = torch.randn(modalities, modalities, generator=generator) / modalities**0.5
     x = ar_process(200, time, a, b, generator)
     x = x / x.std((0, 2), keepdim=True)
-    relation = SpectralRelation(modalities, time)
+    relation = SpectralRelation(range(modalities), time)
     relation.spectrum.copy_(relation.periodograms(x) / len(x))
     return relation, x[:5]
 

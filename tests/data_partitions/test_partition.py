@@ -87,6 +87,7 @@ def test_schema_has_what_sites_agree_on_and_nothing_else(partition):
         "patches": 3,
         "labels": ["W", "REM"],
         "task": "single-label",
+        "ordered": False,
     }
 
 

@@ -14,13 +14,14 @@ from client_app import completed
 from client_app.site import Site
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
-from condi_core.metrics import BINS, task_metrics
+from condi_core.metrics import BINS, COUNTS, task_metrics
 from condi_core.task.model import TaskModel
 from condi_core.training import seed_of
 from data_partitions.federation import open_federation, write_federation
 from server_app.errors import RunError
 
 MODELS = ("imputer", "task-condi")
+SPECTRUM = "references.relations.0.spectrum"
 
 
 def weights(directory, names=MODELS):
@@ -100,7 +101,8 @@ def test_a_modality_no_site_trained_keeps_its_rows(tmp_path, run_local):
     before = next(m for m in grid.sent if m.metadata.message_type == "train.imputer").content["arrays"]
     after = weights(directory, ["imputer"])
     changed = {k: (before[k].numpy() != after[f"imputer/{k}"]) for k in before}
-    assert not changed["encoder.read.weight"][3].any() and changed["encoder.read.weight"][0].any()
+    read = changed["encoder.read.by_rate.0.weight"]
+    assert not read[3].any() and read[0].any()
     assert not changed["cross_modal.weight"][3].any() and not changed["cross_modal.weight"][:, 3].any()
     assert changed["cross_modal.weight"][0, 1].any()
 
@@ -131,17 +133,13 @@ def test_relation_equals_the_pooled_one(federation, run_local, small_settings):
     together = np.einsum("bit,bjt->ij", observed, observed)
     pooled = np.einsum("bit,bjt->ij", z, z) / np.maximum(together, 1)
     assert together[0, 3] > 0 and not observed[:8, 3].any() and not observed[8:16, 0].any()
-    shape = second["spectral.spectrum"][0, 0, :, 0] / pooled[0, 0]
-    np.testing.assert_allclose(
-        second["spectral.spectrum"][..., 0], pooled[:, :, None] * shape, rtol=1e-5, atol=1e-6
-    )
+    shape = second[SPECTRUM][0, 0, :, 0] / pooled[0, 0]
+    np.testing.assert_allclose(second[SPECTRUM][..., 0], pooled[:, :, None] * shape, rtol=1e-5, atol=1e-6)
 
-    replies = [
-        m.content["arrays"] for m in grid.received if "spectral.spectrum" in m.content.get("arrays", {})
-    ]
-    mean = np.mean([r["spectral.spectrum"].numpy() for r in replies[3:]], 0, dtype=np.float64)
+    replies = [m.content["arrays"] for m in grid.received if SPECTRUM in m.content.get("arrays", {})]
+    mean = np.mean([r[SPECTRUM].numpy() for r in replies[3:]], 0, dtype=np.float64)
     assert len(replies) == 6  # of sites with as many windows each
-    np.testing.assert_allclose(after["spectral.spectrum"].numpy(), mean, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(after[SPECTRUM].numpy(), mean, rtol=1e-6, atol=1e-7)
 
 
 def test_one_step_of_sgd_equals_the_pooled_gradient_step(tmp_path, run_local, small_settings):
@@ -153,7 +151,7 @@ def test_one_step_of_sgd_equals_the_pooled_gradient_step(tmp_path, run_local, sm
         "task.rounds": 1,
         "task.steps": 1,
         "task.batch": 6,
-        "holes.modalities": 0.0,
+        "holes.modality-by-window": 0.0,
     }
     directory, grid = run_local(federation, changes)
     sites = sites_of(federation, small_settings(changes))
@@ -180,7 +178,7 @@ def test_federated_task_sums_equal_the_pooled_ones(federation, run_local):
     ][-3:]
     total = sum(tests)
     assert total[0, :4].sum() == 9 and total[0, 4:].sum() == 9  # three test windows at each of three sites
-    assert total.shape == (2, 4 + 2 * BINS)
+    assert total.shape == (2, len(COUNTS) + 2 * BINS)
     result = json.loads((directory.path / "result.json").read_text())["task"]["condi"]
     assert {k: v for k, v in result.items() if k != "score"} == task_metrics(total, single_label=False)
 
@@ -275,10 +273,10 @@ def test_sites_weigh_by_their_training_windows(tmp_path, run_local):
     counts = [{"train": n, "val": 3, "test": 3} for n in (4, 20)]
     sites = [(manifest(f"site-{i}", counts[i], "d" if i else ""), *parts[i]) for i in range(2)]
     write_federation(tmp_path / "f", sites, dataset="waves", split="natural", seed=0, made_by="a test")
-    _, grid = run_local(tmp_path / "f", {"holes.modalities": 0.0})
+    _, grid = run_local(tmp_path / "f", {"holes.modality-by-window": 0.0})
     for reply in grid.received:
         metrics = reply.content.get("metrics", {})
-        if "counts" in metrics and "spectral.spectrum" not in reply.content["arrays"]:
+        if "counts" in metrics and SPECTRUM not in reply.content["arrays"]:
             n = {"site-0": 4.0, "site-1": 20.0}[reply.metadata.group_id]
             diagonal = np.array(metrics["counts"]).reshape(4, 4).diagonal()
             assert metrics["windows"] == n and (diagonal[:3] == n).all()
@@ -302,3 +300,58 @@ def test_completed_windows_depend_on_the_sampler(federation, small_settings):
         site = sites_of(federation, small_settings({"imputer.sampling-steps": steps}))[0]
         paths.add(completed.path_of(site, METHODS["condi"], "the same weights"))
     assert len(paths) == 2
+
+
+HOLES = {
+    "holes.points": 0.2,
+    "holes.points-depend-on": "itself",
+    "holes.gaps": 0.1,
+    "holes.gaps-depend-on": "another",
+    "holes.gap-patches": 3,
+    "holes.bursts": 0.1,
+    "holes.burst-patches": 1.5,
+    "holes.blackout": 0.1,
+    "holes.modality-by-window": 0.2,
+    "holes.modality-by-site": 0.4,
+    "holes.thin-to": 4.0,
+}
+
+
+def test_completed_windows_depend_on_every_setting_of_the_holes(federation, small_settings):
+    changes = [{}] + [{key: value} for key, value in HOLES.items()]
+    sites = [sites_of(federation, small_settings(change))[0] for change in changes]
+    assert HOLES.keys() == {key for key in small_settings() if key.startswith("holes.")}
+    paths = {completed.path_of(site, METHODS["condi"], "the same weights") for site in sites}
+    assert len(paths) == len(changes)
+
+
+def test_a_site_lacks_modalities_of_its_own_for_the_whole_run(federation, small_settings):
+    none = {key: 0.0 for key in ("holes.points", "holes.gaps", "holes.modality-by-window")}
+    lacking = []
+    for site in sites_of(federation, small_settings(none | {"holes.modality-by-site": 0.5})):
+        rows = np.arange(len(site.partition))
+        _, observed = site.partition.read(rows)
+        seen = site.read(rows).observed.numpy()
+        lost = (observed & ~seen).any((0, 2, 3))
+        np.testing.assert_array_equal(seen, observed & ~lost[None, :, None, None])
+        assert lost.sum() in (1, 2) and seen.any((2, 3)).any(1).all(), "half of three or four"
+        lacking.append(tuple(lost))
+    assert len(set(lacking)) > 1
+
+
+def test_values_decide_what_the_run_hides_where_they_are_said_to(federation, small_settings):
+    none = {key: 0.0 for key in ("holes.gaps", "holes.modality-by-window")}
+    for key, least in (("nothing", -0.1), ("itself", 0.7)):
+        site = sites_of(federation, small_settings(none | {"holes.points-depend-on": key}))[2]
+        rows = np.arange(len(site.partition))
+        values, observed = site.partition.read(rows)
+        hidden = observed & ~site.read(rows).observed.numpy()
+        z = (values - values.mean((2, 3), keepdims=True)) / values.std((2, 3), keepdims=True)
+        assert hidden.mean() == pytest.approx(0.3, abs=0.03)
+        assert least < z[hidden].mean() < least + 0.2
+
+
+def test_a_run_with_every_mechanism_at_once(federation, run_local):
+    directory, _ = run_local(federation, HOLES)
+    assert all(np.isfinite(a).all() for a in weights(directory).values())
+    assert (directory.path / "result.json").exists()

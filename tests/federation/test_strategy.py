@@ -6,7 +6,8 @@ from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 from tiny_federation import manifest
 
-from condi_core.metrics import BINS
+from condi_core.metrics import BINS, COUNTS
+from condi_core.ownership import SHARED, Owner
 from server_app import tables
 from server_app.artifacts import RunState
 from server_app.errors import RunError
@@ -19,7 +20,7 @@ BASE = {
     "rows": np.arange(8, dtype=np.float32).reshape(4, 2),
     "pairs": np.zeros((4, 4, 3), np.float32),
 }
-OWNERS = {"shared": "shared", "rows": "modality", "pairs": "pair"}
+OWNERS = {"shared": SHARED, "rows": Owner("modality"), "pairs": Owner("pair")}
 
 
 def piece(value):
@@ -133,7 +134,7 @@ def test_order_of_replies_does_not_matter(strategy):
     assert all(np.array_equal(one[k], two[k]) for k in BASE)
 
 
-GOOD = {"task": np.ones((2, 4 + 2 * BINS))}
+GOOD = {"task": np.ones((2, len(COUNTS) + 2 * BINS))}
 
 
 def evaluate(strategy, answers):
@@ -155,12 +156,12 @@ def evaluate(strategy, answers):
 @pytest.mark.parametrize(
     ("arrays", "metrics", "why"),
     [
-        ({"task": np.ones((2, 1004))}, {}, "task is (2, 1004), expected (2, 2004)"),
+        ({"task": np.ones((2, 1004))}, {}, "task is (2, 1004), expected (2, 2005)"),
         ({"task": np.ones(1)}, {}, "task is (1,)"),
-        ({"other": GOOD["task"]}, {}, "other is (2, 2004), expected none"),
+        ({"other": GOOD["task"]}, {}, "other is (2, 2005), expected none"),
         ({}, {}, "task is absent"),
-        ({"task": np.full((2, 4 + 2 * BINS), np.nan)}, {}, "not a sum"),
-        ({"task": np.full((2, 4 + 2 * BINS), -1.0)}, {}, "not a sum"),
+        ({"task": np.full((2, len(COUNTS) + 2 * BINS), np.nan)}, {}, "not a sum"),
+        ({"task": np.full((2, len(COUNTS) + 2 * BINS), -1.0)}, {}, "not a sum"),
         (GOOD, {"loss-sum": float("nan")}, "missing or not finite"),
         (GOOD, {"windows": None}, "missing or not finite"),
         (GOOD, {"seconds": None}, "missing or not finite"),
