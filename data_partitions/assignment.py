@@ -25,8 +25,8 @@ def assign_patients(
 ) -> dict[str, str]:
     """Patient id -> name of the site, for every patient of the index.
 
-    - "natural": the hospital (`site` column) where most of the patient's records were made. Hospitals with
-      fewer than 10 training records become one site "rest", and so do the smallest ones beyond `sites`
+    - "natural": the hospital or unit (`site` column) where most of the patient's records were made. Those
+      with fewer than 10 training records become one site "rest", and so do the smallest ones beyond `sites`
       (None: no bound); `notes` says which.
     - "iid": patients of each split shuffled and dealt out to `sites` sites.
     - "dirichlet": for each label, shares of the sites drawn from Dirichlet(`alpha`); a patient counts
@@ -118,6 +118,8 @@ def _dirichlet(patients: pd.DataFrame, sites: int, rng: np.random.Generator, alp
 
 def _natural(index: pd.DataFrame, sites: int | None, notes: list[str]) -> dict[str, str]:
     recorded = index[index["site"].notna() & (index["site"] != "")]
+    if recorded.empty:
+        raise DataError("this data set records no hospitals: choose split iid or dirichlet, and --sites")
     # In order of appearance, so that the first hospital wins a tie.
     counts = recorded.groupby(["patient_id", "site"], sort=False).size().reset_index(name="records")
     counts = counts.sort_values("records", ascending=False, kind="stable")
@@ -146,11 +148,11 @@ def _natural(index: pd.DataFrame, sites: int | None, notes: list[str]) -> dict[s
         )
     if merged:
         names = ", ".join(sorted(map(str, merged), key=lambda name: (len(name), name)))
-        notes.append(f'Merged into one site "{REST}": hospital {names}.')
+        notes.append(f'Merged into one site "{REST}": {names}.')
     if homes.isna().any():
         notes.append(f'In site "{REST}" as no hospital is recorded: {int(homes.isna().sum())} records.')
     return {
-        patient: f"hospital-{home[patient]}" if home.get(patient) in kept else REST
+        patient: home[patient] if home.get(patient) in kept else REST
         for patient in index["patient_id"].unique()
     }
 

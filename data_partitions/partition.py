@@ -26,48 +26,63 @@ BLOCK_BYTES = 16 * 2**20
 
 
 def write_partition(
-    path: str | Path, manifest: Manifest, index: pd.DataFrame, windows: Iterable[np.ndarray]
+    path: str | Path, manifest: Manifest, index: pd.DataFrame, windows: Iterable[np.ndarray | None]
 ) -> None:
     """Write the partition of one site; it appears at `path` whole or not at all.
 
     `index` has record_id, patient_id, split and one 0/1 column per label (other columns are not stored).
     `windows` yields, in the order of `index`, arrays (modality, patch, max samples per patch) in the
     units of the manifest, NaN where not observed; what exceeds a modality's samples per patch is ignored.
+    None leaves a record out: its row is not stored and not counted.
 
     Raises DataError when `path` exists, when index and manifest disagree, and when the windows are too
-    few, too many, of another shape or infinite.
+    few, too many, of another shape, infinite or all left out.
     """
     table = _as_text(index, manifest)
     _check_table(table, manifest, "the index")
     with new_directory(path) as temp, ExitStack() as files:
         (temp / "values").mkdir()
         present = [(i, m) for i, m in enumerate(manifest.modalities) if m.present]
-        outputs = []
-        for _, m in present:
-            file = files.enter_context(open(_values_file(temp, m.name), "wb"))
-            shape = (len(table), manifest.patches, m.samples_per_patch)
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            outputs.append(file)
-        count = 0
+        outputs = [files.enter_context(open(_values_file(temp, m.name), "wb")) for _, m in present]
+
+        def write_headers(rows: int) -> None:
+            for (_, m), file in zip(present, outputs, strict=True):
+                file.seek(0)
+                shape = (rows, manifest.patches, m.samples_per_patch)
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+
+        write_headers(len(table))
+        count, kept = 0, np.zeros(len(table), bool)
         # Plain writes rather than a memory map: a full disk is then an error, not a killed process.
         for window in windows:
             if count == len(table):
                 raise DataError(f"more windows came than the {len(table)} rows of the index")
-            record = table["record_id"].iloc[count]
+            count += 1
+            if window is None:
+                continue
+            kept[count - 1] = True
+            record = table["record_id"].iloc[count - 1]
             window = np.asarray(window, dtype="<f4")
             if window.shape != manifest.shape:
                 raise DataError(f"record {record}: expected {manifest.shape} values, got {window.shape}")
+            infinite = np.isinf(window).any()
             for (i, m), file in zip(present, outputs, strict=True):
                 samples = window[i, :, : m.samples_per_patch]
-                if np.isinf(samples).any():
+                if infinite and np.isinf(samples).any():
                     raise DataError(
                         f"record {record}: {m.name} has an infinite value: give NaN where unobserved"
                     )
                 file.write(samples.tobytes())
-            count += 1
         if count < len(table):
             raise DataError(f"only {count} windows came for the {len(table)} rows of the index")
+        if not kept.all():
+            table = table[kept]
+            if table.empty:
+                raise DataError(f'none of the records of site "{manifest.site}" can be used')
+            counts = {split: int((table["split"] == split).sum()) for split in SPLITS}
+            manifest = manifest.model_copy(update={"windows": counts})
+            write_headers(len(table))  # as long as before: numpy leaves room for the number of rows
         table.to_csv(temp / "windows.csv", index=False, lineterminator="\n")
         (temp / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
@@ -128,6 +143,18 @@ class Partition:
                         f"{_values_file(self.path, name)}: row {row} (record {self.record_ids[row]}) has an "
                         "infinite value where a number or NaN is expected: prepare the partition anew"
                     )
+
+    def missing(self) -> dict[str, tuple[int, int, int, int]]:
+        """Per present modality: samples, those not observed, windows, and those without any. Reads all."""
+        counts = {}
+        for name, array in self._arrays.items():
+            step = max(1, BLOCK_BYTES // array[0].nbytes)
+            per_window = np.concatenate(
+                [np.isnan(array[i : i + step]).sum(axis=(1, 2)) for i in range(0, len(array), step)]
+            )
+            whole = array[0].size
+            counts[name] = (array.size, int(per_window.sum()), len(array), int((per_window == whole).sum()))
+        return counts
 
     def __len__(self) -> int:
         return len(self.record_ids)

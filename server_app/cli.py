@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from client_app.plot import plot
-from data_partitions.prepare import prepare
+from data_partitions.cli import inspect, prepare
 from server_app.simulate import run
 
 app = typer.Typer(
@@ -16,4 +16,5 @@ app = typer.Typer(
 )
 app.add_typer(prepare, name="prepare")
 app.command("run")(run)
+app.command("inspect")(inspect)
 app.command("plot")(plot)

@@ -13,7 +13,8 @@ import pandas as pd
 
 from data_partitions.errors import DataError
 from data_partitions.federation import Federation, open_federation
-from data_partitions.prepare import OnWindow, prepare_federation
+from data_partitions.prepare import prepare_federation
+from data_partitions.report import Report
 from data_partitions.sources import ptb_xl
 from data_partitions.sources.heart import draw_ecg, draw_heart
 from data_partitions.sources.ptb_xl import LEADS, index, read
@@ -85,9 +86,7 @@ def make(path: str | Path, patients: int = PATIENTS, seed: int = 0) -> None:
         _statements_table().to_csv(temp / "scp_statements.csv")
 
 
-def prepare_demo(
-    path: str | Path, *, notes: list[str] | None = None, on_window: OnWindow | None = None
-) -> Federation:
+def prepare_demo(path: str | Path, report: Report | None = None) -> Federation:
     """The demo federation at `path`: four hospitals with 9 of 12 leads each; made unless it is there.
 
     Raises DataError when something else is at `path`.
@@ -95,21 +94,15 @@ def prepare_demo(
     path = Path(path)
     if path.exists():
         federation = _open_demo(path)
-        if notes is not None:
-            notes.append("It was there already: nothing was made.")
+        if report is not None:
+            report.note("It was there already: nothing was made.")
         return federation
     with tempfile.TemporaryDirectory() as temp:
         source = Path(temp) / "ptbxl"
         make(source, PATIENTS)
         try:
-            return prepare_federation(
-                sys.modules[__name__],
-                source,
-                path,
-                modalities=LEADS_OF_A_HOSPITAL,
-                notes=notes,
-                on_window=on_window,
-            )
+            this = sys.modules[__name__]
+            return prepare_federation(this, source, path, modalities=LEADS_OF_A_HOSPITAL, report=report)
         except DataError:
             # Another process may have made it meanwhile.
             if path.exists():

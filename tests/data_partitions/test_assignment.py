@@ -21,13 +21,16 @@ def records(patients=300, hospitals=6, seed=0) -> pd.DataFrame:
         site = int(min(hospitals - 1, rng.geometric(0.4) - 1))
         for _ in range(rng.integers(1, 4)):
             label = int(rng.choice(3, p=[0.6, 0.3, 0.1]))
-            rows.append((f"r{len(rows)}", f"p{patient}", split, str(site), *np.eye(3, dtype=int)[label]))
+            rows.append(
+                (f"r{len(rows)}", f"p{patient}", split, f"hospital-{site}", *np.eye(3, dtype=int)[label])
+            )
     return pd.DataFrame(rows, columns=["record_id", "patient_id", "split", "site", *LABELS])
 
 
 def hospital(site, split, count, start=0) -> pd.DataFrame:
     ids = [f"{site}-{split}-{i}" for i in range(start, start + count)]
-    return pd.DataFrame({"record_id": ids, "patient_id": ids, "split": split, "site": site})
+    name = f"hospital-{site}"
+    return pd.DataFrame({"record_id": ids, "patient_id": ids, "split": split, "site": name})
 
 
 def train_counts(index, home) -> Counter:
@@ -127,7 +130,7 @@ def test_natural_merges_small_hospitals_into_rest():
     notes = []
     home = assign_patients(index, None, "natural", 0, notes=notes)
     assert train_counts(index, home) == {"hospital-0": 30, "hospital-1": 10, "rest": 13}
-    assert notes == ['Merged into one site "rest": hospital 2, 10.']
+    assert notes == ['Merged into one site "rest": hospital-2, hospital-10.']
 
 
 def test_a_rest_that_is_too_small_takes_in_the_next_hospital():
@@ -163,6 +166,7 @@ def test_a_patient_goes_where_most_records_are_and_a_tie_to_the_first():
         ("part", "1"),
     ]
     extra = pd.DataFrame(visits, columns=["patient_id", "site"]).assign(split="val")
+    extra["site"] = extra["site"].map(lambda site: f"hospital-{site}" if site else "")
     index = pd.concat([index, extra.assign(record_id=[f"e{i}" for i in range(len(extra))])])
     home = assign_patients(index, None, "natural", 0)
     assert [home[name] for name in ("often", "tie", "part")] == ["hospital-0", "hospital-1", "hospital-1"]

@@ -6,8 +6,10 @@ import typer
 from typer.testing import CliRunner
 
 from data_partitions import DataError
+from data_partitions.cli import prepare
 from data_partitions.federation import assign_patients, open_federation
-from data_partitions.prepare import prepare, prepare_federation
+from data_partitions.prepare import prepare_federation
+from data_partitions.report import Report
 from data_partitions.sources import demo, ptb_xl
 from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES
 
@@ -37,7 +39,7 @@ def partitions_of(federation):
 def test_every_record_is_at_one_site_and_no_patient_in_two_splits_or_sites(raw, tmp_path, split, sites):
     federation = prepare_federation(ptb_xl, raw, tmp_path / "all", split=split, sites=sites)
     assert len(federation.sites) == sites
-    index = ptb_xl.index(raw)
+    index = ptb_xl.index(raw, Report())
     index = index[index[list(SUPERCLASSES)].any(axis=1)].set_index("record_id")
     seen, home, split_of = [], {}, {}
     for partition in partitions_of(federation):
@@ -53,7 +55,7 @@ def test_every_record_is_at_one_site_and_no_patient_in_two_splits_or_sites(raw, 
         row["record_id"] = rows.index[-1]
         values, observed = partition.read([len(rows) - 1])
         assert observed.all()
-        np.testing.assert_array_equal(values[0], ptb_xl.read(raw, row))
+        np.testing.assert_array_equal(values[0], ptb_xl.read_record(raw, row))
     assert sorted(seen) == sorted(index.index)
 
 
@@ -80,8 +82,9 @@ def test_records_without_labels_are_left_out_and_counted(own_raw, tmp_path):
     table = own_raw / "ptbxl_database.csv"
     lines = table.read_text().replace("{'NORM': 100.0, ", "{").splitlines(keepends=True)
     table.write_text("".join(lines))
-    notes, calls = [], []
-    index = ptb_xl.index(own_raw)
+    calls = []
+    report = Report(progress=lambda *call: calls.append(call))
+    index = ptb_xl.index(own_raw, Report())
     empty = int((~index[list(SUPERCLASSES)].any(axis=1)).sum())
     assert empty > 5
     federation = prepare_federation(
@@ -90,12 +93,11 @@ def test_records_without_labels_are_left_out_and_counted(own_raw, tmp_path):
         tmp_path / "all",
         split="iid",
         sites=2,
-        notes=notes,
-        on_window=lambda *call: calls.append(call),
+        report=report,
     )
-    assert notes == [f"Left out as they have none of the labels: {empty} records."]
+    assert report.notes == [f"Left out as they have none of the labels: {empty} records."]
     assert sum(len(partition) for partition in partitions_of(federation)) == 60 - empty
-    assert calls == [(i + 1, 60 - empty) for i in range(60 - empty)]
+    assert calls == [("writing windows", i + 1, 60 - empty) for i in range(60 - empty)]
 
 
 def test_single_label(raw, tmp_path):
@@ -107,13 +109,44 @@ def test_single_label(raw, tmp_path):
         assert "label_rule=100" in partition.manifest.made_by
 
 
-def test_a_damaged_record_leaves_nothing(own_raw, tmp_path):
+@pytest.fixture
+def damaged(own_raw):
     last = own_raw / "records100/00000/00060_lr.dat"
     last.write_bytes(last.read_bytes()[:100])
+    return own_raw
+
+
+def test_strict_stops_at_a_damaged_record_and_leaves_nothing(damaged, tmp_path):
     (tmp_path / "out").mkdir()
+    options = {"split": "iid", "sites": 2, "report": Report(strict=True)}
     with pytest.raises(DataError, match="record 60 .*its signal has 100 bytes"):
-        prepare_federation(ptb_xl, own_raw, tmp_path / "out" / "all", split="iid", sites=2)
+        prepare_federation(ptb_xl, damaged, tmp_path / "out" / "all", **options)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_damaged_record_is_left_out_and_the_others_are_as_before(raw, damaged, tmp_path):
+    report = Report()
+    whole = prepare_federation(ptb_xl, raw, tmp_path / "whole", split="iid", sites=2)
+    most = prepare_federation(ptb_xl, damaged, tmp_path / "most", split="iid", sites=2, report=report)
+    (reason,) = report.bad
+    assert reason.startswith("record 60 ")
+    for before, after in zip(partitions_of(whole), partitions_of(most), strict=True):
+        stays = before.record_ids != "60"
+        np.testing.assert_array_equal(after.record_ids, before.record_ids[stays])
+        np.testing.assert_array_equal(after.labels, before.labels[stays])
+        for a, b in zip(after.read(range(len(after))), before.read(np.flatnonzero(stays)), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert sum(after.manifest.windows.values()) == stays.sum()
+    assert sum(map(len, partitions_of(most))) == sum(map(len, partitions_of(whole))) - 1
+
+
+def test_many_records_read_in_several_processes_are_the_same(raw, tmp_path, monkeypatch):
+    alone = prepare_federation(ptb_xl, raw, tmp_path / "alone", split="iid", sites=2)
+    monkeypatch.setattr("data_partitions.reading.WORTH_PROCESSES", 0)
+    monkeypatch.setattr("data_partitions.reading.AHEAD", 25)
+    spread = prepare_federation(ptb_xl, raw, tmp_path / "spread", split="iid", sites=2)
+    for a, b in zip(partitions_of(alone), partitions_of(spread), strict=True):
+        assert a.fingerprint() == b.fingerprint()
 
 
 def test_an_existing_directory_is_refused_before_anything_is_read(tmp_path):
@@ -156,7 +189,7 @@ def test_command_with_named_leads(raw, tmp_path):
         "--modalities", "II, V5",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "2 of 12: II V5" in result.stdout
+    assert "2 of 12: II, V5" in result.stdout
     manifest = json.loads((tmp_path / "all" / "site-01" / "manifest.json").read_text())
     assert [m["name"] for m in manifest["modalities"] if m["present"]] == ["II", "V5"]
 
@@ -175,6 +208,17 @@ def test_command_with_named_leads(raw, tmp_path):
 def test_command_refuses_in_one_sentence(raw, tmp_path, arguments, parts):
     failed(run("ptb-xl", "--source", raw, "--out", tmp_path / "all", *arguments), *parts)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_command_reports_bad_records_at_the_end_or_stops(damaged, tmp_path):
+    arguments = ["ptb-xl", "--source", damaged, "--out", tmp_path / "all", "--split", "iid", "--sites", 2]
+    failed(run(*arguments, "--strict"), "record 60 ", "its signal has 100 bytes")
+    assert not (tmp_path / "all").exists()
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    *_, title, reason, last = result.stdout.splitlines()
+    assert title == "Left out as they cannot be used: 1 records."
+    assert reason.startswith("  record 60 ") and last == f"Written to {tmp_path / 'all'}"
 
 
 def test_command_without_source(tmp_path):
@@ -207,22 +251,22 @@ def test_demo_command(tmp_path, monkeypatch):
 
 
 def test_ptb_xl_by_hospital(real, tmp_path):
-    notes = []
-    federation = prepare_federation(ptb_xl, real, tmp_path / "all", notes=notes)
+    report = Report()
+    federation = prepare_federation(ptb_xl, real, tmp_path / "all", report=report)
     partitions = partitions_of(federation)
     patients = [set(partition.patient_ids) for partition in partitions]
     assert sum(map(len, patients)) == len(set().union(*patients))
     assert min(partition.manifest.windows["train"] for partition in partitions) >= 10
-    if len(ptb_xl.index(real)) != 388:
+    if len(ptb_xl.index(real, Report())) != 388:
         pytest.skip("another part of PTB-XL than the numbers are for")
     assert federation.sites == tuple(f"hospital-{i}" for i in range(4))
     assert [len(partition) for partition in partitions] == [190, 127, 15, 46]
-    assert "Left out as they have none of the labels: 10 records." in notes
+    assert "Left out as they have none of the labels: 10 records." in report.notes
 
 
 @pytest.mark.parametrize("split", ["natural", "iid", "dirichlet"])
 def test_duplicates_in_ptb_xl_are_at_one_site(real, split):
-    index = ptb_xl.index(real)
+    index = ptb_xl.index(real, Report())
     home = assign_patients(index, 3, split, 0, labels=SUPERCLASSES)
     site = index.set_index("record_id")["patient_id"].map(home)
     assert site.value_counts().min() >= 10

@@ -7,7 +7,15 @@ import wfdb
 
 from data_partitions import DataError
 from data_partitions.manifest import Manifest
-from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES, index, read, schema
+from data_partitions.report import Report
+from data_partitions.sources import ptb_xl
+from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES, schema
+from data_partitions.sources.ptb_xl import read_record as read
+
+
+def index(source, report=None, **options):
+    """The index of a source in which the first bad record is an error, unless a report is given."""
+    return ptb_xl.index(source, report or Report(strict=True), **options)
 
 
 def change_table(source, change):
@@ -80,7 +88,7 @@ def test_index(raw):
     source = pd.read_csv(raw / "ptbxl_database.csv")
     assert table["record_id"].tolist() == source["ecg_id"].astype(str).tolist()
     assert table["patient_id"].tolist() == source["patient_id"].astype(int).astype(str).tolist()
-    assert set(table["site"]) <= {"0", "1", "2", "3"}
+    assert set(table["site"]) <= {f"hospital-{i}" for i in range(4)}
     fold = source["strat_fold"]
     expected = np.select([fold == 9, fold == 10], ["val", "test"], "train")
     assert table["split"].tolist() == expected.tolist()
@@ -130,10 +138,10 @@ def test_500_hz(own_raw, tmp_path):
         baseline=[0] * 12,
         write_dir=str(own_raw / "records500/00000"),
     )
-    notes = []
-    table = index(own_raw, rate=500, notes=notes)
+    report = Report()
+    table = index(own_raw, rate=500, report=report)
     assert table["record_id"].tolist() == ["4"]
-    assert notes == ["Left out as their signals are not there: 59 records."]
+    assert report.notes == ["Left out as their signals are not there: 59 records."]
     values = read(own_raw, table.iloc[0])
     assert values.shape == (12, 100, 50)
     np.testing.assert_allclose(values[2].ravel(), units[:, 2] / 1000, atol=1e-6)
@@ -171,10 +179,10 @@ def test_label_rules(labelled):
 
 
 def test_single_label_keeps_exactly_one_superclass_and_says_how_many_go(labelled):
-    notes = []
-    table = index(labelled, task="single-label", notes=notes)
+    report = Report()
+    table = index(labelled, task="single-label", report=report)
     assert table["record_id"].tolist() == ["1", "3", "4", "5"]
-    assert notes == ["Left out as they have more than one superclass: 1 records."]
+    assert report.notes == ["Left out as they have more than one superclass: 1 records."]
 
 
 @pytest.mark.parametrize("codes", ["NORM", "{'NORM'", "{'NORM': 'yes'}", "['NORM']", "__import__('os')", ""])
@@ -237,10 +245,10 @@ def test_a_csv_that_is_none(own_raw):
 def test_records_without_signals_are_left_out_and_counted(own_raw):
     for record in (2, 5):
         (own_raw / f"records100/00000/{record:05d}_lr.hea").unlink()
-    notes = []
-    table = index(own_raw, notes=notes)
+    report = Report()
+    table = index(own_raw, report=report)
     assert len(table) == 58 and not {"2", "5"} & set(table["record_id"])
-    assert notes == ["Left out as their signals are not there: 2 records."]
+    assert report.notes == ["Left out as their signals are not there: 2 records."]
 
 
 def test_a_header_without_signal(own_raw):
@@ -279,6 +287,23 @@ def test_an_empty_header(own_raw):
     refused(lambda: read(own_raw, row_of(own_raw, 2)), "record 2", "is not a readable header")
 
 
+def test_bad_records_are_left_out_with_their_reasons_and_the_others_go_on(own_raw):
+    set_cell(own_raw, 1, scp_codes="NORM")
+    set_cell(own_raw, 2, strat_fold=11)
+    (own_raw / "records100/00000/00004_lr.dat").unlink()
+    (own_raw / "records100/00000/00005_lr.dat").write_bytes(b"too short")
+    report = Report()
+    table = index(own_raw, report)
+    assert set(range(1, 61)) - set(table["record_id"].astype(int)) == {2, 3, 4}
+    windows = list(ptb_xl.read(own_raw, table, report))
+    assert [record for record, w in zip(table["record_id"], windows, strict=True) if w is None] == ["5"]
+    np.testing.assert_array_equal(windows[0], read(own_raw, table.iloc[0]))
+    reasons = ["record 2 has scp_codes", 'record 3 has strat_fold "11"', "record 4 has a header but no"]
+    reasons.append("record 5 ")
+    assert len(report.bad) == 4
+    assert all(bad.startswith(reason) for bad, reason in zip(report.bad, reasons, strict=True))
+
+
 # --- duplicates
 
 
@@ -294,11 +319,11 @@ def test_patients_who_share_a_signal_are_one_and_in_one_split(own_raw):
         set_cell(own_raw, record - 1, patient_id={2: 30, 4: 9, 5: 9, 6: 200}[record], strat_fold=fold)
     copy_signal(own_raw, 2, 4)
     copy_signal(own_raw, 5, 6)
-    notes = []
-    table = index(own_raw, notes=notes).set_index("record_id").loc[["2", "4", "5", "6"]]
+    report = Report()
+    table = index(own_raw, report=report).set_index("record_id").loc[["2", "4", "5", "6"]]
     assert set(table["patient_id"]) == {"9"}, "the group's smallest number"
     assert set(table["split"]) == {"val"}, "val before test"
-    assert notes[0].startswith("Duplicate signals: 4 records have 2 signals")
+    assert report.notes[0].startswith("Duplicate signals: 4 records have 2 signals")
     set_cell(own_raw, 1, strat_fold=3)
     assert set(index(own_raw).set_index("record_id").loc[["2", "4", "5", "6"], "split"]) == {"train"}
 
@@ -308,23 +333,23 @@ def test_signals_that_only_begin_alike_are_not_duplicates(own_raw):
     signal = bytearray((folder / "00002_lr.dat").read_bytes())
     signal[-1] ^= 1
     (folder / "00004_lr.dat").write_bytes(signal)
-    notes = []
-    index(own_raw, notes=notes)
-    assert notes == []
+    report = Report()
+    index(own_raw, report=report)
+    assert report.notes == []
 
 
 # --- PTB-XL itself
 
 
 def test_the_sample_of_ptb_xl(real):
-    notes = []
-    table = index(real, notes=notes)
+    report = Report()
+    table = index(real, report=report)
     if len(table) != 388:
         pytest.skip("another part of PTB-XL than the numbers are for")
     assert table["patient_id"].nunique() == 358
     assert table[list(SUPERCLASSES)].sum().tolist() == [229, 54, 73, 60, 27]
     assert int((table[list(SUPERCLASSES)].sum(axis=1) == 0).sum()) == 10
-    assert any("4 records have 2 signals" in note for note in notes)
+    assert any("4 records have 2 signals" in note for note in report.notes)
     pairs = table.set_index("record_id")
     for a, b in (("456", "457"), ("459", "460")):
         assert pairs.loc[a, "patient_id"] == pairs.loc[b, "patient_id"]

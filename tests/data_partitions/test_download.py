@@ -1,0 +1,115 @@
+"""Fetching from PhysioNet, tried against a server on loopback."""
+
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import wfdb
+from generated_physionet_2012 import write_set
+from wfdb.io import download
+
+from data_partitions import DataError
+from data_partitions.download import fetch_physionet
+from data_partitions.report import Report
+from data_partitions.sources import demo, physionet_2012, ptb_xl
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Static files with byte ranges, which wfdb asks for when it goes on with a file."""
+
+    asked: list = []
+
+    def do_GET(self):
+        self.asked.append((self.path, self.headers.get("Range")))
+        file = self.directory + self.path
+        try:
+            content = open(file, "rb").read()
+        except OSError:
+            return self.send_error(404)
+        asked = self.headers.get("Range")
+        if asked:
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            first, last = int(first), min(int(last or len(content)), len(content) - 1)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+            content = content[first : last + 1]
+        else:
+            self.send_response(200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def served(folder):
+    asked = []
+    handler = partial(type("Recording", (Handler,), {"asked": asked}), directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    before = download.config.db_index_url
+    wfdb.set_db_index_url(f"http://127.0.0.1:{server.server_port}/")
+    try:
+        yield asked
+    finally:
+        wfdb.set_db_index_url(before)
+        server.shutdown()
+        server.server_close()
+
+
+def bodies(asked):
+    """Paths whose content was sent, be it in part."""
+    return {path for path, _ in asked}
+
+
+def test_ptb_xl(tmp_path):
+    demo.make(tmp_path / "server" / ptb_xl.PUBLISHED, patients=6)
+    (tmp_path / "server" / ptb_xl.PUBLISHED / "LICENSE.txt").write_text("CC BY 4.0")
+    calls = []
+    with served(tmp_path / "server"):
+        ptb_xl.download(tmp_path / "here", Report(progress=lambda *call: calls.append(call)))
+    there = {p.relative_to(tmp_path / "server" / ptb_xl.PUBLISHED): p.read_bytes()
+             for p in (tmp_path / "server").rglob("*") if p.is_file()}  # fmt: skip
+    here = {p.relative_to(tmp_path / "here"): p.read_bytes()
+            for p in (tmp_path / "here").rglob("*") if p.is_file()}  # fmt: skip
+    assert here == there and len(here) == 3 + 2 * 6
+    assert calls[-1] == (f"fetching {ptb_xl.PUBLISHED}", 12, 12)
+    assert len(ptb_xl.index(tmp_path / "here", Report(strict=True))) == 6
+
+
+def test_physionet_2012_goes_on_where_it_stopped(tmp_path):
+    folder = tmp_path / "server" / "challenge-2012/1.0.0"
+    write_set(folder, stays=30, archive=True)
+    for letter in "bc":
+        for name in ("set-a.tar.gz", "Outcomes-a.txt"):
+            (folder / name.replace("-a", f"-{letter}")).write_bytes((folder / name).read_bytes())
+    here, content = tmp_path / "here", (folder / "set-a.tar.gz").read_bytes()
+    here.mkdir()
+    (here / "set-a.tar.gz").write_bytes(content[:1000])  # an interrupted call left this
+    (here / "Outcomes-a.txt").write_bytes((folder / "Outcomes-a.txt").read_bytes())
+    with served(tmp_path / "server") as asked:
+        physionet_2012.download(here, Report())
+    assert (here / "set-a.tar.gz").read_bytes() == content
+    assert {p.name for p in here.iterdir()} == {p.name for p in folder.iterdir()}
+    ranges = [r for path, r in asked if path.endswith("set-a.tar.gz") and r]
+    assert ranges and all(int(r.removeprefix("bytes=").split("-")[0]) >= 1000 for r in ranges)
+
+
+def test_a_server_that_lacks_a_file_or_is_not_there(tmp_path):
+    (tmp_path / "server" / "db").mkdir(parents=True)
+    (tmp_path / "server" / "db" / "a.txt").write_text("a")
+    with served(tmp_path / "server"), pytest.raises(DataError, match="cannot fetch b.txt from .*/db"):
+        fetch_physionet("db", ["a.txt", "b.txt"], tmp_path / "here", Report())
+    assert (tmp_path / "here" / "a.txt").read_text() == "a", "what was fetched is kept"
+    with pytest.raises(DataError, match="call it again, what is there is kept") as error:
+        wfdb.set_db_index_url("http://127.0.0.1:9/")  # nothing listens there
+        try:
+            fetch_physionet("db", ["a.txt"], tmp_path / "nowhere", Report())
+        finally:
+            wfdb.set_db_index_url()
+    assert "\n" not in str(error.value)

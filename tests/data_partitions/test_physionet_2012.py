@@ -1,0 +1,236 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from generated_physionet_2012 import stay_text, write_set
+
+from data_partitions import DataError
+from data_partitions.manifest import Manifest
+from data_partitions.prepare import prepare_federation
+from data_partitions.report import Report
+from data_partitions.sources import physionet_2012
+from data_partitions.sources.physionet_2012 import VARIABLES, index, read, schema
+
+ROW = {name: row for row, name in enumerate(VARIABLES)}
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    write_set(tmp_path / "source", stays=12)
+    return tmp_path / "source"
+
+
+def rewrite(source, record, lines, icu=3):
+    (source / f"set-a/{record}.txt").write_text(stay_text(record, icu, lines))
+
+
+def window(source, record, report=None):
+    table = index(source, Report())
+    (found,) = read(source, table[table["record_id"] == str(record)], report or Report(strict=True))
+    return found
+
+
+def refused(function, *parts):
+    with pytest.raises(DataError) as error:
+        function()
+    assert "\n" not in str(error.value)
+    for part in parts:
+        assert part in str(error.value), error.value
+
+
+def test_schema(source):
+    rest = {"site": "a", "windows": {"train": 1, "val": 0, "test": 0}, "made_by": "a test"}
+    manifest = Manifest(**schema(source), **rest)
+    assert manifest.shape == (37, 48, 1) and manifest.labels == ("survived", "died")
+    assert manifest.version == "1.0.0, set-a"
+
+
+def test_index(source):
+    table = index(source, Report(strict=True))
+    assert table["record_id"].tolist() == [str(132539 + i) for i in range(12)]
+    assert table["site"].tolist() == ["coronary-care", "cardiac-surgery", "medical-icu", "surgical-icu"] * 3
+    deaths = [line.split(",")[-1] for line in (source / "Outcomes-a.txt").read_text().split()[1:]]
+    assert table["died"].astype(str).tolist() == deaths
+    assert (table["died"] + table["survived"] == 1).all() and 0 < table["died"].sum() < 12
+
+
+def test_the_last_value_of_each_hour_whatever_the_order_of_the_lines(source):
+    lines = [("00:05", "HR", 70), ("00:59", "HR", 80), ("01:00", "HR", 90), ("47:59", "pH", 7.4)]
+    for order in (lines, lines[::-1], [lines[i] for i in (1, 0, 3, 2)]):
+        rewrite(source, 132539, order)
+        found = window(source, 132539)
+        assert found.shape == (37, 48, 1) and found.dtype == np.float32
+        assert found[ROW["HR"], :2, 0].tolist() == [80, 90]
+        assert found[ROW["pH"], 47, 0] == np.float32(7.4)
+        assert np.isfinite(found).sum() == 3
+    # Of two at the same minute the later line counts; a line that is there twice changes nothing.
+    rewrite(source, 132539, [("02:00", "HR", 60), ("02:00", "HR", 65), ("02:00", "HR", 65)])
+    assert window(source, 132539)[ROW["HR"], 2, 0] == 65
+
+
+def test_absurd_values_are_dropped_and_counted(source):
+    lines = [
+        ("00:10", "pH", 735),
+        ("00:20", "Temp", 98.6),  # Fahrenheit
+        ("00:30", "HR", -70),
+        ("00:40", "Weight", -1),  # stands for "not measured": no slip
+        ("00:50", "HR", 70),
+        ("48:10", "HR", 80),
+    ]
+    rewrite(source, 132539, lines)
+    report = Report(strict=True)
+    found = window(source, 132539, report)
+    assert found[ROW["HR"], 0, 0] == 70 and np.isfinite(found).sum() == 1
+    assert report.notes == [
+        "Dropped as they were measured after 48 h: 1 values.",
+        "Dropped as they are outside the plausible range of their variable: pH 1, Temp 1, HR 1.",
+    ]
+
+
+def test_a_stay_without_any_measurement_is_kept_and_counted(source):
+    rewrite(source, 132539, [])
+    report = Report(strict=True)
+    assert np.isnan(window(source, 132539, report)).all()
+    assert report.notes == ["Kept though nothing was measured in 48 h: 1 stays."]
+
+
+def test_rows_come_in_the_order_they_are_asked_for(source):
+    table = index(source, Report()).sample(frac=1, random_state=1)
+    windows = list(read(source, table, Report()))
+    for (_, row), found in zip(table.iterrows(), windows, strict=True):
+        np.testing.assert_array_equal(found, window(source, row["record_id"]))
+
+
+def test_archive_and_folder_are_the_same(tmp_path):
+    for archive in (False, True):
+        write_set(tmp_path / str(archive), stays=80, archive=archive)
+    both = [
+        prepare_federation(physionet_2012, tmp_path / str(archive), tmp_path / f"out-{archive}", sites=2)
+        for archive in (False, True)
+    ]
+    for site in both[0].sites:
+        one, other = (federation.open_site(site) for federation in both)
+        assert one.fingerprint() == other.fingerprint()
+
+
+def test_sites_are_icu_types_and_patients_keep_their_split(tmp_path):
+    write_set(tmp_path / "source", stays=160)
+    federation = prepare_federation(physionet_2012, tmp_path / "source", tmp_path / "all")
+    assert federation.sites == ("cardiac-surgery", "coronary-care", "medical-icu", "surgical-icu")
+    again = prepare_federation(
+        physionet_2012, tmp_path / "source", tmp_path / "iid", split="iid", sites=2, seed=7
+    )
+    splits = [
+        {
+            r: s
+            for site in f.sites
+            for p in [f.open_site(site)]
+            for r, s in zip(p.record_ids, p.splits, strict=True)
+        }
+        for f in (federation, again)
+    ]
+    assert splits[0] == splits[1], "the test set does not depend on seed or partition"
+    counts = [list(splits[0].values()).count(s) for s in ("train", "val", "test")]
+    assert counts == [112, 24, 24]
+
+
+# --- what is wrong with one stay
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("03:00,HR", 'line 8: "03:00,HR" is not Time,Parameter,Value'),
+        (
+            "03:00,HR,fast",
+            'line 8: "03:00,HR,fast" is not a time HH:MM, one of the 37 variables and a number',
+        ),
+        ("3 pm,HR,80", 'line 8: "3 pm,HR,80" is not a time'),
+        ("03:00,Cortisol,80", 'line 8: "03:00,Cortisol,80" is not a time HH:MM, one of the 37'),
+    ],
+)
+def test_a_bad_line_leaves_out_its_stay_only(source, line, sentence):
+    file = source / "set-a/132541.txt"
+    file.write_text(stay_text(132541, 1, []) + line + "\n03:00,HR,80\n")
+    table, report = index(source, Report(strict=True)), Report()
+    windows = list(read(source, table, report))
+    assert [w is None for w in windows] == [i == 2 for i in range(12)]
+    (bad,) = report.bad
+    assert bad.startswith(f"stay 132541, {sentence}")
+    refused(lambda: list(read(source, table, Report(strict=True))), "stay 132541, ", sentence)
+
+
+def test_stays_that_the_index_leaves_out(source):
+    (source / "set-a/132540.txt").write_text("")
+    rewrite(source, 132541, [], icu=7)
+    outcomes = source / "Outcomes-a.txt"
+    outcomes.write_text("".join(x for x in outcomes.open() if not x.startswith("132542,")))
+    report = Report()
+    assert len(index(source, report)) == 9
+    assert "stay 132540" in report.bad[0] and "has ICUType none, expected 1 to 4" in report.bad[0]
+    assert "stay 132541" in report.bad[1] and "has ICUType 7, expected 1 to 4" in report.bad[1]
+    assert report.bad[2] == "stay 132542 is not in Outcomes-a.txt"
+
+
+def test_a_file_without_its_header_line(source):
+    file = source / "set-a/132541.txt"
+    file.write_text(file.read_text().removeprefix("Time,Parameter,Value\n"))
+    refused(lambda: window(source, 132541), 'stay 132541 does not begin with "Time,Parameter,Value"')
+
+
+# --- what is wrong with the whole
+
+
+def test_nothing_there(tmp_path):
+    refused(lambda: index(tmp_path, Report()), "has neither set-a.tar.gz nor the folder set-a")
+
+
+def test_outcomes(source):
+    outcomes = source / "Outcomes-a.txt"
+    text = outcomes.read_text()
+    outcomes.write_text(text.replace("In-hospital_death", "Death"))
+    refused(lambda: index(source, Report()), "lacks the column In-hospital_death: it has RecordID")
+    outcomes.write_text(text.replace("132540,10,5,8,-1,", "132540,10,5,8,-1,2"))
+    refused(lambda: index(source, Report()), "stay 132540 has In-hospital_death 2", "expected 0 or 1")
+    outcomes.unlink()
+    refused(lambda: index(source, Report()), "there is no", "Outcomes-a.txt, which says who died")
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "not gzip"])
+def test_a_damaged_archive(tmp_path, damage):
+    write_set(tmp_path, stays=40, archive=True)
+    file = tmp_path / "set-a.tar.gz"
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        del content[len(content) // 2 :]
+    elif damage == "flipped":
+        content[len(content) // 2 : len(content) // 2 + 40] = bytes(40)
+    else:
+        content[:2] = b"no"
+    file.write_bytes(content)
+    refused(lambda: index(tmp_path, Report()), "set-a.tar.gz is damaged", "fetch it anew")
+
+
+# --- the challenge itself
+
+
+def test_set_a():
+    places = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
+    found = [Path(p) / "physionet2012" for p in places if p and (Path(p) / "physionet2012").exists()]
+    if not found:
+        pytest.skip("no PhysioNet Challenge 2012 here: set CONDI_DATA to the folder that has physionet2012/")
+    report = Report()
+    table = index(found[0], report)
+    assert len(table) == 4000 and table["died"].sum() == 554 and report.bad == []
+    assert table["site"].value_counts().to_dict() == {
+        "medical-icu": 1481,
+        "surgical-icu": 1068,
+        "cardiac-surgery": 874,
+        "coronary-care": 577,
+    }
+    windows = np.stack(list(read(found[0], table, report)))
+    assert windows.shape == (4000, 37, 48, 1) and report.bad == []
+    assert np.isnan(windows).mean() == pytest.approx(0.7976, abs=0.0001), "about 80 % of hours are empty"
+    heart_rate = windows[:, ROW["HR"]]
+    assert np.nanmedian(heart_rate) == 86 and 90 > np.nanmean(heart_rate) > 85
