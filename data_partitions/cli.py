@@ -18,7 +18,7 @@ from data_partitions.inspection import labels_table, modalities_table, open_site
 from data_partitions.picture import plot_sites
 from data_partitions.prepare import prepare_federation
 from data_partitions.report import Report
-from data_partitions.sources import physionet_2012, ptb_xl, sleep_edf
+from data_partitions.sources import mimic_iv, physionet_2012, ptb_xl, sleep_edf
 from data_partitions.storage import refuse_existing
 
 prepare = typer.Typer(help="Make the sites' partitions from the files of a data set.", no_args_is_help=True)
@@ -79,6 +79,29 @@ def _sleep_edf(
 ) -> None:
     """Sleep-EDF Expanded: cassette nights in epochs of 30 s, five sleep stages."""
     _prepare(sleep_edf, **locals())
+
+
+@prepare.command("mimic-iv")
+def _mimic_iv(
+    source: Source,
+    out: Out,
+    sites: Sites = None,
+    split: Split = "natural",
+    alpha: Alpha = 0.5,
+    seed: Seed = 0,
+    modalities: Modalities = "all",
+    task: Annotated[
+        Literal["mortality", "length-of-stay"],
+        typer.Option(help="In-hospital death, or remaining days in ten classes."),
+    ] = "mortality",
+    chartevents: Annotated[
+        Path | None, typer.Option(help="File of chart events, where it is not icu/chartevents.csv(.gz).")
+    ] = None,
+    strict: Strict = False,
+    download: Download = False,
+) -> None:
+    """MIMIC-IV: the first 48 h of ICU stays by the hour; hospitals by first care unit."""
+    _prepare(mimic_iv, **locals())
 
 
 @prepare.command("physionet-2012")

@@ -23,6 +23,13 @@ USUAL = {  # variable: usual value, spread, share of hours with a measurement
     "WBC": (12, 5, 0.07),
 }
 
+SELDOM = {  # the other variables, a value or two in a stay
+    "Albumin": 3, "ALP": 90, "ALT": 45, "AST": 60, "Bilirubin": 0.9, "Cholesterol": 150, "DiasABP": 58,
+    "FiO2": 0.5, "Glucose": 127, "HCO3": 23, "HCT": 31, "MAP": 77, "MechVent": 1, "Mg": 2, "PaCO2": 39,
+    "PaO2": 120, "pH": 7.38, "Platelets": 180, "SaO2": 97, "SysABP": 116, "TroponinI": 2.5,
+    "TroponinT": 0.2, "Weight": 80,
+}  # fmt: skip
+
 
 def stay_text(record: int, icu: int, lines: list[tuple[str, str, float]]) -> str:
     """The file of one stay: the general descriptors, then (time, parameter, value) lines."""
@@ -45,6 +52,9 @@ def draw_stay(rng: np.random.Generator, died: bool) -> list[tuple[str, str, floa
             if name == "GCS":
                 value = np.clip(round(value), 3, 15)
             lines.append((f"{hour:02d}:{minute:02d}", name, round(float(value), 2)))
+    for name, usual in SELDOM.items():
+        for hour in rng.integers(0, 48, rng.integers(0, 3)):
+            lines.append((f"{hour:02d}:30", name, float(f"{usual * (1 - 0.03 * abs(rng.normal())):.4g}")))
     return sorted(lines)
 
 

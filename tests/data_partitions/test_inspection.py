@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import typer
+from small_partition import index_of, manifest_of, windows_of
+from typer.testing import CliRunner
+
+from data_partitions.cli import inspect, prepare
+from data_partitions.federation import write_federation
+from data_partitions.inspection import rate_in_words
+from data_partitions.partition import Partition, write_partition
+
+
+def run(*arguments):
+    app = typer.Typer()
+    app.command("inspect")(inspect)
+    app.add_typer(prepare, name="prepare")
+    return CliRunner().invoke(app, ["inspect", *map(str, arguments)], env={"COLUMNS": "80"})
+
+
+def cells(result, first):
+    """Cells of the table rows that begin with `first`."""
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in result.stdout.splitlines()]
+    return [row for row in rows if row[0] == first]
+
+
+def known_windows():
+    """Six windows: all of the EEG but 90 of 300 samples of the first; Resp in half of the windows."""
+    values = windows_of()
+    values[:, 0], values[:, 2] = 1.0, 2.0
+    values[0, 0, :, :30] = np.nan
+    values[::2, 2, :, 0] = np.nan
+    return values
+
+
+@pytest.fixture
+def federation(tmp_path):
+    sites = [
+        (manifest_of(name), index_of(prefix=name), known_windows() if name == "a" else windows_of(seed=1))
+        for name in ("a", "b")
+    ]
+    path = tmp_path / "all"
+    write_federation(path, sites, dataset="sleep", split="iid", seed=0, made_by="a test")
+    return path
+
+
+def test_what_is_missing_is_counted(tmp_path):
+    write_partition(tmp_path / "here", manifest_of(), index_of(), known_windows())
+    missing = Partition.open(tmp_path / "here").missing()
+    assert missing == {"EEG Fpz-Cz": (1800, 90, 6, 0), "Resp": (18, 9, 6, 3)}
+
+
+def test_a_site(federation):
+    result = run(federation / "a")
+    assert result.exit_code == 0, result.output
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert cells(result, "a") == [["a", "4", "1", "1", "6", "2 of 3: not EOG"]]
+    assert cells(result, "windows") == [["windows", "4", "1", "1"]]
+    assert cells(result, "W") == [["W", "2", "0", "1"]] and cells(result, "REM") == [["REM", "2", "1", "0"]]
+    assert cells(result, "EEG Fpz-Cz") == [["EEG Fpz-Cz", "uV", "100 Hz", "1", "5.0%", "0.0%"]]
+    assert cells(result, "Resp") == [["Resp", "a.u.", "1 Hz", "1", "50.0%", "50.0%"]]
+    assert cells(result, "EOG") == [["EOG", "uV", "100 Hz", "0", "", ""]]
+
+
+def test_a_federation_adds_up_its_sites(federation):
+    result = run(federation)
+    assert result.exit_code == 0, result.output
+    assert cells(result, "all") == [["all", "8", "2", "2", "12", ""]]
+    assert cells(result, "W") == [["W", "4", "0", "2"]]
+    counts = [Partition.open(federation / site).missing()["EEG Fpz-Cz"] for site in ("a", "b")]
+    share = sum(c[1] for c in counts) / sum(c[0] for c in counts)
+    assert cells(result, "EEG Fpz-Cz")[0][3:] == ["2", f"{share:.1%}", "0.0%"]
+
+
+@pytest.mark.parametrize("of", ["all", "all/a"])
+def test_a_picture(federation, tmp_path, of):
+    picture = tmp_path / "sites.png"
+    result = run(federation.parent / of, "--plot", picture)
+    assert result.exit_code == 0, result.output
+    content = picture.read_bytes()
+    assert content.startswith(b"\x89PNG") and len(content) > 10_000
+    assert f"Picture: {picture}" in result.stdout
+
+
+def test_refusals_are_one_sentence(federation, tmp_path):
+    for arguments, part in [
+        ((tmp_path / "nowhere",), "there is no federation at"),
+        ((tmp_path,), "has no federation.json"),
+        ((federation, "--plot", tmp_path / "picture.xyz"), "cannot draw to"),
+        ((federation, "--plot", tmp_path / "no" / "folder.png"), "No such file"),
+    ]:
+        result = run(*arguments)
+        assert result.exit_code == 1 and part in result.stderr
+        assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
+
+
+def test_rates_in_words():
+    words = {100: "100 Hz", 1: "1 Hz", 0.25: "15/min", 1 / 60: "1/min", 1 / 3600: "1/h", 1 / 86400: "1/d"}
+    assert {rate: rate_in_words(rate) for rate in words} == words
