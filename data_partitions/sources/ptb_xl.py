@@ -7,8 +7,7 @@ Expects the unpacked data set: `ptbxl_database.csv`, `scp_statements.csv` and `r
 import ast
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,8 @@ import pandas as pd
 from data_partitions.download import fetch_physionet
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS
-from data_partitions.reading import read_each
 from data_partitions.report import Report
+from data_partitions.sources.wfdb_header import read_header
 
 DATASET = "ptb-xl"
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -125,18 +124,20 @@ def index(
 
 def read(source: str | Path, rows: pd.DataFrame, report: Report, **_) -> Iterator[np.ndarray | None]:
     """The records of rows of the index as `read_record` gives them; None for one that cannot be read."""
-    records = [row for _, row in rows[["record_id", "path", "rate"]].iterrows()]
-    return read_each(partial(read_record, source), records, report)
+    for row in rows[["record_id", "path", "rate"]].to_dict("records"):
+        try:
+            yield read_record(source, row)
+        except DataError as error:
+            report.leave_out(error)
+            yield None
 
 
-def read_record(source: str | Path, row: pd.Series) -> np.ndarray:
+def read_record(source: str | Path, row: Mapping) -> np.ndarray:
     """The record of one row of the index: float32 (12 leads, 100 patches, samples per patch), mV.
 
     Leads are taken by name. Raises DataError naming the record when header and signal are not what the
     index promises.
     """
-    import wfdb  # takes half a second, so not before it is needed
-
     path, rate = Path(source) / row["path"], int(row["rate"])
 
     def require(right: bool, what: str) -> None:
@@ -144,27 +145,22 @@ def read_record(source: str | Path, row: pd.Series) -> np.ndarray:
             raise DataError(f"record {row['record_id']} ({path}): {what}")
 
     try:
-        header = wfdb.rdheader(str(path))
-    except Exception as error:
+        rate_said, samples, signals = read_header(path.with_name(f"{path.name}.hea"))
+    except (OSError, ValueError) as error:
         raise DataError(f"record {row['record_id']}: {path}.hea is not a readable header ({error})") from None
     length = rate * SECONDS
-    require(header.fs == rate, f"its header says {header.fs:g} Hz, expected {rate}")
-    require(header.sig_len == length, f"its header says {header.sig_len} samples, expected {length}")
-    names = [(name or "").lower() for name in header.sig_name or ()]
+    require(rate_said == rate, f"its header says {rate_said:g} Hz, expected {rate}")
+    require(samples == length, f"its header says {samples} samples, expected {length}")
+    names = [signal.name.lower() for signal in signals]
     wanted = [name.lower() for name in LEADS]
+    leads = ", ".join(signal.name for signal in signals) or "none"
+    require(sorted(names) == sorted(wanted), f"its leads are {leads}, expected {', '.join(LEADS)}")
+    units = sorted({signal.unit for signal in signals})
+    require(all(unit.lower() == "mv" for unit in units), f"its units are {', '.join(units)}, expected mV")
     require(
-        sorted(names) == sorted(wanted),
-        f"its leads are {', '.join(header.sig_name or ('none',))}, expected {', '.join(LEADS)}",
-    )
-    require(
-        all((unit or "").lower() == "mv" for unit in header.units),
-        f"its units are {', '.join(sorted(set(map(str, header.units))))}, expected mV",
-    )
-    require(
-        set(header.fmt) == {"16"} and set(header.file_name) == {f"{path.name}.dat"},
+        all(s.format == "16" and s.file == f"{path.name}.dat" and s.gain for s in signals),
         f"its header names another signal than 16-bit samples in {path.name}.dat",
     )
-    # Decoded here, as wfdb.rdrecord would parse the header again, which takes nearly all of its time.
     try:
         raw = np.fromfile(f"{path}.dat", "<i2")
     except OSError as error:
@@ -174,7 +170,7 @@ def read_record(source: str | Path, row: pd.Series) -> np.ndarray:
         f"its signal has {raw.nbytes} bytes, expected {2 * length * len(LEADS)}: fetch the file anew",
     )
     raw = raw.reshape(length, len(LEADS))
-    physical = (raw - np.array(header.baseline)) / np.array(header.adc_gain)
+    physical = (raw - np.array([s.baseline for s in signals])) / np.array([s.gain for s in signals])
     physical[raw == NOT_MEASURED] = np.nan
     leads = physical[:, [names.index(name) for name in wanted]].T
     return leads.astype(np.float32).reshape(len(LEADS), round(SECONDS / PATCH_SECONDS), -1)

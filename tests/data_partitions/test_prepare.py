@@ -140,15 +140,6 @@ def test_a_damaged_record_is_left_out_and_the_others_are_as_before(raw, damaged,
     assert sum(map(len, partitions_of(most))) == sum(map(len, partitions_of(whole))) - 1
 
 
-def test_many_records_read_in_several_processes_are_the_same(raw, tmp_path, monkeypatch):
-    alone = prepare_federation(ptb_xl, raw, tmp_path / "alone", split="iid", sites=2)
-    monkeypatch.setattr("data_partitions.reading.WORTH_PROCESSES", 0)
-    monkeypatch.setattr("data_partitions.reading.AHEAD", 25)
-    spread = prepare_federation(ptb_xl, raw, tmp_path / "spread", split="iid", sites=2)
-    for a, b in zip(partitions_of(alone), partitions_of(spread), strict=True):
-        assert a.fingerprint() == b.fingerprint()
-
-
 def test_an_existing_directory_is_refused_before_anything_is_read(tmp_path):
     (tmp_path / "all").mkdir()
     with pytest.raises(DataError, match="all exists already"):

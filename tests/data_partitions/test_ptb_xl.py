@@ -275,6 +275,8 @@ def test_a_signal_of_another_length(own_raw, size):
         (("00002_lr.dat", "00003_lr.dat"), "another signal than 16-bit samples in 00002_lr.dat"),
         ((".dat 16 ", ".dat 212 "), "another signal than 16-bit samples"),
         (("00002_lr 12 100 1000", "what is this"), "is not a readable header"),
+        (("00002_lr 12 100 1000", "00002_lr 13 100 1000"), "announces 13 signals and describes 12"),
+        (("1000.0(0)/mV", "many/mV"), "does not describe a signal"),
     ],
 )
 def test_a_header_that_disagrees(own_raw, replacement, sentence):

@@ -1,0 +1,128 @@
+"""Time and memory that MIMIC-IV's preparation takes, beside a plain pandas pass over its largest table.
+
+    python benchmarks/prepare_mimic.py [--rows 20] [--repeats 3] [--folder FOLDER]
+
+Generates tables with the columns of MIMIC-IV 3.1, whose chartevents.csv.gz has that many million rows (a
+fifth of them of items that are read), then measures in processes of their own, in turns:
+
+- pandas: `for chunk in pd.read_csv(chartevents, usecols=..., chunksize=...)`, the columns that are needed;
+- condi: schema, index and all windows of the data set, as `condi prepare` takes them.
+
+Prints a table with the best of each, and one JSON line. With --folder the tables are kept there and used
+again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+STAYS_AT_ONCE = 250
+NEEDED = ["stay_id", "charttime", "itemid", "value", "valuenum"]
+
+
+def generate(folder: Path, rows: int) -> dict:
+    """Tables of as many stays as give about `rows` rows of chartevents, 5000 each."""
+    sys.path.insert(0, str(ROOT / "tests" / "generated"))
+    from generated_mimic_iv import COLUMNS, make_tables, place_of
+
+    with contextlib.ExitStack() as files:
+        opened = {}
+        for name in COLUMNS:
+            place = place_of(folder, name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            opened[name] = files.enter_context(gzip.open(place, "wt", compresslevel=3, newline=""))
+        written = first = 0
+        while written < rows:
+            tables = make_tables(STAYS_AT_ONCE, hours=140, unneeded=4000, first=first)
+            for name, table in tables.items():
+                table.to_csv(opened[name], index=False, header=first == 0)
+            written += len(tables["chartevents"])
+            first += STAYS_AT_ONCE
+    return {"rows": written}
+
+
+def by_pandas(folder: Path, rows: int) -> dict:
+    file = folder / "icu" / "chartevents.csv.gz"
+    return {"rows": sum(len(chunk) for chunk in pd.read_csv(file, usecols=NEEDED, chunksize=1_000_000))}
+
+
+def by_condi(folder: Path, rows: int) -> dict:
+    sys.path.insert(0, str(ROOT))
+    from data_partitions.report import Report
+    from data_partitions.sources import mimic_iv
+
+    report = Report()
+    mimic_iv.schema(folder)
+    index = mimic_iv.index(folder, report)
+    windows = observed = 0
+    for window in mimic_iv.read(folder, index, report):
+        windows += window is not None
+        observed += 0 if window is None else int(np.isfinite(window).sum())
+    return {"windows": windows, "observed": observed}
+
+
+WAYS = {"pandas": by_pandas, "condi": by_condi}
+
+
+def in_own_process(way: str, folder: Path, rows: int) -> dict:
+    """What a way returns, with seconds (without the start of Python), CPU seconds and peak memory in GB.
+
+    The tables are generated in a process of their own too, as Linux counts what the parent had as the
+    child's peak.
+    """
+    command = [sys.executable, __file__, "--way", way, "--folder", str(folder), "--rows", str(rows / 1e6)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=float, default=20, help="of chartevents, in millions")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="where the tables are kept; else a temporary folder")
+    parser.add_argument("--way", choices=[*WAYS, "generate"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    rows = round(options.rows * 1e6)
+    if options.way:
+        start, cpu = time.perf_counter(), time.process_time()
+        out = {**WAYS, "generate": generate}[options.way](options.folder, rows)
+        out |= {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            2**20 if sys.platform == "linux" else 2**30
+        )
+        print(json.dumps({**out, "peak_gb": peak}))
+        return
+    with tempfile.TemporaryDirectory() as temp:
+        folder = options.folder or Path(temp)
+        if not (folder / "icu" / "chartevents.csv.gz").exists():
+            in_own_process("generate", folder, rows)
+        runs = {way: [] for way in WAYS}
+        for _ in range(options.repeats):
+            for way in WAYS:
+                runs[way].append(in_own_process(way, folder, rows))
+        size = (folder / "icu" / "chartevents.csv.gz").stat().st_size
+    best = {way: min(found, key=lambda run: run["seconds"]) for way, found in runs.items()}
+    rows, windows = best["pandas"]["rows"], best["condi"]["windows"]
+    print(f"chartevents.csv.gz: {rows:,} rows, {size / 1e6:.0f} MB; {windows:,} windows")
+    print(f"best of {options.repeats}    seconds    CPU s    peak GB")
+    for way, run in best.items():
+        print(f"{way:<12} {run['seconds']:8.1f} {run['cpu']:8.1f} {run['peak_gb']:10.2f}")
+    ratio = best["condi"]["seconds"] / best["pandas"]["seconds"]
+    print(f"condi takes {ratio:.2f} of the time of the plain pass")
+    print(json.dumps({"rows": rows, "windows": windows, "ratio": round(ratio, 3), **best}))
+
+
+if __name__ == "__main__":
+    main()
