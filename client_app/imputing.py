@@ -115,8 +115,7 @@ def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, n
     for kind, holes in SCORED.items():
         generator = torch.Generator(site.device).manual_seed(seed_of(site.config.seed, kind, site.name))
         for rows in blocks(site.partition.rows(split)):
-            values, observed = site.partition.read(rows) if split == "test" else site.read(rows)
-            values, observed = map(np.asarray, (values, observed))
+            values, observed = map(np.asarray, site.read(rows, all_measured=split == "test"))
             hidden = site.hide(values, observed, rows, seed_of("scored", kind), Holes(**holes))
             tensors = map(torch.from_numpy, (values, observed & ~hidden, hidden))
             values, seen, hidden = site.to_device(*tensors)

@@ -71,10 +71,15 @@ class Site:
         windows = zip(values, observed, self.partition.record_ids[rows], strict=True)
         return np.stack([hide(v, o, holes, seed=seed, record_id=record, **where) for v, o, record in windows])
 
-    def read(self, rows: np.ndarray) -> Windows:
-        """Windows as the run sees them: the samples its simulated holes hide are blank."""
+    def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
+        """Windows as the run sees them: the samples its simulated holes hide are blank.
+
+        With `all_measured` all that was measured of the modalities which the site has in this run.
+        """
         values, observed = self.partition.read(rows)
         holes = Holes(**self.config.holes.model_dump())
+        if all_measured:
+            holes = Holes(modality_by_site=holes.modality_by_site)
         observed = observed & ~self.hide(values, observed, rows, self.config.seed, holes)
         return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
 

@@ -53,9 +53,9 @@ def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
 
     `sums` ordered as IMPUTATION: of one modality, or added over those of interest.
     """
-    count, absolute, squared, quantile, covered = np.asarray(sums, float) / max(sums[0], 1)
     if not sums[0]:
         return dict.fromkeys(("mae", "rmse", "crps", "coverage"), float("nan"))
+    _, absolute, squared, quantile, covered = np.asarray(sums, float) / sums[0]
     return {"mae": absolute, "rmse": squared**0.5, "crps": quantile, "coverage": covered}
 
 

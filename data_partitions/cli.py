@@ -137,6 +137,8 @@ def _prepare(
     with _one_sentence_errors(), _progress() as progress:
         report = Report(strict, progress)
         refuse_existing(out)
+        if source.is_file():
+            raise DataError(f"--source must be the folder of the data set, {source} is a file")
         if download:
             reader.download(source, report, **settings)
         federation = prepare_federation(
@@ -166,7 +168,7 @@ def inspect(
 def _parse_modalities(text: str) -> int | str | tuple[str, ...]:
     if text == "all":
         return text
-    return int(text) if text.strip().isdigit() else tuple(name.strip() for name in text.split(","))
+    return int(text) if text.strip().isdecimal() else tuple(name.strip() for name in text.split(","))
 
 
 @contextmanager
@@ -213,4 +215,4 @@ def _say_what_was_made(federation: Federation, report: Report) -> None:
 
 
 def _print(*parts) -> None:
-    Console(width=80, highlight=False).print(*parts, sep="\n")
+    Console(width=80, highlight=False, markup=False).print(*parts, sep="\n")

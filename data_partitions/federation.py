@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_partitions.assignment import assign_patients, site_modalities
 from data_partitions.errors import DataError
 from data_partitions.manifest import Manifest, Name
-from data_partitions.partition import Partition, write_partition
+from data_partitions.partition import EmptyPartition, Partition, write_partition
 from data_partitions.storage import new_directory, read_json
 
 __all__ = [
@@ -94,10 +94,12 @@ def write_federation(
     split: str,
     seed: int,
     made_by: str,
+    notes: list[str] | None = None,
 ) -> Federation:
     """Write (manifest, index, windows) of each site, in order, as one directory that appears whole or not.
 
-    See `write_partition` for the three. Raises DataError when `path` exists, when two sites have the same
+    See `write_partition` for the three. A site of which no record could be used is left out, which `notes`
+    then says. Raises DataError when `path` exists, when two sites have the same
     name, different schemas or a patient in common, and for what `write_partition` refuses.
     """
     path = Path(path)
@@ -107,9 +109,16 @@ def write_federation(
         for manifest, index, windows in sites:
             if manifest.site in patients:
                 raise DataError(f"two sites are called {manifest.site}: give each its own name")
+            try:
+                write_partition(temp / manifest.site, manifest, index, windows)
+            except EmptyPartition as error:
+                if notes is not None:
+                    notes.append(f"The federation is without it: {error}.")
+                continue
             manifests.append(manifest)
             patients[manifest.site] = set(index["patient_id"].astype(str))
-            write_partition(temp / manifest.site, manifest, index, windows)
+        if not manifests:
+            raise DataError("no record of any site can be used")
         if problems := check_same_schema(manifests) + check_patients_apart(patients):
             raise DataError(problems[0])
         names = tuple(manifest.site for manifest in manifests)

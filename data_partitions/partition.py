@@ -25,6 +25,10 @@ from data_partitions.storage import new_directory, read_json
 BLOCK_BYTES = 16 * 2**20
 
 
+class EmptyPartition(DataError):
+    """A site of which no record could be used."""
+
+
 def write_partition(
     path: str | Path, manifest: Manifest, index: pd.DataFrame, windows: Iterable[np.ndarray | None]
 ) -> None:
@@ -36,7 +40,7 @@ def write_partition(
     None leaves a record out: its row is not stored and not counted.
 
     Raises DataError when `path` exists, when index and manifest disagree, and when the windows are too
-    few, too many, of another shape, infinite or all left out.
+    few, too many, of another shape or infinite; EmptyPartition when all are left out.
     """
     table = _as_text(index, manifest)
     _check_table(table, manifest, "the index")
@@ -79,7 +83,7 @@ def write_partition(
         if not kept.all():
             table = table[kept]
             if table.empty:
-                raise DataError(f'none of the records of site "{manifest.site}" can be used')
+                raise EmptyPartition(f'none of the records of site "{manifest.site}" can be used')
             counts = {split: int((table["split"] == split).sum()) for split in SPLITS}
             manifest = manifest.model_copy(update={"windows": counts})
             write_headers(len(table))  # as long as before: numpy leaves room for the number of rows

@@ -84,6 +84,9 @@ def prepare_federation(
         for _ in all_windows:  # lets the reader finish, and say what it has counted
             raise DataError(f"more windows came from {source} than its index has rows")
 
-    return write_federation(
-        out, partitions(), dataset=schema["dataset"], split=split, seed=seed, made_by=made_by
-    )
+    told = {"split": split, "seed": seed, "made_by": made_by, "notes": report.notes}
+    try:
+        return write_federation(out, partitions(), dataset=schema["dataset"], **told)
+    except DataError as error:
+        first = f"; the first that was left out: {report.bad[0]}" if report.bad else ""
+        raise DataError(f"{error}{first}") from None

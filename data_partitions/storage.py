@@ -26,15 +26,18 @@ def new_directory(path: str | Path) -> Iterator[Path]:
     """Yield an empty sibling of `path` to fill; it becomes `path` when the block ends well.
 
     When the block raises, the sibling and any parent made for it are removed.
-    Raises DataError when `path` exists.
+    Raises DataError when `path` exists or cannot be made.
     """
     path = Path(path)
     refuse_existing(path)
     new_parents = [parent for parent in path.parents if not parent.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        temp.mkdir()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temp.mkdir()
+        except OSError as error:
+            raise DataError(f"cannot write to {path} ({error.strerror}): choose another place") from None
         yield temp
         refuse_existing(path)
         os.rename(temp, path)

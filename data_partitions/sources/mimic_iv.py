@@ -194,7 +194,7 @@ def _cohort(everything: pd.DataFrame, report: Report) -> pd.DataFrame:
     stays = _usable(everything, report)
     in_icu = (stays["outtime"] - stays["intime"]) / pd.Timedelta(hours=1)
     age = stays["anchor_age"] + stays["admittime"].dt.year - stays["anchor_year"]
-    of_admission = stays.groupby("hadm_id")["stay_id"].transform("size")
+    of_admission = everything.groupby("hadm_id")["stay_id"].transform("size")[stays.index]
     rules = {
         f"shorter than {HOURS} h or without a known end": in_icu >= HOURS,
         f"of patients under {ADULT}": age >= ADULT,

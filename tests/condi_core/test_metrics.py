@@ -111,6 +111,11 @@ def test_imputation_metrics_by_hand():
     assert metrics == {"mae": 0.5, "rmse": 1.5, "crps": 0.25, "coverage": 0.75}
 
 
+def test_imputation_metrics_of_weighted_sums_do_not_depend_on_the_weight():
+    sums = np.array([50.0, 50, 60, 40, 45])
+    assert imputation_metrics(sums / 100) == pytest.approx(imputation_metrics(sums))
+
+
 def test_imputation_metrics_of_nothing_are_not_numbers(scored):
     truth, point, hidden, _ = scored
     empty = imputation_sums(truth, point, torch.zeros_like(hidden))

@@ -140,6 +140,23 @@ def test_a_damaged_record_is_left_out_and_the_others_are_as_before(raw, damaged,
     assert sum(map(len, partitions_of(most))) == sum(map(len, partitions_of(whole))) - 1
 
 
+def test_a_site_of_which_nothing_can_be_used_is_left_out_and_said(own_raw, tmp_path):
+    whole = prepare_federation(ptb_xl, own_raw, tmp_path / "whole", split="iid", sites=3)
+    for record in whole.open_site(1).record_ids:
+        (own_raw / f"records100/00000/{int(record):05d}_lr.dat").write_text(record)  # no two alike
+    report = Report()
+    most = prepare_federation(ptb_xl, own_raw, tmp_path / "most", split="iid", sites=3, report=report)
+    assert most.sites == ("site-00", "site-02")
+    assert open_federation(tmp_path / "most").sites == most.sites
+    said = 'The federation is without it: none of the records of site "site-01" can be used.'
+    assert said in report.notes and len(report.bad) == len(whole.open_site(1))
+    for record in range(1, 61):
+        (own_raw / f"records100/00000/{record:05d}_lr.dat").write_text(str(record))
+    with pytest.raises(DataError, match="no record of any site can be used; the first that was left out: "):
+        prepare_federation(ptb_xl, own_raw, tmp_path / "none", split="iid", sites=3)
+    assert not (tmp_path / "none").exists()
+
+
 def test_an_existing_directory_is_refused_before_anything_is_read(tmp_path):
     (tmp_path / "all").mkdir()
     with pytest.raises(DataError, match="all exists already"):
@@ -219,6 +236,16 @@ def test_command_without_source(tmp_path):
         "ptbxl_database",
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_used(raw, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    arguments = ["--split", "iid", "--sites", 2]
+    place = tmp_path / "file" / "all"
+    failed(run("ptb-xl", "--source", raw, "--out", place, *arguments), f"cannot write to {place}")
+    failed(run("ptb-xl", "--source", tmp_path / "file", "--out", tmp_path / "all"), "is a file")
+    failed(run("ptb-xl", "--source", raw, "--out", tmp_path / "all", "--modalities", "²"), "² is unknown")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_command_keeps_what_exists(raw, tmp_path):

@@ -294,6 +294,17 @@ def test_sites_that_miss_the_test_are_said_to(federation, run_local, capsys):
     assert "not in the test scores of task-condi: site-1 (disk gone)" in capsys.readouterr().out
 
 
+def test_what_a_site_lacks_in_a_run_is_not_scored_there_either(federation, small_settings):
+    settings = small_settings({"holes.modality-by-site": 0.5, "holes.points": 0.4})
+    for site in sites_of(federation, settings):
+        rows = site.partition.rows("test")
+        measured, run = (site.read(rows, all_measured=flag).observed for flag in (True, False))
+        whole = torch.from_numpy(site.partition.read(rows)[1])
+        lacking = ~measured.flatten(2).any(-1).any(0)
+        assert lacking.sum() > (~whole.flatten(2).any(-1).any(0)).sum()
+        assert torch.equal(measured[:, ~lacking], whole[:, ~lacking]) and not run[:, lacking].any()
+
+
 def test_completed_windows_depend_on_the_sampler(federation, small_settings):
     paths = set()
     for steps in (1, 16):
