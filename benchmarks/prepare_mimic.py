@@ -28,6 +28,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data_partitions.report import Report
+from data_partitions.sources import mimic_iv
+
 ROOT = Path(__file__).parents[1]
 STAYS_AT_ONCE = 250
 NEEDED = ["stay_id", "charttime", "itemid", "value", "valuenum"]
@@ -60,10 +63,6 @@ def by_pandas(folder: Path, rows: int) -> dict:
 
 
 def by_condi(folder: Path, rows: int) -> dict:
-    sys.path.insert(0, str(ROOT))
-    from data_partitions.report import Report
-    from data_partitions.sources import mimic_iv
-
     report = Report()
     mimic_iv.schema(folder)
     index = mimic_iv.index(folder, report)

@@ -78,7 +78,7 @@ def _events(
         rows, owner = rows[known], owner[known]
         item, value = item[rows], chunk[number].to_numpy()[rows]
         if TEXT in columns.values():
-            value = in_units(item, value, chunk["value"].to_numpy()[rows].astype(TEXT))
+            value = in_units(item, value, chunk["value"].to_numpy()[rows].astype(TEXT, copy=False))
         else:
             value = in_units(item, value)
         stay, second = windows.find(owner, _seconds(chunk["charttime"].to_numpy()[rows], file))
@@ -99,9 +99,12 @@ def _events(
 
 def _seconds(text: np.ndarray, file: Path) -> np.ndarray:
     """Times as whole seconds; NaT, where there is none, is before all times."""
+    new = np.ones(len(text), bool)  # most are charted together with the one before
+    new[1:] = text[1:] != text[:-1]
     try:
         # Not from bytes at once: numpy 2.4 crashes on those that are no time.
-        return text.astype(object).astype("datetime64[s]").astype(np.int64)
+        times = text[new].astype(object).astype("datetime64[s]").astype(np.int64)
+        return times[np.cumsum(new) - 1]
     except ValueError as error:
         raise DataError(
             f"{file} has a charttime that is no time like 2150-01-31 12:00:00 ({error})"

@@ -126,10 +126,12 @@ def make_tables(
     }
     tables = {name: pd.DataFrame({**ids, **columns}) for name, columns in drawn.items()}
     for name, items in (("chartevents", CHARTED), ("labevents", TESTED), ("outputevents", URINE)):
-        parts = [_measured(rng, severity, hours, item, *about) for item, about in items.items()]
+        # What is measured in an hour of a stay is charted together.
+        minute = 60 * np.arange(hours) + rng.integers(0, 60, (stays, hours))
+        parts = [_measured(rng, severity, minute, item, *about) for item, about in items.items()]
         if name == "chartevents":
-            when = np.nonzero(rng.random((stays, hours)) < 0.25)
-            parts += [_scored(rng, severity, when, item, said) for item, said in SCORED.items()]
+            scored = rng.random((stays, hours)) < 0.25
+            parts += [_scored(rng, severity, minute, scored, item, said) for item, said in SCORED.items()]
             parts.append(_unneeded(rng, stays, hours, unneeded))
         tables[name] = _events(parts, ids, intime)
     tables["outputevents"]["value"] = tables["outputevents"]["valuenum"]
@@ -168,11 +170,13 @@ def place_of(folder: str | Path, name: str, version: str = "3.1", gz: bool = Tru
     return Path(folder) / module / (f"{name}.csv.gz" if gz else f"{name}.csv")
 
 
-def _measured(rng, severity, hours, item, unit, mean, between, within, effect, digits, share) -> pd.DataFrame:
+def _measured(
+    rng, severity, minute, item, unit, mean, between, within, effect, digits, share
+) -> pd.DataFrame:
     """stay (a number from 0), minute, itemid, value, valuenum, valueuom."""
     level = mean + effect * severity + between * rng.normal(0, 1, len(severity))
-    noise = rng.normal(0, 1, (len(severity), hours))
-    for hour in range(1, hours):
+    noise = rng.normal(0, 1, minute.shape)
+    for hour in range(1, minute.shape[1]):
         noise[:, hour] = 0.9 * noise[:, hour - 1] + np.sqrt(1 - 0.9**2) * noise[:, hour]
     values = np.round(np.maximum(level[:, None] + within * noise, 0.5), digits)
     if unit == "%":
@@ -182,7 +186,7 @@ def _measured(rng, severity, hours, item, unit, mean, between, within, effect, d
     return pd.DataFrame(
         {
             "stay": stay,
-            "minute": 60 * hour + rng.integers(0, 60, len(hour)),
+            "minute": minute[stay, hour],
             "itemid": item,
             "value": value.astype(str),
             "valuenum": value,
@@ -191,13 +195,18 @@ def _measured(rng, severity, hours, item, unit, mean, between, within, effect, d
     )
 
 
-def _scored(rng, severity, when, item, said) -> pd.DataFrame:
-    stay, hour = when
+def _scored(rng, severity, minute, scored, item, said) -> pd.DataFrame:
+    stay = np.nonzero(scored)[0]
     place = (len(said) - np.abs(rng.normal(severity[stay], 1))).astype(int).clip(0, len(said) - 1)
     number = np.full(len(place), np.nan) if len(said) == 2 else place + 1.0
-    minute = 60 * hour + 5  # the parts of a score at one time
     return pd.DataFrame(
-        {"stay": stay, "minute": minute, "itemid": item, "value": np.array(said)[place], "valuenum": number}
+        {
+            "stay": stay,
+            "minute": minute[scored],
+            "itemid": item,
+            "value": np.array(said)[place],
+            "valuenum": number,
+        }
     )
 
 
