@@ -101,6 +101,17 @@ def cohort_tables():
     return tables
 
 
+def test_a_stay_that_cannot_be_used_still_counts_in_its_admission(tmp_path):
+    tables = cohort_tables()
+    tables["icustays"].loc[5, "intime"] = pd.NaT
+    write_tables(tmp_path, tables)
+    report = Report()
+    table = index(tmp_path, report)
+    assert len(report.bad) == 1
+    assert not set(tables["icustays"]["stay_id"][4:6].astype(str)) & set(table["record_id"])
+    assert "1 of admissions with more than one ICU stay removed" in report.notes[0]
+
+
 def test_each_rule_removes_its_stays_in_order_and_says_how_many(tmp_path):
     write_tables(tmp_path, cohort_tables())
     table, windows, report = prepared(tmp_path)
