@@ -156,11 +156,7 @@ def _decompressed(file: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[byte
         else:
             data = member.unconsumed_tail or file.read(read_bytes)
             if not data:
-                if rest := member.flush():
-                    yield rest
-                if not member.eof:
-                    raise EOFError("its end is missing")
-                return
+                raise EOFError("its end is missing")
 
 
 def _what_is_wrong(file: Path, rows: int, error: Exception) -> str:
