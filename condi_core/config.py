@@ -68,6 +68,7 @@ class TrainingConfig(_Settings):
 class ImputerConfig(TrainingConfig):
     relation_rounds: CountOrNone
     crop: CountOrNone
+    token_patches: Count
     sampling_steps: Count
     samples: CountOrNone
 

@@ -64,38 +64,45 @@ class PerModalityLinear(nn.Module):
 
 
 class PatchReader(nn.Module):
-    """From the samples of a patch, in several channels, to its token; own weights for each modality."""
+    """From the samples of `span` patches in a row, in several channels, to a token; weights per modality."""
 
-    def __init__(self, groups: Sequence[RateGroup], channels: int, width: int) -> None:
+    def __init__(self, groups: Sequence[RateGroup], channels: int, width: int, span: int = 1) -> None:
         super().__init__()
-        self.groups = tuple(groups)
+        self.groups, self.span = tuple(groups), span
         self.by_rate = nn.ModuleList(
-            PerModalityLinear(g.members, channels * g.samples, width) for g in self.groups
+            PerModalityLinear(g.members, channels * span * g.samples, width) for g in self.groups
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (batch, modality, patch, channel, sample) → tokens (batch, modality, patch, width)."""
-        parts = [read(g.of(x).flatten(3)) for g, read in zip(self.groups, self.by_rate, strict=True)]
+        """`x` (batch, modality, patch, channel, sample) → tokens (batch, modality, token, width).
+
+        The last token may reach beyond the window, where there are zeros.
+        """
+        x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[2] % self.span))
+        parts = [
+            read(g.of(x).unflatten(2, (-1, self.span)).flatten(3))
+            for g, read in zip(self.groups, self.by_rate, strict=True)
+        ]
         return _in_order(self.groups, parts)
 
 
 class PatchWriter(nn.Module):
-    """From the token of a patch to numbers for each of its samples, in several channels; starts at zero."""
+    """From a token to numbers for each sample of its `span` patches, in several channels; starts at zero."""
 
-    def __init__(self, groups: Sequence[RateGroup], width: int, channels: int) -> None:
+    def __init__(self, groups: Sequence[RateGroup], width: int, channels: int, span: int = 1) -> None:
         super().__init__()
-        self.groups, self.channels = tuple(groups), channels
+        self.groups, self.channels, self.span = tuple(groups), channels, span
         self.by_rate = nn.ModuleList(
-            PerModalityLinear(g.members, width, channels * g.samples, zero=True) for g in self.groups
+            PerModalityLinear(g.members, width, span * channels * g.samples, zero=True) for g in self.groups
         )
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """From `tokens` (batch, modality, patch, width) to (batch, modality, patch, channel, sample)."""
+    def forward(self, tokens: Tensor, patches: int) -> Tensor:
+        """From `tokens` (batch, modality, token, width) to (batch, modality, patch, channel, sample)."""
         samples, parts = max(g.samples for g in self.groups), []
         for group, write in zip(self.groups, self.by_rate, strict=True):
             own = tokens if len(self.groups) == 1 else tokens[:, list(group.members)]
-            written = write(own).unflatten(3, (self.channels, group.samples))
-            parts.append(F.pad(written, (0, samples - group.samples)))
+            written = write(own).unflatten(3, (self.span, self.channels, group.samples)).flatten(2, 3)
+            parts.append(F.pad(written[:, :, :patches], (0, samples - group.samples)))
         return _in_order(self.groups, parts)
 
 

@@ -1,7 +1,8 @@
 """The network over the grid of patches: an encoder that runs once, a denoiser that runs at every step.
 
-Tokens are `(batch, modality, patch, width)`. A block attends along time within each modality, then
-across modalities within each patch, biased by W_cond and by how much of the source was observed.
+Tokens are `(batch, modality, token, width)`, each of `span` patches in a row. A block attends along time
+within each modality, then across modalities at the same time, biased by W_cond and by how much of the
+source was observed.
 No layer keeps running statistics: there is nothing in it that must not be averaged.
 """
 
@@ -16,7 +17,7 @@ from condi_core.attention import Attention
 from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchReader, PatchWriter
 from condi_core.windows import Schema
 
-REACH = 32  # patches; farther apart than this, time attention knows only "far"
+REACH = 32  # tokens; farther apart than this, time attention knows only "far"
 
 
 class GridBlock(nn.Module):
@@ -34,7 +35,7 @@ class GridBlock(nn.Module):
         )
 
     def forward(self, tokens: Tensor, relation: CrossModalEmbedding, seen_share: Tensor) -> Tensor:
-        """`seen_share` (batch, modality, patch): the observed fraction of every patch."""
+        """`seen_share` (batch, modality, token): the observed fraction of every token."""
         time = torch.arange(tokens.shape[2], device=tokens.device)
         apart = (time[None, :] - time[:, None]).clamp(-REACH, REACH) + REACH
         shape = tokens.shape
@@ -50,14 +51,14 @@ class Encoder(nn.Module):
     """Reads a window and its references; returns tokens, correction and log deviation per sample."""
 
     def __init__(
-        self, schema: Schema, channels: int, width: int, heads: int, blocks: int, pair_width: int
+        self, schema: Schema, channels: int, width: int, heads: int, blocks: int, pair_width: int, span: int
     ) -> None:
         super().__init__()
-        self.read = PatchReader(schema.rate_groups, channels, width)
+        self.read = PatchReader(schema.rate_groups, channels, width, span)
         self.identity = ModalityEmbedding(len(schema.modalities), width)
         self.blocks = nn.ModuleList(GridBlock(width, heads, pair_width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.head = PatchWriter(schema.rate_groups, width, 2)
+        self.head = PatchWriter(schema.rate_groups, width, 2, span)
 
     def forward(
         self, channels: Tensor, relation: CrossModalEmbedding, seen_share: Tensor
@@ -67,7 +68,7 @@ class Encoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, relation, seen_share)
         tokens = self.norm(tokens)
-        correction, log_deviation = self.head(tokens).unbind(3)
+        correction, log_deviation = self.head(tokens, channels.shape[2]).unbind(3)
         return tokens, correction, (log_deviation - 1.5).clamp(-6, 3)
 
 
@@ -77,13 +78,13 @@ class Denoiser(nn.Module):
     Starts at zero, which for independent normal residuals is already the right answer.
     """
 
-    def __init__(self, schema: Schema, width: int, heads: int, pair_width: int) -> None:
+    def __init__(self, schema: Schema, width: int, heads: int, pair_width: int, span: int) -> None:
         super().__init__()
-        self.read = PatchReader(schema.rate_groups, 2, width)
+        self.read = PatchReader(schema.rate_groups, 2, width, span)
         self.time = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.block = GridBlock(width, heads, pair_width)
         self.norm = nn.LayerNorm(width)
-        self.head = PatchWriter(schema.rate_groups, width, 1)
+        self.head = PatchWriter(schema.rate_groups, width, 1, span)
         frequencies = torch.exp(torch.linspace(0, math.log(1000.0), width // 2))
         self.register_buffer("frequencies", frequencies, persistent=False)
 
@@ -100,4 +101,4 @@ class Denoiser(nn.Module):
         angle = t[:, None] * self.frequencies
         when = self.time(torch.cat([angle.sin(), angle.cos()], -1))[:, None, None, :]
         x = tokens + self.read(torch.stack([noisy, hidden.to(noisy.dtype)], 3)) + when
-        return self.head(self.norm(self.block(x, relation, share))).squeeze(3)
+        return self.head(self.norm(self.block(x, relation, share)), noisy.shape[2]).squeeze(3)

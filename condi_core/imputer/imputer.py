@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from condi_core.config import ImputerConfig
 from condi_core.embeddings import CrossModalEmbedding
@@ -53,10 +54,11 @@ class Imputer(nn.Module):
         self.standardiser = Standardiser(m)
         self.references = References(schema)
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)
+        self.span = config.token_patches
         self.encoder = Encoder(
-            schema, 2 + REFERENCES, config.width, config.heads, config.blocks, config.pair_width
+            schema, 2 + REFERENCES, config.width, config.heads, config.blocks, config.pair_width, self.span
         )
-        self.denoiser = Denoiser(schema, config.width, config.heads, config.pair_width)
+        self.denoiser = Denoiser(schema, config.width, config.heads, config.pair_width, self.span)
         rates = torch.tensor([float(modality.samples_per_patch) for modality in schema.modalities])
         self.register_buffer("rates", rates[:, None, None], persistent=False)
 
@@ -140,5 +142,6 @@ class Imputer(nn.Module):
         return tokens, batch.reference[:, :, :, 0] + correction, log_deviation
 
     def _share(self, seen: Tensor) -> Tensor:
-        """Observed fraction of every patch `(batch, modality, patch)`."""
-        return seen.float().sum(-1) / self.rates[..., 0]
+        """Observed fraction of every token `(batch, modality, token)`."""
+        share = F.pad(seen.float().sum(-1) / self.rates[..., 0], (0, -seen.shape[2] % self.span))
+        return share.unflatten(2, (-1, self.span)).mean(-1)

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from condi_core.imputer.reference import conditional_mean, linear_interpolation, same_instant
+from condi_core.imputer.posterior import conditional_mean
+from condi_core.imputer.reference import linear_interpolation, same_instant
 from condi_core.imputer.relation import SpectralRelation
 from condi_core.windows import Schema
 
 CERTAIN = 0.01  # conditional variance below which the other modalities at that instant settle a sample
+ADAPTATIONS = 3  # of the relation to the window itself
 REFERENCES = 3  # conditional mean, same-instant mean, linear interpolation
 
 
@@ -37,7 +39,7 @@ class References(nn.Module):
             own = group.of(x)
             y, mask = own.flatten(2), group.of(seen).flatten(2)
             instant, variance = same_instant(y, mask, relation.covariance())
-            estimate = conditional_mean(y, mask, relation, start=instant)
+            estimate = conditional_mean(y, mask, relation, ADAPTATIONS)
             estimate = torch.where(variance < CERTAIN, instant, estimate)
             lines = linear_interpolation(y, mask)
             found = torch.stack([r.view_as(own) for r in (estimate, instant, lines)], dim=3)
@@ -58,7 +60,7 @@ class References(nn.Module):
                 spectrum, counts = relation.moments(y, mask)
                 spectra = spectrum * counts[:, :, None, None]
             else:
-                drawn = conditional_mean(y, mask, relation, iterations=8, sample=generator)
+                drawn = conditional_mean(y, mask, relation, sample=generator)
                 spectra = relation.periodograms(torch.where(mask, y, drawn))
                 counts = y.new_full(spectra.shape[:2], len(y), dtype=torch.float64)
             yield f"relations.{place}", group.members, spectra, counts

@@ -219,7 +219,8 @@ def test_a_slower_modality_is_padded_and_its_padding_is_nothing():
 
 def test_a_slow_modality_costs_what_its_own_samples_cost():
     def numbers(*rates):
-        return sum(p.numel() for p in Imputer(schema(rates=rates), imputer_config()).parameters())
+        model = Imputer(schema(rates=rates), imputer_config(token_patches=1))
+        return sum(p.numel() for p in model.parameters())
 
     width, both = 16, numbers(100, 100, 1, 1)
     # Read: value, mask and three references by the encoder, noise and mask by the denoiser; written:
@@ -276,8 +277,9 @@ def test_windows_do_not_influence_each_other(imputer, batch):
     mean = imputer.draw(together, 0)[0]
     for i in range(6):
         alone = imputer.prepare(values[i : i + 1], observed[i : i + 1])
-        torch.testing.assert_close(alone.reference, together.reference[i : i + 1], atol=1e-4, rtol=0)
-        torch.testing.assert_close(imputer.draw(alone, 0)[0], mean[i : i + 1], atol=1e-4, rtol=0)
+        # Conjugate gradients, stopped early, carry on how sums were rounded.
+        torch.testing.assert_close(alone.reference, together.reference[i : i + 1], atol=5e-3, rtol=0)
+        torch.testing.assert_close(imputer.draw(alone, 0)[0], mean[i : i + 1], atol=5e-3, rtol=0)
 
 
 def test_draws_do_not_influence_each_other(imputer, batch, monkeypatch):
@@ -450,18 +452,17 @@ def test_gradients_reach_every_parameter(imputer, batch):
             assert (rows.abs().amax(-1) > 1e-8).all(), name
 
 
-@pytest.fixture(scope="module", params=["relation learned", "relation unknown"])
-def trained(request):
+@pytest.fixture(scope="module")
+def trained():
     """An imputer after 40 steps on related modalities; its losses on other windows before and after."""
     torch.manual_seed(0)
     values, observed = windows(schema(), 80, seed=1, share=0.9)
     model = Imputer(schema(), imputer_config())
     standardise(model, values, observed)
-    if request.param == "relation learned":
-        relate(model, values, observed, rounds=4)
+    relate(model, values, observed, rounds=4)
     before = held_out(model)
     train(model, values, observed, steps=40)
-    return model, before, held_out(model), request.param
+    return model, before, held_out(model)
 
 
 @torch.no_grad()
@@ -477,17 +478,15 @@ def held_out(model: Imputer) -> tuple[float, float]:
 
 
 def test_training_lowers_the_loss(trained):
-    _, before, after, start = trained
+    _, before, after = trained
+    # The mean has little left to learn, and the diffusion loss rises to 1 as the deviations come right: only
+    # the likelihood tells.
     assert after[1] < before[1] - 0.1
-    # With the relation known the mean has little left to learn, and the diffusion loss rises to 1 as the
-    # deviations come right: there only the likelihood tells.
-    if start == "relation unknown":
-        assert after[0] < 0.5 * before[0]
 
 
 @pytest.mark.parametrize("kind", ["points", "gap", "absent"])
 def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
-    model, _, _, start = trained
+    model, _, _ = trained
     values, observed = windows(schema(), 40, seed=2, share=0.9)
     seen = observed & ~holes(observed.shape, ["points", "gap", "absent"].index(kind), generator(7))
     prepared = model.prepare(values, seen, observed & ~seen)
@@ -496,12 +495,9 @@ def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
     def rmse(x):
         return (x - prepared.x)[prepared.target].square().mean().sqrt().item()
 
-    estimate, _, lines = prepared.reference.unbind(3)
+    lines = prepared.reference[:, :, :, -1]
     # Each modality carries noise of 0.1 of its own, which nothing can know.
-    if start == "relation learned":
-        assert 0.09 < rmse(mean) < 0.13
-    else:
-        assert rmse(mean) < 0.6 * rmse(estimate)
+    assert 0.09 < rmse(mean) < 0.13
     assert rmse(mean) < (0.6 if kind == "points" else 0.3) * rmse(lines)
     assert rmse(drawn.median(0).values) < 1.2 * rmse(mean)
     inside = (drawn.amin(0) <= prepared.x) & (prepared.x <= drawn.amax(0))

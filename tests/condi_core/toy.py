@@ -112,8 +112,8 @@ def ar_process(count: int, time: int, coefficients: Tensor, mixing: Tensor, gene
 
 def em(relation, x: Tensor, seen: Tensor, rounds: int, generator: torch.Generator) -> None:
     """Estimate the relation from incomplete standardised windows, the way sites do together."""
-    from condi_core.imputer.reference import conditional_mean
+    from condi_core.imputer.posterior import conditional_mean
 
     for _ in range(rounds):
-        drawn = conditional_mean(torch.where(seen, x, 0.0), seen, relation, iterations=8, sample=generator)
+        drawn = conditional_mean(torch.where(seen, x, 0.0), seen, relation, sample=generator)
         relation.spectrum.copy_(relation.periodograms(torch.where(seen, x, drawn)) / len(x))
