@@ -77,7 +77,7 @@ def _plot(
 
         truth = np.where(line(observed[0]), line(values[0]), np.nan)
         saw = line(seen[0].numpy())
-        middle, low, high = np.quantile(line(drawn), (0.5, 0.05, 0.95), axis=0)
+        middle, low, high = np.quantile(line(drawn), (0.5, 0.05, 0.95), axis=0, method="weibull")
         blank = np.where(saw, np.nan, 1.0)
         time = time[shown]
         ax.fill_between(time, low * blank, high * blank, color="#e07b39", alpha=0.3, lw=0, label="90 % band")

@@ -41,11 +41,22 @@ def imputation_sums(truth: Tensor, point: Tensor, hidden: Tensor, draws: Tensor 
     quantile, covered = error.abs(), torch.zeros_like(error)
     if draws is not None and len(draws):
         levels = LEVELS.to(truth.device).view(-1, 1, 1, 1, 1)
-        over = truth - torch.quantile(draws, LEVELS.to(truth.device), dim=0)
+        over = truth - quantiles(draws)
         quantile = torch.where(hidden, 2 * torch.maximum(levels * over, (levels - 1) * over).mean(0), 0.0)
         covered = hidden & (over[0] >= 0) & (over[-1] <= 0)
     sums = [hidden, error.abs(), error.square(), quantile, covered]
     return torch.stack([s.double().sum((0, 2, 3)) for s in sums], 1).cpu().numpy()
+
+
+def quantiles(draws: Tensor) -> Tensor:
+    """Quantiles at LEVELS of the distribution that `draws` (draw, ...) come from, as far as draws reach.
+
+    The k-th of n ordered draws is where a share k / (n + 1) of the distribution is below it on average, so
+    that from 19 draws on a 90 % interval covers 90 % (Weibull 1939; type 6 of Hyndman and Fan 1996).
+    """
+    n = len(draws)
+    place = (LEVELS.to(draws.device) * (n + 1) - 1) / max(n - 1, 1)
+    return torch.quantile(draws, place.clamp(0, 1), dim=0)
 
 
 def imputation_metrics(sums: np.ndarray) -> dict[str, float]:

@@ -87,9 +87,9 @@ def closing(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
         covered = [m["condi, draws"]["coverage"] for m in kinds.values() if "condi, draws" in m]
         if covered:
             n = config.imputer.samples
-            # Quantiles between n draws reach less far than those of the distribution they come from.
             out.append(f"  {'inside the 90 % band':<24}" + "".join(f"{c:>16.0%} " for c in covered))
-            out.append(f"  ({0.9 * (n - 1) / (n + 1):.0%} would be right for the band of {n} draws)")
+            if n < 19:
+                out.append(f"  ({(n - 1) / (n + 1):.0%} would be right, as the band of {n} draws ends with them)")
     out += ["", f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"]
     shown = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc."}
     if schema.task == "single-label":

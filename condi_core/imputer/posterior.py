@@ -22,6 +22,7 @@ from condi_core.imputer.relation import SpectralRelation
 ITERATIONS = 20  # of conjugate gradients, and as many again after each adaptation to the window
 NOISE = 0.02  # variance of measurement noise that is assumed, of a modality's variance
 BANDS = 8  # of frequencies, in each of which a window has one K; narrow where slow, wide where fast
+FULL = 16  # frequencies per band at least; short windows have fewer bands
 WARP = 0.04  # share of the highest frequency up to which bands are about equally wide
 PRIOR_WEIGHT = 1.0  # of the relation that sites share: as many frequencies of a band per modality
 REACH = 8  # frequencies of a band at which the remaining uncertainty is worked out
@@ -161,8 +162,9 @@ def _solve(prior: Prior, y: Tensor, mask: Tensor, noise: float, iterations: int,
 
 
 def _bands(frequencies: int) -> list[tuple[int, int]]:
-    """From and up to which frequency each band goes; fewer bands where there are few frequencies."""
+    """From and up to which frequency each band goes."""
+    bands = max(1, min(BANDS, frequencies // FULL))
     place = torch.arange(frequencies) / max(frequencies - 1, 1)
-    band = (torch.log1p(place / WARP) / math.log1p(1 / WARP) * BANDS).long().clamp(max=BANDS - 1)
+    band = (torch.log1p(place / WARP) / math.log1p(1 / WARP) * bands).long().clamp(max=bands - 1)
     edges = [0, *(band.diff().nonzero().flatten() + 1).tolist(), frequencies]
     return list(zip(edges, edges[1:], strict=False))
