@@ -48,28 +48,35 @@ class GridBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Reads a window and its references; returns tokens, correction and log deviation per sample."""
+    """Reads a window in some channels; returns tokens, and some numbers per sample, zero at the start."""
 
     def __init__(
-        self, schema: Schema, channels: int, width: int, heads: int, blocks: int, pair_width: int, span: int
+        self,
+        schema: Schema,
+        channels: int,
+        numbers: int,
+        width: int,
+        heads: int,
+        blocks: int,
+        pair_width: int,
+        span: int,
     ) -> None:
         super().__init__()
         self.read = PatchReader(schema.rate_groups, channels, width, span)
         self.identity = ModalityEmbedding(len(schema.modalities), width)
         self.blocks = nn.ModuleList(GridBlock(width, heads, pair_width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.head = PatchWriter(schema.rate_groups, width, 2, span)
+        self.head = PatchWriter(schema.rate_groups, width, numbers, span)
 
     def forward(
         self, channels: Tensor, relation: CrossModalEmbedding, seen_share: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """`channels` (batch, modality, patch, channel, sample)."""
+    ) -> tuple[Tensor, Tensor]:
+        """`channels`, and what is returned beside tokens, (batch, modality, patch, channel, sample)."""
         tokens = self.identity(self.read(channels))
         for block in self.blocks:
             tokens = block(tokens, relation, seen_share)
         tokens = self.norm(tokens)
-        correction, log_deviation = self.head(tokens, channels.shape[2]).unbind(3)
-        return tokens, correction, (log_deviation - 1.5).clamp(-6, 3)
+        return tokens, self.head(tokens, channels.shape[2])
 
 
 class Denoiser(nn.Module):

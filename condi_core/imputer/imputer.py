@@ -1,8 +1,9 @@
 """The imputer as a whole: closed-form reference, refined mean, conditional diffusion of what remains.
 
-A hidden sample is modelled as reference + correction + deviation · r, where the encoder gives correction
-and deviation in one pass and a diffusion, conditioned on the encoder's tokens, gives residuals r that
-hang together in time and across modalities. Observed samples are returned bit for bit.
+A hidden sample is modelled as mean + deviation · r. The encoder gives both in one pass: the mean as the
+closed-form estimate, moved towards simpler references where those do better, and a correction. A diffusion,
+conditioned on the encoder's tokens, gives residuals r that hang together in time and across modalities.
+Observed samples are returned bit for bit.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ class Imputer(nn.Module):
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)
         self.span = config.token_patches
         self.encoder = Encoder(
-            schema, 2 + REFERENCES, config.width, config.heads, config.blocks, config.pair_width, self.span
-        )
+            schema, 2 + REFERENCES, 2 + REFERENCES, config.width, config.heads, config.blocks,
+            config.pair_width, self.span,
+        )  # fmt: skip
         self.denoiser = Denoiser(schema, config.width, config.heads, config.pair_width, self.span)
         rates = torch.tensor([float(modality.samples_per_patch) for modality in schema.modalities])
         self.register_buffer("rates", rates[:, None, None], persistent=False)
@@ -138,8 +140,12 @@ class Imputer(nn.Module):
     def _encode(self, batch: Prepared) -> tuple[Tensor, Tensor, Tensor]:
         visible = blank(batch.x, batch.seen)
         channels = torch.cat([torch.stack([visible, batch.seen.float()], 3), batch.reference], 3)
-        tokens, correction, log_deviation = self.encoder(channels, self.cross_modal, self._share(batch.seen))
-        return tokens, batch.reference[:, :, :, 0] + correction, log_deviation
+        tokens, numbers = self.encoder(channels, self.cross_modal, self._share(batch.seen))
+        log_deviation, correction, towards = numbers.split([1, 1, REFERENCES], 3)
+        estimate, simpler = batch.reference.split([1, REFERENCES - 1], 3)
+        simpler = torch.cat([simpler, torch.zeros_like(estimate)], 3)  # the last is the modality's mean
+        mean = estimate + correction + (towards * (simpler - estimate)).sum(3, keepdim=True)
+        return tokens, mean.squeeze(3), (log_deviation.squeeze(3) - 1.5).clamp(-6, 3)
 
     def _share(self, seen: Tensor) -> Tensor:
         """Observed fraction of every token `(batch, modality, token)`."""

@@ -25,6 +25,7 @@ BANDS = 8  # of frequencies, in each of which a window has one K; narrow where s
 FULL = 16  # frequencies per band at least; short windows have fewer bands
 WARP = 0.04  # share of the highest frequency up to which bands are about equally wide
 PRIOR_WEIGHT = 1.0  # of the relation that sites share: as many frequencies of a band per modality
+POWER_WEIGHT = 100  # of the power that sites share, in samples, beside the window's own
 REACH = 8  # frequencies of a band at which the remaining uncertainty is worked out
 
 
@@ -107,10 +108,13 @@ def conditional_mean(
 
     `x`, `seen` (batch, modality, time), zeros where not seen. Solves the normal equations
     (s² + Bᴴ M B) u = Bᴴ M x, where M is `seen` and x = B u, by conjugate gradients, anew after each of the
-    `adaptations` to the window itself. With `sample`, one draw from the conditional distribution instead
-    (Matheron's rule), so that variance is not lost when S is estimated from it.
+    `adaptations` to the window itself; these begin with its power, so that noise is a share of that too.
+    With `sample`, one draw from the conditional distribution instead (Matheron's rule), so that variance is
+    not lost when S is estimated from it.
     """
     prior, time = Prior(relation, x.shape[-1]), (2, 1, 0)
+    scale = _scale(x, seen) if adaptations else 1.0
+    x = x / scale
     start = same_instant(x, seen, relation.covariance())[0].permute(time)
     mask, y = seen.to(x.dtype).permute(time).contiguous(), x.permute(time).contiguous()
     if sample is not None:
@@ -125,7 +129,14 @@ def conditional_mean(
         u = _solve(prior, y, mask, noise, iterations, u)
     if sample is not None:
         u = u + drawn
-    return prior.window(u).permute(time)
+    return prior.window(u).permute(time) * scale
+
+
+def _scale(x: Tensor, seen: Tensor) -> Tensor:
+    """Root mean square of what is seen of each window (batch, 1, 1), drawn a little towards 1."""
+    count = seen.sum((1, 2), keepdim=True)
+    power = torch.where(seen, x, 0.0).square().sum((1, 2), keepdim=True)
+    return ((power + POWER_WEIGHT) / (count + POWER_WEIGHT)).sqrt()
 
 
 def _solve(prior: Prior, y: Tensor, mask: Tensor, noise: float, iterations: int, u: Tensor) -> Tensor:

@@ -224,8 +224,9 @@ def test_a_slow_modality_costs_what_its_own_samples_cost():
 
     width, both = 16, numbers(100, 100, 1, 1)
     # Read: value, mask and three references by the encoder, noise and mask by the denoiser; written:
-    # correction and deviation, velocity. All else is the same whatever the rate.
-    per_sample = 7 * width + 3 * (width + 1)
+    # correction, deviation and a weight for each of three simpler references, velocity. All else is the
+    # same whatever the rate.
+    per_sample = 7 * width + 6 * (width + 1)
     assert numbers(100, 100, 100, 1) - both == 99 * per_sample
     assert numbers(100, 100, 2, 1) - both == per_sample
 

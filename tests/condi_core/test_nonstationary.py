@@ -1,0 +1,82 @@
+"""Windows that are not stretches of one stationary process: the imputer stays beside the best naive row."""
+
+import math
+
+import pytest
+import torch
+from test_imputer import generator, relate, train
+from toy import imputer_config, schema, standardise
+
+from condi_core.imputer.imputer import Imputer
+
+
+def last_value(x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    time = torch.arange(x.shape[-1]).expand_as(x)
+    last = torch.where(seen, time, -1).cummax(-1).values
+    return torch.where(last >= 0, x.gather(-1, last.clamp(min=0)), 0.0)
+
+
+def baseline_steps(random) -> torch.Tensor:
+    """Noise around a level that jumps once, at another time and by another amount in every window."""
+    when = torch.randint(20, 100, (240, 3, 1), generator=random)
+    step = 3 * torch.randn(240, 3, 1, generator=random)
+    return torch.where(torch.arange(120) < when, 0.0, step) + 0.2 * torch.randn(240, 3, 120, generator=random)
+
+
+def rates_of_their_own(random) -> torch.Tensor:
+    """Three mixtures of two waves whose frequency differs from window to window by a factor of up to four."""
+    rate = 0.02 * 4 ** torch.rand(240, 1, 1, generator=random)
+    phase = 2 * math.pi * torch.rand(240, 2, 1, generator=random)
+    waves = torch.sin(2 * math.pi * rate * torch.arange(120) + phase)
+    mixing = torch.randn(240, 3, 2, generator=random)
+    return mixing @ waves + 0.1 * torch.randn(240, 3, 120, generator=random)
+
+
+def trends(random) -> torch.Tensor:
+    """Slopes, and in half of the windows the second modality is the first upside down."""
+    slope = torch.randn(240, 3, 1, generator=random) * torch.linspace(-2, 2, 120)
+    slope[::2, 1], slope[1::2, 1] = slope[::2, 0], -slope[1::2, 0]
+    return slope + 0.1 * torch.randn(240, 3, 120, generator=random)
+
+
+def bursts(random) -> torch.Tensor:
+    """Silence but for one burst, as a spike of many times the usual size."""
+    when = torch.randint(0, 110, (240, 1, 1), generator=random)
+    inside = (torch.arange(120) - when).abs() < 5
+    return inside * 10 * torch.randn(240, 3, 120, generator=random) + 0.1 * torch.randn(
+        240, 3, 120, generator=random
+    )
+
+
+@pytest.fixture(scope="module", params=[baseline_steps, rates_of_their_own, trends, bursts])
+def trained(request):
+    """An imputer after 60 steps on 200 windows of a process, and 40 other windows of it."""
+    torch.manual_seed(0)
+    values = request.param(generator()).view(240, 3, 24, 5)
+    complete = torch.ones_like(values, dtype=torch.bool)
+    model = Imputer(schema(rates=(5, 5, 5), patches=24), imputer_config(width=16))
+    standardise(model, values[:200], complete[:200])
+    relate(model, values[:200], complete[:200], rounds=2)
+    train(model, values[:200], complete[:200], steps=60)
+    return model, values[200:]
+
+
+@pytest.mark.parametrize("kind", ["points", "gaps", "sparse"])
+def test_imputer_stays_beside_the_best_naive_row(trained, kind):
+    model, values = trained
+    random = generator(4)
+    seen = torch.rand(values.shape, generator=random) < (0.1 if kind == "sparse" else 0.5)
+    if kind == "gaps":
+        seen = (torch.rand(values.shape[:3], generator=random) < 0.5)[..., None].expand_as(values)
+    truth = model.standardiser(values, torch.ones_like(seen)).flatten(2)
+    prepared = model.prepare(values, seen)
+    hidden, y = ~seen.flatten(2), torch.where(seen.flatten(2), truth, 0.0)
+
+    def rmse(x: torch.Tensor) -> float:
+        return (x - truth)[hidden].square().mean().sqrt().item()
+
+    lines = prepared.reference[:, :, :, -1].flatten(2)
+    naive = [rmse(torch.zeros_like(truth)), rmse(last_value(y, seen.flatten(2))), rmse(lines)]
+    estimate = rmse(prepared.reference[:, :, :, 0].flatten(2))
+    point = rmse(model.draw(prepared, 0)[0].flatten(2))
+    assert max(estimate, point) < 1.15 * min(naive)
