@@ -15,7 +15,7 @@ from condi_core.windows import Standardiser, blank
 from data_partitions.missingness import Holes, random_holes
 
 BLOCK = 16  # windows worked on at once where nothing is learned
-REUSE = 2  # training steps that look at a window, each at another crop, before its holes are redrawn
+REUSE = 4  # training steps that look at a window, each at another crop, before its holes are redrawn
 
 
 def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:

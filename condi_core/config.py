@@ -68,7 +68,7 @@ class TrainingConfig(_Settings):
 class ImputerConfig(TrainingConfig):
     relation_rounds: CountOrNone
     crop: CountOrNone
-    token_patches: Count
+    token_patches: CountOrNone
     sampling_steps: Count
     samples: CountOrNone
 

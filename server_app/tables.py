@@ -89,7 +89,9 @@ def closing(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
             n = config.imputer.samples
             out.append(f"  {'inside the 90 % band':<24}" + "".join(f"{c:>16.0%} " for c in covered))
             if n < 19:
-                out.append(f"  ({(n - 1) / (n + 1):.0%} would be right, as the band of {n} draws ends with them)")
+                out.append(
+                    f"  ({(n - 1) / (n + 1):.0%} would be right, as the band of {n} draws ends with them)"
+                )
     out += ["", f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"]
     shown = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc."}
     if schema.task == "single-label":

@@ -21,6 +21,7 @@ from condi_core.imputer.diffusion import ProbabilityFlow, add_noise, velocity
 from condi_core.imputer.references import REFERENCES, References
 from condi_core.windows import Schema, Standardiser, blank
 
+TOKEN_SAMPLES = 16  # of the fastest modality in a token, about, where the settings leave it open
 TOGETHER = 16  # windows in one pass of the denoiser on a CPU, about what its caches hold
 
 
@@ -55,7 +56,7 @@ class Imputer(nn.Module):
         self.standardiser = Standardiser(m)
         self.references = References(schema)
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)
-        self.span = config.token_patches
+        self.span = config.token_patches or max(1, min(8, round(TOKEN_SAMPLES / schema.samples)))
         self.encoder = Encoder(
             schema, 2 + REFERENCES, 2 + REFERENCES, config.width, config.heads, config.blocks,
             config.pair_width, self.span,
