@@ -145,7 +145,7 @@ class Imputer(nn.Module):
         log_deviation, correction, towards = numbers.split([1, 1, REFERENCES], 3)
         estimate, simpler = batch.reference.split([1, REFERENCES - 1], 3)
         simpler = torch.cat([simpler, torch.zeros_like(estimate)], 3)  # the last is the modality's mean
-        mean = estimate + correction + (towards * (simpler - estimate)).sum(3, keepdim=True)
+        mean = estimate + correction + (towards.tanh() * (simpler - estimate)).sum(3, keepdim=True)
         return tokens, mean.squeeze(3), (log_deviation.squeeze(3) - 1.5).clamp(-6, 3)
 
     def _share(self, seen: Tensor) -> Tensor:

@@ -1,11 +1,47 @@
-"""Noise schedule and sampler, against closed forms."""
+"""Noise schedule and samplers, against closed forms."""
 
 import math
 
 import pytest
 import torch
 
-from condi_core.imputer.diffusion import ProbabilityFlow, add_noise, signal_and_noise, velocity
+from condi_core.imputer.diffusion import (
+    Ancestral,
+    Ddim,
+    Heun,
+    ProbabilityFlow,
+    add_noise,
+    signal_and_noise,
+    times,
+    velocity,
+)
+
+SAMPLERS = (ProbabilityFlow, Ddim, Heun, Ancestral)
+MEAN = torch.tensor([1.7, -0.5, 0.0], dtype=torch.float64)
+# Positively and negatively correlated, with deviations below, near and above that of the starting noise.
+COVARIANCE = torch.tensor([[0.2, 0.15, 0.1], [0.15, 1.0, -0.4], [0.1, -0.4, 2.0]], dtype=torch.float64)
+AXES = torch.linalg.eigh(COVARIANCE)
+
+
+def start(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def exact(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Velocity that a perfect network predicts when the data are normal with MEAN and COVARIANCE."""
+    a, s = (c[:, None] for c in signal_and_noise(t.double()))
+    apart = (x - a * MEAN) @ AXES.eigenvectors / (a**2 * AXES.eigenvalues + s**2)
+    clean = MEAN + a * (apart * AXES.eigenvalues) @ AXES.eigenvectors.T
+    return a * s * apart @ AXES.eigenvectors.T - s * clean
+
+
+def arrival(noise: torch.Tensor) -> torch.Tensor:
+    """Where the exact flow of probability carries `noise`: it scales along the axes, and shifts."""
+    return MEAN + (noise @ AXES.eigenvectors * AXES.eigenvalues.sqrt()) @ AXES.eigenvectors.T
+
+
+def error(sampler, noise: torch.Tensor) -> float:
+    return (sampler.sample(noise, exact) - arrival(noise)).abs().max().item()
 
 
 def test_schedule_starts_at_the_data_and_ends_in_noise():
@@ -30,68 +66,102 @@ def test_data_and_noise_are_recovered_from_the_noisy_sample_and_its_velocity():
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
-def test_sampler_walks_from_one_to_zero_in_its_number_of_steps(steps):
-    times = ProbabilityFlow(steps).times()
-    assert len(times) == steps
-    assert times[0][0] == 1 and times[-1][1] == 0
-    assert all(a[1] == b[0] for a, b in zip(times, times[1:], strict=False))
-    assert all(t - s == pytest.approx(1 / steps) for t, s in times)
+def test_times_walk_from_one_to_zero(steps):
+    pairs = times(steps)
+    assert len(pairs) == steps
+    assert pairs[0][0] == 1 and pairs[-1][1] == 0
+    assert all(a[1] == b[0] for a, b in zip(pairs, pairs[1:], strict=False))
+    assert all(t - s == pytest.approx(1 / steps) for t, s in pairs)
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-def test_standard_normal_residuals_are_left_as_they_are(steps):
-    start = torch.randn(6, 3, 4)
-    drawn = ProbabilityFlow(steps).sample(
-        start, lambda x, t: exact_gaussian(0.0, 1.0)(x.flatten(1), t).view_as(x)
-    )
-    torch.testing.assert_close(drawn, start, atol=1e-6, rtol=1e-6)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 2, 3, 8, 9])
+def test_steps_are_evaluations_and_begin_at_pure_noise(sampler, steps):
+    asked = []
+
+    def predict(x, t):
+        asked.append(t)
+        return torch.zeros_like(x)
+
+    sampler(steps).sample(torch.randn(4, 2), predict)
+    assert len(asked) == steps
+    assert all(t.shape == (4,) and t.dtype == torch.float32 for t in asked)
+    assert (asked[0] == 1).all()
+    assert all((0 < t).all() and (t <= 1).all() for t in asked)  # no sample without noise is asked about
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4])
+def test_standard_normal_residuals_are_left_as_they_are_by_the_flow_and_shrunk_by_ddim(steps):
+    noise = torch.randn(6, 3, 4)
+    for sampler in (ProbabilityFlow, Heun):
+        assert torch.equal(sampler(steps).sample(noise, lambda x, t: torch.zeros_like(x)), noise)
+    shrunk = Ddim(steps).sample(noise, lambda x, t: torch.zeros_like(x))
+    torch.testing.assert_close(shrunk, noise * math.cos(math.pi / 2 / steps) ** steps, atol=1e-6, rtol=1e-6)
+
+
+def test_a_single_step_gives_the_mean_or_overshoots_it():
+    noise = start(50)
+    for sampler in (Ddim(1), Ancestral(1)):
+        torch.testing.assert_close(sampler.sample(noise, exact), MEAN.expand(50, 3), atol=1e-6, rtol=0)
+    for sampler in (ProbabilityFlow(1), Heun(1)):
+        torch.testing.assert_close(
+            sampler.sample(noise, exact), noise + math.pi / 2 * MEAN, atol=1e-6, rtol=0
+        )
+
+
+def test_two_evaluations_are_too_few_for_a_correction():
+    assert torch.equal(Heun(2).sample(start(5), exact), ProbabilityFlow(2).sample(start(5), exact))
+    assert not torch.equal(Heun(3).sample(start(5), exact), ProbabilityFlow(2).sample(start(5), exact))
+
+
+@pytest.mark.parametrize(
+    "sampler, order", [(ProbabilityFlow, 1), (Ddim, 1), (Heun, 2)], ids=lambda x: getattr(x, "__name__", x)
+)
+def test_few_steps_approach_many_with_the_order_of_the_method(sampler, order):
+    noise = start(500)
+    errors = [error(sampler(n), noise) for n in (32, 64, 128, 256)]
+    for more, fewer in zip(errors, errors[1:], strict=False):
+        assert more / fewer == pytest.approx(2**order, rel=0.15)
+    drawn = sampler(256).sample(noise, exact)
+    torch.testing.assert_close(drawn, arrival(noise), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_correlated_normal_data_come_out_with_their_mean_and_covariance(sampler):
+    torch.manual_seed(0)
+    noise = start(50_000)
+    noise = torch.cat([noise, -noise])  # a mean of exactly zero
+    far, near = (sampler(n).sample(noise, exact) for n in (8, 64))
+    torch.testing.assert_close(near.mean(0), MEAN, atol=0.02, rtol=0)
+    torch.testing.assert_close(near.T.cov(), COVARIANCE, atol=0.15, rtol=0)
+    misses = [(drawn.T.cov() - COVARIANCE).abs().max().item() for drawn in (far, near)]
+    assert misses[1] < 0.3 * misses[0]
 
 
 def test_data_that_are_known_are_reached():
-    clean, start = torch.randn(2, 6, 3)
+    clean, noise = torch.randn(2, 6, 3)
 
     def predict(x, t):
-        a, s = (c[:, None] for c in signal_and_noise(t.double().clamp(min=1e-6)))
+        a, s = (c[:, None] for c in signal_and_noise(t.double()))
         return (a * (x - a * clean) / s - s * clean).float()
 
-    errors = [(ProbabilityFlow(n).sample(start, predict) - clean).abs().max().item() for n in (10, 100)]
-    assert errors[1] < 0.2 * errors[0] and errors[1] < 0.1
+    for steps in (1, 5):  # the clean sample is predicted exactly, and that is what these two end on
+        for sampler in (Ddim(steps), Ancestral(steps)):
+            torch.testing.assert_close(sampler.sample(noise, predict), clean, atol=1e-5, rtol=0)
+    for sampler in (ProbabilityFlow, Heun):
+        errors = [(sampler(n).sample(noise, predict) - clean).abs().max().item() for n in (10, 100)]
+        assert errors[1] < 0.2 * errors[0] and errors[1] < 0.1
 
 
-def exact_gaussian(mean: float, deviation: float):
-    """Velocity that a perfect network predicts when the data are normal."""
+def test_the_ancestral_chain_forgets_its_start_and_follows_its_generator():
+    def drawn(noise, seed):
+        return Ancestral(4, torch.Generator().manual_seed(seed)).sample(noise, exact)
 
-    def predict(x, t):
-        a, s = (c.view(-1, 1) for c in signal_and_noise(t.to(x.dtype)))
-        total = a**2 * deviation**2 + s**2
-        clean = mean + a * deviation**2 / total * (x - a * mean)
-        noise = s / total * (x - a * mean)
-        return a * noise - s * clean
-
-    return predict
+    torch.testing.assert_close(drawn(start(20, seed=1), 5), drawn(start(20, seed=2), 5), atol=1e-6, rtol=0)
+    assert not torch.allclose(drawn(start(20), 5), drawn(start(20), 6), atol=0.1)
 
 
-def test_normal_data_come_out_with_their_mean_and_variance():
-    mean, deviation = 1.7, 0.4
-    start = torch.randn(2000, 3, dtype=torch.float64)
-    predict = exact_gaussian(mean, deviation)
-    # The probability flow of a normal distribution is known: it scales and shifts the starting noise.
-    exact = mean + deviation * start
-    errors = [
-        (ProbabilityFlow(n).sample(start, predict) - exact).abs().max().item() for n in (2, 4, 8, 16, 64, 256)
-    ]
-    assert all(later < 0.7 * earlier for earlier, later in zip(errors, errors[1:], strict=False))
-    assert errors[-1] < 0.005 * start.abs().max()
-    drawn = ProbabilityFlow(256).sample(start, predict)
-    assert drawn.mean().item() == pytest.approx(mean, abs=0.02)
-    assert drawn.std().item() == pytest.approx(deviation, rel=0.03)
-
-
-def test_few_steps_approach_many():
-    start = torch.randn(500, 3)
-    predict = exact_gaussian(-0.5, 0.8)
-    many = ProbabilityFlow(400).sample(start, predict)
-    far, near = ((ProbabilityFlow(n).sample(start, predict) - many).abs().mean() for n in (4, 40))
-    assert far < 0.25
-    assert near < 0.15 * far
-    assert many.dtype == torch.float32
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_samples_keep_shape_and_precision(sampler):
+    drawn = sampler(3).sample(torch.randn(2, 3, 4, 5), lambda x, t: 0.1 * x)
+    assert drawn.shape == (2, 3, 4, 5) and drawn.dtype == torch.float32

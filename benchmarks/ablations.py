@@ -1,0 +1,76 @@
+"""CondI with a part taken out: what each part is worth, for `imputation.py --ablations`.
+
+Parts are taken out by patches from here, so that the product has no switch for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import islice
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from runs import Pool, Run, training_windows
+
+from condi_core.config import ImputerConfig
+from condi_core.imputer import references
+from condi_core.imputer.diffusion import ProbabilityFlow
+from condi_core.imputer.imputer import Imputer, Prepared
+from condi_core.training import decayed, fit, seed_of
+
+CROPS = 2  # that training sees of a window before its holes are redrawn
+
+
+def patches(imputer: Imputer) -> dict[str, list]:
+    """What takes each part out of an imputer."""
+    blocks = [*imputer.encoder.blocks, imputer.denoiser.block]
+    refer = imputer.references.forward
+    return {
+        "CondI": [],
+        "no cross-modal attention": [patch.object(b.across, "forward", lambda x, bias: x) for b in blocks],
+        "no W_cond": [patch.object(imputer.cross_modal, "forward", lambda to_heads: 0.0)],
+        "no estimate": [patch.object(imputer.references, "forward", lambda *a: torch.zeros_like(refer(*a)))],
+        "no record adaptation": [patch.object(references, "ADAPTATIONS", 0)],
+        # A velocity of 0 has no gradient, and standard normal residuals flow along it as they are.
+        "no diffusion": [
+            patch.object(imputer.denoiser, "forward", lambda noisy, *_: torch.zeros_like(noisy)),
+            patch.object(imputer, "sampler", ProbabilityFlow(1)),
+        ],
+    }
+
+
+def ablations(run: Run, windows: Pool, steps: int, score: Callable[[Imputer], dict]) -> dict[str, dict]:
+    """`{ablation: its score}`, all trained from the same weights, with the relation of the run."""
+    found, seed = {}, run.config.seed
+    for name in patches(run.imputer):
+        torch.manual_seed(seed_of(seed, "initial weights", "imputer"))
+        imputer = Imputer(run.schema, run.config.imputer)
+        imputer.standardiser.load_state_dict(run.imputer.standardiser.state_dict())
+        imputer.references.load_state_dict(run.imputer.references.state_dict())
+        with ExitStack() as changed:
+            for change in patches(imputer)[name]:
+                changed.enter_context(change)
+            train(imputer, run.config.imputer, windows, steps, seed)
+            found[name] = score(imputer)
+        print(f"seed {seed}: {name} trained and scored", flush=True)
+    return found
+
+
+def train(imputer: Imputer, config: ImputerConfig, windows: Pool, steps: int, seed: int) -> None:
+    """Some steps in the rounds of the settings, on crops of pooled windows as at a site."""
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+
+    def crops() -> Iterator[Prepared]:
+        for batch in training_windows(windows, config.batch, rng):
+            prepared = imputer.prepare(*batch)
+            patches = prepared.x.shape[2]
+            crop = config.crop or patches
+            for start in rng.integers(0, max(patches - crop, 0) + 1, CROPS):
+                yield Prepared(*(t[:, :, start : start + crop] for t in prepared))
+
+    for round_ in range(1, config.rounds + 1):
+        some = islice(crops(), max(1, steps // config.rounds))
+        rate = decayed(config.learning_rate, round_, config.rounds)
+        fit(imputer, lambda batch: imputer.loss(batch, generator), some, config, rate)

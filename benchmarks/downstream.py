@@ -1,0 +1,144 @@
+"""What imputation is worth downstream: z-scored ECGs of which most points are missing, in training and test.
+
+    python benchmarks/downstream.py --signals zscored100_part.npz --tables PTBXL_FOLDER [--seeds 3]
+
+`--signals` holds `ecg_id` (record,), `x_milli` int16 (record, 1000 samples at 100 Hz, 12 leads) and `lead`;
+`--tables` ptbxl_database.csv and scp_statements.csv. Both methods of a run see the same holes and train the
+same classifier with the mask among its inputs: one on completed windows, one on windows filled with zeros.
+Prints macro-AUROC on the test fold over seeds, and the difference with its interval by paired bootstrap over
+test records, and one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import platformdirs
+import torch
+import wfdb
+from safetensors import safe_open
+
+from client_app.classifying import TaskWindows
+from client_app.imputing import blocks
+from client_app.site import Site
+from condi_core.config import RunConfig
+from condi_core.methods import METHODS
+from condi_core.task.model import TaskModel
+from condi_core.windows import Schema
+from data_partitions.federation import open_federation
+from data_partitions.partition import Partition
+from data_partitions.sources.ptb_xl import LEADS
+
+SETTINGS = (
+    "holes.points=0.8 holes.gaps=0.0 holes.modality-by-window=0.0 imputer.relation-rounds=8 imputer.rounds=4 "
+    "imputer.steps=20 imputer.samples=0 task.rounds=12 task.steps=40 task.batch=32"
+)
+RESAMPLES = 2000
+
+
+def write_source(signals: Path, tables: Path, out: Path) -> None:
+    """The records as a folder of PTB-XL, from which they are prepared like any other."""
+    with np.load(signals, allow_pickle=False) as file:
+        ids, x = file["ecg_id"], file["x_milli"]
+        names = [str(name) for name in file["lead"]]
+    places = [[name.lower() for name in names].index(lead.lower()) for lead in LEADS]
+    table = pd.read_csv(tables / "ptbxl_database.csv").set_index("ecg_id", drop=False)
+    table = table.loc[[i for i in ids if i in table.index]]
+    table.to_csv(out / "ptbxl_database.csv", index=False)
+    (out / "scp_statements.csv").write_bytes((tables / "scp_statements.csv").read_bytes())
+    for ecg_id, record in zip(ids, x, strict=True):
+        if ecg_id in table.index:
+            path = out / table.loc[ecg_id, "filename_lr"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            wfdb.wrsamp(
+                path.name, fs=100, units=["mV"] * 12, sig_name=list(LEADS), d_signal=record[:, places],
+                fmt=["16"] * 12, adc_gain=[1000] * 12, baseline=[0] * 12, write_dir=str(path.parent),
+            )  # fmt: skip
+
+
+def condi(*arguments: object) -> None:
+    command = [Path(sys.executable).with_name("condi"), *map(str, arguments)]
+    subprocess.run(command, check=True)
+
+
+@torch.no_grad()
+def predictions(federation: Path, run: Path, method: str) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and labels `(record, label)` of all test windows."""
+    config = RunConfig.from_flat(json.loads((run / "config.json").read_text()))
+    cache = platformdirs.user_cache_path("condi") / "completed"  # where sites of a simulation keep them
+    with safe_open(run / f"task-{method}.safetensors", "pt") as file:
+        told = file.metadata()
+        model = TaskModel(Schema.model_validate_json(told["schema"]), config.task)
+        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    found, labels = [], []
+    for name in open_federation(federation).sites:
+        partition = Partition.open(federation / name, check=False)
+        site = Site(name, partition, config, torch.device("cpu"), cache)
+        windows = TaskWindows(site, METHODS[method], told["imputer"])
+        for rows in blocks(partition.rows("test")):
+            *inputs, y = windows.read(rows)
+            found.append(model.eval().probabilities(model(*inputs)).numpy())
+            labels.append(y.numpy())
+    return np.concatenate(found), np.concatenate(labels) > 0.5
+
+
+def macro_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over labels of the share of pairs in the right order, ties counted half."""
+    areas = []
+    for s, y in zip(scores.T, labels.T, strict=True):
+        if y.any() and not y.all():
+            ranks = pd.Series(s).rank().to_numpy()
+            areas.append((ranks[y].sum() - y.sum() * (y.sum() + 1) / 2) / (y.sum() * (~y).sum()))
+    return float(np.mean(areas))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--signals", type=Path, required=True)
+    parser.add_argument("--tables", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--run-config", default=SETTINGS)
+    parser.add_argument("--nodes", type=int, default=2)
+    options = parser.parse_args()
+    scores: dict[str, list[np.ndarray]] = {"condi": [], "mask": []}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "source").mkdir()
+        write_source(options.signals, options.tables, root / "source")
+        # The partition into sites is the same for all seeds, so that test records stay in one order.
+        federation = root / "federation"
+        condi("prepare", "ptb-xl", "--source", root / "source", "--out", federation,
+              "--sites", 4, "--split", "iid", "--seed", 0)  # fmt: skip
+        for seed in range(options.seeds):
+            condi("run", "--federation", federation, "--out", root, "--name", f"run-{seed}",
+                  "--nodes", options.nodes, "-c", f"{options.run_config} seed={seed}")  # fmt: skip
+            for method, kept in scores.items():
+                found, labels = predictions(federation, root / f"run-{seed}", method)
+                kept.append(found)
+
+    def gain(rows: np.ndarray) -> float:
+        """Mean over seeds of the difference in macro-AUROC on these test records."""
+        pairs = zip(scores["condi"], scores["mask"], strict=True)
+        return float(np.mean([macro_auroc(a[rows], labels[rows]) - macro_auroc(b[rows], labels[rows])
+                              for a, b in pairs]))  # fmt: skip
+
+    rng, every = np.random.default_rng(0), np.arange(len(labels))
+    resampled = [gain(rng.choice(every, len(every))) for _ in range(RESAMPLES)]
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    out = {m: [macro_auroc(s, labels) for s in kept] for m, kept in scores.items()}
+    print(f"\nmacro-AUROC on {len(labels)} test records, {options.seeds} seeds")
+    for method, found in out.items():
+        print(f"{method:<6} {METHODS[method].summary:<36} {np.mean(found):.4f} ± {np.std(found, ddof=1):.4f}")
+    print(f"difference {gain(every):+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (paired bootstrap)")
+    print(json.dumps({**out, "difference": gain(every), "interval": [low, high]}))
+
+
+if __name__ == "__main__":
+    main()
