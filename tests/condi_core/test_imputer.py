@@ -201,6 +201,38 @@ def test_one_observed_sample_is_enough(imputer, batch):
     assert (instant[:, :, 3] == 0).all()
 
 
+@pytest.mark.parametrize("what", ["huge", "one huge sample", "constant", "all alike", "tiny"])
+def test_strange_values_give_finite_completions(imputer, batch, what):
+    values, observed = batch
+    values = values.clone()
+    if what == "huge":
+        values[0] *= 1e6
+    elif what == "one huge sample":
+        values[:, 1, 4, 2] = 1e6
+    elif what == "constant":
+        values[:, 2] = 7.0
+    elif what == "all alike":
+        values[:] = values[:, :1]
+    else:
+        values[0] = MEANS[:, None, None] + 1e-9 * values[0]
+    relate(imputer, *batch)
+    for seen in (observed, observed & (torch.rand(observed.shape, generator=generator(6)) < 0.05)):
+        completion = imputer.impute(values, seen, 3, generator())
+        assert torch.isfinite(completion.point).all() and torch.isfinite(completion.samples).all()
+        assert torch.equal(completion.samples[:, seen], values[seen].expand(3, -1))
+
+
+def test_a_modality_of_one_sample_per_patch_is_completed():
+    of = schema(rates=(1,) * 4, patches=48)
+    values, observed = windows(of, 6, share=0.2)
+    model = Imputer(of, imputer_config())
+    standardise(model, values, observed)
+    relate(model, values, observed)
+    completion = model.impute(values, observed, 2, generator())
+    assert torch.isfinite(completion.samples).all()
+    assert torch.equal(completion.samples[:, observed], values[observed].expand(2, -1))
+
+
 def test_a_slower_modality_is_padded_and_its_padding_is_nothing():
     of = schema(rates=(5, 5, 1, 3))
     values, observed = windows(of, 4)

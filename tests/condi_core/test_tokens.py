@@ -1,0 +1,67 @@
+"""Tokens of several patches: which patches a token reads and writes, whatever the rates."""
+
+import pytest
+import torch
+from toy import imputer_config, schema, standardise, windows
+
+from condi_core.embeddings import PatchReader, PatchWriter
+from condi_core.imputer.imputer import Imputer
+
+
+@pytest.mark.parametrize("span", [1, 2, 5, 12, 20])
+@pytest.mark.parametrize("rates", [(5, 5), (5, 1, 5)])
+def test_a_token_reads_and_writes_the_patches_of_its_span(span, rates):
+    of = schema(rates=rates)
+    tokens = -(-of.patches // span)
+    reader = PatchReader(of.rate_groups, 3, 8, span)
+    x = torch.randn(2, len(rates), of.patches, 3, of.samples)
+    read = reader(x)
+    assert read.shape == (2, len(rates), tokens, 8)
+    writer = PatchWriter(of.rate_groups, 8, 4, span)
+    for part in writer.by_rate:
+        torch.nn.init.normal_(part.weight)
+    written = writer(read, of.patches)
+    assert written.shape == (2, len(rates), of.patches, 4, of.samples)
+    for patch in range(of.patches):
+        other = x.clone()
+        other[:, :, patch] += 1
+        moved = (reader(other) != read).any(-1)
+        assert moved[:, :, patch // span].all() and moved.sum() == moved[:, :, patch // span].numel()
+    for token in range(tokens):
+        other = read.clone()
+        other[:, :, token] += 1
+        moved = (writer(other, of.patches) != written).flatten(3).any(-1)
+        mine = slice(token * span, (token + 1) * span)
+        assert moved[:, :, mine].all() and moved.sum() == moved[:, :, mine].numel()
+
+
+def test_padding_of_a_slow_modality_is_neither_read_nor_written():
+    of = schema(rates=(5, 1))
+    reader, writer = PatchReader(of.rate_groups, 2, 8, 3), PatchWriter(of.rate_groups, 8, 2, 3)
+    x = torch.randn(2, 2, of.patches, 2, 5)
+    other = x.clone()
+    other[:, 1, ..., 1:] = 1e6
+    assert torch.equal(reader(other), reader(x))
+    for part in writer.by_rate:
+        torch.nn.init.normal_(part.weight)
+    assert (writer(reader(x), of.patches)[:, 1, ..., 1:] == 0).all()
+
+
+@pytest.mark.parametrize(("samples", "span"), [(1, 8), (3, 5), (5, 3), (10, 2), (50, 1), (100, 1)])
+def test_a_token_has_about_sixteen_samples_by_default(samples, span):
+    assert Imputer(schema(rates=(samples, 1)), imputer_config()).span == span
+
+
+def test_a_window_need_not_be_a_whole_number_of_tokens():
+    values, observed = windows(schema(), 4)
+    found = []
+    for more in (0, 3):
+        torch.manual_seed(0)
+        model = Imputer(schema(), imputer_config(token_patches=5))
+        standardise(model, values, observed)
+        completion = model.impute(
+            values[:, :, : 12 - more], observed[:, :, : 12 - more], 2, torch.Generator()
+        )
+        assert torch.isfinite(completion.samples).all()
+        found.append(completion.point.shape[2])
+    assert found == [12, 9]
