@@ -54,7 +54,8 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
             yield batch
 
     def loss(batch: list[Tensor]) -> Tensor:
-        return model.loss(model(*batch[:3]), batch[3])
+        with site.precision():
+            return model.loss(model(*batch[:3]), batch[3])
 
     mean, steps = fit(model, loss, batches(), config, learning_rate, deadline)
     used = present[: steps * len(order) // config.steps]
@@ -70,7 +71,8 @@ def score(windows: TaskWindows, model: TaskModel, split: str) -> tuple[np.ndarra
         outputs = []
         for draw in range(windows.draws):
             *inputs, labels = windows.read(rows, draw)
-            outputs.append(model(*inputs))
+            with site.precision():
+                outputs.append(model(*inputs).float())
         probabilities = torch.stack([model.probabilities(o) for o in outputs]).mean(0)
         total = total + task_sums(probabilities.cpu(), labels.cpu(), model.single_label)
         loss += sum(model.loss(o, labels).item() for o in outputs) / len(outputs) * len(rows)

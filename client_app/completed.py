@@ -64,7 +64,8 @@ def complete(site: Site, method: Method, imputer: Imputer, imputer_hash: str) ->
                 seed = seed_of(site.config.seed, "complete", site.name, int(block[0]))
                 generator = torch.Generator(site.device).manual_seed(seed)
                 windows = site.to_device(*site.read(block))
-                filled = method.fill(imputer, *windows, site.config.task.completions, generator)
+                with site.precision():
+                    filled = method.fill(imputer, *windows, site.config.task.completions, generator)
                 file.write(filled.transpose(0, 1).cpu().contiguous().numpy().astype("<f4").tobytes())
         os.replace(temporary, path)
     except BaseException:

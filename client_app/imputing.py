@@ -77,11 +77,13 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
             start = int(rng.integers(0, max(site.schema.patches - crop, 0) + 1))
             yield Prepared(*site.to_device(*(t[chosen, :, start : start + crop] for t in pool)))
 
-    loss, steps = fit(
-        imputer, lambda batch: imputer.loss(batch, generator), batches(), config, learning_rate, deadline
-    )
+    def loss(batch: Prepared) -> torch.Tensor:
+        with site.precision():
+            return imputer.loss(batch, generator)
+
+    mean, steps = fit(imputer, loss, batches(), config, learning_rate, deadline)
     used = np.unique(order[: steps * config.batch])
-    return {"loss": loss, "steps": steps, "present": present[used], "windows": len(rows)}
+    return {"loss": mean, "steps": steps, "present": present[used], "windows": len(rows)}
 
 
 def _prepare(
@@ -122,7 +124,8 @@ def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, n
             truth = imputer.standardiser(values, seen | hidden)
             prepared = imputer.prepare(blank(values, seen), seen)
             estimate, _, lines = prepared.reference.unbind(3)
-            mean, drawn = imputer.draw(prepared, samples, generator)
+            with site.precision():
+                mean, drawn = imputer.draw(prepared, samples, generator)
             points = {"mean": torch.zeros_like(truth), "linear": lines, "estimate": estimate, "condi": mean}
             if samples:
                 points["condi, draws"] = middle(drawn)

@@ -83,5 +83,9 @@ class Site:
         observed = observed & ~self.hide(values, observed, rows, self.config.seed, holes)
         return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
 
+    def precision(self) -> torch.autocast:
+        """Context for a network: bfloat16 on a GPU, which has units for it, full precision on a processor."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
     def to_device(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
         return [t.to(self.device) for t in tensors]

@@ -68,7 +68,8 @@ class Imputer(nn.Module):
     def prepare(self, values: Tensor, seen: Tensor, target: Tensor | None = None) -> Prepared:
         """Standardise, and work out the closed-form references from what is seen (no gradient)."""
         target = torch.zeros_like(seen) if target is None else target
-        with torch.no_grad():
+        # In full precision also where the network is not: the estimate hangs on small differences.
+        with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
             x = self.standardiser(values, seen | target)
             reference = self.references(blank(x, seen), seen)
         return Prepared(x, seen, target, reference)

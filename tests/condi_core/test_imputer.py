@@ -354,6 +354,28 @@ def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
         assert log_deviation.std() > 0.1
 
 
+def test_in_mixed_precision_the_estimate_is_the_same_and_the_network_about_so(imputer, batch):
+    """As on a GPU, where sites run the network in bfloat16."""
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    target = observed & ~seen
+    expected = imputer.prepare(values, seen, target)
+    mean, drawn = imputer.draw(expected, 2, generator())
+    loss = imputer.loss(expected, generator())
+    with torch.autocast("cpu", torch.bfloat16):
+        prepared = imputer.prepare(values, seen, target)
+        assert all(torch.equal(a, b) for a, b in zip(prepared, expected, strict=True))
+        half_mean, half_drawn = imputer.draw(prepared, 2, generator())
+        half_loss = imputer.loss(prepared, generator())
+    half_loss.backward()
+    assert half_mean.dtype == half_drawn.dtype == half_loss.dtype == torch.float32
+    assert not torch.equal(half_mean, mean)
+    torch.testing.assert_close(half_mean, mean, atol=0.05, rtol=0)
+    torch.testing.assert_close(half_drawn, drawn, atol=0.2, rtol=0)
+    torch.testing.assert_close(half_loss, loss, atol=0, rtol=0.02)
+    assert all(torch.isfinite(p.grad).all() for p in imputer.parameters() if p.requires_grad)
+
+
 # References.
 
 
