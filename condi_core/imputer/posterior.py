@@ -1,10 +1,10 @@
 """What a window is, given what is seen of it: the conditional mean of a Gaussian process, and draws.
 
-A window is x = S^½ K^½ u of white coordinates u (frequency, modality, window). S is the relation that all
-sites share; K, one matrix per window and band of frequencies, is how this window departs from it: the leads
-of one heart are related more closely than those of hearts in general. From what is seen follows u, from u an
-estimate of K, and from that a better u: steps of EM for the posterior mode of K, under an inverse Wishart
-prior around the identity (Dempster, Laird, Rubin 1977).
+A window is x = S^½ u of coordinates u (frequency, modality, window) that are white where S, the relation that
+all sites share, holds; their covariance K, one matrix per window and band of frequencies, is how this window
+departs from it: the leads of one heart are related more closely than those of hearts in general. From what
+is seen follows u, from u an estimate of K, and from that a better u: steps of EM for the posterior mode of K,
+under an inverse Wishart prior around the identity (Dempster, Laird, Rubin 1977).
 
 Working in u needs no inverse of S, so that modalities which follow from others (limb leads) do no harm.
 """
@@ -19,8 +19,8 @@ from torch import Tensor
 from condi_core.imputer.reference import same_instant
 from condi_core.imputer.relation import SpectralRelation
 
-ITERATIONS = 20  # of conjugate gradients, and as many again after each adaptation to the window
-NOISE = 0.02  # variance of measurement noise that is assumed, of a modality's variance
+ITERATIONS = 16  # of conjugate gradients, and as many again after each adaptation to the window
+NOISE = 0.01  # variance of measurement noise that is assumed, of a modality's variance
 BANDS = 8  # of frequencies, in each of which a window has one K; narrow where slow, wide where fast
 FULL = 16  # frequencies per band at least; short windows have fewer bands
 WARP = 0.04  # share of the highest frequency up to which bands are about equally wide
@@ -29,11 +29,11 @@ POWER_WEIGHT = 100  # of the power that sites share, in samples, beside the wind
 REACH = 8  # frequencies of a band at which the remaining uncertainty is worked out
 
 
-class Prior:
-    """How `batch` windows of `time` samples come from white coordinates (frequency, modality, window)."""
+class Population:
+    """How windows of `time` samples come from white coordinates (frequency, modality, window) by S."""
 
-    def __init__(self, relation: SpectralRelation, time: int, mixing: Tensor | None = None) -> None:
-        self.relation, self.time, self.mixing = relation, time, mixing
+    def __init__(self, relation: SpectralRelation, time: int) -> None:
+        self.length, self.time = relation.length, time
         self.values, self.vectors = relation.eigen()
         self.root = self.spread(self.values.sqrt())
         self.bands = _bands(relation.length // 2 + 1)
@@ -42,57 +42,56 @@ class Prior:
         """The matrix with the eigenvectors of S and eigenvalues `gain` (frequency, modality)."""
         return (self.vectors * gain[:, None, :]) @ self.vectors.mH
 
-    def mix(self, u: Tensor) -> Tensor:
-        """K^½ u; its own adjoint."""
-        if self.mixing is None:
-            return u
-        parts = u.permute(2, 1, 0).contiguous()
-        mixed = [self.mixing[:, i] @ parts[..., a:b] for i, (a, b) in enumerate(self.bands)]
-        return torch.cat(mixed, 2).permute(2, 1, 0).contiguous()
-
     def window(self, u: Tensor) -> Tensor:
         """From coordinates to the window (time, modality, window)."""
-        length = self.relation.length
-        x = torch.fft.irfft(torch.bmm(self.root, self.mix(u)), n=length, dim=0, norm="ortho")
-        return x[: self.time]
+        return torch.fft.irfft(torch.bmm(self.root, u), n=self.length, dim=0, norm="ortho")[: self.time]
 
     def adjoint(self, x: Tensor) -> Tensor:
         """The adjoint of `window`."""
-        return self.mix(torch.bmm(self.root, self.spectrum(x)))
+        return torch.bmm(self.root, self.spectrum(x))
 
     def spectrum(self, x: Tensor) -> Tensor:
-        return torch.fft.rfft(x, n=self.relation.length, dim=0, norm="ortho").contiguous()
+        return torch.fft.rfft(x, n=self.length, dim=0, norm="ortho").contiguous()
 
     def coordinates(self, x: Tensor, noise: float) -> Tensor:
-        """Expected coordinates of a complete window measured with noise, where K is the identity."""
+        """Expected coordinates of a complete window measured with noise."""
         return torch.bmm(self.spread(self.values.sqrt() / (self.values + noise)), self.spectrum(x))
 
-    def adapted(self, u: Tensor, seen: Tensor, noise: float) -> tuple[Prior, Tensor]:
-        """The prior after one step of EM from posterior means `u`; and `u` in its coordinates.
+
+class Departure:
+    """How each window departs from the population: K⁻¹ for every band of frequencies."""
+
+    def __init__(self, population: Population, precision: list[Tensor] | None = None) -> None:
+        self.population, self.precision = population, precision
+
+    def penalty(self, u: Tensor) -> Tensor:
+        """K⁻¹ u."""
+        if self.precision is None:
+            return u
+        parts, bands = u.permute(2, 1, 0).contiguous(), self.population.bands
+        found = [p @ parts[..., a:b] for p, (a, b) in zip(self.precision, bands, strict=True)]
+        return torch.cat(found, 2).permute(2, 1, 0).contiguous()
+
+    def after(self, u: Tensor, seen: Tensor, noise: float) -> Departure:
+        """One step of EM from posterior means `u`.
 
         `seen` (time, modality, window). How uncertain `u` is follows in the mean field, from the share of
         each modality that is seen: samples missing here and there count as seen a little less exactly.
         """
-        m = seen.shape[1]
-        share = seen.sum(0).mT / self.relation.length
+        m, of = seen.shape[1], self.population
+        share = seen.sum(0).mT / of.length
         eye, weight = torch.eye(m, device=u.device, dtype=u.dtype), PRIOR_WEIGHT * m
-        mixing, moved = [], []
-        u = u.permute(2, 1, 0)
-        for i, (a, b) in enumerate(self.bands):
-            half = eye.expand(len(share), m, m) if self.mixing is None else self.mixing[:, i]
-            few = torch.linspace(a, b - 1, min(REACH, b - a), device=u.device).long()
-            factor = self.root[few] @ half[:, None]
-            given = factor.mH @ (share[:, None, :, None] * factor)
-            left = noise * torch.linalg.inv(noise * eye + given).mean(1)
+        precision, u = [], u.permute(2, 1, 0)
+        for i, (a, b) in enumerate(of.bands):
+            own = eye if self.precision is None else self.precision[i][:, None]
+            few = of.root[torch.linspace(a, b - 1, min(REACH, b - a), device=u.device).long()]
+            given = few.mH @ (share[:, None, :, None] * few)
+            left = noise * torch.linalg.inv(noise * own + given).mean(1)
             moment = u[..., a:b] @ u[..., a:b].mH + (b - a) * left
-            estimate = (weight * eye + half @ moment @ half) / (weight + b - a)
+            estimate = (weight * eye + moment) / (weight + b - a)
             values, vectors = torch.linalg.eigh(estimate)
-            root = values.clamp(1e-3, 1e3).sqrt()
-            mixing.append((vectors * root[:, None, :]) @ vectors.mH)
-            back = (vectors / root[:, None, :]) @ vectors.mH @ half
-            moved.append(back @ u[..., a:b])
-        after = Prior(self.relation, self.time, torch.stack(mixing, 1))
-        return after, torch.cat(moved, 2).permute(2, 1, 0).contiguous()
+            precision.append((vectors / values.clamp(1e-3, 1e3)[:, None, :]) @ vectors.mH)
+        return Departure(of, precision)
 
 
 def conditional_mean(
@@ -107,29 +106,30 @@ def conditional_mean(
     """Mean of every sample given all that is seen, at all times and in all modalities.
 
     `x`, `seen` (batch, modality, time), zeros where not seen. Solves the normal equations
-    (s² + Bᴴ M B) u = Bᴴ M x, where M is `seen` and x = B u, by conjugate gradients, anew after each of the
-    `adaptations` to the window itself; these begin with its power, so that noise is a share of that too.
+    (s² K⁻¹ + Bᴴ M B) u = Bᴴ M x, where M is `seen` and x = B u, by conjugate gradients, anew after each of
+    the `adaptations` of K to the window; these begin with its power, so that noise is a share of that too.
     With `sample`, one draw from the conditional distribution instead (Matheron's rule), so that variance is
     not lost when S is estimated from it.
     """
-    prior, time = Prior(relation, x.shape[-1]), (2, 1, 0)
+    of, order = Population(relation, x.shape[-1]), (2, 1, 0)
     scale = _scale(x, seen) if adaptations else 1.0
     x = x / scale
-    start = same_instant(x, seen, relation.covariance())[0].permute(time)
-    mask, y = seen.to(x.dtype).permute(time).contiguous(), x.permute(time).contiguous()
+    start = same_instant(x, seen, relation.covariance())[0].permute(order)
+    mask, y = seen.to(x.dtype).permute(order).contiguous(), x.permute(order).contiguous()
     if sample is not None:
         white = torch.randn((relation.length, *y.shape[1:]), generator=sample, device=x.device)
-        drawn = prior.spectrum(white)
+        drawn = of.spectrum(white)
         errors = math.sqrt(noise) * torch.randn(y.shape, generator=sample, device=x.device)
-        y = (y - prior.window(drawn) - errors) * mask
-        start = start - prior.window(drawn)
-    u = _solve(prior, y, mask, noise, iterations, prior.coordinates(start, noise))
+        y = (y - of.window(drawn) - errors) * mask
+        start = start - of.window(drawn)
+    departure = Departure(of)
+    u = _solve(departure, y, mask, noise, iterations, of.coordinates(start, noise))
     for _ in range(adaptations):
-        prior, u = prior.adapted(u, mask, noise)
-        u = _solve(prior, y, mask, noise, iterations, u)
+        departure = departure.after(u, mask, noise)
+        u = _solve(departure, y, mask, noise, iterations, u)
     if sample is not None:
         u = u + drawn
-    return prior.window(u).permute(time) * scale
+    return of.window(u).permute(order) * scale
 
 
 def _scale(x: Tensor, seen: Tensor) -> Tensor:
@@ -139,14 +139,15 @@ def _scale(x: Tensor, seen: Tensor) -> Tensor:
     return ((power + POWER_WEIGHT) / (count + POWER_WEIGHT)).sqrt()
 
 
-def _solve(prior: Prior, y: Tensor, mask: Tensor, noise: float, iterations: int, u: Tensor) -> Tensor:
+def _solve(departure: Departure, y: Tensor, mask: Tensor, noise: float, iterations: int, u: Tensor) -> Tensor:
     """Conjugate gradients from `u`; the preconditioner knows what share is missing, but not where."""
-    share = mask.mean((0, 1)) * prior.time / prior.relation.length
-    damping = 1 / (noise + prior.values[:, :, None] * share)
-    forth, back = prior.vectors.mH.contiguous(), prior.vectors
+    of = departure.population
+    share = mask.mean((0, 1)) * of.time / of.length
+    damping = 1 / (noise + of.values[:, :, None] * share)
+    forth, back = of.vectors.mH.contiguous(), of.vectors
 
     def system(u: Tensor) -> Tensor:
-        return noise * u + prior.adjoint(mask * prior.window(u))
+        return noise * departure.penalty(u) + of.adjoint(mask * of.window(u))
 
     def precondition(r: Tensor) -> Tensor:
         return torch.bmm(back, torch.bmm(forth, r) * damping)
@@ -155,11 +156,11 @@ def _solve(prior: Prior, y: Tensor, mask: Tensor, noise: float, iterations: int,
         # Over the whole circle of frequencies, of which only one half is held.
         inside = torch.linalg.vecdot(a.flatten(0, 1), b.flatten(0, 1), dim=0).real
         ends = (a[0].conj() * b[0]).real.sum(0)
-        if prior.relation.length % 2 == 0:
+        if of.length % 2 == 0:
             ends = ends + (a[-1].conj() * b[-1]).real.sum(0)
         return 2 * inside - ends
 
-    r = prior.adjoint(mask * y) - system(u)
+    r = of.adjoint(mask * y) - system(u)
     p = s = precondition(r)
     rs = dot(r, s)
     for _ in range(iterations):

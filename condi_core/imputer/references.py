@@ -18,7 +18,7 @@ from condi_core.imputer.relation import SpectralRelation
 from condi_core.windows import Schema
 
 CERTAIN = 0.01  # conditional variance below which the other modalities at that instant settle a sample
-ADAPTATIONS = 3  # of the relation to the window itself
+ADAPTATIONS = 4  # of the relation to the window itself
 REFERENCES = 3  # conditional mean, same-instant mean, linear interpolation
 
 

@@ -79,4 +79,4 @@ def test_imputer_stays_beside_the_best_naive_row(trained, kind):
     naive = [rmse(torch.zeros_like(truth)), rmse(last_value(y, seen.flatten(2))), rmse(lines)]
     estimate = rmse(prepared.reference[:, :, :, 0].flatten(2))
     point = rmse(model.draw(prepared, 0)[0].flatten(2))
-    assert max(estimate, point) < 1.15 * min(naive)
+    assert max(estimate, point) < 1.2 * min(naive)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toy import ar_process
 
-from condi_core.imputer.posterior import NOISE, Prior, conditional_mean
+from condi_core.imputer.posterior import NOISE, PRIOR_WEIGHT, Departure, Population, conditional_mean
 from condi_core.imputer.relation import SpectralRelation
 
 
@@ -129,28 +129,39 @@ def test_only_seen_samples_matter():
 
 
 def test_coordinates_and_window_are_each_others_adjoint():
-    """<window(u), x> = <u, adjoint(x)> over the whole circle of frequencies, with and without a mixing."""
+    """<window(u), x> = <u, adjoint(x)> over the whole circle of frequencies."""
     relation, x = related(3, 40)
     x = x.permute(2, 1, 0)
-    prior = Prior(relation, 40)
-    u = prior.spectrum(torch.randn(relation.length, 3, 5))
-    adapted, _ = prior.adapted(u, torch.ones_like(x), NOISE)
+    population = Population(relation, 40)
+    u = population.spectrum(torch.randn(relation.length, 3, 5))
     weight = torch.full((len(u),), 2.0)
     weight[0] = weight[-1] = 1.0  # the length is even
-    for p in (prior, adapted):
-        there = (p.window(u) * x).sum()
-        back = ((u.conj() * p.adjoint(x)).real.sum((1, 2)) * weight).sum()
-        torch.testing.assert_close(there, back, rtol=1e-4, atol=1e-3)
+    there = (population.window(u) * x).sum()
+    back = ((u.conj() * population.adjoint(x)).real.sum((1, 2)) * weight).sum()
+    torch.testing.assert_close(there, back, rtol=1e-4, atol=1e-3)
 
 
-def test_adapting_changes_the_coordinates_and_not_the_window():
-    relation, x = related(3, 40)
-    seen = (torch.rand(x.shape) < 0.5).float().permute(2, 1, 0)
-    prior = Prior(relation, 40)
-    u = prior.coordinates(x.permute(2, 1, 0), NOISE)
-    adapted, moved = prior.adapted(u, seen, NOISE)
-    torch.testing.assert_close(adapted.window(moved), prior.window(u), atol=1e-3, rtol=1e-3)
-    assert not torch.allclose(moved, u, atol=1e-2)
+def test_with_everything_seen_a_step_of_em_is_the_formula():
+    """K = (weight + sum of u uᴴ) / (weight + frequencies) in each band, as nothing is left uncertain."""
+    relation, x = related(3, 200)
+    population = Population(relation, 200)
+    u = population.spectrum(torch.randn(relation.length, 3, 2))
+    seen = torch.ones(relation.length, 3, 2)  # beyond the window too, for once
+    penalty = Departure(population).after(u, seen, 1e-9).penalty(u)
+    for a, b in population.bands:
+        for i in range(2):
+            own = u[a:b, :, i]
+            k = (PRIOR_WEIGHT * 3 * torch.eye(3) + own.T @ own.conj()) / (PRIOR_WEIGHT * 3 + b - a)
+            expected = torch.linalg.solve(k, own.T).T
+            torch.testing.assert_close(penalty[a:b, :, i], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_where_nothing_is_seen_a_window_does_not_depart():
+    relation, _ = related(3, 40)
+    population = Population(relation, 40)
+    u = population.spectrum(torch.randn(relation.length, 3, 2))
+    nothing = Departure(population).after(0 * u, torch.zeros(40, 3, 2), NOISE)
+    torch.testing.assert_close(nothing.penalty(u), u, rtol=1e-4, atol=1e-4)
 
 
 def test_a_window_of_its_own_kind_is_completed_better_by_adaptation():
@@ -179,8 +190,8 @@ def test_a_window_like_all_others_loses_nothing_by_adaptation():
     relation, _ = related(3, 200)
     generator = torch.Generator().manual_seed(4)
     white = torch.randn(relation.length, 3, 40, generator=generator)
-    prior = Prior(relation, 200)
-    x = prior.window(prior.spectrum(white)).permute(2, 1, 0)
+    population = Population(relation, 200)
+    x = population.window(population.spectrum(white)).permute(2, 1, 0)
     x = x + NOISE**0.5 * torch.randn(x.shape, generator=generator)
     seen = torch.rand(x.shape, generator=generator) < 0.5
     y = torch.where(seen, x, 0.0)
@@ -197,7 +208,7 @@ def test_short_windows_have_fewer_bands(time):
     relation = SpectralRelation(range(2), time)
     x = x[..., :time]
     seen = torch.rand(x.shape) < 0.7
-    bands = Prior(relation, time).bands
+    bands = Population(relation, time).bands
     assert bands[0][0] == 0 and bands[-1][1] == relation.length // 2 + 1
     assert all(a < b for a, b in bands) and all(
         b == c for (_, b), (c, _) in zip(bands, bands[1:], strict=False)
