@@ -40,6 +40,7 @@ def path_of(site: Site, method: Method, imputer_hash: str) -> Path:
         site.config.holes.model_dump(),
         site.config.task.completions,
         site.config.imputer.sampling_steps,
+        site.half,
         partition,
     ]
     digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()

@@ -64,7 +64,7 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
     config, rng = site.config.imputer, np.random.default_rng(seed)
     generator = torch.Generator(site.device).manual_seed(seed)
     rows = site.partition.rows("train")
-    wanted = -(-config.steps * config.batch // REUSE)
+    wanted = max(config.batch, -(-config.steps * config.batch // REUSE))
     picked = np.concatenate([rng.permutation(rows) for _ in range(-(-wanted // len(rows)))])[:wanted]
     pool, present = _prepare(site, imputer, picked, rng)
 

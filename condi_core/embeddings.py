@@ -25,7 +25,7 @@ class ModalityEmbedding(nn.Module):
         self.weight = nn.Parameter(0.1 * torch.randn(modalities, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """`tokens` (batch, modality, patch, width)."""
+        """`tokens` (batch, modality, token, width)."""
         return tokens + self.weight[:, None, :]
 
 
@@ -59,7 +59,7 @@ class PerModalityLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(members), outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (batch, member, patch, inputs) → (batch, member, patch, outputs)."""
+        """`x` (batch, member, token, inputs) → (batch, member, token, outputs)."""
         return torch.einsum("bmpi,mio->bmpo", x, self.weight) + self.bias[:, None, :]
 
 

@@ -151,5 +151,8 @@ class Imputer(nn.Module):
 
     def _share(self, seen: Tensor) -> Tensor:
         """Observed fraction of every token `(batch, modality, token)`."""
-        share = F.pad(seen.float().sum(-1) / self.rates[..., 0], (0, -seen.shape[2] % self.span))
-        return share.unflatten(2, (-1, self.span)).mean(-1)
+        share, beyond = seen.float().sum(-1) / self.rates[..., 0], -seen.shape[2] % self.span
+        total = F.pad(share, (0, beyond)).unflatten(2, (-1, self.span)).sum(-1)
+        patches = torch.full((total.shape[2],), float(self.span), device=total.device)
+        patches[-1] -= beyond
+        return total / patches

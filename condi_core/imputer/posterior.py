@@ -22,11 +22,11 @@ from condi_core.imputer.relation import SpectralRelation
 ITERATIONS = 16  # of conjugate gradients, and as many again after each adaptation to the window
 NOISE = 0.01  # variance of measurement noise that is assumed, of a modality's variance
 BANDS = 8  # of frequencies, in each of which a window has one K; narrow where slow, wide where fast
-FULL = 16  # frequencies per band at least; short windows have fewer bands
+FULL = 16  # frequencies per band at least, on average; short windows have fewer bands
 WARP = 0.04  # share of the highest frequency up to which bands are about equally wide
 PRIOR_WEIGHT = 1.0  # of the relation that sites share: as many frequencies of a band per modality
 POWER_WEIGHT = 100  # of the power that sites share, in samples, beside the window's own
-REACH = 8  # frequencies of a band at which the remaining uncertainty is worked out
+POINTS = 8  # frequencies of a band at which the remaining uncertainty is worked out
 
 
 class Population:
@@ -84,7 +84,7 @@ class Departure:
         precision, u = [], u.permute(2, 1, 0)
         for i, (a, b) in enumerate(of.bands):
             own = eye if self.precision is None else self.precision[i][:, None]
-            few = of.root[torch.linspace(a, b - 1, min(REACH, b - a), device=u.device).long()]
+            few = of.root[torch.linspace(a, b - 1, min(POINTS, b - a), device=u.device).long()]
             given = few.mH @ (share[:, None, :, None] * few)
             left = noise * torch.linalg.inv(noise * own + given).mean(1)
             moment = u[..., a:b] @ u[..., a:b].mH + (b - a) * left
@@ -102,6 +102,7 @@ def conditional_mean(
     iterations: int = ITERATIONS,
     sample: torch.Generator | None = None,
     noise: float = NOISE,
+    start: Tensor | None = None,
 ) -> Tensor:
     """Mean of every sample given all that is seen, at all times and in all modalities.
 
@@ -109,12 +110,15 @@ def conditional_mean(
     (s² K⁻¹ + Bᴴ M B) u = Bᴴ M x, where M is `seen` and x = B u, by conjugate gradients, anew after each of
     the `adaptations` of K to the window; these begin with its power, so that noise is a share of that too.
     With `sample`, one draw from the conditional distribution instead (Matheron's rule), so that variance is
-    not lost when S is estimated from it.
+    not lost when S is estimated from it; draws are those of the population, ValueError if they should adapt.
+    `start`: the estimate to start from, by default that of `same_instant`.
     """
+    if adaptations and sample is not None:
+        raise ValueError("draws come from the population's relation: leave adaptations at 0")
     of, order = Population(relation, x.shape[-1]), (2, 1, 0)
     scale = _scale(x, seen) if adaptations else 1.0
-    x = x / scale
-    start = same_instant(x, seen, relation.covariance())[0].permute(order)
+    start = same_instant(x, seen, relation.covariance())[0] if start is None else start
+    x, start = x / scale, (start / scale).permute(order)
     mask, y = seen.to(x.dtype).permute(order).contiguous(), x.permute(order).contiguous()
     if sample is not None:
         white = torch.randn((relation.length, *y.shape[1:]), generator=sample, device=x.device)

@@ -214,3 +214,10 @@ def test_short_windows_have_fewer_bands(time):
         b == c for (_, b), (c, _) in zip(bands, bands[1:], strict=False)
     )
     assert torch.isfinite(conditional_mean(torch.where(seen, x, 0.0), seen, relation, adaptations=3)).all()
+
+
+def test_draws_do_not_adapt():
+    relation, x = related(2, 30)
+    seen = torch.rand(x.shape) < 0.5
+    with pytest.raises(ValueError, match="leave adaptations at 0"):
+        conditional_mean(x, seen, relation, 1, sample=torch.Generator())
