@@ -5,8 +5,8 @@
 Test windows of all sites with the holes that every imputer is scored on; each sampler starts at the same
 noise. Columns, each over hidden cells:
 
-- median: RMSE of the median of draws, over that of linear interpolation; its CRPS, and the share inside the
-  90 % interval, which for n perfect draws is about 0.9 (n - 1) / (n + 1): few draws seldom reach the tails;
+- median: RMSE of the median of draws, over that of linear interpolation; their CRPS, and the share inside the
+  90 % interval; of fewer than 19 draws it ends with the outermost, (n - 1) / (n + 1) would be right then;
 - one draw: RMSE of single draws, over that of linear interpolation;
 - energy: mean over windows of (E|X - x| - E|X - X'|/2) / √(hidden cells), in standard deviations (Gneiting
   and Raftery 2007); unlike the CRPS it sees whether the cells of a draw belong together;
