@@ -2,8 +2,8 @@
 
 Both see standardised windows with all samples as time steps and modalities as features, in pieces of up to
 250 steps: attention over the 1000 steps of an ECG is more than a processor can train. They are trained for
-some seconds on the holes that CondI is trained on, rather than on their own, scattered ones alone. SAITS
-(Du, Côté, Liu 2023) has the size of PyPOTS's own example on PhysioNet 2012. CSDI (Tashiro et al. 2021) has two
+some seconds on the holes that CondI is trained on, rather than on scattered ones alone. SAITS (Du, Côté, Liu
+2023) has the size of PyPOTS's own example on PhysioNet 2012, CSDI (Tashiro et al. 2021) two
 layers of 32 channels in place of four of 64, as it is to learn something in that time; its 50 steps stay.
 """
 
