@@ -179,7 +179,8 @@ def compare(
     def add(name: str, method: Method, windows: Pool, spent: float, size: int) -> None:
         found[name] = score(method, run.imputer, windows, dataset)
         found[name]["cost"] |= {"training": spent, "parameters": size}
-        print(f"seed {run.config.seed}: {name} trained and scored", flush=True)
+        ratios = (f"{kind} {told['ratio']:.3f}" for kind, told in found[name].items() if kind != "cost")
+        print(f"seed {run.config.seed}: {name}: RMSE over linear: {', '.join(ratios)}", flush=True)
 
     for place, (name, method) in enumerate(methods_of(run.imputer).items()):
         spent, size = ((0.0, 0), (related, relation), (trained, weights))[(place > 2) + (place > 4)]
