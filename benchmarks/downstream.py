@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -23,6 +21,7 @@ import pandas as pd
 import platformdirs
 import torch
 import wfdb
+from runs import call
 from safetensors import safe_open
 
 from client_app.classifying import TaskWindows
@@ -30,6 +29,7 @@ from client_app.imputing import blocks
 from client_app.site import Site
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
+from condi_core.metrics import task_metrics, task_sums
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation
@@ -63,11 +63,6 @@ def write_source(signals: Path, tables: Path, out: Path) -> None:
             )  # fmt: skip
 
 
-def condi(*arguments: object) -> None:
-    command = [Path(sys.executable).with_name("condi"), *map(str, arguments)]
-    subprocess.run(command, check=True)
-
-
 @torch.no_grad()
 def predictions(federation: Path, run: Path, method: str) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities and labels `(record, label)` of all test windows."""
@@ -90,13 +85,8 @@ def predictions(federation: Path, run: Path, method: str) -> tuple[np.ndarray, n
 
 
 def macro_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over labels of the share of pairs in the right order, ties counted half."""
-    areas = []
-    for s, y in zip(scores.T, labels.T, strict=True):
-        if y.any() and not y.all():
-            ranks = pd.Series(s).rank().to_numpy()
-            areas.append((ranks[y].sum() - y.sum() * (y.sum() + 1) / 2) / (y.sum() * (~y).sum()))
-    return float(np.mean(areas))
+    sums = task_sums(torch.from_numpy(scores), torch.from_numpy(labels), single_label=False)
+    return task_metrics(sums, single_label=False)["auroc"]
 
 
 def main() -> None:
@@ -114,10 +104,10 @@ def main() -> None:
         write_source(options.signals, options.tables, root / "source")
         # The partition into sites is the same for all seeds, so that test records stay in one order.
         federation = root / "federation"
-        condi("prepare", "ptb-xl", "--source", root / "source", "--out", federation,
+        call("prepare", "ptb-xl", "--source", root / "source", "--out", federation,
               "--sites", 4, "--split", "iid", "--seed", 0)  # fmt: skip
         for seed in range(options.seeds):
-            condi("run", "--federation", federation, "--out", root, "--name", f"run-{seed}",
+            call("run", "--federation", federation, "--out", root, "--name", f"run-{seed}",
                   "--nodes", options.nodes, "-c", f"{options.run_config} seed={seed}")  # fmt: skip
             for method, kept in scores.items():
                 found, labels = predictions(federation, root / f"run-{seed}", method)

@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from runs import call
 
 SETTINGS = (
     "imputer.rounds=6 imputer.steps=40 imputer.relation-rounds=4 imputer.samples=10 "
     "task.rounds=8 task.steps=30 task.batch=32"
 )
-
-
-def condi(*arguments: object) -> None:
-    command = [Path(sys.executable).with_name("condi"), *map(str, arguments)]
-    subprocess.run(command, check=True)
 
 
 def main() -> None:
@@ -39,10 +33,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.seeds):
             federation = Path(folder) / f"federation-{seed}"
-            condi("prepare", "ptb-xl", "--source", options.source, "--out", federation, "--sites", 4,
+            call("prepare", "ptb-xl", "--source", options.source, "--out", federation, "--sites", 4,
                   "--split", "iid", "--seed", seed)  # fmt: skip
             start = time.monotonic()
-            condi("run", "--federation", federation, "--out", folder, "--name", f"run-{seed}",
+            call("run", "--federation", federation, "--out", folder, "--name", f"run-{seed}",
                   "-c", f"{options.run_config} seed={seed}")  # fmt: skip
             seconds.append(time.monotonic() - start)
             results.append(json.loads((Path(folder) / f"run-{seed}" / "result.json").read_text()))

@@ -1,4 +1,4 @@
-"""A run of a prepared federation for `imputation.py`: what it has left, and its windows of all sites."""
+"""Runs of `condi` for benchmarks: what a run has left, and the windows of all sites."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def carry_out(federation: Path, settings: str) -> Run:
 
 
 def call(*arguments: object) -> None:
+    """Run `condi` with these arguments."""
     subprocess.run([Path(sys.executable).with_name("condi"), *map(str, arguments)], check=True)
 
 
