@@ -376,6 +376,21 @@ def test_in_mixed_precision_the_estimate_is_the_same_and_the_network_about_so(im
     assert all(torch.isfinite(p.grad).all() for p in imputer.parameters() if p.requires_grad)
 
 
+def test_the_mean_can_be_moved_to_each_simpler_reference(imputer, batch):
+    prepared = imputer.prepare(*batch)
+    nn.init.zeros_(imputer.encoder.head.by_rate[0].weight)
+    estimate, instant, lines = prepared.reference.unbind(3)
+    for place, expected in enumerate((instant, lines, torch.zeros_like(lines))):
+        bias = imputer.encoder.head.by_rate[0].bias
+        nn.init.zeros_(bias)
+        # Of deviation, correction and three weights, a weight whose hyperbolic tangent is 1.
+        with torch.no_grad():
+            bias.view(4, imputer.span, 5, 5)[:, :, 2 + place] = 100.0
+        torch.testing.assert_close(imputer.draw(prepared, 0)[0], expected, atol=1e-5, rtol=0)
+    nn.init.zeros_(bias)
+    torch.testing.assert_close(imputer.draw(prepared, 0)[0], estimate)
+
+
 # References.
 
 

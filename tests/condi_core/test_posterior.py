@@ -186,6 +186,14 @@ def test_a_window_of_its_own_kind_is_completed_better_by_adaptation():
     assert errors[2] < 0.8 * errors[0]
 
 
+def test_adaptation_begins_with_the_power_of_the_window():
+    """A louder record is completed as the same record at its usual size."""
+    relation, x = related(3, 400)
+    seen = torch.rand(x.shape, generator=torch.Generator().manual_seed(6)) < 0.5
+    usual, loud = (conditional_mean(torch.where(seen, k * x, 0.0), seen, relation, 3) / k for k in (1, 20))
+    assert (loud - usual)[~seen].square().mean().sqrt() < 0.05 * usual[~seen].square().mean().sqrt()
+
+
 def test_a_window_like_all_others_loses_nothing_by_adaptation():
     relation, _ = related(3, 200)
     generator = torch.Generator().manual_seed(4)

@@ -65,3 +65,11 @@ def test_a_window_need_not_be_a_whole_number_of_tokens():
         assert torch.isfinite(completion.samples).all()
         found.append(completion.point.shape[2])
     assert found == [12, 9]
+
+
+def test_the_observed_fraction_of_a_token_leaves_out_what_is_beyond_the_window():
+    model = Imputer(schema(rates=(5, 1)), imputer_config(token_patches=5))
+    seen = torch.zeros(1, 2, 12, 5, dtype=torch.bool)
+    seen[:, 0] = True  # all of the fast modality
+    seen[:, 1, ::2, 0] = True  # every other patch of the slow one
+    torch.testing.assert_close(model._share(seen), torch.tensor([[[1.0, 1.0, 1.0], [0.6, 0.4, 0.5]]]))
