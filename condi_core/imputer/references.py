@@ -39,9 +39,10 @@ class References(nn.Module):
             own = group.of(x)
             y, mask = own.flatten(2), group.of(seen).flatten(2)
             instant, variance = same_instant(y, mask, relation.covariance())
-            estimate = conditional_mean(y, mask, relation, ADAPTATIONS, start=instant)
-            estimate = torch.where(variance < CERTAIN, instant, estimate)
             lines = linear_interpolation(y, mask)
+            start = torch.lerp(instant, lines, variance.clamp(max=1))
+            estimate = conditional_mean(y, mask, relation, ADAPTATIONS, start=start)
+            estimate = torch.where(variance < CERTAIN, instant, estimate)
             found = torch.stack([r.view_as(own) for r in (estimate, instant, lines)], dim=3)
             reference[:, list(group.members), ..., : group.samples] = found
         return reference

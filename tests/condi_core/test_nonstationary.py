@@ -50,14 +50,14 @@ def bursts(random) -> torch.Tensor:
 
 @pytest.fixture(scope="module", params=[baseline_steps, rates_of_their_own, trends, bursts])
 def trained(request):
-    """An imputer after 60 steps on 200 windows of a process, and 40 other windows of it."""
+    """An imputer after 120 steps on 200 windows of a process, and 40 other windows of it."""
     torch.manual_seed(0)
     values = request.param(generator()).view(240, 3, 24, 5)
     complete = torch.ones_like(values, dtype=torch.bool)
     model = Imputer(schema(rates=(5, 5, 5), patches=24), imputer_config(width=16))
     standardise(model, values[:200], complete[:200])
     relate(model, values[:200], complete[:200], rounds=2)
-    train(model, values[:200], complete[:200], steps=60)
+    train(model, values[:200], complete[:200], steps=120)
     return model, values[200:]
 
 
@@ -79,4 +79,5 @@ def test_imputer_stays_beside_the_best_naive_row(trained, kind):
     naive = [rmse(torch.zeros_like(truth)), rmse(last_value(y, seen.flatten(2))), rmse(lines)]
     estimate = rmse(prepared.reference[:, :, :, 0].flatten(2))
     point = rmse(model.draw(prepared, 0)[0].flatten(2))
-    assert max(estimate, point) < 1.2 * min(naive)
+    assert estimate < 1.2 * min(naive)
+    assert point < 1.08 * min(naive)
