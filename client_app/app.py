@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 
-from flwr.app import ConfigRecord, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from client_app import classifying, completed, imputing
@@ -35,6 +35,13 @@ def describe(request: Request) -> RecordDict:
     found = [_describe(request.site(name, check=True)) for name in request.partitions]
     told = {"sites": found, "wants-federation": False, "virtual": is_virtual(request.context)}
     return RecordDict({"config": ConfigRecord(told)})
+
+
+@app.query("left_out")
+def left_out(message: Message, context: Context) -> Message:
+    """Say in the site's own log why the coordinator goes on without it."""
+    print(f"condi: the coordinator goes on without this site: {message.content['config']['why']}", flush=True)
+    return Message(RecordDict(), reply_to=message)
 
 
 def _describe(site: Site) -> str:

@@ -7,6 +7,8 @@ the details stay in the site's own log, as they may name records.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,7 +106,9 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
     @wraps(handler)
     def answer(message: Message, context: Context) -> Message:
         start, request = time.monotonic(), Request(message, context)
+        watchdog = _Watchdog(request)
         try:
+            watchdog.start()
             if request.settings["fingerprint"] != fingerprint():
                 raise VersionMismatch(
                     f"this site runs condi_core {fingerprint()}, the coordinator "
@@ -114,18 +118,40 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
         except CompletionMissing as error:
             return Message(Error(MISSING, str(error)), reply_to=message)
         except (ConfigError, FloatingPointError, VersionMismatch, torch.OutOfMemoryError) as error:
-            return Message(Error(FAILED, str(error)), reply_to=message)
+            return _failed(request, str(error), str(error))
         except (DataError, OSError) as error:
             # The sentence may name records and paths: for the site's own log.
-            print(f"condi: {error}", flush=True)
-            told = (
-                str(error) if is_virtual(context) else "the site's data cannot be used; its own log says why"
-            )
-            return Message(Error(FAILED, told), reply_to=message)
+            return _failed(request, str(error), "the site's data cannot be used; its own log says why")
+        finally:
+            watchdog.cancel()
         reply.setdefault("metrics", MetricRecord({}))["seconds"] = time.monotonic() - start
         return Message(reply, reply_to=message)
 
     return answer
+
+
+def _failed(request: Request, why: str, told: str) -> Message:
+    """Say why in the site's own log, and what may be told to the coordinator."""
+    print(f"condi: {why}", flush=True)
+    told = why if is_virtual(request.context) else told
+    return Message(Error(FAILED, told), reply_to=request.message)
+
+
+class _Watchdog(threading.Timer):
+    """Ends a hospital's client process that hangs past the round, as its node would wait for it forever."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(0, self.bite)
+        self.request, self.daemon = request, True
+
+    def start(self) -> None:
+        if not is_virtual(self.request.context):  # where many sites share one process
+            self.interval = self.request.config.round_timeout
+            super().start()
+
+    def bite(self) -> None:
+        print(f"condi: gave up after {self.interval:g} s: the coordinator no longer waits", flush=True)
+        os._exit(1)
 
 
 def arrays(named: dict[str, np.ndarray]) -> ArrayRecord:

@@ -85,6 +85,7 @@ class RunConfig(_Settings):
     method: str
     beside: str
     seed: Annotated[int, Field(ge=0)]
+    sites: str
     min_sites: Count
     sites_timeout: Positive
     round_timeout: Positive
@@ -113,9 +114,15 @@ class RunConfig(_Settings):
             raise ConfigError("; ".join(complaints))
         return config
 
+    @property
+    def named_sites(self) -> list[str]:
+        """Sites that the run is limited to; none: whoever comes."""
+        return [name.strip() for name in self.sites.split(",") if name.strip()]
+
     def same_training(self, other: RunConfig) -> list[str]:
         """Keys whose difference makes the two runs train differently."""
-        place = {"output", "name", "resume", "federation", "sites-timeout", "round-timeout", "min-sites"}
+        place = {"output", "name", "resume", "federation", "sites"}
+        place |= {"sites-timeout", "round-timeout", "min-sites"}
         mine, theirs = self.flat(), other.flat()
         return sorted(k for k in mine if k not in place and mine[k] != theirs[k])
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
@@ -15,7 +16,8 @@ from condi_core.config import RunConfig
 from condi_core.protocol import MISSING, fingerprint
 from condi_core.training import decayed
 from server_app.artifacts import RunDirectory, RunState
-from server_app.errors import RunError
+from server_app.errors import RunError, TooFewSites
+from server_app.roster import POLL
 from server_app.strategy import ModalityFedAvg, to_numpy, to_record
 
 
@@ -55,7 +57,7 @@ class Run:
         started = time.monotonic()
         for round_ in range(first, phase.rounds + 1):
             with self._resumable(f"{phase.name}, round {round_}"):
-                line = self._round(phase, round_)
+                line = self._patiently(phase, partial(self._round, phase, round_))
             state.done[phase.name] = round_
             state.history.append(line)
             self.directory.save(state)
@@ -107,8 +109,32 @@ class Run:
         """Metrics of the best weights on the test split, and which sites they come from, or why not."""
         self.state.models[phase.model] = self.state.best[phase.model]
         with self._resumable(f"{phase.name}, test"):
-            metrics = self.evaluate(phase, phase.rounds, "test", **settings)
+            metrics = self._patiently(phase, partial(self.evaluate, phase, phase.rounds, "test", **settings))
         return metrics, {"sites": list(phase.strategy.answered), "failures": dict(phase.strategy.failures)}
+
+    def _patiently(self, phase: Phase, attempt: Callable[[], dict]) -> dict:
+        """Attempt it anew, from the same weights, when sites that were too few have come back.
+
+        Waits `sites-timeout` for those that are offline; TooFewSites when that is over, or when all are
+        there and it has failed nevertheless.
+        """
+        deadline, weights = time.monotonic() + self.config.sites_timeout, self.state.models[phase.model]
+        while True:
+            try:
+                return attempt()
+            except TooFewSites:
+                self.state.models[phase.model] = weights
+                if not self._offline(phase):
+                    raise
+                while (gone := self._offline(phase)) and time.monotonic() < deadline:
+                    print(f"waiting for {', '.join(gone)}", flush=True)
+                    time.sleep(POLL)
+                if len(phase.strategy.roster.sites) - len(gone) < self.config.min_sites:
+                    raise
+
+    def _offline(self, phase: Phase) -> list[str]:
+        online = set(self.grid.get_node_ids())
+        return [name for name, site in phase.strategy.roster.sites.items() if site.node_id not in online]
 
     @contextmanager
     def _resumable(self, where: str) -> Iterator[None]:

@@ -16,8 +16,10 @@ from flwr.serverapp.strategy import Strategy
 
 from condi_core.ownership import Owner, weights
 from server_app.artifacts import Arrays
-from server_app.errors import RunError, sentence
-from server_app.roster import Roster
+from server_app.errors import RunError, TooFewSites, sentence
+from server_app.roster import Roster, SiteInfo
+
+LARGEST = 1e6  # magnitude of a weight or of a standardised spectrum beyond which a reply is not believed
 
 
 @dataclass(frozen=True)
@@ -119,19 +121,21 @@ class ModalityFedAvg(Strategy):
         print(f"{self.action}: average per modality over {len(self.roster.sites)} sites", flush=True)
 
     def _usable(
-        self, replies: Iterable[Message], fault_of: Callable[[RecordDict], str | None]
+        self, replies: Iterable[Message], fault_of: Callable[[RecordDict, SiteInfo], str | None]
     ) -> dict[str, RecordDict]:
         """Contents by site, in the roster's order; whoever did not answer well is in `failures`."""
         self.failures = dict.fromkeys(self.roster.sites, "no answer in time")
         good: dict[str, RecordDict] = {}
         for reply in replies:
             name = self.roster.site_of(reply)
-            if reply.has_error() and "ActorDiedError" in reply.error.reason:
+            if self.roster.virtual and reply.has_error() and "ActorDiedError" in reply.error.reason:
                 # Flower puts the dead actor back into its pool, where it fails whatever it is given next.
                 raise RunError("a worker of the simulation died, most often because memory ran out")
             if reply.has_error():
                 self.failures[name] = sentence(reply.error.reason)
-            elif fault := fault_of(reply.content):
+            elif name not in self.roster.sites:
+                self.failures[name] = "it is not part of this run"
+            elif fault := fault_of(reply.content, self.roster.sites[name]):
                 self.failures[name] = f"its reply is refused: {fault}"
             else:
                 self.failures.pop(name, None)
@@ -140,13 +144,13 @@ class ModalityFedAvg(Strategy):
         self.answered = {name: float(c["metrics"]["seconds"]) for name, c in good.items()}
         if len(good) < self.min_sites:
             reasons = "; ".join(f"{name}: {why}" for name, why in self.failures.items())
-            raise RunError(
+            raise TooFewSites(
                 f"{len(good)} of {len(self.roster.sites)} sites answered well where min-sites asks for "
                 f"{self.min_sites} ({reasons})"
             )
         return good
 
-    def _fault_of_training(self, content: RecordDict) -> str | None:
+    def _fault_of_training(self, content: RecordDict, site: SiteInfo) -> str | None:
         """What is wrong with a training reply, or None."""
         if "arrays" not in content or "metrics" not in content:
             return "it lacks arrays or metrics"
@@ -163,15 +167,21 @@ class ModalityFedAvg(Strategy):
                 return f"{name} is {array.dtype} {array.shape}, expected {expected.dtype} {expected.shape}"
             if not np.isfinite(array).all():
                 return f"{name} is not finite"
+            if np.abs(array).max(initial=0) > LARGEST:
+                return f"{name} has values beyond {LARGEST:g}"
         counts = np.array(metrics.get("counts", []), float)
         numbers = np.array([*counts, *_numbers(metrics, "seconds", "windows", "loss")])
         if len(counts) != len(self.roster.schema.modalities) ** 2 or not np.isfinite(numbers).all():
             return "its counts, seconds, windows or loss are missing or not finite"
         if (counts < 0).any() or numbers[-2] <= 0:
             return "it trained on no window"
+        if numbers[-2] != site.manifest.windows["train"]:
+            return f"it weighs {numbers[-2]:g} windows where it has {site.manifest.windows['train']}"
+        if counts.max() > numbers[-2] * np.prod(site.manifest.shape[1:]):
+            return "it counts more samples than its windows have"
         return None
 
-    def _fault_of_evaluation(self, content: RecordDict) -> str | None:
+    def _fault_of_evaluation(self, content: RecordDict, site: SiteInfo) -> str | None:
         """What is wrong with an evaluation reply, or None."""
         if "arrays" not in content or "metrics" not in content:
             return "it lacks arrays or metrics"
