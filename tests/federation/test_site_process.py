@@ -4,87 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
-import ssl
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from server_app.credentials import Credentials
-from server_app.superlink import Sandbox, free_port
+import secured
+from secured import SECONDS, wait_for
 
 pytestmark = pytest.mark.deployment
-SECONDS = 60
-
-
-@dataclass
-class Coordinator:
-    """A SuperLink with the credentials of a site "alpha", which is not registered yet."""
-
-    sandbox: Sandbox
-    credentials: Path
-    fleet: str
-
-    def register(self, site: str) -> None:
-        self.sandbox.flwr(
-            "supernode", "register", f"{self.credentials}/sites/{site}/site.pub", "--name", site
-        )
-
-    def start(self, site: str, data: Path, *options: str) -> tuple[subprocess.Popen, Path]:
-        """`condi site` as that site, and its log."""
-        given, log = (
-            self.credentials / "sites" / site,
-            self.sandbox.folder / f"{site}-{time.monotonic_ns()}.log",
-        )
-        files = ("--root-certificates", given / "ca.crt", "--key", given / "site.key", "--data", data)
-        with log.open("wb") as sink:
-            process = self.sandbox.start(
-                "condi", "site", "--superlink", self.fleet, *map(str, files),
-                "--device", "cpu", "--cache", str(self.sandbox.folder / "cache"), "--port", str(free_port()),
-                *options,
-                stdout=sink, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        return process, log
 
 
 @pytest.fixture
-def coordinator(tmp_path) -> Iterator[Coordinator]:
-    folder, api, fleet = tmp_path / "credentials", free_port(), f"localhost:{free_port()}"
-    Credentials(folder).issue(["localhost"], ["alpha"], days=90)
-    with Sandbox() as sandbox:
-        Path(sandbox.env["FLWR_HOME"], "config.toml").write_text(
-            f'[superlink]\ndefault = "condi"\n[superlink.condi]\naddress = "localhost:{api}"\n'
-            f'root-certificates = "{folder}/ca.crt"\n'
-        )
-        log = sandbox.folder / "superlink.log"
-        with log.open("wb") as sink:
-            sandbox.start(
-                "flower-superlink", "--host", "127.0.0.1", "--port", str(api), "--fleet-api-address", fleet,
-                "--enable-supernode-auth", "--ssl-ca-certfile", f"{folder}/ca.crt",
-                "--ssl-certfile", f"{folder}/superlink.crt", "--ssl-keyfile", f"{folder}/superlink.key",
-                stdout=sink, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        trust = ssl.create_default_context(cafile=f"{folder}/ca.crt")
-        wait_for(lambda: answers(f"https://localhost:{api}/health", trust), log)
-        yield Coordinator(sandbox, folder, fleet)
-
-
-def answers(url: str, trust: ssl.SSLContext) -> bool:
-    try:
-        return urllib.request.urlopen(url, timeout=2, context=trust).status == 200
-    except OSError:
-        return False
-
-
-def wait_for(condition, log: Path) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.2)
+def coordinator(tmp_path):
+    with secured.coordinator(tmp_path / "credentials") as started:
+        yield started
 
 
 def test_a_site_is_refused_until_it_is_registered_and_then_is_the_node(coordinator, federation):
