@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from client_app.launch import site
 from client_app.plot import plot
 from data_partitions.cli import inspect, prepare
+from server_app.credentials import credentials
 from server_app.simulate import run
 from server_app.submit import submit
 
@@ -20,3 +22,5 @@ app.command("run")(run)
 app.command("submit")(submit)
 app.command("inspect")(inspect)
 app.command("plot")(plot)
+app.command("credentials")(credentials)
+app.command("site")(site)
