@@ -1,59 +1,109 @@
-"""A federation over gRPC on this machine: one SuperLink and one SuperNode per site, each a process."""
+"""A federation on this machine as in life: a SuperLink with TLS that knows registered sites only, and
+`condi site` beside it, each a process."""
 
-import json
+from __future__ import annotations
+
+import os
+import signal
+import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from server_app.credentials import Credentials
 from server_app.superlink import Sandbox, free_port
 
-ONLINE_SECONDS = 60
+PROJECT = Path(__file__).parent.parent.parent
+SECONDS = 60
 
 
 @dataclass
-class Node:
-    """The SuperNode of one site."""
+class Site:
+    """`condi site`, and what it and its ClientApps have printed."""
 
     process: subprocess.Popen
     log_path: Path
 
     @property
     def log(self) -> str:
-        """What the node and its ClientApps have printed so far."""
         return self.log_path.read_text(errors="replace")
 
     def kill(self) -> None:
-        """End the node without notice, as a power cut would; its ClientApp follows by itself."""
+        """End the node without notice, as a power cut would."""
         self.process.kill()
         self.process.wait()
 
 
 @dataclass
-class Deployment:
-    """A running federation."""
+class Coordinator:
+    """A SuperLink with the credentials of sites, which are not registered yet."""
 
-    project_dir: Path
     sandbox: Sandbox
-    nodes: list[Node]
+    credentials: Path
+    api: int
+    fleet: str
+    superlink: subprocess.Popen | None = None
+    started: list[Site] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)  # of registered sites, by node id
 
-    def run(self, run_config: str, timeout: float) -> tuple[str, str]:
-        """Run the app to its end; gives the status, such as `finished:completed`, and the ServerApp's log."""
-        run_id = self.start(run_config)
-        return self.wait(run_id, timeout), self.log(run_id)
+    def start_superlink(self) -> None:
+        """Start it, or start it again with its database."""
+        folder, log = self.credentials, self.sandbox.folder / "superlink.log"
+        with log.open("ab") as sink:
+            self.superlink = self.sandbox.start(
+                "flower-superlink", "--host", "127.0.0.1", "--port", str(self.api),
+                "--fleet-api-address", self.fleet, "--enable-supernode-auth",
+                "--database", str(self.sandbox.folder / "state.db"),
+                "--ssl-ca-certfile", f"{folder}/ca.crt",
+                "--ssl-certfile", f"{folder}/superlink.crt", "--ssl-keyfile", f"{folder}/superlink.key",
+                stdout=sink, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        trust = ssl.create_default_context(cafile=f"{folder}/ca.crt")
+        wait_for(lambda: answers(f"https://localhost:{self.api}/health", trust), log)
 
-    def start(self, run_config: str) -> str:
-        """Start the app and return; gives the run's id, for `wait` and `log`."""
-        return self.sandbox.submit(self.project_dir, run_config)
+    def register(self, site: str) -> None:
+        key = f"{self.credentials}/sites/{site}/site.pub"
+        answer = self.sandbox.flwr("supernode", "register", key, "--name", site)
+        self.names[str(answer["node-id"])] = site
 
-    def wait(self, run_id: str, timeout: float) -> str:
-        """Wait for the end of a run; gives its status."""
-        deadline = time.monotonic() + timeout
+    def start(self, site: str, data: Path, *options: str, **environment: str) -> Site:
+        """`condi site` as that site."""
+        given, log = (
+            self.credentials / "sites" / site,
+            self.sandbox.folder / f"{site}-{time.monotonic_ns()}.log",
+        )
+        files = ("--root-certificates", given / "ca.crt", "--key", given / "site.key", "--data", data)
+        with log.open("wb") as sink:
+            process = self.sandbox.start(
+                "condi", "site", "--superlink", self.fleet, *map(str, files), "--device", "cpu",
+                "--cache", str(self.sandbox.folder / "cache" / site), "--port", str(free_port()), *options,
+                stdout=sink, stderr=subprocess.STDOUT,
+                env=self.sandbox.env | {"FLWR_HOME": str(self.sandbox.folder / f"home-{site}")} | environment,
+            )  # fmt: skip
+        self.started.append(Site(process, log))
+        return self.started[-1]
+
+    def online(self) -> set[str]:
+        """Names of the sites that the SuperLink takes to be online."""
+        return {
+            self.names[n["node-id"]]
+            for n in self.sandbox.flwr("supernode", "list")["nodes"]
+            if n["status"] == "online"
+        }
+
+    def run(self, run_config: str) -> str:
+        """Start a run; gives its id."""
+        return self.sandbox.submit(PROJECT, run_config)
+
+    def wait(self, run_id: str, seconds: float) -> str:
+        """Wait for the end of a run; gives its status, such as `finished:completed`."""
+        deadline = time.monotonic() + seconds
         while not (status := self.sandbox.status(run_id)[0]).startswith("finished"):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the run is {status} after {timeout} s; its log:\n{self.log(run_id)}")
+            assert time.monotonic() < deadline, f"{status} after {seconds} s:\n{self.log(run_id)}"
             time.sleep(1)
         return status
 
@@ -63,40 +113,53 @@ class Deployment:
         where = {"cwd": self.sandbox.empty, "env": self.sandbox.env}
         return subprocess.run(command, **where, capture_output=True, text=True, check=True).stdout
 
+    def kill_server_app(self) -> None:
+        """End the ServerApp's process without notice."""
+        mark = f"CONDI_SANDBOX={self.sandbox.folder}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command, environment = ((process / n).read_bytes() for n in ("cmdline", "environ"))
+            except OSError:
+                continue
+            if b"flwr-serverapp" in command and mark in environment:
+                os.kill(int(process.name), signal.SIGKILL)
+
 
 @contextmanager
-def deployment(project_dir: Path, sites: list[dict]) -> Iterator[Deployment]:
-    """Start a federation with one node per dict of node-config, and end it with the `with` block."""
+def coordinator(
+    folder: Path, sites: Sequence[str] = ("site-0",), **environment: str
+) -> Iterator[Coordinator]:
+    """Start it with new credentials in `folder`, and end it and its sites with the `with` block."""
+    Credentials(folder).issue(["localhost"], list(sites), days=90)
     with Sandbox() as sandbox:
-        fleet = f"127.0.0.1:{free_port()}"
-        sandbox.start_superlink("--fleet-api-address", fleet)
-        nodes = [_start_node(sandbox, fleet, number, config) for number, config in enumerate(sites)]
-        federation = Deployment(Path(project_dir), sandbox, nodes)
-        _wait_until_online(federation)
-        yield federation
+        sandbox.env |= environment
+        made = Coordinator(sandbox, folder, free_port(), f"localhost:{free_port()}")
+        sandbox.connect(f"localhost:{made.api}", folder / "ca.crt")
+        made.start_superlink()
+        yield made
 
 
-def _start_node(sandbox: Sandbox, fleet: str, number: int, config: dict) -> Node:
-    log = sandbox.folder / f"site-{number}.log"
-    with log.open("wb") as sink:
-        process = sandbox.start(
-            "flower-supernode", "--insecure", "--grpc-rere", "--superlink", fleet,
-            "--host", "127.0.0.1", "--port", str(free_port()),
-            "--node-config", " ".join(f"{key}={json.dumps(value)}" for key, value in config.items()),
-            env=sandbox.env | {"FLWR_HOME": str(sandbox.home(f"site-{number}"))},
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    return Node(process, log)
+@contextmanager
+def hospitals(folder: Path, federation: Path, sites: Sequence[str]) -> Iterator[Coordinator]:
+    """A coordinator with these sites of a federation registered, started and online."""
+    with coordinator(folder, sites) as made:
+        for site in sites:
+            made.register(site)
+            made.start(site, federation / site)
+        wait_for(lambda: made.online() == set(sites), *(site.log_path for site in made.started))
+        yield made
 
 
-def _wait_until_online(federation: Deployment) -> None:
-    deadline = time.monotonic() + ONLINE_SECONDS
-    while True:
-        known = federation.sandbox.flwr("supernode", "list", "condi")["nodes"]
-        if sum(node["status"] == "online" for node in known) == len(federation.nodes):
-            return
-        for node in federation.nodes:
-            if node.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"a SuperNode did not come online; its log:\n{node.log}")
-        time.sleep(0.5)
+def answers(url: str, trust: ssl.SSLContext) -> bool:
+    try:
+        return urllib.request.urlopen(url, timeout=2, context=trust).status == 200
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], *logs: Path, seconds: float = SECONDS) -> None:
+    """Wait until it is true; AssertionError with the logs when it is not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "\n".join(log.read_text(errors="replace") for log in logs)
+        time.sleep(0.2)
