@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
@@ -23,7 +24,7 @@ from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, 
 from torch import nn
 
 from client_app.completed import CompletionMissing
-from client_app.device import find_device
+from client_app.device import find_device, turn
 from client_app.site import Site, hosted, is_virtual
 from condi_core.config import ConfigError, RunConfig
 from condi_core.protocol import MISSING, fingerprint
@@ -61,12 +62,15 @@ class Request:
         """The site asked for, or `name`; `check` reads through its values once."""
         name = name or self.settings["site"]
         node = self.context.node_config
-        device = find_device(str(node.get("device", "auto")))
         cache = Path(str(node.get("cache", platformdirs.user_cache_path("condi") / "completed")))
         paths = self.partitions
         if name not in paths:
             raise DataError(f'this node has no site "{name}": it has {", ".join(paths) or "none"}')
-        return Site(name, Partition.open(paths[name], check), self.config, device, cache)
+        return Site(name, Partition.open(paths[name], check), self.config, self.device, cache)
+
+    @property
+    def device(self) -> torch.device:
+        return find_device(str(self.context.node_config.get("device", "auto")))
 
     def load(self, model: nn.Module, device: torch.device) -> nn.Module:
         """`model` with the weights that came with the message."""
@@ -100,7 +104,9 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
                     f"this site runs condi_core {fingerprint()}, the coordinator "
                     f"{request.settings['fingerprint']}: install the same version at both"
                 )
-            reply = handler(request)
+            # In a simulation Ray shares out the cards.
+            with nullcontext() if is_virtual(context) else turn(request.device):
+                reply = handler(request)
         except CompletionMissing as error:
             return Message(Error(MISSING, str(error)), reply_to=message)
         except (ConfigError, FloatingPointError, VersionMismatch, torch.OutOfMemoryError) as error:
