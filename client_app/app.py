@@ -7,12 +7,14 @@ import logging
 import os
 import warnings
 
+import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from client_app import classifying, completed, imputing
 from client_app.exchange import Request, answers, arrays, trained
 from client_app.site import Site, is_virtual
+from condi_core.config import ConfigError
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
 from condi_core.task.model import TaskModel
@@ -29,7 +31,10 @@ app = ClientApp()
 @app.query("describe")
 @answers
 def describe(request: Request) -> RecordDict:
-    """What this node's sites hold: schema, counts and standardising sums; nothing per record."""
+    """What this node's sites hold: schema, counts and standardising sums; nothing per record.
+
+    Counts that `privacy.smallest-count` withholds are absent: None for labels, no windows to score.
+    """
     if is_virtual(request.context) and not request.settings["federation"]:
         return RecordDict({"config": ConfigRecord({"sites": [], "wants-federation": True, "virtual": True})})
     found = [_describe(request.site(name, check=True)) for name in request.partitions]
@@ -38,12 +43,21 @@ def describe(request: Request) -> RecordDict:
 
 
 def _describe(site: Site) -> str:
-    partition = site.partition
+    partition, least = site.partition, site.config.privacy.smallest_count
+    training = partition.rows("train")
+    if 0 < len(np.unique(partition.patient_ids[training])) < least:
+        raise ConfigError(
+            f"site {site.name} has fewer patients for training than privacy.smallest-count={least}: leave it "
+            "out, join it with another, or ask for less"
+        )
+    windows = {"train": len(training)} | {s: len(site.scored(s)) for s in SPLITS[1:]}
+    told = {s: partition.labels[partition.rows(s)].sum(0).tolist() for s in SPLITS if site.discloses(s)}
+    manifest = partition.manifest.model_copy(update={"windows": windows})
     return json.dumps(
         {
             "name": site.name,
-            "manifest": partition.manifest.model_dump(mode="json", exclude={"made_by"}),
-            "labels": {s: partition.labels[partition.rows(s)].sum(0).tolist() for s in SPLITS},
+            "manifest": manifest.model_dump(mode="json", exclude={"made_by"}),
+            "labels": dict.fromkeys(SPLITS) | told,
             "sums": imputing.standardising_sums(site).tolist(),
         }
     )

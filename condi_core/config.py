@@ -43,6 +43,10 @@ class HolesConfig(_Settings):
     thin_to: PositiveOrNone
 
 
+class PrivacyConfig(_Settings):
+    smallest_count: CountOrNone
+
+
 class TrainingConfig(_Settings):
     """What both phases need for local training."""
 
@@ -89,6 +93,7 @@ class RunConfig(_Settings):
     sites_timeout: Positive
     round_timeout: Positive
     holes: HolesConfig
+    privacy: PrivacyConfig
     imputer: ImputerConfig
     task: TaskConfig
 

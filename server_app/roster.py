@@ -27,7 +27,7 @@ class SiteInfo:
 
     node_id: int
     manifest: Manifest
-    labels: dict[str, list[float]]  # windows per label, per split
+    labels: dict[str, list[float] | None]  # windows per label, per split; None: withheld
     sums: np.ndarray  # (modality, 3): count, sum and sum of squares of the training samples
 
 
@@ -176,6 +176,10 @@ def _agree(sites: list[tuple[str, SiteInfo]]) -> Roster:
             f"no site has an observed training sample of {', '.join(nowhere)}: prepare the federation without"
         )
     for name, site in sites:
+        if withheld := [split for split, counts in site.labels.items() if counts is None]:
+            print(f"note: site {name} has withheld its label counts in {', '.join(withheld)}", flush=True)
+        if site.labels["train"] is None:
+            continue
         present = [label for label, n in zip(roster.schema.labels, site.labels["train"], strict=True) if n]
         if len(present) < 2 <= len(roster.schema.labels):
             print(
