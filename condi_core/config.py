@@ -45,6 +45,10 @@ class HolesConfig(_Settings):
 
 class PrivacyConfig(_Settings):
     smallest_count: CountOrNone
+    noise_multiplier: PositiveOrNone
+    clip_imputer: Positive
+    clip_task: Positive
+    delta: Annotated[float, Field(gt=0, lt=1)]
 
 
 class TrainingConfig(_Settings):

@@ -73,6 +73,11 @@ class Run:
         after, trained = strategy.aggregate_train(round_, replies)
         sites, failures = dict(strategy.answered), dict(strategy.failures)
         up = sum(_size(r.content["arrays"]) for r in replies if not r.has_error() and "arrays" in r.content)
+        private = self.config.privacy.noise_multiplier > 0
+        if private:
+            # Counted before anybody gets it: should this round be repeated, that is one more.
+            state.released += 1
+            self.directory.save(state)
         state.models[phase.model] = to_numpy(after)
         line = {
             "phase": phase.name,
@@ -91,7 +96,8 @@ class Run:
         if phase.evaluated:
             line["metrics"] = self.evaluate(phase, round_, "val")
             failures |= {f"{name} (evaluation)": why for name, why in strategy.failures.items()}
-            self._keep_if_best(phase.model, round_, line["metrics"]["score"])
+            # The best round tells what scores were, and those have no noise: with privacy it is the last.
+            self._keep_if_best(phase.model, round_, math.nan if private else line["metrics"]["score"])
         return line | {"seconds": time.monotonic() - start}
 
     def evaluate(self, phase: Phase, round_: int, split: str, **settings) -> dict[str, float]:
