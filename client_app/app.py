@@ -8,15 +8,17 @@ import os
 import warnings
 
 import numpy as np
-from flwr.app import ConfigRecord, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.client.mod import secaggplus_mod
 from flwr.clientapp import ClientApp
 
-from client_app import classifying, completed, imputing
+from client_app import classifying, completed, imputing, secure
 from client_app.exchange import Request, answers, arrays, trained
 from client_app.site import Site, is_virtual
 from condi_core.config import ConfigError
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
+from condi_core.ownership import ownership
 from condi_core.task.model import TaskModel
 from data_partitions.manifest import SPLITS
 
@@ -119,6 +121,22 @@ def train_task(request: Request) -> RecordDict:
     windows, model = _task(request, request.site())
     rate = request.settings["learning-rate"]
     return trained(model, classifying.train(windows, model, request.seed, rate, request.deadline))
+
+
+@app.train(mods=[secure.refusable, secaggplus_mod])
+def train_secure(message: Message, context: Context) -> Message:
+    """A round of training of any phase under secure aggregation."""
+    action = secure.unpack(message)["action"]
+    reply = {"relation": train_relation, "imputer": train_imputer, "task": train_task}[action](
+        message, context
+    )
+    site = Request(message, context).site()
+    model = (
+        TaskModel(site.schema, site.config.task)
+        if action == "task"
+        else Imputer(site.schema, site.config.imputer)
+    )
+    return secure.pack(message, reply, ownership(model))
 
 
 @app.evaluate("task")

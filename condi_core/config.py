@@ -98,8 +98,19 @@ class RunConfig(_Settings):
     round_timeout: Positive
     holes: HolesConfig
     privacy: PrivacyConfig
+    secure_aggregation: bool
     imputer: ImputerConfig
     task: TaskConfig
+
+    @field_validator("secure_aggregation")
+    @classmethod
+    def _clipping_needs_single_updates(cls, secure: bool, info: ValidationInfo) -> bool:
+        if secure and "privacy" in info.data and info.data["privacy"].noise_multiplier:
+            raise PydanticCustomError(
+                "secure",
+                "cannot be had with privacy.noise-multiplier, which needs single updates: choose one",
+            )
+        return secure
 
     @classmethod
     def from_flat(cls, flat: dict[str, Any]) -> RunConfig:

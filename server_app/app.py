@@ -20,7 +20,7 @@ from condi_core.training import seed_of
 from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.sources.demo import GENERATOR, prepare_demo
-from server_app import tables
+from server_app import secure, tables
 from server_app.artifacts import Arrays, RunDirectory, RunState
 from server_app.errors import OneSentence, RunError
 from server_app.freeze import Freeze
@@ -49,6 +49,8 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         open_federation(config.federation)
     before = directory.roster() if directory else {}
     roster, federation = gather(grid, config, make_demo, expected=set(before))
+    if config.secure_aggregation:
+        secure.check(roster)
     print("\n".join(roster.lines()), flush=True)
 
     if directory is None:

@@ -142,14 +142,18 @@ class ModalityFedAvg(Strategy):
                 self.failures.pop(name, None)
                 good[name] = reply.content
         good = {name: good[name] for name in self.roster.sites if name in good}
-        self.answered = {name: float(c["metrics"]["seconds"]) for name, c in good.items()}
-        if len(good) < self.min_sites:
-            reasons = "; ".join(f"{name}: {why}" for name, why in self.failures.items())
+        self.settle({name: float(c["metrics"]["seconds"]) for name, c in good.items()}, self.failures)
+        return good
+
+    def settle(self, answered: dict[str, float], failures: dict[str, str]) -> None:
+        """Keep who answered, after how many seconds, and who did not; RunError when they are too few."""
+        self.answered, self.failures = answered, failures
+        if len(answered) < self.min_sites:
+            reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
             raise RunError(
-                f"{len(good)} of {len(self.roster.sites)} sites answered well where min-sites asks for "
+                f"{len(answered)} of {len(self.roster.sites)} sites answered well where min-sites asks for "
                 f"{self.min_sites} ({reasons})"
             )
-        return good
 
     def _fault_of_training(self, content: RecordDict) -> str | None:
         """What is wrong with a training reply, or None."""
