@@ -15,13 +15,7 @@ from server_app.errors import RunError
 from server_app.privacy import clipped, combine, epsilon, private_average
 from server_app.strategy import average
 
-SETTINGS = {
-    "smallest-count": 0,
-    "noise-multiplier": 0.0,
-    "clip-imputer": 1.0,
-    "clip-task": 1.0,
-    "delta": 1e-5,
-}
+OFF = {"smallest-count": 0, "noise-multiplier": 0.0, "clip-imputer": 1.0, "clip-task": 1.0, "delta": 1e-5}
 EVERYTHING = has(0, 1, 2, 3)
 
 
@@ -129,8 +123,8 @@ def test_no_seed_brings_the_noise_back():
 
 
 def test_off_is_the_average_itself(federation, run_local):
-    assert combine(PrivacyConfig(**SETTINGS), 1.0) is average
-    assert combine(PrivacyConfig(**SETTINGS | {"noise-multiplier": 0.1}), 1.0) is not average
+    assert combine(PrivacyConfig(**OFF), 1.0) is average
+    assert combine(PrivacyConfig(**OFF | {"noise-multiplier": 0.1}), 1.0) is not average
     one, _ = run_local(federation, {"name": "one"})
     two, _ = run_local(federation, {"name": "two", "privacy.clip-imputer": 1e-9, "privacy.clip-task": 1e-9})
     for name in ("imputer", "task-condi"):
@@ -166,16 +160,13 @@ def test_a_private_run_says_what_it_is_worth(federation, run_local, capsys):
 
 def test_an_average_that_went_out_before_the_run_stopped_is_counted(federation, run_local):
     changes = {"privacy.noise-multiplier": 1.0, "task.rounds": 1}
+
+    def cut_off(request, reply):
+        settings = request.content["config"]
+        scored = request.metadata.message_type == "evaluate.imputer" and settings["server-round"] == 2
+        return None if scored else reply
+
     with pytest.raises(RunError, match="imputer, round 2"):
-        run_local(
-            federation,
-            changes | {"name": "broken"},
-            lambda q, r: (
-                None
-                if q.metadata.message_type == "evaluate.imputer" and q.content["config"]["server-round"] == 2
-                else r
-            ),
-        )
-    path = next(p for p in (federation.parent / "runs").iterdir() if p.name == "broken")
-    resumed, _ = run_local(federation, changes | {"resume": str(path)})
+        run_local(federation, changes | {"name": "broken"}, cut_off)
+    resumed, _ = run_local(federation, changes | {"resume": str(federation.parent / "runs" / "broken")})
     assert json.loads((resumed.path / "result.json").read_text())["privacy"]["averages"] == 2 + 1 + 1
