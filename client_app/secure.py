@@ -12,11 +12,12 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 from flwr.common import Code, FitRes, Status, ndarrays_to_parameters, parameters_to_ndarrays
+from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from flwr.compat.common.recorddict_compat import fitres_to_recorddict, recorddict_to_fitins
 
 from client_app.exchange import FAILED
 from condi_core.ownership import Owner, weights
-from condi_core.protocol import LOSS_RANGE
+from condi_core.protocol import FEWEST, LOSS_RANGE
 
 
 class Refused(Exception):
@@ -28,7 +29,16 @@ class Refused(Exception):
 
 
 def refusable(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """A mod around the masking, which knows of no error replies."""
+    """A mod around the masking, which knows of no error replies and agrees to any number of sites.
+
+    A site has no part in masks that few could take off: of fewer than three sites, or by a minority.
+    """
+    asked = message.content.get(RECORD_KEY_CONFIGS, {})
+    if asked.get(Key.STAGE) == Stage.SETUP:
+        sites, threshold = asked[Key.SAMPLE_NUMBER], asked[Key.THRESHOLD]
+        if sites < FEWEST or 2 * threshold <= sites:
+            reason = f"this site is not masked among {sites} sites of which {threshold} can unmask it"
+            return Message(Error(FAILED, reason), reply_to=message)
     try:
         return call_next(message, context)
     except Refused as refused:

@@ -3,7 +3,12 @@
 Flower's SecAgg+ (Bell et al. 2020, doi:10.1145/3372297.3417885) carries both sums of every average. Sites
 send weighted updates relative to the start of the round (see `client_app.secure`), and Flower's workflow
 gives their mean over those that answered. One round is four exchanges. Of n sites n - t may drop out while
-they train, t = n // 2 + 1, and t of them together could unmask another.
+they train, t = n // 2 + 1; t of them together with the coordinator could unmask another.
+
+So a coordinator that follows the protocol does not learn what single sites sent. One that goes to lengths
+can: nothing proves to a site whose keys it is handed, a round can be repeated without one site and the sums
+be compared, and Flower 1.39 makes each mask from 32 bits, which can be searched (`pseudo_rand_gen` in
+`flwr.common.secure_aggregation`).
 """
 
 from __future__ import annotations
@@ -22,14 +27,13 @@ from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.serverapp import Grid
 
 from condi_core.ownership import weights
-from condi_core.protocol import LOSS_RANGE, MISSING
+from condi_core.protocol import FEWEST, LOSS_RANGE, MISSING
 from server_app.artifacts import Arrays
 from server_app.errors import RunError, sentence
 from server_app.roster import Roster
 from server_app.strategy import ModalityFedAvg
 
-FEWEST = 3  # of two sites each would know the other's update
-RANGES = {"relation": 4096.0, "imputer": 8.0, "task": 8.0}  # of what one number may change by in a round
+RANGES = {"relation": 1024.0, "imputer": 8.0, "task": 8.0}  # of what one number may change by in a round
 
 
 def check(roster: Roster) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from flwr.app import ConfigRecord, Error, Message
+from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Stage
 from local_grid import LocalGrid
 from safetensors.numpy import load_file
@@ -225,6 +225,15 @@ def test_what_cannot_be_had_is_refused_at_the_start(tmp_path, federation, run_lo
     assert not (tmp_path / "runs").exists()
     with pytest.raises(ConfigError, match="^setting 'secure-aggregation': cannot be had with privacy.noise"):
         RunConfig.from_flat(small_settings(SECURE | {"privacy.noise-multiplier": 1.0}))
+
+
+@pytest.mark.parametrize(("number", "threshold"), [(4, 2), (5, 2), (2, 2)])
+def test_a_site_does_not_mask_for_a_minority(number, threshold):
+    config = ConfigRecord({"stage": Stage.SETUP, "sample_num": number, "threshold": threshold})
+    request = Message(RecordDict({RECORD_KEY_CONFIGS: config}), 1000, "train")
+    [reply] = LocalGrid(client_app, [{}], {}).send_and_receive([request])
+    why = f"this site is not masked among {number} sites of which {threshold} can unmask it"
+    assert reply.error.reason == why
 
 
 @pytest.mark.engine
