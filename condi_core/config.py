@@ -43,6 +43,14 @@ class HolesConfig(_Settings):
     thin_to: PositiveOrNone
 
 
+class PrivacyConfig(_Settings):
+    smallest_count: CountOrNone
+    noise_multiplier: PositiveOrNone
+    clip_imputer: Positive
+    clip_task: Positive
+    delta: Annotated[float, Field(gt=0, lt=1)]
+
+
 class TrainingConfig(_Settings):
     """What both phases need for local training."""
 
@@ -90,8 +98,20 @@ class RunConfig(_Settings):
     sites_timeout: Positive
     round_timeout: Positive
     holes: HolesConfig
+    privacy: PrivacyConfig
+    secure_aggregation: bool
     imputer: ImputerConfig
     task: TaskConfig
+
+    @field_validator("secure_aggregation")
+    @classmethod
+    def _clipping_needs_single_updates(cls, secure: bool, info: ValidationInfo) -> bool:
+        if secure and "privacy" in info.data and info.data["privacy"].noise_multiplier:
+            raise PydanticCustomError(
+                "secure",
+                "cannot be had with privacy.noise-multiplier, which needs single updates: choose one",
+            )
+        return secure
 
     @classmethod
     def from_flat(cls, flat: dict[str, Any]) -> RunConfig:

@@ -35,7 +35,7 @@ class SiteInfo:
 
     node_id: int
     manifest: Manifest
-    labels: dict[str, list[float]]  # windows per label, per split
+    labels: dict[str, list[float] | None]  # windows per label, per split; None: withheld
     sums: np.ndarray  # (modality, 3): count, sum and sum of squares of the training samples
 
     @classmethod
@@ -43,14 +43,20 @@ class SiteInfo:
         """From a site's answer; ValueError when it is not one."""
         try:
             manifest = Manifest.model_validate({**answer["manifest"], "made_by": ""})
-            labels = {split: [float(n) for n in answer["labels"][split]] for split in SPLITS}
+            labels = {split: answer["labels"][split] for split in SPLITS}
+            labels = {split: told and [float(n) for n in told] for split, told in labels.items()}
             sums = np.array(answer["sums"], np.float64)
         except (KeyError, TypeError, ValueError):
             raise ValueError("its answer cannot be read") from None
-        counts = np.array([labels[split] for split in SPLITS])
-        if sums.shape != (len(manifest.modalities), 3) or counts.shape[1:] != (len(manifest.labels),):
+        counts = [np.array(found) for found in labels.values() if found is not None]
+        shapes = {found.shape for found in counts}
+        if sums.shape != (len(manifest.modalities), 3) or not shapes <= {(len(manifest.labels),)}:
             raise ValueError("its sums or counts are not those of its modalities and labels")
-        if not np.isfinite(sums).all() or (sums[:, [0, 2]] < 0).any() or not (counts >= 0).all():
+        if (
+            not np.isfinite(sums).all()
+            or (sums[:, [0, 2]] < 0).any()
+            or not all((n >= 0).all() for n in counts)
+        ):
             raise ValueError("its sums or counts are not finite, or negative")
         return cls(node, manifest, labels, sums)
 
@@ -107,7 +113,10 @@ class Roster:
             has += f", without {' '.join(lacking)}" if lacking else ""
             w = site.manifest.windows
             out.append(f"{name:<{width}}  {w['train']:>5} {w['val']:>5} {w['test']:>5}  {has}")
-            present = [label for label, n in zip(schema.labels, site.labels["train"], strict=True) if n]
+            if withheld := [split for split, counts in site.labels.items() if counts is None]:
+                out.append(f"note: site {name} has withheld its label counts in {', '.join(withheld)}")
+            counts = site.labels["train"] or np.ones(len(schema.labels))
+            present = [label for label, n in zip(schema.labels, counts, strict=True) if n]
             if len(present) < 2 <= len(schema.labels):
                 out.append(f"note: site {name} has only {present[0] if present else 'no label'} in training")
         return out + [f"left out: {name}: {why}" for name, why in self.left_out.items()]

@@ -31,13 +31,17 @@ class Evaluation:
     read: Callable[[Arrays, dict[str, float]], dict[str, float]]
 
 
+# State, owners, and `(arrays, counts, windows)` of each site → next state.
+Combine = Callable[[Arrays, dict[str, Owner], list[tuple[Arrays, np.ndarray, float]]], Arrays]
+
+
 class ModalityFedAvg(Strategy):
     """FedAvg (McMahan et al. 2017) with one weight per modality and per pair of modalities.
 
     `action` names the client's functions (`train.<action>`, `evaluate.<action>`), `owners` says what each
     array of the state belongs to, `returned` which of them sites send back, and `evaluation` what the sums
-    of an evaluation look like and say. After each exchange `answered` and `failures` say who replied
-    and why others did not.
+    of an evaluation look like and say. `combine` makes the next state of the replies, as `average` does.
+    After each exchange `answered` and `failures` say who replied and why others did not.
     """
 
     def __init__(
@@ -48,9 +52,10 @@ class ModalityFedAvg(Strategy):
         returned: set[str],
         evaluation: Evaluation,
         min_sites: int,
+        combine: Combine | None = None,
     ) -> None:
         self.roster, self.action, self.owners, self.returned = roster, action, owners, returned
-        self.evaluation, self.min_sites = evaluation, min_sites
+        self.evaluation, self.min_sites, self.combine = evaluation, min_sites, combine or average
         self.base: Arrays = {}
         self.answered: dict[str, float] = {}  # seconds each site worked
         self.failures: dict[str, str] = {}
@@ -101,7 +106,7 @@ class ModalityFedAvg(Strategy):
             )
             for content in good.values()
         ]
-        averaged = average(self.base, self.owners, trained)
+        averaged = self.combine(self.base, self.owners, trained)
         windows = sum(w for _, _, w in trained)
         loss = sum(float(c["metrics"]["loss"]) * float(c["metrics"]["windows"]) for c in good.values())
         return to_record(averaged), MetricRecord({"loss": loss / windows, "windows": windows})
@@ -141,14 +146,18 @@ class ModalityFedAvg(Strategy):
                 self.failures.pop(name, None)
                 good[name] = reply.content
         good = {name: good[name] for name in self.roster.sites if name in good}
-        self.answered = {name: float(c["metrics"]["seconds"]) for name, c in good.items()}
-        if len(good) < self.min_sites:
-            reasons = "; ".join(f"{name}: {why}" for name, why in self.failures.items())
+        self.settle({name: float(c["metrics"]["seconds"]) for name, c in good.items()}, self.failures)
+        return good
+
+    def settle(self, answered: dict[str, float], failures: dict[str, str]) -> None:
+        """Keep who answered, after how many seconds, and who did not; TooFewSites when they are too few."""
+        self.answered, self.failures = answered, failures
+        if len(answered) < self.min_sites:
+            reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
             raise TooFewSites(
-                f"{len(good)} of {len(self.roster.sites)} sites answered well where min-sites asks for "
+                f"{len(answered)} of {len(self.roster.sites)} sites answered well where min-sites asks for "
                 f"{self.min_sites} ({reasons})"
             )
-        return good
 
     def _fault_of_training(self, content: RecordDict, site: SiteInfo) -> str | None:
         """What is wrong with a training reply, or None."""
