@@ -1,4 +1,5 @@
-"""A cable between two TCP ports that can be pulled: while it is out, nothing passes and nobody is told."""
+"""A cable between two TCP ports that counts what passes, and can be pulled: then nothing passes, and nobody
+is told."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ class Cable:
 
     def __init__(self, to: int) -> None:
         self.to, self.plugged = to, threading.Event()
+        self.up = self.down = 0  # bytes that have passed to the other port, and back
         self.plugged.set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -32,13 +34,14 @@ class Cable:
                 near, _ = self.listener.accept()
                 far = socket.create_connection(("127.0.0.1", self.to))
                 self.ends += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+                for one, other, way in ((near, far, "up"), (far, near, "down")):
+                    threading.Thread(target=self._pass, args=(one, other, way), daemon=True).start()
 
-    def _pass(self, one: socket.socket, other: socket.socket) -> None:
+    def _pass(self, one: socket.socket, other: socket.socket, way: str) -> None:
         with suppress(OSError):
             while data := one.recv(1 << 16):
                 self.plugged.wait()
+                setattr(self, way, getattr(self, way) + len(data))
                 other.sendall(data)
             other.shutdown(socket.SHUT_WR)
 

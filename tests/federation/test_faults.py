@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cable import cable
-from deployment import coordinator, hospitals, wait_for
+from hospitals import coordinator, hospitals, wait_for
 from safetensors.numpy import load_file
 from tiny_federation import write_tiny
 

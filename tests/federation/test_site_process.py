@@ -6,16 +6,16 @@ import json
 import signal
 from pathlib import Path
 
-import deployment
+import hospitals
 import pytest
-from deployment import SECONDS, wait_for
+from hospitals import SECONDS, wait_for
 
 pytestmark = pytest.mark.deployment
 
 
 @pytest.fixture
 def coordinator(tmp_path):
-    with deployment.coordinator(tmp_path / "credentials") as started:
+    with hospitals.coordinator(tmp_path / "credentials") as started:
         yield started
 
 
