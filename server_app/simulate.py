@@ -27,9 +27,12 @@ def simulate(
     nodes: int = 4,
     cpus_per_node: int = 1,
     gpus_per_node: float = 0.0,
+    ray: str = "",
     show: Callable[[str], None] = print,
 ) -> None:
     """Run the Flower app in a project folder on virtual nodes and wait until it completes.
+
+    They work in a Ray of their own on this machine, or in the cluster at the address `ray`.
 
     `show` is called with each line of the run's log, unfiltered, as it appears.
     """
@@ -38,13 +41,16 @@ def simulate(
         "num-supernodes": nodes,
         "client-resources-num-cpus": cpus_per_node,
         "client-resources-num-gpus": float(gpus_per_node),
-        # Otherwise Ray starts a process for each CPU of the machine, however few nodes there are.
-        "init-args-num-cpus": min(nodes * cpus_per_node, os.cpu_count() or 1),
     }
+    if not ray:
+        # Otherwise Ray starts a process for each CPU of the machine, however few nodes there are.
+        federation["init-args-num-cpus"] = min(nodes * cpus_per_node, os.cpu_count() or 1)
     with Sandbox() as sandbox:
         settings = sandbox.folder / "run-config.toml"
         write_run_config(run_config, settings)
         sandbox.env.setdefault("OMP_NUM_THREADS", str(cpus_per_node))
+        if ray:
+            sandbox.env["RAY_ADDRESS"] = ray
         sandbox.start_superlink("--simulation")
         try:
             run_id = sandbox.submit(project, str(settings), federation)
@@ -69,6 +75,9 @@ def run(
     nodes: Annotated[int, typer.Option(min=1, help="Virtual nodes.")] = 4,
     cpus_per_node: Annotated[int, typer.Option(min=1, help="CPUs of one node while it computes.")] = 1,
     gpus_per_node: Annotated[float, typer.Option(min=0, help="GPUs of one node, such as 0.5.")] = 0.0,
+    ray: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="A Ray cluster to work in, rather than on this machine.")
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only why a run failed.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the whole log.")] = False,
 ) -> None:
@@ -90,7 +99,7 @@ def run(
                 settings[key] = str(Path(str(settings[key])).expanduser().absolute())
         if name is not None:
             settings["name"] = name
-        if cpus_per_node > (available := os.cpu_count() or 1):
+        if not ray and cpus_per_node > (available := os.cpu_count() or 1):
             raise RunRejected(f"--cpus-per-node is {cpus_per_node}, but this machine has {available} CPUs.")
         simulate(
             PROJECT,
@@ -98,6 +107,7 @@ def run(
             nodes=nodes,
             cpus_per_node=cpus_per_node,
             gpus_per_node=gpus_per_node,
+            ray=ray,
             show=(lambda line: None) if quiet else partial(print, flush=True) if verbose else readable,
         )
     except RunRejected as error:
