@@ -108,8 +108,8 @@ def closing(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
             f"Differential privacy of a site: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g}"
             f" ({privacy['averages']} averages,",
             f"  noise {privacy['noise-multiplier']:g} times the clipping norm), of the weights alone: sums to"
-            " standardise by and",
-            "  scores, in this table and in every round, are told without noise",
+            " standardise by,",
+            "  losses and scores, of every round and in this table, are told without noise",
         ]
     for name, told in result["answered"].items():
         out += [

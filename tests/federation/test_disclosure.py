@@ -170,8 +170,10 @@ def test_nothing_per_record_is_in_any_message_and_a_leak_would_be_found(tmp_path
             inspector.reply(kind, reply)
 
 
-def few_patients(path, sizes, slow, patients):
-    """One more site beside two of ten windows a split: `slow` windows have that label in each split."""
+def few_patients(path, sizes, slow, patients, fast=None):
+    """One more site beside two of ten windows a split: `slow` windows have that label in each split, and
+    `fast` of them the other, or else all that are not slow.
+    """
     parts = []
     for i in range(3):
         counts = dict.fromkeys(("train", "val", "test"), 10) if i else sizes
@@ -179,7 +181,7 @@ def few_patients(path, sizes, slow, patients):
         if not i:
             place = index.groupby("split").cumcount()
             index["slow"] = (place < index["split"].map(slow)).astype(int)
-            index["fast"] = 1 - index["slow"]
+            index["fast"] = (place < index["split"].map(fast)).astype(int) if fast else 1 - index["slow"]
             index["patient_id"] = index["split"] + (place % index["split"].map(patients)).astype(str)
         parts.append((manifest(f"site-{i}", counts), pd.DataFrame(index), windows))
     write_federation(path, parts, dataset="waves", split="natural", seed=0, made_by="a test")
@@ -224,6 +226,14 @@ def test_patients_are_counted_not_windows(tmp_path, run_local):
     path = few_patients(tmp_path / "f", SAME, dict.fromkeys(SAME, 5), SAME | {"test": 2})
     _, grid = run_local(path, {"privacy.smallest-count": 3})
     assert told(grid)["site-0"][0] == {"train": [5, 5], "val": [5, 5], "test": None}
+
+
+def test_so_is_the_rest_that_a_count_leaves(tmp_path, run_local):
+    """Nine of ten have a label: it is one who has not."""
+    fast = dict.fromkeys(SAME, 5)
+    path = few_patients(tmp_path / "f", SAME, fast | {"val": 9}, SAME, fast)
+    _, grid = run_local(path, {"privacy.smallest-count": 3})
+    assert told(grid)["site-0"][0] == {"train": [5, 5], "val": None, "test": [5, 5]}
 
 
 def test_by_default_everything_is_counted(tmp_path, run_local):

@@ -13,7 +13,7 @@ from test_strategy import BASE, OWNERS, has, piece
 from condi_core.config import PrivacyConfig
 from server_app.errors import RunError
 from server_app.privacy import clipped, combine, epsilon, private_average
-from server_app.strategy import average
+from server_app.strategy import average, to_record
 
 OFF = {"smallest-count": 0, "noise-multiplier": 0.0, "clip-imputer": 1.0, "clip-task": 1.0, "delta": 1e-5}
 EVERYTHING = has(0, 1, 2, 3)
@@ -136,7 +136,20 @@ def test_off_is_the_average_itself(federation, run_local):
 def test_a_private_run_says_what_it_is_worth(federation, run_local, capsys):
     plain, _ = run_local(federation, {"name": "plain"})
     changes = {"privacy.noise-multiplier": 0.5, "privacy.clip-imputer": 1e-4, "privacy.clip-task": 1e-3}
-    directory, grid = run_local(federation, changes | {"beside": "mask", "name": "private"})
+
+    def worse(request, reply):
+        """The second round has the larger errors: it is the first that would be the best."""
+        settings = request.content["config"]
+        if request.metadata.message_type == "evaluate.imputer" and settings["server-round"] == 2:
+            sums = {k: 100 * array.numpy() for k, array in reply.content["arrays"].items()}
+            sums |= {k: a * np.array([0.01, 1, 1, 1, 1]) for k, a in sums.items()}
+            reply.content["arrays"] = to_record(sums)
+        return reply
+
+    directory, grid = run_local(federation, changes | {"beside": "mask", "name": "private"}, worse)
+    lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
+    scores = [line["metrics"]["score"] for line in lines if line["phase"] == "imputer"]
+    assert scores[1] > 5 * scores[0]
     told = json.loads((directory.path / "result.json").read_text())["privacy"]
     assert told["averages"] == 6 and told["noise-multiplier"] == 0.5  # two rounds, of three models
     assert told["epsilon"] == epsilon(0.5, 6, 1e-5)
