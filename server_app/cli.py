@@ -6,6 +6,7 @@ import typer
 
 from client_app.plot import plot
 from data_partitions.cli import inspect, prepare
+from server_app.credentials import credentials
 from server_app.simulate import run
 
 app = typer.Typer(
@@ -18,3 +19,4 @@ app.add_typer(prepare, name="prepare")
 app.command("run")(run)
 app.command("inspect")(inspect)
 app.command("plot")(plot)
+app.command("credentials")(credentials)
