@@ -15,7 +15,8 @@ COPY pyproject.toml ./
 RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
       print(*project["dependencies"], sep="\n")' | sed 's/\[simulation\]//' > /opt/requirements.txt \
  && /opt/packager/bin/pip --python /opt/condi/bin/python install --no-cache-dir \
-      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/requirements.txt
+      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/requirements.txt \
+ && cd /opt/condi/lib/python3.11/site-packages/torch && rm -r include test
 # The code is kept as the app that it is, so that it can be submitted from here.
 COPY README.md LICENSE ./
 COPY condi_core condi_core
