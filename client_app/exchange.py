@@ -21,6 +21,7 @@ from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, 
 from torch import nn
 
 from client_app.completed import CompletionMissing
+from client_app.device import find_device
 from client_app.site import Site, hosted, is_virtual
 from condi_core.config import ConfigError, RunConfig
 from condi_core.protocol import MISSING, fingerprint
@@ -58,7 +59,7 @@ class Request:
         """The site asked for, or `name`; `check` reads through its values once."""
         name = name or self.settings["site"]
         node = self.context.node_config
-        device = _device(str(node.get("device", "auto")))
+        device = find_device(str(node.get("device", "auto")))
         cache = Path(str(node.get("cache", platformdirs.user_cache_path("condi") / "completed")))
         paths = self.partitions
         if name not in paths:
@@ -81,21 +82,6 @@ class Request:
     def deadline(self) -> float:
         """When to stop training so that the reply still arrives in time, on the monotonic clock."""
         return time.monotonic() + 0.8 * self.config.round_timeout
-
-
-def _device(name: str) -> torch.device:
-    """The device a site names: auto, cpu, cuda or cuda:0; ConfigError when there is none such."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = name.partition(":")
-    cards = torch.cuda.device_count()
-    if kind not in ("cpu", "cuda") or not (number or "0").isdigit() or (kind == "cpu" and number):
-        raise ConfigError(f"the node config's device is '{name}': expected auto, cpu, cuda or cuda:NUMBER")
-    if kind == "cuda" and int(number or 0) >= cards:
-        raise ConfigError(
-            f"the node config's device is '{name}', but this machine has {cards} CUDA device(s)"
-        )
-    return torch.device(name)
 
 
 def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Context], Message]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from client_app.launch import site
 from client_app.plot import plot
 from data_partitions.cli import inspect, prepare
 from server_app.credentials import credentials
@@ -20,3 +21,4 @@ app.command("run")(run)
 app.command("inspect")(inspect)
 app.command("plot")(plot)
 app.command("credentials")(credentials)
+app.command("site")(site)

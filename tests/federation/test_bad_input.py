@@ -152,7 +152,7 @@ def test_a_device_that_is_not_there(federation, small_settings, tmp_path, device
     settings = small_settings({"output": str(tmp_path / "runs")})
     node = {"data": str(federation / "site-0"), "device": device}
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
-    with pytest.raises(RunError, match=f"node 1000: the node config's device is '{device}'.*{why}"):
+    with pytest.raises(RunError, match=f"node 1000: the site's device is '{device}'.*{why}"):
         main(LocalGrid(client_app, [node], settings), context)
 
 

@@ -158,8 +158,8 @@ def test_a_renewed_ca_vouches_for_the_server_it_signed_before(folder):
 
 
 def test_says_that_a_certificate_is_about_to_end(folder):
-    told = call(folder, *HOSTS, "--days", "29")
-    wanted = "Warning: superlink.crt ends in 29 days: remove superlink.crt, call again with every --host, and"
+    told = call(folder, *HOSTS, "--days", "30")
+    wanted = "Warning: superlink.crt ends in 30 days: remove superlink.crt, call again with every --host, and"
     assert wanted in told and wanted in call(folder)
     assert told.count("Warning") == 1
 
