@@ -7,14 +7,18 @@ import logging
 import os
 import warnings
 
-from flwr.app import ConfigRecord, MetricRecord, RecordDict
+import numpy as np
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.client.mod import secaggplus_mod
 from flwr.clientapp import ClientApp
 
-from client_app import classifying, completed, imputing
+from client_app import classifying, completed, imputing, secure
 from client_app.exchange import Request, answers, arrays, trained
 from client_app.site import Site, is_virtual
+from condi_core.config import ConfigError
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
+from condi_core.ownership import ownership
 from condi_core.task.model import TaskModel
 from data_partitions.manifest import SPLITS
 
@@ -29,7 +33,10 @@ app = ClientApp()
 @app.query("describe")
 @answers
 def describe(request: Request) -> RecordDict:
-    """What this node's sites hold: schema, counts and standardising sums; nothing per record."""
+    """What this node's sites hold: schema, counts and standardising sums; nothing per record.
+
+    Counts that `privacy.smallest-count` withholds are absent: None for labels, no windows to score.
+    """
     if is_virtual(request.context) and not request.settings["federation"]:
         return RecordDict({"config": ConfigRecord({"sites": [], "wants-federation": True, "virtual": True})})
     found = [_describe(request.site(name, check=True)) for name in request.partitions]
@@ -37,13 +44,29 @@ def describe(request: Request) -> RecordDict:
     return RecordDict({"config": ConfigRecord(told)})
 
 
+@app.query("left_out")
+def left_out(message: Message, context: Context) -> Message:
+    """Say in the site's own log why the coordinator goes on without it."""
+    print(f"condi: the coordinator goes on without this site: {message.content['config']['why']}", flush=True)
+    return Message(RecordDict(), reply_to=message)
+
+
 def _describe(site: Site) -> str:
-    partition = site.partition
+    partition, least = site.partition, site.config.privacy.smallest_count
+    training = partition.rows("train")
+    if 0 < len(np.unique(partition.patient_ids[training])) < least:
+        raise ConfigError(
+            f"site {site.name} has fewer patients for training than privacy.smallest-count={least}: leave it "
+            "out, join it with another, or ask for less"
+        )
+    windows = {"train": len(training)} | {s: len(site.scored(s)) for s in SPLITS[1:]}
+    told = {s: partition.labels[partition.rows(s)].sum(0).tolist() for s in SPLITS if site.discloses(s)}
+    manifest = partition.manifest.model_copy(update={"windows": windows})
     return json.dumps(
         {
             "name": site.name,
-            "manifest": partition.manifest.model_dump(mode="json", exclude={"made_by"}),
-            "labels": {s: partition.labels[partition.rows(s)].sum(0).tolist() for s in SPLITS},
+            "manifest": manifest.model_dump(mode="json", exclude={"made_by"}),
+            "labels": dict.fromkeys(SPLITS) | told,
             "sums": imputing.standardising_sums(site).tolist(),
         }
     )
@@ -105,6 +128,22 @@ def train_task(request: Request) -> RecordDict:
     windows, model = _task(request, request.site())
     rate = request.settings["learning-rate"]
     return trained(model, classifying.train(windows, model, request.seed, rate, request.deadline))
+
+
+@app.train(mods=[secure.refusable, secaggplus_mod])
+def train_secure(message: Message, context: Context) -> Message:
+    """A round of training of any phase under secure aggregation."""
+    action = secure.unpack(message)["action"]
+    reply = {"relation": train_relation, "imputer": train_imputer, "task": train_task}[action](
+        message, context
+    )
+    site = Request(message, context).site()
+    model = (
+        TaskModel(site.schema, site.config.task)
+        if action == "task"
+        else Imputer(site.schema, site.config.imputer)
+    )
+    return secure.pack(message, reply, ownership(model))
 
 
 @app.evaluate("task")

@@ -67,7 +67,7 @@ def score(windows: TaskWindows, model: TaskModel, split: str) -> tuple[np.ndarra
     """Sums of the task metrics, sum of the loss, and the number of windows; draws are averaged."""
     site, loss, count = windows.site, 0.0, 0
     total = np.zeros((len(site.schema.labels), len(COUNTS) + 2 * BINS))
-    for rows in blocks(site.partition.rows(split)):
+    for rows in blocks(site.scored(split)):
         outputs = []
         for draw in range(windows.draws):
             *inputs, labels = windows.read(rows, draw)

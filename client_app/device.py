@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import torch
 
 from condi_core.config import ConfigError
@@ -29,6 +36,28 @@ def why_no_cuda() -> str:
     except (RuntimeError, AssertionError) as error:
         return str(error).split(". ")[0]
     return "none is visible"
+
+
+@contextmanager
+def turn(device: torch.device) -> Iterator[None]:
+    """Sites that share a card of a machine take turns, so that together they do not run it out of memory."""
+    if (card := _card(device)) is None:
+        yield
+        return
+    path = Path(tempfile.gettempdir()) / f"condi-{card}.lock"
+    try:
+        file = os.open(path, os.O_RDONLY)  # of whichever user came first
+    except FileNotFoundError:
+        file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def _card(device: torch.device) -> str | None:
+    return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else None
 
 
 def describe_device(name: str) -> str:

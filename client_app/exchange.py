@@ -7,8 +7,11 @@ the details stay in the site's own log, as they may name records.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
@@ -21,7 +24,7 @@ from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, 
 from torch import nn
 
 from client_app.completed import CompletionMissing
-from client_app.device import find_device
+from client_app.device import find_device, turn
 from client_app.site import Site, hosted, is_virtual
 from condi_core.config import ConfigError, RunConfig
 from condi_core.protocol import MISSING, fingerprint
@@ -59,12 +62,15 @@ class Request:
         """The site asked for, or `name`; `check` reads through its values once."""
         name = name or self.settings["site"]
         node = self.context.node_config
-        device = find_device(str(node.get("device", "auto")))
         cache = Path(str(node.get("cache", platformdirs.user_cache_path("condi") / "completed")))
         paths = self.partitions
         if name not in paths:
             raise DataError(f'this node has no site "{name}": it has {", ".join(paths) or "none"}')
-        return Site(name, Partition.open(paths[name], check), self.config, device, cache)
+        return Site(name, Partition.open(paths[name], check), self.config, self.device, cache)
+
+    @property
+    def device(self) -> torch.device:
+        return find_device(str(self.context.node_config.get("device", "auto")))
 
     def load(self, model: nn.Module, device: torch.device) -> nn.Module:
         """`model` with the weights that came with the message."""
@@ -90,28 +96,54 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
     @wraps(handler)
     def answer(message: Message, context: Context) -> Message:
         start, request = time.monotonic(), Request(message, context)
+        watchdog = _Watchdog(request)
         try:
+            watchdog.start()
             if request.settings["fingerprint"] != fingerprint():
                 raise VersionMismatch(
                     f"this site runs condi_core {fingerprint()}, the coordinator "
                     f"{request.settings['fingerprint']}: install the same version at both"
                 )
-            reply = handler(request)
+            # In a simulation Ray shares out the cards.
+            with nullcontext() if is_virtual(context) else turn(request.device):
+                reply = handler(request)
         except CompletionMissing as error:
             return Message(Error(MISSING, str(error)), reply_to=message)
         except (ConfigError, FloatingPointError, VersionMismatch, torch.OutOfMemoryError) as error:
-            return Message(Error(FAILED, str(error)), reply_to=message)
+            return _failed(request, str(error), str(error))
         except (DataError, OSError) as error:
             # The sentence may name records and paths: for the site's own log.
-            print(f"condi: {error}", flush=True)
-            told = (
-                str(error) if is_virtual(context) else "the site's data cannot be used; its own log says why"
-            )
-            return Message(Error(FAILED, told), reply_to=message)
+            return _failed(request, str(error), "the site's data cannot be used; its own log says why")
+        finally:
+            watchdog.cancel()
         reply.setdefault("metrics", MetricRecord({}))["seconds"] = time.monotonic() - start
         return Message(reply, reply_to=message)
 
     return answer
+
+
+def _failed(request: Request, why: str, told: str) -> Message:
+    """Say why in the site's own log, and what may be told to the coordinator."""
+    print(f"condi: {why}", flush=True)
+    told = why if is_virtual(request.context) else told
+    return Message(Error(FAILED, told), reply_to=request.message)
+
+
+class _Watchdog(threading.Timer):
+    """Ends a hospital's client process that hangs past the round, as its node would wait for it forever."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(0, self.bite)
+        self.request, self.daemon = request, True
+
+    def start(self) -> None:
+        if not is_virtual(self.request.context):  # where many sites share one process
+            self.interval = self.request.config.round_timeout
+            super().start()
+
+    def bite(self) -> None:
+        print(f"condi: gave up after {self.interval:g} s: the coordinator no longer waits", flush=True)
+        os._exit(1)
 
 
 def arrays(named: dict[str, np.ndarray]) -> ArrayRecord:

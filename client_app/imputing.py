@@ -116,7 +116,7 @@ def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, n
     sums = {key: zero for key in scored_keys(samples)}
     for kind, holes in SCORED.items():
         generator = torch.Generator(site.device).manual_seed(seed_of(site.config.seed, kind, site.name))
-        for rows in blocks(site.partition.rows(split)):
+        for rows in blocks(site.scored(split)):
             values, observed = map(np.asarray, site.read(rows, all_measured=split == "test"))
             hidden = site.hide(values, observed, rows, seed_of("scored", kind), Holes(**holes))
             tensors = map(torch.from_numpy, (values, observed & ~hidden, hidden))

@@ -88,11 +88,9 @@ def site(
     ] = 9094,
     check: Annotated[bool, typer.Option("--check", help="Only check: exit with 0 when all is well.")] = False,
 ) -> None:
-    """Join a federation with the data of this site.
+    """Join a federation with the data of this site, once all that is known to go wrong has been looked at.
 
-    First everything is looked at that is known to go wrong, and all of it is told at once. When all is well
-    this process becomes Flower's SuperNode, which works for the coordinator until it gets SIGTERM. Only sums
-    and weights leave the site.
+    This process then becomes Flower's SuperNode and works for the coordinator until it gets SIGTERM.
     """
     data, key, root_certificates = map(_absolute, (data, key, root_certificates))
     cache = _absolute(cache or platformdirs.user_cache_path("condi") / "completed")

@@ -58,6 +58,23 @@ class Site:
     def schema(self) -> Schema:
         return Schema.model_validate(self.partition.manifest.schema())
 
+    def discloses(self, split: str) -> bool:
+        """Whether counts and scores of a split may be told under `privacy.smallest-count`.
+
+        Not so when the split, a label in it, or the rest without that label, is of some patients but of
+        fewer than that. It is the whole split then: its other counts and the total would give away the one.
+        """
+        rows = self.partition.rows(split)
+        patients, labels = self.partition.patient_ids[rows], self.partition.labels[rows] > 0.5
+        groups = [np.ones(len(rows), bool), *labels.T, *~labels.T]
+        sizes = [len(np.unique(patients[group])) for group in groups]
+        return not any(0 < size < self.config.privacy.smallest_count for size in sizes)
+
+    def scored(self, split: str) -> np.ndarray:
+        """Rows of a split that evaluations may be about."""
+        rows = self.partition.rows(split)
+        return rows if self.discloses(split) else rows[:0]
+
     def hide(
         self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, holes: Holes
     ) -> np.ndarray:

@@ -43,6 +43,14 @@ class HolesConfig(_Settings):
     thin_to: PositiveOrNone
 
 
+class PrivacyConfig(_Settings):
+    smallest_count: CountOrNone
+    noise_multiplier: PositiveOrNone
+    clip_imputer: Positive
+    clip_task: Positive
+    delta: Annotated[float, Field(gt=0, lt=1)]
+
+
 class TrainingConfig(_Settings):
     """What both phases need for local training."""
 
@@ -85,12 +93,25 @@ class RunConfig(_Settings):
     method: str
     beside: str
     seed: Annotated[int, Field(ge=0)]
+    sites: str
     min_sites: Count
     sites_timeout: Positive
     round_timeout: Positive
     holes: HolesConfig
+    privacy: PrivacyConfig
+    secure_aggregation: bool
     imputer: ImputerConfig
     task: TaskConfig
+
+    @field_validator("secure_aggregation")
+    @classmethod
+    def _clipping_needs_single_updates(cls, secure: bool, info: ValidationInfo) -> bool:
+        if secure and "privacy" in info.data and info.data["privacy"].noise_multiplier:
+            raise PydanticCustomError(
+                "secure",
+                "cannot be had with privacy.noise-multiplier, which needs single updates: choose one",
+            )
+        return secure
 
     @classmethod
     def from_flat(cls, flat: dict[str, Any]) -> RunConfig:
@@ -113,9 +134,15 @@ class RunConfig(_Settings):
             raise ConfigError("; ".join(complaints))
         return config
 
+    @property
+    def named_sites(self) -> list[str]:
+        """Sites that the run is limited to; none: whoever comes."""
+        return [name.strip() for name in self.sites.split(",") if name.strip()]
+
     def same_training(self, other: RunConfig) -> list[str]:
         """Keys whose difference makes the two runs train differently."""
-        place = {"output", "name", "resume", "federation", "sites-timeout", "round-timeout", "min-sites"}
+        place = {"output", "name", "resume", "federation", "sites"}
+        place |= {"sites-timeout", "round-timeout", "min-sites"}
         mine, theirs = self.flat(), other.flat()
         return sorted(k for k in mine if k not in place and mine[k] != theirs[k])
 

@@ -119,7 +119,8 @@ def write_federation(
             patients[manifest.site] = set(index["patient_id"].astype(str))
         if not manifests:
             raise DataError("no record of any site can be used")
-        if problems := check_same_schema(manifests) + check_patients_apart(patients):
+        problems = [f"site {name}: {why}" for name, why in check_same_schema(manifests).items()]
+        if problems := problems + check_patients_apart(patients):
             raise DataError(problems[0])
         names = tuple(manifest.site for manifest in manifests)
         info = FederationInfo(dataset=dataset, sites=names, split=split, seed=seed, made_by=made_by)
@@ -127,20 +128,20 @@ def write_federation(
     return Federation(path, info)
 
 
-def check_same_schema(manifests: Sequence[Manifest]) -> list[str]:
-    """One sentence per difference between a site's schema and what most sites have; empty when all agree."""
+def check_same_schema(manifests: Sequence[Manifest]) -> dict[str, str]:
+    """How the schema of a site differs from what most sites have, by its name; empty when all agree."""
     if not manifests:
-        return []
+        return {}
     schemas = [manifest.schema() for manifest in manifests]
     common = Counter(map(repr, schemas)).most_common(1)[0][0]
     usual = next(schema for schema in schemas if repr(schema) == common)
     fellows = [m.site for m, schema in zip(manifests, schemas, strict=True) if schema == usual]
     others = fellows[0] if len(fellows) == 1 else f"{fellows[0]} and {len(fellows) - 1} more"
-    return [
-        f"site {manifest.site} does not fit: {difference} (as {others})"
+    return {
+        manifest.site: f"it does not fit: {'; '.join(_differences(schema, usual))} (as {others})"
         for manifest, schema in zip(manifests, schemas, strict=True)
-        for difference in _differences(schema, usual)
-    ]
+        if schema != usual
+    }
 
 
 def _differences(schema: dict, usual: dict) -> Iterable[str]:

@@ -20,11 +20,12 @@ from condi_core.training import seed_of
 from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.sources.demo import GENERATOR, prepare_demo
-from server_app import tables
+from server_app import secure, tables
 from server_app.artifacts import Arrays, RunDirectory, RunState
 from server_app.errors import OneSentence, RunError
 from server_app.freeze import Freeze
 from server_app.phases import Phase, Run
+from server_app.privacy import combine, spent
 from server_app.roster import Roster, gather
 from server_app.strategy import ModalityFedAvg
 
@@ -48,6 +49,8 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         open_federation(config.federation)
     before = directory.roster() if directory else {}
     roster, federation = gather(grid, config, make_demo, expected=set(before))
+    if config.secure_aggregation:
+        secure.check(roster)
     print("\n".join(roster.lines()), flush=True)
 
     if directory is None:
@@ -64,6 +67,8 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     for method in methods:
         result["task"][method], result["answered"][f"task-{method}"] = classify(run, roster, method)
 
+    if config.privacy.noise_multiplier:
+        result["privacy"] = spent(config.privacy, state.released)
     directory.write("result.json", json.dumps(result, indent=1))
     print(tables.closing(result, roster.schema, config, directory.path), flush=True)
     return directory
@@ -76,13 +81,16 @@ def impute(run: Run, roster: Roster) -> tuple[dict, dict]:
     model = Imputer(schema, config)
     model.standardiser.fit(torch.from_numpy(roster.sums))
     run.state.models.setdefault("imputer", state_of(model))
-    owners, quorum = ownership(model), run.config.min_sites
+    owners, quorum, privacy = ownership(model), run.config.min_sites, run.config.privacy
 
     spectra = {name for name in owners if name.endswith(".spectrum")}
     relation = ModalityFedAvg(roster, "relation", owners, spectra, tables.NOTHING, quorum)
-    run.carry_out(Phase("relation", "imputer", relation, config.relation_rounds, evaluated=False))
+    # Spectra are so many numbers of such a size that noise would leave nothing of them.
+    rounds = 0 if privacy.noise_multiplier else config.relation_rounds
+    run.carry_out(Phase("relation", "imputer", relation, rounds, evaluated=False))
 
-    strategy = ModalityFedAvg(roster, "imputer", owners, trainable(model), tables.imputation(schema), quorum)
+    evaluation, average = tables.imputation(schema), combine(privacy, privacy.clip_imputer)
+    strategy = ModalityFedAvg(roster, "imputer", owners, trainable(model), evaluation, quorum, average)
     phase = Phase("imputer", "imputer", strategy, config.rounds, config.learning_rate)
     run.carry_out(phase)
 
@@ -110,7 +118,13 @@ def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], d
     run.state.models.setdefault(name, initial)
 
     strategy = ModalityFedAvg(
-        roster, "task", ownership(model), trainable(model), tables.task(schema), run.config.min_sites
+        roster,
+        "task",
+        ownership(model),
+        trainable(model),
+        tables.task(schema),
+        run.config.min_sites,
+        combine(run.config.privacy, run.config.privacy.clip_task),
     )
     phase = Phase(
         name,

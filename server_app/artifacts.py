@@ -36,6 +36,7 @@ class RunState:
     """Where a run stands: rounds done in each phase, weights now and at the best round, history."""
 
     done: dict[str, int] = field(default_factory=dict)  # phase → rounds finished
+    released: int = 0  # averages with noise that have left the coordinator, also of rounds not finished
     scores: dict[str, tuple[float, int]] = field(default_factory=dict)  # model → best score and its round
     history: list[dict] = field(default_factory=list)
     models: dict[str, Arrays] = field(default_factory=dict)
@@ -110,7 +111,7 @@ class RunDirectory:
             for model, named in models.items()
             for name, a in named.items()
         }
-        told = {"done": state.done, "scores": state.scores, "history": state.history}
+        told = {name: getattr(state, name) for name in ("done", "released", "scores", "history")}
         try:
             self.write("history.jsonl", "".join(json.dumps(line) + "\n" for line in state.history))
             self.write(CHECKPOINT, save(arrays, metadata={"state": json.dumps(told)}))

@@ -9,6 +9,7 @@ from client_app.plot import plot
 from data_partitions.cli import inspect, prepare
 from server_app.credentials import credentials
 from server_app.simulate import run
+from server_app.submit import submit
 
 app = typer.Typer(
     help="Federated learning for clinical time series with holes.",
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(prepare, name="prepare")
 app.command("run")(run)
+app.command("submit")(submit)
 app.command("inspect")(inspect)
 app.command("plot")(plot)
 app.command("credentials")(credentials)

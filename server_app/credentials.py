@@ -220,8 +220,7 @@ def credentials(
 ) -> None:
     """Make the keys and certificates of a federation, or what is missing; say when certificates end.
 
-    The first call names every host and site. Later ones keep what is there: --site adds a site, and to
-    renew the SuperLink's certificate, remove superlink.crt and call again with every --host.
+    Nothing is replaced: remove superlink.crt and name every --host again to renew it.
     """
     kept = Credentials(folder.expanduser().absolute())
     try:

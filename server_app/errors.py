@@ -9,6 +9,10 @@ class RunError(RuntimeError):
     """The run cannot start or go on: what was expected, what came, what to do."""
 
 
+class TooFewSites(RunError):
+    """Fewer than `min-sites` answered well."""
+
+
 def sentence(reason: str) -> str:
     """The last line of what may be a whole traceback."""
     lines = [line.strip() for line in reason.strip().splitlines() if line.strip()]

@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
-from flwr.app import ConfigRecord, Message
+from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
 from condi_core.protocol import MISSING, fingerprint
 from condi_core.training import decayed
-from server_app.artifacts import RunDirectory, RunState
-from server_app.errors import RunError
+from server_app.artifacts import Arrays, RunDirectory, RunState
+from server_app.errors import RunError, TooFewSites
+from server_app.roster import POLL
+from server_app.secure import SecureTraining
 from server_app.strategy import ModalityFedAvg, to_numpy, to_record
 
 
@@ -55,7 +58,7 @@ class Run:
         started = time.monotonic()
         for round_ in range(first, phase.rounds + 1):
             with self._resumable(f"{phase.name}, round {round_}"):
-                line = self._round(phase, round_)
+                line = self._patiently(phase, partial(self._round, phase, round_))
             state.done[phase.name] = round_
             state.history.append(line)
             self.directory.save(state)
@@ -66,14 +69,17 @@ class Run:
         start, state, strategy = time.monotonic(), self.state, phase.strategy
         rate = decayed(phase.learning_rate, round_, phase.rounds)
         common = self.message(phase.name, **phase.settings)
-        before = to_record(state.models[phase.model])
         config = ConfigRecord({**common, "learning-rate": rate})
-        replies = self._exchange(phase, lambda: strategy.configure_train(round_, before, config, self.grid))
+        train = self._train_securely if self.config.secure_aggregation else self._train
+        after, trained, down, up = train(phase, round_, config)
         train_seconds = time.monotonic() - start
-        after, trained = strategy.aggregate_train(round_, replies)
         sites, failures = dict(strategy.answered), dict(strategy.failures)
-        up = sum(_size(r.content["arrays"]) for r in replies if not r.has_error() and "arrays" in r.content)
-        state.models[phase.model] = to_numpy(after)
+        private = self.config.privacy.noise_multiplier > 0
+        if private:
+            # Counted before anybody gets it: should this round be repeated, that is one more.
+            state.released += 1
+            self.directory.save(state)
+        state.models[phase.model] = after
         line = {
             "phase": phase.name,
             "round": round_,
@@ -81,18 +87,36 @@ class Run:
             "loss": trained["loss"],
             "windows": trained["windows"],
             "metrics": {},
-            # To train, and once more, averaged, to evaluate.
-            "bytes-down": _size(before) * len(strategy.roster.sites) * (2 if phase.evaluated else 1),
+            "bytes-down": down,
             "bytes-up": up,
             "train-seconds": train_seconds,
             "site-seconds": sites,
             "failures": failures,
         }
         if phase.evaluated:
+            line["bytes-down"] += _size(to_record(after)) * len(strategy.roster.sites)
             line["metrics"] = self.evaluate(phase, round_, "val")
             failures |= {f"{name} (evaluation)": why for name, why in strategy.failures.items()}
-            self._keep_if_best(phase.model, round_, line["metrics"]["score"])
+            # The best round tells what scores were, and those have no noise: with privacy it is the last.
+            self._keep_if_best(phase.model, round_, math.nan if private else line["metrics"]["score"])
         return line | {"seconds": time.monotonic() - start}
+
+    def _train(self, phase: Phase, round_: int, config: ConfigRecord) -> tuple[Arrays, dict, int, int]:
+        """Let all sites train; the next state, loss and windows, and bytes down and up."""
+        strategy, before = phase.strategy, to_record(self.state.models[phase.model])
+        replies = self._exchange(phase, lambda: strategy.configure_train(round_, before, config, self.grid))
+        after, trained = strategy.aggregate_train(round_, replies)
+        found = [r.content["arrays"] for r in replies if not r.has_error() and "arrays" in r.content]
+        down = _size(before) * len(strategy.roster.sites)
+        return to_numpy(after), dict(trained), down, sum(map(_size, found))
+
+    def _train_securely(
+        self, phase: Phase, round_: int, config: ConfigRecord
+    ) -> tuple[Arrays, dict, int, int]:
+        """As `_train`, and no single site's part is known to the coordinator."""
+        training = SecureTraining(self.grid, phase.strategy, self.config.round_timeout, phase.restore)
+        after, trained = training.round(round_, self.state.models[phase.model], config)
+        return after, trained, training.down, training.up
 
     def evaluate(self, phase: Phase, round_: int, split: str, **settings) -> dict[str, float]:
         """Metrics of the phase's current weights on a split; the sums stay in the strategy."""
@@ -107,8 +131,32 @@ class Run:
         """Metrics of the best weights on the test split, and which sites they come from, or why not."""
         self.state.models[phase.model] = self.state.best[phase.model]
         with self._resumable(f"{phase.name}, test"):
-            metrics = self.evaluate(phase, phase.rounds, "test", **settings)
+            metrics = self._patiently(phase, partial(self.evaluate, phase, phase.rounds, "test", **settings))
         return metrics, {"sites": list(phase.strategy.answered), "failures": dict(phase.strategy.failures)}
+
+    def _patiently(self, phase: Phase, attempt: Callable[[], dict]) -> dict:
+        """Attempt it anew, from the same weights, when sites that were too few have come back.
+
+        Waits `sites-timeout` for those that are offline; TooFewSites when that is over, or when all are
+        there and it has failed nevertheless.
+        """
+        deadline, weights = time.monotonic() + self.config.sites_timeout, self.state.models[phase.model]
+        while True:
+            try:
+                return attempt()
+            except TooFewSites:
+                self.state.models[phase.model] = weights
+                if not self._offline(phase):
+                    raise
+                while (gone := self._offline(phase)) and time.monotonic() < deadline:
+                    print(f"waiting for {', '.join(gone)}", flush=True)
+                    time.sleep(POLL)
+                if len(phase.strategy.roster.sites) - len(gone) < self.config.min_sites:
+                    raise
+
+    def _offline(self, phase: Phase) -> list[str]:
+        online = set(self.grid.get_node_ids())
+        return [name for name, site in phase.strategy.roster.sites.items() if site.node_id not in online]
 
     @contextmanager
     def _resumable(self, where: str) -> Iterator[None]:
@@ -141,7 +189,7 @@ class Run:
             self.state.best[model] = self.state.models[model]
 
 
-def _size(record) -> int:
+def _size(record: ArrayRecord) -> int:
     return sum(len(array.data) for array in record.values())
 
 

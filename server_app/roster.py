@@ -1,8 +1,14 @@
-"""Who takes part: every site is asked what it has, and all must agree on one schema."""
+"""Who takes part: every site is asked what it has, and all must agree on one schema.
+
+A hospital's node that cannot take part (other data, other code, no answer) is left out and told so; the
+others go on without it as long as they are enough. In a simulation all sites were prepared together, and
+one that does not fit stops the run.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -15,10 +21,12 @@ from condi_core.config import RunConfig
 from condi_core.protocol import fingerprint
 from condi_core.windows import Schema
 from data_partitions.federation import check_same_schema
-from data_partitions.manifest import Manifest
+from data_partitions.manifest import SPLITS, Manifest
 from server_app.errors import RunError, sentence
 
 POLL = 3.0  # seconds between looks for nodes that have come online
+LEAST = 60.0  # seconds a site has to say what it has
+AGAIN = 30.0  # seconds after which a node that could not take part is asked once more
 
 
 @dataclass(frozen=True)
@@ -27,8 +35,30 @@ class SiteInfo:
 
     node_id: int
     manifest: Manifest
-    labels: dict[str, list[float]]  # windows per label, per split
+    labels: dict[str, list[float] | None]  # windows per label, per split; None: withheld
     sums: np.ndarray  # (modality, 3): count, sum and sum of squares of the training samples
+
+    @classmethod
+    def read(cls, node: int, answer: dict) -> SiteInfo:
+        """From a site's answer; ValueError when it is not one."""
+        try:
+            manifest = Manifest.model_validate({**answer["manifest"], "made_by": ""})
+            labels = {split: answer["labels"][split] for split in SPLITS}
+            labels = {split: told and [float(n) for n in told] for split, told in labels.items()}
+            sums = np.array(answer["sums"], np.float64)
+        except (KeyError, TypeError, ValueError):
+            raise ValueError("its answer cannot be read") from None
+        counts = [np.array(found) for found in labels.values() if found is not None]
+        shapes = {found.shape for found in counts}
+        if sums.shape != (len(manifest.modalities), 3) or not shapes <= {(len(manifest.labels),)}:
+            raise ValueError("its sums or counts are not those of its modalities and labels")
+        if (
+            not np.isfinite(sums).all()
+            or (sums[:, [0, 2]] < 0).any()
+            or not all((n >= 0).all() for n in counts)
+        ):
+            raise ValueError("its sums or counts are not finite, or negative")
+        return cls(node, manifest, labels, sums)
 
 
 @dataclass(frozen=True)
@@ -36,6 +66,8 @@ class Roster:
     """The sites of a run by name, in the order in which everything is added up."""
 
     sites: dict[str, SiteInfo]
+    left_out: dict[str, str] = field(default_factory=dict)  # who cannot take part, and why
+    virtual: bool = False  # all of them in one simulation
 
     @property
     def schema(self) -> Schema:
@@ -47,9 +79,9 @@ class Roster:
 
     def site_of(self, reply: Message) -> str:
         """Name of the site that a reply is from (a virtual node may stand for several sites)."""
-        if reply.metadata.group_id in self.sites:
-            return reply.metadata.group_id
         names = [n for n, s in self.sites.items() if s.node_id == reply.metadata.src_node_id]
+        if reply.metadata.group_id in names:
+            return reply.metadata.group_id
         return names[0] if len(names) == 1 else f"node {reply.metadata.src_node_id}"
 
     def to_json(self) -> dict:
@@ -71,7 +103,7 @@ class Roster:
             raise RunError(f"{', '.join(new)} has other data than when the run began: start a new run")
 
     def lines(self) -> list[str]:
-        """A table of who takes part."""
+        """A table of who takes part, and who does not."""
         schema = self.schema
         width = max(map(len, self.sites))
         out = [f"{'site':<{width}}  {'train':>5} {'val':>5} {'test':>5}  modalities"]
@@ -81,7 +113,13 @@ class Roster:
             has += f", without {' '.join(lacking)}" if lacking else ""
             w = site.manifest.windows
             out.append(f"{name:<{width}}  {w['train']:>5} {w['val']:>5} {w['test']:>5}  {has}")
-        return out
+            if withheld := [split for split, counts in site.labels.items() if counts is None]:
+                out.append(f"note: site {name} has withheld its label counts in {', '.join(withheld)}")
+            counts = site.labels["train"] or np.ones(len(schema.labels))
+            present = [label for label, n in zip(schema.labels, counts, strict=True) if n]
+            if len(present) < 2 <= len(schema.labels):
+                out.append(f"note: site {name} has only {present[0] if present else 'no label'} in training")
+        return out + [f"left out: {name}: {why}" for name, why in self.left_out.items()]
 
 
 def gather(
@@ -89,96 +127,142 @@ def gather(
 ) -> tuple[Roster, str]:
     """Ask every node what it has; return the roster and the federation's path.
 
-    Waits for `min-sites` and until no more come, and for the `expected` sites of a run to go on with.
-    `demo` makes the demo federation, when virtual nodes were given none. Raises RunError when too few
-    sites come in time, or when they do not fit together.
+    Waits for `min-sites` and until no more come, and for all sites that `sites` names, or that are
+    `expected` by a run to go on with; then these alone take part. `demo` makes the demo federation, when
+    virtual nodes were given none. Raises RunError when too few sites come in time, or do not fit together.
     """
-    deadline, federation = time.monotonic() + config.sites_timeout, config.federation
-    asked: list[int] = []
-    found = _Answers()
+    named = set(expected) or set(config.named_sites)
+    call = _RollCall(grid, config, named)
+    deadline = time.monotonic() + config.sites_timeout
     while True:
-        nodes, over = sorted(grid.get_node_ids()), time.monotonic() > deadline
-        if nodes and nodes != asked:
-            found, asked = _describe(grid, nodes, federation, config.round_timeout), nodes
-            if found.wants_federation:
-                federation, asked = demo(), []
-                continue
-            if found.problems:
-                raise RunError("the federation cannot start: " + "; ".join(found.problems))
-            settled = found.virtual  # a simulation has all its nodes from the start
-        else:
-            settled = True  # nobody has come since the last look
-        names = {name for name, _ in found.sites}
-        if len(found.sites) >= config.min_sites and names.issuperset(expected) and (settled or over):
-            return _agree(found.sites), federation
-        if over and len(found.sites) >= config.min_sites:
-            return _agree(found.sites), federation  # whoever is missed is named when rosters are compared
-        if over:
-            raise RunError(
-                f"expected at least {config.min_sites} sites within {config.sites_timeout:g} s, "
-                f"{len(found.sites)} came: start more sites or lower min-sites"
-            )
-        print(f"waiting for sites: {len(found.sites)} so far", flush=True)
-        time.sleep(min(POLL, config.sites_timeout))
-
-
-@dataclass
-class _Answers:
-    """What all nodes have said."""
-
-    sites: list[tuple[str, SiteInfo]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    wants_federation: bool = False
-    virtual: bool = False
-
-
-def _describe(grid: Grid, nodes: list[int], federation: str, timeout: float) -> _Answers:
-    settings = {"fingerprint": fingerprint(), "federation": federation}
-    messages = [
-        Message(RecordDict({"config": ConfigRecord(settings)}), node, "query.describe") for node in nodes
-    ]
-    found, silent = _Answers(), set(nodes)
-    for reply in grid.send_and_receive(messages, timeout=timeout):
-        node = reply.metadata.src_node_id
-        silent.discard(node)
-        if reply.has_error():
-            found.problems.append(f"node {node}: {sentence(reply.error.reason)}")
+        news, over = call.ask(), time.monotonic() > deadline
+        if call.wants_federation:
+            call = _RollCall(grid, config, named, demo())
             continue
-        answer = reply.content["config"]
-        found.wants_federation |= bool(answer["wants-federation"])
-        found.virtual |= bool(answer["virtual"])
-        for text in answer["sites"]:
-            site = json.loads(text)
-            manifest = Manifest.model_validate({**site["manifest"], "made_by": ""})
-            info = SiteInfo(node, manifest, site["labels"], np.array(site["sums"]))
-            found.sites.append((site["name"], info))
-    found.problems += [f"node {node} did not answer within {timeout:g} s" for node in sorted(silent)]
-    return found
-
-
-def _agree(sites: list[tuple[str, SiteInfo]]) -> Roster:
-    """The roster of sites that fit together; RunError names those that do not, and why."""
-    sites = sorted(sites, key=lambda site: site[0])
-    names = [name for name, _ in sites]
-    problems = [f"two sites are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
-    problems += check_same_schema([site.manifest for _, site in sites])
-    for name, site in sites:
-        if not site.manifest.windows["train"]:
-            problems.append(f"site {name} has no training windows: leave it out or prepare it anew")
-        elif not site.sums[:, 0].sum():
-            problems.append(f"site {name} has no observed sample in its training windows: leave it out")
-    if problems:
-        raise RunError("the federation cannot start: " + "; ".join(problems))
-    roster = Roster(dict(sites))
+        roster = _agree(call)
+        enough = len(roster.sites) >= config.min_sites
+        missed = sorted(named - roster.sites.keys())
+        settled = call.virtual or not news  # a simulation has all its nodes from the start
+        if enough and not missed and (settled or over):
+            break
+        if missed and call.virtual:
+            raise RunError(
+                f"the federation has no site {', '.join(missed)}: it has {', '.join(sorted(call.names))}"
+            )
+        if over:
+            raise RunError(_too_few(config, roster, missed))
+        lacking = f", still without {', '.join(missed)}" if missed else ""
+        print(f"waiting for sites: {len(roster.sites)} so far{lacking}", flush=True)
+        time.sleep(min(POLL, config.sites_timeout))
     nowhere = [n for n, count in zip(roster.schema.names, roster.sums[:, 0], strict=True) if not count]
     if nowhere:
         raise RunError(
             f"no site has an observed training sample of {', '.join(nowhere)}: prepare the federation without"
         )
-    for name, site in sites:
-        present = [label for label, n in zip(roster.schema.labels, site.labels["train"], strict=True) if n]
-        if len(present) < 2 <= len(roster.schema.labels):
-            print(
-                f"note: site {name} has only {present[0] if present else 'no label'} in training", flush=True
-            )
-    return roster
+    call.tell(roster)
+    return roster, call.federation
+
+
+class _RollCall:
+    """What the nodes have said so far; `problems` has a sentence for those that cannot take part."""
+
+    def __init__(self, grid: Grid, config: RunConfig, named: set[str], federation: str = "") -> None:
+        self.grid, self.named = grid, named
+        self.timeout = min(config.round_timeout, max(config.sites_timeout, LEAST))
+        self.federation = federation or config.federation
+        self.names: set[str] = set()  # of all sites that have answered
+        self.found: dict[str, SiteInfo] = {}  # those that the run is to have
+        self.problems: dict[str, str] = {}
+        self.nodes: dict[str, int] = {}  # of those with problems
+        self.wants_federation = self.virtual = False
+        self._asked: dict[int, float] = {}  # when; infinity: it has answered well
+
+    def ask(self) -> bool:
+        """Ask the nodes that have come since; True if there were any."""
+        now, names = time.monotonic(), names_of(self.grid)
+        online = [n for n, name in names.items() if not (name and self.named) or name in self.named]
+        nodes = sorted(n for n in online if now > self._asked.get(n, -AGAIN) + AGAIN)
+        settings = {"fingerprint": fingerprint(), "federation": self.federation}
+        content = RecordDict({"config": ConfigRecord(settings)})
+        messages = [Message(content, node, "query.describe") for node in nodes]
+        replies = self.grid.send_and_receive(messages, timeout=self.timeout) if nodes else []
+        answers = {reply.metadata.src_node_id: reply for reply in replies}
+        for node in nodes:
+            known = names[node] or f"node {node}"
+            self.problems.pop(known, None)
+            self._asked[node] = now
+            try:
+                self._take(node, names[node], answers.get(node))
+                self._asked[node] = np.inf
+            except ValueError as error:
+                self.problems[known], self.nodes[known] = str(error), node
+        return bool(nodes)
+
+    def _take(self, node: int, name: str, reply: Message | None) -> None:
+        """Note down the sites of a node; ValueError with what is wrong with its answer."""
+        if reply is None:
+            raise ValueError(f"it did not answer within {self.timeout:g} s")
+        if reply.has_error():
+            raise ValueError(sentence(reply.error.reason))
+        try:
+            answer = reply.content["config"]
+            sites = [json.loads(text) for text in answer["sites"]]
+            if not name:  # a hospital does not say that all of this is a simulation
+                self.wants_federation |= bool(answer["wants-federation"])
+                self.virtual |= bool(answer["virtual"])
+            sites = {site["name"]: SiteInfo.read(node, site) for site in sites}
+        except (KeyError, TypeError, json.JSONDecodeError):
+            raise ValueError("its answer cannot be read") from None
+        for own in sites:
+            if name and own != name:
+                raise ValueError(f"it is registered as {name}, but its partition is that of {own}")
+            if own in self.found and self.found[own].node_id != node:
+                raise RunError(f"the federation cannot start: two sites are called {own}")
+        self.names |= sites.keys()
+        self.found |= {own: info for own, info in sites.items() if not self.named or own in self.named}
+
+    def tell(self, roster: Roster) -> None:
+        """Let the nodes that are left out say so in their own logs."""
+        nodes = {name: self.nodes.get(name) or self.found[name].node_id for name in roster.left_out}
+        messages = [
+            Message(RecordDict({"config": ConfigRecord({"why": why})}), nodes[name], "query.left_out")
+            for name, why in roster.left_out.items()
+        ]
+        if messages:
+            self.grid.push_messages(messages)
+
+
+def names_of(grid: Grid) -> dict[int, str]:
+    """Nodes that are online, with the names under which they were registered (virtual nodes have none)."""
+    return {node.node_id: re.sub(r"[^\x20-\x7e]", "?", node.name) for node in grid.get_nodes()}
+
+
+def _agree(call: _RollCall) -> Roster:
+    """The roster of sites that fit together; in a simulation RunError names those that do not, and why."""
+    sites = dict(sorted(call.found.items()))
+    problems = {name: [why] for name, why in call.problems.items()}
+    for name, site in sites.items():
+        if not site.manifest.windows["train"]:
+            problems.setdefault(name, []).append("it has no training windows: prepare it anew")
+        elif not site.sums[:, 0].sum():
+            problems.setdefault(name, []).append("it has no observed sample in its training windows")
+    for name, difference in check_same_schema([site.manifest for site in sites.values()]).items():
+        problems.setdefault(name, []).append(difference)
+    left_out = {name: "; ".join(why) for name, why in problems.items()}
+    if left_out and call.virtual:
+        told = "; ".join(f"site {name}: {why}" for name, why in left_out.items())
+        raise RunError(f"the federation cannot start: {told}")
+    good = {name: site for name, site in sites.items() if name not in left_out}
+    return Roster(good, left_out, call.virtual)
+
+
+def _too_few(config: RunConfig, roster: Roster, missed: list[str]) -> str:
+    within = f"within {config.sites_timeout:g} s"
+    if missed:
+        text = f"{', '.join(missed)} did not come {within}: start it"
+    else:
+        text = (
+            f"expected at least {config.min_sites} sites {within}, {len(roster.sites)} came: "
+            "start more sites or lower min-sites"
+        )
+    return text + "".join(f"; left out: {name}: {why}" for name, why in roster.left_out.items())

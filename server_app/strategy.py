@@ -16,8 +16,10 @@ from flwr.serverapp.strategy import Strategy
 
 from condi_core.ownership import Owner, weights
 from server_app.artifacts import Arrays
-from server_app.errors import RunError, sentence
-from server_app.roster import Roster
+from server_app.errors import RunError, TooFewSites, sentence
+from server_app.roster import Roster, SiteInfo
+
+LARGEST = 1e6  # magnitude of a weight or of a standardised spectrum beyond which a reply is not believed
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,17 @@ class Evaluation:
     read: Callable[[Arrays, dict[str, float]], dict[str, float]]
 
 
+# State, owners, and `(arrays, counts, windows)` of each site → next state.
+Combine = Callable[[Arrays, dict[str, Owner], list[tuple[Arrays, np.ndarray, float]]], Arrays]
+
+
 class ModalityFedAvg(Strategy):
     """FedAvg (McMahan et al. 2017) with one weight per modality and per pair of modalities.
 
     `action` names the client's functions (`train.<action>`, `evaluate.<action>`), `owners` says what each
     array of the state belongs to, `returned` which of them sites send back, and `evaluation` what the sums
-    of an evaluation look like and say. After each exchange `answered` and `failures` say who replied
-    and why others did not.
+    of an evaluation look like and say. `combine` makes the next state of the replies, as `average` does.
+    After each exchange `answered` and `failures` say who replied and why others did not.
     """
 
     def __init__(
@@ -46,9 +52,10 @@ class ModalityFedAvg(Strategy):
         returned: set[str],
         evaluation: Evaluation,
         min_sites: int,
+        combine: Combine | None = None,
     ) -> None:
         self.roster, self.action, self.owners, self.returned = roster, action, owners, returned
-        self.evaluation, self.min_sites = evaluation, min_sites
+        self.evaluation, self.min_sites, self.combine = evaluation, min_sites, combine or average
         self.base: Arrays = {}
         self.answered: dict[str, float] = {}  # seconds each site worked
         self.failures: dict[str, str] = {}
@@ -99,7 +106,7 @@ class ModalityFedAvg(Strategy):
             )
             for content in good.values()
         ]
-        averaged = average(self.base, self.owners, trained)
+        averaged = self.combine(self.base, self.owners, trained)
         windows = sum(w for _, _, w in trained)
         loss = sum(float(c["metrics"]["loss"]) * float(c["metrics"]["windows"]) for c in good.values())
         return to_record(averaged), MetricRecord({"loss": loss / windows, "windows": windows})
@@ -119,34 +126,40 @@ class ModalityFedAvg(Strategy):
         print(f"{self.action}: average per modality over {len(self.roster.sites)} sites", flush=True)
 
     def _usable(
-        self, replies: Iterable[Message], fault_of: Callable[[RecordDict], str | None]
+        self, replies: Iterable[Message], fault_of: Callable[[RecordDict, SiteInfo], str | None]
     ) -> dict[str, RecordDict]:
         """Contents by site, in the roster's order; whoever did not answer well is in `failures`."""
         self.failures = dict.fromkeys(self.roster.sites, "no answer in time")
         good: dict[str, RecordDict] = {}
         for reply in replies:
             name = self.roster.site_of(reply)
-            if reply.has_error() and "ActorDiedError" in reply.error.reason:
+            if self.roster.virtual and reply.has_error() and "ActorDiedError" in reply.error.reason:
                 # Flower puts the dead actor back into its pool, where it fails whatever it is given next.
                 raise RunError("a worker of the simulation died, most often because memory ran out")
             if reply.has_error():
                 self.failures[name] = sentence(reply.error.reason)
-            elif fault := fault_of(reply.content):
+            elif name not in self.roster.sites:
+                self.failures[name] = "it is not part of this run"
+            elif fault := fault_of(reply.content, self.roster.sites[name]):
                 self.failures[name] = f"its reply is refused: {fault}"
             else:
                 self.failures.pop(name, None)
                 good[name] = reply.content
         good = {name: good[name] for name in self.roster.sites if name in good}
-        self.answered = {name: float(c["metrics"]["seconds"]) for name, c in good.items()}
-        if len(good) < self.min_sites:
-            reasons = "; ".join(f"{name}: {why}" for name, why in self.failures.items())
-            raise RunError(
-                f"{len(good)} of {len(self.roster.sites)} sites answered well where min-sites asks for "
-                f"{self.min_sites} ({reasons})"
-            )
+        self.settle({name: float(c["metrics"]["seconds"]) for name, c in good.items()}, self.failures)
         return good
 
-    def _fault_of_training(self, content: RecordDict) -> str | None:
+    def settle(self, answered: dict[str, float], failures: dict[str, str]) -> None:
+        """Keep who answered, after how many seconds, and who did not; TooFewSites when they are too few."""
+        self.answered, self.failures = answered, failures
+        if len(answered) < self.min_sites:
+            reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
+            raise TooFewSites(
+                f"{len(answered)} of {len(self.roster.sites)} sites answered well where min-sites asks for "
+                f"{self.min_sites} ({reasons})"
+            )
+
+    def _fault_of_training(self, content: RecordDict, site: SiteInfo) -> str | None:
         """What is wrong with a training reply, or None."""
         if "arrays" not in content or "metrics" not in content:
             return "it lacks arrays or metrics"
@@ -163,15 +176,21 @@ class ModalityFedAvg(Strategy):
                 return f"{name} is {array.dtype} {array.shape}, expected {expected.dtype} {expected.shape}"
             if not np.isfinite(array).all():
                 return f"{name} is not finite"
+            if np.abs(array).max(initial=0) > LARGEST:
+                return f"{name} has values beyond {LARGEST:g}"
         counts = np.array(metrics.get("counts", []), float)
         numbers = np.array([*counts, *_numbers(metrics, "seconds", "windows", "loss")])
         if len(counts) != len(self.roster.schema.modalities) ** 2 or not np.isfinite(numbers).all():
             return "its counts, seconds, windows or loss are missing or not finite"
         if (counts < 0).any() or numbers[-2] <= 0:
             return "it trained on no window"
+        if numbers[-2] != site.manifest.windows["train"]:
+            return f"it weighs {numbers[-2]:g} windows where it has {site.manifest.windows['train']}"
+        if counts.max() > numbers[-2] * np.prod(site.manifest.shape[1:]):
+            return "it counts more samples than its windows have"
         return None
 
-    def _fault_of_evaluation(self, content: RecordDict) -> str | None:
+    def _fault_of_evaluation(self, content: RecordDict, site: SiteInfo) -> str | None:
         """What is wrong with an evaluation reply, or None."""
         if "arrays" not in content or "metrics" not in content:
             return "it lacks arrays or metrics"

@@ -80,13 +80,19 @@ class Sandbox:
         self._children.append(child)
         return child
 
+    def connect(self, address: str, root_certificates: Path | None = None) -> None:
+        """Call a SuperLink `condi` in the `flwr` commands; without certificates it is an insecure one."""
+        security = "insecure = true"
+        if root_certificates is not None:
+            security = f"root-certificates = {json.dumps(str(root_certificates.absolute()))}"
+        Path(self.env["FLWR_HOME"], "config.toml").write_text(
+            f'[superlink]\ndefault = "condi"\n\n[superlink.condi]\naddress = "{address}"\n{security}\n'
+        )
+
     def start_superlink(self, *arguments: str) -> subprocess.Popen:
         """Start an insecure SuperLink on a free loopback port; `flwr` knows it as the connection `condi`."""
         port = free_port()
-        Path(self.env["FLWR_HOME"], "config.toml").write_text(
-            '[superlink]\ndefault = "condi"\n\n[superlink.condi]\n'
-            f'address = "127.0.0.1:{port}"\ninsecure = true\n'
-        )
+        self.connect(f"127.0.0.1:{port}")
         log = self.folder / "superlink.log"
         with log.open("wb") as sink:
             superlink = self.start(

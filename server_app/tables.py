@@ -102,6 +102,15 @@ def closing(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
         out.append(f"  {label:<37}" + "".join(f"{metrics[key]:>8.3f}" for key in shown))
     if schema.ordered:
         out.append("  (kappa with linear weights)")
+    if privacy := result.get("privacy"):
+        out += [
+            "",
+            f"Differential privacy of a site: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g}"
+            f" ({privacy['averages']} averages,",
+            f"  noise {privacy['noise-multiplier']:g} times the clipping norm), of the weights alone: sums to"
+            " standardise by and",
+            "  scores, in this table and in every round, are told without noise",
+        ]
     for name, told in result["answered"].items():
         out += [
             f"  not in the test scores of {name}: {site} ({why})" for site, why in told["failures"].items()

@@ -86,7 +86,7 @@ def failing_second_site():
                 (manifest_of(s, labels=o), index_of(prefix=s), windows_of())
                 for s, o in zip("ab", (("W", "REM"), ("REM", "W")), strict=True)
             ],
-            "site b does not fit: its labels are REM, W, expected W, REM",
+            "site b: it does not fit: its labels are REM, W, expected W, REM",
         ),
     ],
 )
@@ -114,8 +114,8 @@ def with_modality(manifest, place, **changes):
 
 def test_sites_that_agree_may_differ_in_what_they_have():
     some = [manifest_of("a"), manifest_of("b", version="2", license="other", counts=(9, 9, 9))]
-    assert check_same_schema([*some, with_modality(manifest_of("c"), 1, present=True)]) == []
-    assert check_same_schema([]) == []
+    assert check_same_schema([*some, with_modality(manifest_of("c"), 1, present=True)]) == {}
+    assert check_same_schema([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,10 @@ def test_sites_that_agree_may_differ_in_what_they_have():
     ],
 )
 def test_the_site_that_does_not_fit_is_named_even_when_it_comes_first(odd, difference):
-    (sentence,) = check_same_schema([odd, manifest_of("a"), manifest_of("b")])
-    assert sentence.startswith(f"site x does not fit: {difference}"), sentence
-    assert sentence.endswith("(as a and 1 more)")
+    found = check_same_schema([odd, manifest_of("a"), manifest_of("b")])
+    assert list(found) == ["x"]
+    assert found["x"].startswith(f"it does not fit: {difference}"), found
+    assert found["x"].endswith("(as a and 1 more)")
 
 
 def test_patients_in_two_sites_are_found():

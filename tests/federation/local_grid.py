@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -44,7 +45,9 @@ class LocalGrid(Grid):
         return list(self.contexts)
 
     def get_nodes(self):
-        raise NotImplementedError
+        names = [node.node_config.get("registered", "") for node in self.contexts.values()]
+        nodes = zip(self.get_node_ids(), names, strict=False)
+        return [NodeInfo(node_id=node, name=name) for node, name in nodes]
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         ids = []

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deployment import deployment
 from safetensors.numpy import load_file
 from tiny_federation import write_tiny
-
-PROJECT = Path(__file__).parent.parent.parent
 
 
 def as_pairs(settings):
@@ -96,21 +93,3 @@ def test_settings_are_refused_before_anything_starts(tmp_path):
     done = condi("run", "--federation", "nowhere", cwd=tmp_path)
     assert done.returncode == 2 and "nowhere" in done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.deployment
-def test_both_phases_over_grpc(tmp_path, run_local, small, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums of floats depend on the number of threads
-    federation = write_tiny(tmp_path / "federation", sites=2, lacking={0: ("d",)})
-    sites = [{"data": str(federation / f"site-{i}"), "cache": str(tmp_path / f"cache-{i}")} for i in range(2)]
-    settings = small | {"imputer.rounds": 1, "task.rounds": 1, "beside": "", "min-sites": 2}
-    with deployment(PROJECT, sites) as running:
-        status, log = running.run(
-            as_pairs(settings | {"output": str(tmp_path / "runs"), "name": "grpc"}), timeout=280
-        )
-    assert status == "finished:completed", log
-    assert "Artefacts:" in log
-    local, _ = run_local(federation, {**settings, "name": "local"})
-    for model in ("imputer", "task-condi"):
-        files = [tmp_path / "runs" / "grpc" / f"{model}.safetensors", local.path / f"{model}.safetensors"]
-        assert_close(*map(load_file, files))

@@ -9,16 +9,14 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.cli.build import build_fab_from_disk
 from flwr.supercore.primitives.asymmetric_ed25519 import create_message_to_sign, sign_message
-from secured import coordinator, wait_for
+from hospitals import PROJECT, coordinator, wait_for
 
-PROJECT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.deployment
 
 
@@ -68,9 +66,9 @@ def test_only_what_a_trusted_reviewer_has_signed_is_run(federation, tmp_path):
     (tmp_path / "trusted.yaml").write_text(f"fpk_reviewer: {public}\n")
 
     with hub() as hub_, coordinator(tmp_path / "keys", FLWR_SUPERGRID_API_URL=Hub.address) as started:
-        started.register("alpha")
+        started.register("site-0")
         trusted = ("--trusted-entities", str(tmp_path / "trusted.yaml"))
-        _, log = started.start("alpha", federation / "site-0", *trusted)
+        log = started.start("site-0", federation / "site-0", *trusted).log_path
         wait_for(lambda: "SuperNode ID" in log.read_text(), log)
 
         def run(what: str) -> str:

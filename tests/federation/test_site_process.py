@@ -6,29 +6,31 @@ import json
 import signal
 from pathlib import Path
 
+import hospitals
 import pytest
-import secured
-from secured import SECONDS, wait_for
+from hospitals import SECONDS, wait_for
 
 pytestmark = pytest.mark.deployment
 
 
 @pytest.fixture
 def coordinator(tmp_path):
-    with secured.coordinator(tmp_path / "credentials") as started:
+    with hospitals.coordinator(tmp_path / "credentials") as started:
         yield started
 
 
 def test_a_site_is_refused_until_it_is_registered_and_then_is_the_node(coordinator, federation):
     data = federation / "site-0"
-    process, log = coordinator.start("alpha", data)
+    refused = coordinator.start("site-0", data)
+    process, log = refused.process, refused.log_path
     assert process.wait(SECONDS) == 1
     *_, last = [line for line in log.read_text().splitlines() if "ERROR" in line]
     assert "The SuperLink does not accept this site's key. Either it is not registered there" in last
     assert "Exit Code" not in log.read_text() and "Traceback" not in log.read_text()
 
-    coordinator.register("alpha")
-    process, log = coordinator.start("alpha", data)
+    coordinator.register("site-0")
+    joined = coordinator.start("site-0", data)
+    process, log = joined.process, joined.log_path
     wait_for(lambda: "SuperNode ID" in log.read_text(), log)
     command = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
     assert command[2:4] == ["-m", "client_app.supernode"]  # of the process that was started as `condi site`
@@ -43,7 +45,7 @@ def test_a_site_is_refused_until_it_is_registered_and_then_is_the_node(coordinat
 
 
 def test_a_clock_that_the_superlink_does_not_accept(coordinator, federation):
-    coordinator.register("alpha")
+    coordinator.register("site-0")
     late = coordinator.sandbox.folder / "late"
     late.mkdir()
     (late / "sitecustomize.py").write_text(
@@ -54,9 +56,6 @@ def test_a_clock_that_the_superlink_does_not_accept(coordinator, federation):
         "    signing.now = lambda: real() + datetime.timedelta(seconds=7)\n"
     )
     coordinator.sandbox.env["PYTHONPATH"] = str(late)
-    process, log = coordinator.start("alpha", federation / "site-0")
-    assert process.wait(SECONDS) == 1, log.read_text()
-    assert (
-        "The SuperLink has turned this node away. At the start this is because of the clock"
-        in log.read_text()
-    )
+    early = coordinator.start("site-0", federation / "site-0")
+    assert early.process.wait(SECONDS) == 1, early.log
+    assert "The SuperLink has turned this node away. At the start this is because of the clock" in early.log

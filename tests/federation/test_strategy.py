@@ -99,7 +99,10 @@ def exchange(strategy, answers):
         ({"arrays": {"more": np.zeros(1, np.float32)}}, "more, which was not asked for"),
         ({"arrays": {"shared": np.array([np.nan, 0], np.float32)}}, "shared is not finite"),
         ({"metrics": {"loss": float("inf")}}, "not finite"),
+        ({"arrays": {"shared": np.array([1e30, 0], np.float32)}}, "shared has values beyond 1e+06"),
         ({"metrics": {"counts": [1.0]}}, "counts"),
+        ({"metrics": {"counts": [1e300] * 16}}, "counts more samples than its windows have"),
+        ({"metrics": {"windows": 1e9}}, "weighs 1e+09 windows where it has 2"),
         ({"metrics": {"windows": 0.0}}, "no window"),
         (Error(2, "Traceback\n  lines\nValueError: it broke"), "ValueError: it broke"),
     ],
@@ -110,6 +113,30 @@ def test_a_bad_reply_is_refused_by_name_and_the_rest_goes_on(strategy, answer, w
     assert list(strategy.answered) == ["site-0", "site-2"]
     assert all((a == 10).all() for a in to_numpy(arrays).values())
     assert metrics["windows"] == 4.0
+
+
+def test_a_site_cannot_answer_in_the_name_of_another(strategy):
+    def replies():
+        for name, value in (("site-0", 10), ("site-1", 10), ("site-0", 99)):
+            message = messages[name]
+            metrics = {
+                "windows": 2.0,
+                "loss": 1.0,
+                "seconds": 0.1,
+                "counts": has(0, 1, 2, 3).ravel().tolist(),
+            }
+            content = RecordDict({"arrays": to_record(piece(value)), "metrics": MetricRecord(metrics)})
+            yield Message(content, reply_to=message)
+
+    sent = strategy.configure_train(1, to_record(BASE), ConfigRecord({}), None)
+    for message in sent:
+        message.metadata.__dict__["_message_id"] = "x"
+    messages = {m.metadata.group_id: m for m in sent}
+    *good, forged = replies()
+    forged.metadata.__dict__["_src_node_id"] = 3  # the node of site-2
+    arrays, _ = strategy.aggregate_train(1, [*good, forged])
+    assert to_numpy(arrays)["shared"].tolist() == [pytest.approx((10 + 10 + 99) / 3)] * 2
+    assert list(strategy.answered) == ["site-0", "site-1", "site-2"]
 
 
 def test_too_few_replies_stop(strategy):

@@ -1,0 +1,82 @@
+"""What a deployment costs: bytes on the wire, seconds beside the slowest site, start-up, sites per SuperLink.
+
+    python benchmarks/deployment.py [--sites 2 4 8] [--rounds 3]
+
+For each number of sites: a SuperLink with TLS and registered sites, `condi site` for each, all processes on
+this machine, and a run of phase 2 on small windows with a task model of 15 MB. One site's
+connection is led through a port that counts its bytes: those of its run, over the weights that a round
+sends down twice (to train, to evaluate) and up once. Overhead: seconds of a round beyond those that the
+slowest site trained. On few cores most of it is that every ClientApp, a process of its own, imports PyTorch.
+
+Prints a line of JSON for each number of sites.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "federation"))
+
+from cable import cable  # noqa: E402
+from hospitals import coordinator, wait_for  # noqa: E402
+from tiny_federation import write_tiny  # noqa: E402
+
+WITHIN = 1800  # seconds
+
+
+def measure(folder: Path, count: int, rounds: int) -> dict:
+    federation = write_tiny(folder / "federation", sites=count)
+    names = [f"site-{i}" for i in range(count)]
+    with coordinator(folder / "keys", names) as made, cable(int(made.fleet.split(":")[1])) as counted:
+        direct, began = made.fleet, time.monotonic()
+        for i, name in enumerate(names):
+            made.register(name)
+            made.fleet = direct if i else f"localhost:{counted.port}"
+            made.start(name, federation / name)
+        wait_for(lambda: made.online() == set(names), *(s.log_path for s in made.started), seconds=WITHIN)
+        online, up, down = time.monotonic() - began, counted.up, counted.down
+        submitted = time.time()
+        run = made.run(
+            f"method='mask' beside='' min-sites={count} task.rounds={rounds} task.steps=2 task.batch=4 "
+            "task.width=384 "
+            f"output='{folder}/runs' name='run'"
+        )
+        status = made.wait(run, WITHIN)
+        assert status == "finished:completed", made.log(run)
+        up, down = counted.up - up, counted.down - down
+    history = [json.loads(line) for line in (folder / "runs/run/history.jsonl").read_text().splitlines()]
+    weights = (folder / "runs/run/task-mask.safetensors").stat().st_size
+    created = (folder / "runs/run/config.json").stat().st_mtime
+    trained = [line["train-seconds"] - max(line["site-seconds"].values()) for line in history]
+    return {
+        "sites": count,
+        "MB of weights": round(weights / 1e6, 2),
+        "down over weights": round(down / (weights * (2 * rounds + 1)), 3),  # and once more for the test
+        "up over weights": round(up / (weights * rounds), 3),
+        "s until all are online": round(online, 1),
+        "s from submission to the roster": round(created - submitted, 1),
+        "s of overhead a training exchange": round(float(np.median(trained)), 1),
+        "s a round, with evaluation": round(float(np.median([line["seconds"] for line in history])), 1),
+        "failures": sum(len(line["failures"]) for line in history),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sites", type=int, nargs="+", default=[2, 4, 8])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    for count in options.sites:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(measure(Path(folder), count, options.rounds)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

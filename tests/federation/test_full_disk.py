@@ -1,0 +1,53 @@
+"""Disks that are full in earnest: a file system of a few kilobytes."""
+
+import json
+import subprocess
+from contextlib import contextmanager
+
+import numpy as np
+import platformdirs
+import pytest
+from safetensors.numpy import load_file
+
+from server_app.errors import RunError
+
+
+@contextmanager
+def small_disk(path, kilobytes):
+    """A file system of this size at `path`; skips where it may not be mounted."""
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", path]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a file system needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_the_coordinators_disk_is_full_until_room_is_made(federation, run_local, tmp_path):
+    unbroken, _ = run_local(federation, {"name": "unbroken"})
+    disk = tmp_path / "disk"
+    with small_disk(disk, 120):
+        with pytest.raises(RunError, match="No space left.*is still valid: make room and go on with resume="):
+            run_local(federation, {"output": str(disk), "name": "full"})
+        kept = {p.name for p in (disk / "full").iterdir()}
+        assert not any(name.startswith(".") for name in kept), "half-written files"
+        subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
+        run_local(federation, {"resume": str(disk / "full")})
+        for model in ("imputer", "task-condi"):
+            one, two = (load_file(p / f"{model}.safetensors") for p in (unbroken.path, disk / "full"))
+            assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_a_site_with_a_full_disk_costs_its_part_and_says_so(federation, run_local, tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    with small_disk(disk, 30):  # two sites' completed windows are 2 x 13 kB, the third's find no room
+        monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: disk)
+        directory, _ = run_local(federation, {"name": "full"}, nodes=1)
+        assert not list(disk.rglob("*.part"))
+    lines = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["phase"] == "task-condi":
+            (why,) = {line["failures"][name] for name in line["failures"]}
+            assert len(line["site-seconds"]) < 3 and why.startswith("completed windows are missing")
