@@ -65,7 +65,13 @@ class Composed:
 
     def operator(self, *command: str) -> str:
         """What a command on the coordinator's network prints."""
-        return self.compose("run", "--rm", "operator", *command)
+        return self.compose("run", "--rm", "-T", "operator", *command)
+
+    def submit(self, settings: str) -> subprocess.Popen:
+        """Start a run; the process follows it, and exits with 0 when it has completed."""
+        command = [*compose_command(), "run", "--rm", "-T", "submit", "-c", settings]
+        sinks = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, **sinks, cwd=PROJECT, env=self.env, text=True)
 
     def containers(self) -> dict[str, dict]:
         """What the engine knows of each container, by service."""
