@@ -44,7 +44,9 @@ def turn(device: torch.device) -> Iterator[None]:
     if (card := _card(device)) is None:
         yield
         return
-    path = Path(tempfile.gettempdir()) / f"condi-{card}.lock"
+    # A service may have a temporary folder of its own, which nobody else sees.
+    shared = "/run/lock" if os.access("/run/lock", os.W_OK) else tempfile.gettempdir()
+    path = Path(shared) / f"condi-{card}.lock"
     try:
         file = os.open(path, os.O_RDONLY)  # of whichever user came first
     except FileNotFoundError:

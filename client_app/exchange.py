@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Request:
 
     message: Message
     context: Context
+    start: float = field(default_factory=time.monotonic)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -84,10 +85,10 @@ class Request:
         s = self.settings
         return seed_of(self.config.seed, s["phase"], s["server-round"], s["site"])
 
-    @cached_property
+    @property
     def deadline(self) -> float:
         """When to stop training so that the reply still arrives in time, on the monotonic clock."""
-        return time.monotonic() + 0.8 * self.config.round_timeout
+        return self.start + 0.8 * self.config.round_timeout
 
 
 def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Context], Message]:
@@ -95,7 +96,7 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
 
     @wraps(handler)
     def answer(message: Message, context: Context) -> Message:
-        start, request = time.monotonic(), Request(message, context)
+        request = Request(message, context)
         watchdog = _Watchdog(request)
         try:
             watchdog.start()
@@ -116,7 +117,7 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
             return _failed(request, str(error), "the site's data cannot be used; its own log says why")
         finally:
             watchdog.cancel()
-        reply.setdefault("metrics", MetricRecord({}))["seconds"] = time.monotonic() - start
+        reply.setdefault("metrics", MetricRecord({}))["seconds"] = time.monotonic() - request.start
         return Message(reply, reply_to=message)
 
     return answer

@@ -1,6 +1,7 @@
 """A run as its user sees it: its log while it goes on, how it ended, and what is worth showing of both."""
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 import typer
 
 from server_app.superlink import FlowerError, Sandbox
+
+TRIES = 4  # to learn how a run stands
 
 
 class RunFailed(Exception):
@@ -27,9 +30,9 @@ def follow_to_end(sandbox: Sandbox, run_id: str, show: Callable[[str], None]) ->
         for line in follow(sandbox, run_id):
             log.append(line)
             show(line)
-        status, details = sandbox.status(run_id)
-    except FlowerError:
-        raise RunFailed("Flower's SuperLink ended before the run did.", log) from None
+        status, details = _status(sandbox, run_id)
+    except FlowerError as error:
+        raise RunFailed(f"The SuperLink no longer answers for the run: {error}", log) from None
     if status != "finished:completed":
         raise RunFailed(_reason(details), log)
 
@@ -47,9 +50,25 @@ def follow(sandbox: Sandbox, run_id: str) -> Iterator[str]:
                 if number > seen:
                     seen = number
                     yield line.rstrip("\n")
-        if sandbox.status(run_id)[0].startswith("finished"):
+        if _status(sandbox, run_id)[0].startswith("finished"):
             return
         time.sleep(1)
+
+
+def _status(sandbox: Sandbox, run_id: str) -> tuple[str, str]:
+    """Asked again for a while, as a SuperLink may be starting anew."""
+    for _ in range(TRIES - 1):
+        try:
+            return sandbox.status(run_id)
+        except FlowerError:
+            time.sleep(3)
+    return sandbox.status(run_id)
+
+
+def end_on_signals() -> None:
+    """Tidy up when asked to end, as on Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def _reason(details: str) -> str:

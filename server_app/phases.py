@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
@@ -20,6 +21,8 @@ from server_app.errors import RunError, TooFewSites
 from server_app.roster import POLL
 from server_app.secure import SecureTraining
 from server_app.strategy import ModalityFedAvg, to_numpy, to_record
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Run:
         started = time.monotonic()
         for round_ in range(first, phase.rounds + 1):
             with self._resumable(f"{phase.name}, round {round_}"):
-                line = self._patiently(phase, partial(self._round, phase, round_))
+                line = self._round(phase, round_)
             state.done[phase.name] = round_
             state.history.append(line)
             self.directory.save(state)
@@ -71,7 +74,7 @@ class Run:
         common = self.message(phase.name, **phase.settings)
         config = ConfigRecord({**common, "learning-rate": rate})
         train = self._train_securely if self.config.secure_aggregation else self._train
-        after, trained, down, up = train(phase, round_, config)
+        after, trained, down, up = self._patiently(phase, partial(train, phase, round_, config))
         train_seconds = time.monotonic() - start
         sites, failures = dict(strategy.answered), dict(strategy.failures)
         private = self.config.privacy.noise_multiplier > 0
@@ -95,7 +98,7 @@ class Run:
         }
         if phase.evaluated:
             line["bytes-down"] += _size(to_record(after)) * len(strategy.roster.sites)
-            line["metrics"] = self.evaluate(phase, round_, "val")
+            line["metrics"] = self._patiently(phase, partial(self.evaluate, phase, round_, "val"))
             failures |= {f"{name} (evaluation)": why for name, why in strategy.failures.items()}
             # The best round tells what scores were, and those have no noise: with privacy it is the last.
             self._keep_if_best(phase.model, round_, math.nan if private else line["metrics"]["score"])
@@ -106,9 +109,8 @@ class Run:
         strategy, before = phase.strategy, to_record(self.state.models[phase.model])
         replies = self._exchange(phase, lambda: strategy.configure_train(round_, before, config, self.grid))
         after, trained = strategy.aggregate_train(round_, replies)
-        found = [r.content["arrays"] for r in replies if not r.has_error() and "arrays" in r.content]
         down = _size(before) * len(strategy.roster.sites)
-        return to_numpy(after), dict(trained), down, sum(map(_size, found))
+        return to_numpy(after), dict(trained), down, strategy.received
 
     def _train_securely(
         self, phase: Phase, round_: int, config: ConfigRecord
@@ -134,19 +136,19 @@ class Run:
             metrics = self._patiently(phase, partial(self.evaluate, phase, phase.rounds, "test", **settings))
         return metrics, {"sites": list(phase.strategy.answered), "failures": dict(phase.strategy.failures)}
 
-    def _patiently(self, phase: Phase, attempt: Callable[[], dict]) -> dict:
-        """Attempt it anew, from the same weights, when sites that were too few have come back.
+    def _patiently(self, phase: Phase, attempt: Callable[[], Answer]) -> Answer:
+        """Attempt an exchange anew when sites that were too few have come back.
 
-        Waits `sites-timeout` for those that are offline; TooFewSites when that is over, or when all are
-        there and it has failed nevertheless.
+        Waits `sites-timeout` in all for those that are offline; TooFewSites when that is over, or when all
+        are there and it has failed nevertheless.
         """
-        deadline, weights = time.monotonic() + self.config.sites_timeout, self.state.models[phase.model]
+        deadline = math.inf
         while True:
             try:
                 return attempt()
             except TooFewSites:
-                self.state.models[phase.model] = weights
-                if not self._offline(phase):
+                deadline = min(deadline, time.monotonic() + self.config.sites_timeout)
+                if not self._offline(phase) or time.monotonic() >= deadline:
                     raise
                 while (gone := self._offline(phase)) and time.monotonic() < deadline:
                     print(f"waiting for {', '.join(gone)}", flush=True)
@@ -183,7 +185,7 @@ class Run:
     def _keep_if_best(self, model: str, round_: int, score: float) -> None:
         """Keep the weights of the lowest validation score; without validation windows, the latest."""
         best = self.state.scores.get(model, (math.inf, 0))[0]
-        unknown = math.isnan(score) and math.isinf(best)
+        unknown = not math.isfinite(score) and math.isinf(best)
         if unknown or score < best:
             self.state.scores[model] = (math.inf if unknown else score, round_)
             self.state.best[model] = self.state.models[model]

@@ -8,7 +8,6 @@ one that does not fit stops the run.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -26,6 +25,8 @@ from server_app.errors import RunError, sentence
 
 POLL = 3.0  # seconds between looks for nodes that have come online
 LEAST = 60.0  # seconds a site has to say what it has
+MOST_WINDOWS = 10**9  # that are believed of a site
+LARGEST_VALUE = 1e9  # in source units, that is believed of a mean
 AGAIN = 30.0  # seconds after which a node that could not take part is asked once more
 
 
@@ -40,14 +41,16 @@ class SiteInfo:
 
     @classmethod
     def read(cls, node: int, answer: dict) -> SiteInfo:
-        """From a site's answer; ValueError when it is not one."""
+        """From a site's answer; ValueError when it is not one, or tells what cannot be."""
         try:
             manifest = Manifest.model_validate({**answer["manifest"], "made_by": ""})
             labels = {split: answer["labels"][split] for split in SPLITS}
             labels = {split: told and [float(n) for n in told] for split, told in labels.items()}
             sums = np.array(answer["sums"], np.float64)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise ValueError("its answer cannot be read") from None
+        if manifest.site != answer["name"]:
+            raise ValueError(f"its partition is that of {manifest.site}")
         counts = [np.array(found) for found in labels.values() if found is not None]
         shapes = {found.shape for found in counts}
         if sums.shape != (len(manifest.modalities), 3) or not shapes <= {(len(manifest.labels),)}:
@@ -58,6 +61,12 @@ class SiteInfo:
             or not all((n >= 0).all() for n in counts)
         ):
             raise ValueError("its sums or counts are not finite, or negative")
+        count, total, squares = sums.T
+        most = manifest.windows["train"] * manifest.patches * manifest.shape[2]
+        if manifest.windows["train"] > MOST_WINDOWS or (count > most).any():
+            raise ValueError("it counts more samples than its windows have, or more windows than can be")
+        if (np.maximum(np.abs(total), np.sqrt(squares)) > LARGEST_VALUE * count).any():
+            raise ValueError(f"it has values beyond {LARGEST_VALUE:g}")
         return cls(node, manifest, labels, sums)
 
 
@@ -188,10 +197,12 @@ class _RollCall:
         replies = self.grid.send_and_receive(messages, timeout=self.timeout) if nodes else []
         answers = {reply.metadata.src_node_id: reply for reply in replies}
         for node in nodes:
-            known = names[node] or f"node {node}"
+            known = _shown(names[node]) or f"node {node}"
             self.problems.pop(known, None)
             self._asked[node] = now
             try:
+                if any(names.values()) and not names[node]:
+                    raise ValueError("it is registered without a name: register it by that of its partition")
                 self._take(node, names[node], answers.get(node))
                 self._asked[node] = np.inf
             except ValueError as error:
@@ -211,11 +222,11 @@ class _RollCall:
                 self.wants_federation |= bool(answer["wants-federation"])
                 self.virtual |= bool(answer["virtual"])
             sites = {site["name"]: SiteInfo.read(node, site) for site in sites}
-        except (KeyError, TypeError, json.JSONDecodeError):
+        except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
             raise ValueError("its answer cannot be read") from None
         for own in sites:
             if name and own != name:
-                raise ValueError(f"it is registered as {name}, but its partition is that of {own}")
+                raise ValueError(f"it is registered as {_shown(name)}, but its partition is that of {own}")
             if own in self.found and self.found[own].node_id != node:
                 raise RunError(f"the federation cannot start: two sites are called {own}")
         self.names |= sites.keys()
@@ -223,7 +234,7 @@ class _RollCall:
 
     def tell(self, roster: Roster) -> None:
         """Let the nodes that are left out say so in their own logs."""
-        nodes = {name: self.nodes.get(name) or self.found[name].node_id for name in roster.left_out}
+        nodes = {name: site.node_id for name, site in self.found.items()} | self.nodes
         messages = [
             Message(RecordDict({"config": ConfigRecord({"why": why})}), nodes[name], "query.left_out")
             for name, why in roster.left_out.items()
@@ -234,7 +245,12 @@ class _RollCall:
 
 def names_of(grid: Grid) -> dict[int, str]:
     """Nodes that are online, with the names under which they were registered (virtual nodes have none)."""
-    return {node.node_id: re.sub(r"[^\x20-\x7e]", "?", node.name) for node in grid.get_nodes()}
+    return {node.node_id: node.name for node in grid.get_nodes()}
+
+
+def _shown(name: str) -> str:
+    """A name without what could steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def _agree(call: _RollCall) -> Roster:

@@ -72,7 +72,8 @@ class SecureTraining:
         sites = list(self.strategy.roster.sites)
         failures: dict[str, str] = {}
         restored: set[str] = set()
-        while len(sites) >= FEWEST:
+        least = max(FEWEST, self.strategy.min_sites)
+        while len(sites) >= least:
             attempt = _Attempt(self, sites, round_, base, config)
             try:
                 attempt.carry_out()
@@ -89,7 +90,7 @@ class SecureTraining:
             self.strategy.settle(attempt.seconds, failures)
             return attempt.read()
         reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
-        raise TooFewSites(f"{len(sites)} sites are left where secure-aggregation needs {FEWEST} ({reasons})")
+        raise TooFewSites(f"{len(sites)} sites are left where {least} are needed ({reasons})")
 
 
 class _NotUnmasked(Exception):
@@ -139,8 +140,12 @@ class _Attempt:
             quantization_range=2 ** min(31 - (n - 1).bit_length(), 30),  # n of them stay below 2 ** 32
             timeout=self.training.timeout,
         )
-        with _quiet():
-            workflow(self, context)
+        try:
+            with _quiet():
+                workflow(self, context)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            why = f"a site did not keep to the protocol ({type(error).__name__})"
+            raise TooFewSites(f"nothing could be summed: {why}") from None
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """An exchange of the protocol.
@@ -157,13 +162,15 @@ class _Attempt:
         self.training.up += sum(_size(reply.content) for reply in replies if reply.has_content())
         failures = dict.fromkeys(self.nodes[message.metadata.dst_node_id] for message in messages)
         for reply in replies:
-            name = self.nodes[reply.metadata.src_node_id]
-            if reply.has_error():
+            name = self.nodes.get(reply.metadata.src_node_id)
+            if reply.has_error() and name in failures:
                 failures[name] = reply.error
-            else:
-                del failures[name]
+            elif name:
+                failures.pop(name, None)
         lost = any(error and error.code == MISSING for error in failures.values())
-        if failures and (lost or stage in (Stage.SETUP, Stage.SHARE_KEYS)):
+        few = len(messages) - len(failures) < self.training.strategy.min_sites
+        few &= stage == Stage.COLLECT_MASKED_VECTORS  # then the sum of those would be repeated with others
+        if failures and (lost or few or stage in (Stage.SETUP, Stage.SHARE_KEYS)):
             raise _NotUnmasked(failures)
         self.failures |= failures
         return replies

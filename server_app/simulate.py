@@ -6,8 +6,6 @@ status tells how the run ended, and nothing keeps running afterwards.
 
 import json
 import os
-import signal
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from server_app.following import Readable, RunFailed, follow_to_end, keep_log, leave
+from server_app.following import Readable, RunFailed, end_on_signals, follow_to_end, keep_log, leave
 from server_app.settings import PROJECT, RunRejected, Value, check_keys, read_run_config, write_run_config
 from server_app.superlink import FlowerError, Sandbox
 
@@ -82,8 +80,7 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the whole log.")] = False,
 ) -> None:
     """Run a whole federation on this machine: every site a virtual node."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    end_on_signals()
     out = out.expanduser().absolute()
     readable = Readable()
     try:

@@ -59,6 +59,7 @@ class ModalityFedAvg(Strategy):
         self.base: Arrays = {}
         self.answered: dict[str, float] = {}  # seconds each site worked
         self.failures: dict[str, str] = {}
+        self.received = 0  # bytes of arrays
         self.sums: Arrays = {}
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the sums asked for
 
@@ -118,8 +119,8 @@ class ModalityFedAvg(Strategy):
         for content in good.values():
             for name, array in to_numpy(content["arrays"]).items():
                 self.sums[name] = self.sums.get(name, 0) + array
-            for name, value in content["metrics"].items():
-                extra[name] = extra.get(name, 0.0) + float(value)
+            for name in self.evaluation.numbers:
+                extra[name] = extra.get(name, 0.0) + float(content["metrics"][name])
         return MetricRecord({k: float(v) for k, v in self.evaluation.read(self.sums, extra).items()})
 
     def summary(self) -> None:
@@ -140,12 +141,15 @@ class ModalityFedAvg(Strategy):
                 self.failures[name] = sentence(reply.error.reason)
             elif name not in self.roster.sites:
                 self.failures[name] = "it is not part of this run"
-            elif fault := fault_of(reply.content, self.roster.sites[name]):
+            elif name in good:
+                self.failures[name] = "two replies came in its name"
+            elif fault := _fault(fault_of, reply.content, self.roster.sites[name]):
                 self.failures[name] = f"its reply is refused: {fault}"
             else:
                 self.failures.pop(name, None)
                 good[name] = reply.content
-        good = {name: good[name] for name in self.roster.sites if name in good}
+        good = {name: good[name] for name in self.roster.sites if name in good and name not in self.failures}
+        self.received = sum(len(a.data) for content in good.values() for a in content["arrays"].values())
         self.settle({name: float(c["metrics"]["seconds"]) for name, c in good.items()}, self.failures)
         return good
 
@@ -194,17 +198,30 @@ class ModalityFedAvg(Strategy):
         """What is wrong with an evaluation reply, or None."""
         if "arrays" not in content or "metrics" not in content:
             return "it lacks arrays or metrics"
+        windows = max(site.manifest.windows.values())
+        most = LARGEST * max(windows, 1) * np.prod(site.manifest.shape)
         found = {name: array.shape for name, array in to_numpy(content["arrays"]).items()}
         if found != self.shapes:
             odd = sorted(n for n in found.keys() | self.shapes if found.get(n) != self.shapes.get(n))[0]
             return f"{odd} is {found.get(odd, 'absent')}, expected {self.shapes.get(odd, 'none')}"
         for name, array in to_numpy(content["arrays"]).items():
-            if not np.isfinite(array).all() or (array < 0).any():
+            if not np.isfinite(array).all() or (array < 0).any() or (array > most).any():
                 return f"{name} is not a sum of counts and errors"
         wanted = ("seconds", *self.evaluation.numbers)
-        if not np.isfinite(_numbers(content["metrics"], *wanted)).all():
-            return f"its {', '.join(wanted)} are missing or not finite"
+        numbers = np.array(_numbers(content["metrics"], *wanted))
+        if not np.isfinite(numbers).all() or (numbers < 0).any() or (numbers > most).any():
+            return f"its {', '.join(wanted)} are missing or not finite, negative, or too large"
+        if "windows" in wanted and numbers[wanted.index("windows")] > windows:
+            return "it scored more windows than it has"
         return None
+
+
+def _fault(fault_of: Callable[[RecordDict, SiteInfo], str | None], content: RecordDict, site: SiteInfo):
+    """What is wrong with a reply; whatever a site may send, it is no more than its reply that is lost."""
+    try:
+        return fault_of(content, site)
+    except Exception as error:
+        return f"it cannot be read ({type(error).__name__})"
 
 
 def average(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from server_app.following import Readable, RunFailed, follow_to_end, leave
+from server_app.following import Readable, RunFailed, end_on_signals, follow_to_end, leave
 from server_app.settings import PROJECT, RunRejected, check_keys, read_run_config, write_run_config
 from server_app.superlink import FlowerError, Sandbox
 
@@ -34,6 +34,7 @@ def submit(
     Paths in settings, such as `output` and `resume`, are those of the machine on which the ServerApp works.
     To interrupt this command does not stop the run.
     """
+    end_on_signals()
     readable, run_id = Readable(), follow
     with Sandbox() as sandbox:
         try:
@@ -57,4 +58,4 @@ def submit(
         except RunFailed as error:
             leave(1, "" if str(error) == readable.last else str(error))
         except KeyboardInterrupt:
-            leave(130, f"no longer followed; the run goes on: --follow {run_id}")
+            leave(130, f"no longer followed; the run goes on: --follow {run_id}" if run_id else "stopped.")

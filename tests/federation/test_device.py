@@ -12,6 +12,7 @@ from client_app import device
 @pytest.fixture
 def together(monkeypatch, tmp_path):
     """`together(cards)`: how many sites computed at the same time at most, each on the card named."""
+    monkeypatch.setattr(device.os, "access", lambda *_: False)
     monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(device, "_card", lambda card: card)
 

@@ -83,6 +83,10 @@ def test_a_node_that_is_not_who_it_says_is_left_out(hospitals, run, capsys):
         (lambda site: site | {"labels": {k: [-1, 2] for k in site["labels"]}}, "negative"),
         (lambda site: site | {"manifest": site["manifest"] | {"patches": -3}}, "cannot be read"),
         (lambda site: [1, 2], "cannot be read"),
+        (lambda site: site | {"manifest": site["manifest"] | {"site": "site-0"}}, "partition is that of site-0"),
+        (lambda site: site | {"sums": [[1, 1e300, 0]] * 4}, "values beyond 1e+09"),
+        (lambda site: site | {"sums": [[1e9, 0, 0]] * 4}, "more samples than its windows have"),
+        (lambda site: site | {"sums": [[10**400, 0, 0]] * 4}, "cannot be read"),
     ],
 )
 def test_garbage_for_an_introduction_costs_that_site_alone(hospitals, run, change, why, capsys):
@@ -96,6 +100,15 @@ def test_garbage_for_an_introduction_costs_that_site_alone(hospitals, run, chang
     directory, _ = run(hospitals, tamper=tamper)
     assert roster_of(directory) == ["site-0", "site-1"]
     assert why in capsys.readouterr().out
+
+
+def test_names_beyond_ascii_and_nodes_without_a_name(tmp_path, hospitals, run, capsys):
+    path = write_site(tmp_path / "Zürich-3")
+    hospitals[0] |= {"data": str(path), "registered": "Zürich-3"}
+    del hospitals[1]["registered"]
+    directory, _ = run(hospitals)
+    assert sorted(roster_of(directory)) == ["Zürich-3", "site-2"]
+    assert "left out: node 1001: it is registered without a name" in capsys.readouterr().out
 
 
 def test_a_run_limited_to_named_sites_asks_no_others(hospitals, run):
@@ -154,6 +167,29 @@ def test_a_round_waits_for_sites_that_are_away_and_is_done_anew(hospitals, run, 
         one, two = (load_file(d.path / f"{model}.safetensors") for d in (unbroken, directory))
         assert all(np.array_equal(one[k], two[k]) for k in one)
     assert not any(line["failures"] for line in history(directory))
+
+
+def test_it_is_tried_once_more_after_the_wait_and_no_oftener(hospitals, run):
+    """site-2 stays away, which would do, and site-1, which is there, fails whenever it is asked."""
+
+    class Away(LocalGrid):
+        asked = 0
+
+        def get_node_ids(self):
+            return super().get_node_ids()[: 2 if self.asked else 3]
+
+        def push_messages(self, messages):
+            messages = list(messages)
+            self.asked += any(m.metadata.message_type == "train.imputer" for m in messages)
+            assert self.asked < 5
+            return super().push_messages(messages)
+
+    def tamper(request, reply):
+        failing = request.metadata.group_id != "site-0" and request.metadata.message_type == "train.imputer"
+        return Message(Error(2, "no memory"), reply_to=request) if failing else reply
+
+    with pytest.raises(RunError, match="1 of 3 sites answered well.*resume="):
+        run(hospitals, {"sites-timeout": 0.1}, tamper, Away)
 
 
 def test_sites_that_stay_away_end_the_run_with_a_checkpoint(hospitals, run):

@@ -127,7 +127,7 @@ def test_a_site_absent_before_its_shares_are_given_out_is_left_out(tmp_path, run
 
 def test_too_few_sites_stop_the_run_with_their_reasons(federation, run_local):
     with pytest.raises(
-        RunError, match="relation, round 1: 2 sites are left where .* needs 3 .site-1: no answer"
+        RunError, match="relation, round 1: 2 sites are left where 3 are needed .site-1: no answer"
     ):
         run_local(federation, SECURE, failing(1, Stage.SETUP), nodes=3)
 

@@ -104,6 +104,8 @@ def exchange(strategy, answers):
         ({"metrics": {"counts": [1e300] * 16}}, "counts more samples than its windows have"),
         ({"metrics": {"windows": 1e9}}, "weighs 1e+09 windows where it has 2"),
         ({"metrics": {"windows": 0.0}}, "no window"),
+        ({"metrics": {"counts": 1.0}}, "cannot be read"),
+        ({"arrays": {"shared": np.array(["a", "b"])}}, "shared is <U1"),
         (Error(2, "Traceback\n  lines\nValueError: it broke"), "ValueError: it broke"),
     ],
 )
@@ -137,6 +139,18 @@ def test_a_site_cannot_answer_in_the_name_of_another(strategy):
     arrays, _ = strategy.aggregate_train(1, [*good, forged])
     assert to_numpy(arrays)["shared"].tolist() == [pytest.approx((10 + 10 + 99) / 3)] * 2
     assert list(strategy.answered) == ["site-0", "site-1", "site-2"]
+    *good, forged = replies()  # now in the name of site-0, as far as one can see
+    arrays, _ = strategy.aggregate_train(1, [*good, forged])
+    assert list(strategy.answered) == ["site-1"] and to_numpy(arrays)["shared"].tolist() == [10, 10]
+    assert strategy.failures["site-0"] == "two replies came in its name"
+
+
+def test_replies_without_the_records_that_were_asked_for(strategy):
+    message, *_ = strategy.configure_train(1, to_record(BASE), ConfigRecord({}), None)
+    message.metadata.__dict__["_message_id"] = "x"
+    for content in ({}, {"arrays": MetricRecord({"a": 1}), "metrics": MetricRecord({})}):
+        with pytest.raises(RunError, match="site-0: its reply is refused"):
+            strategy.aggregate_train(1, [Message(RecordDict(content), reply_to=message)])
 
 
 def test_too_few_replies_stop(strategy):
@@ -192,6 +206,10 @@ def evaluate(strategy, answers):
         (GOOD, {"loss-sum": float("nan")}, "missing or not finite"),
         (GOOD, {"windows": None}, "missing or not finite"),
         (GOOD, {"seconds": None}, "missing or not finite"),
+        (GOOD, {"windows": -1.0}, "negative"),
+        (GOOD, {"windows": 3.0}, "more windows than it has"),
+        ({"task": np.full((2, len(COUNTS) + 2 * BINS), 1e300)}, {}, "not a sum"),
+        ({"task": np.full((2, len(COUNTS) + 2 * BINS), "x")}, {}, "cannot be read"),
     ],
 )
 def test_a_bad_evaluation_is_refused_by_name_and_the_rest_counts(strategy, arrays, metrics, why):
@@ -204,7 +222,7 @@ def test_a_bad_evaluation_is_refused_by_name_and_the_rest_counts(strategy, array
 def test_a_score_that_is_not_a_number_never_replaces_the_best():
     state = RunState(models={"m": {"w": np.zeros(1)}})
     run = Run(None, None, "", None, state)
-    for round_, score in enumerate((float("nan"), 0.7, float("nan"), 0.9, 0.6, float("nan")), start=1):
+    for round_, score in enumerate((float("inf"), 0.7, float("nan"), 0.9, 0.6, float("nan")), start=1):
         state.models["m"] = {"w": np.full(1, round_)}
         run._keep_if_best("m", round_, score)
         assert state.best["m"]["w"] == {1: 1, 2: 2, 3: 2, 4: 2, 5: 5, 6: 5}[round_]
