@@ -13,6 +13,7 @@ from server_app.errors import sentence
 from server_app.phases import Run
 from server_app.roster import Roster
 from server_app.strategy import to_record
+from server_app.waiting import send_and_receive
 
 
 def digest(arrays: Arrays) -> str:
@@ -41,6 +42,6 @@ class Freeze:
             messages.append(
                 Message(content, self.roster.sites[name].node_id, "query.complete", group_id=name)
             )
-        for reply in self.run.grid.send_and_receive(messages, timeout=self.run.config.round_timeout):
+        for reply in send_and_receive(self.run.grid, messages, self.run.config.round_timeout):
             if reply.has_error():
                 print(f"  {self.roster.site_of(reply)} has not: {sentence(reply.error.reason)}", flush=True)

@@ -18,9 +18,9 @@ from condi_core.protocol import MISSING, fingerprint
 from condi_core.training import decayed
 from server_app.artifacts import Arrays, RunDirectory, RunState
 from server_app.errors import RunError, TooFewSites
-from server_app.roster import POLL
 from server_app.secure import SecureTraining
 from server_app.strategy import ModalityFedAvg, to_numpy, to_record
+from server_app.waiting import POLL, send_and_receive
 
 Answer = TypeVar("Answer")
 
@@ -173,13 +173,13 @@ class Run:
     def _exchange(self, phase: Phase, messages: Callable[[], list[Message]]) -> list[Message]:
         """Send and wait; a site that lost what the phase needs is given it and asked again."""
         timeout, site_of = self.config.round_timeout, phase.strategy.roster.site_of
-        replies = list(self.grid.send_and_receive(messages(), timeout=timeout))
+        replies = send_and_receive(self.grid, messages(), timeout)
         lost = {site_of(r) for r in replies if r.has_error() and r.error.code == MISSING}
         if lost and phase.restore:
             phase.restore(lost)
             again = [m for m in messages() if m.metadata.group_id in lost]
             replies = [r for r in replies if site_of(r) not in lost]
-            replies += self.grid.send_and_receive(again, timeout=timeout)
+            replies += send_and_receive(self.grid, again, timeout)
         return replies
 
     def _keep_if_best(self, model: str, round_: int, score: float) -> None:

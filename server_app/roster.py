@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
@@ -22,8 +23,8 @@ from condi_core.windows import Schema
 from data_partitions.federation import check_same_schema
 from data_partitions.manifest import SPLITS, Manifest
 from server_app.errors import RunError, sentence
+from server_app.waiting import POLL, send_and_receive
 
-POLL = 3.0  # seconds between looks for nodes that have come online
 LEAST = 60.0  # seconds a site has to say what it has
 MOST_WINDOWS = 10**9  # that are believed of a site
 LARGEST_VALUE = 1e9  # in source units, that is believed of a mean
@@ -88,6 +89,8 @@ class Roster:
 
     def site_of(self, reply: Message) -> str:
         """Name of the site that a reply is from (a virtual node may stand for several sites)."""
+        if reply.metadata.src_node_id == SUPERLINK_NODE_ID and reply.has_error():
+            return reply.metadata.group_id or "a node"  # the SuperLink says so of a node that is gone
         names = [n for n, s in self.sites.items() if s.node_id == reply.metadata.src_node_id]
         if reply.metadata.group_id in names:
             return reply.metadata.group_id
@@ -194,7 +197,7 @@ class _RollCall:
         settings = {"fingerprint": fingerprint(), "federation": self.federation}
         content = RecordDict({"config": ConfigRecord(settings)})
         messages = [Message(content, node, "query.describe") for node in nodes]
-        replies = self.grid.send_and_receive(messages, timeout=self.timeout) if nodes else []
+        replies = send_and_receive(self.grid, messages, self.timeout) if nodes else []
         answers = {reply.metadata.src_node_id: reply for reply in replies}
         for node in nodes:
             known = _shown(names[node]) or f"node {node}"

@@ -32,6 +32,7 @@ from server_app.artifacts import Arrays
 from server_app.errors import RunError, TooFewSites, sentence
 from server_app.roster import Roster
 from server_app.strategy import ModalityFedAvg
+from server_app.waiting import send_and_receive
 
 RANGES = {"relation": 1024.0, "imputer": 8.0, "task": 8.0}  # of what one number may change by in a round
 
@@ -157,7 +158,7 @@ class _Attempt:
         """
         messages = list(messages)
         stage = messages[0].content[RECORD_KEY_CONFIGS][Key.STAGE]
-        replies = list(self.training.grid.send_and_receive(messages, timeout=timeout))
+        replies = send_and_receive(self.training.grid, messages, timeout or self.training.timeout)
         self.training.down += sum(_size(message.content) for message in messages)
         self.training.up += sum(_size(reply.content) for reply in replies if reply.has_content())
         failures = dict.fromkeys(self.nodes[message.metadata.dst_node_id] for message in messages)

@@ -138,7 +138,8 @@ class ModalityFedAvg(Strategy):
                 # Flower puts the dead actor back into its pool, where it fails whatever it is given next.
                 raise RunError("a worker of the simulation died, most often because memory ran out")
             if reply.has_error():
-                self.failures[name] = sentence(reply.error.reason)
+                if name not in good:
+                    self.failures[name] = sentence(reply.error.reason)
             elif name not in self.roster.sites:
                 self.failures[name] = "it is not part of this run"
             elif name in good:

@@ -19,6 +19,7 @@ from server_app.errors import RunError
 def no_waiting(monkeypatch):
     monkeypatch.setattr("server_app.roster.POLL", 0.01)
     monkeypatch.setattr("server_app.phases.POLL", 0.01)
+    monkeypatch.setattr("server_app.waiting.POLL", 0.01)
 
 
 @pytest.fixture
