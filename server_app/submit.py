@@ -56,6 +56,6 @@ def submit(
         except FlowerError as error:
             leave(1, f"{superlink} refused it, or does not answer: {error}")
         except RunFailed as error:
-            leave(1, "" if str(error) == readable.last else str(error))
+            leave(1, "" if readable.last and readable.last in str(error) else str(error))
         except KeyboardInterrupt:
             leave(130, f"no longer followed; the run goes on: --follow {run_id}" if run_id else "stopped.")
