@@ -27,7 +27,7 @@ from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "federation"))
 
-from hospitals import Coordinator, coordinator, wait_for  # noqa: E402
+from hospitals import Coordinator, coordinator, history, wait_for  # noqa: E402
 from tiny_federation import write_tiny  # noqa: E402
 
 WITHIN = 7200  # seconds
@@ -105,11 +105,6 @@ def soak(folder: Path, rounds: int, count: int, seed: int) -> dict:
             if (n := max(1, len(values) // 4))
         },
     }
-
-
-def history(directory: Path) -> list[dict]:
-    file = directory / "history.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def main() -> None:

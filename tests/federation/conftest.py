@@ -1,3 +1,5 @@
+import json
+
 import platformdirs
 import pytest
 import torch
@@ -39,3 +41,15 @@ def run_local(tmp_path, small_settings):
         return coordinate(grid, RunConfig.from_flat(settings)), grid
 
     return run
+
+
+@pytest.fixture
+def settings(small_settings, tmp_path):
+    """`settings(**changes)`: pairs for a run in `tmp_path / "runs"`; double underscores for dots."""
+
+    def make(**changes):
+        given = small_settings({k.replace("__", ".").replace("_", "-"): v for k, v in changes.items()})
+        given |= {"output": str(tmp_path / "runs"), "federation": ""}
+        return " ".join(f"{key}={json.dumps(value)}" for key, value in given.items())
+
+    return make

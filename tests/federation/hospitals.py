@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import ssl
@@ -163,3 +164,9 @@ def wait_for(condition: Callable[[], bool], *logs: Path, seconds: float = SECOND
     while not condition():
         assert time.monotonic() < deadline, "\n".join(log.read_text(errors="replace") for log in logs)
         time.sleep(0.2)
+
+
+def history(run: Path) -> list[dict]:
+    """The rounds of a run so far."""
+    file = run / "history.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []

@@ -84,7 +84,10 @@ def test_a_node_that_is_not_who_it_says_is_left_out(hospitals, run, capsys):
         (lambda site: site | {"labels": {k: [-1, 2] for k in site["labels"]}}, "negative"),
         (lambda site: site | {"manifest": site["manifest"] | {"patches": -3}}, "cannot be read"),
         (lambda site: [1, 2], "cannot be read"),
-        (lambda site: site | {"manifest": site["manifest"] | {"site": "site-0"}}, "partition is that of site-0"),
+        (
+            lambda site: site | {"manifest": site["manifest"] | {"site": "site-0"}},
+            "partition is that of site-0",
+        ),
         (lambda site: site | {"sums": [[1, 1e300, 0]] * 4}, "values beyond 1e+09"),
         (lambda site: site | {"sums": [[1e9, 0, 0]] * 4}, "more samples than its windows have"),
         (lambda site: site | {"sums": [[10**400, 0, 0]] * 4}, "cannot be read"),
