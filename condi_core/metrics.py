@@ -32,7 +32,12 @@ def scored_keys(samples: int) -> list[str]:
 
 
 def imputation_sums(truth: Tensor, point: Tensor, hidden: Tensor, draws: Tensor | None = None) -> np.ndarray:
-    """Sums over the hidden cells of each modality, `(modality, 5)`, ordered as IMPUTATION.
+    """Sums over the hidden cells of each modality, `(modality, 5)`: those of `window_sums`, added up."""
+    return window_sums(truth, point, hidden, draws).sum(0)
+
+
+def window_sums(truth: Tensor, point: Tensor, hidden: Tensor, draws: Tensor | None = None) -> np.ndarray:
+    """Sums over the hidden cells of each window and modality, `(batch, modality, 5)`, as in IMPUTATION.
 
     Tensors are `(batch, modality, patch, sample)`, `draws` has one more axis in front. Without draws the
     point is the whole distribution: its quantile loss is the absolute error, and it covers nothing.
@@ -45,17 +50,17 @@ def imputation_sums(truth: Tensor, point: Tensor, hidden: Tensor, draws: Tensor 
         quantile = torch.where(hidden, 2 * torch.maximum(levels * over, (levels - 1) * over).mean(0), 0.0)
         covered = hidden & (over[0] >= 0) & (over[-1] <= 0)
     sums = [hidden, error.abs(), error.square(), quantile, covered]
-    return torch.stack([s.double().sum((0, 2, 3)) for s in sums], 1).cpu().numpy()
+    return torch.stack([s.double().sum((2, 3)) for s in sums], 2).cpu().numpy()
 
 
-def quantiles(draws: Tensor) -> Tensor:
-    """Quantiles at LEVELS of the distribution that `draws` (draw, ...) come from, as far as draws reach.
+def quantiles(draws: Tensor, levels: Tensor = LEVELS) -> Tensor:
+    """Quantiles at `levels` of the distribution that `draws` (draw, ...) come from, as far as draws reach.
 
     The k-th of n ordered draws is where a share k / (n + 1) of the distribution is below it on average, so
     that from 19 draws on a 90 % interval covers 90 % (Weibull 1939; type 6 of Hyndman and Fan 1996).
     """
     n = len(draws)
-    place = (LEVELS.to(draws.device) * (n + 1) - 1) / max(n - 1, 1)
+    place = (levels.to(draws.device) * (n + 1) - 1) / max(n - 1, 1)
     return torch.quantile(draws, place.clamp(0, 1), dim=0)
 
 
@@ -107,6 +112,25 @@ def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
     found, wrong = positives[::-1].cumsum(), negatives[::-1].cumsum()
     precision = found / np.maximum(found + wrong, 1)
     return float((positives[::-1] * precision).sum() / positives.sum())
+
+
+def reliability(sums: np.ndarray, bins: int = 10) -> np.ndarray:
+    """Per label and tenth of the probability: windows, mean probability, share that has the label.
+
+    `(label, bins, 3)` from the score histograms of `task_sums`; NaN where there is no window.
+    """
+    centres = (np.arange(BINS) + 0.5) / BINS
+    positives, negatives = np.split(sums[:, len(COUNTS) :], 2, axis=1)
+    parts = [positives + negatives, (positives + negatives) * centres, positives]
+    count, told, true = (p.reshape(len(sums), bins, -1).sum(2) for p in parts)
+    with np.errstate(invalid="ignore"):
+        return np.stack([count, told / count, true / count], 2)
+
+
+def calibration_error(sums: np.ndarray) -> float:
+    """How far probabilities are from shares, over tenths and labels, weighted by windows (Naeini 2015)."""
+    count, told, true = np.moveaxis(reliability(sums), 2, 0)
+    return float(np.nansum(count * np.abs(told - true)) / count.sum()) if count.sum() else float("nan")
 
 
 def kappa(sums: np.ndarray, ordered: bool) -> float:

@@ -1,17 +1,13 @@
 """`condi prepare` and `condi inspect`: what a data engineer types."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.errors import DataError
 from data_partitions.federation import Federation
 from data_partitions.inspection import labels_table, modalities_table, open_sites, sites_table
@@ -125,7 +121,7 @@ def _demo(out: Out) -> None:
     """Generated ECGs at four hospitals, for trying things out. Does nothing when they are there."""
     from data_partitions.sources.demo import prepare_demo  # which needs what this module needs
 
-    with _one_sentence_errors(), _progress() as progress:
+    with one_sentence_errors(), progress_bars() as progress:
         report = Report(progress=progress)
         federation = prepare_demo(out, report)
     _say_what_was_made(federation, report)
@@ -134,7 +130,7 @@ def _demo(out: Out) -> None:
 def _prepare(
     reader: ModuleType, source: Path, out: Path, modalities: str, strict: bool, download: bool, **settings
 ) -> None:
-    with _one_sentence_errors(), _progress() as progress:
+    with one_sentence_errors(), progress_bars() as progress:
         report = Report(strict, progress)
         refuse_existing(out)
         if source.is_file():
@@ -154,9 +150,9 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a site or a federation holds: modalities, windows, patients, labels, what is missing."""
-    with _one_sentence_errors():
+    with one_sentence_errors():
         partitions = open_sites(path)
-        with _progress() as progress:
+        with progress_bars() as progress:
             modalities = modalities_table(partitions, progress)
         _print(sites_table(partitions), labels_table(partitions), modalities)
         _print(f"Labels: {partitions[0].manifest.label_rule}.")
@@ -169,35 +165,6 @@ def _parse_modalities(text: str) -> int | str | tuple[str, ...]:
     if text == "all":
         return text
     return int(text) if text.strip().isdecimal() else tuple(name.strip() for name in text.split(","))
-
-
-@contextmanager
-def _one_sentence_errors() -> Iterator[None]:
-    try:
-        yield
-    except ValidationError as error:  # such as a name in the source that cannot become a folder's
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        typer.echo(f"Error: {where}: {first['msg']}, got {first['input']!r}", err=True)
-        raise typer.Exit(1) from None
-    except (DataError, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-@contextmanager
-def _progress() -> Iterator:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
-        bar_of: dict[str, int] = {}
-
-        def progress(what: str, done: float, total: float) -> None:
-            if what not in bar_of:
-                bar_of[what] = bars.add_task(what)
-            bars.update(bar_of[what], completed=done, total=total)
-
-        yield progress
 
 
 def _say_what_was_made(federation: Federation, report: Report) -> None:

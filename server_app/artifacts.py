@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from condi_core.config import RunConfig
+from condi_core.saved import pack
 from server_app.errors import RunError
 
 Arrays = dict[str, np.ndarray]
@@ -122,9 +123,8 @@ class RunDirectory:
             ) from None
 
     def save_model(self, name: str, arrays: Arrays, metadata: dict[str, str]) -> None:
-        """Write weights with what is needed to use them; the format holds arrays and text, never code."""
-        contiguous = {n: np.ascontiguousarray(a) for n, a in arrays.items()}
-        self.write(f"{name}.safetensors", save(contiguous, metadata=metadata))
+        """Write weights with what is needed to use them."""
+        self.write(f"{name}.safetensors", pack(arrays, metadata))
 
     def roster(self) -> dict:
         """What the sites were when the run began; RunError when that is not to be had."""

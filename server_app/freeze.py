@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 
-import numpy as np
 from flwr.app import Message, RecordDict
 
+from condi_core.saved import digest
 from server_app.artifacts import Arrays
 from server_app.errors import sentence
 from server_app.phases import Run
 from server_app.roster import Roster
 from server_app.strategy import to_record
 from server_app.waiting import send_and_receive
-
-
-def digest(arrays: Arrays) -> str:
-    """Hash of named arrays, independent of their order."""
-    h = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        h.update(f"{name} {array.dtype} {array.shape}\n".encode() + array.tobytes())
-    return h.hexdigest()
 
 
 class Freeze:

@@ -8,6 +8,7 @@ Observed samples are returned bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -37,6 +38,10 @@ class Prepared(NamedTuple):
     seen: Tensor  # what the model may look at
     target: Tensor  # what it is asked for: observed by the site, but hidden from the model
     reference: Tensor  # (batch, modality, patch, reference, sample)
+
+
+# One for a batch, or one for each of its windows, which then draws the same in any batch.
+Random = torch.Generator | Sequence[torch.Generator] | None
 
 
 class Completion(NamedTuple):
@@ -98,7 +103,7 @@ class Imputer(nn.Module):
 
     @torch.no_grad()
     def impute(
-        self, values: Tensor, observed: Tensor, samples: int = 0, generator: torch.Generator | None = None
+        self, values: Tensor, observed: Tensor, samples: int = 0, generator: Random = None
     ) -> Completion:
         """Complete windows `(batch, modality, patch, sample)` given in source units.
 
@@ -112,21 +117,17 @@ class Imputer(nn.Module):
         return Completion(complete(middle(drawn) if samples else mean), complete(drawn))
 
     @torch.no_grad()
-    def draw(
-        self, batch: Prepared, samples: int, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def draw(self, batch: Prepared, samples: int, generator: Random = None) -> tuple[Tensor, Tensor]:
         """Mean and `samples` draws (draw, batch, modality, patch, sample), in standardised units."""
         tokens, mean, log_deviation = self._encode(batch)
         if not samples:
             return mean, mean.new_zeros((0, *mean.shape))
         return mean, mean + log_deviation.exp() * self._residuals(batch, tokens, samples, generator)
 
-    def _residuals(
-        self, batch: Prepared, tokens: Tensor, samples: int, generator: torch.Generator | None
-    ) -> Tensor:
+    def _residuals(self, batch: Prepared, tokens: Tensor, samples: int, generator: Random) -> Tensor:
         """`samples` draws of the standardised residual, all in one batch."""
         hidden, share = ~batch.seen, self._share(batch.seen)
-        start = torch.randn((samples, *hidden.shape), generator=generator, device=hidden.device)
+        start = _noise((samples, *hidden.shape), generator, hidden.device)
         # Draws go through the network together, as many at a time as the processor likes best.
         together = samples if hidden.is_cuda else max(1, TOGETHER // len(hidden))
 
@@ -156,3 +157,11 @@ class Imputer(nn.Module):
         patches = torch.full((total.shape[2],), float(self.span), device=total.device)
         patches[-1] -= beyond
         return total / patches
+
+
+def _noise(shape: tuple[int, ...], generator: Random, device: torch.device) -> Tensor:
+    """Unit normal `(draw, batch, ...)`."""
+    if not isinstance(generator, Sequence):
+        return torch.randn(shape, generator=generator, device=device)
+    drawn = [torch.randn((shape[0], *shape[2:]), generator=g, device=g.device) for g in generator]
+    return torch.stack(drawn, 1).to(device)

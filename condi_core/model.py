@@ -1,0 +1,194 @@
+"""A trained run as one object: complete windows and classify them, from Python."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from condi_core.imputer.imputer import Imputer
+from condi_core.methods import METHODS
+from condi_core.metrics import quantiles
+from condi_core.saved import SavedError, digest, load_imputer, load_task
+from condi_core.task.model import TaskModel
+from condi_core.training import seed_of
+from condi_core.windows import Schema, blank
+
+BLOCK = 16  # windows worked on at once
+
+
+class Imputation(NamedTuple):
+    """Completed windows in source units; observed samples are returned bit for bit."""
+
+    point: np.ndarray  # float32 (batch, modality, patch, sample): the best single value
+    samples: np.ndarray  # float32 (draw, batch, modality, patch, sample): equally likely completions
+
+    def quantiles(self, levels: Sequence[float]) -> np.ndarray:
+        """`(level, batch, modality, patch, sample)` of the draws; from 19 draws on they reach .05 and .95."""
+        if not len(self.samples):
+            raise ValueError("there are no draws to take quantiles of: ask for samples")
+        return quantiles(torch.from_numpy(self.samples), torch.tensor(levels)).numpy()
+
+
+class Prediction(NamedTuple):
+    """Probabilities of the labels, and what remains open about them because samples are missing."""
+
+    probabilities: np.ndarray  # float32 (batch, label)
+    draws: np.ndarray  # float32 (draw, batch, label): the same for equally likely completions
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Standard deviation over completions `(batch, label)`; NaN without at least two draws."""
+        if len(self.draws) < 2:
+            return np.full_like(self.probabilities, np.nan)
+        return self.draws.std(0, ddof=1)
+
+
+class Model:
+    """What a run has learned. `load_model` makes one.
+
+    Windows are arrays `(batch, modality, patch, sample)`, in the order, units and rates of `schema`;
+    modalities with fewer samples in a patch than the fastest use the first ones. `observed` is bool; without
+    it, what is NaN in `values` is not observed. Raises ValueError when the arrays are of another shape.
+
+    What is returned of a window depends on it and on `seed` alone, up to rounding, not on those beside it.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        imputer: Imputer | None,
+        hash: str,
+        tasks: dict[str, TaskModel],
+        method: str,
+        draws: int,
+        device: torch.device,
+    ) -> None:
+        self.schema, self.imputer, self.hash, self.device = schema, imputer, hash, device
+        self.tasks, self.method = tasks, method
+        self.draws = draws  # that task models were trained with; 0: point estimates
+
+    def impute(
+        self, values: ArrayLike, observed: ArrayLike | None = None, samples: int = 0, seed: int = 0
+    ) -> Imputation:
+        """Complete windows, with `samples` draws of how they could go on beside the point estimate."""
+        if self.imputer is None:
+            raise SavedError("this run has no imputer: it was made with a method that completes nothing")
+        points, draws, padding = [], [], self._padding.to(self.device)
+        for x, seen in self._blocks(values, observed):
+            batch = self.imputer.prepare(x, seen)
+            mean, drawn = self.imputer.draw(batch, samples, _random(x, seen, seed))
+            for found, kept in ((mean, points), (drawn, draws)):
+                completed = torch.where(seen, x, self.imputer.standardiser.inverse(found))
+                kept.append(completed.masked_fill(padding, torch.nan).cpu().numpy())
+        return Imputation(np.concatenate(points), np.concatenate(draws, 1))
+
+    def predict(
+        self,
+        values: ArrayLike,
+        observed: ArrayLike | None = None,
+        samples: int = 0,
+        seed: int = 0,
+        method: str = "",
+    ) -> Prediction:
+        """Probabilities of `schema.labels`, completed as in the run; `samples` draws give their spread.
+
+        `method` is one of `tasks`; by default the one the run was about. Labels of a multi-label task have
+        a probability each, those of a single-label task add up to 1.
+        """
+        method = method or self.method
+        if method not in self.tasks:
+            has = ", ".join(self.tasks) or "none"
+            raise SavedError(f"this run has no task model '{method}': it has {has}")
+        task, fill, told, draws = self.tasks[method], METHODS[method].fill, [], []
+
+        def classify(x: Tensor, seen: Tensor, count: int) -> Tensor:
+            if fill is None:
+                return task.probabilities(task(x, seen, seen))[None]
+            filled = fill(self.imputer, x, seen, count, _random(x, seen, seed))
+            known = torch.ones_like(seen)
+            return torch.stack([task.probabilities(task(f, seen, known)) for f in filled])
+
+        with torch.no_grad():
+            for x, seen in self._blocks(values, observed):
+                told.append(classify(x, seen, self.draws).mean(0).cpu().numpy())
+                count = samples if fill else 0
+                drawn = classify(x, seen, count) if count else torch.zeros(0, *told[-1].shape)
+                draws.append(drawn.cpu().numpy())
+        return Prediction(np.concatenate(told), np.concatenate(draws, 1))
+
+    @property
+    def _padding(self) -> Tensor:
+        """Where a modality has no sample, as others have more of them in a patch."""
+        rates = torch.tensor([m.samples_per_patch for m in self.schema.modalities])
+        return (torch.arange(self.schema.samples) >= rates[:, None, None]).expand(self.schema.shape)
+
+    def _blocks(self, values: ArrayLike, observed: ArrayLike | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Checked windows, some at a time."""
+        x = np.asarray(values, np.float32)
+        seen = ~np.isnan(x) if observed is None else np.asarray(observed)
+        if x.ndim != 4 or x.shape[1:] != self.schema.shape or seen.shape != x.shape or not len(x):
+            raise ValueError(
+                f"expected values and observed of shape (batch, {', '.join(map(str, self.schema.shape))}), "
+                f"got {x.shape} and {seen.shape}"
+            )
+        if seen.dtype != bool:
+            raise ValueError(f"observed must be bool, it is {seen.dtype}")
+        for start in range(0, len(x), BLOCK):
+            block, there = (torch.tensor(a[start : start + BLOCK]) for a in (x, seen))
+            there &= ~self._padding
+            if not torch.isfinite(block[there]).all():
+                raise ValueError("an observed value is not finite: mark it as not observed")
+            yield blank(block, there).to(self.device), there.to(self.device)
+
+
+def load_model(run: str | Path, device: str | torch.device = "cpu") -> Model:
+    """What the run in that folder has learned; SavedError in one sentence when it cannot be used.
+
+    Reads `imputer.safetensors` and `task-<method>.safetensors`, each checked against its hash, and
+    executes nothing that is in them.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise SavedError(f"there is no run at {run}: give the folder that a run has made")
+    imputer, schema, hash_ = None, None, ""
+    if (run / "imputer.safetensors").exists():
+        imputer, schema = load_imputer(run / "imputer.safetensors")
+        hash_ = digest({name: t.numpy() for name, t in imputer.state_dict().items()})
+    tasks, draws, method = {}, 0, _method_of(run)
+    for file in sorted(run.glob("task-*.safetensors")):
+        task, its_schema, config, told = load_task(file)
+        if schema not in (None, its_schema) or told["imputer"] not in ("", hash_):
+            raise SavedError(f"{file} was not trained with the imputer beside it: copy both from one run")
+        schema, draws = its_schema, config.completions
+        tasks[told["method"]] = task.to(device)
+    if schema is None:
+        raise SavedError(f"{run} holds no model: give the folder of a run that has come to its end")
+    if method not in tasks:
+        method = next(iter(tasks), method)
+    return Model(schema, imputer and imputer.to(device), hash_, tasks, method, draws, torch.device(device))
+
+
+def _method_of(run: Path) -> str:
+    """The method that the run was about."""
+    try:
+        return str(json.loads((run / "config.json").read_text())["method"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return "condi"
+
+
+def _random(values: Tensor, observed: Tensor, seed: int) -> list[torch.Generator]:
+    """A generator per window, from what it holds."""
+
+    def of(x: Tensor, seen: np.ndarray) -> torch.Generator:
+        content = x.numpy().tobytes() + np.packbits(seen).tobytes()
+        return torch.Generator().manual_seed(seed_of(seed, hashlib.sha256(content).hexdigest()))
+
+    return [of(x, seen) for x, seen in zip(values.cpu(), observed.cpu().numpy(), strict=True)]

@@ -1,0 +1,207 @@
+"""A run's models from Python: what they leave alone, what they depend on, and what they refuse to open."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from generated_run import schema, write_run
+from safetensors.numpy import load_file, save_file
+
+from condi_core import load_model
+from condi_core.saved import SavedError
+
+SCHEMA = schema()
+
+
+def windows(count: int, seed: int = 0) -> np.ndarray:
+    """Windows of which half of the samples are NaN, the first with one lead whole and one absent."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((count, *SCHEMA.shape)).cumsum(-1).astype(np.float32)
+    lacks = rng.random(x.shape) < 0.5
+    lacks[0, 0], lacks[0, 1] = False, True
+    return np.where(lacks, np.nan, x)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "run", SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return load_model(run)
+
+
+def test_observed_samples_are_returned_and_all_others_filled(model):
+    x = windows(5)
+    found = model.impute(x, samples=3)
+    assert found.point.shape == x.shape and found.samples.shape == (3, *x.shape)
+    seen = ~np.isnan(x)
+    for completed in (found.point, *found.samples):
+        np.testing.assert_array_equal(completed[seen], x[seen])
+        assert np.isfinite(completed).all()
+    whole = np.nan_to_num(x)
+    np.testing.assert_array_equal(model.impute(whole).point, whole)
+
+
+def test_what_was_not_observed_does_not_matter(model):
+    x = windows(3)
+    seen = ~np.isnan(x)
+    for rubbish in (0.0, 1e30, np.inf):
+        other = np.where(seen, x, np.float32(rubbish))
+        np.testing.assert_array_equal(
+            model.impute(other, seen, 2).samples, model.impute(x, samples=2).samples
+        )
+        found, expected = model.predict(other, seen, 2), model.predict(x, samples=2)
+        np.testing.assert_array_equal(found.draws, expected.draws)
+
+
+def test_windows_are_completed_the_same_in_any_batch_and_order(model):
+    x = windows(19)
+    together = model.impute(x, samples=2, seed=4)
+    spread = together.samples.std()
+    for order in (np.arange(19)[::-1], np.array([7]), np.array([3, 18, 0])):
+        other = model.impute(x[order], samples=2, seed=4)
+        np.testing.assert_allclose(other.point, together.point[order], atol=1e-4 * spread)
+        np.testing.assert_allclose(other.samples, together.samples[:, order], atol=1e-4 * spread)
+        told, expected = model.predict(x[order], samples=2), model.predict(x, samples=2)
+        np.testing.assert_allclose(told.draws, expected.draws[:, order], atol=1e-4)
+
+
+def test_draws_depend_on_the_seed_and_on_the_window(model):
+    x = windows(2)
+    x[1] = x[0]
+    first = model.impute(x, samples=2).samples
+    np.testing.assert_allclose(first[:, 0], first[:, 1], atol=1e-3)
+    apart = np.isnan(x[0])
+    for other in (first[1, 0], model.impute(x, samples=2, seed=1).samples[0, 0]):
+        assert np.abs(first[0, 0] - other)[apart].mean() > 0.05
+
+
+def test_quantiles_are_those_of_the_draws(model):
+    found = model.impute(windows(1), samples=19)
+    levels = (0.05, 0.5, 0.95)
+    ordered = np.sort(found.samples, 0)[[0, 9, 18]]
+    np.testing.assert_allclose(found.quantiles(levels), ordered, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="ask for samples"):
+        model.impute(windows(1)).quantiles(levels)
+
+
+def test_predictions_come_with_their_spread(model):
+    x = windows(4)
+    found = model.predict(x, samples=6)
+    assert found.probabilities.shape == (4, 2) and found.draws.shape == (6, 4, 2)
+    np.testing.assert_allclose(found.spread, found.draws.std(0, ddof=1))
+    assert (found.spread > 0).all()
+    whole = model.predict(np.nan_to_num(x), samples=3)
+    np.testing.assert_allclose(whole.spread, 0, atol=1e-6)  # nothing is open where nothing is missing
+    np.testing.assert_allclose(whole.draws, np.repeat(whole.probabilities[None], 3, 0), atol=1e-6)
+    assert np.isnan(model.predict(x).spread).all()
+    mask = model.predict(x, samples=3, method="mask")
+    assert mask.draws.shape == (0, 4, 2) and not np.allclose(mask.probabilities, found.probabilities)
+
+
+def test_a_task_model_trained_on_draws_averages_over_as_many(tmp_path):
+    model = load_model(write_run(tmp_path / "run", SCHEMA, **{"task.completions": 3}))
+    x = windows(2)
+    np.testing.assert_allclose(
+        model.predict(x, samples=3).draws.mean(0), model.predict(x).probabilities, atol=1e-6
+    )
+
+
+def test_a_slow_modality_has_no_samples_but_its_own(tmp_path):
+    mixed = schema(rates=(10, 10, 2))
+    model = load_model(write_run(tmp_path / "run", mixed))
+    x = np.random.default_rng(0).standard_normal((2, *mixed.shape)).astype(np.float32)
+    x[:, :, 5:9] = np.nan
+    found = model.impute(x)
+    assert np.isfinite(found.point[:, :2]).all() and np.isfinite(found.point[:, 2, :, :2]).all()
+    assert np.isnan(found.point[:, 2, :, 2:]).all()
+
+
+@pytest.mark.parametrize(
+    "values, observed, sentence",
+    [
+        (np.zeros((3, 20, 10)), None, "expected values and observed of shape"),
+        (np.zeros((1, 3, 20, 9)), None, r"\(batch, 3, 20, 10\), got \(1, 3, 20, 9\)"),
+        (np.zeros((0, 3, 20, 10)), None, "expected values"),
+        (np.zeros((1, 3, 20, 10)), np.ones((1, 3, 20, 10)), "must be bool"),
+        (np.full((1, 3, 20, 10), np.nan), np.ones((1, 3, 20, 10), bool), "not finite"),
+    ],
+)
+def test_other_arrays_are_refused(model, values, observed, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        model.impute(values, observed)
+    with pytest.raises(ValueError, match=sentence):
+        model.predict(values, observed)
+
+
+def test_a_run_without_imputation_predicts_and_says_that_it_cannot_impute(tmp_path):
+    model = load_model(write_run(tmp_path / "run", SCHEMA, methods=("mask",)))
+    assert model.predict(windows(2)).probabilities.shape == (2, 2)
+    with pytest.raises(SavedError, match="no imputer"):
+        model.impute(windows(1))
+    with pytest.raises(SavedError, match="no task model 'condi': it has mask"):
+        model.predict(windows(1), method="condi")
+
+
+def refused(folder) -> str:
+    with pytest.raises(SavedError) as error:
+        load_model(folder)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_file_that_was_cut_or_altered_is_refused(tmp_path):
+    file = write_run(tmp_path / "run", SCHEMA) / "imputer.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    assert "damaged" in refused(tmp_path / "run")
+    changed = bytearray(whole)
+    changed[-3] ^= 1
+    file.write_bytes(changed)
+    assert "altered" in refused(tmp_path / "run")
+    file.write_bytes(whole.replace(b"generated", b"degenerat"))
+    assert "altered" in refused(tmp_path / "run")
+    save_file(load_file(write_run(tmp_path / "b", SCHEMA) / "imputer.safetensors"), file)
+    assert "no sha256" in refused(tmp_path / "run")
+
+
+def test_nothing_in_a_file_is_executed(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    file = write_run(tmp_path / "run", SCHEMA) / "task-condi.safetensors"
+    file.write_bytes(pickle.dumps(Trap()))
+    assert "holds no weights, or is damaged" in refused(tmp_path / "run")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_models_of_two_runs_do_not_mix(tmp_path):
+    one = write_run(tmp_path / "one", SCHEMA)
+    two = write_run(tmp_path / "two", SCHEMA, seed=1)
+    (one / "imputer.safetensors").write_bytes((two / "imputer.safetensors").read_bytes())
+    assert "not trained with the imputer beside it" in refused(one)
+    (one / "imputer.safetensors").unlink()
+    assert "not trained with the imputer beside it" in refused(one)
+
+
+def test_weights_of_another_version_are_refused(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "run", SCHEMA)
+    from condi_core.saved import pack, unpack
+
+    file = run / "imputer.safetensors"
+    arrays, told = unpack(file)
+    settings = json.loads(told["settings"])
+    for other in ({**settings, "width": 32}, {**settings, "new-option": 1}):
+        file.write_bytes(pack(arrays, told | {"settings": json.dumps(other)}))
+        assert "not a model that this version can use" in refused(run)
+    file.write_bytes(pack(arrays, {k: v for k, v in told.items() if k != "schema"}))
+    assert "not a model that this version can use" in refused(run)
+
+
+def test_a_folder_without_models_is_no_run(tmp_path):
+    assert "there is no run" in refused(tmp_path / "gone")
+    assert "holds no model" in refused(tmp_path)
