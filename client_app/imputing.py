@@ -9,7 +9,7 @@ import torch
 
 from client_app.site import Site
 from condi_core.imputer.imputer import Imputer, Prepared, middle
-from condi_core.metrics import IMPUTATION, SCORED, imputation_sums, scored_keys
+from condi_core.metrics import IMPUTATION, SCORED, scored_keys, window_sums
 from condi_core.training import fit, seed_of
 from condi_core.windows import Standardiser, blank
 from data_partitions.missingness import Holes, random_holes
@@ -114,11 +114,20 @@ def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, n
     """
     zero = np.zeros((len(site.schema.modalities), len(IMPUTATION)))
     sums = {key: zero for key in scored_keys(samples)}
+    for key, _, added in scores(site, imputer, site.scored(split), samples, all_measured=split == "test"):
+        sums[key] = sums[key] + added.sum(0)
+    return sums
+
+
+def scores(
+    site: Site, imputer: Imputer, rows: np.ndarray, samples: int, all_measured: bool
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """For each kind of holes, method and block of `rows`: its key, the rows, `(window, modality, 5)` sums."""
     for kind, holes in SCORED.items():
         generator = torch.Generator(site.device).manual_seed(seed_of(site.config.seed, kind, site.name))
-        for rows in blocks(site.scored(split)):
-            values, observed = map(np.asarray, site.read(rows, all_measured=split == "test"))
-            hidden = site.hide(values, observed, rows, seed_of("scored", kind), Holes(**holes))
+        for block in blocks(rows):
+            values, observed = map(np.asarray, site.read(block, all_measured))
+            hidden = site.hide(values, observed, block, seed_of("scored", kind), Holes(**holes))
             tensors = map(torch.from_numpy, (values, observed & ~hidden, hidden))
             values, seen, hidden = site.to_device(*tensors)
             truth = imputer.standardiser(values, seen | hidden)
@@ -130,6 +139,5 @@ def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, n
             if samples:
                 points["condi, draws"] = middle(drawn)
             for method, point in points.items():
-                added = imputation_sums(truth, point, hidden, drawn if method == "condi, draws" else None)
-                sums[f"{kind}/{method}"] = sums[f"{kind}/{method}"] + added
-    return sums
+                spread = drawn if method == "condi, draws" else None
+                yield f"{kind}/{method}", block, window_sums(truth, point, hidden, spread)

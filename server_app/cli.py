@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from client_app.evaluate import evaluate
+from client_app.impute import impute
 from client_app.launch import site
 from client_app.plot import plot
+from client_app.predict import predict
 from data_partitions.cli import inspect, prepare
 from server_app.credentials import credentials
 from server_app.simulate import run
@@ -20,6 +23,9 @@ app = typer.Typer(
 app.add_typer(prepare, name="prepare")
 app.command("run")(run)
 app.command("submit")(submit)
+app.command("impute")(impute)
+app.command("predict")(predict)
+app.command("evaluate")(evaluate)
 app.command("inspect")(inspect)
 app.command("plot")(plot)
 app.command("credentials")(credentials)

@@ -1,0 +1,78 @@
+"""`condi impute`: a site's windows, or its own files, completed by a run's imputer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client_app.device import find_device
+from client_app.impute_files import impute_files
+from client_app.impute_partition import impute_partition
+from condi_core.config import ConfigError
+from condi_core.model import load_model
+from condi_core.saved import SavedError
+from data_partitions import DataError
+from data_partitions.console import one_sentence_errors, progress_bars
+from data_partitions.recordings import Grid
+
+Run = Annotated[Path, typer.Option("--model", help="Folder of a run.", show_default=False)]
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data", help="A partition; or files: WFDB records (.hea), .edf, .csv of hours, or a folder of them."
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")]
+Resample = Annotated[bool, typer.Option("--resample", help="Accept files of other sampling rates.")]
+KeepUnknown = Annotated[
+    bool,
+    typer.Option("--keep-unknown", help="Leave channels alone that the model does not know."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print what was done as one JSON object.")]
+
+
+def impute(
+    model: Run,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder to write to; nothing in it is replaced.")],
+    samples: Annotated[
+        int, typer.Option(min=0, help="Draws behind median and quantiles; 0: point estimates alone.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    device: Device = "auto",
+    resample: Resample = False,
+    keep_unknown: KeepUnknown = False,
+    as_json: Json = False,
+) -> None:
+    """Complete what is missing; what was observed stays as it is.
+
+    A partition becomes a partition, a file a file of its kind. With --samples, OUT/quantiles has the same
+    once more for the 5, 25, 50, 75 and 95 % quantiles. Provenance says which samples are imputed, by which
+    imputer and when. Called again after an interruption, it goes on; what cannot be used is named at the
+    end, and the exit code is then 1.
+
+    Example: condi impute --model runs/demo --data /srv/ecg --out /srv/completed --samples 20
+    """
+    with one_sentence_errors(SavedError, ConfigError), progress_bars() as progress:
+        learned = load_model(model, find_device(device))
+        if learned.imputer is None:
+            raise SavedError(f"{model} has no imputer: it was made with a method that completes nothing")
+        if (data / "federation.json").exists():
+            raise DataError(f"{data} is a federation, not one site: give a site in it")
+        if (data / "manifest.json").exists():
+            told = impute_partition(learned, data, out, samples, seed, progress)
+        else:
+            grid = Grid.of(learned.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
+            told = impute_files(learned, data, out, samples, seed, grid, progress)
+    if as_json:
+        typer.echo(json.dumps(told))
+    else:
+        for sentence in told["skipped"]:
+            typer.echo(f"skipped: {sentence}", err=True)
+        before = f", {told['before']} had been done before" if told["before"] else ""
+        typer.echo(f"completed {told['done']} {told['what']}{before}, skipped {len(told['skipped'])}: {out}")
+    if told["skipped"]:
+        raise typer.Exit(1)
