@@ -43,7 +43,7 @@ def test_a_run_survives_sites_that_die_hang_lie_or_are_cut_off(tmp_path, setting
         run = made.run(
             settings(
                 method="mask", task__rounds=4, min_sites=1, sites=",".join(sites),
-                round_timeout=75.0, sites_timeout=60.0, name="faults",
+                round_timeout=75.0, sites_timeout=180.0, name="faults",
             )
         )  # fmt: skip
         directory = tmp_path / "runs" / "faults"

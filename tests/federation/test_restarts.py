@@ -25,7 +25,7 @@ def test_both_phases_with_the_coordinator_killed_in_each(tmp_path, settings, run
         run = made.run(settings(**changes, name="killed"))
         until("imputer", run)
         made.kill_server_app()
-        assert made.wait(run, 90).startswith("finished:failed")
+        assert made.wait(run, 180).startswith("finished:failed")
         run = made.run(settings(**changes, resume=str(directory)))
         until("task-condi", run)
         made.superlink.kill()
