@@ -75,6 +75,12 @@ def test_a_node_that_is_not_who_it_says_is_left_out(hospitals, run, capsys):
     )
 
 
+def test_two_nodes_of_one_name_stop_the_run(hospitals, run):
+    hospitals[2] |= {"data": hospitals[0]["data"], "registered": "site-0"}
+    with pytest.raises(RunError, match="two sites are called site-0"):
+        run(hospitals)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
