@@ -8,7 +8,7 @@ from collections.abc import Collection
 import numpy as np
 from flwr.app import Message, RecordDict
 
-from server_app.artifacts import Arrays
+from condi_core.averaging import Arrays, own
 from server_app.errors import sentence
 from server_app.phases import Run
 from server_app.roster import Roster
@@ -35,8 +35,9 @@ class Freeze:
     def complete(self, names: Collection[str]) -> None:
         """Have the named sites complete their windows; one that cannot says so when it is asked to train."""
         print(f"{len(names)} sites complete their windows with the imputer", flush=True)
-        arrays, messages = to_record(self.imputer), []
+        messages = []
         for name in sorted(names):
+            arrays = to_record(own(self.imputer, name))
             config = self.run.message("complete", method=self.method, imputer=self.hash, site=name)
             content = RecordDict({"arrays": arrays, "config": config})
             messages.append(
