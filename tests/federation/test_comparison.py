@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from flwr.app import Error, Message
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from local_grid import LocalGrid
 from safetensors.numpy import load_file
 from test_run import sites_of
@@ -13,15 +13,25 @@ from tiny_federation import manifest, site_data, write_tiny
 
 from client_app import classifying
 from client_app.app import app as client_app
+from client_app.exchange import Request
 from client_app.site import Site, pooled
 from condi_core.config import ConfigError, RunConfig
 from condi_core.methods import METHODS
 from condi_core.methods.fedprox import METHOD as FEDPROX
+from condi_core.protocol import POOL
+from data_partitions import DataError
 from data_partitions.federation import write_federation
 from server_app.app import coordinate
 from server_app.errors import RunError
 
 TINY = {"imputer.rounds": 1, "imputer.samples": 0, "task.rounds": 2}
+
+
+@pytest.fixture
+def federation(tmp_path):
+    """Three small sites, of which site-0 lacks modality d and site-1 modality a."""
+    lacking = {0: ("d",), 1: ("a",)}
+    return write_tiny(tmp_path / "federation", lacking=lacking, train=4, val=2, test=2)
 
 
 def files(directory):
@@ -89,19 +99,18 @@ def test_a_run_loses_nothing_to_a_failing_site_and_resumes_to_the_same_weights(n
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "fedadam"])  # its server takes steps
 def test_of_one_site_every_method_is_local_training(name, tmp_path, run_local):
-    federation = write_tiny(tmp_path / "f", sites=1)
+    federation = write_tiny(tmp_path / "f", sites=1, train=4, val=2, test=2)
     directory, grid = run_local(federation, TINY | {"method": name})
     site = "all/sites" if METHODS[name].sites == "pooled" else "site-0"
-    for action, rounds in (("relation", 1), ("imputer", 1), ("task", 2)):
-        if action != "task" and METHODS[name].phase1 == "nothing":
-            continue
-        if action == "imputer" and METHODS[name].phase1 != "diffusion":
-            continue
-        for round_ in range(2, rounds + 1):
-            got, gave = sent(grid, action, round_, site), answered(grid, action, round_ - 1, site)
-            for key in gave:
-                # Windows of these rounds had every modality; what none had would keep its value.
-                np.testing.assert_allclose(got[key], gave[key], rtol=1e-5, atol=1e-6, err_msg=key)
+    gave, got = answered(grid, "task", 1, site), sent(grid, "task", 2, site)
+    assert gave.keys() <= got.keys()
+    pairs = [(gave, got)]
+    if METHODS[name].phase1 == "diffusion":
+        file = next(f for f in files(directory) if f.startswith("imputer"))
+        pairs.append((answered(grid, "imputer", 1, site), files(directory)[file]))
+    for gave, got in pairs:
+        for key in gave:
+            np.testing.assert_allclose(got[key], gave[key], rtol=1e-5, atol=1e-6, err_msg=key)
 
 
 def test_several_methods_beside_one_another(federation, run_local):
@@ -148,7 +157,7 @@ def test_pooled_data_have_the_windows_and_holes_of_their_sites(federation, small
     sites = sites_of(federation, small_settings({"holes.modality-by-site": 0.5}))
     pool, larger = pooled(str(federation), config)
     one = Site(pool.name, pool, larger, torch.device("cpu"), sites[0].cache)
-    assert len(pool) == 3 * 14 and larger.task.batch == 3 * config.task.batch
+    assert len(pool) == 3 * 8 and larger.task.batch == 3 * config.task.batch
     for split in ("train", "val", "test"):
         rows = pool.rows(split)
         shuffled = np.random.default_rng(0).permutation(rows)
@@ -172,6 +181,11 @@ def test_only_a_simulation_can_pool(federation, tmp_path, small_settings):
     with pytest.raises(RunError, match="'pooled' wants the data of all sites in one place.*leave it out"):
         coordinate(LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings))
     assert not (tmp_path / "runs").exists()
+    # And whatever a coordinator asks for, a hospital's node opens its own partition alone.
+    asked = RecordDict({"config": ConfigRecord({"federation": str(federation), "site": POOL})})
+    context = Context(run_id=1, node_id=1, node_config=nodes[0], state=RecordDict(), run_config=settings)
+    with pytest.raises(DataError, match='no site "all/sites": it has site-0'):
+        Request(Message(asked, 1, "train.task"), context).site()
 
 
 @pytest.mark.parametrize("name", ["local", "pooled", "fednova", "fedadam", "fedmsplit", "pepsy"])
@@ -208,20 +222,17 @@ def test_fedprox_with_a_mu_of_nothing_is_fedavg_and_with_more_stays_nearer(
 
 
 def test_pooled_is_at_least_condi_and_condi_at_least_local(tmp_path, run_local):
-    """Two sites of which one has hardly seen fast waves, and the other hardly slow ones."""
+    """Two sites, of which one has only slow waves to learn from and the other only fast ones."""
     parts = []
     for i in range(2):
-        index, windows = site_data(f"site-{i}", seed=i, train=32, val=12, test=24)
-        mine = index["fast"] == i
-        rare = index.index[(index["split"] == "train") & ~mine][2:]
-        index = index.drop(rare)
+        index, windows = site_data(f"site-{i}", seed=i, train=24, val=8, test=16)
+        index = index[(index["split"] != "train") | (index["fast"] == i)]
         counts = {split: int((index["split"] == split).sum()) for split in ("train", "val", "test")}
-        kept = [windows[row] for row in index.index]
-        parts.append((manifest(f"site-{i}", counts), index.reset_index(drop=True), kept))
+        windows = [windows[row] for row in index.index]
+        parts.append((manifest(f"site-{i}", counts), index.reset_index(drop=True), windows))
     write_federation(tmp_path / "f", parts, dataset="waves", split="natural", seed=0, made_by="a test")
     changes = {"beside": "local,pooled", "task.rounds": 6, "task.steps": 6, "task.batch": 8}
     directory, _ = run_local(tmp_path / "f", TINY | changes | {"task.learning-rate": 0.01})
     task = json.loads((directory.path / "result.json").read_text())["task"]
-    loss = {name: task[name]["score"] for name in task}
-    print(loss)
-    assert loss["pooled"] < loss["condi"] + 0.05 and loss["condi"] < loss["local"]
+    pooled, condi, local = (task[name]["score"] for name in ("pooled", "condi", "local"))
+    assert pooled < condi + 0.05 and condi < local - 0.3
