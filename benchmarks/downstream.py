@@ -30,7 +30,6 @@ from client_app.site import Site
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from condi_core.metrics import task_metrics, task_sums
-from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation
 from data_partitions.partition import Partition
@@ -70,13 +69,13 @@ def predictions(federation: Path, run: Path, method: str) -> tuple[np.ndarray, n
     cache = platformdirs.user_cache_path("condi") / "completed"  # where sites of a simulation keep them
     with safe_open(run / f"task-{method}.safetensors", "pt") as file:
         told = file.metadata()
-        model = TaskModel(Schema.model_validate_json(told["schema"]), config.task)
+        model = METHODS[method].model(Schema.model_validate_json(told["schema"]), config.task)
         model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     found, labels = [], []
     for name in open_federation(federation).sites:
         partition = Partition.open(federation / name, check=False)
         site = Site(name, partition, config, torch.device("cpu"), cache)
-        windows = TaskWindows(site, METHODS[method], told["imputer"])
+        windows = TaskWindows(site, METHODS[method], told["imputer"], model.standardiser)
         for rows in blocks(partition.rows("test")):
             *inputs, y = windows.read(rows)
             found.append(model.eval().probabilities(model(*inputs)).numpy())

@@ -35,7 +35,7 @@ from runs import Pool, Run, call, carry_out, pool, training_windows
 from torch import Tensor
 
 from condi_core.imputer.imputer import Imputer, middle
-from condi_core.imputer.reference import linear_interpolation, same_instant
+from condi_core.imputer.reference import last_value, linear_interpolation, same_instant
 from condi_core.metrics import imputation_metrics, imputation_sums
 from condi_core.training import seed_of
 from condi_core.windows import blank
@@ -86,12 +86,6 @@ DATASETS = {
         16,
     ),
 }
-
-
-def last_value(x: Tensor, seen: Tensor) -> Tensor:
-    """The last seen value of `(window, modality, time)`, 0 before the first."""
-    before = torch.where(seen, torch.arange(x.shape[-1]), -1).cummax(-1).values
-    return torch.where(before < 0, 0.0, x.gather(-1, before.clamp(min=0)))
 
 
 def condi(imputer: Imputer, draws: int, values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor | None]:

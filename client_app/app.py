@@ -77,8 +77,10 @@ def _imputer(request: Request, site: Site) -> Imputer:
 
 
 def _task(request: Request, site: Site) -> tuple[classifying.TaskWindows, TaskModel]:
-    windows = classifying.TaskWindows(site, METHODS[request.settings["method"]], request.settings["imputer"])
-    return windows, request.load(TaskModel(site.schema, site.config.task), site.device)
+    method = METHODS[request.settings["method"]]
+    model = request.load(method.model(site.schema, site.config.task), site.device)
+    windows = classifying.TaskWindows(site, method, request.settings["imputer"], model.standardiser)
+    return windows, model
 
 
 @app.train("relation")
@@ -133,13 +135,14 @@ def train_task(request: Request) -> RecordDict:
 @app.train(mods=[secure.refusable, secaggplus_mod])
 def train_secure(message: Message, context: Context) -> Message:
     """A round of training of any phase under secure aggregation."""
-    action = secure.unpack(message)["action"]
+    settings = secure.unpack(message)
+    action = settings["action"]
     reply = {"relation": train_relation, "imputer": train_imputer, "task": train_task}[action](
         message, context
     )
     site = Request(message, context).site()
     model = (
-        TaskModel(site.schema, site.config.task)
+        METHODS[settings["method"]].model(site.schema, site.config.task)
         if action == "task"
         else Imputer(site.schema, site.config.imputer)
     )

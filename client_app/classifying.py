@@ -11,17 +11,22 @@ from torch import Tensor
 from client_app import completed
 from client_app.imputing import blocks
 from client_app.site import Site
+from condi_core.imputer.reference import interpolated
 from condi_core.methods import Method
 from condi_core.metrics import BINS, COUNTS, task_sums
 from condi_core.task.model import TaskModel
 from condi_core.training import fit
+from condi_core.windows import Standardiser
 
 
 class TaskWindows:
     """What the task model reads of a site under one method."""
 
-    def __init__(self, site: Site, method: Method, imputer_hash: str) -> None:
-        self.site = site
+    def __init__(
+        self, site: Site, method: Method, imputer_hash: str, standardiser: Standardiser | None = None
+    ) -> None:
+        """The `standardiser` is that of the task model; methods that interpolate need it."""
+        self.site, self.method, self.standardiser = site, method, standardiser
         self.filled = completed.load(site, method, imputer_hash) if method.fill else None
 
     @property
@@ -30,10 +35,15 @@ class TaskWindows:
 
     def read(self, rows: np.ndarray, draw: int | np.ndarray = 0) -> list[Tensor]:
         """Values, observed, known `(batch, modality, patch, sample)` and labels `(batch, label)`."""
-        values, observed = self.site.read(rows)
+        values, observed = self.site.to_device(*self.site.read(rows))
         known = observed
         if self.filled is not None:
             values, known = torch.from_numpy(self.filled[rows, draw]), torch.ones_like(observed)
+        elif self.method.interpolate:
+            values = interpolated(
+                self.site.schema, self.standardiser, values, observed, self.method.interpolate
+            )
+            known = torch.ones_like(observed)
         labels = torch.from_numpy(self.site.partition.labels[rows])
         return self.site.to_device(values, observed, known, labels)
 
@@ -53,9 +63,13 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
             present[step * len(picked) : (step + 1) * len(picked)] = batch[2].flatten(2).any(-1).cpu()
             yield batch
 
+    penalty = windows.method.penalty
+    start = {name: p.detach().clone() for name, p in model.named_parameters()} if penalty else {}
+
     def loss(batch: list[Tensor]) -> Tensor:
         with site.precision():
-            return model.loss(model(*batch[:3]), batch[3])
+            value = model.objective(*batch)
+        return value + penalty(model, start) if penalty else value
 
     mean, steps = fit(model, loss, batches(), config, learning_rate, deadline)
     used = present[: steps * len(order) // config.steps]

@@ -12,8 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from client_app.device import find_device
-from client_app.impute import Device, Json, Run
+from client_app.impute import Device, Json, Run, open_model
 from client_app.impute_partition import open_for
 from client_app.imputing import blocks, scores
 from client_app.site import Site
@@ -27,7 +26,7 @@ from condi_core.metrics import (
     task_metrics,
     task_sums,
 )
-from condi_core.model import Model, load_model
+from condi_core.model import Model
 from condi_core.saved import SavedError
 from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
@@ -66,7 +65,7 @@ def evaluate(
     Example: condi evaluate --model runs/demo --data /srv/condi/north --split all
     """
     with one_sentence_errors(SavedError, ConfigError), progress_bars() as progress:
-        learned = load_model(model, find_device(device))
+        learned = open_model(model, data, device)
         site = _site(learned, model, data, split)
         rows = np.concatenate([site.partition.rows(s) for s in (SPLITS if split == "all" else (split,))])
         if not len(rows):
@@ -159,7 +158,7 @@ def _task(
     """`{method: {metric: {"value", "interval"}, "reliability": by label}}`."""
     schema, labels, out = model.schema, site.partition.labels[rows], {}
     single = schema.task == "single-label"
-    for method in model.tasks:
+    for method in model.classifiers:
         told = []
         for block in blocks(rows):
             values, observed = site.read(block, as_measured)

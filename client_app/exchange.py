@@ -25,9 +25,9 @@ from torch import nn
 
 from client_app.completed import CompletionMissing
 from client_app.device import find_device, turn
-from client_app.site import Site, hosted, is_virtual
+from client_app.site import Site, hosted, is_virtual, pooled
 from condi_core.config import ConfigError, RunConfig
-from condi_core.protocol import MISSING, fingerprint
+from condi_core.protocol import MISSING, POOL, fingerprint
 from condi_core.training import seed_of
 from data_partitions import DataError
 from data_partitions.partition import Partition
@@ -64,6 +64,9 @@ class Request:
         name = name or self.settings["site"]
         node = self.context.node_config
         cache = Path(str(node.get("cache", platformdirs.user_cache_path("condi") / "completed")))
+        if name == POOL and is_virtual(self.context):
+            pool, config = pooled(self.settings["federation"], self.config)
+            return Site(name, pool, config, self.device, cache)
         paths = self.partitions
         if name not in paths:
             raise DataError(f'this node has no site "{name}": it has {", ".join(paths) or "none"}')

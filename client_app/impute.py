@@ -12,10 +12,11 @@ from client_app.device import find_device
 from client_app.impute_files import impute_files
 from client_app.impute_partition import impute_partition
 from condi_core.config import ConfigError
-from condi_core.model import load_model
+from condi_core.model import Model, load_model
 from condi_core.saved import SavedError
 from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
+from data_partitions.partition import Partition
 from data_partitions.recordings import Grid
 
 Run = Annotated[Path, typer.Option("--model", help="Folder of a run.", show_default=False)]
@@ -57,12 +58,10 @@ def impute(
     Example: condi impute --model runs/demo --data /srv/ecg --out /srv/completed --samples 20
     """
     with one_sentence_errors(SavedError, ConfigError), progress_bars() as progress:
-        learned = load_model(model, find_device(device))
+        learned = open_model(model, data, device)
         if learned.imputer is None:
             raise SavedError(f"{model} has no imputer: it was made with a method that completes nothing")
-        if (data / "federation.json").exists():
-            raise DataError(f"{data} is a federation, not one site: give a site in it")
-        if (data / "manifest.json").exists():
+        if is_partition(data):
             told = impute_partition(learned, data, out, samples, seed, progress)
         else:
             grid = Grid.of(learned.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
@@ -76,3 +75,16 @@ def impute(
         typer.echo(f"completed {told['done']} {told['what']}{before}, skipped {len(told['skipped'])}: {out}")
     if told["skipped"]:
         raise typer.Exit(1)
+
+
+def open_model(run: Path, data: Path, device: str) -> Model:
+    """What the run has learned; of methods that train a model per site, what the site of `data` has."""
+    site = Partition.open(data, check=False).manifest.site if is_partition(data) else ""
+    return load_model(run, find_device(device), site)
+
+
+def is_partition(data: Path) -> bool:
+    """Whether it is a site's partition, else files; DataError when it is a whole federation."""
+    if (data / "federation.json").exists():
+        raise DataError(f"{data} is a federation, not one site: give a site in it")
+    return (data / "manifest.json").exists()

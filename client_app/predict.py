@@ -13,11 +13,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from client_app.device import find_device
-from client_app.impute import Data, Device, Json, KeepUnknown, Resample, Run
+from client_app.impute import Data, Device, Json, KeepUnknown, Resample, Run, is_partition, open_model
 from client_app.impute_partition import open_for
 from condi_core.config import ConfigError
-from condi_core.model import BLOCK, Model, load_model
+from condi_core.model import BLOCK, Model
 from condi_core.saved import SavedError
 from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
@@ -50,12 +49,10 @@ def predict(
     """
     with one_sentence_errors(SavedError, ConfigError), progress_bars() as progress:
         refuse_existing(out)
-        learned = load_model(model, find_device(device))
+        learned = open_model(model, data, device)
         grid = Grid.of(learned.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
         skipped: list[str] = []
-        if (data / "federation.json").exists():
-            raise DataError(f"{data} is a federation, not one site: give a site in it")
-        if (data / "manifest.json").exists():
+        if is_partition(data):
             windows = _of_partition(learned, data, progress)
         else:
             windows = _of_files(grid, data, skipped, progress)

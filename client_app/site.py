@@ -10,11 +10,13 @@ import torch
 from flwr.app import Context
 
 from condi_core.config import RunConfig
+from condi_core.protocol import POOL
 from condi_core.windows import Schema, Windows
 from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.missingness import Holes, hide
 from data_partitions.partition import Partition
+from data_partitions.pool import Pool
 
 
 def hosted(context: Context, federation: str) -> dict[str, Path]:
@@ -39,6 +41,18 @@ def hosted(context: Context, federation: str) -> dict[str, Path]:
     return {name: found.path / name for name in mine}
 
 
+def pooled(federation: str, config: RunConfig) -> tuple[Pool, RunConfig]:
+    """All sites of a simulation as one, and settings with as many windows per step as they have together."""
+    found = open_federation(federation)
+    names = config.named_sites or found.sites
+    pool = Pool(tuple(found.open_site(name, check=False) for name in sorted(names)), POOL)
+    larger = {
+        phase: part.model_copy(update={"batch": part.batch * len(pool.parts)})
+        for phase, part in (("imputer", config.imputer), ("task", config.task))
+    }
+    return pool, config.model_copy(update=larger)
+
+
 def is_virtual(context: Context) -> bool:
     """True on a node of a simulation, which knows its number and nothing else."""
     return "partition-id" in context.node_config and "data" not in context.node_config
@@ -49,7 +63,7 @@ class Site:
     """One site in one run."""
 
     name: str
-    partition: Partition
+    partition: Partition | Pool
     config: RunConfig
     device: torch.device
     cache: Path
@@ -79,14 +93,22 @@ class Site:
         self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, holes: Holes
     ) -> np.ndarray:
         """Holes in `observed` (window, modality, patch, sample), fixed by `seed`, record id and site."""
-        modalities = self.partition.manifest.modalities
-        where = {
-            "samples_per_patch": [m.samples_per_patch for m in modalities],
-            "site": self.name,
-            "present": [m.present for m in modalities],
-        }
-        windows = zip(values, observed, self.partition.record_ids[rows], strict=True)
-        return np.stack([hide(v, o, holes, seed=seed, record_id=record, **where) for v, o, record in windows])
+        hidden = []
+        for v, o, row in zip(values, observed, rows, strict=True):
+            manifest = self.partition.manifest_of(row)
+            hidden.append(
+                hide(
+                    v,
+                    o,
+                    holes,
+                    seed=seed,
+                    record_id=self.partition.record_ids[row],
+                    samples_per_patch=[m.samples_per_patch for m in manifest.modalities],
+                    site=manifest.site,
+                    present=[m.present for m in manifest.modalities],
+                )
+            )
+        return np.stack(hidden)
 
     def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
         """Windows as the run sees them: the samples its simulated holes hide are blank.

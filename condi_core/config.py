@@ -137,7 +137,12 @@ class RunConfig(_Settings):
     @property
     def named_sites(self) -> list[str]:
         """Sites that the run is limited to; none: whoever comes."""
-        return [name.strip() for name in self.sites.split(",") if name.strip()]
+        return _names(self.sites)
+
+    @property
+    def methods(self) -> list[str]:
+        """`method`, and those `beside` it, each once."""
+        return list(dict.fromkeys([self.method, *_names(self.beside)]))
 
     def same_training(self, other: RunConfig) -> list[str]:
         """Keys whose difference makes the two runs train differently."""
@@ -152,6 +157,11 @@ class RunConfig(_Settings):
         for key, value in self.model_dump(by_alias=True).items():
             out |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
         return out
+
+
+def _names(listed: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in listed.split(",") if name.strip()]
 
 
 def known_keys() -> list[str]:

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from condi_core.imputer.imputer import Imputer
-from condi_core.methods import METHODS
+from condi_core.imputer.reference import interpolated
+from condi_core.methods import METHODS, Method
 from condi_core.metrics import quantiles
 from condi_core.saved import SavedError, digest, load_imputer, load_task
 from condi_core.task.model import TaskModel
@@ -51,6 +52,15 @@ class Prediction(NamedTuple):
         return self.draws.std(0, ddof=1)
 
 
+class Classifier(NamedTuple):
+    """A task model, the method whose windows it reads, and the imputer that completes them."""
+
+    method: Method
+    task: TaskModel
+    imputer: Imputer | None
+    draws: int  # that it was trained with; 0: point estimates
+
+
 class Model:
     """What a run has learned. `load_model` makes one.
 
@@ -66,21 +76,19 @@ class Model:
         schema: Schema,
         imputer: Imputer | None,
         hash: str,
-        tasks: dict[str, TaskModel],
+        classifiers: dict[str, Classifier],
         method: str,
-        draws: int,
         device: torch.device,
     ) -> None:
         self.schema, self.imputer, self.hash, self.device = schema, imputer, hash, device
-        self.tasks, self.method = tasks, method
-        self.draws = draws  # that task models were trained with; 0: point estimates
+        self.classifiers, self.method = classifiers, method
 
     def impute(
         self, values: ArrayLike, observed: ArrayLike | None = None, samples: int = 0, seed: int = 0
     ) -> Imputation:
         """Complete windows, with `samples` draws of how they could go on beside the point estimate."""
         if self.imputer is None:
-            raise SavedError("this run has no imputer: it was made with a method that completes nothing")
+            raise SavedError("this run has no trained imputer: it was made with a method that needs none")
         points, draws, padding = [], [], self._padding.to(self.device)
         for x, seen in self._blocks(values, observed):
             batch = self.imputer.prepare(x, seen)
@@ -100,29 +108,35 @@ class Model:
     ) -> Prediction:
         """Probabilities of `schema.labels`, completed as in the run; `samples` draws give their spread.
 
-        `method` is one of `tasks`; by default the one the run was about. Labels of a multi-label task have
-        a probability each, those of a single-label task add up to 1.
+        `method` is one of `classifiers`; by default the one the run was about. Labels of a multi-label task
+        have a probability each, those of a single-label task add up to 1.
         """
         method = method or self.method
-        if method not in self.tasks:
-            has = ", ".join(self.tasks) or "none"
+        if method not in self.classifiers:
+            has = ", ".join(self.classifiers) or "none"
             raise SavedError(f"this run has no task model '{method}': it has {has}")
-        task, fill, told, draws = self.tasks[method], METHODS[method].fill, [], []
-
-        def classify(x: Tensor, seen: Tensor, count: int) -> Tensor:
-            if fill is None:
-                return task.probabilities(task(x, seen, seen))[None]
-            filled = fill(self.imputer, x, seen, count, _random(x, seen, seed))
-            known = torch.ones_like(seen)
-            return torch.stack([task.probabilities(task(f, seen, known)) for f in filled])
+        model, told, draws = self.classifiers[method], [], []
+        count = samples if model.method.phase1 == "diffusion" else 0
 
         with torch.no_grad():
             for x, seen in self._blocks(values, observed):
-                told.append(classify(x, seen, self.draws).mean(0).cpu().numpy())
-                count = samples if fill else 0
-                drawn = classify(x, seen, count) if count else torch.zeros(0, *told[-1].shape)
-                draws.append(drawn.cpu().numpy())
+                told.append(self._classify(model, x, seen, model.draws, seed).mean(0).cpu().numpy())
+                empty = torch.zeros(0, *told[-1].shape)
+                draws.append(
+                    self._classify(model, x, seen, count, seed).cpu().numpy() if count else empty.numpy()
+                )
         return Prediction(np.concatenate(told), np.concatenate(draws, 1))
+
+    def _classify(self, model: Classifier, x: Tensor, seen: Tensor, draws: int, seed: int) -> Tensor:
+        """Probabilities `(completion, batch, label)`."""
+        filled, known = x[None], torch.ones_like(seen)
+        if model.method.fill:
+            filled = model.method.fill(model.imputer, x, seen, draws, _random(x, seen, seed))
+        elif rule := model.method.interpolate:
+            filled = interpolated(self.schema, model.task.standardiser, x, seen, rule)[None]
+        else:
+            known = seen
+        return torch.stack([model.task.probabilities(model.task(f, seen, known)) for f in filled])
 
     @property
     def _padding(self) -> Tensor:
@@ -149,31 +163,55 @@ class Model:
             yield blank(block, there).to(self.device), there.to(self.device)
 
 
-def load_model(run: str | Path, device: str | torch.device = "cpu") -> Model:
+def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = "") -> Model:
     """What the run in that folder has learned; SavedError in one sentence when it cannot be used.
 
-    Reads `imputer.safetensors` and `task-<method>.safetensors`, each checked against its hash, and
-    executes nothing that is in them.
+    Reads the files of weights, each checked against its hash, and executes nothing that is in them. Of
+    methods that train a model per site those of `site` are opened, and none without it.
     """
     run = Path(run)
     if not run.is_dir():
         raise SavedError(f"there is no run at {run}: give the folder that a run has made")
-    imputer, schema, hash_ = None, None, ""
-    if (run / "imputer.safetensors").exists():
-        imputer, schema = load_imputer(run / "imputer.safetensors")
-        hash_ = digest({name: t.numpy() for name, t in imputer.state_dict().items()})
-    tasks, draws, method = {}, 0, _method_of(run)
-    for file in sorted(run.glob("task-*.safetensors")):
-        task, its_schema, config, told = load_task(file)
-        if schema not in (None, its_schema) or told["imputer"] not in ("", hash_):
+    imputers: dict[str, Imputer] = {}
+    schemas: list[Schema] = []
+    for file in _files(run, "imputer", site):
+        imputer, schema = load_imputer(file)
+        imputers[digest({name: t.numpy() for name, t in imputer.state_dict().items()})] = imputer.to(device)
+        schemas.append(schema)
+    classifiers: dict[str, Classifier] = {}
+    for file in _files(run, "task", site):
+        task, schema, config, told = load_task(file)
+        if told["imputer"] and told["imputer"] not in imputers:
             raise SavedError(f"{file} was not trained with the imputer beside it: copy both from one run")
-        schema, draws = its_schema, config.completions
-        tasks[told["method"]] = task.to(device)
-    if schema is None:
+        method, imputer = METHODS[told["method"]], imputers.get(told["imputer"])
+        draws = config.completions if method.phase1 == "diffusion" else 0
+        classifiers[method.name] = Classifier(method, task.to(device), imputer, draws)
+        schemas.append(schema)
+    if not schemas:
+        if any(run.glob("task-*.safetensors")):
+            raise SavedError(f"{run} holds models of single sites: say of which site, or give its partition")
         raise SavedError(f"{run} holds no model: give the folder of a run that has come to its end")
-    if method not in tasks:
-        method = next(iter(tasks), method)
-    return Model(schema, imputer and imputer.to(device), hash_, tasks, method, draws, torch.device(device))
+    if any(schema != schemas[0] for schema in schemas):
+        raise SavedError(f"{run} holds models of different data: copy all from one run")
+    method = _method_of(run)
+    if method not in classifiers:
+        method = next(iter(classifiers), method)
+    of_methods = [classifiers[method], *classifiers.values()] if classifiers else []
+    # Behind a relation alone there is no trained network.
+    trained = [c.imputer for c in of_methods if c.method.phase1 == "diffusion"]
+    imputer = next(iter(trained if classifiers else imputers.values()), None)
+    hash_ = next((known for known, other in imputers.items() if other is imputer), "")
+    return Model(schemas[0], imputer, hash_, classifiers, method, torch.device(device))
+
+
+def _files(run: Path, kind: str, site: str) -> list[Path]:
+    """Files such as `imputer.safetensors`, and of those of single sites, `task-local.north.safetensors`, the
+    site's.
+    """
+    found = [
+        (f, f.name.removesuffix(".safetensors").partition(".")) for f in run.glob(f"{kind}*.safetensors")
+    ]
+    return sorted(file for file, (_, _, own) in found if own in ("", site))
 
 
 def _method_of(run: Path) -> str:

@@ -18,6 +18,7 @@ from safetensors.numpy import save
 
 from condi_core.config import ImputerConfig, TaskConfig
 from condi_core.imputer.imputer import Imputer
+from condi_core.methods import METHODS
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
@@ -80,8 +81,8 @@ def load_task(path: str | Path) -> tuple[TaskModel, Schema, TaskConfig, dict[str
     with _compatible(path):
         schema = Schema.model_validate_json(told["schema"])
         config = TaskConfig.model_validate_json(told["settings"])
-        told["method"], told["imputer"]  # noqa: B018 - that they are there
-        model = TaskModel(schema, config)
+        told["imputer"]  # noqa: B018 - that it is there
+        model = METHODS[told["method"]].model(schema, config)
         _fill(model, arrays)
     return model.eval(), schema, config, told
 

@@ -169,6 +169,10 @@ class Partition:
             raise DataError(f'split "{split}" is unknown: ask for train, val or test')
         return np.flatnonzero(self.splits == split)
 
+    def manifest_of(self, row: int) -> Manifest:
+        """What the site of a window says of itself."""
+        return self.manifest
+
     def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values (float32) and observed (bool), both (window, modality, patch, sample), of some rows.
 

@@ -6,7 +6,7 @@ runs/<name>/
   history.jsonl          one line per round: loss, metrics, bytes, seconds, who answered
   checkpoint.safetensors all that going on needs, replaced as a whole after every round
   imputer.safetensors    the best imputer; schema and settings in its metadata
-  task-<method>.safetensors
+  task-<method>.safetensors  (of methods that train a model per site: task-<method>.<site>.safetensors)
   result.json            the closing tables as numbers
 """
 
@@ -15,19 +15,20 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from condi_core.averaging import Arrays, has_own, own
 from condi_core.config import RunConfig
 from condi_core.saved import pack
 from server_app.errors import RunError
-
-Arrays = dict[str, np.ndarray]
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -122,9 +123,17 @@ class RunDirectory:
                 f"valid: make room and go on with resume='{self.path}'"
             ) from None
 
-    def save_model(self, name: str, arrays: Arrays, metadata: dict[str, str]) -> None:
-        """Write weights with what is needed to use them."""
-        self.write(f"{name}.safetensors", pack(arrays, metadata))
+    def save_model(
+        self, name: str, state: Arrays, told: Callable[[str], dict[str, str]], sites: Iterable[str] = ()
+    ) -> None:
+        """Write weights with what is needed to use them, which `told` says of a site, or of all ("").
+
+        One file; or, where sites have versions of their own, one each: `name.site.safetensors`.
+        """
+        apart = [site for site in sites if has_own(state, [site])]
+        for site in apart or [""]:
+            file = f"{name}.{site}.safetensors" if site else f"{name}.safetensors"
+            self.write(file, pack(own(state, site), told(site)))
 
     def roster(self) -> dict:
         """What the sites were when the run began; RunError when that is not to be had."""
@@ -148,3 +157,8 @@ class RunDirectory:
             raise RunError(f"the checkpoint {path} is damaged ({error}): start a new run") from None
         state.scores = {model: (score, round_) for model, (score, round_) in state.scores.items()}
         return state
+
+
+def state_of(model: torch.nn.Module) -> Arrays:
+    """A copy of a model's weights and buffers as named arrays."""
+    return {name: np.array(t.detach().numpy()) for name, t in model.state_dict().items()}

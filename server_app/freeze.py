@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from flwr.app import Message, RecordDict
 
+from condi_core.averaging import Arrays, own
 from condi_core.saved import digest
-from server_app.artifacts import Arrays
 from server_app.errors import sentence
 from server_app.phases import Run
 from server_app.roster import Roster
@@ -25,8 +25,9 @@ class Freeze:
     def complete(self, names: Collection[str]) -> None:
         """Have the named sites complete their windows; one that cannot says so when it is asked to train."""
         print(f"{len(names)} sites complete their windows with the imputer", flush=True)
-        arrays, messages = to_record(self.imputer), []
+        messages = []
         for name in sorted(names):
+            arrays = to_record(own(self.imputer, name))
             config = self.run.message("complete", method=self.method, imputer=self.hash, site=name)
             content = RecordDict({"arrays": arrays, "config": config})
             messages.append(

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from flwr.app import ArrayRecord, ConfigRecord, Message
+from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
+from condi_core.averaging import Arrays
 from condi_core.config import RunConfig
 from condi_core.protocol import MISSING, fingerprint
 from condi_core.training import decayed
-from server_app.artifacts import Arrays, RunDirectory, RunState
+from server_app.artifacts import RunDirectory, RunState
 from server_app.errors import RunError, TooFewSites
 from server_app.secure import SecureTraining
 from server_app.strategy import ModalityFedAvg, to_numpy, to_record
@@ -97,8 +98,8 @@ class Run:
             "failures": failures,
         }
         if phase.evaluated:
-            line["bytes-down"] += _size(to_record(after)) * len(strategy.roster.sites)
             line["metrics"] = self._patiently(phase, partial(self.evaluate, phase, round_, "val"))
+            line["bytes-down"] += strategy.sent
             failures |= {f"{name} (evaluation)": why for name, why in strategy.failures.items()}
             # The best round tells what scores were, and those have no noise: with privacy it is the last.
             self._keep_if_best(phase.model, round_, math.nan if private else line["metrics"]["score"])
@@ -109,8 +110,7 @@ class Run:
         strategy, before = phase.strategy, to_record(self.state.models[phase.model])
         replies = self._exchange(phase, lambda: strategy.configure_train(round_, before, config, self.grid))
         after, trained = strategy.aggregate_train(round_, replies)
-        down = _size(before) * len(strategy.roster.sites)
-        return to_numpy(after), dict(trained), down, strategy.received
+        return to_numpy(after), dict(trained), strategy.sent, strategy.received
 
     def _train_securely(
         self, phase: Phase, round_: int, config: ConfigRecord
@@ -153,7 +153,7 @@ class Run:
                 while (gone := self._offline(phase)) and time.monotonic() < deadline:
                     print(f"waiting for {', '.join(gone)}", flush=True)
                     time.sleep(POLL)
-                if len(phase.strategy.roster.sites) - len(gone) < self.config.min_sites:
+                if len(phase.strategy.roster.sites) - len(gone) < phase.strategy.min_sites:
                     raise
 
     def _offline(self, phase: Phase) -> list[str]:
@@ -189,10 +189,6 @@ class Run:
         if unknown or score < best:
             self.state.scores[model] = (math.inf if unknown else score, round_)
             self.state.best[model] = self.state.models[model]
-
-
-def _size(record: ArrayRecord) -> int:
-    return sum(len(array.data) for array in record.values())
 
 
 def _told(phase: Phase, line: dict, left: float) -> str:

@@ -17,21 +17,21 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import torch
 
+from condi_core.averaging import Arrays, Combine, Trained, average
 from condi_core.config import PrivacyConfig
 from condi_core.ownership import Owner, weights
-from server_app.artifacts import Arrays
-from server_app.strategy import Combine, average
 
 
-def combine(privacy: PrivacyConfig, clip: float) -> Combine:
-    """What a phase averages by: as ever, or with noise."""
+def combine(privacy: PrivacyConfig, clip: float, otherwise: Combine = average) -> Combine:
+    """What a phase averages by: with noise, or as ever."""
     if not privacy.noise_multiplier:
-        return average
+        return otherwise
     return partial(private_average, clip=clip, noise_multiplier=privacy.noise_multiplier)
 
 
@@ -45,7 +45,7 @@ def spent(privacy: PrivacyConfig, averages: int) -> dict[str, float]:
 def private_average(
     base: Arrays,
     owners: dict[str, Owner],
-    trained: list[tuple[Arrays, np.ndarray, float]],
+    trained: Sequence[Trained],
     clip: float,
     noise_multiplier: float,
 ) -> Arrays:
@@ -56,7 +56,7 @@ def private_average(
     together, and does not depend on who has what.
     """
     total = {name: np.zeros(base[name].shape) for name in trained[0][0]}
-    for arrays, counts, windows in trained:
+    for arrays, counts, windows, *_ in trained:
         update = {
             name: (a.astype(np.float64) - base[name]) * (weights(owners[name], counts, windows, a.shape) > 0)
             for name, a in arrays.items()

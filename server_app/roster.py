@@ -18,10 +18,11 @@ from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
-from condi_core.protocol import fingerprint
+from condi_core.protocol import POOL, fingerprint
 from condi_core.windows import Schema
 from data_partitions.federation import check_same_schema
 from data_partitions.manifest import SPLITS, Manifest
+from data_partitions.pool import pooled_manifest
 from server_app.errors import RunError, sentence
 from server_app.waiting import POLL, send_and_receive
 
@@ -132,6 +133,13 @@ class Roster:
             if len(present) < 2 <= len(schema.labels):
                 out.append(f"note: site {name} has only {present[0] if present else 'no label'} in training")
         return out + [f"left out: {name}: {why}" for name, why in self.left_out.items()]
+
+
+def pooled(roster: Roster) -> Roster:
+    """All sites of a simulation as one, for which the first one's node answers."""
+    node = next(iter(roster.sites.values())).node_id
+    manifest = pooled_manifest([site.manifest for site in roster.sites.values()], POOL)
+    return Roster({POOL: SiteInfo(node, manifest, dict.fromkeys(SPLITS), roster.sums)}, {}, roster.virtual)
 
 
 def gather(

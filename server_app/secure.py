@@ -26,9 +26,9 @@ from flwr.server import LegacyContext
 from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.serverapp import Grid
 
+from condi_core.averaging import Arrays
 from condi_core.ownership import weights
 from condi_core.protocol import FEWEST, LOSS_RANGE, MISSING
-from server_app.artifacts import Arrays
 from server_app.errors import RunError, TooFewSites, sentence
 from server_app.roster import Roster
 from server_app.strategy import ModalityFedAvg

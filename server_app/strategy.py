@@ -1,7 +1,6 @@
 """ModalityFedAvg: each parameter is averaged over the sites that trained the modality it belongs to.
 
-An average is a ratio of two sums, Σ weight × piece over Σ weight, per row where a parameter has one row
-per modality and per block where it has one per pair. What nobody trained keeps its value.
+The averaging itself is in `condi_core.averaging`; here sites are asked, and their replies checked.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from condi_core.ownership import Owner, weights
-from server_app.artifacts import Arrays
+from condi_core.averaging import Arrays, Combine, Trained, average, own
+from condi_core.ownership import Owner
 from server_app.errors import RunError, TooFewSites, sentence
 from server_app.roster import Roster, SiteInfo
 
@@ -31,17 +30,14 @@ class Evaluation:
     read: Callable[[Arrays, dict[str, float]], dict[str, float]]
 
 
-# State, owners, and `(arrays, counts, windows)` of each site → next state.
-Combine = Callable[[Arrays, dict[str, Owner], list[tuple[Arrays, np.ndarray, float]]], Arrays]
-
-
 class ModalityFedAvg(Strategy):
     """FedAvg (McMahan et al. 2017) with one weight per modality and per pair of modalities.
 
     `action` names the client's functions (`train.<action>`, `evaluate.<action>`), `owners` says what each
     array of the state belongs to, `returned` which of them sites send back, and `evaluation` what the sums
-    of an evaluation look like and say. `combine` makes the next state of the replies, as `average` does.
-    After each exchange `answered` and `failures` say who replied and why others did not.
+    of an evaluation look like and say. `combine` makes the next state of the replies, as `average` does; a
+    site is sent the state with its own versions, where it has any. After each exchange `answered` and
+    `failures` say who replied and why others did not.
     """
 
     def __init__(
@@ -59,7 +55,7 @@ class ModalityFedAvg(Strategy):
         self.base: Arrays = {}
         self.answered: dict[str, float] = {}  # seconds each site worked
         self.failures: dict[str, str] = {}
-        self.received = 0  # bytes of arrays
+        self.sent = self.received = 0  # bytes of arrays
         self.sums: Arrays = {}
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the sums asked for
 
@@ -78,20 +74,16 @@ class ModalityFedAvg(Strategy):
     def _messages(
         self, kind: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
     ) -> list[Message]:
-        return [
-            Message(
-                RecordDict(
-                    {
-                        "arrays": arrays,
-                        "config": ConfigRecord({**config, "site": name, "server-round": server_round}),
-                    }
-                ),
-                dst_node_id=site.node_id,
-                message_type=f"{kind}.{self.action}",
-                group_id=name,
-            )
-            for name, site in self.roster.sites.items()
-        ]
+        # One record for all where they are sent the same: it may be large.
+        state = to_numpy(arrays) if any("/" in name for name in arrays) else {}
+        messages, self.sent = [], 0
+        for name, site in self.roster.sites.items():
+            given = to_record(own(state, name)) if state else arrays
+            self.sent += sum(len(array.data) for array in given.values())
+            asked = ConfigRecord({**config, "site": name, "server-round": server_round})
+            content = RecordDict({"arrays": given, "config": asked})
+            messages.append(Message(content, site.node_id, f"{kind}.{self.action}", group_id=name))
+        return messages
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -100,15 +92,17 @@ class ModalityFedAvg(Strategy):
         good = self._usable(replies, self._fault_of_training)
         m = len(self.roster.schema.modalities)
         trained = [
-            (
+            Trained(
                 to_numpy(content["arrays"]),
                 np.array(content["metrics"]["counts"], float).reshape(m, m),
                 float(content["metrics"]["windows"]),
+                int(content["metrics"]["steps"]),
+                name,
             )
-            for content in good.values()
+            for name, content in good.items()
         ]
         averaged = self.combine(self.base, self.owners, trained)
-        windows = sum(w for _, _, w in trained)
+        windows = sum(t.windows for t in trained)
         loss = sum(float(c["metrics"]["loss"]) * float(c["metrics"]["windows"]) for c in good.values())
         return to_record(averaged), MetricRecord({"loss": loss / windows, "windows": windows})
 
@@ -184,14 +178,15 @@ class ModalityFedAvg(Strategy):
             if np.abs(array).max(initial=0) > LARGEST:
                 return f"{name} has values beyond {LARGEST:g}"
         counts = np.array(metrics.get("counts", []), float)
-        numbers = np.array([*counts, *_numbers(metrics, "seconds", "windows", "loss")])
-        if len(counts) != len(self.roster.schema.modalities) ** 2 or not np.isfinite(numbers).all():
-            return "its counts, seconds, windows or loss are missing or not finite"
-        if (counts < 0).any() or numbers[-2] <= 0:
-            return "it trained on no window"
-        if numbers[-2] != site.manifest.windows["train"]:
-            return f"it weighs {numbers[-2]:g} windows where it has {site.manifest.windows['train']}"
-        if counts.max() > numbers[-2] * np.prod(site.manifest.shape[1:]):
+        told = _numbers(metrics, "seconds", "windows", "loss", "steps")
+        _, windows, _, steps = told
+        if len(counts) != len(self.roster.schema.modalities) ** 2 or not np.isfinite([*counts, *told]).all():
+            return "its counts, seconds, windows, loss or steps are missing or not finite"
+        if (counts < 0).any() or windows <= 0 or not 1 <= steps <= LARGEST:
+            return "it trained on no window, in no step, or in more than can be"
+        if windows != site.manifest.windows["train"]:
+            return f"it weighs {windows:g} windows where it has {site.manifest.windows['train']}"
+        if counts.max() > windows * np.prod(site.manifest.shape[1:]):
             return "it counts more samples than its windows have"
         return None
 
@@ -223,23 +218,6 @@ def _fault(fault_of: Callable[[RecordDict, SiteInfo], str | None], content: Reco
         return fault_of(content, site)
     except Exception as error:
         return f"it cannot be read ({type(error).__name__})"
-
-
-def average(
-    base: Arrays, owners: dict[str, Owner], trained: list[tuple[Arrays, np.ndarray, float]]
-) -> Arrays:
-    """Weighted mean of each owned piece over `(arrays, counts, windows)` of the sites that trained it."""
-    result = dict(base)
-    for name in trained[0][0] if trained else ():
-        old, total, weight = base[name], 0.0, 0.0
-        for arrays, counts, windows in trained:
-            w = weights(owners[name], counts, windows, old.shape)
-            total, weight = total + w * arrays[name].astype(np.float64), weight + w
-        mean = np.divide(
-            total, weight, out=old.astype(np.float64), where=np.broadcast_to(weight > 0, old.shape)
-        )
-        result[name] = mean.astype(old.dtype)
-    return result
 
 
 def to_numpy(record: ArrayRecord) -> Arrays:

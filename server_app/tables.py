@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from condi_core.averaging import Arrays
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from condi_core.metrics import BINS, COUNTS, IMPUTATION, imputation_metrics, scored_keys, task_metrics
 from condi_core.windows import Schema
-from server_app.artifacts import Arrays
 from server_app.strategy import Evaluation
 
 NOTHING = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda sums, extra: {})
@@ -65,12 +65,27 @@ def imputation_rows(sums: Arrays, schema: Schema) -> dict[str, dict]:
     return rows
 
 
+def add_imputation(table: dict[str, dict], rows: dict[str, dict], sites: str) -> None:
+    """Add the rows of one imputer to those of the others.
+
+    Of one trained by sites alone or on pooled data its own, as `local` or `pooled`, and of naive rows those
+    that do not depend on it.
+    """
+    for kind, found in rows.items():
+        if sites != "together":
+            naive = {method: found[method] for method in ("mean", "linear")}
+            found = naive | {"local" if sites == "alone" else "pooled": found["condi"]}
+        table[kind] = found | table.get(kind, {})
+
+
 SHOWN = {
     "mean": "mean of the modality",
     "linear": "linear interpolation",
     "estimate": "closed-form estimate",
     "condi": "CondI, point estimate",
     "condi, draws": "CondI, median of draws",
+    "local": "each site alone",
+    "pooled": "data of all in one place",
 }
 
 

@@ -19,4 +19,4 @@ def _fill(
     return completion.samples if draws else completion.point[None]
 
 
-METHOD = Method("condi", "windows completed by diffusion", _fill)
+METHOD = Method("condi", "windows completed by diffusion", phase1="diffusion", fill=_fill)

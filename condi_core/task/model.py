@@ -64,12 +64,22 @@ class TaskModel(nn.Module):
         `known` says which `values` mean something, because they were observed or completed; a modality
         without any is passed by. A window of which nothing at all is known still gets finite logits.
         """
-        features = self.extractor(self.standardiser(values, known).clamp(-30, 30), observed)
-        absent = features.new_zeros(known.shape[:2]).masked_fill(~known.flatten(2).any(-1), -1e4)
-        absent = absent[:, None, None, :]
+        return self.decide(self.features(values, observed, known), known.flatten(2).any(-1))
+
+    def features(self, values: Tensor, observed: Tensor, known: Tensor) -> Tensor:
+        """Instance features of each modality (batch, modality, width)."""
+        return self.extractor(self.standardiser(values, known).clamp(-30, 30), observed)
+
+    def decide(self, features: Tensor, known: Tensor) -> Tensor:
+        """Logits from features (batch, modality, width) of the `known` modalities (batch, modality)."""
+        absent = features.new_zeros(known.shape).masked_fill(~known, -1e4)[:, None, None, :]
         features = self.joint(features, self.cross_modal(self.relation) + absent)
         tokens = torch.cat([self.summary.expand(len(features), 1, -1), features], 1)
         return self.classifier(self.read_out(tokens, F.pad(absent, (1, 0)))[:, 0])
+
+    def objective(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
+        """What training makes small."""
+        return self.loss(self(values, observed, known), labels)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy against 0/1 `labels` (batch, label)."""

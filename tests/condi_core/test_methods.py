@@ -1,19 +1,46 @@
-"""The registry of methods."""
+"""The registry of methods, and what each makes of a window."""
 
 import pytest
 import torch
+from toy import padding, rubbish, schema, standardise, stir, task_config, windows
 
+from condi_core.imputer.reference import interpolated
 from condi_core.methods import METHODS
+from condi_core.methods.fedprox import proximal
+from condi_core.task.contrast import between_modalities, contrast
+
+MODELS = sorted({m.model: name for name, m in METHODS.items()}.values())
+FILLED = [name for name, m in METHODS.items() if m.fill]
+INTERPOLATED = [name for name, m in METHODS.items() if m.interpolate]
+
+
+def labels(count=6):
+    return (torch.rand(count, 3, generator=torch.Generator().manual_seed(3)) < 0.5).float()
+
+
+@pytest.fixture
+def model_of(batch):
+    def make(name):
+        torch.manual_seed(0)
+        model = METHODS[name].model(schema(), task_config())
+        standardise(model, *batch)
+        return stir(model).eval()
+
+    return make
 
 
 def test_names_are_those_of_the_registry():
-    assert set(METHODS) >= {"condi", "mask"}
+    assert list(METHODS) == [
+        "condi", "local", "pooled", "mask", "mean", "last", "linear", "estimate", "fedprox", "fednova",
+        "fedadam", "fedmsplit", "fedmac", "mifl", "fedinmm", "pepsy",
+    ]  # fmt: skip
     assert all(name == method.name for name, method in METHODS.items())
-    assert all(method.summary for method in METHODS.values())
+    assert all(0 < len(f"{name}: {method.summary}") <= 37 for name, method in METHODS.items())
+    assert all(bool(m.fill) == (m.phase1 != "nothing") for m in METHODS.values())
 
 
 def test_the_mask_method_completes_nothing():
-    assert METHODS["mask"].fill is None
+    assert METHODS["mask"].fill is None and METHODS["mask"].interpolate is None
 
 
 @pytest.mark.parametrize("draws", [0, 1, 3])
@@ -29,3 +56,119 @@ def test_condi_fills_and_keeps_what_was_observed(imputer, batch, draws):
     assert torch.equal(again, filled) == (draws == 0)
     if draws > 1:
         assert (filled[0] - filled[1])[:, 0][~observed[:, 0]].abs().mean() > 1
+
+
+def test_the_estimate_is_the_closed_form_whatever_the_network_is(imputer, batch):
+    values, observed = batch
+    fill = METHODS["estimate"].fill
+    filled = fill(imputer, values, observed, 0, torch.Generator())[0]
+    x = imputer.standardiser(values, observed)
+    closed = imputer.standardiser.inverse(imputer.references(x, observed)[:, :, :, 0])
+    assert torch.equal(filled, torch.where(observed, values, closed))
+    stirred = fill(stir(imputer, seed=5), values, observed, 2, torch.Generator())
+    assert torch.equal(stirred, filled.expand(2, *filled.shape))
+
+
+@pytest.mark.parametrize("name", FILLED)
+def test_fills_read_observed_samples_only(name, imputer, batch):
+    values, observed = batch
+    expected = METHODS[name].fill(imputer, values, observed, 1, torch.Generator().manual_seed(0))
+    for other in rubbish(values, ~observed):
+        found = METHODS[name].fill(imputer, other, observed, 1, torch.Generator().manual_seed(0))
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", INTERPOLATED)
+def test_interpolations_go_along_the_time_of_each_rate(name, model_of):
+    of = schema(rates=(1, 5, 1, 5))
+    values, observed = windows(of, 4)
+    observed[0, 1], observed[1, 0] = False, False
+    standardiser = model_of("mask").standardiser
+    found = interpolated(of, standardiser, values, observed, METHODS[name].interpolate)
+    assert torch.equal(found[observed], values[observed])
+    x = standardiser(found, torch.ones_like(observed))
+    assert (x[0, 1].abs() < 1e-4).all() and (x[1, 0].abs() < 1e-4).all()  # nothing seen: the mean
+    for other in rubbish(values, ~observed):
+        assert torch.equal(interpolated(of, standardiser, other, observed, METHODS[name].interpolate), found)
+    # An hour between two hours of a slow modality, whatever stands in its padding.
+    seen = torch.zeros_like(observed)
+    seen[:, 0, [3, 5], 0] = True
+    values = torch.zeros_like(values)
+    values[:, 0, 3, 0], values[:, 0, 5, 0] = 1100.0, 1200.0
+    found = interpolated(of, standardiser, values, seen, METHODS[name].interpolate)[:, 0, :, 0]
+    mean = standardiser.mean[0].item()
+    expected = {"mean": (mean, mean), "last": (mean, 1100.0), "linear": (1100.0, 1150.0)}[name]
+    torch.testing.assert_close(found[:, [2, 4]], torch.tensor(expected).expand(4, 2))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_task_models_and_their_losses_read_observed_samples_only(name, model_of, batch):
+    model, (values, observed) = model_of(name), batch
+    observed = observed.clone()
+    observed[0, 1] = observed[1, :2] = observed[2, 3] = False
+    logits = model(values, observed, observed)
+    loss = model.objective(values, observed, observed, labels())
+    assert torch.isfinite(logits).all() and torch.isfinite(loss)
+    for other in rubbish(values, ~observed):
+        assert torch.equal(model(other, observed, observed), logits)
+        assert torch.equal(model.objective(other, observed, observed, labels()), loss)
+    moved = torch.where(observed, values + model.standardiser.std[:, None, None], values)
+    assert (model(moved, observed, observed) - logits).abs().min() > 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_windows_that_lack_modalities_or_everything_train_every_model(name, model_of, batch):
+    model, (values, observed) = model_of(name), batch
+    observed = observed.clone()
+    observed[0], observed[1, 1:] = False, False
+    model.objective(values, observed, observed, labels()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    assert all((p.grad != 0).any() for p in model.parameters() if p.numel() > 32)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_a_window_says_does_not_depend_on_the_others(name, model_of, batch):
+    model, (values, observed) = model_of(name), batch
+    whole = model(values, observed, observed)
+    alone = torch.cat([model(v[None], o[None], o[None]) for v, o in zip(values, observed, strict=True)])
+    torch.testing.assert_close(alone, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_slow_modalities_and_one_window_alone_train_every_model(name):
+    of = schema(rates=(1, 5, 1, 5))
+    values, observed = windows(of, 1)
+    assert not (observed & ~padding(of)).any()
+    model = METHODS[name].model(of, task_config())
+    assert torch.isfinite(model.objective(values, observed, observed, labels(1)))
+
+
+def test_fedprox_adds_half_mu_times_the_squared_distance(model_of):
+    model = model_of("mask")
+    start = {n: p.detach().clone() for n, p in model.named_parameters()}
+    assert proximal(model, start, 3.0) == 0
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 0.5
+    count = sum(p.numel() for p in model.parameters())
+    proximal(model, start, 3.0).backward()
+    assert proximal(model, start, 3.0).item() == pytest.approx(1.5 * 0.25 * count, rel=1e-4)
+    assert all(torch.allclose(p.grad, torch.full_like(p, 1.5)) for p in model.parameters())
+
+
+def test_contrast_is_its_formula():
+    one, two = torch.eye(2), torch.tensor([[2.0, 0.0], [0.0, 5.0]])
+    expected = -torch.log(torch.tensor(1 / (1 + torch.e ** (-1 / 0.5))))
+    torch.testing.assert_close(contrast(one, two, 0.5), expected)
+    assert contrast(one, two.flip(0), 0.5) > contrast(one, two, 0.5)
+
+
+def test_modalities_are_contrasted_where_there_are_two_of_them():
+    features = torch.zeros(3, 3, 2)
+    features[0, :2], features[1, :2] = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    present = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 0, 0]]).bool()
+    expected = contrast(torch.eye(2), torch.eye(2), 0.5)
+    torch.testing.assert_close(between_modalities(features, present, 0.5), expected)
+    features[:, 2], features[2] = 7.0, 9.0  # absent, and alone in its window
+    torch.testing.assert_close(between_modalities(features, present, 0.5), expected)
+    assert between_modalities(features[:1], present[:1], 0.5) == 0

@@ -140,7 +140,7 @@ def test_other_arrays_are_refused(model, values, observed, sentence):
 def test_a_run_without_imputation_predicts_and_says_that_it_cannot_impute(tmp_path):
     model = load_model(write_run(tmp_path / "run", SCHEMA, methods=("mask",)))
     assert model.predict(windows(2)).probabilities.shape == (2, 2)
-    with pytest.raises(SavedError, match="no imputer"):
+    with pytest.raises(SavedError, match="no trained imputer"):
         model.impute(windows(1))
     with pytest.raises(SavedError, match="no task model 'condi': it has mask"):
         model.predict(windows(1), method="condi")

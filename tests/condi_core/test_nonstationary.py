@@ -8,12 +8,7 @@ from test_imputer import generator, relate, train
 from toy import imputer_config, schema, standardise
 
 from condi_core.imputer.imputer import Imputer
-
-
-def last_value(x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    time = torch.arange(x.shape[-1]).expand_as(x)
-    last = torch.where(seen, time, -1).cummax(-1).values
-    return torch.where(last >= 0, x.gather(-1, last.clamp(min=0)), 0.0)
+from condi_core.imputer.reference import last_value
 
 
 def baseline_steps(random) -> torch.Tensor:

@@ -105,7 +105,7 @@ def test_settings_are_all_named_at_once(refusal):
 
 
 def test_unknown_method(refusal):
-    assert "unknown method 'magic': choose one of condi, mask" in refusal(changes={"method": "magic"})
+    assert "unknown method 'magic': choose one of condi, local" in refusal(changes={"method": "magic"})
 
 
 def test_federation_that_is_not_there(tmp_path, refusal):

@@ -10,10 +10,11 @@ import torch
 from safetensors.numpy import load_file
 from test_strategy import BASE, OWNERS, has, piece
 
+from condi_core.averaging import average
 from condi_core.config import PrivacyConfig
 from server_app.errors import RunError
 from server_app.privacy import clipped, combine, epsilon, private_average
-from server_app.strategy import average, to_record
+from server_app.strategy import to_record
 
 OFF = {"smallest-count": 0, "noise-multiplier": 0.0, "clip-imputer": 1.0, "clip-task": 1.0, "delta": 1e-5}
 EVERYTHING = has(0, 1, 2, 3)

@@ -21,7 +21,7 @@ from condi_core.ownership import ownership, trainable, weights
 from condi_core.protocol import MISSING, fingerprint
 from condi_core.task.model import TaskModel
 from server_app import tables
-from server_app.app import state_of
+from server_app.artifacts import state_of
 from server_app.errors import RunError
 from server_app.roster import gather
 from server_app.secure import RANGES, SecureTraining

@@ -6,6 +6,7 @@ from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 from tiny_federation import manifest
 
+from condi_core.averaging import average
 from condi_core.metrics import BINS, COUNTS
 from condi_core.ownership import SHARED, Owner
 from server_app import tables
@@ -13,7 +14,7 @@ from server_app.artifacts import RunState
 from server_app.errors import RunError
 from server_app.phases import Run
 from server_app.roster import Roster, SiteInfo
-from server_app.strategy import ModalityFedAvg, average, to_numpy, to_record
+from server_app.strategy import ModalityFedAvg, to_numpy, to_record
 
 BASE = {
     "shared": np.array([1.0, 1.0], np.float32),
@@ -79,7 +80,8 @@ def exchange(strategy, answers):
         if isinstance(answer, Error):
             replies.append(Message(answer, reply_to=message))
             continue
-        metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "counts": has(0, 1, 2, 3).ravel().tolist()}
+        metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "steps": 1}
+        metrics |= {"counts": has(0, 1, 2, 3).ravel().tolist()}
         metrics |= answer.get("metrics", {})
         arrays = {k: v for k, v in (piece(10) | answer.get("arrays", {})).items() if v is not None}
         content = RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)})
@@ -105,6 +107,8 @@ def exchange(strategy, answers):
         ({"metrics": {"windows": 1e9}}, "weighs 1e+09 windows where it has 2"),
         ({"metrics": {"windows": 0.0}}, "no window"),
         ({"metrics": {"counts": 1.0}}, "cannot be read"),
+        ({"metrics": {"steps": 0}}, "in no step"),
+        ({"metrics": {"steps": 10**12}}, "in more than can be"),
         ({"arrays": {"shared": np.array(["a", "b"])}}, "shared is <U1"),
         (Error(2, "Traceback\n  lines\nValueError: it broke"), "ValueError: it broke"),
     ],
@@ -125,6 +129,7 @@ def test_a_site_cannot_answer_in_the_name_of_another(strategy):
                 "windows": 2.0,
                 "loss": 1.0,
                 "seconds": 0.1,
+                "steps": 1,
                 "counts": has(0, 1, 2, 3).ravel().tolist(),
             }
             content = RecordDict({"arrays": to_record(piece(value)), "metrics": MetricRecord(metrics)})
@@ -165,7 +170,8 @@ def test_order_of_replies_does_not_matter(strategy):
     for message in messages:
         message.metadata.__dict__["_message_id"] = "x"
         arrays = {k: rng.standard_normal(v.shape).astype(np.float32) for k, v in BASE.items()}
-        metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "counts": has(0, 1, 2, 3).ravel().tolist()}
+        metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "steps": 1}
+        metrics |= {"counts": has(0, 1, 2, 3).ravel().tolist()}
         replies.append(
             Message(
                 RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)}), reply_to=message

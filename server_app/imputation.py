@@ -1,0 +1,55 @@
+"""Phase 1: the relation between modalities, then the diffusion model."""
+
+from __future__ import annotations
+
+import torch
+
+from condi_core.averaging import alone
+from condi_core.imputer.imputer import Imputer
+from condi_core.ownership import ownership, trainable
+from condi_core.training import seed_of
+from server_app import tables
+from server_app.artifacts import state_of
+from server_app.phases import Phase, Run
+from server_app.privacy import combine
+from server_app.roster import Roster
+from server_app.strategy import ModalityFedAvg
+
+SUFFIX = {"together": "", "alone": "-local", "pooled": "-pooled"}  # of phases and models, by who trains
+
+
+def impute(run: Run, roster: Roster, sites: str = "together", diffusion: bool = True) -> tuple[dict, dict]:
+    """Train an imputer and score it once on test windows; without `diffusion` the relation is all of it.
+
+    `sites` as in `Method`; the state's model is `imputer` and the suffix of that.
+    """
+    config, schema, name = run.config.imputer, roster.schema, f"imputer{SUFFIX[sites]}"
+    torch.manual_seed(seed_of(run.config.seed, "initial weights", "imputer"))
+    model = Imputer(schema, config)
+    model.standardiser.fit(torch.from_numpy(roster.sums))
+    run.state.models.setdefault(name, state_of(model))
+    owners, privacy = ownership(model), run.config.privacy
+    quorum = min(run.config.min_sites, len(roster.sites))
+
+    spectra = {name for name in owners if name.endswith(".spectrum")}
+    kept = alone if sites == "alone" else None
+    relation = ModalityFedAvg(roster, "relation", owners, spectra, tables.NOTHING, quorum, kept)
+    # Spectra are so many numbers of such a size that noise would leave nothing of them.
+    rounds = 0 if privacy.noise_multiplier else config.relation_rounds
+    run.carry_out(Phase(f"relation{SUFFIX[sites]}", name, relation, rounds, evaluated=False))
+
+    evaluation, average = tables.imputation(schema), kept or combine(privacy, privacy.clip_imputer)
+    strategy = ModalityFedAvg(roster, "imputer", owners, trainable(model), evaluation, quorum, average)
+    phase = Phase(name, name, strategy, config.rounds if diffusion else 0, config.learning_rate)
+    run.carry_out(phase)
+    run.state.best.setdefault(name, run.state.models[name])  # where no round was scored
+
+    print(f"sites score the best {name} on their test windows", flush=True)
+    samples = config.samples if diffusion and sites == "together" else 0
+    _, answered = run.test(phase, samples=samples)
+    metadata = {"schema": schema.model_dump_json(), "settings": config.model_dump_json(by_alias=True)}
+    run.directory.save_model(name, run.state.best[name], lambda site: metadata, roster.sites)
+    rows = tables.imputation_rows(strategy.sums, schema)
+    if not diffusion:  # an untrained network
+        rows = {kind: {k: v for k, v in found.items() if k != "condi"} for kind, found in rows.items()}
+    return rows, answered
