@@ -21,7 +21,7 @@ from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.sources.demo import GENERATOR, prepare_demo
 from server_app import secure, tables
-from server_app.artifacts import Arrays, RunDirectory, RunState
+from server_app.artifacts import Arrays, RunDirectory, RunState, versions
 from server_app.errors import OneSentence, RunError
 from server_app.freeze import Freeze
 from server_app.phases import Phase, Run
@@ -58,6 +58,7 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         directory.write("roster.json", json.dumps(roster.to_json(), indent=1))
     else:
         roster.check_unchanged(before)
+    directory.write("versions.json", json.dumps(versions(), indent=1))
     print(f"artefacts in {directory.path}", flush=True)
     run = Run(grid, config, federation, directory, state)
 

@@ -7,16 +7,21 @@ runs/<name>/
   checkpoint.safetensors all that going on needs, replaced as a whole after every round
   imputer.safetensors    the best imputer; schema and settings in its metadata
   task-<method>.safetensors
+  test-<phase>.safetensors  sums of the test scores, by site: what a report's curves are drawn from
   result.json            the closing tables as numbers
+  versions.json          what the coordinator ran with
+  report.html, model-card.md, tensorboard/
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +29,24 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from condi_core.config import RunConfig
+from condi_core.protocol import fingerprint
 from server_app.errors import RunError
 
 Arrays = dict[str, np.ndarray]
 
 CHECKPOINT = "checkpoint.safetensors"
+PACKAGES = ("condi", "flwr", "torch", "numpy", "safetensors")
+
+
+def versions() -> dict[str, str]:
+    """What the coordinator works with; `code` is the hash of the method's source that sites must share."""
+    found = {"python": platform.python_version(), "platform": platform.platform(), "code": fingerprint()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
 
 
 @dataclass
@@ -121,10 +139,19 @@ class RunDirectory:
                 f"valid: make room and go on with resume='{self.path}'"
             ) from None
 
-    def save_model(self, name: str, arrays: Arrays, metadata: dict[str, str]) -> None:
+    def save_model(self, name: str, arrays: Arrays, told: dict[str, str]) -> None:
         """Write weights with what is needed to use them; the format holds arrays and text, never code."""
         contiguous = {n: np.ascontiguousarray(a) for n, a in arrays.items()}
-        self.write(f"{name}.safetensors", save(contiguous, metadata=metadata))
+        self.write(f"{name}.safetensors", save(contiguous, metadata=told))
+
+    def save_sums(self, phase: str, sums: dict[str, Arrays]) -> None:
+        """Write what each site has added to the test scores of a phase, as arrays `<site>/<name>`."""
+        arrays = {
+            f"{site}/{name}": np.asarray(a, float)
+            for site, named in sums.items()
+            for name, a in named.items()
+        }
+        self.save_model(f"test-{phase}", arrays, {})
 
     def roster(self) -> dict:
         """What the sites were when the run began; RunError when that is not to be had."""

@@ -134,6 +134,7 @@ class Run:
         self.state.models[phase.model] = self.state.best[phase.model]
         with self._resumable(f"{phase.name}, test"):
             metrics = self._patiently(phase, partial(self.evaluate, phase, phase.rounds, "test", **settings))
+        self.directory.save_sums(phase.name, phase.strategy.site_sums)
         return metrics, {"sites": list(phase.strategy.answered), "failures": dict(phase.strategy.failures)}
 
     def _patiently(self, phase: Phase, attempt: Callable[[], Answer]) -> Answer:
