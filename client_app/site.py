@@ -13,7 +13,7 @@ from condi_core.config import RunConfig
 from condi_core.windows import Schema, Windows
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.missingness import Holes, hide
+from data_partitions.missingness import Holes, hide_rows
 from data_partitions.partition import Partition
 
 
@@ -79,14 +79,7 @@ class Site:
         self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, holes: Holes
     ) -> np.ndarray:
         """Holes in `observed` (window, modality, patch, sample), fixed by `seed`, record id and site."""
-        modalities = self.partition.manifest.modalities
-        where = {
-            "samples_per_patch": [m.samples_per_patch for m in modalities],
-            "site": self.name,
-            "present": [m.present for m in modalities],
-        }
-        windows = zip(values, observed, self.partition.record_ids[rows], strict=True)
-        return np.stack([hide(v, o, holes, seed=seed, record_id=record, **where) for v, o, record in windows])
+        return hide_rows(self.partition, rows, values, observed, holes, seed)
 
     def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
         """Windows as the run sees them: the samples its simulated holes hide are blank.

@@ -6,7 +6,6 @@ import json
 import logging
 
 import numpy as np
-import platformdirs
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -19,13 +18,15 @@ from condi_core.task.model import TaskModel
 from condi_core.training import seed_of
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.sources.demo import GENERATOR, prepare_demo
+from data_partitions.sources.demo import cached_demo, prepare_demo
 from server_app import secure, tables
 from server_app.artifacts import Arrays, RunDirectory, RunState, versions
 from server_app.errors import OneSentence, RunError
+from server_app.events import Events
 from server_app.freeze import Freeze
 from server_app.phases import Phase, Run
 from server_app.privacy import combine, spent
+from server_app.report.ending import leave
 from server_app.roster import Roster, gather
 from server_app.strategy import ModalityFedAvg
 
@@ -60,7 +61,7 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         roster.check_unchanged(before)
     directory.write("versions.json", json.dumps(versions(), indent=1))
     print(f"artefacts in {directory.path}", flush=True)
-    run = Run(grid, config, federation, directory, state)
+    run = Run(grid, config, federation, directory, state, Events(directory.path))
 
     result: dict[str, dict] = {"imputation": {}, "task": {}, "answered": {}}
     if any(METHODS[m].fill for m in methods):
@@ -72,6 +73,8 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         result["privacy"] = spent(config.privacy, state.released)
     directory.write("result.json", json.dumps(result, indent=1))
     print(tables.closing(result, roster.schema, config, directory.path), flush=True)
+    run.events.close(state.history)
+    print(leave(directory.path), flush=True)
     return directory
 
 
@@ -150,7 +153,7 @@ def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], d
 
 def make_demo() -> str:
     """Path of the demo federation, made on first use in the user's cache folder."""
-    path = platformdirs.user_cache_path("condi") / f"demo-{GENERATOR}"
+    path = cached_demo()
     if not path.exists():
         print(f"no federation given: making a demo of four hospitals in {path}", flush=True)
     prepare_demo(path)

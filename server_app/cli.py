@@ -8,6 +8,7 @@ from client_app.launch import site
 from client_app.plot import plot
 from data_partitions.cli import inspect, prepare
 from server_app.credentials import credentials
+from server_app.report.commands import compare, report
 from server_app.simulate import run
 from server_app.submit import submit
 
@@ -22,5 +23,7 @@ app.command("run")(run)
 app.command("submit")(submit)
 app.command("inspect")(inspect)
 app.command("plot")(plot)
+app.command("report")(report)
+app.command("compare")(compare)
 app.command("credentials")(credentials)
 app.command("site")(site)

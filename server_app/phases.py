@@ -18,6 +18,7 @@ from condi_core.protocol import MISSING, fingerprint
 from condi_core.training import decayed
 from server_app.artifacts import Arrays, RunDirectory, RunState
 from server_app.errors import RunError, TooFewSites
+from server_app.events import Events
 from server_app.secure import SecureTraining
 from server_app.strategy import ModalityFedAvg, to_numpy, to_record
 from server_app.waiting import POLL, send_and_receive
@@ -48,6 +49,7 @@ class Run:
     federation: str
     directory: RunDirectory
     state: RunState
+    events: Events
 
     def message(self, phase: str, **settings) -> ConfigRecord:
         common = {"fingerprint": fingerprint(), "federation": self.federation, "phase": phase}
@@ -65,6 +67,7 @@ class Run:
             state.done[phase.name] = round_
             state.history.append(line)
             self.directory.save(state)
+            self.events.write(state.history)
             left = (time.monotonic() - started) / (round_ - first + 1) * (phase.rounds - round_)
             print(_told(phase, line, left), flush=True)
 
