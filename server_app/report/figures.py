@@ -75,7 +75,7 @@ def lines(
             out += [
                 f'<circle class="{_colour(i)}" cx="{p[0]:.1f}" cy="{p[1]:.1f}" r="3"/>' for p in place if p
             ]
-    return _figure(title, out, height, [s.name for s in series])
+    return _figure(title, out, height, [s.name for s in series] if len(series) > 1 else [])
 
 
 def bars(title: str, groups: Sequence[str], series: dict[str, Sequence[float]], y_label: str) -> str:
@@ -143,12 +143,12 @@ def heat(
     column_label: str = "",
 ) -> str:
     """A matrix: each cell says its value and is as dark as its share, from 0 to 1."""
-    left, top = 92, 46
+    left, top = min(92, 24 + 6 * max(map(len, rows))), 46
     wide = (WIDTH - left - 6) / len(columns)
     high = min(36.0, max(22.0, wide))
     height = round(top + high * len(rows) + 10)
     out = [_text(left + wide * len(columns) / 2, 14, column_label, "middle")]
-    out.append(_text(4, 34, row_label, "start"))
+    out.append(_text(left - 8, 34, row_label, "end"))
     for j, name in enumerate(columns):
         out.append(_text(left + wide * (j + 0.5), 34, _short(name, int(wide / 6.2)), "middle", name))
     for i, name in enumerate(rows):

@@ -33,9 +33,11 @@ def write_report(
     `data` are partitions to draw windows from, `limit` the seconds that may take. Raises ReportError when
     there is no run, or it is damaged, or the page cannot be written.
     """
-    record = read_run(run)
+    record, path = read_run(run), out or run / "report.html"
+    if not path.parent.is_dir():
+        raise ReportError(f"cannot write {path}: there is no such folder; choose another place by --out")
     content = run_page(record, windows(record, data or [], limit, progress))
-    return write_page(out or run / "report.html", content)
+    return write_page(path, content)
 
 
 def write_page(path: Path, content: str) -> Path:

@@ -18,14 +18,15 @@ h1 { font-size: 1.5rem; margin: .4rem 0; } h2 { font-size: 1.2rem; margin: 2.4re
 p, ul { max-width: 90ch; margin: .5rem 0; } p.status { color: var(--muted); }
 nav { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin: .8rem 0; } a { color: var(--c0); }
 .scroll { overflow-x: auto; max-width: 100%; margin: .8rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .87rem; overflow-wrap:
+table { border-collapse: separate; border-spacing: 0; width: max-content; font-variant-numeric:
+  tabular-nums; font-size: .87rem; overflow-wrap:
   normal; }
 caption { text-align: left; color: var(--muted); padding: .2rem 0; position: sticky; left: 0; white-space:
   nowrap; }
 th, td { padding: .25rem .7rem .25rem 0; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top;
   max-width: 34rem; }
-thead th { vertical-align: bottom; border-bottom-color: var(--muted); }
+thead th { max-width: 9rem; vertical-align: bottom; border-bottom-color: var(--muted); }
 tbody th { font-weight: 500; position: sticky; left: 0; background: var(--bg); white-space: nowrap;
   overflow: hidden; text-overflow: ellipsis; max-width: min(20rem, 44vw); }
 .n { text-align: right; } td.n { white-space: nowrap; }
