@@ -8,7 +8,7 @@ from condi_core.methods import METHODS
 from condi_core.metrics import COUNTS, auroc, average_precision, calibration, calibration_error, roc
 from server_app.artifacts import Arrays
 from server_app.report.figures import Series, heat, lines
-from server_app.report.markup import folded, heading, paragraph, row_of, section, table
+from server_app.report.markup import folded, heading, number, paragraph, row_of, section, table
 from server_app.report.record import RunRecord, histograms, total
 
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "macro F1", "accuracy": "accuracy", "kappa": "kappa"}
@@ -50,7 +50,8 @@ def _method(run: RunRecord, sums: Arrays) -> list[str]:
             curves.append(Series(label, _corners(*roc(positives, negatives)), dots=False))
     unit = (0.0, 1.0)
     square = {"x_range": unit, "y_range": unit, "diagonal": True}
-    mean = np.nanmean([row[-1] for row in rows]) if any(row[-1] == row[-1] for row in rows) else float("nan")
+    known = [row[-1] for row in rows if not np.isnan(row[-1])]
+    mean = number(float(np.mean(known)) if known else None)
     return [
         row_of(
             _confusion(run, sums),
@@ -60,11 +61,12 @@ def _method(run: RunRecord, sums: Arrays) -> list[str]:
         table(
             "Label by label",
             ["label", *COUNTS[:4], "AUROC", "AUPRC", "calibration error"],
-            [*rows, ["mean", None, None, None, None, *_mean(rows, 5, 6), mean]],
+            rows,
         ),
         paragraph(
             "Reliability: scores in ten bins of equal width, each label against the rest; the calibration "
-            "error is the mean distance from the diagonal, weighted by windows. Bins of few windows scatter."
+            f"error is the mean distance from the diagonal, weighted by windows (over the labels {mean} "
+            "on average). Bins of few windows scatter."
         ),
         folded(
             "Reliability in numbers",
@@ -75,11 +77,6 @@ def _method(run: RunRecord, sums: Arrays) -> list[str]:
             ),
         ),
     ]
-
-
-def _mean(rows: list[list], *columns: int) -> list[float]:
-    found = [[row[c] for row in rows if row[c] == row[c]] for c in columns]
-    return [float(np.mean(values)) if values else float("nan") for values in found]
 
 
 def _corners(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:

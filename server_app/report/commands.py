@@ -67,12 +67,12 @@ def compare(
         if len(runs) < 2:
             raise ReportError("one run cannot be compared: name two or more")
         found = [read_run(run) for run in runs]
+        if out:
+            typer.echo(write_page(out, comparison.comparison_page(found)), err=True)
         if as_json:
             typer.echo(comparison.as_json(found))
         else:
             comparison.print_tables(found, Console())
-        if out:
-            typer.echo(write_page(out, comparison.comparison_page(found)), err=as_json)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def settings(runs: list[RunRecord]) -> Rows:
     keys = dict.fromkeys(key for run in runs for key in run.config if key not in PLACE)
     found = {key: [run.config.get(key) for run in runs] for key in keys}
     found["data set"] = [run.schema.dataset if run.schema else None for run in runs]
-    found["sites"] = [", ".join(run.sites) or None for run in runs]
+    found["who took part"] = [", ".join(run.sites) or None for run in runs]
     found["code"] = [run.versions.get("code") for run in runs]
     return {key: values for key, values in found.items() if any(v != values[0] for v in values)}
 
@@ -93,7 +93,7 @@ def print_tables(runs: list[RunRecord], console: Console) -> None:
     ]
     for title, rows in parts:
         grid = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        grid.add_column("")
+        grid.add_column("", min_width=min(42, max(map(len, rows), default=1)))
         for name in names(runs):
             grid.add_column(Text(_printable(name)), justify="right")
         for key, row in rows.items():

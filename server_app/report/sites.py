@@ -24,14 +24,14 @@ def by_site(run: RunRecord) -> tuple[str, str]:
 
 
 def site_rmse(run: RunRecord) -> dict[str, dict[str, float]]:
-    """`{site: {"kind, row": RMSE}}` of the imputer and of linear interpolation."""
+    """`{site: {"kind, row": RMSE}}` of every row."""
     found = {}
     for site, sums in run.sums.get("imputer", {}).items():
         kinds = tables.imputation_rows(sums, run.schema)
         found[site] = {
-            f"{kind}, {tables.SHOWN[row]}": rows[row]["rmse"]
+            f"{kind}, {tables.SHOWN.get(row, row)}": metrics["rmse"]
             for kind, rows in kinds.items()
-            for row in ("condi", "linear")
+            for row, metrics in rows.items()
         }
     return found
 
@@ -45,7 +45,8 @@ def _imputation(run: RunRecord) -> str:
     found = site_rmse(run)
     if not found:
         return ""
-    columns = list(next(iter(found.values())))
+    shown = [tables.SHOWN[row] for row in ("linear", "condi")]
+    columns = [c for c in next(iter(found.values())) if c.split(", ", 1)[1] in shown]
     rows = [[site, *(told[c] for c in columns)] for site, told in found.items()]
     return table("RMSE of imputation at each site, test windows", ["site", *columns], rows)
 
