@@ -156,4 +156,4 @@ def evaluate_task(request: Request) -> RecordDict:
     windows, model = _task(request, request.site())
     sums, loss, count = classifying.score(windows, model, request.settings["split"])
     metrics = MetricRecord({"loss-sum": loss, "windows": float(count)})
-    return RecordDict({"arrays": arrays({"task": sums}), "metrics": metrics})
+    return RecordDict({"arrays": arrays(sums), "metrics": metrics})

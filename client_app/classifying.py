@@ -13,7 +13,7 @@ from client_app.imputing import blocks
 from client_app.site import Site
 from condi_core.imputer.reference import interpolated
 from condi_core.methods import Method
-from condi_core.metrics import BINS, COUNTS, task_sums
+from condi_core.metrics import BINS, COUNTS, confusion, task_sums
 from condi_core.task.model import TaskModel
 from condi_core.training import fit
 from condi_core.windows import Standardiser
@@ -77,18 +77,23 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
 
 
 @torch.no_grad()
-def score(windows: TaskWindows, model: TaskModel, split: str) -> tuple[np.ndarray, float, int]:
-    """Sums of the task metrics, sum of the loss, and the number of windows; draws are averaged."""
+def score(windows: TaskWindows, model: TaskModel, split: str) -> tuple[dict[str, np.ndarray], float, int]:
+    """Sums of the task metrics by name, sum of the loss, and the number of windows; draws are averaged."""
     site, loss, count = windows.site, 0.0, 0
-    total = np.zeros((len(site.schema.labels), len(COUNTS) + 2 * BINS))
+    n = len(site.schema.labels)
+    sums = {"task": np.zeros((n, len(COUNTS) + 2 * BINS))}
+    if model.single_label:
+        sums["confusion"] = np.zeros((n, n))
     for rows in blocks(site.scored(split)):
         outputs = []
         for draw in range(windows.draws):
             *inputs, labels = windows.read(rows, draw)
             with site.precision():
                 outputs.append(model(*inputs).float())
-        probabilities = torch.stack([model.probabilities(o) for o in outputs]).mean(0)
-        total = total + task_sums(probabilities.cpu(), labels.cpu(), model.single_label)
+        probabilities = torch.stack([model.probabilities(o) for o in outputs]).mean(0).cpu()
+        sums["task"] += task_sums(probabilities, labels.cpu(), model.single_label)
+        if model.single_label:
+            sums["confusion"] += confusion(probabilities, labels.cpu())
         loss += sum(model.loss(o, labels).item() for o in outputs) / len(outputs) * len(rows)
         count += len(rows)
-    return total, loss, count
+    return sums, loss, count

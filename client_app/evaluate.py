@@ -18,10 +18,11 @@ from client_app.imputing import blocks, scores
 from client_app.site import Site
 from condi_core.config import ConfigError, RunConfig
 from condi_core.metrics import (
+    COUNTS,
     SCORED,
+    calibration,
     calibration_error,
     imputation_metrics,
-    reliability,
     scored_keys,
     task_metrics,
     task_sums,
@@ -155,7 +156,7 @@ def _task(
     as_measured: bool,
     progress: Progress,
 ) -> dict[str, dict]:
-    """`{method: {metric: {"value", "interval"}, "reliability": by label}}`."""
+    """`{method: {metric: {"value", "interval"}, "reliability": {label: (mean score, share, windows) by tenth}}}`."""
     schema, labels, out = model.schema, site.partition.labels[rows], {}
     single = schema.task == "single-label"
     for method in model.classifiers:
@@ -170,12 +171,25 @@ def _task(
             drawn = np.repeat(np.arange(len(rows)), counts)
             sums.append(task_sums(probabilities[drawn], true[drawn], single))
         found = [
-            task_metrics(s, single, schema.ordered) | {"calibration error": calibration_error(s)}
+            task_metrics(s, single, schema.ordered) | {"calibration error": _calibration_error(s)}
             for s in sums
         ]
-        by_label = dict(zip(schema.labels, reliability(sums[0]).tolist(), strict=True))
+        by_label = {
+            label: calibration(*h).tolist()
+            for label, h in zip(schema.labels, _histograms(sums[0]), strict=True)
+        }
         out[method] = _interval(found) | {"reliability": by_label}
     return out
+
+
+def _histograms(sums: np.ndarray) -> list[list[np.ndarray]]:
+    """Scores of windows with and without each label."""
+    return [np.split(row[len(COUNTS) :], 2) for row in sums]
+
+
+def _calibration_error(sums: np.ndarray) -> float:
+    """Mean over labels."""
+    return float(np.mean([calibration_error(*h) for h in _histograms(sums)]))
 
 
 def _show(told: dict) -> None:

@@ -14,7 +14,7 @@ from condi_core.protocol import POOL
 from condi_core.windows import Schema, Windows
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.missingness import Holes, hide
+from data_partitions.missingness import Holes, hide_rows
 from data_partitions.partition import Partition
 from data_partitions.pool import Pool
 
@@ -93,22 +93,7 @@ class Site:
         self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, holes: Holes
     ) -> np.ndarray:
         """Holes in `observed` (window, modality, patch, sample), fixed by `seed`, record id and site."""
-        hidden = []
-        for v, o, row in zip(values, observed, rows, strict=True):
-            manifest = self.partition.manifest_of(row)
-            hidden.append(
-                hide(
-                    v,
-                    o,
-                    holes,
-                    seed=seed,
-                    record_id=self.partition.record_ids[row],
-                    samples_per_patch=[m.samples_per_patch for m in manifest.modalities],
-                    site=manifest.site,
-                    present=[m.present for m in manifest.modalities],
-                )
-            )
-        return np.stack(hidden)
+        return hide_rows(self.partition, rows, values, observed, holes, seed)
 
     def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
         """Windows as the run sees them: the samples its simulated holes hide are blank.

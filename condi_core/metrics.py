@@ -96,6 +96,39 @@ def task_sums(probabilities: Tensor, labels: Tensor, single_label: bool) -> np.n
     return out
 
 
+def confusion(probabilities: Tensor, labels: Tensor) -> np.ndarray:
+    """Windows of a single-label task by true label (row) and likeliest label (column): `(label, label)`."""
+    decided, true = probabilities.argmax(1).numpy(), labels.argmax(1).numpy()
+    out = np.zeros((probabilities.shape[1],) * 2)
+    np.add.at(out, (true, decided), 1)
+    return out
+
+
+def roc(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ROC curve from two score histograms: false and true positive rate as the threshold falls."""
+    rates = [np.concatenate([[0.0], h[::-1].cumsum()]) / max(h.sum(), 1) for h in (negatives, positives)]
+    return rates[0], rates[1]
+
+
+def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> np.ndarray:
+    """Reliability of scores from two score histograms `(bin, 3)`: mean score, share of positives, windows.
+
+    Bins of equal width; of an empty one the first two are NaN. A score counts as the middle of its bin in
+    the histogram, which is half a thousandth off at most.
+    """
+    score = (np.arange(len(positives)) + 0.5) / len(positives)
+    both = positives + negatives
+    found, total, true = (x.reshape(bins, -1).sum(1) for x in (both, both * score, positives))
+    with np.errstate(invalid="ignore"):
+        return np.stack([total / found, true / found, found], 1)
+
+
+def calibration_error(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error (Naeini et al. 2015) of `calibration`'s bins; NaN without windows."""
+    mean, share, found = calibration(positives, negatives, bins).T
+    return float(np.nansum(found * np.abs(mean - share)) / found.sum()) if found.sum() else float("nan")
+
+
 def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
     """Area under the ROC curve from two score histograms, ties counted half; NaN when a class is empty."""
     pairs = positives.sum() * negatives.sum()
@@ -112,25 +145,6 @@ def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
     found, wrong = positives[::-1].cumsum(), negatives[::-1].cumsum()
     precision = found / np.maximum(found + wrong, 1)
     return float((positives[::-1] * precision).sum() / positives.sum())
-
-
-def reliability(sums: np.ndarray, bins: int = 10) -> np.ndarray:
-    """Per label and tenth of the probability: windows, mean probability, share that has the label.
-
-    `(label, bins, 3)` from the score histograms of `task_sums`; NaN where there is no window.
-    """
-    centres = (np.arange(BINS) + 0.5) / BINS
-    positives, negatives = np.split(sums[:, len(COUNTS) :], 2, axis=1)
-    parts = [positives + negatives, (positives + negatives) * centres, positives]
-    count, told, true = (p.reshape(len(sums), bins, -1).sum(2) for p in parts)
-    with np.errstate(invalid="ignore"):
-        return np.stack([count, told / count, true / count], 2)
-
-
-def calibration_error(sums: np.ndarray) -> float:
-    """How far probabilities are from shares, over tenths and labels, weighted by windows (Naeini 2015)."""
-    count, told, true = np.moveaxis(reliability(sums), 2, 0)
-    return float(np.nansum(count * np.abs(told - true)) / count.sum()) if count.sum() else float("nan")
 
 
 def kappa(sums: np.ndarray, ordered: bool) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from data_partitions import mechanisms
 from data_partitions.errors import DataError
+from data_partitions.partition import Partition
 
 SHARES = ("points", "gaps", "bursts", "blackout", "modality_by_window", "modality_by_site")
 DEPENDS_ON = ("nothing", "another", "itself")
@@ -134,6 +135,33 @@ def hide(
     if holes.modality_by_site:
         hidden |= observed & ~left
     return hidden
+
+
+def hide_rows(
+    partition: Partition,
+    rows: np.ndarray,
+    values: np.ndarray,
+    observed: np.ndarray,
+    holes: Holes,
+    seed: int,
+) -> np.ndarray:
+    """`hide` for windows of a site: bool (window, modality, patch, sample), fixed by seed and record."""
+    hidden = []
+    for v, o, row in zip(values, observed, rows, strict=True):
+        manifest = partition.manifest_of(row)
+        hidden.append(
+            hide(
+                v,
+                o,
+                holes,
+                seed=seed,
+                record_id=partition.record_ids[row],
+                samples_per_patch=[m.samples_per_patch for m in manifest.modalities],
+                site=manifest.site,
+                present=[m.present for m in manifest.modalities],
+            )
+        )
+    return np.stack(hidden)
 
 
 def random_holes(rng: np.random.Generator) -> Holes:

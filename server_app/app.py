@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 import logging
 
-import platformdirs
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from condi_core.config import ConfigError, RunConfig
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.sources.demo import GENERATOR, prepare_demo
+from data_partitions.sources.demo import cached_demo, prepare_demo
 from server_app import secure, tables
-from server_app.artifacts import RunDirectory, RunState
+from server_app.artifacts import RunDirectory, RunState, versions
 from server_app.classification import classify
 from server_app.comparison import chosen, rosters
 from server_app.errors import OneSentence, RunError
+from server_app.events import Events
 from server_app.imputation import SUFFIX, impute
 from server_app.phases import Run
 from server_app.privacy import spent
+from server_app.report.ending import leave
 from server_app.roster import gather
 
 app = ServerApp()
@@ -53,8 +54,9 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         directory.write("roster.json", json.dumps(roster.to_json(), indent=1))
     else:
         roster.check_unchanged(before)
+    directory.write("versions.json", json.dumps(versions(), indent=1))
     print(f"artefacts in {directory.path}", flush=True)
-    run = Run(grid, config, federation, directory, state)
+    run = Run(grid, config, federation, directory, state, Events(directory.path))
 
     result: dict[str, dict] = {"imputation": {}, "task": {}, "answered": {}}
     for who, taking_part in sites.items():
@@ -72,12 +74,14 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         result["privacy"] = spent(config.privacy, state.released)
     directory.write("result.json", json.dumps(result, indent=1))
     print(tables.closing(result, roster.schema, config, directory.path), flush=True)
+    run.events.close(state.history)
+    print(leave(directory.path), flush=True)
     return directory
 
 
 def make_demo() -> str:
     """Path of the demo federation, made on first use in the user's cache folder."""
-    path = platformdirs.user_cache_path("condi") / f"demo-{GENERATOR}"
+    path = cached_demo()
     if not path.exists():
         print(f"no federation given: making a demo of four hospitals in {path}", flush=True)
     prepare_demo(path)

@@ -7,17 +7,22 @@ runs/<name>/
   checkpoint.safetensors all that going on needs, replaced as a whole after every round
   imputer.safetensors    the best imputer; schema and settings in its metadata
   task-<method>.safetensors  (of methods that train a model per site: task-<method>.<site>.safetensors)
+  test-<phase>.safetensors  sums of the test scores, by site: what a report's curves are drawn from
   result.json            the closing tables as numbers
+  versions.json          what the coordinator ran with
+  report.html, model-card.md, tensorboard/
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +32,23 @@ from safetensors.numpy import save
 
 from condi_core.averaging import Arrays, has_own, own
 from condi_core.config import RunConfig
+from condi_core.protocol import fingerprint
 from condi_core.saved import pack
 from server_app.errors import RunError
 
 CHECKPOINT = "checkpoint.safetensors"
+PACKAGES = ("condi", "flwr", "torch", "numpy", "safetensors")
+
+
+def versions() -> dict[str, str]:
+    """What the coordinator works with; `code` is the hash of the method's source that sites must share."""
+    found = {"python": platform.python_version(), "platform": platform.platform(), "code": fingerprint()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
 
 
 @dataclass
@@ -134,6 +152,15 @@ class RunDirectory:
         for site in apart or [""]:
             file = f"{name}.{site}.safetensors" if site else f"{name}.safetensors"
             self.write(file, pack(own(state, site), told(site)))
+
+    def save_sums(self, phase: str, sums: dict[str, Arrays]) -> None:
+        """Write what each site has added to the test scores of a phase, as arrays `<site>/<name>`."""
+        arrays = {
+            f"{site}/{name}": np.asarray(a, float)
+            for site, named in sums.items()
+            for name, a in named.items()
+        }
+        self.write(f"test-{phase}.safetensors", pack(arrays, {}))
 
     def roster(self) -> dict:
         """What the sites were when the run began; RunError when that is not to be had."""

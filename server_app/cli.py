@@ -11,6 +11,7 @@ from client_app.plot import plot
 from client_app.predict import predict
 from data_partitions.cli import inspect, prepare
 from server_app.credentials import credentials
+from server_app.report.commands import compare, report
 from server_app.simulate import run
 from server_app.submit import submit
 
@@ -28,5 +29,7 @@ app.command("predict")(predict)
 app.command("evaluate")(evaluate)
 app.command("inspect")(inspect)
 app.command("plot")(plot)
+app.command("report")(report)
+app.command("compare")(compare)
 app.command("credentials")(credentials)
 app.command("site")(site)

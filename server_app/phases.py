@@ -19,6 +19,7 @@ from condi_core.protocol import MISSING, fingerprint
 from condi_core.training import decayed
 from server_app.artifacts import RunDirectory, RunState
 from server_app.errors import RunError, TooFewSites
+from server_app.events import Events
 from server_app.secure import SecureTraining
 from server_app.strategy import ModalityFedAvg, to_numpy, to_record
 from server_app.waiting import POLL, send_and_receive
@@ -49,6 +50,7 @@ class Run:
     federation: str
     directory: RunDirectory
     state: RunState
+    events: Events
 
     def message(self, phase: str, **settings) -> ConfigRecord:
         common = {"fingerprint": fingerprint(), "federation": self.federation, "phase": phase}
@@ -66,6 +68,7 @@ class Run:
             state.done[phase.name] = round_
             state.history.append(line)
             self.directory.save(state)
+            self.events.write(state.history)
             left = (time.monotonic() - started) / (round_ - first + 1) * (phase.rounds - round_)
             print(_told(phase, line, left), flush=True)
 
@@ -134,6 +137,7 @@ class Run:
         self.state.models[phase.model] = self.state.best[phase.model]
         with self._resumable(f"{phase.name}, test"):
             metrics = self._patiently(phase, partial(self.evaluate, phase, phase.rounds, "test", **settings))
+        self.directory.save_sums(phase.name, phase.strategy.site_sums)
         return metrics, {"sites": list(phase.strategy.answered), "failures": dict(phase.strategy.failures)}
 
     def _patiently(self, phase: Phase, attempt: Callable[[], Answer]) -> Answer:

@@ -57,6 +57,7 @@ class ModalityFedAvg(Strategy):
         self.failures: dict[str, str] = {}
         self.sent = self.received = 0  # bytes of arrays
         self.sums: Arrays = {}
+        self.site_sums: dict[str, Arrays] = {}  # what each site has added to them
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the sums asked for
 
     def configure_train(
@@ -107,11 +108,12 @@ class ModalityFedAvg(Strategy):
         return to_record(averaged), MetricRecord({"loss": loss / windows, "windows": windows})
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
-        """Add up the sites' sums (kept in `sums`) and read the metrics from the total."""
+        """Add up the sites' sums (kept in `sums` and `site_sums`) and read the metrics from the total."""
         good = self._usable(replies, self._fault_of_evaluation)
         self.sums, extra = {}, {}
-        for content in good.values():
-            for name, array in to_numpy(content["arrays"]).items():
+        self.site_sums = {site: to_numpy(content["arrays"]) for site, content in good.items()}
+        for site, content in good.items():
+            for name, array in self.site_sums[site].items():
                 self.sums[name] = self.sums.get(name, 0) + array
             for name in self.evaluation.numbers:
                 extra[name] = extra.get(name, 0.0) + float(content["metrics"][name])

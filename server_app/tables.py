@@ -37,7 +37,9 @@ def task(schema: Schema) -> Evaluation:
     """Mean validation loss as the score to select on, and the task's metrics."""
 
     def shapes(samples: int) -> dict[str, tuple[int, ...]]:
-        return {"task": (len(schema.labels), len(COUNTS) + 2 * BINS)}
+        n = len(schema.labels)
+        found = {"task": (n, len(COUNTS) + 2 * BINS)}
+        return found | ({"confusion": (n, n)} if schema.task == "single-label" else {})
 
     def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
         loss = extra["loss-sum"] / extra["windows"] if extra["windows"] else float("nan")

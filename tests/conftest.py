@@ -40,7 +40,7 @@ def flat_defaults() -> dict:
     return flat
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_settings():
     """`small_settings(**changes)`: a run of seconds; underscores for dots, or a dict."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import platformdirs
 
 from data_partitions.errors import DataError
 from data_partitions.federation import Federation, open_federation
@@ -20,7 +21,7 @@ from data_partitions.sources.heart import draw_ecg, draw_heart
 from data_partitions.sources.ptb_xl import LEADS, index, read
 from data_partitions.storage import new_directory
 
-__all__ = ["index", "make", "prepare_demo", "read", "schema"]
+__all__ = ["cached_demo", "index", "make", "prepare_demo", "read", "schema"]
 
 DATASET = "demo"
 GENERATOR = 1  # to be raised when other records are generated: a demo made before is then not used again
@@ -45,6 +46,11 @@ _HOSPITALS = (
     (0.20, (0.28, 0.10, 0.36, 0.08, 0.18)),  # a hypertension clinic
     (0.14, (0.30, 0.10, 0.12, 0.40, 0.08)),  # a pacemaker clinic
 )
+
+
+def cached_demo() -> Path:
+    """Where the demo federation is kept for this user."""
+    return platformdirs.user_cache_path("condi") / f"demo-{GENERATOR}"
 
 
 def schema(source: str | Path, **options) -> dict:

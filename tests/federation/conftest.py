@@ -3,6 +3,7 @@ import json
 import platformdirs
 import pytest
 import torch
+from finished_runs import run_in, write_hostile
 from local_grid import LocalGrid
 from tiny_federation import write_tiny
 
@@ -26,6 +27,14 @@ def own_cache(tmp_path, monkeypatch):
 def federation(tmp_path):
     """Three sites, of which site-0 lacks modality d and site-1 modality a."""
     return write_tiny(tmp_path / "federation", lacking={0: ("d",), 1: ("a",)})
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, small_settings):
+    """Federation and run of a task with one label a window, at sites with names that are markup."""
+    folder = tmp_path_factory.mktemp("made")
+    federation = write_hostile(folder / "federation", task="single-label", label_rule="<i>by</i> frequency")
+    return federation, run_in(folder, federation, small_settings({"beside": "mask", "name": "whole"}))
 
 
 @pytest.fixture

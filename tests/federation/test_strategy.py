@@ -227,7 +227,7 @@ def test_a_bad_evaluation_is_refused_by_name_and_the_rest_counts(strategy, array
 
 def test_a_score_that_is_not_a_number_never_replaces_the_best():
     state = RunState(models={"m": {"w": np.zeros(1)}})
-    run = Run(None, None, "", None, state)
+    run = Run(None, None, "", None, state, None)
     for round_, score in enumerate((float("inf"), 0.7, float("nan"), 0.9, 0.6, float("nan")), start=1):
         state.models["m"] = {"w": np.full(1, round_)}
         run._keep_if_best("m", round_, score)

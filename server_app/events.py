@@ -1,0 +1,71 @@
+"""The history of a run as event files for TensorBoard, where that is installed ('condi[tensorboard]')."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FOLDER = "tensorboard"
+PARTS = ("loss", "windows", "bytes-down", "bytes-up", "train-seconds", "seconds")
+
+
+class Events:
+    """Writes lines of history.jsonl into `RUN/tensorboard`, each number of a round once.
+
+    What earlier processes of the run have written is read back first, so that a run that goes on adds only
+    what is new. Without TensorBoard nothing is written; nothing that goes wrong here ends a run.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / FOLDER
+        self._writer = None
+        self._written: set[tuple[str, int]] = set()
+        self._usable = True
+
+    def write(self, history: list[dict]) -> None:
+        """Add what is not there yet of these lines."""
+        if not self._usable:
+            return
+        try:
+            if self._writer is None:
+                self._open()
+            for line in history:
+                for tag, value in scalars(line).items():
+                    if (tag, line["round"]) not in self._written:
+                        self._writer.add_scalar(tag, value, line["round"])
+                        self._written.add((tag, line["round"]))
+            self._writer.flush()
+        except ImportError:
+            self._usable = False
+        except Exception as error:
+            self._usable = False
+            print(f"note: no more events are written for TensorBoard ({error})", flush=True)
+
+    def _open(self) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._written = {(tag, step) for tag, steps in read_events(self.folder).items() for step in steps}
+        self._writer = SummaryWriter(str(self.folder))
+
+    def close(self, history: list[dict]) -> None:
+        """Add what is not there yet, and end."""
+        self.write(history)
+        if self._writer is not None:
+            self._writer.close()
+
+
+def scalars(line: dict) -> dict[str, float]:
+    """Numbers of a line of history.jsonl by tag, such as `imputer/rmse` or `imputer/site-seconds/north`."""
+    named = {key: line[key] for key in PARTS if key in line} | line["metrics"]
+    named |= {f"site-seconds/{site}": value for site, value in line["site-seconds"].items()}
+    return {f"{line['phase']}/{key}": float(value) for key, value in named.items()}
+
+
+def read_events(folder: Path) -> dict[str, dict[int, float]]:
+    """`{tag: {round: value}}` of all event files in a folder. ImportError without TensorBoard."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    if not folder.is_dir():
+        return {}
+    found.Reload()
+    return {tag: {e.step: e.value for e in found.Scalars(tag)} for tag in found.Tags()["scalars"]}

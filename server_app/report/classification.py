@@ -1,0 +1,109 @@
+"""The task on test windows: metrics, confusion, ROC curves and calibration, for each method."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from condi_core.methods import METHODS
+from condi_core.metrics import COUNTS, auroc, average_precision, calibration, calibration_error, roc
+from server_app.artifacts import Arrays
+from server_app.report.figures import Series, heat, lines
+from server_app.report.markup import folded, heading, number, paragraph, row_of, section, table
+from server_app.report.record import RunRecord, histograms, total
+
+METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "macro F1", "accuracy": "accuracy", "kappa": "kappa"}
+
+
+def classification(run: RunRecord) -> tuple[str, str]:
+    if not run.task:
+        return section("Classification", paragraph("No task model has been scored on test windows."))
+    keys = [key for key in (*METRICS, "score") if any(key in found for found in run.task.values())]
+    rows = [[titled(method), *(found.get(key) for key in keys)] for method, found in run.task.items()]
+    parts = [
+        table(
+            "Classification of test windows", ["method", *(METRICS.get(k, "mean loss") for k in keys)], rows
+        )
+    ]
+    for method in run.scored_methods:
+        parts += [heading(titled(method)), *_method(run, total(run.sums[f"task-{method}"]))]
+    if not run.scored_methods:
+        parts.append(paragraph("Curves need the sums of the test scores, which this run has not kept."))
+    return section("Classification", *parts)
+
+
+def titled(method: str) -> str:
+    known = METHODS.get(method)
+    return f"{method}: {known.summary}" if known else method
+
+
+def _method(run: RunRecord, sums: Arrays) -> list[str]:
+    labels, rows, bins, curves, reliable = run.schema.labels, [], [], [], []
+    for k, label in enumerate(labels):
+        positives, negatives = histograms(sums, k)
+        counts = sums["task"][k, : len(COUNTS) - 1]
+        area, ece = auroc(positives, negatives), calibration_error(positives, negatives)
+        rows.append([label, *counts, area, average_precision(positives, negatives), ece])
+        tenths = calibration(positives, negatives)
+        bins += [[label, f"{i / 10:.1f} to {(i + 1) / 10:.1f}", *row] for i, row in enumerate(tenths)]
+        reliable.append(Series(label, [(mean, share) for mean, share, _ in tenths]))
+        if positives.sum() and negatives.sum():
+            curves.append(Series(label, _corners(*roc(positives, negatives)), dots=False))
+    unit = (0.0, 1.0)
+    square = {"x_range": unit, "y_range": unit, "diagonal": True}
+    known = [row[-1] for row in rows if not np.isnan(row[-1])]
+    mean = number(float(np.mean(known)) if known else None)
+    return [
+        row_of(
+            _confusion(run, sums),
+            lines("ROC", curves, "false positive rate", "true positive rate", **square),
+            lines("Reliability", reliable, "mean predicted", "observed rate", **square),
+        ),
+        table(
+            "Label by label",
+            ["label", *COUNTS[:4], "AUROC", "AUPRC", "calibration error"],
+            rows,
+        ),
+        paragraph(
+            "Reliability: scores in ten bins of equal width, each label against the rest; the calibration "
+            f"error is the mean distance from the diagonal, weighted by windows (over the labels {mean} "
+            "on average). Bins of few windows scatter."
+        ),
+        folded(
+            "Reliability in numbers",
+            table(
+                "Reliability in ten bins",
+                ["label", "score", "mean predicted", "observed rate", "windows"],
+                bins,
+            ),
+        ),
+    ]
+
+
+def _corners(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
+    """The curve without points that are on the line between their neighbours on a step."""
+    kept = np.ones(len(x), bool)
+    same = (np.diff(x) == 0) & (np.diff(y) == 0)
+    kept[1:] = ~same
+    x, y = x[kept], y[kept]
+    flat = ((x[2:] == x[1:-1]) & (x[1:-1] == x[:-2])) | ((y[2:] == y[1:-1]) & (y[1:-1] == y[:-2]))
+    inner = np.concatenate([[True], ~flat, [True]]) if len(x) > 2 else np.ones(len(x), bool)
+    return list(zip(x[inner].tolist(), y[inner].tolist(), strict=True))
+
+
+def _confusion(run: RunRecord, sums: Arrays) -> str:
+    """Of a single-label task label × label; of a multi-label one the four counts of each label."""
+    labels = list(run.schema.labels)
+    if "confusion" in sums:
+        counts = sums["confusion"]
+        title, columns, row_label, column_label = "Confusion matrix", labels, "true", "decided"
+    elif run.schema.task == "multi-label":
+        tp, fp, fn, tn = sums["task"][:, :4].T
+        counts = np.stack([tp, fn, fp, tn], 1)
+        columns = ["found", "missed", "false alarm", "rightly not"]
+        title, row_label, column_label = "Decisions at one half, label by label", "label", ""
+    else:
+        return ""
+    width = counts.shape[1] // (1 if "confusion" in sums else 2)
+    parts = counts.reshape(len(labels), -1, width)
+    shares = (parts / np.maximum(parts.sum(2, keepdims=True), 1)).reshape(counts.shape)
+    return heat(title, labels, columns, counts, shares, row_label=row_label, column_label=column_label)

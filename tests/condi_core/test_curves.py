@@ -1,0 +1,78 @@
+"""Curves read from score histograms, against the scores they are of."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from condi_core.metrics import (
+    BINS,
+    COUNTS,
+    auroc,
+    calibration,
+    calibration_error,
+    confusion,
+    roc,
+    task_sums,
+)
+
+
+def histograms(p, y):
+    row = task_sums(torch.from_numpy(p)[:, None], torch.from_numpy(y)[:, None], False)[0]
+    return np.split(row[len(COUNTS) :], 2)
+
+
+@pytest.fixture
+def scores():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=5000)
+    return p, (rng.uniform(size=5000) < p).astype(float)
+
+
+def test_the_area_under_the_roc_curve_is_the_auroc(scores):
+    pair = histograms(*scores)
+    false, true = roc(*pair)
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    assert (np.diff(false) >= 0).all() and (np.diff(true) >= 0).all()
+    assert np.trapezoid(true, false) == pytest.approx(auroc(*pair), abs=1e-12)
+
+
+def test_reliability_is_that_of_the_scores_in_each_tenth(scores):
+    p, y = scores
+    rows = calibration(*histograms(p, y))
+    for k, (mean, share, found) in enumerate(rows):
+        inside = (p >= k / 10) & (p < (k + 1) / 10)
+        assert found == inside.sum() and share == pytest.approx(y[inside].mean())
+        assert mean == pytest.approx(p[inside].mean(), abs=0.5 / BINS)
+
+
+def test_calibrated_scores_have_no_calibration_error_and_shifted_ones_have_the_shift(scores):
+    p, y = scores
+    assert calibration_error(*histograms(p, y)) < 0.03
+    always = np.full(400, 0.75)
+    assert calibration_error(*histograms(always, (np.arange(400) % 4 > 0) * 1.0)) == pytest.approx(
+        0, abs=1 / BINS
+    )
+    assert calibration_error(*histograms(always, np.zeros(400))) == pytest.approx(0.75, abs=1 / BINS)
+
+
+def test_empty_bins_are_not_numbers_and_do_not_count():
+    positives, negatives = np.zeros(BINS), np.zeros(BINS)
+    assert math.isnan(calibration_error(positives, negatives))
+    positives[BINS - 1] = 3
+    rows = calibration(positives, negatives)
+    assert np.isnan(rows[:9, :2]).all() and rows[9].tolist() == pytest.approx([1 - 0.5 / BINS, 1, 3])
+    assert roc(positives, negatives)[0].tolist() == [0] * (BINS + 1)
+
+
+def test_a_confusion_matrix_has_the_counts_of_decisions():
+    rng = np.random.default_rng(1)
+    p = torch.from_numpy(rng.dirichlet(np.ones(4), 200))
+    true = rng.integers(0, 4, 200)
+    y = torch.eye(4)[true]
+    table, sums = confusion(p, y), task_sums(p, y, True)
+    assert table[2, 1] == ((true == 2) & (p.argmax(1).numpy() == 1)).sum() > 0
+    hits, wrong, missed = sums[:, 0], sums[:, 1], sums[:, 2]
+    assert (table.diagonal() == hits).all()
+    assert (table.sum(0) == hits + wrong).all() and (table.sum(1) == hits + missed).all()

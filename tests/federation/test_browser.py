@@ -1,0 +1,66 @@
+"""The page of a run in a real browser: at 400 and 1600 pixels, in light and dark."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+WIDTHS = (400, 1600)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+# The page is looked at from one around it, as nothing but its own script may run inside.
+AROUND = """<!DOCTYPE html><body>{frames}<pre id="told"></pre><script>
+addEventListener("load", () => {{
+  const told = [...document.querySelectorAll("iframe")].map(frame => {{
+    const page = frame.contentDocument, root = page.documentElement;
+    page.querySelectorAll("details").forEach(d => d.open = true);
+    const sizes = [...page.querySelectorAll("svg")].map(s => s.getBoundingClientRect());
+    const table = [...page.querySelectorAll("table")].find(t => t.caption.textContent.startsWith("imputer,"));
+    const column = () => [...table.tBodies[0].rows].map(row => +row.cells[1].dataset.value);
+    const sorted = [1, 2].map(() => {{ table.tHead.rows[0].cells[1].firstChild.click(); return column(); }});
+    const beyond = [...page.querySelectorAll("body *")].filter(e => !e.closest(".scroll") && !e.closest("svg")
+      && e.getBoundingClientRect().right > root.clientWidth + 1).map(e => e.tagName + e.className);
+    return {{width: root.clientWidth, scroll: root.scrollWidth, beyond,
+      smallest: Math.min(...sizes.map(s => Math.min(s.width, s.height))), figures: sizes.length,
+      background: frame.contentWindow.getComputedStyle(page.body).backgroundColor,
+      text: frame.contentWindow.getComputedStyle(page.body).color, sorted}};
+  }});
+  document.getElementById("told").textContent = JSON.stringify(told);
+}});
+</script></body>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_is_whole_and_readable_in_a_browser(made, tmp_path, dark):
+    text = (made[1] / "report.html").read_text()
+    frames = "".join(
+        f'<iframe width="{width}" height="900" style="border:0" srcdoc="{html.escape(text)}"></iframe>'
+        for width in WIDTHS
+    )
+    around = tmp_path / "around.html"
+    around.write_text(AROUND.format(frames=frames))
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom",
+            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}", around.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr, done.stderr
+    told = json.loads(html.unescape(re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.S)[1]))
+    assert len(told) == 2
+    for width, seen in zip(WIDTHS, told, strict=True):
+        assert width - 20 <= seen["width"] <= width and seen["scroll"] <= seen["width"], seen
+        assert seen["beyond"] == [], seen
+        assert seen["figures"] == text.count("<svg") > 15 and seen["smallest"] > 50
+        up, down = seen["sorted"]
+        assert up == sorted(up) and down == sorted(up, reverse=True) and up != down
+        lightness = [sum(map(int, re.findall(r"\d+", seen[k])[:3])) / 765 for k in ("background", "text")]
+        assert (
+            (lightness[0] < 0.2 and lightness[1] > 0.8) if dark else (lightness[0] > 0.9 > 0.2 > lightness[1])
+        )
