@@ -156,7 +156,7 @@ def _task(
     as_measured: bool,
     progress: Progress,
 ) -> dict[str, dict]:
-    """`{method: {metric: {"value", "interval"}, "reliability": {label: (mean score, share, windows) by tenth}}}`."""
+    """`{method: {metric: {"value", "interval"}, "reliability": {label: tenths as of `calibration`}}}`."""
     schema, labels, out = model.schema, site.partition.labels[rows], {}
     single = schema.task == "single-label"
     for method in model.classifiers:
