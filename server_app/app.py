@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 
 import numpy as np
 import platformdirs
@@ -28,6 +29,7 @@ from server_app.phases import Phase, Run
 from server_app.privacy import combine, spent
 from server_app.roster import Roster, gather
 from server_app.strategy import ModalityFedAvg
+from server_app.turns import asked_in, taking_turns
 
 app = ServerApp()
 
@@ -51,6 +53,11 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     roster, federation = gather(grid, config, make_demo, expected=set(before))
     if config.secure_aggregation:
         secure.check(roster)
+    if (asked := asked_in(len(roster.sites), config.sites_per_round)) < config.min_sites:
+        raise RunError(
+            f"sites-per-round={config.sites_per_round:g} asks {asked} of {len(roster.sites)} sites, where "
+            f"min-sites wants {config.min_sites} to answer: raise the one or lower the other"
+        )
     print("\n".join(roster.lines()), flush=True)
 
     if directory is None:
@@ -90,7 +97,9 @@ def impute(run: Run, roster: Roster) -> tuple[dict, dict]:
     run.carry_out(Phase("relation", "imputer", relation, rounds, evaluated=False))
 
     evaluation, average = tables.imputation(schema), combine(privacy, privacy.clip_imputer)
-    strategy = ModalityFedAvg(roster, "imputer", owners, trainable(model), evaluation, quorum, average)
+    strategy = ModalityFedAvg(
+        roster, "imputer", owners, trainable(model), evaluation, quorum, average, _turns(run.config)
+    )
     phase = Phase("imputer", "imputer", strategy, config.rounds, config.learning_rate)
     run.carry_out(phase)
 
@@ -125,13 +134,14 @@ def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], d
         tables.task(schema),
         run.config.min_sites,
         combine(run.config.privacy, run.config.privacy.clip_task),
+        _turns(run.config),
     )
     phase = Phase(
         name,
         name,
         strategy,
         config.rounds,
-        config.learning_rate,
+        config.rate_of(method),
         settings={"method": method, "imputer": freeze.hash if freeze else ""},
         restore=freeze.complete if freeze else None,
     )
@@ -145,6 +155,10 @@ def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], d
     }
     run.directory.save_model(name, run.state.best[name], metadata)
     return metrics, answered
+
+
+def _turns(config: RunConfig) -> partial:
+    return partial(taking_turns, share=config.sites_per_round, seed=config.seed)
 
 
 def make_demo() -> str:

@@ -76,7 +76,7 @@ class Run:
         train = self._train_securely if self.config.secure_aggregation else self._train
         after, trained, down, up = self._patiently(phase, partial(train, phase, round_, config))
         train_seconds = time.monotonic() - start
-        sites, failures = dict(strategy.answered), dict(strategy.failures)
+        sites, failures, asked = dict(strategy.answered), dict(strategy.failures), len(strategy.asked)
         private = self.config.privacy.noise_multiplier > 0
         if private:
             # Counted before anybody gets it: should this round be repeated, that is one more.
@@ -93,6 +93,7 @@ class Run:
             "bytes-down": down,
             "bytes-up": up,
             "train-seconds": train_seconds,
+            "sites-asked": asked,
             "site-seconds": sites,
             "failures": failures,
         }
@@ -109,7 +110,7 @@ class Run:
         strategy, before = phase.strategy, to_record(self.state.models[phase.model])
         replies = self._exchange(phase, lambda: strategy.configure_train(round_, before, config, self.grid))
         after, trained = strategy.aggregate_train(round_, replies)
-        down = _size(before) * len(strategy.roster.sites)
+        down = _size(before) * len(strategy.asked)
         return to_numpy(after), dict(trained), down, strategy.received
 
     def _train_securely(
@@ -153,12 +154,13 @@ class Run:
                 while (gone := self._offline(phase)) and time.monotonic() < deadline:
                     print(f"waiting for {', '.join(gone)}", flush=True)
                     time.sleep(POLL)
-                if len(phase.strategy.roster.sites) - len(gone) < self.config.min_sites:
+                if len(phase.strategy.asked) - len(gone) < self.config.min_sites:
                     raise
 
     def _offline(self, phase: Phase) -> list[str]:
         online = set(self.grid.get_node_ids())
-        return [name for name, site in phase.strategy.roster.sites.items() if site.node_id not in online]
+        strategy = phase.strategy
+        return [name for name in strategy.asked if strategy.roster.sites[name].node_id not in online]
 
     @contextmanager
     def _resumable(self, where: str) -> Iterator[None]:
@@ -197,7 +199,7 @@ def _size(record: ArrayRecord) -> int:
 
 def _told(phase: Phase, line: dict, left: float) -> str:
     """One line for the terminal."""
-    answered, asked = len(line["site-seconds"]), len(phase.strategy.roster.sites)
+    answered, asked = len(line["site-seconds"]), line["sites-asked"]
     parts = [f"{phase.name:<12} round {line['round']:>2}/{line['rounds']}"]
     if phase.evaluated:
         shown = {k: v for k, v in line["metrics"].items() if k != "score"}
