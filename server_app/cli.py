@@ -9,6 +9,7 @@ from client_app.plot import plot
 from data_partitions.cli import inspect, prepare
 from server_app.credentials import credentials
 from server_app.simulate import run
+from server_app.study.cli import study
 from server_app.submit import submit
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.add_typer(prepare, name="prepare")
 app.command("run")(run)
 app.command("submit")(submit)
+app.command("study")(study)
 app.command("inspect")(inspect)
 app.command("plot")(plot)
 app.command("credentials")(credentials)
