@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from server_app.study.design import SHARES
 from server_app.study.results import Row
 from server_app.study.statistics import mean_sd
 from server_app.study.tables import METRICS, in_order
@@ -57,9 +58,8 @@ def _belongs(row: Row, data: str, partition: str, kind: str) -> bool:
 def _kind(row: Row) -> str:
     if row["test-holes"] != "as in training":
         return f"trained with {row['holes']}"
-    mechanisms = [str(part).partition("=")[0] for part in str(row["holes"]).split()]
-    words = [part for part in str(row["holes"]).split() if "-depend-on=" in part]
-    return ", ".join([m for m in mechanisms if m != "none" and "depend-on" not in m] + words)
+    parts = [part for part in str(row["holes"]).split() if part != "none"]
+    return ", ".join(part.partition("=")[0] if part.partition("=")[0] in SHARES else part for part in parts)
 
 
 def draw(found: Sequence[Panel], metric: str, format: str = "svg") -> bytes | None:

@@ -108,13 +108,8 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
             for name, told in imputers.items():
                 numbers = {k: v for k, v in told.items() if isinstance(v, int | float)}
                 row |= {f"imputation: {kind}: {name}: {k}": v for k, v in numbers.items()}
-    return row | {
-        "seconds": seconds,
-        **traffic,
-        "parameters": parameters,
-        "code": fingerprint(),
-        "run": run.name,
-    }
+    cost = {"seconds": seconds, **traffic, "parameters": parameters}
+    return row | cost | {"code": fingerprint(), "run": run.name}
 
 
 def share_missing(config: RunConfig, split: str, rates: Sequence[int]) -> float:

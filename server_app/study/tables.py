@@ -14,9 +14,7 @@ NAIVE = ("mask", "mean", "last", "linear", "estimate")
 NAIVE_IMPUTERS = ("mean", "last", "linear", "estimate")
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "accuracy", "kappa": "kappa"}
 SIGNS = {"best": "*", "tie": "~", "": " "}
-LEGEND = (
-    "Mean ± sample standard deviation over seeds. * best; ~ no further from it than the larger deviation."
-)
+LEGEND = "Mean ± sample standard deviation over seeds. * best; ~ as near to it as the larger deviation."
 
 
 @dataclass(frozen=True)
@@ -124,13 +122,13 @@ def cost_table(rows: Sequence[Row], where: str) -> Table:
     out = []
     for name in in_order([str(row["method"]) for row in rows]):
         mine = [row for row in rows if row["method"] == name]
-        seconds, down, up = (_number([row[k] for row in mine], scale, 1)
-                             for k, scale in (("seconds", 1), ("bytes-down", 1e6), ("bytes-up", 1e6)))  # fmt: skip
-        steps, rates, parameters = (
-            ", ".join(dict.fromkeys(f"{row[key]:g}" if key == "learning-rate" else f"{row[key]:,}" for row in mine))
-            for key in ("local-steps", "learning-rate", "parameters")
-        )  # fmt: skip
-        out.append([name, seconds, down, up, parameters, steps, rates])
+        measured = (("seconds", 1), ("bytes-down", 1e6), ("bytes-up", 1e6))
+        fixed = (("parameters", ","), ("local-steps", ","), ("learning-rate", "g"))
+        out.append(
+            [name]
+            + [_number([row[key] for row in mine], scale, 1) for key, scale in measured]
+            + [", ".join(dict.fromkeys(format(row[key], how) for row in mine)) for key, how in fixed]
+        )
     columns = ["", "seconds", "MB down", "MB up", "parameters", "local steps", "learning rate"]
     return Table(f"Cost, {where}", columns, out, note="Phase 1 counts for each method that completes by it.")
 
@@ -150,8 +148,8 @@ def comparison_table(rows: Sequence[Row], metric: str, ours: str = "condi") -> T
         }[c.test]
         out.append([name, f"{c.difference:+.3f}", str(c.pairs), sure])
     note = (
-        "Wilcoxon's signed-rank test, two-sided, from six pairs that differ on, else a bootstrap of pairs. Seeds "
-        "of one data set share patients: neither covers how other patients would differ."
+        "Wilcoxon's signed-rank test, two-sided, from six pairs that differ on, else a bootstrap of pairs. "
+        "Seeds of one data set share patients: neither covers how other patients would differ."
     )
     columns = [f"{ours} less", METRICS[metric], "pairs", "how sure"]
     return Table(f"{ours} and the others, {METRICS[metric]}, over all scenarios", columns, out, note=note)
@@ -159,18 +157,16 @@ def comparison_table(rows: Sequence[Row], metric: str, ours: str = "condi") -> T
 
 def comparisons(rows: Sequence[Row], metric: str, ours: str = "condi") -> dict[str, Comparison]:
     """Of each other method, by its name."""
-    score = {
-        (row["method"], *(row[k] for k in ("data", "partition", "holes", "test-holes", "seed"))): row[metric]
-        for row in rows
-        if row.get(metric) is not None
-    }
+    score: dict[str, dict[tuple, float]] = {}
+    for row in rows:
+        if row.get(metric) is not None:
+            where = tuple(row[key] for key in ("data", "partition", "holes", "test-holes", "seed"))
+            score.setdefault(str(row["method"]), {})[where] = float(row[metric])
     found = {}
-    for name in in_order([str(row["method"]) for row in rows]):
-        pairs = [
-            (score[ours, *k[1:]], v) for k, v in score.items() if k[0] == name and (ours, *k[1:]) in score
-        ]
-        if name != ours and pairs:
-            found[name] = compare(*zip(*pairs, strict=True))
+    for name in in_order(list(score)):
+        both = [where for where in score.get(ours, {}) if where in score[name]]
+        if name != ours and both:
+            found[name] = compare([score[ours][w] for w in both], [score[name][w] for w in both])
     return found
 
 
