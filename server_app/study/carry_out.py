@@ -85,6 +85,21 @@ class CarryOut:
                         rows.append(read_cell(scenario, run, method))
         return rows
 
+    def trials(self) -> list[Row]:
+        """What each learning rate reached on validation windows of the first seed, and which was chosen."""
+        found, seed = [], self.study.seeds[0]
+        for scenario in self.study.scenarios:
+            if scenario.test_holes != self.study.test_holes[0] or len(self.study.rates) == 1:
+                continue
+            for method, chosen in self._chosen(scenario).items():
+                for rate in self.study.rates:
+                    run = self.cells[self._cell(scenario, seed, method, rate)]
+                    row: Row = {"data": scenario.data, "partition": scenario.partition.label}
+                    row |= {"holes": scenario.holes_label, "method": method, "learning-rate": rate}
+                    row |= {"validation": validation_score(run, method), "chosen": int(rate == chosen)}
+                    found.append(row | {"run": run.name})
+        return found
+
     def plan(self) -> Iterator[tuple[str, bool]]:
         """Each run of the study in a line, and whether its cells are there already; starts nothing."""
         self.cells = finished(self.runs)
@@ -92,7 +107,8 @@ class CarryOut:
             chosen = self._chosen(scenario)
             for seed in self.study.seeds:
                 for rates in self._attempts(scenario, seed):
-                    told = "the rates chosen" if rates is None else f"learning rate {min(rates.values()):g}"
+                    one = rates or (chosen if len(self.study.rates) == 1 else {})
+                    told = f"learning rate {min(one.values()):g}" if one else "the rates chosen"
                     rates = chosen if rates is None else rates
                     there = len(rates) == len(self.study.methods) and self._known(scenario, seed) and all(
                         self._cell(scenario, seed, m, r) in self.cells for m, r in rates.items()
@@ -161,7 +177,7 @@ class CarryOut:
             if begun:
                 try:
                     self.say("  it was begun before and goes on")
-                    self.run({k: v for k, v in settings.items() if k != "name"} | {"resume": str(path)})
+                    self.run(settings | {"resume": str(path)})
                 except RunNotCompleted as error:
                     self.say(f"  it does not: {error}")
                     begun = False

@@ -20,7 +20,7 @@ from server_app.study.carry_out import CarryOut, RunNotCompleted
 from server_app.study.design import PRESETS, StudyError, load_study, presets
 from server_app.study.federations import Federations, sources_of
 from server_app.study.page import write_results
-from server_app.study.results import RunUnreadable
+from server_app.study.results import RunUnreadable, write_csv
 from server_app.superlink import FlowerError
 
 HELP = """Carry out a comparison: methods x data x partitions x holes x seeds.
@@ -99,6 +99,9 @@ def study(
             (folder / "study.toml").write_text(text)
             rows = carry_out()
             tables, paths = write_results(folder, title, text, rows, design.metric)
+            if trials := carry_out.trials():
+                paths["tuning"] = str(folder / "tuning.csv")
+                write_csv(trials, folder / "tuning.csv")
     except (StudyError, RunUnreadable, RunRejected, FlowerError) as error:
         leave(1, str(error))
     except OSError as error:

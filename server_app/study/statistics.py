@@ -33,7 +33,8 @@ def marks(found: Sequence[tuple[float, float]], higher: bool = True) -> list[str
     spread = max((0.0 if math.isnan(sd) else sd) for mean, sd in found if mean == top)
     out = []
     for mean, sd in found:
-        near = abs(mean - top) <= max(spread, 0.0 if math.isnan(sd) else sd)
+        wide = max(spread, 0.0 if math.isnan(sd) else sd)
+        near = abs(mean - top) <= wide or math.isclose(abs(mean - top), wide, rel_tol=1e-9)
         out.append("best" if mean == top else "tie" if near else "")
     return out
 
@@ -68,7 +69,7 @@ def compare(ours: Sequence[float], theirs: Sequence[float], higher: bool = True)
     if n >= FEWEST:
         return Comparison(n, mean, "none")  # nearly all are equal
     means = np.array(list(product(difference, repeat=n))).mean(1)
-    low, high = np.quantile(means, (0.025, 0.975))
+    low, high = np.quantile(means, (0.025, 0.975), method="inverted_cdf")
     return Comparison(n, mean, "bootstrap", low=float(low), high=float(high))
 
 
