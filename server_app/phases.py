@@ -36,7 +36,7 @@ class Phase:
     learning_rate: float = 0.0
     settings: dict = field(default_factory=dict)  # added to every message of the phase
     evaluated: bool = True
-    restore: Callable[[Collection[str]], None] | None = None  # gives sites what they need for this phase
+    restore: Callable[[Collection[str]], int] | None = None  # gives sites what the phase needs; bytes down
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,16 @@ class Run:
     def carry_out(self, phase: Phase) -> None:
         """Do the rounds of a phase that have not been done; RunError when too few sites answer."""
         state, first = self.state, self.state.done.get(phase.name, 0) + 1
+        began, sent = time.monotonic(), 0
         if phase.restore and first <= phase.rounds:
-            phase.restore(phase.strategy.roster.sites)
+            sent = phase.restore(phase.strategy.roster.sites)
         started = time.monotonic()
         for round_ in range(first, phase.rounds + 1):
             with self._resumable(f"{phase.name}, round {round_}"):
                 line = self._round(phase, round_)
+            if round_ == first:  # what came before it is a cost of the phase
+                line["seconds"] += started - began
+                line["bytes-down"] += sent
             state.done[phase.name] = round_
             state.history.append(line)
             self.directory.save(state)

@@ -148,8 +148,6 @@ class ModalityFedAvg(Strategy):
                     self.failures[name] = sentence(reply.error.reason)
             elif name not in self.roster.sites:
                 self.failures[name] = "it is not part of this run"
-            elif name not in self.asked:
-                self.failures[name] = "it was not asked in this round"
             elif name in good:
                 self.failures[name] = "two replies came in its name"
             elif fault := _fault(fault_of, reply.content, self.roster.sites[name]):

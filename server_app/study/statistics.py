@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 FEWEST = 6  # pairs that differ, below which a signed-rank test cannot reach p = 0.05
 
@@ -65,6 +64,8 @@ def compare(ours: Sequence[float], theirs: Sequence[float], higher: bool = True)
         return Comparison(n, float(difference.mean()) if n else math.nan, "none")
     mean = float(difference.mean())
     if len(unequal) >= FEWEST:
+        from scipy.stats import wilcoxon  # takes a second, which other commands need not wait
+
         return Comparison(n, mean, "Wilcoxon", p=float(wilcoxon(unequal).pvalue))
     if n >= FEWEST:
         return Comparison(n, mean, "none")  # nearly all are equal

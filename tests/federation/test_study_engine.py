@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from test_engines import condi, left_running
+from typer.testing import CliRunner
 
 from data_partitions.sources import demo
+from server_app.cli import app
 from server_app.study.results import read_csv
 
 STUDY = """
@@ -27,28 +29,49 @@ sites = 2
 points = [0.2, 0.6]
 [settings]
 """
-PLACES = ("federation", "output", "name", "resume")
+PLACES = ("federation", "output", "name", "resume", "sites")
 
 
-def test_what_cannot_be_carried_out_is_said_in_a_sentence(tmp_path):
-    (tmp_path / "study.toml").write_text(STUDY.replace("iid", "idd"))
-    for arguments, why in (
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
         (["study.toml"], "key 'partition.0.split': input should be 'natural', 'iid' or 'dirichlet'"),
         (["nothing"], "there is no study at nothing: give a TOML file, or one of the presets honest, paper"),
         ([], "say which study"),
         (["honest"], "no source is given: write source = ... or --source ptb-xl=FOLDER"),
+        (["honest", "--source", "ptb-xl=nowhere"], "data ptb-xl, natural: "),
         (["honest", "--source", "ptb=x"], "the study has no data 'ptb': it has ptb-xl"),
         (["honest", "--source", "ptb-xl"], "write a data set's name and folder, as DATA=FOLDER"),
-    ):
-        done = condi("study", *arguments, cwd=tmp_path)
-        assert done.returncode == 1 and why in done.stderr and "Traceback" not in done.stderr
-    assert "annotated example" in condi("study", "--list", cwd=tmp_path).stdout
+        (["--show", "fast"], "there is no preset 'fast': choose from honest, paper, quick"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_said_in_a_sentence(tmp_path, monkeypatch, arguments, why):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("server_app.study.cli.end_on_signals", lambda: None)
+    (tmp_path / "study.toml").write_text(STUDY.replace("iid", "idd"))
+    done = CliRunner().invoke(app, ["study", *arguments])
+    assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
+    assert why in done.stderr and done.stderr.count("\n") == 1 + ("preparing" in done.stderr)
+
+
+def test_presets_are_listed_and_shown_and_planned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("server_app.study.cli.end_on_signals", lambda: None)
+    assert "annotated example" in CliRunner().invoke(app, ["study", "--list"]).stdout
+    shown = CliRunner().invoke(app, ["study", "--show", "quick"]).stdout
+    (tmp_path / "mine.toml").write_text(shown)
+    plans = [CliRunner().invoke(app, ["study", n, "--dry-run"]).stdout for n in ("quick", "mine.toml")]
+    assert plans[0] == plans[1] and "4 runs of 2 methods, 8 cells; 4 runs left" in plans[0]
+    told = json.loads(CliRunner().invoke(app, ["study", "quick", "--dry-run", "--json"]).stdout)
+    assert told["cells"] == 8 and [run["done"] for run in told["runs"]] == [False] * 4
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.toml"], "nothing is made by a plan"
 
 
 @pytest.mark.engine
 def test_a_study_that_is_interrupted_goes_on_to_its_tables(tmp_path, small_settings):
     demo.make(tmp_path / "source", patients=60)
-    settings = {k: v for k, v in small_settings({"imputer.relation-rounds": 0}).items() if k not in PLACES}
+    small = small_settings({"imputer.relation-rounds": 0, "sites-timeout": 120.0})
+    settings = {k: v for k, v in small.items() if k not in PLACES}
     own = ("method", "beside", "seed", "test-holes", "task.learning-rate", "task.learning-rate-of")
     settings = {k: v for k, v in settings.items() if k not in own and not k.startswith("holes.")}
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]

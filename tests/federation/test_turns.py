@@ -73,8 +73,10 @@ def test_a_run_asks_those_whose_turn_it_is_and_nobody_else_fails(four, run_local
         assert line["windows"] == 8 * n
     weights = to_record(load_file(directory.path / "task-condi.safetensors"))
     size = sum(len(array.data) for array in weights.values())
-    down = {line["bytes-down"] for line in history if line["phase"] == "task-condi"}
-    assert down == {(2 + 4) * size}, "two train, four evaluate"
+    imputer = to_record(load_file(directory.path / "imputer.safetensors"))
+    first, *others = [line["bytes-down"] for line in history if line["phase"] == "task-condi"]
+    assert others == [(2 + 4) * size] * 2, "two train, four evaluate"
+    assert first - others[0] == 4 * sum(len(array.data) for array in imputer.values()), "all complete"
 
 
 def test_a_run_that_goes_on_asks_the_same_sites(four, run_local, monkeypatch):
