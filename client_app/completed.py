@@ -38,6 +38,7 @@ def path_of(site: Site, method: Method, imputer_hash: str) -> Path:
         imputer_hash,
         site.config.seed,
         site.config.holes.model_dump(),
+        site.config.holes_of("test").model_dump(),
         site.config.task.completions,
         site.config.imputer.sampling_steps,
         site.half,

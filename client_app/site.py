@@ -98,13 +98,18 @@ class Site:
     def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
         """Windows as the run sees them: the samples its simulated holes hide are blank.
 
+        Each has the holes of its split, whichever rows are read together.
         With `all_measured` all that was measured of the modalities which the site has in this run.
         """
         values, observed = self.partition.read(rows)
-        holes = Holes(**self.config.holes.model_dump())
-        if all_measured:
-            holes = Holes(modality_by_site=holes.modality_by_site)
-        observed = observed & ~self.hide(values, observed, rows, self.config.seed, holes)
+        splits = self.partition.splits[rows]
+        hidden = np.zeros_like(observed)
+        for split in np.unique(splits):
+            holes, those = Holes(**self.config.holes_of(split).model_dump()), splits == split
+            if all_measured:
+                holes = Holes(modality_by_site=holes.modality_by_site)
+            hidden[those] = self.hide(values[those], observed[those], rows[those], self.config.seed, holes)
+        observed = observed & ~hidden
         return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
 
     def precision(self) -> torch.autocast:

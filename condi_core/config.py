@@ -5,6 +5,7 @@ Flower hands settings over flat (`imputer.learning-rate`); `RunConfig.from_flat`
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -41,6 +42,19 @@ class HolesConfig(_Settings):
     modality_by_window: Share
     modality_by_site: Share
     thin_to: PositiveOrNone
+
+    def changed(self, changes: str) -> HolesConfig:
+        """With changes such as "points=0.8 gaps=0.1"; PydanticCustomError when these are not possible."""
+        mine, given = self.model_dump(by_alias=True), {}
+        for key, value in _pairs(changes).items():
+            if key not in mine:
+                raise PydanticCustomError("holes", f"unknown '{key}'{_nearest(key, list(mine))}")
+            given[key] = _number(value)
+        try:
+            return HolesConfig.model_validate(mine | given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise PydanticCustomError("holes", f"{first['loc'][0]}: {first['msg']}") from None
 
 
 class PrivacyConfig(_Settings):
@@ -82,7 +96,20 @@ class ImputerConfig(TrainingConfig):
 
 
 class TaskConfig(TrainingConfig):
+    learning_rate_of: str
     completions: CountOrNone
+
+    @field_validator("learning_rate_of")
+    @classmethod
+    def _rates_are_positive_numbers(cls, text: str) -> str:
+        for method, rate in _pairs(text).items():
+            if not (isinstance(_number(rate), int | float) and 0 < _number(rate) < math.inf):
+                raise PydanticCustomError("rates", f"the rate of '{method}' must be a number above 0")
+        return text
+
+    def rate_of(self, method: str) -> float:
+        """The learning rate of phase 2 under a method."""
+        return float(_pairs(self.learning_rate_of).get(method, self.learning_rate))
 
 
 class RunConfig(_Settings):
@@ -95,13 +122,41 @@ class RunConfig(_Settings):
     seed: Annotated[int, Field(ge=0)]
     sites: str
     min_sites: Count
+    sites_per_round: Annotated[float, Field(gt=0, le=1)]
     sites_timeout: Positive
     round_timeout: Positive
     holes: HolesConfig
+    test_holes: str
     privacy: PrivacyConfig
     secure_aggregation: bool
     imputer: ImputerConfig
     task: TaskConfig
+
+    @field_validator("test_holes")
+    @classmethod
+    def _test_holes_are_holes(cls, changes: str, info: ValidationInfo) -> str:
+        if "holes" in info.data:
+            info.data["holes"].changed(changes)
+        return changes
+
+    @field_validator("task")
+    @classmethod
+    def _rates_are_of_methods_of_the_run(cls, task: TaskConfig, info: ValidationInfo) -> TaskConfig:
+        methods = [info.data.get("method", ""), *info.data.get("beside", "").replace(",", " ").split()]
+        for name in _pairs(task.learning_rate_of):
+            if name not in methods:
+                raise PydanticCustomError("rates", f"the run has no method '{name}' to have a rate")
+        return task
+
+    @field_validator("secure_aggregation")
+    @classmethod
+    def _sums_are_over_all_sites(cls, secure: bool, info: ValidationInfo) -> bool:
+        if secure and info.data.get("sites_per_round", 1) < 1:
+            raise PydanticCustomError(
+                "secure",
+                "cannot be had with sites-per-round below 1: its sums are over all sites",
+            )
+        return secure
 
     @field_validator("secure_aggregation")
     @classmethod
@@ -122,10 +177,7 @@ class RunConfig(_Settings):
                 table, _, leaf = key.rpartition(".")
                 (nested.setdefault(table, {}) if table else nested)[leaf] = value
             else:
-                near = get_close_matches(key, known, n=1, cutoff=0.4)
-                complaints.append(
-                    f"unknown setting '{key}'" + (f" (did you mean '{near[0]}'?)" if near else "")
-                )
+                complaints.append(f"unknown setting '{key}'{_nearest(key, known)}")
         try:
             config = cls.model_validate(nested)
         except ValidationError as error:
@@ -143,6 +195,10 @@ class RunConfig(_Settings):
     def methods(self) -> list[str]:
         """`method`, and those `beside` it, each once."""
         return list(dict.fromkeys([self.method, *_names(self.beside)]))
+
+    def holes_of(self, split: str) -> HolesConfig:
+        """The holes that windows of a split have; training and validation have the same."""
+        return self.holes.changed(self.test_holes) if split == "test" else self.holes
 
     def same_training(self, other: RunConfig) -> list[str]:
         """Keys whose difference makes the two runs train differently."""
@@ -174,6 +230,32 @@ def known_keys() -> list[str]:
         else:
             keys.append(alias)
     return keys
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """{"a": "1", "b": "x"} of "a=1 b=x"."""
+    found = {}
+    for pair in text.split():
+        key, equals, value = pair.partition("=")
+        if not (key and equals and value) or key in found:
+            raise PydanticCustomError("pairs", "must be pairs such as 'one=0.1 other=0.2', each key once")
+        found[key] = value
+    return found
+
+
+def _number(text: str) -> int | float | str:
+    """The number that a text is, or the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    near = get_close_matches(key, known, n=1, cutoff=0.4)
+    return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 def _complaint(error: Any, flat: dict[str, Any]) -> str:

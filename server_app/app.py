@@ -23,6 +23,7 @@ from server_app.phases import Run
 from server_app.privacy import spent
 from server_app.report.ending import leave
 from server_app.roster import gather
+from server_app.turns import asked_in
 
 app = ServerApp()
 
@@ -47,6 +48,11 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     if config.secure_aggregation:
         secure.check(roster)
     sites = rosters(methods, roster)
+    if (asked := asked_in(len(roster.sites), config.sites_per_round)) < config.min_sites:
+        raise RunError(
+            f"sites-per-round={config.sites_per_round:g} asks {asked} of {len(roster.sites)} sites, where "
+            f"min-sites wants {config.min_sites} to answer: raise the one or lower the other"
+        )
     print("\n".join(roster.lines()), flush=True)
 
     if directory is None:

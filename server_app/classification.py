@@ -17,6 +17,7 @@ from server_app.phases import Phase, Run
 from server_app.privacy import combine
 from server_app.roster import Roster
 from server_app.strategy import ModalityFedAvg
+from server_app.turns import turns_of
 
 
 def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], dict]:
@@ -43,13 +44,14 @@ def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], d
         tables.task(schema),
         min(run.config.min_sites, len(roster.sites)),
         combine(run.config.privacy, run.config.privacy.clip_task, chosen.combine),
+        turns_of(run.config),
     )
     phase = Phase(
         name,
         name,
         strategy,
         config.rounds,
-        config.learning_rate,
+        config.rate_of(method),
         settings={"method": method, "imputer": freeze.hash if freeze else ""},
         restore=freeze.complete if freeze else None,
     )

@@ -13,6 +13,7 @@ from data_partitions.cli import inspect, prepare
 from server_app.credentials import credentials
 from server_app.report.commands import compare, report
 from server_app.simulate import run
+from server_app.study.cli import study
 from server_app.submit import submit
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.command("submit")(submit)
 app.command("impute")(impute)
 app.command("predict")(predict)
 app.command("evaluate")(evaluate)
+app.command("study")(study)
 app.command("inspect")(inspect)
 app.command("plot")(plot)
 app.command("report")(report)

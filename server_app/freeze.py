@@ -22,8 +22,11 @@ class Freeze:
         self.run, self.roster, self.method, self.imputer = run, roster, method, imputer
         self.hash = digest(imputer)
 
-    def complete(self, names: Collection[str]) -> None:
-        """Have the named sites complete their windows; one that cannot says so when it is asked to train."""
+    def complete(self, names: Collection[str]) -> int:
+        """Have the named sites complete their windows, and return the bytes that takes to send.
+
+        One that cannot says so when it is asked to train.
+        """
         print(f"{len(names)} sites complete their windows with the imputer", flush=True)
         messages = []
         for name in sorted(names):
@@ -36,3 +39,4 @@ class Freeze:
         for reply in send_and_receive(self.run.grid, messages, self.run.config.round_timeout):
             if reply.has_error():
                 print(f"  {self.roster.site_of(reply)} has not: {sentence(reply.error.reason)}", flush=True)
+        return len(messages) * sum(len(array.data) for array in arrays.values())

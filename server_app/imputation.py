@@ -14,6 +14,7 @@ from server_app.phases import Phase, Run
 from server_app.privacy import combine
 from server_app.roster import Roster
 from server_app.strategy import ModalityFedAvg
+from server_app.turns import turns_of
 
 SUFFIX = {"together": "", "alone": "-local", "pooled": "-pooled"}  # of phases and models, by who trains
 
@@ -39,7 +40,8 @@ def impute(run: Run, roster: Roster, sites: str = "together", diffusion: bool = 
     run.carry_out(Phase(f"relation{SUFFIX[sites]}", name, relation, rounds, evaluated=False))
 
     evaluation, average = tables.imputation(schema), kept or combine(privacy, privacy.clip_imputer)
-    strategy = ModalityFedAvg(roster, "imputer", owners, trainable(model), evaluation, quorum, average)
+    turns, trained = turns_of(run.config), trainable(model)
+    strategy = ModalityFedAvg(roster, "imputer", owners, trained, evaluation, quorum, average, turns)
     phase = Phase(name, name, strategy, config.rounds if diffusion else 0, config.learning_rate)
     run.carry_out(phase)
     run.state.best.setdefault(name, run.state.models[name])  # where no round was scored

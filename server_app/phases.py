@@ -38,7 +38,7 @@ class Phase:
     learning_rate: float = 0.0
     settings: dict = field(default_factory=dict)  # added to every message of the phase
     evaluated: bool = True
-    restore: Callable[[Collection[str]], None] | None = None  # gives sites what they need for this phase
+    restore: Callable[[Collection[str]], int] | None = None  # gives sites what the phase needs; bytes down
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,16 @@ class Run:
     def carry_out(self, phase: Phase) -> None:
         """Do the rounds of a phase that have not been done; RunError when too few sites answer."""
         state, first = self.state, self.state.done.get(phase.name, 0) + 1
+        began, sent = time.monotonic(), 0
         if phase.restore and first <= phase.rounds:
-            phase.restore(phase.strategy.roster.sites)
+            sent = phase.restore(phase.strategy.roster.sites)
         started = time.monotonic()
         for round_ in range(first, phase.rounds + 1):
             with self._resumable(f"{phase.name}, round {round_}"):
                 line = self._round(phase, round_)
+            if round_ == first:  # what came before it is a cost of the phase
+                line["seconds"] += started - began
+                line["bytes-down"] += sent
             state.done[phase.name] = round_
             state.history.append(line)
             self.directory.save(state)
@@ -80,7 +84,7 @@ class Run:
         train = self._train_securely if self.config.secure_aggregation else self._train
         after, trained, down, up = self._patiently(phase, partial(train, phase, round_, config))
         train_seconds = time.monotonic() - start
-        sites, failures = dict(strategy.answered), dict(strategy.failures)
+        sites, failures, asked = dict(strategy.answered), dict(strategy.failures), len(strategy.asked)
         private = self.config.privacy.noise_multiplier > 0
         if private:
             # Counted before anybody gets it: should this round be repeated, that is one more.
@@ -97,6 +101,7 @@ class Run:
             "bytes-down": down,
             "bytes-up": up,
             "train-seconds": train_seconds,
+            "sites-asked": asked,
             "site-seconds": sites,
             "failures": failures,
         }
@@ -157,12 +162,13 @@ class Run:
                 while (gone := self._offline(phase)) and time.monotonic() < deadline:
                     print(f"waiting for {', '.join(gone)}", flush=True)
                     time.sleep(POLL)
-                if len(phase.strategy.roster.sites) - len(gone) < phase.strategy.min_sites:
+                if len(phase.strategy.asked) - len(gone) < phase.strategy.min_sites:
                     raise
 
     def _offline(self, phase: Phase) -> list[str]:
         online = set(self.grid.get_node_ids())
-        return [name for name, site in phase.strategy.roster.sites.items() if site.node_id not in online]
+        strategy = phase.strategy
+        return [name for name in strategy.asked if strategy.roster.sites[name].node_id not in online]
 
     @contextmanager
     def _resumable(self, where: str) -> Iterator[None]:
@@ -197,7 +203,7 @@ class Run:
 
 def _told(phase: Phase, line: dict, left: float) -> str:
     """One line for the terminal."""
-    answered, asked = len(line["site-seconds"]), len(phase.strategy.roster.sites)
+    answered, asked = len(line["site-seconds"]), line["sites-asked"]
     parts = [f"{phase.name:<12} round {line['round']:>2}/{line['rounds']}"]
     if phase.evaluated:
         shown = {k: v for k, v in line["metrics"].items() if k != "score"}

@@ -16,8 +16,8 @@ class RunRejected(Exception):
     """What was asked for cannot be run."""
 
 
-def check_keys(project: Path, run_config: Iterable[str]) -> None:
-    """Refuse settings that the app does not have; Flower would refuse them too, but not say which."""
+def defaults(project: Path = PROJECT) -> dict[str, Value]:
+    """Every setting that the app has, with its default."""
     try:
         app = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
     except (OSError, KeyError, ValueError):
@@ -25,8 +25,12 @@ def check_keys(project: Path, run_config: Iterable[str]) -> None:
             f"Expected the pyproject.toml of a Flower app in {project}: install CondI from its checkout with "
             "`pip install -e .`."
         ) from None
-    known = _flat(app.get("config", {}))
-    complaints = []
+    return flat(app.get("config", {}))
+
+
+def check_keys(project: Path, run_config: Iterable[str]) -> None:
+    """Refuse settings that the app does not have; Flower would refuse them too, but not say which."""
+    known, complaints = defaults(project), []
     for key in run_config:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
@@ -57,15 +61,16 @@ def read_run_config(entries: Iterable[str]) -> dict[str, Value]:
                 f"Cannot read the run config {entry!r}: {error}; write pairs with text in quotes, such as "
                 "\"rounds=3 device='cpu'\", or name a TOML file."
             ) from None
-        settings |= _flat(table)
+        settings |= flat(table)
     return settings
 
 
-def _flat(table: dict, prefix: str = "") -> dict[str, Value]:
-    flat = {}
+def flat(table: dict, prefix: str = "") -> dict[str, Value]:
+    """{"imputer.rounds": 4} of {"imputer": {"rounds": 4}}."""
+    found = {}
     for key, value in table.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
 
 
 def write_run_config(settings: dict[str, Value], path: Path) -> None:

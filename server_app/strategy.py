@@ -5,7 +5,7 @@ The averaging itself is in `condi_core.averaging`; here sites are asked, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +36,9 @@ class ModalityFedAvg(Strategy):
     `action` names the client's functions (`train.<action>`, `evaluate.<action>`), `owners` says what each
     array of the state belongs to, `returned` which of them sites send back, and `evaluation` what the sums
     of an evaluation look like and say. `combine` makes the next state of the replies, as `average` does; a
-    site is sent the state with its own versions, where it has any. After each exchange `answered` and
-    `failures` say who replied and why others did not.
+    site is sent the state with its own versions, where it has any. `turns` says which of the sites train in a
+    round; evaluations ask all. After each exchange `asked` says who was to reply, `answered` and `failures`
+    who did and why others did not.
     """
 
     def __init__(
@@ -49,9 +50,12 @@ class ModalityFedAvg(Strategy):
         evaluation: Evaluation,
         min_sites: int,
         combine: Combine | None = None,
+        turns: Callable[[Sequence[str], int], list[str]] | None = None,
     ) -> None:
         self.roster, self.action, self.owners, self.returned = roster, action, owners, returned
         self.evaluation, self.min_sites, self.combine = evaluation, min_sites, combine or average
+        self.turns = turns or (lambda sites, round_: list(sites))
+        self.asked: list[str] = list(roster.sites)
         self.base: Arrays = {}
         self.answered: dict[str, float] = {}  # seconds each site worked
         self.failures: dict[str, str] = {}
@@ -64,12 +68,14 @@ class ModalityFedAvg(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         self.base = to_numpy(arrays)
+        self.asked = self.turns(list(self.roster.sites), server_round)
         return self._messages("train", server_round, arrays, config)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         self.shapes = self.evaluation.shapes(int(config.get("samples", 0)))
+        self.asked = list(self.roster.sites)
         return self._messages("evaluate", server_round, arrays, config)
 
     def _messages(
@@ -78,12 +84,14 @@ class ModalityFedAvg(Strategy):
         # One record for all where they are sent the same: it may be large.
         state = to_numpy(arrays) if any("/" in name for name in arrays) else {}
         messages, self.sent = [], 0
-        for name, site in self.roster.sites.items():
+        for name in self.asked:
             given = to_record(own(state, name)) if state else arrays
             self.sent += sum(len(array.data) for array in given.values())
             asked = ConfigRecord({**config, "site": name, "server-round": server_round})
             content = RecordDict({"arrays": given, "config": asked})
-            messages.append(Message(content, site.node_id, f"{kind}.{self.action}", group_id=name))
+            messages.append(
+                Message(content, self.roster.sites[name].node_id, f"{kind}.{self.action}", group_id=name)
+            )
         return messages
 
     def aggregate_train(
@@ -126,7 +134,7 @@ class ModalityFedAvg(Strategy):
         self, replies: Iterable[Message], fault_of: Callable[[RecordDict, SiteInfo], str | None]
     ) -> dict[str, RecordDict]:
         """Contents by site, in the roster's order; whoever did not answer well is in `failures`."""
-        self.failures = dict.fromkeys(self.roster.sites, "no answer in time")
+        self.failures = dict.fromkeys(self.asked, "no answer in time")
         good: dict[str, RecordDict] = {}
         for reply in replies:
             name = self.roster.site_of(reply)
@@ -145,7 +153,7 @@ class ModalityFedAvg(Strategy):
             else:
                 self.failures.pop(name, None)
                 good[name] = reply.content
-        good = {name: good[name] for name in self.roster.sites if name in good and name not in self.failures}
+        good = {name: good[name] for name in self.asked if name in good and name not in self.failures}
         self.received = sum(len(a.data) for content in good.values() for a in content["arrays"].values())
         self.settle({name: float(c["metrics"]["seconds"]) for name, c in good.items()}, self.failures)
         return good
@@ -156,7 +164,7 @@ class ModalityFedAvg(Strategy):
         if len(answered) < self.min_sites:
             reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
             raise TooFewSites(
-                f"{len(answered)} of {len(self.roster.sites)} sites answered well where min-sites asks for "
+                f"{len(answered)} of {len(self.asked)} sites answered well where min-sites asks for "
                 f"{self.min_sites} ({reasons})"
             )
 

@@ -1,0 +1,224 @@
+"""A study carried out: the runs that its cells need, one after the other, each cell once.
+
+All methods of a scenario and seed are one run, so that they have the same windows and share phase 1. The
+first seed is run once with each learning rate; each method then has the rate of its lowest validation score,
+for that seed and for all others. Which rate that is depends on nothing that the test holes change.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from condi_core.config import RunConfig
+from server_app.settings import Value
+from server_app.study.design import Scenario, Study
+from server_app.study.federations import Federations, federation_name, steps_of_epochs
+from server_app.study.results import (
+    Row,
+    best_rate,
+    finished,
+    identity,
+    read_cell,
+    run_name,
+    run_seconds,
+    validation_score,
+)
+
+START = 20.0  # seconds in which the engine of a run starts and ends
+PER_STEP = 0.12  # seconds of a site's step with the default model, a rough guess where no run has been
+Runner = Callable[[dict[str, Value]], None]
+
+
+class RunNotCompleted(Exception):
+    """A run has failed; the message says why."""
+
+
+@dataclass
+class Progress:
+    """Runs that there are, those behind us, and the seconds of those that were really run."""
+
+    total: int
+    done: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def left(self) -> str:
+        if not self.seconds:
+            return "time left is not known yet"
+        seconds = sum(self.seconds) / len(self.seconds) * (self.total - self.done)
+        return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
+
+
+class CarryOut:
+    """Runs what is lacking. `run(settings)` does one run, and raises RunNotCompleted when that fails."""
+
+    def __init__(
+        self, study: Study, folder: Path, federations: Federations, run: Runner, say: Callable[[str], None]
+    ) -> None:
+        self.study, self.folder, self.federations, self.run, self.say = study, folder, federations, run, say
+        self.runs = folder / "runs"
+        self.failed: dict[str, str] = {}  # run → why
+        everything = ((scenario, seed) for scenario in study.scenarios for seed in study.seeds)
+        self.progress = Progress(sum(len(self._attempts(*of)) for of in everything))
+
+    def __call__(self) -> list[Row]:
+        """Do all that is not done; a row for each cell that there is then."""
+        self.runs.mkdir(parents=True, exist_ok=True)
+        self.cells = finished(self.runs)
+        for scenario in self.study.scenarios:
+            for seed in self.study.seeds:
+                self._settle(scenario, seed)
+        return self.rows()
+
+    def rows(self) -> list[Row]:
+        """The cells that there are, of the rates that were chosen."""
+        self.cells, rows = finished(self.runs), []
+        for scenario in self.study.scenarios:
+            rates = self._chosen(scenario)
+            for seed in self.study.seeds:
+                for method, rate in rates.items() if self._known(scenario, seed) else ():
+                    if run := self.cells.get(self._cell(scenario, seed, method, rate)):
+                        rows.append(read_cell(scenario, run, method))
+        return rows
+
+    def trials(self) -> list[Row]:
+        """What each learning rate reached on validation windows of the first seed, and which was chosen."""
+        found, seed = [], self.study.seeds[0]
+        for scenario in self.study.scenarios:
+            if scenario.test_holes != self.study.test_holes[0] or len(self.study.rates) == 1:
+                continue
+            for method, chosen in self._chosen(scenario).items():
+                for rate in self.study.rates:
+                    run = self.cells[self._cell(scenario, seed, method, rate)]
+                    row: Row = {"data": scenario.data, "partition": scenario.partition.label}
+                    row |= {"holes": scenario.holes_label, "method": method, "learning-rate": rate}
+                    row |= {"validation": validation_score(run, method), "chosen": int(rate == chosen)}
+                    found.append(row | {"run": run.name})
+        return found
+
+    def plan(self) -> Iterator[tuple[str, bool]]:
+        """Each run of the study in a line, and whether its cells are there already; starts nothing."""
+        self.cells = finished(self.runs)
+        for scenario in self.study.scenarios:
+            chosen = self._chosen(scenario)
+            for seed in self.study.seeds:
+                for rates in self._attempts(scenario, seed):
+                    one = rates or (chosen if len(self.study.rates) == 1 else {})
+                    told = f"learning rate {min(one.values()):g}" if one else "the rates chosen"
+                    rates = chosen if rates is None else rates
+                    there = len(rates) == len(self.study.methods) and self._known(scenario, seed) and all(
+                        self._cell(scenario, seed, m, r) in self.cells for m, r in rates.items()
+                    )  # fmt: skip
+                    yield f"{scenario.label}; seed {seed}; {told}; {', '.join(self.study.methods)}", there
+
+    def estimate(self, runs: int) -> tuple[float, str]:
+        """Seconds that some runs take, and what the guess is of."""
+        if done := run_seconds({*finished(self.runs).values()}):
+            return runs * (START + sum(done) / len(done)), "from the runs there are"
+        config = RunConfig.from_flat(self.study.run_settings(self.study.scenarios[0], 0))
+        sites = self.study.scenarios[0].partition.sites or 4
+        steps = config.imputer.rounds * config.imputer.steps
+        steps += len(self.study.methods) * config.task.rounds * config.task.steps
+        asked = max(1, round(sites * config.sites_per_round))
+        return runs * (START + steps * asked * PER_STEP), "a rough guess from the size of the default model"
+
+    def _settle(self, scenario: Scenario, seed: int) -> None:
+        for rates in self._attempts(scenario, seed):
+            rates = self._chosen(scenario) if rates is None else rates
+            settings = self._settings(scenario, seed)
+            lacking = {m: r for m, r in rates.items() if self._cell(scenario, seed, m, r) not in self.cells}
+            if lacking:
+                self._do(scenario, seed, settings, lacking)
+            self.progress.done += 1
+
+    def _attempts(self, scenario: Scenario, seed: int) -> list[dict[str, float] | None]:
+        """Rates by method of the runs of a scenario and seed; None: those chosen by then."""
+        if seed == self.study.seeds[0] and scenario.test_holes == self.study.test_holes[0]:
+            return [dict.fromkeys(self.study.methods, rate) for rate in self.study.rates]
+        return [None]
+
+    def _chosen(self, scenario: Scenario) -> dict[str, float]:
+        """The rate of each method, of those that have been tried with all of them."""
+        tried = Scenario(scenario.data, scenario.partition, scenario.holes, self.study.test_holes[0])
+        chosen, seed = {}, self.study.seeds[0]
+        for method in self.study.methods:
+            if len(self.study.rates) == 1:
+                chosen[method] = self.study.rates[0]
+            elif self._known(tried, seed):
+                runs = {r: self.cells.get(self._cell(tried, seed, method, r)) for r in self.study.rates}
+                if all(runs.values()):
+                    chosen[method] = best_rate({r: validation_score(p, method) for r, p in runs.items()})
+        return chosen
+
+    def _do(self, scenario: Scenario, seed: int, settings: dict, rates: dict[str, float]) -> None:
+        """One run with the methods of `rates`: gone on with, or started, or started anew."""
+        federation = federation_name(self.study, scenario, seed)
+        name, (first, *others) = run_name(federation, settings, list(rates), rates), list(rates)
+        path = self.runs / name
+        settings = settings | {
+            "federation": str(self.federations.path(scenario, seed)),
+            "output": str(self.runs),
+            "name": name,
+            "method": first,
+            "beside": ",".join(others),
+            "task.learning-rate-of": " ".join(f"{m}={r!r}" for m, r in rates.items()),
+        }
+        begun = (path / "config.json").exists() and (path / "roster.json").exists()
+        told = f"{scenario.label}, seed {seed}: " + ", ".join(f"{m} ({r:g})" for m, r in rates.items())
+        n, progress = len(self.study.methods), self.progress
+        cells = f"cells {progress.done * n + 1} to {(progress.done + 1) * n} of {progress.total * n}"
+        self.say(f"{cells}, {progress.left}: {told}")
+        started = time.monotonic()
+        try:
+            if begun:
+                try:
+                    self.say("  it was begun before and goes on")
+                    self.run(settings | {"resume": str(path)})
+                except RunNotCompleted as error:
+                    self.say(f"  it does not: {error}")
+                    begun = False
+            if not begun:
+                _set_aside(path)
+                self.run(settings)
+        except RunNotCompleted as error:
+            self.failed[name] = str(error)
+            self.say(f"  failed: {error}")
+            return
+        self.progress.seconds.append(time.monotonic() - started)
+        if not (path / "result.json").exists():
+            self.failed[name] = "it left no result.json"
+        self.cells = finished(self.runs)
+
+    def _settings(self, scenario: Scenario, seed: int) -> dict[str, Value]:
+        """All settings of a run but for places, methods and rates; prepares the federation for it."""
+        settings = self.study.run_settings(scenario, seed)
+        federation = self.federations.open(scenario, seed)
+        if epochs := self.study.local_epochs:
+            for phase in ("imputer", "task"):
+                steps = steps_of_epochs(epochs, federation, settings[f"{phase}.batch"])
+                settings[f"{phase}.steps"] = steps
+        return settings
+
+    def _cell(self, scenario: Scenario, seed: int, method: str, rate: float) -> str:
+        """Identity of a cell, with every setting as the run will write it down."""
+        federation = federation_name(self.study, scenario, seed)
+        settings = RunConfig.from_flat(self._settings(scenario, seed)).flat()
+        return identity(settings, federation, method, rate)
+
+    def _known(self, scenario: Scenario, seed: int) -> bool:
+        """Whether the settings are known without anything being prepared."""
+        return self.federations.path(scenario, seed).exists()
+
+
+def _set_aside(path: Path) -> None:
+    """Give the name of a folder free without losing what is in it."""
+    number = 1
+    while path.exists():
+        aside = path.with_name(f"{path.name}.set-aside-{number}")
+        if not aside.exists():
+            os.replace(path, aside)
+        number += 1

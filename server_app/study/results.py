@@ -1,0 +1,196 @@
+"""Cells out of run folders: what each method reached at what cost, as rows and as cells.csv.
+
+A cell is one method in one run. What identifies it is every setting that its result depends on, so that it
+is found again in whichever run it was computed, and never computed twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+
+from condi_core.config import RunConfig
+from condi_core.methods import METHODS
+from condi_core.protocol import fingerprint
+from server_app.study.design import Scenario
+from server_app.study.federations import digest
+
+Row = dict[str, str | int | float | None]
+
+# Settings that a cell's result does not depend on, or that stand in its identity in another form.
+ELSEWHERE = {"federation", "output", "name", "resume", "sites", "min-sites", "sites-timeout", "round-timeout"}
+ELSEWHERE |= {"method", "beside", "task.learning-rate", "task.learning-rate-of"}
+TEXT = {"data", "partition", "holes", "test-holes", "method", "code", "run"}
+FIRST_PHASE = ("relation", "imputer")
+
+
+class RunUnreadable(Exception):
+    """A run folder is not what a finished run leaves."""
+
+
+def identity(settings: dict, federation: str, method: str, rate: float) -> str:
+    """Of a cell: all that its result depends on, as text. `federation` is the name of its folder."""
+    rest = {key: value for key, value in settings.items() if key not in ELSEWHERE}
+    return json.dumps([federation, method, float(rate), sorted(rest.items())])
+
+
+def finished(runs: Path) -> dict[str, Path]:
+    """The run folder of every cell that has been computed, by its identity; damaged folders have none."""
+    found: dict[str, Path] = {}
+    for result in sorted(runs.glob("*/result.json")):
+        try:
+            methods = json.loads(result.read_text())["task"]
+            config = RunConfig.from_flat(json.loads((result.parent / "config.json").read_text()))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        federation, settings = Path(config.federation).name, config.flat()
+        for method in methods:
+            found[identity(settings, federation, method, config.task.rate_of(method))] = result.parent
+    return found
+
+
+def validation_score(run: Path, method: str) -> float:
+    """The lowest mean validation loss over the rounds, by which the run chose its weights; never the test.
+
+    NaN when there were no validation windows.
+    """
+    scores = [line["metrics"].get("score") for line in _history(run) if line["phase"] == f"task-{method}"]
+    return min((s for s in scores if s is not None and math.isfinite(s)), default=math.nan)
+
+
+def best_rate(scores: dict[float, float]) -> float:
+    """The learning rate of the lowest validation score; of equals, or without scores, the first."""
+    return min(scores, key=lambda rate: math.inf if math.isnan(scores[rate]) else scores[rate])
+
+
+def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
+    """One row: every factor, every metric, seconds, bytes, parameters and the run; RunUnreadable."""
+    try:
+        result = json.loads((run / "result.json").read_text())
+        config = RunConfig.from_flat(json.loads((run / "config.json").read_text()))
+        roster = json.loads((run / "roster.json").read_text())
+        lines = [line for line in _history(run) if line["phase"] in _phases(method)]
+        metrics = result["task"][method]
+        seconds = sum(line["seconds"] for line in lines)
+        traffic = {f"bytes-{way}": sum(line[f"bytes-{way}"] for line in lines) for way in ("down", "up")}
+        rates = [m["samples_per_patch"] for m in next(iter(roster.values()))["manifest"]["modalities"]]
+        parameters = _parameters(run, method)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise RunUnreadable(f"the run in {run} is damaged ({type(error).__name__}: {error})") from None
+    settings, task = config.flat(), config.task
+    row: Row = {
+        "data": scenario.data,
+        "partition": scenario.partition.label,
+        "sites": len(roster),
+        "holes": scenario.holes_label,
+        "test-holes": config.test_holes or "as in training",
+        **{key: value for key, value in settings.items() if key.startswith("holes.")},
+        "missing": share_missing(config, "train", rates),
+        "missing-in-test": share_missing(config, "test", rates),
+        "seed": config.seed,
+        "method": method,
+        "learning-rate": task.rate_of(method),
+        "local-steps": task.rounds * task.steps,
+        "validation": validation_score(run, method),
+        **metrics,
+    }
+    if METHODS[method].fill:  # beside the naive imputers, scored on the same samples
+        for kind, imputers in result["imputation"].items():
+            for name, told in imputers.items():
+                numbers = {k: v for k, v in told.items() if isinstance(v, int | float)}
+                row |= {f"imputation: {kind}: {name}: {k}": v for k, v in numbers.items()}
+    cost = {"seconds": seconds, **traffic, "parameters": parameters}
+    return row | cost | {"code": fingerprint(), "run": run.name}
+
+
+def share_missing(config: RunConfig, split: str, rates: Sequence[int]) -> float:
+    """Expected share of what was measured that the run's holes hide, on average over modalities.
+
+    Mechanisms are independent of each other, so what they leave multiplies. `rates` are samples per patch.
+    """
+    holes = config.holes_of(split)
+    left = (1 - holes.points) * (1 - holes.gaps) * (1 - holes.bursts) * (1 - holes.blackout)
+    left *= (1 - holes.modality_by_window) * (1 - holes.modality_by_site)
+    if holes.thin_to:
+        left *= float(np.minimum(1, holes.thin_to / np.asarray(rates)).mean())
+    return 1 - left
+
+
+def _phases(method: str) -> set[str]:
+    return {f"task-{method}", *(FIRST_PHASE if METHODS[method].fill else ())}
+
+
+def _history(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+def _parameters(run: Path, method: str) -> int:
+    """Numbers in the weights that the method needs."""
+    total = 0
+    for name in (f"task-{method}", *(("imputer",) if METHODS[method].fill else ())):
+        with safe_open(run / f"{name}.safetensors", "np") as file:
+            shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118 - not a dict
+        total += sum(math.prod(shape) for shape in shapes)
+    return total
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Replace a csv as a whole; columns in the order in which rows bring them, nothing where one lacks it."""
+    text = io.StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
+    write_whole(path, text.getvalue().encode())
+
+
+def read_csv(path: Path) -> list[Row]:
+    """What `write_csv` has written."""
+    with path.open(newline="") as file:
+        return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _value(column: str, text: str) -> str | int | float | None:
+    if text == "" or column in TEXT:
+        return text or None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A file that appears whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def run_seconds(runs: Iterable[Path]) -> list[float]:
+    """Seconds of all rounds of finished runs."""
+    return [sum(line["seconds"] for line in _history(run)) for run in runs]
+
+
+def run_name(federation: str, settings: dict, methods: Sequence[str], rates: dict[str, float]) -> str:
+    """Name of the folder of a run: readable, and different for all that is different."""
+    which = digest(identity(settings, federation, "", 0.0), list(methods), rates)
+    return f"{federation}-seed{settings['seed']}-{which}"

@@ -1,0 +1,195 @@
+"""The tables of a study, made of its cells: as text, markdown and html."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+from server_app.study.results import Row
+from server_app.study.statistics import Comparison, compare, holm, marks, mean_sd
+
+NAIVE = ("mask", "mean", "last", "linear", "estimate")
+NAIVE_IMPUTERS = ("mean", "last", "linear", "estimate")
+METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "accuracy", "kappa": "kappa"}
+SIGNS = {"best": "*", "tie": "~", "": " "}
+LEGEND = "Mean ± sample standard deviation over seeds. * best; ~ as near to it as the larger deviation."
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text; of each whether it is "best", a "tie" or neither."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    signs: dict[tuple[int, int], str] = field(default_factory=dict)  # (row, column) → mark
+    note: str = ""
+
+    def _cell(self, i: int, j: int) -> str:
+        return (self.rows[i][j] + " " + SIGNS[self.signs.get((i, j), "")]).rstrip()
+
+    def text(self) -> str:
+        widths = [
+            max(len(name), *(len(self._cell(i, j)) for i in range(len(self.rows))))
+            for j, name in enumerate(self.columns)
+        ]
+        lines = [self.title, "  " + "  ".join(n.ljust(w) for n, w in zip(self.columns, widths, strict=True))]
+        for i in range(len(self.rows)):
+            cells = [self._cell(i, j).ljust(w) for j, w in enumerate(widths)]
+            lines.append("  " + "  ".join(cells))
+        return "\n".join(line.rstrip() for line in [*lines, *([f"  {self.note}"] if self.note else [])])
+
+    def markdown(self) -> str:
+        def line(cells: Sequence[str]) -> str:
+            return "| " + " | ".join(c.replace("|", "\\|").replace("*", "\\*") for c in cells) + " |"
+
+        lines = [f"### {self.title}", "", line(self.columns), "|" + "---|" * len(self.columns)]
+        lines += [line([self._cell(i, j) for j in range(len(self.columns))]) for i in range(len(self.rows))]
+        return "\n".join([*lines, "", self.note]).rstrip()
+
+    def html(self) -> str:
+        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
+        body = ""
+        for i in range(len(self.rows)):
+            cells = [
+                f'<td class="{self.signs.get((i, j), "")}">{escape(self._cell(i, j))}</td>'
+                for j in range(len(self.columns))
+            ]
+            body += f"<tr>{''.join(cells)}</tr>\n"
+        note = f"<p>{escape(self.note)}</p>" if self.note else ""
+        return (
+            f"<h3>{escape(self.title)}</h3>\n<div class=wide><table>\n<thead><tr>{head}</tr></thead>\n"
+            f"<tbody>{body}</tbody></table></div>{note}"
+        )
+
+
+def in_order(methods: Sequence[str], naive: Sequence[str] = NAIVE) -> list[str]:
+    """Naive ones first, the others as they come."""
+    found = list(dict.fromkeys(methods))
+    return [m for m in naive if m in found] + [m for m in found if m not in naive]
+
+
+def by_scenario(rows: Sequence[Row]) -> dict[tuple, list[Row]]:
+    """Rows of what is compared with each other, by (data, partition, holes, test holes)."""
+    found: dict[tuple, list[Row]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("data", "partition", "holes", "test-holes"))
+        found.setdefault(key, []).append(row)
+    return found
+
+
+def all_tables(rows: Sequence[Row], metric: str) -> list[Table]:
+    """Task, imputation and cost of every scenario, and CondI beside each other method over all of them."""
+    found = []
+    for key, cells in by_scenario(rows).items():
+        where = f"{key[0]}, {key[1]}; holes: {key[2]}; in test: {key[3]}"
+        found += [task_table(cells, where), imputation_table(cells, where), cost_table(cells, where)]
+    found.append(comparison_table(rows, metric))
+    return [table for table in found if table is not None]
+
+
+def task_table(rows: Sequence[Row], where: str) -> Table:
+    """Metrics of the task on test windows, a row per method."""
+    metrics = [m for m in METRICS if any(row.get(m) is not None for row in rows)]
+    methods = in_order([str(row["method"]) for row in rows])
+    values = {(n, m): [row[m] for row in rows if row["method"] == n] for n in methods for m in metrics}
+    seeds = [len(values[name, metrics[0]]) for name in methods]
+    columns = ["", *(METRICS[m] for m in metrics), "seeds"]
+    return _marked(f"Task, {where}", columns, methods, [[values[n, m] for n in methods] for m in metrics],
+                   [True] * len(metrics), [str(n) for n in seeds])  # fmt: skip
+
+
+def imputation_table(rows: Sequence[Row], where: str) -> Table | None:
+    """RMSE of imputers on the samples that each kind of scored holes hides, in standard deviations."""
+    told: dict[tuple[str, str], dict[int, float]] = {}  # a run scores its imputers once, whatever its methods
+    for row in rows:
+        for key, value in row.items():
+            if key.startswith("imputation: ") and key.endswith(": rmse") and value is not None:
+                _, kind, name, _ = key.split(": ")
+                told.setdefault((kind, name), {}).setdefault(int(row["seed"]), float(value))
+    if not told:
+        return None
+    kinds, names = (list(dict.fromkeys(part)) for part in zip(*told, strict=True))
+    names = in_order(names, NAIVE_IMPUTERS)
+    values = [[list(told.get((kind, name), {}).values()) for name in names] for kind in kinds]
+    return _marked(f"Imputation, RMSE, {where}", ["", *kinds], names, values, [False] * len(kinds))
+
+
+def cost_table(rows: Sequence[Row], where: str) -> Table:
+    """What each method costs a run; that of phase 1 is in each method that uses it."""
+    out = []
+    for name in in_order([str(row["method"]) for row in rows]):
+        mine = [row for row in rows if row["method"] == name]
+        measured = (("seconds", 1), ("bytes-down", 1e6), ("bytes-up", 1e6))
+        fixed = (("parameters", ","), ("local-steps", ","), ("learning-rate", "g"))
+        out.append(
+            [name]
+            + [_number([row[key] for row in mine], scale, 1) for key, scale in measured]
+            + [", ".join(dict.fromkeys(format(row[key], how) for row in mine)) for key, how in fixed]
+        )
+    columns = ["", "seconds", "MB down", "MB up", "parameters", "local steps", "learning rate"]
+    return Table(f"Cost, {where}", columns, out, note="Phase 1 counts for each method that completes by it.")
+
+
+def comparison_table(rows: Sequence[Row], metric: str, ours: str = "condi") -> Table | None:
+    """Ours beside each other method, over the cells that both have: same scenario, same seed."""
+    found = comparisons(rows, metric, ours)
+    if not found:
+        return None
+    adjusted = dict(zip(found, holm([c.p for c in found.values()]), strict=True))
+    out = []
+    for name, c in found.items():
+        sure = {
+            "Wilcoxon": f"p = {c.p:.2g} (Holm {adjusted[name]:.2g})",
+            "bootstrap": f"{c.low:+.3f} to {c.high:+.3f} (95 %, bootstrap of pairs)",
+            "none": "too few pairs that differ",
+        }[c.test]
+        out.append([name, f"{c.difference:+.3f}", str(c.pairs), sure])
+    note = (
+        "Wilcoxon's signed-rank test, two-sided, from six pairs that differ on, else a bootstrap of pairs. "
+        "Seeds of one data set share patients: neither covers how other patients would differ."
+    )
+    columns = [f"{ours} less", METRICS[metric], "pairs", "how sure"]
+    return Table(f"{ours} and the others, {METRICS[metric]}, over all scenarios", columns, out, note=note)
+
+
+def comparisons(rows: Sequence[Row], metric: str, ours: str = "condi") -> dict[str, Comparison]:
+    """Of each other method, by its name."""
+    score: dict[str, dict[tuple, float]] = {}
+    for row in rows:
+        if row.get(metric) is not None:
+            where = tuple(row[key] for key in ("data", "partition", "holes", "test-holes", "seed"))
+            score.setdefault(str(row["method"]), {})[where] = float(row[metric])
+    found = {}
+    for name in in_order(list(score)):
+        both = [where for where in score.get(ours, {}) if where in score[name]]
+        if name != ours and both:
+            found[name] = compare([score[ours][w] for w in both], [score[name][w] for w in both])
+    return found
+
+
+def _marked(
+    title: str,
+    columns: list[str],
+    names: list[str],
+    values: list[list[list[float]]],  # by column, by name
+    higher: list[bool],
+    last: list[str] | None = None,
+) -> Table:
+    cells, signs = [[name] for name in names], {}
+    for j, (column, up) in enumerate(zip(values, higher, strict=True), start=1):
+        for i, mark in enumerate(marks([mean_sd(v) for v in column], up)):
+            cells[i].append(_number(column[i]))
+            signs[i, j] = mark
+    for row, told in zip(cells, last or [], strict=False):
+        row.append(told)
+    return Table(title, columns, cells, signs, LEGEND)
+
+
+def _number(values: Sequence[float], scale: float = 1.0, digits: int = 3) -> str:
+    mean, sd = mean_sd([value / scale for value in values])
+    if math.isnan(mean):
+        return "-"
+    return f"{mean:.{digits}f}" + ("" if math.isnan(sd) else f" ± {sd:.{digits}f}")

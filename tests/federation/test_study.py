@@ -1,0 +1,298 @@
+"""A study: what its file may say, how it expands, and that each cell is computed once."""
+
+import json
+import math
+from collections import Counter
+
+import pytest
+from fake_runs import STUDY, FakeRuns, plain, tiny_study
+
+from server_app.settings import defaults
+from server_app.study.carry_out import RunNotCompleted
+from server_app.study.design import Scenario, StudyError, load_study, presets, read_study
+from server_app.study.federations import federation_name
+from server_app.study.results import best_rate, read_csv, write_csv
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"method": ["mask"]}, "unknown key 'method' (did you mean 'methods'?)"),
+        ({"methods": ["maks"]}, "unknown method 'maks' (did you mean 'mask'?)"),
+        ({"methods": ["mask", "mask"]}, "methods has 'mask' twice"),
+        ({"seeds": [0, -1]}, "seed -1 is not a whole number from 0"),
+        ({"seeds": []}, "key 'seeds': list should have at least 1 item"),
+        ({"data": {"a": {"dataset": "ptbxl"}}}, "key 'data.a.dataset': input should be 'demo', 'ptb-xl'"),
+        ({"data": {"a": {"dataset": "demo", "sorce": "x"}}}, "'sorce' of data.a (did you mean 'source'?)"),
+        ({"partition": {"split": "iid", "site": 3}}, "'site' of partition.0 (did you mean 'sites'?)"),
+        ({"holes": {"point": [0.1]}}, "unknown key 'point' of holes (did you mean 'points'?)"),
+        ({"holes": {"points": []}}, "holes: points has no entry"),
+        ({"holes": {"points": [0.2, 1.2]}}, "setting 'holes.points': input should be less than 1, got 1.2"),
+        ({"test-holes": ["points=2"]}, "setting 'test-holes': points: Input should be less than 1"),
+        ({"settings": {"task": {"round": 1}}}, "unknown setting 'task.round' (did you mean 'task.rounds'?)"),
+        ({"settings": {"task": {"rounds": 0}}}, "setting 'task.rounds': "),
+        ({"settings": {"seed": 1}}, "setting 'seed' is the study's own: write seeds"),
+        (
+            {"settings": {"holes": {"points": 0.1}}},
+            "setting 'holes.points' is the study's own: write [holes]",
+        ),
+        ({"settings": {"name": "x"}}, "setting 'name' cannot be set in a study"),
+        ({"local-epochs": 2, "settings": {"task": {"steps": 3}}}, "'task.steps' follows from local-epochs"),
+        ({"learning-rates": [0.1, 0.0]}, "key 'learning-rates.1': input should be greater than 0"),
+        ({"metric": "loss"}, "key 'metric': "),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_said_in_a_sentence(changes, why):
+    with pytest.raises(StudyError) as refused:
+        read_study(STUDY | changes)
+    assert why in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_everything_that_is_wrong_is_named_at_once():
+    with pytest.raises(StudyError) as refused:
+        read_study(STUDY | {"methods": ["x"], "holes": {"y": 1}, "settings": {"z": 1}})
+    assert all(f"'{name}'" in str(refused.value) for name in "xyz")
+
+
+def test_a_file_that_is_not_there_or_not_toml(tmp_path):
+    with pytest.raises(
+        StudyError, match="there is no study at nowhere.toml: give a TOML file, or one of the"
+    ):
+        load_study("nowhere.toml")
+    (tmp_path / "bad.toml").write_text("methods = [")
+    with pytest.raises(StudyError, match="cannot read .*bad.toml: "):
+        load_study(str(tmp_path / "bad.toml"))
+
+
+def test_the_grid_is_all_combinations():
+    table = STUDY | {
+        "data": {"a": {"dataset": "demo"}, "b": {"dataset": "demo"}},
+        "partition": [{"split": "natural"}, {"split": "dirichlet", "sites": 3, "alpha": 0.1}],
+        "holes": [{"points": [0.1, 0.2, 0.3], "modality-by-window": [0.0, 0.5]}, {"gaps": 0.4}, {}],
+        "test-holes": ["", "points=0.9"],
+    }
+    scenarios = read_study(table).scenarios
+    assert len(scenarios) == len(set(scenarios)) == 2 * 2 * (3 * 2 + 1 + 1) * 2
+    assert Counter(s.holes_label for s in scenarios)["points=0.3 modality-by-window=0.5"] == 8
+    assert Counter(s.holes_label for s in scenarios)["none"] == 8
+
+
+def test_shares_that_a_study_does_not_name_are_nothing_and_the_rest_as_in_a_run():
+    study = read_study(STUDY | {"settings": {"task": {"width": 64}}})
+    settings = study.run_settings(study.scenarios[1], seed=7)
+    changed = {k for k, v in settings.items() if v != defaults()[k]}
+    assert changed == {"holes.points", "holes.gaps", "holes.modality-by-window", "seed", "task.width"}
+    assert settings["holes.points"] == 0.8 and settings["holes.gaps"] == 0.0 and settings["seed"] == 7
+
+
+def test_presets_are_valid_and_say_what_they_are():
+    assert list(presets()) == ["honest", "paper", "quick"]
+    for name in presets():
+        study, _ = load_study(name)
+        assert "mask" in study.methods and "condi" in study.methods and len(presets()[name]) > 40
+    paper, _ = load_study("paper")
+    assert {s.holes for s in paper.scenarios} == {
+        (("modality-by-window", a), ("points", b)) for a in (0.2, 0.8) for b in (0.2, 0.8)
+    }
+
+
+def test_a_federation_is_drawn_anew_by_seed_where_something_is_random():
+    def names(**partition):
+        study = read_study(STUDY | {"partition": partition})
+        return {federation_name(study, study.scenarios[0], seed) for seed in (0, 1, 2)}
+
+    assert len(names(split="natural")) == 1
+    assert len(names(split="natural", modalities=9)) == 3
+    assert len(names(split="dirichlet", sites=4)) == 3
+    assert len(names(split="dirichlet", sites=4, seed=5)) == 1
+    assert names(split="dirichlet", sites=4).isdisjoint(names(split="dirichlet", sites=4, alpha=0.1))
+
+
+def test_all_methods_of_a_scenario_and_seed_are_one_run_and_each_cell_is_run_once(tmp_path, monkeypatch):
+    run = FakeRuns()
+    rows = tiny_study(tmp_path, run, monkeypatch)()
+    assert len(run.started) == 2 * 3 and len(rows) == 2 * 3 * 2
+    assert all((s["method"], s["beside"]) == ("mask", "condi") for s in run.started)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    again = FakeRuns()
+    assert tiny_study(tmp_path, again, monkeypatch)() == rows and not again.started
+    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+
+
+def test_a_study_that_grows_runs_what_is_new_alone(tmp_path, monkeypatch):
+    tiny_study(tmp_path, FakeRuns(), monkeypatch, methods=["mask"], seeds=[0])()
+    run = FakeRuns()
+    rows = tiny_study(tmp_path, run, monkeypatch, seeds=[0, 1])()
+    assert [(s["seed"], s["method"], s["beside"]) for s in run.started] == [
+        (0, "condi", ""), (1, "mask", "condi"), (0, "condi", ""), (1, "mask", "condi")
+    ]  # fmt: skip
+    assert len(rows) == 2 * 2 * 2
+    run = FakeRuns()
+    tiny_study(tmp_path, run, monkeypatch, seeds=[0, 1], settings={"task": {"rounds": 2}})()
+    assert len(run.started) == 4, "other settings are other cells"
+
+
+def test_a_study_that_was_killed_goes_on(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def stop(number):
+        if number == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        tiny_study(tmp_path, FakeRuns(stop_at=stop), monkeypatch)()
+    done = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/*")}
+    finished = {p.parent for p in tmp_path.glob("runs/*/result.json")}
+    assert len(finished) == 2
+    run = FakeRuns()
+    rows = tiny_study(tmp_path, run, monkeypatch)()
+    assert len(rows) == 12 and len(run.started) == 4
+    assert run.started[0]["resume"] and run.started[0]["seed"] == 2 and not run.started[1]["resume"]
+    assert all(p.stat().st_mtime_ns == at for p, at in done.items() if p.parent in finished)
+
+
+def test_a_run_that_cannot_go_on_is_set_aside_and_begun_anew(tmp_path, monkeypatch):
+    def stop(number):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny_study(tmp_path, FakeRuns(stop_at=stop), monkeypatch, seeds=[0], holes={})()
+    (begun,) = (tmp_path / "runs").iterdir()
+    (begun / "note").write_text("kept")
+
+    class Damaged(FakeRuns):
+        def __call__(self, settings):
+            if settings["resume"]:
+                raise RunNotCompleted("the checkpoint is damaged")
+            super().__call__(settings)
+
+    done = tiny_study(tmp_path, Damaged(), monkeypatch, seeds=[0], holes={})
+    assert len(done()) == 2 and not done.failed
+    assert (begun.with_name(f"{begun.name}.set-aside-1") / "note").read_text() == "kept"
+    assert any("the checkpoint is damaged" in line for line in done.said)
+
+
+def test_a_run_that_fails_costs_its_cells_and_is_tried_again(tmp_path, monkeypatch):
+    def stop(number):
+        if number == 2:
+            raise RunNotCompleted("no memory")
+
+    done = tiny_study(tmp_path, FakeRuns(stop_at=stop), monkeypatch)
+    assert len(done()) == 10 and list(done.failed.values()) == ["no memory"]
+    assert len(tiny_study(tmp_path, again := FakeRuns(), monkeypatch)()) == 12 and len(again.started) == 1
+
+
+def test_progress_counts_cells(tmp_path, monkeypatch):
+    done = tiny_study(tmp_path, FakeRuns(), monkeypatch)
+    done()
+    told = [line for line in done.said if line.startswith("cells")]
+    assert [line.split(",")[0] for line in told] == [
+        f"cells {2 * i + 1} to {2 * i + 2} of 12" for i in range(6)
+    ]
+    assert "time left is not known yet" in told[0] and "left" in told[1]
+
+
+def test_a_plan_starts_nothing(tmp_path, monkeypatch):
+    done = tiny_study(tmp_path, run := FakeRuns(), monkeypatch, learning_rates=[0.1, 0.2])
+    plan = list(done.plan())
+    assert len(plan) == 2 * (3 + 1) and not any(there for _, there in plan)
+    assert not run.started and not list(tmp_path.iterdir())
+    done()
+    assert all(there for _, there in done.plan()) and len(run.started) == 8
+    assert done.estimate(10)[0] == pytest.approx(10 * (20 + 10 + 2 * 3))
+
+
+def by_rate(test_of):
+    """Validation is best at 0.02 for mask and at 0.05 for CondI."""
+    best = {"mask": 0.02, "condi": 0.05}
+
+    def scores(config, method):
+        rate = config.task.rate_of(method)
+        return [0.9, abs(rate - best[method]), 0.8], test_of(rate)
+
+    return scores
+
+
+@pytest.mark.parametrize("test_of", [lambda rate: rate, lambda rate: -rate, lambda rate: math.nan])
+def test_the_learning_rate_is_chosen_on_validation_alone(tmp_path, monkeypatch, test_of):
+    run = FakeRuns(by_rate(test_of))
+    done = tiny_study(
+        tmp_path, run, monkeypatch, learning_rates=[0.01, 0.02, 0.05], test_holes=["", "gaps=0.5"]
+    )
+    rows = done()
+    assert {(row["method"], row["learning-rate"]) for row in rows} == {("mask", 0.02), ("condi", 0.05)}
+    assert len(rows) == 2 * 3 * 2 * 2
+    # Per scenario three trials, which serve the first seed, then the other seeds; other test holes need none.
+    assert len(run.started) == 2 * (3 + 2 + 3)
+    assert all(row["validation"] == 0 for row in rows)
+    trials = done.trials()
+    assert len(trials) == 2 * 2 * 3 and sum(row["chosen"] for row in trials) == 4
+    assert {row["learning-rate"] for row in trials if row["chosen"]} == {0.02, 0.05}
+
+
+def test_without_validation_windows_it_is_the_first_rate():
+    assert best_rate({0.3: math.nan, 0.1: math.nan}) == 0.3
+    assert best_rate({0.3: math.nan, 0.1: 2.0}) == 0.1
+    assert best_rate({0.3: 1.0, 0.1: 1.0}) == 0.3
+
+
+def test_local_epochs_become_steps_of_the_mean_site(tmp_path, monkeypatch):
+    run = FakeRuns()
+    batches = {"task": {"batch": 4}, "imputer": {"batch": 8}}
+    tiny_study(tmp_path, run, monkeypatch, local_epochs=3, settings=batches)()
+    # Eight training windows a site: three epochs are 24 windows.
+    assert {(s["task.steps"], s["imputer.steps"]) for s in run.started} == {(6, 3)}
+
+
+def test_a_row_has_every_factor_metric_and_cost(tmp_path, monkeypatch):
+    holes = {"points": 0.5, "modality-by-window": 0.5, "thin-to": 2.5}
+    rows = tiny_study(tmp_path, FakeRuns(), monkeypatch, holes=holes, test_holes=["points=0.0"])()
+    mask, condi = rows[0], rows[1]
+    assert mask["auroc"] == plain_auroc(0, "mask") and condi["auroc"] == plain_auroc(0, "condi")
+    assert mask["missing"] == pytest.approx(1 - 0.5 * 0.5 * 0.5)  # 2.5 of 5 samples a patch
+    assert mask["missing-in-test"] == pytest.approx(1 - 0.5 * 0.5)
+    assert mask["seconds"] == 3 and condi["seconds"] == 13, "phase 1 is of those who use it"
+    assert mask["bytes-down"] == 300 and condi["bytes-up"] == 13 * 50
+    assert mask["parameters"] == 7 + 4 and condi["parameters"] == 7 + 4 + 30
+    assert condi["imputation: gaps 50 %: linear: rmse"] == 0.4
+    assert mask["local-steps"] == condi["local-steps"] == 7 * 20
+    assert (tmp_path / "runs" / mask["run"]).is_dir() and mask["run"] == condi["run"]
+    assert sum(key.startswith("holes.") for key in mask) == 11
+    assert mask["test-holes"] == "points=0.0" and mask["validation"] == 0.5
+
+
+def plain_auroc(seed, method):
+    class Config:
+        class holes:
+            points = 0.5
+
+    Config.seed = seed
+    return plain(Config, method)[1]
+
+
+def test_cells_come_back_from_csv(tmp_path, monkeypatch):
+    rows = tiny_study(tmp_path, FakeRuns(), monkeypatch, data={"2012": {"dataset": "demo"}})()
+    rows[0]["f1"] = None
+    write_csv(rows, tmp_path / "cells.csv")
+    columns = dict.fromkeys(key for row in rows for key in row)
+    assert read_csv(tmp_path / "cells.csv") == [{c: row.get(c) for c in columns} for row in rows]
+    write_csv([{"data": 'a,"b"\nc', "auroc": math.nan, "seed": 3}], tmp_path / "odd.csv")
+    (odd,) = read_csv(tmp_path / "odd.csv")
+    assert odd["data"] == 'a,"b"\nc' and math.isnan(odd["auroc"]) and odd["seed"] == 3
+    assert not list(tmp_path.glob(".*.csv*"))
+
+
+def test_a_damaged_result_is_run_again(tmp_path, monkeypatch):
+    tiny_study(tmp_path, FakeRuns(), monkeypatch)()
+    results = sorted(tmp_path.glob("runs/*/result.json"))
+    results[0].write_text("{half")
+    run = FakeRuns()
+    assert len(tiny_study(tmp_path, run, monkeypatch)()) == 12 and len(run.started) == 1
+    assert json.loads(results[0].read_text())["task"]
+
+
+def test_scenarios_say_what_they_are():
+    study = read_study(STUDY | {"partition": {"split": "dirichlet", "sites": 32, "modalities": 8}})
+    assert study.scenarios[0].label == "waves, dirichlet 0.5, 32 sites, 8 modalities, holes points=0.2"
+    assert isinstance(study.scenarios[0], Scenario)
