@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from condi_core.config import RunConfig
+from condi_core.protocol import fingerprint
 from server_app.settings import Value
 from server_app.study.design import Scenario, Study
 from server_app.study.federations import Federations, federation_name, steps_of_epochs
 from server_app.study.results import (
+    CODE,
     Row,
     best_rate,
     finished,
@@ -26,6 +28,7 @@ from server_app.study.results import (
     run_name,
     run_seconds,
     validation_score,
+    write_whole,
 )
 
 START = 20.0  # seconds in which the engine of a run starts and ends
@@ -191,6 +194,8 @@ class CarryOut:
         self.progress.seconds.append(time.monotonic() - started)
         if not (path / "result.json").exists():
             self.failed[name] = "it left no result.json"
+            return
+        write_whole(path / CODE, fingerprint().encode())
         self.cells = finished(self.runs)
 
     def _settings(self, scenario: Scenario, seed: int) -> dict[str, Value]:

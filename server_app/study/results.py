@@ -20,7 +20,6 @@ from safetensors import safe_open
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
-from condi_core.protocol import fingerprint
 from server_app.study.design import Scenario
 from server_app.study.federations import digest
 
@@ -30,6 +29,7 @@ Row = dict[str, str | int | float | None]
 ELSEWHERE = {"federation", "output", "name", "resume", "sites", "min-sites", "sites-timeout", "round-timeout"}
 ELSEWHERE |= {"method", "beside", "task.learning-rate", "task.learning-rate-of"}
 TEXT = {"data", "partition", "holes", "test-holes", "method", "code", "run"}
+CODE = "code.txt"  # in a run folder: fingerprint of the code that finished it
 FIRST_PHASE = ("relation", "imputer")
 
 
@@ -84,6 +84,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
         traffic = {f"bytes-{way}": sum(line[f"bytes-{way}"] for line in lines) for way in ("down", "up")}
         rates = [m["samples_per_patch"] for m in next(iter(roster.values()))["manifest"]["modalities"]]
         parameters = _parameters(run, method)
+        code = (run / CODE).read_text() if (run / CODE).exists() else None
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise RunUnreadable(f"the run in {run} is damaged ({type(error).__name__}: {error})") from None
     settings, task = config.flat(), config.task
@@ -109,7 +110,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
                 numbers = {k: v for k, v in told.items() if isinstance(v, int | float)}
                 row |= {f"imputation: {kind}: {name}: {k}": v for k, v in numbers.items()}
     cost = {"seconds": seconds, **traffic, "parameters": parameters}
-    return row | cost | {"code": fingerprint(), "run": run.name}
+    return row | cost | {"code": code, "run": run.name}
 
 
 def share_missing(config: RunConfig, split: str, rates: Sequence[int]) -> float:

@@ -296,3 +296,11 @@ def test_scenarios_say_what_they_are():
     study = read_study(STUDY | {"partition": {"split": "dirichlet", "sites": 32, "modalities": 8}})
     assert study.scenarios[0].label == "waves, dirichlet 0.5, 32 sites, 8 modalities, holes points=0.2"
     assert isinstance(study.scenarios[0], Scenario)
+
+
+def test_a_cell_says_by_which_code_it_was_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr("server_app.study.carry_out.fingerprint", lambda: "before")
+    tiny_study(tmp_path, FakeRuns(), monkeypatch, seeds=[0])()
+    monkeypatch.setattr("server_app.study.carry_out.fingerprint", lambda: "after")
+    rows = tiny_study(tmp_path, FakeRuns(), monkeypatch, seeds=[0, 1])()
+    assert {(row["seed"], row["code"]) for row in rows} == {(0, "before"), (1, "after")}
