@@ -20,6 +20,7 @@ from condi_core.training import decayed
 from server_app.artifacts import RunDirectory, RunState
 from server_app.errors import RunError, TooFewSites
 from server_app.events import Events
+from server_app.report.ending import leave
 from server_app.secure import SecureTraining
 from server_app.strategy import ModalityFedAvg, to_numpy, to_record
 from server_app.waiting import POLL, send_and_receive
@@ -172,10 +173,11 @@ class Run:
 
     @contextmanager
     def _resumable(self, where: str) -> Iterator[None]:
-        """Say of a RunError where it was and how to go on."""
+        """Say of a RunError where it was and how to go on, and leave a report of what there is."""
         try:
             yield
         except RunError as error:
+            print(leave(self.directory.path), flush=True)
             raise RunError(
                 f"{where}: {error}; when that is mended, go on with resume='{self.directory.path}'"
             ) from None

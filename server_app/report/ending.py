@@ -1,4 +1,4 @@
-"""What a run leaves by itself when it ends: its page and its model card."""
+"""What a run leaves by itself when it ends, well or not: its page and its model card."""
 
 from __future__ import annotations
 

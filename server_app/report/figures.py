@@ -63,7 +63,7 @@ def lines(
     if not known:
         return ""
     height = 300 if diagonal else 220
-    x = _fit([p[0] for p in known], x_range, 48, WIDTH - 12, pad=0)
+    x = _fit([p[0] for p in known], x_range, 54, WIDTH - 12, pad=0)
     y = _fit([p[1] for p in known], y_range, height - 38, 10, pad=0.06)
     out = _axes(x, y, x_label, y_label, height, whole)
     if diagonal:
@@ -84,7 +84,7 @@ def bars(title: str, groups: Sequence[str], series: dict[str, Sequence[float]], 
     if not known:
         return ""
     height = 220
-    x = Range(0, len(groups), 48, WIDTH - 8)
+    x = Range(0, len(groups), 54, WIDTH - 8)
     y = _fit([0.0, *known], None, height - 38, 10, pad=0.06)
     out = _axes(x, y, "", y_label, height, ticks_x=False)
     each = 0.82 / len(series)
@@ -191,12 +191,13 @@ def traces(title: str, panels: Sequence[Trace], x_label: str) -> str:
         values = [v for part in (p.seen, p.hidden, p.middle, p.low, p.high) for v in part if math.isfinite(v)]
         y = _fit(values or [0.0, 1.0], None, each * (i + 1) - 6, each * i + 6, pad=0.04)
         place = [x(t) for t in p.time]
+        radius = 0.9 if len(place) > 100 else 2.0  # of a sample without neighbours
         out.append(f'<path class="band" d="{_band(place, [y(v) for v in p.low], [y(v) for v in p.high])}"/>')
         for cls, part in (("truth", p.hidden), ("median", p.middle), ("seen", p.seen)):
             points = [(a, y(v)) if math.isfinite(v) else None for a, v in zip(place, part, strict=True)]
             out.append(f'<path class="{cls}" d="{_path(points)}"/>')
             alone = [b for a, b, c in zip([None, *points], points, [*points[1:], None]) if b and not (a or c)]  # noqa: B905
-            out += [f'<circle class="{cls}" cx="{a:.1f}" cy="{b:.1f}" r="0.9"/>' for a, b in alone]
+            out += [f'<circle class="{cls}" cx="{a:.1f}" cy="{b:.1f}" r="{radius}"/>' for a, b in alone]
         out.append(_text(4, each * i + 30, _short(p.name, 9), "start", p.name, cls="on"))
         out.append(_text(4, each * i + 44, _short(p.unit, 9), "start", p.unit))
         out.append(f'<path class="axis" d="M{left},{each * (i + 1)}H{WIDTH - 8}"/>')
@@ -214,7 +215,7 @@ def _fit(
 ) -> Range:
     found = [float(v) for v in values]
     low, high = fixed or (min(found), max(found))
-    if high - low < 1e-12 * max(abs(high), 1):
+    if high - low < 1e-9 * max(abs(high), abs(low), 1e-9):
         low, high = low - 0.5, high + 0.5
     room = 0 if fixed else pad * (high - low)
     return Range(low if low == 0 else low - room, high if high == 0 else high + room, start, end)
@@ -232,8 +233,8 @@ def _axes(
     out.append(f'<path class="axis" d="M{x.start},{y.end}V{y.start}H{x.end}"/>')
     out.append(_text((x.start + x.end) / 2, height - 6, x_label, "middle"))
     middle = (y.start + y.end) / 2
-    turned = f'text-anchor="middle" transform="rotate(-90 12 {middle})"'
-    out.append(f'<text x="12" y="{middle}" {turned}>{escape(y_label)}</text>')
+    turned = f'text-anchor="middle" transform="rotate(-90 10 {middle})"'
+    out.append(f'<text x="10" y="{middle}" {turned}>{escape(y_label)}</text>')
     return out
 
 

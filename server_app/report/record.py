@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -60,8 +60,8 @@ _PLACE = ("round", "rounds")
 class Result(_Read):
     """result.json; `imputation` is `{kind of holes: {method: metrics}}`, `task` is `{method: metrics}`."""
 
-    imputation: dict[str, dict[str, dict[str, float | list[float]]]]
-    task: dict[str, dict[str, float]]
+    imputation: dict[str, dict[str, dict[str, Any]]]
+    task: dict[str, dict[str, Any]]
     answered: dict[str, dict] = Field(default_factory=dict)
     privacy: dict[str, float] | None = None
 

@@ -74,7 +74,7 @@ def _figures(phase: str, rounds: list[Round]) -> list[str]:
 
 NAMED = {
     "loss": "loss",
-    "metrics.score": "score to select by",
+    "metrics.score": "score",
     "metrics.rmse": "RMSE",
     "metrics.linear": "RMSE, linear",
     "metrics.auroc": "AUROC",

@@ -28,7 +28,7 @@ th, td { padding: .25rem .7rem .25rem 0; text-align: left; border-bottom: 1px so
   max-width: 34rem; }
 thead th { max-width: 9rem; vertical-align: bottom; border-bottom-color: var(--muted); }
 tbody th { font-weight: 500; position: sticky; left: 0; background: var(--bg); white-space: nowrap;
-  overflow: hidden; text-overflow: ellipsis; max-width: min(20rem, 44vw); }
+  overflow: hidden; text-overflow: ellipsis; max-width: min(20rem, 52vw); }
 .n { text-align: right; } td.n { white-space: nowrap; }
 th button { all: unset; cursor: pointer; font-weight: 600; } th button:focus-visible { outline: 2px solid
   var(--c0); }

@@ -33,6 +33,7 @@ def runs(tmp_path_factory, small_settings):
 
     with pytest.raises(RunError):
         run_in(folder, federation, small_settings({"name": "gone-on"}), silent)
+    shutil.copy(folder / "runs" / "gone-on" / "report.html", folder / "stopped.html")
     third = run_in(folder, federation, small_settings({"resume": str(folder / "runs" / "gone-on")}))
     return one, two, third
 
@@ -81,6 +82,12 @@ def test_the_page_of_a_comparison_has_its_numbers_and_figures(runs, tmp_path):
     expected |= {"imputer: validation RMSE", "task-condi: validation loss"}
     assert expected <= page.figures.keys() and all(page.figures[name] > 3 for name in expected)
     assert not page.tags & {"b", "img"} and len(page.scripts) == 1
+
+
+def test_a_run_that_was_stopped_has_left_a_report_and_another_when_it_was_over(runs):
+    stopped = (runs[2].parent.parent / "stopped.html").read_text()
+    assert "The run is not finished: its last round was imputer, round 1" in stopped
+    assert "is not finished" not in (runs[2] / "report.html").read_text()
 
 
 def test_what_cannot_be_compared_is_said(runs, tmp_path):

@@ -1,0 +1,98 @@
+"""Figures: what is drawn is where it belongs, and nothing that is not a number is drawn."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from condi_core.metrics import auroc, roc
+from server_app.report.classification import _corners
+from server_app.report.figures import COLOURS, Range, Series, Trace, bars, heat, lines, lying, traces
+from server_app.report.markup import number, size, table
+
+
+def points_of(svg, cls):
+    """Points of the paths of a class, one list a stretch."""
+    drawn = re.findall(rf'<path class="{cls}" d="([^"]*)"', svg)
+    return [
+        [tuple(map(float, p.split(","))) for p in stretch.split("L")]
+        for path in drawn
+        for stretch in path.strip("MZ").split("M")
+        if stretch
+    ]
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 8))
+def test_ticks_are_inside_even_and_neither_few_nor_many(low, width, about):
+    ticks = Range(low, low + width, 0, 100).ticks(about)
+    assert all(low - 1e-6 * width <= t <= low + width * (1 + 1e-6) for t in ticks)
+    assert len(ticks) <= about + 1
+    if len(ticks) > 2:
+        assert np.allclose(np.diff(ticks), np.diff(ticks)[0], rtol=1e-3, atol=1e-9 * abs(low))
+
+
+def test_a_line_is_straight_and_broken_where_a_value_is_missing():
+    values = [(1, 0.0), (2, 1.0), (3, math.nan), (4, 3.0), (5, 4.0)]
+    first, second = points_of(lines("t", [Series("s", values)], "x", "y"), "line c0")
+    (x1, y1), (x2, y2), (_, y4), (x5, y5) = *first, *second
+    assert x2 - x1 == pytest.approx((x5 - x1) / 4, abs=0.1)
+    assert y1 - y2 == pytest.approx((y1 - y5) / 4, abs=0.1) and y1 > y2 > y4 > y5
+
+
+def test_bars_are_as_long_as_their_values_and_reach_below_the_axis():
+    svg = bars("t", ["a", "b", "b"], {"one": [1.0, 2.0, math.nan], "two": [-1.0, 0.5, 1.0]}, "y")
+    heights = [float(h) for h in re.findall(r'class="bar c\d".*?height="([\d.]+)"', svg)]
+    unit = heights[0]
+    assert heights == pytest.approx([unit, unit, 2 * unit, unit / 2, unit], abs=0.2)
+    assert svg.count(">b</text>") == 1  # neighbours of one name share it
+    widths = re.findall(
+        r'width="([\d.]+)" height="16"', lying("t", {"x": 0.2, "y": -0.1, "z": math.nan}, "u")
+    )
+    assert len(widths) == 2 and float(widths[0]) == pytest.approx(2 * float(widths[1]), abs=0.2)
+
+
+def test_nothing_known_gives_no_figure():
+    assert lines("t", [Series("s", [(1, math.nan)])], "x", "y") == ""
+    assert bars("t", ["a"], {"s": [math.nan]}, "y") == lying("t", {}, "u") == ""
+
+
+def test_the_corners_of_a_roc_curve_have_its_area():
+    rng = np.random.default_rng(0)
+    positives, negatives = rng.poisson(0.05, (2, 1000)).astype(float)
+    corners = np.array(_corners(*roc(positives, negatives)))
+    assert np.trapezoid(corners[:, 1], corners[:, 0]) == pytest.approx(auroc(positives, negatives), abs=1e-12)
+    assert len(corners) < 250
+
+
+def test_a_window_shows_the_band_where_it_is_known_and_samples_that_stand_alone():
+    nan = math.nan
+    trace = Trace(
+        "<m>", "mV", [0, 1, 2, 3], seen=[0.0, nan, 2.0, 3.0], hidden=[nan, 1.0, nan, nan],
+        middle=[nan, 1.1, nan, nan], low=[nan, 0.9, nan, nan], high=[nan, 1.3, nan, nan],
+    )  # fmt: skip
+    svg = traces("<t>", [trace], "s")
+    ((_, low), _, _, (_, high)) = points_of(svg, "band")[0]
+    (_, median) = map(float, re.search(r'class="median" cx="([\d.]+)" cy="([\d.]+)"', svg).groups())
+    assert high < median < low
+    assert len(re.findall('<circle class="seen"', svg)) == 1 == len(re.findall('<circle class="truth"', svg))
+    assert "<m>" not in svg and "<t>" not in svg and "&lt;m&gt;" in svg
+
+
+def test_cells_are_as_dark_as_their_share_and_colours_begin_anew():
+    svg = heat("t", ["a"], ["x", "y"], [[3, 1]], [[1.0, 0.5]])
+    one, two = (float(a) for a in re.findall(r"fill-opacity:([\d.]+)", svg))
+    assert one == pytest.approx(2 * two) and ">3</text>" in svg
+    many = lines("t", [Series(str(i), [(0, i), (1, i)]) for i in range(COLOURS + 1)], "x", "y")
+    assert many.count('class="line c0"') == 1 and 'class="line c0 again"' in many
+
+
+def test_numbers_are_told_short_and_kept_exactly():
+    assert [number(x) for x in (3, 0.123456, 12345.6, math.nan, None, 1e-7)] == [
+        "3", "0.1235", "12346", "–", "–", "1e-07",
+    ]  # fmt: skip
+    assert size(1234567).text == "1.23 MB" and size(999).text == "999 B"
+    assert 'data-value="0.1"' in table("c", ["a", "b"], [["x", 0.1]])
+    assert 'data-value="123456789012345"' in table("c", ["a", "b"], [["x", 123456789012345]])
