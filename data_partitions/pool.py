@@ -45,6 +45,10 @@ class Pool:
         return np.concatenate([part.patient_ids for part in self.parts])
 
     @cached_property
+    def splits(self) -> np.ndarray:
+        return np.concatenate([part.splits for part in self.parts])
+
+    @cached_property
     def labels(self) -> np.ndarray:
         return np.concatenate([part.labels for part in self.parts])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 FOLDER = "tensorboard"
-PARTS = ("loss", "windows", "bytes-down", "bytes-up", "train-seconds", "seconds")
+PARTS = ("loss", "windows", "sites-asked", "bytes-down", "bytes-up", "train-seconds", "seconds")
 
 
 class Events:

@@ -20,6 +20,7 @@ from safetensors import safe_open
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
+from server_app.imputation import SUFFIX
 from server_app.study.design import Scenario
 from server_app.study.federations import digest
 
@@ -30,7 +31,7 @@ ELSEWHERE = {"federation", "output", "name", "resume", "sites", "min-sites", "si
 ELSEWHERE |= {"method", "beside", "task.learning-rate", "task.learning-rate-of"}
 TEXT = {"data", "partition", "holes", "test-holes", "method", "code", "run"}
 CODE = "code.txt"  # in a run folder: fingerprint of the code that finished it
-FIRST_PHASE = ("relation", "imputer")
+FIRST_PHASE = {"nothing": (), "relation": ("relation",), "diffusion": ("relation", "imputer")}
 
 
 class RunUnreadable(Exception):
@@ -104,7 +105,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
         "validation": validation_score(run, method),
         **metrics,
     }
-    if METHODS[method].fill:  # beside the naive imputers, scored on the same samples
+    if METHODS[method].phase1 != "nothing":  # beside the naive imputers, scored on the same samples
         for kind, imputers in result["imputation"].items():
             for name, told in imputers.items():
                 numbers = {k: v for k, v in told.items() if isinstance(v, int | float)}
@@ -127,7 +128,9 @@ def share_missing(config: RunConfig, split: str, rates: Sequence[int]) -> float:
 
 
 def _phases(method: str) -> set[str]:
-    return {f"task-{method}", *(FIRST_PHASE if METHODS[method].fill else ())}
+    """Phases of a run whose cost is the method's."""
+    chosen = METHODS[method]
+    return {f"task-{method}", *(phase + SUFFIX[chosen.sites] for phase in FIRST_PHASE[chosen.phase1])}
 
 
 def _history(run: Path) -> list[dict]:
@@ -135,12 +138,16 @@ def _history(run: Path) -> list[dict]:
 
 
 def _parameters(run: Path, method: str) -> int:
-    """Numbers in the weights that the method needs."""
-    total = 0
-    for name in (f"task-{method}", *(("imputer",) if METHODS[method].fill else ())):
-        with safe_open(run / f"{name}.safetensors", "np") as file:
-            shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118 - not a dict
-        total += sum(math.prod(shape) for shape in shapes)
+    """Numbers in the weights that the method needs; where each site has its own, those of one site."""
+    chosen, total = METHODS[method], 0
+    imputer = f"imputer{SUFFIX[chosen.sites]}"
+    for name in (f"task-{method}", *((imputer,) if chosen.phase1 != "nothing" else ())):
+        one, *_ = sorted([*run.glob(f"{name}.safetensors"), *run.glob(f"{name}.*.safetensors")])
+        with safe_open(one, "np") as file:
+            kept = file.keys()
+            if name == imputer and chosen.phase1 == "relation":  # nothing of the network is used
+                kept = [key for key in kept if key.endswith(".spectrum")]
+            total += sum(math.prod(file.get_slice(key).get_shape()) for key in kept)
     return total
 
 

@@ -40,7 +40,7 @@ def test_limb_leads_follow_from_two_of_them(ecg_federation, run_local):
 
 
 def test_weights_that_cannot_be_used_are_said_to_be(ecg_federation, tmp_path, run_local):
-    with pytest.raises(SavedError, match="there is no imputer at"):
+    with pytest.raises(SavedError, match="there is no imputer.safetensors in"):
         load_imputer(tmp_path / "imputer.safetensors")
     file = tmp_path / "imputer.safetensors"
     file.write_bytes(b"not weights at all, but long enough to look at")

@@ -69,7 +69,7 @@ def test_test_scores_are_those_of_the_result(made, page):
     result = json.loads((made[1] / "result.json").read_text())
     for kind, rows in result["imputation"].items():
         for row, key in (("RMSE", "rmse"), ("MAE", "mae"), ("CRPS", "crps")):
-            assert page.column(f"Test windows, {kind}", row) == [rows[m][key] for m in SHOWN]
+            assert page.column(f"Test windows, {kind}", row) == [rows[m][key] for m in SHOWN if m in rows]
     for name, key in (("AUROC", "auroc"), ("kappa", "kappa"), ("mean loss", "score")):
         told = page.column("Classification of test windows", name)
         assert told == [result["task"][m][key] for m in ("condi", "mask")]
