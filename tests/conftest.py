@@ -1,9 +1,13 @@
 """Settings for tests: pyproject's defaults, made small."""
 
+import os
 import tomllib
 from pathlib import Path
 
 import pytest
+
+# Ray gives way to every other process, and two tests at once are such: sites would answer too late.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 PROJECT = Path(__file__).parent.parent
 
