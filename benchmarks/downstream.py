@@ -17,12 +17,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import platformdirs
 import torch
-import wfdb
 from runs import call
 from safetensors import safe_open
+from zscored import write_source
 
 from client_app.classifying import TaskWindows
 from client_app.imputing import blocks
@@ -33,33 +32,12 @@ from condi_core.metrics import task_metrics, task_sums
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation
 from data_partitions.partition import Partition
-from data_partitions.sources.ptb_xl import LEADS
 
 SETTINGS = (
     "holes.points=0.8 holes.gaps=0.0 holes.modality-by-window=0.0 imputer.relation-rounds=8 imputer.rounds=4 "
     "imputer.steps=20 imputer.samples=0 task.rounds=12 task.steps=40 task.batch=32"
 )
 RESAMPLES = 2000
-
-
-def write_source(signals: Path, tables: Path, out: Path) -> None:
-    """The records as a folder of PTB-XL, from which they are prepared like any other."""
-    with np.load(signals, allow_pickle=False) as file:
-        ids, x = file["ecg_id"], file["x_milli"]
-        names = [str(name) for name in file["lead"]]
-    places = [[name.lower() for name in names].index(lead.lower()) for lead in LEADS]
-    table = pd.read_csv(tables / "ptbxl_database.csv").set_index("ecg_id", drop=False)
-    table = table.loc[[i for i in ids if i in table.index]]
-    table.to_csv(out / "ptbxl_database.csv", index=False)
-    (out / "scp_statements.csv").write_bytes((tables / "scp_statements.csv").read_bytes())
-    for ecg_id, record in zip(ids, x, strict=True):
-        if ecg_id in table.index:
-            path = out / table.loc[ecg_id, "filename_lr"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            wfdb.wrsamp(
-                path.name, fs=100, units=["mV"] * 12, sig_name=list(LEADS), d_signal=record[:, places],
-                fmt=["16"] * 12, adc_gain=[1000] * 12, baseline=[0] * 12, write_dir=str(path.parent),
-            )  # fmt: skip
 
 
 @torch.no_grad()

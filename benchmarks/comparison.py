@@ -1,0 +1,53 @@
+"""The methods beside CondI on real data: what the README's tables come from.
+
+    python benchmarks/comparison.py --ptb-xl FOLDER [--signals NPZ] [--physionet-2012 FOLDER] --out DIR
+
+Carries out `comparison.toml` by `condi study` on the raw records of a folder of PTB-XL, on z-scored ones of
+an npz file with the same tables (`zscored.py`), and on PhysioNet 2012 by ICU type: each by itself, in a
+folder of DIR. Interrupted, the same command goes on. The tables are in DIR/NAME/table.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from runs import call
+from zscored import write_source
+
+from data_partitions.storage import new_directory
+
+STUDY = Path(__file__).with_name("comparison.toml")
+PARTITIONS = {"ptb-xl": 'split = "iid"\nsites = 4', "physionet-2012": 'split = "natural"'}
+
+
+def carry_out(name: str, dataset: str, source: Path, out: Path) -> None:
+    """One study of the data set in `source`."""
+    study = out / f"{name}.toml"
+    data = f'[data.{name}]\ndataset = "{dataset}"\n\n[[partition]]\n{PARTITIONS[dataset]}\n'
+    study.write_text(f"{STUDY.read_text()}\n{data}")
+    call("study", study, "--out", out / name, "--source", f"{name}={source.resolve()}", "--nodes", 2)
+    print((out / name / "table.txt").read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ptb-xl", type=Path, required=True, help="folder of the unpacked data set")
+    parser.add_argument("--signals", type=Path, help="npz of z-scored records")
+    parser.add_argument("--physionet-2012", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.signals:
+        zscored = given.out / "zscored-source"
+        if not zscored.exists():
+            with new_directory(zscored) as folder:
+                write_source(given.signals, given.ptb_xl, folder)
+        carry_out("z-scored", "ptb-xl", zscored, given.out)
+    carry_out("raw", "ptb-xl", given.ptb_xl, given.out)
+    if given.physionet_2012:
+        carry_out("icu", "physionet-2012", given.physionet_2012, given.out)
+
+
+if __name__ == "__main__":
+    main()
