@@ -54,7 +54,11 @@ def evaluate(
     ] = "test",
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of patients; 0: no intervals.")] = 1000,
     as_measured: Annotated[
-        bool, typer.Option("--as-measured", help="Classify without the holes that the run has simulated.")
+        bool,
+        typer.Option(
+            "--as-measured",
+            help="Classify without simulated holes.",
+        ),
     ] = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -97,6 +101,7 @@ def _site(model: Model, run: Path, data: Path, split: str) -> Site:
         raise DataError(
             f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"
         )
+    config = config.model_copy(update={"holes": config.holes_of("test"), "test_holes": ""})
     name = partition.manifest.site
     if split in ("train", "all") and name in sites:
         raise DataError(

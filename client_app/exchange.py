@@ -70,7 +70,9 @@ class Request:
         paths = self.partitions
         if name not in paths:
             raise DataError(f'this node has no site "{name}": it has {", ".join(paths) or "none"}')
-        return Site(name, Partition.open(paths[name], check), self.config, self.device, cache)
+        partition = Partition.open(paths[name], check)
+        partition.refuse_completed()
+        return Site(name, partition, self.config, self.device, cache)
 
     @property
     def device(self) -> torch.device:

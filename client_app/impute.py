@@ -60,7 +60,7 @@ def impute(
     with one_sentence_errors(SavedError, ConfigError), progress_bars() as progress:
         learned = open_model(model, data, device)
         if learned.imputer is None:
-            raise SavedError(f"{model} has no imputer: it was made with a method that completes nothing")
+            raise SavedError(f"{model} has no trained imputer: its method needs none")
         if is_partition(data):
             told = impute_partition(learned, data, out, samples, seed, progress)
         else:

@@ -27,8 +27,8 @@ def impute_files(
     """Complete the file, or all files of the folder `data`, into `out`; says what was done and skipped."""
     files = find(data)
     root = data if data.is_dir() else files[0].parent
-    if out.resolve() == root.resolve():
-        raise DataError(f"--out is the folder of the data, {out}: give another, so that nothing is replaced")
+    if out.resolve() == root.resolve() or (data.is_dir() and out.resolve().is_relative_to(root.resolve())):
+        raise DataError(f"--out is in the folder of the data, {root}: choose one that is not in it")
     told = {"what": "files", "done": 0, "before": 0, "skipped": []}
     for number, file in enumerate(files):
 
@@ -80,6 +80,8 @@ class _File:
                 (Path(temp) / str(i)).mkdir()
                 # Read anew, as writing a record changes what was read of it.
                 self.format.write(self.format.read(self.recording.file), signals, Path(temp) / str(i))
+                for name in names:
+                    _to_disk(Path(temp) / str(i) / name)
             self._write_provenance(found[0])
             for i, folder in enumerate(folders):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,7 @@ class _File:
     ) -> list[list[np.ndarray]]:
         """The channels of the completed file, and of those of its quantiles."""
         found = np.repeat(windows[None], 1 + len(levels), 0)
-        lacking = np.flatnonzero(np.isnan(windows).any((1, 2, 3)))
+        lacking = np.flatnonzero((np.isnan(windows) & self.grid.samples_there).any((1, 2, 3)))
         for start in range(0, len(lacking), BLOCK):
             rows = lacking[start : start + BLOCK]
             imputed = self.model.impute(windows[rows], samples=self.samples, seed=self.seed)
@@ -136,7 +138,14 @@ class _File:
         }
         temporary = self.provenance.with_name(f".{self.provenance.name}.partial")
         temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        _to_disk(temporary)
         os.replace(temporary, self.provenance)
+
+
+def _to_disk(path: Path) -> None:
+    """What takes a place must be whole there, also after a power cut."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def _runs(where: np.ndarray) -> list[list[int]]:

@@ -51,12 +51,14 @@ def impute_partition(
             _note(partial, made_from, int(rows[-1]) + 1)
     _finish(partial, partition, made_from)
     os.rename(partial, out)
+    (out / "progress.json").unlink()
     return {"what": "windows", "done": len(partition) - done, "before": done, "skipped": []}
 
 
 def open_for(model: Model, data: Path) -> Partition:
     """The partition there; DataError when it is not one that the model can read."""
     partition = Partition.open(data, check=False)
+    partition.refuse_completed()
     mine, its = model.schema.model_dump(mode="json"), partition.manifest.schema()
     different = [key for key in ("modalities", "patch_seconds", "patches") if mine[key] != its[key]]
     if different:
@@ -95,7 +97,11 @@ class _Files:
         file = open(path, "r+b" if path.exists() else "w+b")
         shape = (self.rows, self.patches, m.samples_per_patch)
         np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
-        file.seek(self.done * np.prod(shape[1:]) * np.dtype(kind).itemsize, os.SEEK_CUR)
+        end = file.tell() + self.done * int(np.prod(shape[1:])) * np.dtype(kind).itemsize
+        file.flush()
+        if os.fstat(file.fileno()).st_size < end:
+            raise DataError(f"{path} is shorter than what had been written of it: remove {path.parents[1]}")
+        file.seek(end)
         file.truncate()
         return file
 
@@ -119,7 +125,8 @@ def _begin(partial: Path, made_from: dict) -> int:
         told = json.loads((partial / "progress.json").read_text())
         before, done = told["made from"], int(told["windows"])
     except FileNotFoundError:
-        partial.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)  # of a call that was stopped before its first windows
+        partial.mkdir(parents=True)
         return 0
     except (ValueError, KeyError, TypeError):
         before, done = {}, 0
@@ -153,4 +160,3 @@ def _finish(partial: Path, partition: Partition, made_from: dict) -> None:
     )
     shutil.copyfile(partition.path / "windows.csv", partial / "windows.csv")
     (partial / "manifest.json").write_text(whole.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (partial / "progress.json").unlink()

@@ -42,12 +42,13 @@ def hosted(context: Context, federation: str) -> dict[str, Path]:
 
 
 def pooled(federation: str, config: RunConfig) -> tuple[Pool, RunConfig]:
-    """All sites of a simulation as one, and settings with as many windows per step as they have together."""
+    """All sites of a simulation as one, and settings with as many windows per step as sites together have."""
     found = open_federation(federation)
     names = config.named_sites or found.sites
     pool = Pool(tuple(found.open_site(name, check=False) for name in sorted(names)), POOL)
+    asked = max(1, round(config.sites_per_round * len(pool.parts)))
     larger = {
-        phase: part.model_copy(update={"batch": part.batch * len(pool.parts)})
+        phase: part.model_copy(update={"batch": part.batch * asked})
         for phase, part in (("imputer", config.imputer), ("task", config.task))
     }
     return pool, config.model_copy(update=larger)

@@ -194,9 +194,7 @@ def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = 
     if any(schema != schemas[0] for schema in schemas):
         raise SavedError(f"{run} holds models of different data: copy all from one run")
     method = _method_of(run)
-    if method not in classifiers:
-        method = next(iter(classifiers), method)
-    of_methods = [classifiers[method], *classifiers.values()] if classifiers else []
+    of_methods = [c for c in (classifiers.get(method), *classifiers.values()) if c]
     # Behind a relation alone there is no trained network.
     trained = [c.imputer for c in of_methods if c.method.phase1 == "diffusion"]
     imputer = next(iter(trained if classifiers else imputers.values()), None)
@@ -211,7 +209,8 @@ def _files(run: Path, kind: str, site: str) -> list[Path]:
     found = [
         (f, f.name.removesuffix(".safetensors").partition(".")) for f in run.glob(f"{kind}*.safetensors")
     ]
-    return sorted(file for file, (_, _, own) in found if own in ("", site))
+    kept = [file for file, (_, _, own) in found if own in ("", site)]
+    return sorted(kept, key=lambda file: (len(file.name), file.name))  # first that of all sites together
 
 
 def _method_of(run: Path) -> str:

@@ -135,6 +135,14 @@ class Partition:
             partition.check()
         return partition
 
+    def refuse_completed(self) -> None:
+        """Raise DataError when it was made by `condi impute`: what is imputed would pass for measured."""
+        if (self.path / "imputed").exists():
+            raise DataError(
+                f"{self.path} is a partition that was completed, in which imputed samples would count as "
+                "measured: give the one it was made from"
+            )
+
     def check(self) -> None:
         """Read through the values, a block at a time; DataError when one is infinite."""
         for name, array in self._arrays.items():

@@ -18,11 +18,12 @@ from server_app.classification import classify
 from server_app.comparison import chosen, rosters
 from server_app.errors import OneSentence, RunError
 from server_app.events import Events
-from server_app.imputation import SUFFIX, impute
+from server_app.imputation import impute
 from server_app.phases import Run
 from server_app.privacy import spent
 from server_app.report.ending import leave
 from server_app.roster import gather
+from server_app.tables import SUFFIX
 from server_app.turns import asked_in
 
 app = ServerApp()

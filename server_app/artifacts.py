@@ -148,8 +148,8 @@ class RunDirectory:
 
         One file; or, where sites have versions of their own, one each: `name.site.safetensors`.
         """
-        apart = [site for site in sites if has_own(state, [site])]
-        for site in apart or [""]:
+        apart = list(sites)
+        for site in apart if has_own(state, apart) else [""]:
             file = f"{name}.{site}.safetensors" if site else f"{name}.safetensors"
             self.write(file, pack(own(state, site), told(site)))
 

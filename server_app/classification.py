@@ -12,11 +12,11 @@ from condi_core.training import seed_of
 from server_app import tables
 from server_app.artifacts import state_of
 from server_app.freeze import Freeze
-from server_app.imputation import SUFFIX
 from server_app.phases import Phase, Run
 from server_app.privacy import combine
 from server_app.roster import Roster
 from server_app.strategy import ModalityFedAvg
+from server_app.tables import SUFFIX
 from server_app.turns import turns_of
 
 
@@ -45,6 +45,7 @@ def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], d
         min(run.config.min_sites, len(roster.sites)),
         combine(run.config.privacy, run.config.privacy.clip_task, chosen.combine),
         turns_of(run.config),
+        config.steps,
     )
     phase = Phase(
         name,

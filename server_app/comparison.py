@@ -23,6 +23,11 @@ def chosen(config: RunConfig) -> list[Method]:
             f"method '{single[0]}' needs the update of each single site and cannot be had with {hidden}: "
             "leave out one of them"
         )
+    if config.privacy.smallest_count and (open_ := [m.name for m in methods if m.sites == "pooled"]):
+        raise ConfigError(
+            f"method '{open_[0]}' has the data of all sites in one place and cannot be had with "
+            "privacy.smallest-count: leave out one of them"
+        )
     if private and (closed := [m.name for m in methods if m.phase1 == "relation"]):
         raise ConfigError(
             f"method '{closed[0]}' is nothing without the relation between modalities, which is not "

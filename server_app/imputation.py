@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from condi_core.averaging import alone
+from condi_core.averaging import Arrays, alone
 from condi_core.imputer.imputer import Imputer
 from condi_core.ownership import ownership, trainable
 from condi_core.training import seed_of
@@ -16,15 +16,13 @@ from server_app.roster import Roster
 from server_app.strategy import ModalityFedAvg
 from server_app.turns import turns_of
 
-SUFFIX = {"together": "", "alone": "-local", "pooled": "-pooled"}  # of phases and models, by who trains
-
 
 def impute(run: Run, roster: Roster, sites: str = "together", diffusion: bool = True) -> tuple[dict, dict]:
     """Train an imputer and score it once on test windows; without `diffusion` the relation is all of it.
 
     `sites` as in `Method`; the state's model is `imputer` and the suffix of that.
     """
-    config, schema, name = run.config.imputer, roster.schema, f"imputer{SUFFIX[sites]}"
+    config, schema, name = run.config.imputer, roster.schema, f"imputer{tables.SUFFIX[sites]}"
     torch.manual_seed(seed_of(run.config.seed, "initial weights", "imputer"))
     model = Imputer(schema, config)
     model.standardiser.fit(torch.from_numpy(roster.sums))
@@ -37,11 +35,13 @@ def impute(run: Run, roster: Roster, sites: str = "together", diffusion: bool = 
     relation = ModalityFedAvg(roster, "relation", owners, spectra, tables.NOTHING, quorum, kept)
     # Spectra are so many numbers of such a size that noise would leave nothing of them.
     rounds = 0 if privacy.noise_multiplier else config.relation_rounds
-    run.carry_out(Phase(f"relation{SUFFIX[sites]}", name, relation, rounds, evaluated=False))
+    run.carry_out(Phase(f"relation{tables.SUFFIX[sites]}", name, relation, rounds, evaluated=False))
 
     evaluation, average = tables.imputation(schema), kept or combine(privacy, privacy.clip_imputer)
     turns, trained = turns_of(run.config), trainable(model)
-    strategy = ModalityFedAvg(roster, "imputer", owners, trained, evaluation, quorum, average, turns)
+    strategy = ModalityFedAvg(
+        roster, "imputer", owners, trained, evaluation, quorum, average, turns, config.steps
+    )
     phase = Phase(name, name, strategy, config.rounds if diffusion else 0, config.learning_rate)
     run.carry_out(phase)
     run.state.best.setdefault(name, run.state.models[name])  # where no round was scored
@@ -51,7 +51,12 @@ def impute(run: Run, roster: Roster, sites: str = "together", diffusion: bool = 
     _, answered = run.test(phase, samples=samples)
     metadata = {"schema": schema.model_dump_json(), "settings": config.model_dump_json(by_alias=True)}
     run.directory.save_model(name, run.state.best[name], lambda site: metadata, roster.sites)
-    rows = tables.imputation_rows(strategy.sums, schema)
-    if not diffusion:  # an untrained network
-        rows = {kind: {k: v for k, v in found.items() if k != "condi"} for kind, found in rows.items()}
-    return rows, answered
+    sums = strategy.sums
+    if not diffusion:  # what an untrained network says is of no use to anybody
+        *by_site, sums = (_without_network(s) for s in (*strategy.site_sums.values(), sums))
+        run.directory.save_sums(name, dict(zip(strategy.site_sums, by_site, strict=True)))
+    return tables.imputation_rows(sums, schema), answered
+
+
+def _without_network(sums: Arrays) -> Arrays:
+    return {key: array for key, array in sums.items() if not key.endswith("/condi")}

@@ -46,8 +46,7 @@ def model_card(run: RunRecord) -> str:
 def _models(run: RunRecord) -> list[str]:
     lines = ["## Models", ""]
     for model, count in run.parameters().items():
-        phase = "imputer" if model == "imputer" else model
-        best = run.best_round(phase)
+        best = run.best_round(model.partition(".")[0])
         kept = f", weights of round {best}" if best else ""
         lines.append(f"- `{_text(model)}.safetensors`: {count} parameters{kept}")
     if run.result is None:
@@ -61,7 +60,7 @@ def _data(run: RunRecord) -> list[str]:
     schema = run.schema
     if schema is None:
         return ["## Data", "", "No site took part."]
-    first = next(iter(run.sites.values())).manifest
+    first, noise = next(iter(run.sites.values())).manifest, run.config.get("privacy.noise-multiplier")
     lines = [
         "## Data",
         "",
@@ -71,7 +70,8 @@ def _data(run: RunRecord) -> list[str]:
         + _text(", ".join(f"{m.name} ({m.unit}, {m.rate:g} Hz)" for m in first.modalities)),
         f"- Task: {schema.task}, labels {_text(', '.join(schema.labels))}",
         f"- Label rule: {_text(first.label_rule)}",
-        "- Splits: by patient within each site; validation chose the round, test was scored once",
+        "- Splits: by patient within each site; test was scored once, "
+        + ("the last round was kept" if noise else "validation chose the round"),
         "",
     ]
     rows = []
@@ -83,12 +83,14 @@ def _data(run: RunRecord) -> list[str]:
 
 def _holes(run: RunRecord) -> list[str]:
     made = {k: v for k, v in run.config.items() if k.startswith("holes.")}
+    changed = run.config.get("test-holes", "")
     return [
         "## Simulated missingness",
         "",
         "In training, validation and classification, on top of what the data lack by nature:",
         "",
         *(f"- `{_text(key)} = {_text(shown(value))}`" for key, value in made.items()),
+        *([f"- in test windows otherwise: `{_text(changed)}`"] if changed else []),
     ]
 
 
@@ -139,4 +141,4 @@ def _table(columns: list[str], rows: list[list[str]]) -> list[str]:
 def _text(text: object) -> str:
     """Text that is text in Markdown as well, whoever has chosen it."""
     plain = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return "".join("\\" + c if c in "\\`*_[]<>#|" else c for c in plain)
+    return "".join("\\" + c if c in "\\`*_[]<>#|&" else c for c in plain)

@@ -37,8 +37,8 @@ class ModalityFedAvg(Strategy):
     array of the state belongs to, `returned` which of them sites send back, and `evaluation` what the sums
     of an evaluation look like and say. `combine` makes the next state of the replies, as `average` does; a
     site is sent the state with its own versions, where it has any. `turns` says which of the sites train in a
-    round; evaluations ask all. After each exchange `asked` says who was to reply, `answered` and `failures`
-    who did and why others did not.
+    round, in which a site takes `most_steps` at most; evaluations ask all. After each exchange `asked` says
+    who was to reply, `answered` and `failures` who did and why others did not.
     """
 
     def __init__(
@@ -51,10 +51,12 @@ class ModalityFedAvg(Strategy):
         min_sites: int,
         combine: Combine | None = None,
         turns: Callable[[Sequence[str], int], list[str]] | None = None,
+        most_steps: int = 1,
     ) -> None:
         self.roster, self.action, self.owners, self.returned = roster, action, owners, returned
         self.evaluation, self.min_sites, self.combine = evaluation, min_sites, combine or average
         self.turns = turns or (lambda sites, round_: list(sites))
+        self.most_steps = most_steps
         self.asked: list[str] = list(roster.sites)
         self.base: Arrays = {}
         self.answered: dict[str, float] = {}  # seconds each site worked
@@ -192,7 +194,7 @@ class ModalityFedAvg(Strategy):
         _, windows, _, steps = told
         if len(counts) != len(self.roster.schema.modalities) ** 2 or not np.isfinite([*counts, *told]).all():
             return "its counts, seconds, windows, loss or steps are missing or not finite"
-        if (counts < 0).any() or windows <= 0 or not 1 <= steps <= LARGEST:
+        if (counts < 0).any() or windows <= 0 or not 1 <= steps <= self.most_steps:
             return "it trained on no window, in no step, or in more than can be"
         if windows != site.manifest.windows["train"]:
             return f"it weighs {windows:g} windows where it has {site.manifest.windows['train']}"

@@ -13,6 +13,7 @@ from condi_core.metrics import BINS, COUNTS, IMPUTATION, imputation_metrics, sco
 from condi_core.windows import Schema
 from server_app.strategy import Evaluation
 
+SUFFIX = {"together": "", "alone": "-local", "pooled": "-pooled"}  # of phases and models, by who trains
 NOTHING = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda sums, extra: {})
 
 

@@ -25,7 +25,7 @@ def taking_turns(sites: Sequence[str], round_: int, *, share: float, seed: int) 
     """The sites that train in a round (from 1), in the order of `sites`.
 
     All are shuffled and asked one group after the other; then they are shuffled anew. So each takes part
-    once in every ceil(1 / share) rounds, or twice where the last group is filled up, which FedAvg's
+    once in every ceil(sites / asked) rounds, or twice where the last group is filled up, which FedAvg's
     independent draws (McMahan et al. 2017) do not promise. Depends on (seed, round) and the names alone: a
     run that goes on asks whom it would have asked.
     """

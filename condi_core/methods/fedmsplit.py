@@ -50,7 +50,9 @@ def _blocks(start: Arrays, owners: dict[str, Owner], t: Trained, modalities: int
         else:
             for row, place in enumerate(owner.members or range(modalities)):
                 parts[place].append(update[row].ravel())
-    return [np.concatenate(p) if p else np.zeros(1) for p in parts]
+    # What a site has none of moves by weight decay alone, which says nothing of its data.
+    there = [*(t.counts.diagonal() > 0), True]
+    return [np.concatenate(p) * has if p else np.zeros(1) for p, has in zip(parts, there, strict=True)]
 
 
 def _cosine(one: np.ndarray, two: np.ndarray) -> float:

@@ -53,9 +53,11 @@ class Reconfigured(TaskModel):
         self.key = nn.Linear(width, width)
         self.compose = nn.Linear(3 * width, width)
         self.gate = nn.Linear(2 * width, width)
+        samples = torch.tensor([float(schema.patches * m.samples_per_patch) for m in schema.modalities])
+        self.register_buffer("samples", samples, persistent=False)
 
     def forward(self, values: Tensor, observed: Tensor, known: Tensor) -> Tensor:
-        features, share = self.features(values, observed, known), _share(observed)
+        features, share = self.features(values, observed, known), self.share(observed)
         return self.conclude(self.reconfigure(features, share)[0])
 
     def reconfigure(self, features: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,7 +81,7 @@ class Reconfigured(TaskModel):
         return self.classifier(torch.lerp(complete, mixed, gate).mean(1))
 
     def objective(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
-        share = _share(observed)
+        share = self.share(observed)
         features, present = self.features(values, observed, known), share > 0
         complete, filled, relevance = self.reconfigure(features, share)
         aligned = between_modalities(features, present, TEMPERATURE)
@@ -87,9 +89,9 @@ class Reconfigured(TaskModel):
         found = sum(contrast(one, whole, TEMPERATURE) for one in complete.unbind(1)) / complete.shape[1]
         return self.loss(self.conclude(complete), labels) + WEIGHT * (aligned + found) - PULL * relevance
 
-
-def _share(observed: Tensor) -> Tensor:
-    return observed.flatten(2).float().mean(-1)
+    def share(self, observed: Tensor) -> Tensor:
+        """Of the samples that each modality has (batch, modality)."""
+        return observed.flatten(2).float().sum(-1) / self.samples
 
 
 def joined_profiles(base: Arrays, owners: dict[str, Owner], trained: Sequence[Trained]) -> Arrays:

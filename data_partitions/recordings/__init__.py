@@ -28,8 +28,10 @@ def format_of(file: Path) -> ModuleType:
 
 def find(path: Path) -> list[Path]:
     """The file itself, or all files below a folder that can be read; DataError when there are none."""
-    if path.suffix.lower() == ".dat" or (not path.exists() and path.with_name(f"{path.name}.hea").exists()):
-        path = path.with_name(f"{path.stem if path.suffix else path.name}.hea")  # a WFDB record's name
+    if path.suffix.lower() == ".dat":
+        path = path.with_suffix(".hea")
+    elif not path.exists() and (header := path.with_name(f"{path.name}.hea")).exists():
+        path = header  # a WFDB record is called by its name
     if not path.exists():
         raise DataError(f"there is no {path}: give a partition, a file, or a folder of files")
     if path.is_file():

@@ -34,6 +34,12 @@ class Grid:
         """Samples per patch of the fastest modality."""
         return max(samples for *_, samples in self.modalities)
 
+    @property
+    def samples_there(self) -> np.ndarray:
+        """Where a modality has samples `(modality, 1, sample)`; a slow one has fewer in a patch."""
+        rates = np.array([samples for *_, samples in self.modalities])
+        return (np.arange(self.samples) < rates[:, None])[:, None, :]
+
     def windows(self, recording: Recording) -> np.ndarray:
         """float32 (window, modality, patch, sample), NaN where not observed, in the model's units.
 
@@ -75,7 +81,7 @@ class Grid:
             if (place := _find(name, names)) is None:
                 continue
             signal, rate = recording.signals[place], per_patch / self.patch_seconds
-            if signal.unit and unit and _plain(signal.unit) != _plain(unit):
+            if _plain(signal.unit) and _plain(unit) and _plain(signal.unit) != _plain(unit):
                 raise DataError(
                     f'{file}: {signal.name} is in "{signal.unit}", the model expects {unit}: convert it'
                 )
@@ -116,7 +122,9 @@ def _find(name: str, names: list[str]) -> int | None:
 
 
 def _plain(unit: str) -> str:
-    return unit.strip().lower().replace("µ", "u").replace("μ", "u")
+    """A unit as it is compared; "" for none, or one that says nothing."""
+    plain = unit.strip().lower().replace("µ", "u").replace("μ", "u")
+    return "" if plain in ("a.u.", "au") else plain
 
 
 def _half(rate: float) -> float:

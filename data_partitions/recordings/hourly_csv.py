@@ -50,12 +50,14 @@ def files(recording: Recording) -> list[Path]:
 
 
 def write(recording: Recording, signals: list[np.ndarray], folder: Path) -> None:
-    """The same rows, with numbers in cells that were empty; cells with a value keep their text."""
+    """A row for each step up to the last, with numbers where nothing was; what was there keeps its text."""
     table: _Table = recording.source
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(table.header)
-    for step, row in zip(table.steps, table.rows, strict=True):
+    given = dict(zip(table.steps.tolist(), table.rows, strict=True))
+    for step in range(int(table.steps.max()) + 1):
+        row = given.get(step) or [str(step)] + [""] * (len(table.header) - 1)
         filled = [
             f"{samples[step]:.6g}" if cell.strip().lower() in EMPTY and not np.isnan(samples[step]) else cell
             for cell, samples in zip(row[1:], signals, strict=True)

@@ -23,7 +23,9 @@ def read(file: Path) -> Recording:
             raise DataError(f"{file} is a record of several segments: give its segments")
         if not header.n_sig:
             raise DataError(f"{file} describes no signal")
-        record = wfdb.rdrecord(str(file.with_suffix("")), physical=False, smooth_frames=False)
+        record = wfdb.rdrecord(
+            str(file.with_suffix("")), physical=False, smooth_frames=False, ignore_skew=True
+        )
         physical = record.dac(expanded=True)
     except DataError:
         raise
@@ -67,8 +69,12 @@ def write(recording: Recording, signals: list[np.ndarray], folder: Path) -> None
         record.e_d_signal[i] = np.where(lacks, digital, record.e_d_signal[i])
     record.checksum = record.calc_checksum(expanded=True)
     record.init_value = [int(samples[0]) for samples in record.e_d_signal]
-    record.wrheader(write_dir=str(folder), expanded=True)
-    record.wr_dats(expanded=True, write_dir=str(folder))
+    try:
+        record.wrheader(write_dir=str(folder), expanded=True)
+        record.wr_dats(expanded=True, write_dir=str(folder))
+    except Exception as error:  # it reads more than it writes
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{file} cannot be written again as a WFDB record ({first})") from None
     for source, offset in zip(record.file_name, record.byte_offset or (), strict=False):
         if offset:  # what stands before the samples, such as the head of a MATLAB file
             with open(file.with_name(source), "rb") as old, open(folder / source, "r+b") as new:

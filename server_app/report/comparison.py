@@ -152,7 +152,7 @@ def _figures(runs: list[RunRecord]) -> list[str]:
     def of(found: dict, *keys: str) -> float:
         for key in keys:
             found = found.get(key, {})
-        return found or math.nan
+        return math.nan if found == {} else found
 
     errors = {
         name: [of(run.imputation, kind, "condi", "rmse") for kind in kinds]
@@ -179,6 +179,6 @@ def _curves(runs: list[RunRecord]) -> list[str]:
             )
             for name, run in zip(names(runs), runs, strict=True)
         ]
-        label = "RMSE" if phase == "imputer" else "loss"
+        label = "RMSE" if phase.startswith("imputer") else "loss"
         figures.append(lines(f"{phase}: validation {label}", series, "round", label, whole=True))
     return figures

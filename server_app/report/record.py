@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from condi_core.windows import Schema
 from server_app import tables
 from server_app.artifacts import Arrays
 from server_app.roster import SiteInfo
+from server_app.tables import SUFFIX
 
 Read = TypeVar("Read")
 
@@ -101,7 +102,11 @@ class RunRecord:
         """Test rows of the imputer: those of the result, or read from the sums of a run still going on."""
         if self.result and self.result.imputation:
             return self.result.imputation
-        return tables.imputation_rows(total(self.sums.get("imputer", {})), self.schema) if self.schema else {}
+        found: dict[str, dict[str, dict]] = {}
+        for who, suffix in SUFFIX.items():
+            if by_site := self.sums.get(f"imputer{suffix}"):
+                tables.add_imputation(found, tables.imputation_rows(total(by_site), self.schema), who)
+        return found
 
     @cached_property
     def task(self) -> dict[str, dict[str, float]]:
@@ -131,11 +136,11 @@ class RunRecord:
     def parameters(self) -> dict[str, int]:
         """Numbers in each model that the run has left."""
         found = {}
-        for file in [self.path / "imputer.safetensors", *sorted(self.path.glob("task-*.safetensors"))]:
-            if file.is_file():
-                with _open(file) as opened:
-                    shapes = [opened.get_slice(key).get_shape() for key in opened.keys()]  # noqa: SIM118
-                found[file.stem] = sum(math.prod(shape) for shape in shapes)
+        files = [*self.path.glob("imputer*.safetensors"), *self.path.glob("task-*.safetensors")]
+        for file in sorted(files, key=lambda f: f.name.removesuffix(".safetensors")):
+            with _open(file) as opened:
+                shapes = [opened.get_slice(key).get_shape() for key in opened.keys()]  # noqa: SIM118
+            found[file.stem] = sum(math.prod(shape) for shape in shapes)
         return found
 
 
@@ -206,24 +211,22 @@ def _open(file: Path) -> safe_open:
         raise ReportError(f"{file} is damaged ({error})") from None
 
 
-def _place(known: list[str], name: str) -> int:
-    return known.index(name) if name in known else len(known)
+def _name(key: str, known: Collection[str]) -> str:
+    """What `<site>/<name>` is a sum of; both may have a slash in them."""
+    return next((name for name in known if key.endswith(f"/{name}")), "")
 
 
 def _sums(record: RunRecord) -> dict[str, dict[str, Arrays]]:
     found: dict[str, dict[str, Arrays]] = {}
     schema = record.schema
-    names = ["imputer", *sorted(p.stem.removeprefix("test-") for p in record.path.glob("test-task-*"))]
-    for phase in names if schema else ():
-        file = record.path / f"test-{phase}.safetensors"
-        if not file.is_file():
-            continue
-        expected = (tables.imputation if phase == "imputer" else tables.task)(schema).shapes(1)
+    for file in sorted(record.path.glob("test-*.safetensors")) if schema else ():
+        phase = file.stem.removeprefix("test-")
+        expected = (tables.imputation if phase.startswith("imputer") else tables.task)(schema).shapes(1)
         with _open(file) as opened:
-            known = list(expected)  # the file has them in alphabetical order
-            for key in sorted(opened.keys(), key=lambda k: _place(known, k.partition("/")[2])):
-                site, _, name = key.partition("/")
-                array = opened.get_tensor(key)
+            places = {name: place for place, name in enumerate(expected)}  # the file has them by the alphabet
+            for key in sorted(opened.keys(), key=lambda k: places.get(_name(k, expected), -1)):
+                name = _name(key, expected)
+                site, array = key.removesuffix(f"/{name}"), opened.get_tensor(key)
                 if array.shape != expected.get(name):
                     raise ReportError(f"{file} is damaged ({key} is {array.shape})")
                 found.setdefault(phase, {}).setdefault(site, {})[name] = array

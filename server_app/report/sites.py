@@ -10,6 +10,7 @@ from server_app.report.classification import METRICS
 from server_app.report.figures import bars, lying
 from server_app.report.markup import Value, heading, paragraph, row_of, section, table
 from server_app.report.record import RunRecord
+from server_app.tables import SUFFIX
 
 ALONE = "local"  # the method in which each site trains for itself
 
@@ -25,15 +26,19 @@ def by_site(run: RunRecord) -> tuple[str, str]:
 
 def site_rmse(run: RunRecord) -> dict[str, dict[str, float]]:
     """`{site: {"kind, row": RMSE}}` of every row."""
-    found = {}
-    for site, sums in run.sums.get("imputer", {}).items():
-        kinds = tables.imputation_rows(sums, run.schema)
-        found[site] = {
+    kinds: dict[str, dict[str, dict]] = {}
+    for who, suffix in SUFFIX.items():
+        for site, sums in run.sums.get(f"imputer{suffix}", {}).items():
+            rows = tables.imputation_rows(sums, run.schema)
+            tables.add_imputation(kinds.setdefault(site, {}), rows, who)
+    return {
+        site: {
             f"{kind}, {tables.SHOWN.get(row, row)}": metrics["rmse"]
-            for kind, rows in kinds.items()
+            for kind, rows in of_site.items()
             for row, metrics in rows.items()
         }
-    return found
+        for site, of_site in kinds.items()
+    }
 
 
 def site_metrics(run: RunRecord, method: str) -> dict[str, dict[str, float]]:
@@ -45,9 +50,10 @@ def _imputation(run: RunRecord) -> str:
     found = site_rmse(run)
     if not found:
         return ""
-    shown = [tables.SHOWN[row] for row in ("linear", "condi")]
-    columns = [c for c in next(iter(found.values())) if c.split(", ", 1)[1] in shown]
-    rows = [[site, *(told[c] for c in columns)] for site, told in found.items()]
+    shown = [tables.SHOWN[row] for row in ("linear", "estimate", "condi", "local", "pooled")]
+    every = dict.fromkeys(column for told in found.values() for column in told)
+    columns = [c for c in every if c.split(", ", 1)[1] in shown]
+    rows = [[site, *(told.get(c) for c in columns)] for site, told in found.items()]
     return table("RMSE of imputation at each site, test windows", ["site", *columns], rows)
 
 

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer, middle
+from condi_core.methods import METHODS
 from condi_core.metrics import SCORED
 from condi_core.saved import SavedError, load_imputer
 from condi_core.training import seed_of
@@ -55,8 +57,13 @@ def windows(
     """
     title = "Windows"
     file = run.path / "imputer.safetensors"
-    if run.schema is None or not file.is_file():
-        return section(title, paragraph("No windows are drawn: the run has left no imputer."))
+    if run.schema is None or not file.is_file() or not _diffuses(run):
+        return section(
+            title, paragraph("No windows are drawn: the run has left no imputer of all its sites.")
+        )
+    if limit == 0 and not data:
+        told = f"No windows are drawn, as nobody has asked for records of patients: condi report {run.name}"
+        return section(title, paragraph(told))
     sites = _given(run, data) if data else _of_simulation(run)
     if not any(len(site.rows("test")) for site in sites):
         return section(
@@ -90,6 +97,13 @@ def windows(
         drawn = [_figure(ranked[p], p, len(ranked), schema) for p in places if p < len(ranked)]
         parts += [heading(kind), row_of(*drawn)]
     return section(title, *parts)
+
+
+def _diffuses(run: RunRecord) -> bool:
+    """Whether a diffusion model was trained by all sites together; behind `estimate` there is none."""
+    names = [run.config["method"], *str(run.config.get("beside", "")).replace(",", " ").split()]
+    methods = [METHODS[name] for name in names if name in METHODS]
+    return any(m.phase1 == "diffusion" and m.sites == "together" for m in methods)
 
 
 def _given(run: RunRecord, data: list[Path]) -> list[Partition]:
@@ -173,7 +187,7 @@ def _complete(
 ) -> list[Completed]:
     """Holes as in the evaluation: what the site lacked in the run, and those of the kind."""
     values, observed = site.read(rows)
-    lacked = Holes(modality_by_site=run.config.get("holes.modality-by-site", 0.0))
+    lacked = Holes(modality_by_site=RunConfig.from_flat(run.config).holes_of("test").modality_by_site)
     observed = observed & ~hide_rows(site, rows, values, observed, lacked, run.config["seed"])
     hidden = hide_rows(site, rows, values, observed, Holes(**SCORED[kind]), seed_of("scored", kind))
     seen = observed & ~hidden

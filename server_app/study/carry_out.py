@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from condi_core.config import RunConfig
-from condi_core.protocol import fingerprint
 from server_app.settings import Value
 from server_app.study.design import Scenario, Study
 from server_app.study.federations import Federations, federation_name, steps_of_epochs
 from server_app.study.results import (
-    CODE,
     Row,
     best_rate,
     finished,
@@ -28,11 +26,11 @@ from server_app.study.results import (
     run_name,
     run_seconds,
     validation_score,
-    write_whole,
 )
 
 START = 20.0  # seconds in which the engine of a run starts and ends
 PER_STEP = 0.12  # seconds of a site's step with the default model, a rough guess where no run has been
+REFUSED = "start a new run"  # in the message of a run that can never be gone on with
 Runner = Callable[[dict[str, Value]], None]
 
 
@@ -182,7 +180,9 @@ class CarryOut:
                     self.say("  it was begun before and goes on")
                     self.run(settings | {"resume": str(path)})
                 except RunNotCompleted as error:
-                    self.say(f"  it does not: {error}")
+                    if REFUSED not in str(error):
+                        raise
+                    self.say(f"  it cannot: {error}")
                     begun = False
             if not begun:
                 _set_aside(path)
@@ -195,7 +195,6 @@ class CarryOut:
         if not (path / "result.json").exists():
             self.failed[name] = "it left no result.json"
             return
-        write_whole(path / CODE, fingerprint().encode())
         self.cells = finished(self.runs)
 
     def _settings(self, scenario: Scenario, seed: int) -> dict[str, Value]:

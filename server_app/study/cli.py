@@ -81,7 +81,7 @@ def study(
                 PROJECT, settings, nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node,
                 show=readable if verbose and not as_json else lambda line: None,
             )  # fmt: skip
-        except RunFailed as error:
+        except (RunFailed, FlowerError) as error:
             raise RunNotCompleted(str(error)) from None
 
     try:
@@ -97,8 +97,11 @@ def study(
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
             (folder / "study.toml").write_text(text)
-            rows = carry_out()
-            tables, paths = write_results(folder, title, text, rows, design.metric)
+            try:
+                carry_out()
+            finally:  # also of what is there when it is stopped
+                rows = carry_out.rows()
+                tables, paths = write_results(folder, title, text, rows, design.metric)
             if trials := carry_out.trials():
                 paths["tuning"] = str(folder / "tuning.csv")
                 write_csv(trials, folder / "tuning.csv")

@@ -78,6 +78,21 @@ class Partition(_Table):
         return self.seed if self.seed is not None else 0 if nothing_random else seed
 
 
+# What says how something is lost, by what is lost.
+HOW = {
+    "points-depend-on": ("points",),
+    "gaps-depend-on": ("gaps",),
+    "gap-patches": ("gaps", "blackout"),
+    "burst-patches": ("bursts",),
+}
+
+
+def _without_nothing(holes: dict[str, Value]) -> dict[str, Value]:
+    """Holes without shares of 0, so that what loses the same is one scenario however it is written."""
+    kept = {key: value for key, value in holes.items() if key not in SHARES or value != 0}
+    return {key: value for key, value in kept.items() if any(s in kept for s in HOW.get(key, (key,)))}
+
+
 @dataclass(frozen=True)
 class Scenario:
     """What the cells that are compared with each other have in common."""
@@ -121,7 +136,8 @@ class Study(_Table):
         for data, partition, table, test in product(self.data, self.partition, self.holes, self.test_holes):
             entries = [value if isinstance(value, list) else [value] for value in table.values()]
             for values in product(*entries):
-                found.append(Scenario(data, partition, tuple(zip(table, values, strict=True)), test))
+                holes = _without_nothing(dict(zip(table, values, strict=True)))
+                found.append(Scenario(data, partition, tuple(holes.items()), test))
         return list(dict.fromkeys(found))
 
     @property

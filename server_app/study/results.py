@@ -16,13 +16,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
-from server_app.imputation import SUFFIX
 from server_app.study.design import Scenario
 from server_app.study.federations import digest
+from server_app.tables import SUFFIX
 
 Row = dict[str, str | int | float | None]
 
@@ -30,7 +30,6 @@ Row = dict[str, str | int | float | None]
 ELSEWHERE = {"federation", "output", "name", "resume", "sites", "min-sites", "sites-timeout", "round-timeout"}
 ELSEWHERE |= {"method", "beside", "task.learning-rate", "task.learning-rate-of"}
 TEXT = {"data", "partition", "holes", "test-holes", "method", "code", "run"}
-CODE = "code.txt"  # in a run folder: fingerprint of the code that finished it
 FIRST_PHASE = {"nothing": (), "relation": ("relation",), "diffusion": ("relation", "imputer")}
 
 
@@ -85,9 +84,14 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
         traffic = {f"bytes-{way}": sum(line[f"bytes-{way}"] for line in lines) for way in ("down", "up")}
         rates = [m["samples_per_patch"] for m in next(iter(roster.values()))["manifest"]["modalities"]]
         parameters = _parameters(run, method)
-        code = (run / CODE).read_text() if (run / CODE).exists() else None
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-        raise RunUnreadable(f"the run in {run} is damaged ({type(error).__name__}: {error})") from None
+        code = json.loads((run / "versions.json").read_text())["code"]
+        absent = result["answered"][f"task-{method}"]["failures"]
+        failures = len(absent) + sum(len(line["failures"]) for line in lines)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, SafetensorError) as error:
+        raise RunUnreadable(
+            f"the run in {run} is damaged ({type(error).__name__}: {error}): remove it, and the same command "
+            "does it anew"
+        ) from None
     settings, task = config.flat(), config.task
     row: Row = {
         "data": scenario.data,
@@ -102,6 +106,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
         "method": method,
         "learning-rate": task.rate_of(method),
         "local-steps": task.rounds * task.steps,
+        "failures": failures,
         "validation": validation_score(run, method),
         **metrics,
     }

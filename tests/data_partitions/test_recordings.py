@@ -136,7 +136,7 @@ def test_a_csv_keeps_the_text_of_what_was_measured(tmp_path):
     np.testing.assert_array_equal(lactate.samples, [np.nan, np.nan, 2.1, 1.0])
     (tmp_path / "out").mkdir()
     hourly_csv.write(recording, [np.arange(4) + 70.25, np.full(4, 1.75)], tmp_path / "out")
-    expected = "hour,HR (bpm),Lactate\n0,81.50,1.75\n2,72.25,2.10\n3,73.25,1e0\n"
+    expected = "hour,HR (bpm),Lactate\n0,81.50,1.75\n1,71.25,1.75\n2,72.25,2.10\n3,73.25,1e0\n"
     assert (tmp_path / "out" / "stay.csv").read_text() == expected
 
 

@@ -15,14 +15,19 @@ from client_app import classifying
 from client_app.app import app as client_app
 from client_app.exchange import Request
 from client_app.site import Site, pooled
+from condi_core import load_model
 from condi_core.config import ConfigError, RunConfig
 from condi_core.methods import METHODS
 from condi_core.methods.fedprox import METHOD as FEDPROX
 from condi_core.protocol import POOL
+from condi_core.saved import SavedError
 from data_partitions import DataError
 from data_partitions.federation import write_federation
+from data_partitions.partition import Partition
 from server_app.app import coordinate
 from server_app.errors import RunError
+from server_app.report.record import read_run
+from server_app.report.sites import site_metrics
 
 TINY = {"imputer.rounds": 1, "imputer.samples": 0, "task.rounds": 2}
 
@@ -124,6 +129,37 @@ def test_several_methods_beside_one_another(federation, run_local):
     names = {p.name for p in directory.path.glob("*.safetensors")}
     assert names >= {"imputer.safetensors", "task-condi.safetensors", "task-local.site-2.safetensors"}
     assert "task-local.safetensors" not in names
+    record, page = read_run(directory.path), (directory.path / "report.html").read_text()
+    assert set(record.sums) == {
+        "imputer", "imputer-local", "task-condi", "task-mask", "task-local", "task-estimate"
+    }  # fmt: skip
+    assert {"imputer-local.site-1", "task-local.site-1"} <= record.parameters().keys()
+    gains = site_metrics(record, "local")
+    assert set(gains) == {"site-0", "site-1", "site-2"} and "condi beside training alone" in page
+    model = load_model(directory.path, site="site-2")
+    assert set(model.classifiers) == {"condi", "mask", "local", "estimate"} and model.method == "condi"
+    own = model.classifiers["local"].imputer
+    assert own is not model.imputer and model.classifiers["estimate"].imputer is model.imputer
+    assert set(load_model(directory.path).classifiers) == {"condi", "mask", "estimate"}
+
+
+@pytest.mark.parametrize("method", ["pooled", "estimate", "fedmsplit"])
+def test_a_run_of_any_method_can_be_read_and_used(federation, run_local, method, capsys):
+    directory, _ = run_local(federation, TINY | {"method": method})
+    assert "was not written" not in capsys.readouterr().out
+    record = read_run(directory.path)
+    assert record.task[method]["auroc"] == record.result.task[method]["auroc"]
+    expected = {"all/sites"} if method == "pooled" else {"site-0", "site-1", "site-2"}
+    assert set(record.sums[f"task-{method}"]) == expected
+    assert not any(key.endswith("/condi") for key in record.sums.get("imputer", {}).get("site-0", {}))
+    values, observed = Partition.open(federation / "site-2").read(range(4))
+    model = load_model(directory.path, site="site-2")
+    assert model.predict(values, observed, method=method).probabilities.shape == (4, 2)
+    if method == "pooled":
+        assert np.isfinite(model.impute(values, observed).point).all()
+    else:
+        with pytest.raises(SavedError, match="no trained imputer"):
+            model.impute(values, observed)
 
 
 def test_the_estimate_trains_no_diffusion(federation, run_local):
@@ -146,7 +182,9 @@ def test_what_another_site_trains_changes_nothing_at_a_site_alone(federation, ru
         for site in ("site-0", "site-1"):
             found = f"{model}.{site}.safetensors"
             assert all(np.array_equal(one[found][k], two[found][k]) for k in one[found])
-    assert "task-local.site-2.safetensors" in one and "task-local.site-2.safetensors" not in two
+    # It is what it has been scored with: never trained.
+    found = "task-local.site-2.safetensors"
+    assert any(not np.array_equal(one[found][k], two[found][k]) for k in one[found])
     zero, other = (one[f"task-local.site-{i}.safetensors"] for i in (0, 1))
     assert not np.array_equal(zero["summary"], other["summary"])
     assert np.array_equal(zero["standardiser.mean"], other["standardiser.mean"])  # from the roster

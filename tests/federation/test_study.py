@@ -9,7 +9,7 @@ from fake_runs import STUDY, FakeRuns, plain, tiny_study
 
 from server_app.settings import defaults
 from server_app.study.carry_out import RunNotCompleted
-from server_app.study.design import Scenario, StudyError, load_study, presets, read_study
+from server_app.study.design import Scenario, Study, StudyError, load_study, presets, read_study
 from server_app.study.federations import federation_name
 from server_app.study.results import best_rate, read_csv, write_csv
 
@@ -164,13 +164,41 @@ def test_a_run_that_cannot_go_on_is_set_aside_and_begun_anew(tmp_path, monkeypat
     class Damaged(FakeRuns):
         def __call__(self, settings):
             if settings["resume"]:
-                raise RunNotCompleted("the checkpoint is damaged")
+                raise RunNotCompleted("the checkpoint is damaged: start a new run")
             super().__call__(settings)
 
     done = tiny_study(tmp_path, Damaged(), monkeypatch, seeds=[0], holes={})
     assert len(done()) == 2 and not done.failed
     assert (begun.with_name(f"{begun.name}.set-aside-1") / "note").read_text() == "kept"
     assert any("the checkpoint is damaged" in line for line in done.said)
+
+
+def test_a_run_that_fails_to_go_on_for_another_reason_is_kept(tmp_path, monkeypatch):
+    def stop(number):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny_study(tmp_path, FakeRuns(stop_at=stop), monkeypatch, seeds=[0], holes={})()
+
+    def full(number):
+        raise RunNotCompleted("no space left: make room")
+
+    failed = tiny_study(tmp_path, FakeRuns(stop_at=full), monkeypatch, seeds=[0], holes={})
+    assert failed() == [] and list(failed.failed.values()) == ["no space left: make room"]
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert len(tiny_study(tmp_path, again := FakeRuns(), monkeypatch, seeds=[0], holes={})()) == 2
+    assert again.started[0]["resume"]
+
+
+def test_holes_that_lose_the_same_are_one_scenario():
+    data = {"x": {"dataset": "demo"}}
+    holes = [
+        {"points": [0, 0.5]},
+        {"gaps": [0, 0.5], "gap-patches": 5},
+        {"points": 0.5, "gaps": 0.0, "gap-patches": 3},
+    ]
+    found = Study(methods=["mask"], seeds=[0], data=data, holes=holes).scenarios
+    assert [s.holes for s in found] == [(), (("points", 0.5),), (("gaps", 0.5), ("gap-patches", 5))]
 
 
 def test_a_run_that_fails_costs_its_cells_and_is_tried_again(tmp_path, monkeypatch):
@@ -299,8 +327,8 @@ def test_scenarios_say_what_they_are():
 
 
 def test_a_cell_says_by_which_code_it_was_computed(tmp_path, monkeypatch):
-    monkeypatch.setattr("server_app.study.carry_out.fingerprint", lambda: "before")
+    monkeypatch.setattr("fake_runs.fingerprint", lambda: "before")
     tiny_study(tmp_path, FakeRuns(), monkeypatch, seeds=[0])()
-    monkeypatch.setattr("server_app.study.carry_out.fingerprint", lambda: "after")
+    monkeypatch.setattr("fake_runs.fingerprint", lambda: "after")
     rows = tiny_study(tmp_path, FakeRuns(), monkeypatch, seeds=[0, 1])()
     assert {(row["seed"], row["code"]) for row in rows} == {(0, "before"), (1, "after")}

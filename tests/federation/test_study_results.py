@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
 from server_app.study.curves import panels
 from server_app.study.page import write_results
@@ -36,7 +35,7 @@ def test_wilcoxon_on_a_known_example():
     assert compare(-difference, np.zeros(8)).p == pytest.approx(found.p)
     assert compare(-difference, np.zeros(8), higher=False).difference == pytest.approx(30 / 8)
     six = compare(np.arange(1.0, 7), np.zeros(6))
-    assert six.p == pytest.approx(2 / 64) and compare(np.arange(1.0, 6), np.zeros(5)).test == "bootstrap"
+    assert six.p == pytest.approx(2 / 64) and compare(np.arange(1.0, 6), np.zeros(5)).test == "t"
 
 
 def test_equal_pairs_and_nan_are_left_out_of_the_test():
@@ -46,15 +45,13 @@ def test_equal_pairs_and_nan_are_left_out_of_the_test():
     assert compare([1.0], [0.5]).test == "none" and compare([], []).pairs == 0
 
 
-def test_few_pairs_have_the_interval_of_all_their_resamples():
-    """Of the differences 0 and 1, n of each kind: the mean of a resample is binomial."""
-    found = compare([0.0, 1, 0, 1], [0.0] * 4)
-    low, high = binom.ppf(0.025, 4, 0.5) / 4, binom.ppf(0.975, 4, 0.5) / 4
-    assert found.test == "bootstrap" and (found.low, found.high) == (low, high) == (0.0, 1.0)
-    three = compare([0.1, 0.1, 0.4], [0.0] * 3)
-    assert (three.low, three.high) == (pytest.approx(0.1), pytest.approx(0.4))
-    assert three.difference == pytest.approx(0.2)
-    assert compare([0.1, 0.1, 0.4], [0.0] * 3) == three, "no random number is in it"
+def test_few_pairs_have_students_interval():
+    """Of the differences 1, 2 and 3: mean 2, sd 1, and 4.303 is the 97.5 % point of t with 2 degrees."""
+    found = compare([1.0, 2, 3], [0.0] * 3)
+    half = 4.30265273 / math.sqrt(3)
+    assert found.test == "t" and (found.low, found.high) == pytest.approx((2 - half, 2 + half))
+    other = compare([0.0] * 3, [1.0, 2, 3], higher=False)
+    assert other == found
 
 
 def test_holm():
