@@ -61,9 +61,9 @@ def test_presets_are_listed_and_shown_and_planned(tmp_path, monkeypatch):
     shown = CliRunner().invoke(app, ["study", "--show", "quick"]).stdout
     (tmp_path / "mine.toml").write_text(shown)
     plans = [CliRunner().invoke(app, ["study", n, "--dry-run"]).stdout for n in ("quick", "mine.toml")]
-    assert plans[0] == plans[1] and "4 runs of 2 methods, 8 cells; 4 runs left" in plans[0]
+    assert plans[0] == plans[1] and "4 runs of 3 methods, 12 cells; 4 runs left" in plans[0]
     told = json.loads(CliRunner().invoke(app, ["study", "quick", "--dry-run", "--json"]).stdout)
-    assert told["cells"] == 8 and [run["done"] for run in told["runs"]] == [False] * 4
+    assert told["cells"] == 12 and [run["done"] for run in told["runs"]] == [False] * 4
     assert [p.name for p in tmp_path.iterdir()] == ["mine.toml"], "nothing is made by a plan"
 
 
