@@ -67,7 +67,8 @@ def rounds(federation, small_settings):
         returned = {k for k in base if k.endswith(".spectrum")} if action == "relation" else trainable(model)
         told = {"fingerprint": fingerprint(), "federation": path, "phase": action, "learning-rate": 0.01}
         message = ConfigRecord({**told, "method": "mask", "imputer": ""})
-        strategy = ModalityFedAvg(roster, action, ownership(model), returned, tables.NOTHING, 2)
+        given = ownership(model), returned, tables.NOTHING, 2
+        strategy = ModalityFedAvg(roster, action, *given, most_steps=20)
         replies = grid.send_and_receive(strategy.configure_train(round_, to_record(base), message, grid))
         after, metrics = strategy.aggregate_train(round_, replies)
         grid.tamper = tamper
