@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_partitions.sources.demo import DATASET
 from server_app.artifacts import RunDirectory
 from server_app.model_card import model_card
 from server_app.report.page import write_report
@@ -27,8 +26,7 @@ def leave(path: Path) -> str:
 
 def _report(path: Path) -> None:
     # Windows are records of patients: they are put on a page when somebody asks for it.
-    generated = any(site.manifest.dataset == DATASET for site in read_run(path).sites.values())
-    write_report(path, limit=LIMIT if generated else 0.0)
+    write_report(path, limit=LIMIT if read_run(path).generated else 0.0)
 
 
 def _card(path: Path) -> None:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from condi_core.metrics import COUNTS, task_metrics
 from condi_core.windows import Schema
+from data_partitions.sources.demo import DATASET
 from server_app import tables
 from server_app.artifacts import Arrays
 from server_app.roster import SiteInfo
@@ -88,6 +89,11 @@ class RunRecord:
         for site in self.sites.values():
             return Schema.model_validate(site.manifest.schema())
         return None
+
+    @property
+    def generated(self) -> bool:
+        """Whether nothing in it is of a patient."""
+        return any(site.manifest.dataset == DATASET for site in self.sites.values())
 
     @property
     def phases(self) -> dict[str, list[Round]]:

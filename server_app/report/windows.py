@@ -81,11 +81,12 @@ def windows(
     if found is None:
         later = f"No windows are drawn, as that takes over {limit:g} s here: condi report {run.name}"
         return section(title, paragraph(later))
+    care = "" if run.generated else " They are records of patients: this page is to be kept as the data are."
     parts = [
         paragraph(
             "Test windows with the holes of the evaluation, the worst and typical of those scored, by the "
             f"error of the median; the {SHOWN} modalities with the largest error, over the stretch where it "
-            "is. They are records of patients: this page is to be kept as the data are."
+            f"is.{care}"
         ),
         legend_of_traces(),
     ]

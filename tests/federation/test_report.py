@@ -106,6 +106,7 @@ def test_windows_are_drawn_where_the_data_are(made, run, tmp_path):
     here = Page(write_report(run).read_text())
     shown = [name for name in here.figures if "RMSE" in name and ("worst" in name or "typical" in name)]
     assert len(shown) == 12 and sum("(worst of" in name for name in shown) == 3
+    assert "to be kept as the data are" in here.text
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | {"federation": str(tmp_path / "gone")}))
     away = write_report(run).read_text()
@@ -113,6 +114,12 @@ def test_windows_are_drawn_where_the_data_are(made, run, tmp_path):
     one = Page(write_report(run, data=[federation / "south"]).read_text())
     shown = [name for name in one.figures if "worst of" in name or "typical of" in name]
     assert shown and all(name.startswith("south, ") for name in shown)
+
+
+def test_generated_windows_are_nobodys_records(made, monkeypatch):
+    monkeypatch.setattr("server_app.report.record.DATASET", read_run(made[1]).schema.dataset)
+    _, section = drawn.windows(read_run(made[1]), [])
+    assert "typical of" in section and "patients" not in section
 
 
 def test_the_worst_window_comes_first_and_its_error_is_of_hidden_cells(made):
