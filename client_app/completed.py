@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.methods import Method
 from condi_core.protocol import fingerprint
 from condi_core.training import seed_of
+from data_partitions.storage import new_file
 
 KEPT = 4  # completions of one partition kept on disk; the oldest beyond them are removed
 
@@ -56,23 +56,16 @@ def complete(site: Site, method: Method, imputer: Imputer, imputer_hash: str) ->
         return len(site.partition)
     draws, rows = max(site.config.task.completions, 1), np.arange(len(site.partition))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            shape = (len(rows), draws, *site.schema.shape)
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for block in blocks(rows):
-                seed = seed_of(site.config.seed, "complete", site.name, int(block[0]))
-                generator = torch.Generator(site.device).manual_seed(seed)
-                windows = site.to_device(*site.read(block))
-                with site.precision():
-                    filled = method.fill(imputer, *windows, site.config.task.completions, generator)
-                file.write(filled.transpose(0, 1).cpu().contiguous().numpy().astype("<f4").tobytes())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with new_file(path) as file:
+        shape = (len(rows), draws, *site.schema.shape)
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for block in blocks(rows):
+            seed = seed_of(site.config.seed, "complete", site.name, int(block[0]))
+            generator = torch.Generator(site.device).manual_seed(seed)
+            windows = site.to_device(*site.read(block))
+            with site.precision():
+                filled = method.fill(imputer, *windows, site.config.task.completions, generator)
+            file.write(filled.transpose(0, 1).cpu().contiguous().numpy().astype("<f4").tobytes())
     _forget_oldest(path.parent)
     return len(rows)
 

@@ -17,6 +17,7 @@ from condi_core.model import BLOCK, Model
 from data_partitions import DataError
 from data_partitions.recordings import Grid, Recording, find, format_of
 from data_partitions.report import Progress
+from data_partitions.storage import new_file
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -136,10 +137,8 @@ class _File:
             "modalities without any observed sample": self.grid.absent(self.recording),
             "imputed samples, from and before": {name: runs for name, runs in imputed.items() if runs},
         }
-        temporary = self.provenance.with_name(f".{self.provenance.name}.partial")
-        temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        _to_disk(temporary)
-        os.replace(temporary, self.provenance)
+        with new_file(self.provenance, mode=0o644) as file:
+            file.write(f"{json.dumps(told, indent=1)}\n".encode())
 
 
 def _to_disk(path: Path) -> None:

@@ -17,7 +17,7 @@ from data_partitions import DataError
 from data_partitions.manifest import Modality
 from data_partitions.partition import Partition
 from data_partitions.report import Progress
-from data_partitions.storage import refuse_existing
+from data_partitions.storage import new_file, refuse_existing
 
 FLOAT, BOOL = "<f4", "|b1"
 
@@ -136,9 +136,8 @@ def _begin(partial: Path, made_from: dict) -> int:
 
 
 def _note(partial: Path, made_from: dict, windows: int) -> None:
-    temporary = partial / ".progress.json"
-    temporary.write_text(json.dumps({"made from": made_from, "windows": windows}))
-    os.replace(temporary, partial / "progress.json")
+    with new_file(partial / "progress.json") as file:
+        file.write(json.dumps({"made from": made_from, "windows": windows}).encode())
 
 
 def _finish(partial: Path, partition: Partition, made_from: dict) -> None:

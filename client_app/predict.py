@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,7 @@ from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.recordings import Grid, find, format_of
 from data_partitions.report import Progress
-from data_partitions.storage import refuse_existing
+from data_partitions.storage import new_file, refuse_existing
 
 
 def predict(
@@ -125,16 +124,12 @@ def _write(out: Path, model: Model, rows: Iterator[list[object]]) -> int:
     """Write the csv as a whole; the number of its rows."""
     labels, count = model.schema.labels, 0
     out.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(["record", "window", *labels, *(f"{label} spread" for label in labels), "lacks"])
-            for row in rows:
-                table.writerow(row)
-                count += 1
-        os.replace(temporary, out)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with new_file(out) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["record", "window", *labels, *(f"{label} spread" for label in labels), "lacks"])
+        for row in rows:
+            table.writerow(row)
+            count += 1
+        text.detach()  # flushed, and the file left open
     return count

@@ -1,12 +1,13 @@
-"""Directories that appear whole or not at all, and JSON that is read with one-sentence errors."""
+"""Directories and files that appear whole or not at all, and JSON that is read with one-sentence errors."""
 
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -46,6 +47,22 @@ def new_directory(path: str | Path) -> Iterator[Path]:
         for parent in new_parents:  # innermost first
             with suppress(OSError):
                 parent.rmdir()
+        raise
+
+
+@contextmanager
+def new_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """Yield a file that replaces what is at `path` when the block ends well; OSError when it cannot."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, mode)
+            yield file
+            file.flush()
+            os.fsync(handle)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
         raise
 
 

@@ -16,9 +16,7 @@ runs/<name>/
 from __future__ import annotations
 
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,6 +32,7 @@ from condi_core.averaging import Arrays, has_own, own
 from condi_core.config import RunConfig
 from condi_core.protocol import fingerprint
 from condi_core.saved import pack
+from data_partitions.storage import new_file
 from server_app.errors import RunError
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -111,17 +110,8 @@ class RunDirectory:
 
     def write(self, name: str, content: str | bytes) -> None:
         """Replace a file as a whole; what was there stays when the disk is full. OSError when it fails."""
-        data = content.encode() if isinstance(content, str) else content
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path / name)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with new_file(self.path / name) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
 
     def save(self, state: RunState) -> None:
         """Write history and checkpoint; RunError when that fails, with the last checkpoint still valid."""

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from server_app.study.curves import draw, panels
-from server_app.study.results import Row, write_csv, write_whole
+from server_app.study.results import Row, write, write_csv
 from server_app.study.tables import Table, all_tables
 
 STYLE = """
@@ -41,12 +41,12 @@ def write_results(folder: Path, name: str, study: str, rows: Sequence[Row], metr
     paths = {k: folder / n for k, n in (("cells", "cells.csv"), ("text", "table.txt"),
                                         ("markdown", "table.md"), ("html", "study.html"))}  # fmt: skip
     write_csv(rows, paths["cells"])
-    write_whole(paths["text"], text.encode())
-    write_whole(paths["markdown"], markdown.encode())
-    write_whole(paths["html"], _html(name, study, tables, told, notes).encode())
+    write(paths["text"], text)
+    write(paths["markdown"], markdown)
+    write(paths["html"], _html(name, study, tables, told, notes))
     if svg:
         paths["curves"] = folder / "curves.png"
-        write_whole(paths["curves"], draw(found, metric, "png"))
+        write(paths["curves"], draw(found, metric, "png"))
     return text, {key: str(path) for key, path in paths.items()}
 
 

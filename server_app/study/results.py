@@ -10,8 +10,6 @@ import csv
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
+from data_partitions.storage import new_file
 from server_app.study.design import Scenario
 from server_app.study.federations import digest
 from server_app.tables import SUFFIX
@@ -163,7 +162,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
-    write_whole(path, text.getvalue().encode())
+    write(path, text.getvalue())
 
 
 def read_csv(path: Path) -> list[Row]:
@@ -183,21 +182,6 @@ def _value(column: str, text: str) -> str | int | float | None:
     return text
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """A file that appears whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
 def run_seconds(runs: Iterable[Path]) -> list[float]:
     """Seconds of all rounds of finished runs."""
     return [sum(line["seconds"] for line in _history(run)) for run in runs]
@@ -207,3 +191,9 @@ def run_name(federation: str, settings: dict, methods: Sequence[str], rates: dic
     """Name of the folder of a run: readable, and different for all that is different."""
     which = digest(identity(settings, federation, "", 0.0), list(methods), rates)
     return f"{federation}-seed{settings['seed']}-{which}"
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Replace a file as a whole."""
+    with new_file(path, mode=0o644) as file:
+        file.write(content.encode() if isinstance(content, str) else content)

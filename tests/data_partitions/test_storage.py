@@ -1,7 +1,7 @@
 import pytest
 
 from data_partitions import DataError
-from data_partitions.storage import new_directory
+from data_partitions.storage import new_directory, new_file
 
 
 def test_a_directory_appears_whole(tmp_path):
@@ -34,3 +34,15 @@ def test_a_dangling_link_counts_as_existing(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "nowhere")
     with pytest.raises(DataError, match="exists already"), new_directory(tmp_path / "a"):
         pass
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "table.csv"
+    with new_file(path, mode=0o640) as file:
+        file.write(b"first")
+        assert not path.exists()
+    assert path.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(RuntimeError), new_file(path) as file:
+        file.write(b"second")
+        raise RuntimeError
+    assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
