@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from test_imputer import generator, relate, train
 from toy import imputer_config, schema, standardise
+from toy_training import generator, relate, train
 
 from condi_core.imputer.imputer import Imputer
 from condi_core.imputer.reference import last_value

@@ -1,10 +1,13 @@
-"""A small generated PTB-XL shaped folder, one small partition, and PTB-XL itself where it is."""
+"""Small generated folders of PTB-XL and MIMIC-IV, one small partition, and PTB-XL itself where it is."""
 
 import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from generated_mimic_iv import write_tables
+from mimic_iv_stays import prepared
 from small_partition import index_of, manifest_of, windows_of
 
 from data_partitions.partition import Partition, write_partition
@@ -23,6 +26,18 @@ def raw(tmp_path_factory) -> Path:
 def own_raw(raw, tmp_path) -> Path:
     """A copy of `raw` that a test may damage."""
     return Path(shutil.copytree(raw, tmp_path / "raw"))
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory) -> Path:
+    """MIMIC-IV shaped tables of 40 stays with all their events; treat as read-only."""
+    return write_tables(tmp_path_factory.mktemp("mimic") / "gz")
+
+
+@pytest.fixture(scope="session")
+def generated_windows(generated) -> np.ndarray:
+    """The windows of those stays; treat as read-only."""
+    return np.stack(prepared(generated)[1])
 
 
 @pytest.fixture

@@ -1,15 +1,21 @@
 import json
+import re
+import socket
 
 import platformdirs
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric import ec
 from finished_runs import run_in, write_hostile
 from local_grid import LocalGrid
 from tiny_federation import write_tiny
+from tls import Authority, write_key
+from typer.testing import CliRunner
 
 from client_app.app import app as client_app
 from condi_core.config import RunConfig
 from server_app.app import coordinate
+from server_app.cli import app
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +68,37 @@ def settings(small_settings, tmp_path):
         return " ".join(f"{key}={json.dumps(value)}" for key, value in given.items())
 
     return make
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path / "federation-ca")
+
+
+@pytest.fixture
+def site(tmp_path, federation, authority):
+    """`site(server, host, **options)`: status, and what is printed by the name of each check."""
+    key = write_key(tmp_path / "site.key", ec.generate_private_key(ec.SECP384R1()))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+
+    def call(
+        at: int, host: str = "localhost", check: bool = True, **options
+    ) -> tuple[int, dict[str, tuple[str, str]]]:
+        given = {
+            "data": federation / "site-0",
+            "superlink": f"{host}:{at}",
+            "root-certificates": authority.file,
+            "key": key,
+            "cache": tmp_path / "cache",
+            "port": free,
+            "device": "cpu",
+        } | {name.replace("_", "-"): value for name, value in options.items()}
+        arguments = [f"--{name}={value}" for name, value in given.items()]
+        done = CliRunner().invoke(app, ["site", *["--check"] * check, *arguments])
+        assert not isinstance(done.exception, Exception), done.exception
+        lines = [re.fullmatch(r"([✓✗!-]) (\S+) +(.*)", line) for line in done.output.splitlines()]
+        return done.exit_code, {m[2]: (m[1], m[3]) for m in lines if m}
+
+    return call

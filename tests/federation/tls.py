@@ -1,4 +1,4 @@
-"""Certificates of every sort, and a small TLS server that shows one."""
+"""Certificates and keys of every sort, and a small TLS server that shows a certificate."""
 
 from __future__ import annotations
 
@@ -51,6 +51,12 @@ class Authority:
             .not_valid_after(now + timedelta(days=last, minutes=1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
+
+
+def write_key(path: Path, key, form=PrivateFormat.OpenSSH, mode: int = 0o600) -> Path:
+    path.write_bytes(key.private_bytes(Encoding.PEM, form, NoEncryption()))
+    path.chmod(mode)
+    return path
 
 
 @contextmanager

@@ -1,0 +1,224 @@
+"""What the imputer's network adds to the references: its draws, its loss, and that it learns."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from toy import imputer_config, padding, schema, standardise, windows
+from toy_training import generator, holes, relate, train
+
+from condi_core.imputer.imputer import Imputer, Prepared
+from condi_core.ownership import ownership, trainable
+
+# Draws.
+
+
+def test_draws_do_not_influence_each_other(imputer, batch, monkeypatch):
+    """How many draws share a pass of the network changes nothing but the speed."""
+    prepared = imputer.prepare(*batch)
+    expected = imputer.draw(prepared, 5, generator())[1]
+    for together in (1, 12, 1000):
+        monkeypatch.setattr("condi_core.imputer.imputer.TOGETHER", together)
+        found = imputer.draw(prepared, 5, generator())[1]
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert all((expected[i] - expected[j]).abs().mean() > 0.1 for i in range(5) for j in range(i))
+
+
+@pytest.mark.parametrize("draws", [5, 6])
+def test_point_is_the_median_where_there_are_draws(imputer, batch, draws):
+    values, observed = batch
+    completion = imputer.impute(values, observed, draws, generator())
+    assert completion.samples.shape == (draws, *values.shape)
+    median = np.median(completion.samples.numpy(), axis=0)
+    np.testing.assert_allclose(completion.point.numpy(), median, rtol=1e-4, atol=1e-5)
+    alone = imputer.impute(values, observed)
+    assert alone.samples.shape == (0, *values.shape)
+    assert not torch.equal(alone.point, completion.point)
+
+
+def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
+    """Its zero head is the exact answer there, in any number of steps."""
+    for steps in (1, 4):
+        model = Imputer(schema(), imputer_config(sampling_steps=steps))
+        standardise(model, *batch)
+        nn.init.normal_(model.encoder.head.by_rate[0].weight, std=0.1)
+        prepared = model.prepare(*batch)
+        mean, drawn = model.draw(prepared, 400, generator())
+        with torch.no_grad():
+            log_deviation = model._encode(prepared)[2]
+        z = (drawn - mean) / log_deviation.exp()
+        assert z.mean().abs() < 0.01
+        assert (z.std(0).mean() - 1).abs() < 0.01
+        assert log_deviation.std() > 0.1
+
+
+def test_in_mixed_precision_the_estimate_is_the_same_and_the_network_about_so(imputer, batch):
+    """As on a GPU, where sites run the network in bfloat16."""
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    target = observed & ~seen
+    expected = imputer.prepare(values, seen, target)
+    mean, drawn = imputer.draw(expected, 2, generator())
+    loss = imputer.loss(expected, generator())
+    with torch.autocast("cpu", torch.bfloat16):
+        prepared = imputer.prepare(values, seen, target)
+        assert all(torch.equal(a, b) for a, b in zip(prepared, expected, strict=True))
+        half_mean, half_drawn = imputer.draw(prepared, 2, generator())
+        half_loss = imputer.loss(prepared, generator())
+    half_loss.backward()
+    assert half_mean.dtype == half_drawn.dtype == half_loss.dtype == torch.float32
+    assert not torch.equal(half_mean, mean)
+    torch.testing.assert_close(half_mean, mean, atol=0.05, rtol=0)
+    torch.testing.assert_close(half_drawn, drawn, atol=0.2, rtol=0)
+    torch.testing.assert_close(half_loss, loss, atol=0, rtol=0.02)
+    assert all(torch.isfinite(p.grad).all() for p in imputer.parameters() if p.requires_grad)
+
+
+# Learning.
+
+
+def matched(monkeypatch, noise, unknown, t) -> None:
+    """Let the next loss take its random numbers from here."""
+    normal = [noise, unknown]
+    monkeypatch.setattr(torch, "randn", lambda *a, **k: normal.pop(0))
+    monkeypatch.setattr(torch, "rand", lambda *a, **k: t)
+
+
+def test_losses_of_two_sites_average_to_that_of_their_pool(imputer, batch, monkeypatch):
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    seen[0] = observed[0]  # a window with nothing to learn from counts as one all the same
+    prepared = imputer.prepare(values, seen, observed & ~seen)
+    noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
+
+    def loss(part: slice) -> float:
+        with monkeypatch.context() as patch:
+            matched(patch, noise[part], unknown[part], t[part])
+            return imputer.loss(Prepared(*(x[part] for x in prepared)), None).item()
+
+    parts = (loss(slice(0, 2)) * 2 + loss(slice(2, 6)) * 4) / 6
+    assert parts == pytest.approx(loss(slice(0, 6)), rel=1e-4)
+    assert abs(loss(slice(0, 2)) - loss(slice(2, 6))) > 1e-3
+
+
+def test_loss_is_the_one_written_down(imputer, batch, monkeypatch):
+    """Point error, likelihood and diffusion by hand, for a prediction of the velocity that is 0."""
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    prepared = imputer.prepare(values, seen, observed & ~seen)
+    nn.init.zeros_(imputer.denoiser.head.by_rate[0].weight)
+    nn.init.zeros_(imputer.denoiser.head.by_rate[0].bias)
+    with torch.no_grad():
+        _, mean, log_deviation = imputer._encode(prepared)
+    noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
+    error = (prepared.x - mean)[prepared.target]
+    spread = log_deviation[prepared.target]
+    z = error / spread.exp()
+    angle = (t * torch.pi / 2)[:, None, None, None].expand(values.shape)[prepared.target]
+    velocity = angle.cos() * noise[prepared.target] - angle.sin() * z.clamp(-8, 8)
+    expected = (error.abs() + error**2).sum()
+    expected += 0.1 * (spread + 0.5 * (z**2).clamp(max=100)).sum()
+    expected += 0.3 * (velocity**2).sum()
+    matched(monkeypatch, noise, unknown, t)
+    torch.testing.assert_close(imputer.loss(prepared, None), expected / values.numel())
+
+
+def test_a_patch_weighs_the_same_in_the_loss_at_every_rate():
+    of = schema(rates=(6, 2))
+    model = Imputer(of, imputer_config())
+    values = torch.where(padding(of), 1.0, 0.0).expand(3, *of.shape)
+    nothing = torch.zeros_like(values, dtype=torch.bool)
+    losses = []
+    for modality in range(2):
+        target = nothing.clone()
+        target[:, modality] = padding(of)[modality]
+        losses.append(model.loss(model.prepare(values, nothing, target), generator()).item())
+    # At the start all predictions are 0: |1| + 1² and the likelihood are the same, the diffusion loss random.
+    assert losses[0] == pytest.approx(losses[1], rel=0.15)
+
+
+def test_the_denoiser_sees_what_it_will_see_when_drawing(imputer, batch, monkeypatch):
+    """Noisy residuals of targets, noise where nobody knows the truth, and nothing where samples are seen."""
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    prepared = imputer.prepare(values, seen, observed & ~seen)
+    with torch.no_grad():
+        _, mean, log_deviation = imputer._encode(prepared)
+    noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
+    residual = torch.where(observed, ((prepared.x - mean) / log_deviation.exp()).clamp(-8, 8), unknown)
+    angle = (t * torch.pi / 2)[:, None, None, None]
+    given = []
+    imputer.denoiser.register_forward_pre_hook(lambda module, inputs: given.append(inputs))
+    matched(monkeypatch, noise, unknown, t)
+    imputer.loss(prepared, None)
+    noisy, hidden, when = given[0][:3]
+    assert torch.equal(hidden, ~seen) and torch.equal(when, t)
+    assert (noisy[seen] == 0).all()
+    expected = angle.cos() * residual + angle.sin() * noise
+    torch.testing.assert_close(noisy[~seen], expected[~seen], atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_reach_every_parameter(imputer, batch):
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    imputer.loss(imputer.prepare(values, seen, observed & ~seen), generator()).backward()
+    for name, parameter in imputer.named_parameters():
+        gradient = parameter.grad
+        assert torch.isfinite(gradient).all(), name
+        assert gradient.abs().max() > 1e-8, name
+    for name, owner in ownership(imputer).items():
+        if owner.kind != "shared" and name in trainable(imputer):
+            rows = imputer.get_parameter(name).grad.flatten(1 if owner.kind == "modality" else 2)
+            assert (rows.abs().amax(-1) > 1e-8).all(), name
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """An imputer after 40 steps on related modalities; its losses on other windows before and after."""
+    torch.manual_seed(0)
+    values, observed = windows(schema(), 80, seed=1, share=0.9)
+    model = Imputer(schema(), imputer_config())
+    standardise(model, values, observed)
+    relate(model, values, observed, rounds=4)
+    before = held_out(model)
+    train(model, values, observed, steps=40)
+    return model, before, held_out(model)
+
+
+@torch.no_grad()
+def held_out(model: Imputer) -> tuple[float, float]:
+    """The loss with fixed random numbers, and the negative log-likelihood of the normal head."""
+    values, observed = windows(schema(), 40, seed=3, share=0.9)
+    seen = observed & ~holes(observed.shape, 0, generator(8))
+    prepared = model.prepare(values, seen, observed & ~seen)
+    _, mean, log_deviation = model._encode(prepared)
+    z = (prepared.x - mean) / log_deviation.exp()
+    likelihood = (log_deviation + z**2 / 2)[prepared.target].mean().item()
+    return model.loss(prepared, generator(9)).item(), likelihood
+
+
+def test_training_lowers_the_loss(trained):
+    _, before, after = trained
+    # The mean has little left to learn, and the diffusion loss rises to 1 as the deviations come right: only
+    # the likelihood tells.
+    assert after[1] < before[1] - 0.1
+
+
+@pytest.mark.parametrize("kind", ["points", "gap", "absent"])
+def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
+    model, _, _ = trained
+    values, observed = windows(schema(), 40, seed=2, share=0.9)
+    seen = observed & ~holes(observed.shape, ["points", "gap", "absent"].index(kind), generator(7))
+    prepared = model.prepare(values, seen, observed & ~seen)
+    mean, drawn = model.draw(prepared, 11, generator())
+
+    def rmse(x):
+        return (x - prepared.x)[prepared.target].square().mean().sqrt().item()
+
+    lines = prepared.reference[:, :, :, -1]
+    # Each modality carries noise of 0.1 of its own, which nothing can know.
+    assert 0.09 < rmse(mean) < 0.13
+    assert rmse(mean) < (0.6 if kind == "points" else 0.3) * rmse(lines)
+    assert rmse(drawn.median(0).values) < 1.2 * rmse(mean)
+    inside = (drawn.amin(0) <= prepared.x) & (prepared.x <= drawn.amax(0))
+    assert 0.6 < inside[prepared.target].float().mean() < 0.98

@@ -1,0 +1,187 @@
+"""What the imputer may not touch and may not see, whatever the values and however few are observed."""
+
+import pytest
+import torch
+from toy import MEANS, STDS, rubbish, schema, windows
+from toy_training import generator, holes, relate, train
+
+from condi_core.imputer.imputer import Imputer
+
+# What is observed is returned as it is.
+
+
+def kept(model: Imputer, values, observed) -> None:
+    before = values.clone()
+    completion = model.impute(values, observed, 3, generator())
+    assert torch.equal(completion.point[observed], before[observed])
+    assert torch.equal(completion.samples[:, observed], before[observed].expand(3, -1))
+    assert torch.equal(model.impute(values, observed).point[observed], before[observed])
+    assert torch.equal(values, before)
+    assert (completion.point != values)[~observed].all()
+
+
+def test_observed_samples_come_back_bit_for_bit(imputer, batch):
+    kept(imputer, *batch)
+    relate(imputer, *batch)
+    kept(imputer, *batch)
+    imputer.standardiser.mean.copy_(torch.tensor([1e6, -3e-5, 0.1, 7e3]))
+    imputer.standardiser.std.copy_(torch.tensor([0.3, 1e-5, 1e4, 3.0]))
+    kept(imputer, *batch)
+
+
+def test_observed_samples_come_back_bit_for_bit_after_training(imputer, batch):
+    train(imputer, *batch, steps=4)
+    kept(imputer, *batch)
+
+
+def test_values_come_out_in_the_units_of_the_source(imputer, batch):
+    values, observed = batch
+    point = imputer.impute(values, observed).point
+    x = (point - MEANS[:, None, None]) / STDS[:, None, None]
+    assert x[~observed].abs().mean() < 5
+    mean, _ = imputer.draw(imputer.prepare(values, observed), 0)
+    scale = imputer.standardiser.std[:, None, None]
+    expected = mean * scale + imputer.standardiser.mean[:, None, None]
+    assert ((point - expected) / scale)[~observed].abs().max() < 1e-3
+
+
+def test_a_fully_observed_window_is_returned_unchanged(imputer, batch):
+    values = torch.randn_like(batch[0])
+    everything = torch.ones_like(batch[1])
+    completion = imputer.impute(values, everything, 2, generator())
+    assert torch.equal(completion.point, values)
+    assert torch.equal(completion.samples, values.expand(2, *values.shape))
+
+
+# What is not observed cannot be seen.
+
+
+def test_nothing_depends_on_values_that_were_not_observed(imputer, batch):
+    values, observed = batch
+    relate(imputer, *batch)
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    target = observed & ~seen
+    prepared = imputer.prepare(values, seen, target)
+    loss = imputer.loss(prepared, generator())
+    completion = imputer.impute(values, observed, 2, generator())
+    mean, drawn = imputer.draw(prepared, 2, generator())
+    for bad in rubbish(values, ~observed):
+        other = imputer.prepare(bad, seen, target)
+        assert all(torch.equal(a, b) for a, b in zip(other, prepared, strict=True))
+        assert torch.equal(imputer.loss(other, generator()), loss)
+        found = imputer.impute(bad, observed, 2, generator())
+        assert torch.equal(found.point, completion.point)
+        assert torch.equal(found.samples, completion.samples)
+        again = imputer.draw(other, 2, generator())
+        assert torch.equal(again[0], mean) and torch.equal(again[1], drawn)
+
+
+def test_the_relation_does_not_depend_on_values_that_were_not_observed(imputer, batch):
+    values, observed = batch
+    start = imputer.references.relations[0].spectrum.clone()
+    found = []
+    for v in [values, *rubbish(values, ~observed)]:
+        imputer.references.relations[0].spectrum.copy_(start)
+        relate(imputer, v, observed)
+        found.append(imputer.references.relations[0].spectrum.clone())
+    assert torch.isfinite(found[0]).all()
+    assert (found[0] - start).abs().max() > 0.1
+    assert all(torch.equal(f, found[0]) for f in found)
+
+
+def test_targets_are_asked_for_and_not_shown(imputer, batch):
+    """The truth of a target is in the loss alone."""
+    values, observed = batch
+    seen = observed & ~holes(observed.shape, 0, generator(2))
+    target = observed & ~seen
+    prepared = imputer.prepare(values, seen, target)
+    assert torch.equal(prepared.x, imputer.standardiser(values, observed))
+    other = imputer.prepare(torch.where(target, values + 100 * STDS[:, None, None], values), seen, target)
+    assert torch.equal(other.reference, prepared.reference)
+    assert not torch.equal(other.x, prepared.x)
+    for a, b in zip(imputer.draw(other, 2, generator()), imputer.draw(prepared, 2, generator()), strict=True):
+        assert torch.equal(a, b)
+    assert imputer.loss(other, generator()) > imputer.loss(prepared, generator()) + 10
+    blind = imputer.prepare(values, seen)
+    assert torch.equal(blind.reference, prepared.reference)
+    assert not blind.target.any()
+
+
+def test_without_targets_there_is_no_loss(imputer, batch):
+    assert imputer.loss(imputer.prepare(*batch), generator()) == 0
+
+
+def test_what_is_seen_does_matter(imputer, batch):
+    values, observed = batch
+    point = imputer.impute(values, observed).point
+    for m in range(4):
+        other = torch.where(observed, values, 0.0)
+        other[:, m] += STDS[m]
+        moved = (imputer.impute(other, observed).point - point) / STDS[:, None, None]
+        assert all(moved[:, k][~observed[:, k]].abs().mean() > 1e-3 for k in range(4))
+
+
+def test_windows_do_not_influence_each_other(imputer, batch):
+    values, observed = batch
+    observed = observed.clone()
+    observed[0] = False
+    observed[1, 2] = False
+    relate(imputer, *batch)
+    together = imputer.prepare(values, observed)
+    mean = imputer.draw(together, 0)[0]
+    for i in range(6):
+        alone = imputer.prepare(values[i : i + 1], observed[i : i + 1])
+        # Conjugate gradients, stopped early, carry on how sums were rounded.
+        torch.testing.assert_close(alone.reference, together.reference[i : i + 1], atol=5e-3, rtol=0)
+        torch.testing.assert_close(imputer.draw(alone, 0)[0], mean[i : i + 1], atol=5e-3, rtol=0)
+
+
+# Corner cases.
+
+
+def test_nothing_observed_gives_finite_completions(imputer, batch):
+    values, observed = batch
+    observed = observed.clone()
+    observed[0] = False
+    completion = imputer.impute(values, observed, 3, generator())
+    assert torch.isfinite(completion.point).all()
+    assert torch.isfinite(completion.samples).all()
+    assert (imputer.prepare(values, observed).reference[0] == 0).all()
+
+
+def test_one_observed_sample_is_enough(imputer, batch):
+    values, _ = batch
+    one = torch.zeros_like(batch[1])
+    one[:, 1, 4, 2] = True
+    values = torch.where(one, MEANS[:, None, None] + 2 * STDS[:, None, None], 0.0)
+    relate(imputer, *windows(schema(), 40))
+    completion = imputer.impute(values, one, 2, generator())
+    assert torch.isfinite(completion.samples).all()
+    assert torch.equal(completion.samples[:, one], values[one].expand(2, -1))
+    _, instant, lines = imputer.prepare(values, one).reference.unbind(3)
+    known = imputer.standardiser(values, one)[0, 1, 4, 2]
+    torch.testing.assert_close(lines[:, 1], known.expand_as(lines[:, 1]))
+    assert (lines[:, [0, 2, 3]] == 0).all()
+    assert (instant[:, :, 4, 2] != 0).all()
+    assert (instant[:, :, 3] == 0).all()
+
+
+@pytest.mark.parametrize("what", ["huge", "one huge sample", "constant", "all alike", "tiny"])
+def test_strange_values_give_finite_completions(imputer, batch, what):
+    values, observed = batch
+    values = values.clone()
+    if what == "huge":
+        values[0] *= 1e6
+    elif what == "one huge sample":
+        values[:, 1, 4, 2] = 1e6
+    elif what == "constant":
+        values[:, 2] = 7.0
+    elif what == "all alike":
+        values[:] = values[:, :1]
+    else:
+        values[0] = MEANS[:, None, None] + 1e-9 * values[0]
+    relate(imputer, *batch)
+    for seen in (observed, observed & (torch.rand(observed.shape, generator=generator(6)) < 0.05)):
+        completion = imputer.impute(values, seen, 3, generator())
+        assert torch.isfinite(completion.point).all() and torch.isfinite(completion.samples).all()
+        assert torch.equal(completion.samples[:, seen], values[seen].expand(3, -1))

@@ -1,0 +1,206 @@
+"""Files of MIMIC-IV: every layout gives the same windows, and what is damaged or lacking is named."""
+
+import gzip
+
+import numpy as np
+import pytest
+from generated_mimic_iv import COLUMNS, make_tables, place_of, write_tables
+from mimic_iv_stays import EVENTS, prepared
+
+from data_partitions import DataError
+from data_partitions.report import Report
+from data_partitions.sources import mimic_iv_tables
+from data_partitions.sources.mimic_iv import download, index, read, schema
+
+# ---- the same windows
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0", "2.2"])
+@pytest.mark.parametrize("gz", [True, False])
+def test_every_layout_gives_the_same_windows(tmp_path, generated_windows, version, gz):
+    tables = make_tables(version=version)
+    write_tables(tmp_path, tables, version=version, gz=gz)
+    assert (tmp_path / "core").is_dir() == (version == "1.0")
+    _, windows, _ = prepared(tmp_path)
+    np.testing.assert_array_equal(np.stack(windows), generated_windows)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("1.0", "1.0"), ("2.0", "2.0 or 2.1"), ("2.2", "2.2"), ("3.1", "3.0 or 3.1")],
+)
+def test_the_version_is_told_by_folders_and_columns(tmp_path, version, said):
+    write_tables(tmp_path, make_tables(20, version=version), version=version)
+    assert schema(tmp_path)["version"] == f"{said}, 20 ICU stays"
+
+
+@pytest.mark.parametrize(
+    ("rows", "read_bytes", "block_bytes"), [(1, 2**18, 2**23), (7, 100, 64), (1000, 4096, 10**4)]
+)
+def test_chunks_of_any_size_give_the_same(
+    tmp_path, monkeypatch, generated, generated_windows, rows, read_bytes, block_bytes
+):
+    few = index(generated, Report()).iloc[:3]
+    folder = tmp_path / "few"
+    tables = make_tables()
+    for name in EVENTS.values():  # a row is a chunk, so not too many of them
+        tables[name] = tables[name][tables[name]["subject_id"].isin(few["subject_id"])].iloc[:1500]
+    write_tables(folder, tables)
+    expected = np.stack(list(read(folder, few, Report())))
+    monkeypatch.setattr(mimic_iv_tables, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(mimic_iv_tables, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(mimic_iv_tables._decompressed, "__defaults__", (read_bytes,))
+    np.testing.assert_array_equal(np.stack(list(read(folder, few, Report()))), expected)
+
+
+def test_a_gzip_file_of_several_members_is_read_whole(tmp_path, generated, generated_windows):
+    content = gzip.decompress(place_of(generated, "chartevents").read_bytes())
+    cuts = [0, 10, len(content) // 2, len(content)]
+    members = [gzip.compress(content[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+    other = tmp_path / "chart events.gz"
+    other.write_bytes(b"".join(members) + b"\0" * 512)
+    _, windows, _ = prepared(generated, chartevents=other)
+    np.testing.assert_array_equal(np.stack(windows), generated_windows)
+
+
+def test_chartevents_may_be_another_file_with_fewer_columns(tmp_path, generated_windows):
+    tables = make_tables()
+    chart = tables["chartevents"][["itemid", "stay_id", "value", "charttime", "valuenum"]]
+    write_tables(tmp_path, tables, leave_out=["chartevents"])
+    chart.to_csv(tmp_path / "mine.csv", index=False)
+    _, windows, _ = prepared(tmp_path, chartevents=tmp_path / "mine.csv")
+    np.testing.assert_array_equal(np.stack(windows), generated_windows)
+
+
+def test_windows_come_in_the_order_that_is_asked_for(generated, generated_windows):
+    table = index(generated, Report())
+    some = [7, 0, 31]
+    windows = list(read(generated, table.iloc[some], Report()))
+    np.testing.assert_array_equal(np.stack(windows), generated_windows[some])
+
+
+def test_progress_ends_where_the_files_end(generated):
+    told = {}
+    report = Report(progress=lambda what, done, total: told.setdefault(what, []).append((done, total)))
+    list(read(generated, index(generated, report), report))
+    assert list(told) == ["reading chartevents", "reading outputevents", "reading labevents"]
+    for what, steps in told.items():
+        size = place_of(generated, what.split()[1]).stat().st_size
+        assert steps[-1] == (size, size)
+
+
+# ---- what cannot be used
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_missing_table_is_named_with_its_place_and_the_versions(tmp_path, name):
+    write_tables(tmp_path, stays=2, leave_out=[name])
+    place = str(place_of(tmp_path, name, gz=False))
+    with pytest.raises(DataError) as caught:
+        prepared(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"there is no {place}.gz or .csv")
+    assert "version 1.0, 2.x or 3.x" in message
+    assert ("nor in core/" in message) == (name in ("patients", "admissions"))
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("patients", "anchor_age"),
+        ("admissions", "hospital_expire_flag"),
+        ("icustays", "outtime"),
+        ("chartevents", "valuenum"),
+        ("chartevents", "value"),
+        ("labevents", "subject_id"),
+        ("outputevents", "stay_id"),
+    ],
+)
+def test_a_missing_column_is_named_with_its_file(tmp_path, name, column):
+    tables = make_tables(2)
+    tables[name] = tables[name].drop(columns=column)
+    write_tables(tmp_path, tables)
+    with pytest.raises(DataError, match=rf"{name}\.csv\.gz lacks the column {column}: it has .*3\.x"):
+        prepared(tmp_path)
+
+
+def test_a_chartevents_path_without_a_file_is_refused(generated):
+    with pytest.raises(DataError, match="there is no file nowhere.csv: chartevents must be the path"):
+        prepared(generated, chartevents="nowhere.csv")
+
+
+def big_chartevents(folder):
+    """A chartevents of many rows and blocks, incompressible enough that its middle is in the middle."""
+    tables = make_tables(30, unneeded=3000)
+    write_tables(folder, tables)
+    return place_of(folder, "chartevents"), len(tables["chartevents"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_damaged_file_is_named_with_about_the_row(tmp_path, damage):
+    file, rows = big_chartevents(tmp_path)
+    content = bytearray(file.read_bytes())
+    half = len(content) // 2
+    if damage == "cut":
+        del content[half:]
+    else:
+        content[half : half + 4000] = np.random.default_rng(0).bytes(4000)
+    file.write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"chartevents\.csv\.gz is damaged after about ([\d,]+) rows"
+    ) as caught:
+        prepared(tmp_path)
+    said = int(str(caught.value).split("about ")[1].split(" ")[0].replace(",", ""))
+    # After a change inflate may go on for a while before what it gives makes no sense.
+    assert 0.45 * rows < said < (0.55 if damage == "cut" else 1) * rows
+    assert "fetch it anew" in str(caught.value)
+
+
+def test_a_changed_checksum_is_noticed(tmp_path):
+    file, rows = big_chartevents(tmp_path)
+    content = bytearray(file.read_bytes())
+    content[-6] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"is damaged after about .*incorrect data check"):
+        prepared(tmp_path)
+
+
+def test_a_cut_that_loses_only_the_end_of_the_stream_is_noticed(tmp_path):
+    write_tables(tmp_path)
+    file = place_of(tmp_path, "labevents")
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(DataError, match=r"labevents.csv.gz is damaged .*its end is missing"):
+        prepared(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "text", "sentence"),
+    [
+        ("chartevents", "valuenum", "eighty", r"not as expected somewhere after row 0 .*eighty"),
+        ("chartevents", "charttime", "yesterday", r"has a charttime that is no time like .*yesterday"),
+        ("labevents", "itemid", "fifty", r"not as expected somewhere after row 0 .*fifty"),
+    ],
+)
+def test_a_value_of_another_type_is_said_with_its_file(tmp_path, name, column, text, sentence):
+    tables = make_tables(3)
+    tables[name] = tables[name].astype(object)
+    wanted = tables[name]["itemid"].isin([220045, 50912])
+    tables[name].loc[wanted.idxmax(), column] = text
+    write_tables(tmp_path, tables)
+    with pytest.raises(DataError, match=rf"{name}\.csv\.gz {sentence}|{name}\.csv\.gz is {sentence}"):
+        prepared(tmp_path)
+
+
+def test_a_quote_that_does_not_end_is_said(tmp_path):
+    write_tables(tmp_path, gz=False)
+    with open(place_of(tmp_path, "outputevents", gz=False), "a") as file:
+        file.write('1,2,3,"4,5,6,7,8,9\n')
+    with pytest.raises(DataError, match=r"outputevents\.csv is not as expected .*EOF inside string"):
+        prepared(tmp_path)
+
+
+def test_download_says_how_to_apply(tmp_path):
+    with pytest.raises(
+        DataError, match="training and sign the data use agreement .*physionet.org/content/mimic"
+    ):
+        download(tmp_path, Report())

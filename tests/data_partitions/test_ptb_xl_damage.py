@@ -1,0 +1,119 @@
+"""What is damaged or lacking in a folder of PTB-XL is told in a sentence, and the other records go on."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from ptb_xl_files import change_header, change_table, index, refused, row_of, set_cell
+
+from data_partitions.report import Report
+from data_partitions.sources import ptb_xl
+from data_partitions.sources.ptb_xl import read_record as read
+
+
+def test_what_is_not_there(tmp_path, own_raw):
+    refused(
+        lambda: index(tmp_path), "there is no", "ptbxl_database.csv: give the folder of the unpacked PTB-XL"
+    )
+    (own_raw / "scp_statements.csv").unlink()
+    refused(lambda: index(own_raw), "there is no", "scp_statements.csv")
+    shutil.rmtree(own_raw / "records100")
+    refused(lambda: index(own_raw), "records100 has no record of ptbxl_database.csv")
+
+
+@pytest.mark.parametrize("column", ["ecg_id", "patient_id", "site", "scp_codes", "strat_fold", "filename_lr"])
+def test_a_missing_column_is_named(own_raw, column):
+    change_table(own_raw, lambda table: table.drop(columns=column))
+    refused(lambda: index(own_raw), "ptbxl_database.csv lacks the column " + column)
+
+
+@pytest.mark.parametrize("column", ["diagnostic", "diagnostic_class"])
+def test_a_missing_column_of_the_statements_is_named(own_raw, column):
+    file = own_raw / "scp_statements.csv"
+    pd.read_csv(file, index_col=0).drop(columns=column).to_csv(file)
+    refused(lambda: index(own_raw), "scp_statements.csv lacks the column " + column)
+
+
+def test_damaged_rows(own_raw):
+    set_cell(own_raw, 2, strat_fold=11)
+    refused(lambda: index(own_raw), 'record 3 has strat_fold "11": expected 1 to 10')
+    set_cell(own_raw, 2, strat_fold=1, patient_id=None)
+    refused(lambda: index(own_raw), "record 3 has no patient_id")
+    set_cell(own_raw, 2, ecg_id=2, patient_id=5)
+    refused(lambda: index(own_raw), "ecg_id 2 is there twice")
+
+
+def test_a_patient_in_two_splits(own_raw):
+    set_cell(own_raw, [3, 4], patient_id=77, strat_fold=1)
+    set_cell(own_raw, 4, strat_fold=9)
+    refused(lambda: index(own_raw), "patient 77 (record 4) is in two splits by strat_fold")
+
+
+def test_a_csv_that_is_none(own_raw):
+    (own_raw / "ptbxl_database.csv").write_text('a,b\n1,2,3\n"4,5')
+    refused(lambda: index(own_raw), "ptbxl_database.csv is not a readable csv")
+
+
+def test_records_without_signals_are_left_out_and_counted(own_raw):
+    for record in (2, 5):
+        (own_raw / f"records100/00000/{record:05d}_lr.hea").unlink()
+    report = Report()
+    table = index(own_raw, report=report)
+    assert len(table) == 58 and not {"2", "5"} & set(table["record_id"])
+    assert report.notes == ["Left out as their signals are not there: 2 records."]
+
+
+def test_a_header_without_signal(own_raw):
+    (own_raw / "records100/00000/00002_lr.dat").unlink()
+    refused(lambda: index(own_raw), "record 2 has a header but no signal", "00002_lr.dat is missing")
+
+
+@pytest.mark.parametrize("size", [0, 12000, 23999, 24002])
+def test_a_signal_of_another_length(own_raw, size):
+    file = own_raw / "records100/00000/00002_lr.dat"
+    file.write_bytes((file.read_bytes() * 2)[:size])
+    expected = "its signal has", "expected 24000: fetch the file anew"
+    refused(lambda: read(own_raw, row_of(own_raw, 2)), "record 2 ", *expected)
+
+
+@pytest.mark.parametrize(
+    ("replacement", "sentence"),
+    [
+        ((" 12 100 1000", " 12 500 1000"), "its header says 500 Hz, expected 100"),
+        ((" 12 100 1000", " 12 100 5000"), "its header says 5000 samples, expected 1000"),
+        ((" V6\n", " V7\n"), "V7, expected I, II, III, aVR"),
+        ((" V6\n", " V5\n"), "its leads are"),
+        (("/mV", "/uV"), "its units are uV, expected mV"),
+        (("00002_lr.dat", "00003_lr.dat"), "another signal than 16-bit samples in 00002_lr.dat"),
+        ((".dat 16 ", ".dat 212 "), "another signal than 16-bit samples"),
+        (("00002_lr 12 100 1000", "what is this"), "is not a readable header"),
+        (("00002_lr 12 100 1000", "00002_lr 13 100 1000"), "announces 13 signals and describes 12"),
+        (("1000.0(0)/mV", "many/mV"), "does not describe a signal"),
+    ],
+)
+def test_a_header_that_disagrees(own_raw, replacement, sentence):
+    change_header(own_raw, 2, replacement)
+    refused(lambda: read(own_raw, row_of(own_raw, 2)), "record 2", "00002_lr", sentence)
+
+
+def test_an_empty_header(own_raw):
+    (own_raw / "records100/00000/00002_lr.hea").write_text("")
+    refused(lambda: read(own_raw, row_of(own_raw, 2)), "record 2", "is not a readable header")
+
+
+def test_bad_records_are_left_out_with_their_reasons_and_the_others_go_on(own_raw):
+    set_cell(own_raw, 1, scp_codes="NORM")
+    set_cell(own_raw, 2, strat_fold=11)
+    (own_raw / "records100/00000/00004_lr.dat").unlink()
+    (own_raw / "records100/00000/00005_lr.dat").write_bytes(b"too short")
+    report = Report()
+    table = index(own_raw, report)
+    assert set(range(1, 61)) - set(table["record_id"].astype(int)) == {2, 3, 4}
+    windows = list(ptb_xl.read(own_raw, table, report))
+    assert [record for record, w in zip(table["record_id"], windows, strict=True) if w is None] == ["5"]
+    np.testing.assert_array_equal(windows[0], read(own_raw, table.iloc[0]))
+    reasons = ["record 2 has scp_codes", 'record 3 has strat_fold "11"', "record 4 has a header but no"]
+    reasons.append("record 5 ")
+    assert len(report.bad) == 4
+    assert all(bad.startswith(reason) for bad, reason in zip(report.bad, reasons, strict=True))

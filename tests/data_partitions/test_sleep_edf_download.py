@@ -1,0 +1,150 @@
+"""Fetching nights of Sleep-EDF, tried against a server on loopback."""
+
+import shutil
+from hashlib import sha1
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pandas as pd
+import pytest
+from generated_sleep_edf import write_coded_night
+from mne.datasets.sleep_physionet import age
+from sleep_edf_files import SLEEP, change_bytes
+
+from data_partitions import DataError
+from data_partitions.report import Report
+from data_partitions.sources.sleep_edf import download, index
+
+
+class Remote:
+    """A web server on loopback with the files of two nights; `cut` sends only so many bytes of a file."""
+
+    def __init__(self, folder):
+        self.folder, self.cut, self.asked = folder, {}, []
+        remote = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                name = self.path.rsplit("/", 1)[-1]
+                remote.asked.append(name)
+                if self.path != f"/sleep-cassette/{name}" or not (remote.folder / name).is_file():
+                    self.send_error(404)
+                    return
+                content = (remote.folder / name).read_bytes()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: remote.cut.get(name, len(content))])
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/sleep-cassette/"
+        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+
+
+@pytest.fixture
+def remote(tmp_path, monkeypatch):
+    folder = tmp_path / "remote"
+    for night in ("SC4001", "SC4002"):
+        write_coded_night(folder, night, SLEEP)
+    rows = ["subject,night,record type,age,sex,lights off,sha,fname"]
+    for file in sorted(folder.iterdir()):
+        kind = file.stem.split("-")[1]
+        rows.append(
+            f"0,{file.name[5]},{kind},33,f,00:00:00,{sha1(file.read_bytes()).hexdigest()},{file.name}"
+        )
+    (tmp_path / "records.csv").write_text("\n".join(rows) + "\n")
+    monkeypatch.setattr(age, "AGE_SLEEP_RECORDS", str(tmp_path / "records.csv"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    remote = Remote(folder)
+    yield remote
+    remote.server.shutdown()
+    remote.server.server_close()
+
+
+def names_below(folder):
+    return sorted(file.name for file in folder.rglob("*") if file.is_file())
+
+
+ALL = ["SC4001E0-PSG.edf", "SC4001EC-Hypnogram.edf", "SC4002E0-PSG.edf", "SC4002EC-Hypnogram.edf"]
+
+
+def fetch(remote, out, report=None, **options):
+    download(out, report or Report(), **{"subjects": [0], "base_url": remote.url, **options})
+
+
+def test_download_fetches_what_index_reads_and_nothing_twice(remote, tmp_path, capfd):
+    out, seen = tmp_path / "out", []
+    fetch(remote, out, Report(progress=lambda *told: seen.append(told)))
+    assert seen == [("fetching nights", 1, 2), ("fetching nights", 2, 2)]
+    assert capfd.readouterr() == ("", "")
+    assert names_below(out) == ALL == sorted(remote.asked)
+    for file in out.rglob("*.edf"):
+        assert file.read_bytes() == (remote.folder / file.name).read_bytes()
+    assert len(index(out, Report())) == 28
+    remote.asked.clear()
+    fetch(remote, out)
+    assert remote.asked == []
+
+
+def test_nights_that_are_there_in_another_folder_are_not_fetched(remote, tmp_path):
+    shutil.copytree(remote.folder, tmp_path / "out/sleep-cassette")
+    fetch(remote, tmp_path / "out")
+    assert remote.asked == []
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(remote, tmp_path):
+    out = tmp_path / "out"
+    remote.cut["SC4002E0-PSG.edf"] = 100_000
+    with pytest.raises(DataError) as error:
+        fetch(remote, out)
+    sentence = str(error.value)
+    assert sentence.startswith(f"cannot fetch night SC4002 from {remote.url[:-1]} (") and "\n" not in sentence
+    assert sentence.endswith("): call it again, what is there is kept")
+    assert names_below(out) == ALL[:2], "nothing of the file that broke off"
+    remote.asked.clear()
+    remote.cut.clear()
+    fetch(remote, out)
+    assert names_below(out) == ALL and remote.asked == ALL[2:]
+    assert len(index(out, Report())) == 28
+
+
+def test_another_file_than_the_published_one_is_refused(remote, tmp_path):
+    change_bytes(remote.folder / "SC4001EC-Hypnogram.edf", 600, b"x")
+    with pytest.raises(
+        DataError, match="cannot fetch night SC4001 .*SC4001EC-Hypnogram.edf.* does not match"
+    ):
+        fetch(remote, tmp_path / "out")
+    assert names_below(tmp_path / "out") == ALL[:1]
+
+
+def test_a_file_the_server_does_not_have_and_a_server_that_is_not_there(remote, tmp_path):
+    (remote.folder / "SC4001E0-PSG.edf").unlink()
+    with pytest.raises(DataError, match="cannot fetch night SC4001 .*404"):
+        fetch(remote, tmp_path / "out")
+    remote.server.server_close()
+    with pytest.raises(DataError, match="cannot fetch night SC4001 .*: call it again, what is there is kept"):
+        fetch(remote, tmp_path / "out", base_url="http://127.0.0.1:1/")
+    assert names_below(tmp_path / "out") == []
+
+
+def test_nights_that_were_never_published(remote, tmp_path):
+    fetch(remote, tmp_path / "out", subjects=[13], recordings=[2])
+    fetch(remote, tmp_path / "out", subjects=[36, 52], recordings=[1])
+    assert remote.asked == []
+    with pytest.raises(DataError, match="Sleep-EDF has no night 1 of subject 39"):
+        fetch(remote, tmp_path / "out", subjects=[0, 39])
+    with pytest.raises(DataError, match="Sleep-EDF has no night 3 of subject 0"):
+        fetch(remote, tmp_path / "out", recordings=[3])
+    assert remote.asked == []
+
+
+def test_all_that_is_published_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(age, "fetch_data", lambda s, r, **_: asked.append((s[0], r[0])))
+    download(tmp_path, Report())
+    published = pd.read_csv(age.AGE_SLEEP_RECORDS)
+    assert set(asked) == set(zip(published["subject"], published["night"], strict=True))
+    assert len(asked) == 153

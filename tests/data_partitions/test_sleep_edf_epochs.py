@@ -1,0 +1,264 @@
+"""Each epoch of Sleep-EDF stands at its samples, which are those of the file, and is kept by the rules."""
+
+import os
+import shutil
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import mne
+import numpy as np
+import pandas as pd
+import pytest
+from generated_sleep_edf import (
+    CHANNELS,
+    EVENING,
+    TEXTS,
+    write_coded_night,
+    write_hypnogram,
+    write_night,
+    write_nights,
+)
+from sleep_edf_files import SLEEP, change_bytes, change_psg, copy_signal, numbers_of, stages_of, windows_of
+
+from data_partitions import DataError
+from data_partitions.manifest import Manifest
+from data_partitions.report import Report
+from data_partitions.sources.sleep_edf import MODALITIES, STAGES, index, read, schema
+
+LABEL = {"W": "W", "1": "N1", "2": "N2", "3": "N3", "4": "N3", "R": "REM"}
+
+
+def test_schema_is_a_manifest_but_for_the_site(tmp_path):
+    rest = {"site": "a", "windows": {"train": 1, "val": 0, "test": 0}, "made_by": "a test"}
+    manifest = Manifest(**schema(tmp_path, wake_minutes=12.5), **rest)
+    assert manifest.shape == (5, 30, 100)
+    assert [m.name for m in manifest.modalities] == ["EEG Fpz-Cz", "EEG Pz-Oz", "EOG", "Resp", "EMG"]
+    assert [m.unit for m in manifest.modalities] == ["uV", "uV", "uV", "a.u.", "uV"]
+    assert [m.rate for m in manifest.modalities] == [100, 100, 100, 1, 1]
+    assert manifest.labels == ("W", "N1", "N2", "N3", "REM") and manifest.task == "single-label"
+    assert "at most 12.5 min before" in manifest.label_rule
+
+
+@pytest.mark.parametrize("minutes", [-1.0, float("nan")])
+def test_wake_minutes_out_of_range(tmp_path, minutes):
+    with pytest.raises(DataError, match="wake_minutes must be 0 or more, it is"):
+        index(tmp_path, Report(), wake_minutes=minutes)
+
+
+# --- labels and samples line up
+
+
+@pytest.mark.parametrize("record_seconds", [20, 30, 60])
+@pytest.mark.parametrize("late", [0, 7, 90, -30, -45])
+def test_each_label_stands_at_its_samples(tmp_path, late, record_seconds):
+    write_coded_night(tmp_path, "SC4001", SLEEP, late=late, record_seconds=record_seconds)
+    table = index(tmp_path, Report())
+    windows = windows_of(tmp_path, table)
+    begins = [late + 30 * k for k in range(len(SLEEP))]
+    inside = [k for k, begin in enumerate(begins) if 0 <= begin <= 450 and SLEEP[k] not in "?M"]
+    assert stages_of(table) == [LABEL[SLEEP[k]] for k in inside]
+    assert numbers_of(table) == [begins[k] // 30 for k in inside]
+    for k, window in zip(inside, windows, strict=True):
+        value = 10 * (1 + list(TEXTS).index(SLEEP[k]))
+        np.testing.assert_allclose(window[:3], np.full((3, 30, 100), value), atol=0.01)
+        np.testing.assert_allclose(window[3:, :, 0], np.full((2, 30), value), atol=0.01)
+    assert np.isnan(windows[:, 3:, :, 1:]).all()
+
+
+@pytest.mark.parametrize("days", [-65, 1, 400])
+def test_a_slip_in_the_date_of_a_hypnogram_moves_nothing(tmp_path, days):
+    write_coded_night(tmp_path / "a", "SC4001", SLEEP, late=30)
+    begin = EVENING + timedelta(days=days, seconds=30)
+    write_coded_night(tmp_path / "b", "SC4001", SLEEP, late=30, begin=begin)
+    pd.testing.assert_frame_equal(index(tmp_path / "a", Report()), index(tmp_path / "b", Report()))
+
+
+def test_starts_on_two_sides_of_midnight(tmp_path):
+    write_coded_night(tmp_path, "SC4001", SLEEP, late=90)
+    change_bytes(tmp_path / "SC4001E0-PSG.edf", 176, b"23.59.00")
+    change_bytes(tmp_path / "SC4001EC-Hypnogram.edf", 176, b"00.00.30")
+    table = index(tmp_path, Report())
+    assert numbers_of(table)[0] == 3
+    np.testing.assert_allclose(windows_of(tmp_path, table)[0, 0], 10, atol=0.01)
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    """A night of independent samples, and what is in it: channel -> samples."""
+    rng = np.random.default_rng(0)
+    samples = {name: rng.uniform(-100, 100, 480 * rate) for name, (rate, _) in CHANNELS.items()}
+    write_night(tmp_path, "SC4001", SLEEP, samples)
+    return tmp_path, samples
+
+
+def test_samples_are_those_of_the_file_at_its_own_rates(noisy):
+    source, samples = noisy
+    table = index(source, Report())
+    windows = windows_of(source, table)
+    assert windows.dtype == np.float32 and windows.shape == (14, 5, 30, 100)
+    for number, window in zip(numbers_of(table), windows, strict=True):
+        for values, (channel, _, rate) in zip(window, MODALITIES.values(), strict=True):
+            expected = samples[channel][30 * rate * number :][: 30 * rate]
+            np.testing.assert_allclose(values[:, :rate].ravel(), expected, atol=0.01)
+            assert np.isnan(values[:, rate:]).all()
+
+
+def test_nothing_is_upsampled_and_only_what_is_needed_is_read(noisy, monkeypatch):
+    source, _ = noisy
+    together = mne.io.read_raw_edf(source / "SC4001E0-PSG.edf", verbose="ERROR")
+    assert together.info["sfreq"] == 100, "what happens to EMG when all channels are opened together"
+    asked = []
+    get_data = mne.io.BaseRaw.get_data
+
+    def watched(raw, picks=None, start=0, stop=None, **options):
+        asked.append((raw.info["sfreq"], tuple(raw.ch_names), int(start), int(stop)))
+        return get_data(raw, picks, start, stop, **options)
+
+    monkeypatch.setattr(mne.io.BaseRaw, "get_data", watched)
+    table = index(source, Report())
+    assert not asked, "the index needs no signals"
+    windows_of(source, table.iloc[[4, 2]])  # epochs 4 and 2
+    assert sorted(asked) == [
+        (1.0, ("Resp oro-nasal", "EMG submental"), 60, 150),
+        (100.0, ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal"), 6000, 15000),
+    ]
+
+
+def test_rows_may_come_in_any_order_and_each_run_opens_its_night_once(tmp_path, monkeypatch):
+    write_nights(tmp_path, subjects=2, nights=1, epochs=24)
+    table = index(tmp_path, Report())
+    whole = dict(zip(table["record_id"], windows_of(tmp_path, table), strict=True))
+    assert len(whole) == len(table) > 40
+    for seed in range(2):
+        rows = table.sample(frac=1, random_state=seed)
+        shuffled = windows_of(tmp_path, rows)
+        for record, window in zip(rows["record_id"], shuffled, strict=True):
+            np.testing.assert_array_equal(window, whole[record])
+    opened = []
+    read_raw = mne.io.read_raw_edf
+    monkeypatch.setattr(mne.io, "read_raw_edf", lambda f, **k: opened.append(f) or read_raw(f, **k))
+    list(read(tmp_path, table.iloc[::-1], Report()))
+    assert Counter(file.name for file in opened) == {"SC4001E0-PSG.edf": 2, "SC4011E0-PSG.edf": 2}
+    assert list(read(tmp_path, table.iloc[:0], Report())) == []
+
+
+def test_respiration_is_as_in_the_file_whatever_unit_it_names(tmp_path):
+    write_coded_night(tmp_path, "SC4001", SLEEP)
+
+    def in_uv(signal):
+        return copy_signal(signal, physical_dimension="uV") if signal.label.startswith("Resp") else signal
+
+    change_psg(tmp_path / "SC4001E0-PSG.edf", in_uv)
+    windows = windows_of(tmp_path, index(tmp_path, Report()))
+    np.testing.assert_allclose(windows[:, 3, :, 0], windows[:, 0, :, 0], atol=0.01)
+
+
+# --- which epochs are kept
+
+
+@pytest.mark.parametrize(
+    ("minutes", "before", "after"),
+    [(30.0, 60, 60), (30.4, 60, 60), (30.5, 61, 61), (0, 0, 0), (0.5, 1, 1), (1e9, 70, 65)],
+)
+def test_wake_around_sleep_is_cut_at_its_border(tmp_path, minutes, before, after):
+    write_coded_night(tmp_path, "SC4001", "W" * 70 + "1" + "W" * 75 + "R" + "W" * 65)
+    report = Report()
+    table = index(tmp_path, report, wake_minutes=minutes)
+    assert numbers_of(table) == list(range(70 - before, 147 + after)), "wake between sleep is all kept"
+    cut = 70 + 65 - before - after
+    note = f"Dropped as they are wake more than {minutes:g} min before or after sleep: {cut} epochs."
+    assert report.notes == ([note] if cut else [])
+
+
+def test_thirty_minutes_is_the_default(tmp_path):
+    write_coded_night(tmp_path, "SC4001", "W" * 70 + "1")
+    assert len(index(tmp_path, Report())) == 61
+
+
+def test_movement_and_unscored_epochs_are_dropped_and_counted(tmp_path):
+    write_coded_night(tmp_path, "SC4001", "?W1M2??3M4R?")
+    report = Report()
+    table = index(tmp_path, report)
+    assert stages_of(table) == ["W", "N1", "N2", "N3", "N3", "REM"]
+    assert numbers_of(table) == [1, 2, 4, 7, 9, 10]
+    assert (table[list(STAGES)].sum(axis=1) == 1).all()
+    assert report.notes == ["Dropped as they are movement or not scored: 6 epochs."]
+
+
+def test_annotations_past_the_end_of_the_signals_are_cut(tmp_path):
+    write_coded_night(tmp_path, "SC4001", "W2" * 8 + "?" * 2000, seconds=320, record_seconds=20)
+    report = Report()
+    table = index(tmp_path, report)
+    assert numbers_of(table) == list(range(10)), "the eleventh epoch has 20 s of signal"
+    assert report.notes == []
+    assert np.isfinite(windows_of(tmp_path, table)[:, :3]).all()
+
+
+def test_of_a_run_that_is_no_multiple_of_30_s_the_whole_epochs_count(tmp_path):
+    write_coded_night(tmp_path, "SC4001", SLEEP)
+    runs = [(0, 45, "W"), (45, 100, "2"), (145, 30, "R"), (175, 29, "3"), (204, 86000, "1")]
+    runs = [(onset, duration, TEXTS[stage]) for onset, duration, stage in runs]
+    write_hypnogram(tmp_path / "SC4001EC-Hypnogram.edf", runs)
+    table = index(tmp_path, Report())
+    expected = [(0, "W"), (45, "N2"), (75, "N2"), (105, "N2"), (145, "REM")]
+    expected += [(204 + 30 * i, "N1") for i in range(9)]
+    assert list(zip(table["start"], stages_of(table), strict=True)) == expected
+    value = np.repeat(10 * (1 + np.array([list(TEXTS).index(stage) for stage in SLEEP])), 30)
+    for start, window in zip(table["start"], windows_of(tmp_path, table), strict=True):
+        np.testing.assert_allclose(window[4, :, 0], value[int(start) :][:30], atol=0.01)
+
+
+# --- Sleep-EDF itself
+
+
+@pytest.fixture
+def real() -> Path:
+    """A folder with hypnograms of Sleep-EDF and npz files with the stage of each scored epoch."""
+    places = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
+    for place in filter(None, places):
+        if list((Path(place) / "sleep-edf").glob("SC4*-Hypnogram.edf")):
+            return Path(place) / "sleep-edf"
+    pytest.skip("no Sleep-EDF here: set CONDI_DATA to the folder that has sleep-edf/")
+
+
+def silent_psg(file, seconds, like):
+    """A PSG of zeros as a sparse file, with the start of the file `like`."""
+    write_night(
+        file.parent, "SC4991", "W", {name: np.zeros(30 * rate) for name, (rate, _) in CHANNELS.items()}
+    )
+    psg = file.parent / "SC4991E0-PSG.edf"
+    header = 256 * (1 + len(CHANNELS))
+    record = psg.stat().st_size - header
+    change_bytes(psg, 168, like.read_bytes()[168:184])
+    change_bytes(psg, 236, f"{seconds // 30:<8}".encode())
+    os.truncate(psg, header + seconds // 30 * record)
+    psg.rename(file)
+    (file.parent / "SC4991EC-Hypnogram.edf").unlink()
+
+
+def test_the_sample_of_sleep_edf(real, tmp_path):
+    hypnograms = sorted(real.glob("SC4*-Hypnogram.edf"))
+    if len(hypnograms) != 16:
+        pytest.skip("another part of Sleep-EDF than the numbers are for")
+    for hypnogram in hypnograms:
+        shutil.copy(hypnogram, tmp_path)
+        runs = mne.read_annotations(hypnogram)
+        assert runs.description[-1] == "Sleep stage ?", "the signals end before it"
+        silent_psg(tmp_path / f"{hypnogram.name[:7]}0-PSG.edf", int(runs.onset[-1]), hypnogram)
+    report = Report()
+    table = index(tmp_path, report, wake_minutes=1e6)
+    assert report.bad == []
+    table["y"] = table[list(STAGES)].to_numpy().argmax(1)
+    counts = np.zeros(5, int)
+    for night, rows in table.groupby(table["record_id"].str[:6]):
+        y = np.load(real / f"{night}E0_bandpower.npz")["y"]
+        assert len(y) == (951 if night == "SC4011" else len(rows))
+        np.testing.assert_array_equal(rows["y"].to_numpy()[: len(y)], y)
+        counts += np.bincount(y, minlength=5)
+    assert counts.tolist() == [29467, 1436, 6798, 2116, 2635]
+    last = table.groupby("psg").tail(1)
+    windows = list(read(tmp_path, last, report))
+    assert report.bad == [] and all(np.abs(window[:3]).max() < 1 for window in windows)
+    near = index(tmp_path, Report())
+    assert (near["W"] == 0).sum() == (table["W"] == 0).sum() and near["W"].sum() < table["W"].sum() / 3

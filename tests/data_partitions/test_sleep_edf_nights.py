@@ -1,0 +1,281 @@
+"""Nights of Sleep-EDF: whose they are, which cannot be used, and what generated ones are like."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from generated_sleep_edf import CHANNELS, write_coded_night, write_hypnogram, write_nights
+from scipy.signal import welch
+from sleep_edf_files import SLEEP, change_bytes, change_psg, copy_signal, stages_of, windows_of
+
+from data_partitions import DataError
+from data_partitions.report import Report
+from data_partitions.sources.sleep_edf import STAGES, index, read
+from data_partitions.splits import fixed_splits
+
+# --- nights, subjects, splits
+
+
+@pytest.fixture
+def five(tmp_path):
+    for subject in range(5):
+        for night in (1, 2):
+            write_coded_night(tmp_path / "sleep-cassette", f"SC4{subject:02d}{night}", SLEEP)
+    return tmp_path
+
+
+def test_index(five):
+    seen = []
+    table = index(five, Report(progress=lambda *told: seen.append(told)))
+    assert seen == [("reading hypnograms", i, 10) for i in range(1, 11)]
+    assert list(table.columns) == ["record_id", "patient_id", "split", "site", *STAGES, "psg", "start"]
+    assert table["record_id"].is_unique and len(table) == 10 * 14
+    assert table["record_id"].tolist()[:3] == ["SC4001-0000", "SC4001-0001", "SC4001-0002"]
+    assert table["record_id"].str[3:5].tolist() == table["patient_id"].tolist()
+    assert set(table["site"]) == {""}
+    assert table["psg"].iloc[0] == "sleep-cassette/SC4001E0-PSG.edf"
+
+
+def test_both_nights_of_a_subject_are_in_one_split(five):
+    table = index(five, Report())
+    splits = table.groupby("patient_id")["split"].agg(["first", "nunique", "size"])
+    assert splits["nunique"].tolist() == [1] * 5 and splits["size"].tolist() == [28] * 5
+    assert Counter(splits["first"]) == {"train": 3, "val": 1, "test": 1}
+    shares = {"train": 0.6, "val": 0.2, "test": 0.2}
+    assert splits["first"].to_dict() == fixed_splits("sleep-edf", [f"{i:02d}" for i in range(5)], shares)
+
+
+def test_a_night_that_cannot_be_used_moves_nobody_to_another_split(five):
+    before = index(five, Report()).set_index("record_id")["split"]
+    for night in (1, 2):
+        (five / f"sleep-cassette/SC402{night}EC-Hypnogram.edf").write_bytes(b"")
+    after = index(five, Report()).set_index("record_id")["split"]
+    assert len(after) == 8 * 14
+    assert (before[after.index] == after).all()
+
+
+def test_telemetry_nights_are_left_out_with_one_note(tmp_path):
+    for name in ("ST7011J0-PSG", "ST7011JP-Hypnogram", "ST7022J0-PSG", "ST7022JM-Hypnogram"):
+        (tmp_path / f"{name}.edf").write_bytes(b"")
+    report = Report()
+    with pytest.raises(DataError, match="has only 2 telemetry nights: give a folder with cassette nights"):
+        index(tmp_path, report)
+    write_coded_night(tmp_path, "SC4001", SLEEP)
+    report = Report()
+    assert len(index(tmp_path, report)) == 14
+    assert report.bad == []
+    note = "Left out as they have no airflow, and their EMG at 100 Hz: 2 telemetry nights (ST7)."
+    assert report.notes == [note, "Dropped as they are movement or not scored: 2 epochs."]
+
+
+def test_no_night_at_all(tmp_path):
+    for source in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(DataError, match="has no nights: give a folder with .* SC4001E0-PSG.edf and"):
+            index(source, Report())
+
+
+# --- nights that cannot be used
+
+
+def _without_emg(psg, hypnogram):
+    change_psg(psg, lambda signal: None if signal.label == "EMG submental" else signal)
+
+
+def _emg_at_100_hz(psg, hypnogram):
+    def fast(signal):
+        if signal.label != "EMG submental":
+            return signal
+        return copy_signal(signal, data=np.repeat(signal.data, 100), sampling_frequency=100)
+
+    change_psg(psg, fast)
+
+
+def _eeg_in_mv(psg, hypnogram):
+    change_psg(
+        psg, lambda s: copy_signal(s, physical_dimension="mV") if s.label == "EEG Pz-Oz" else copy_signal(s)
+    )
+
+
+def _no_annotations(psg, hypnogram):
+    content = hypnogram.read_bytes()
+    first = content.index(b"\x14\x14\x00", 512) + 3  # what follows the start of the only record
+    hypnogram.write_bytes(content[:first] + bytes(len(content) - first))
+
+
+def _runs(*runs):
+    return lambda psg, hypnogram: write_hypnogram(hypnogram, list(runs))
+
+
+def _night(stages, **options):
+    def write(psg, hypnogram):
+        write_coded_night(psg.parent, psg.name[:6], stages, **options)
+
+    return write
+
+
+BAD = {
+    "no channel": (
+        _without_emg,
+        "SC4011E0-PSG.edf has no channel EMG submental: it has EEG Fpz-Cz, EEG Pz-Oz, EOG horizontal, Resp",
+    ),
+    "rate": (_emg_at_100_hz, "SC4011E0-PSG.edf has EMG submental at 100 Hz, expected 1"),
+    "unit": (_eeg_in_mv, 'SC4011E0-PSG.edf has EEG Pz-Oz in "mV", expected uV'),
+    "no hypnogram": (
+        lambda psg, hypnogram: hypnogram.unlink(),
+        "night SC4011E must have one PSG and one Hypnogram, it has {folder}/SC4011E0-PSG.edf",
+    ),
+    "no psg": (
+        lambda psg, hypnogram: psg.unlink(),
+        "night SC4011E must have one PSG and one Hypnogram, it has {folder}/SC4011EC-Hypnogram.edf",
+    ),
+    "two hypnograms": (
+        lambda psg, hypnogram: shutil.copy(hypnogram, hypnogram.parent / "SC4011EH-Hypnogram.edf"),
+        "SC4011E0-PSG.edf, {folder}/SC4011EC-Hypnogram.edf, {folder}/SC4011EH-Hypnogram.edf",
+    ),
+    "empty hypnogram": (_no_annotations, "SC4011EC-Hypnogram.edf has no annotations: expected sleep stages"),
+    "unknown text": (
+        _runs((0, 30, "Sleep stage W"), (30, 60, "Lights off")),
+        'SC4011EC-Hypnogram.edf says "Lights off" at 30 s, expected Sleep stage W, Sleep stage 1',
+    ),
+    "text in another encoding": (
+        lambda psg, hypnogram: change_bytes(hypnogram, hypnogram.read_bytes().index(b"Sleep"), b"Schl\xe4"),
+        "SC4011EC-Hypnogram.edf is not a readable hypnogram ('utf-8' codec",
+    ),
+    "scored twice": (
+        _runs((0, 90, "Sleep stage W"), (60, 60, "Sleep stage 2")),
+        "SC4011EC-Hypnogram.edf scores the epoch at 60 s twice",
+    ),
+    "nothing scored": (_night("?MM?"), "Hypnogram.edf scores no sleep within the 120 s of SC4011E0-PSG.edf"),
+    "only wake": (_night("WWW?"), "scores no sleep within the 120 s of"),
+    "sleep after the signals": (_night("WW22", seconds=60), "scores no sleep within the 60 s of"),
+    "truncated psg": (
+        lambda psg, hypnogram: os.truncate(psg, 200_000),
+        "SC4011E0-PSG.edf has 200000 bytes, 293888 by its header: remove it and fetch it again",
+    ),
+    "truncated hypnogram": (
+        lambda psg, hypnogram: os.truncate(hypnogram, 600),
+        "SC4011EC-Hypnogram.edf has 600 bytes,",
+    ),
+    "bytes appended": (
+        lambda psg, hypnogram: psg.write_bytes(psg.read_bytes() + b"\0\0"),
+        "SC4011E0-PSG.edf has 293890 bytes, 293888 by its header",
+    ),
+    "unfinished": (
+        lambda psg, hypnogram: change_bytes(psg, 236, b"-1      "),
+        "SC4011E0-PSG.edf has 293888 bytes,",
+    ),
+    "empty psg": (lambda psg, hypnogram: os.truncate(psg, 0), "SC4011E0-PSG.edf is not an EDF file"),
+    "part of a header": (lambda psg, hypnogram: os.truncate(psg, 900), "SC4011E0-PSG.edf is not an EDF file"),
+    "another file": (
+        lambda psg, hypnogram: hypnogram.write_text("<html>not found</html>" * 50),
+        "SC4011EC-Hypnogram.edf is not an EDF file: remove it and fetch it again",
+    ),
+    "a folder": (
+        lambda psg, hypnogram: (psg.unlink(), psg.mkdir()),
+        "SC4011E0-PSG.edf cannot be read (Is a directory)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_night_is_left_out_in_one_sentence_and_the_others_go_on(tmp_path, case):
+    damage, sentence = BAD[case]
+    for night in ("SC4001", "SC4011"):
+        write_coded_night(tmp_path, night, SLEEP)
+    alone = index(tmp_path, Report())
+    damage(tmp_path / "SC4011E0-PSG.edf", tmp_path / "SC4011EC-Hypnogram.edf")
+    report = Report()
+    table = index(tmp_path, report)
+    assert len(report.bad) == 1 and "\n" not in report.bad[0]
+    assert sentence.format(folder=tmp_path) in report.bad[0]
+    assert table["record_id"].tolist() == alone["record_id"].tolist()[:14]
+    assert set(table["patient_id"]) == {"00"}
+    assert len(windows_of(tmp_path, table)) == 14
+    with pytest.raises(DataError) as error:
+        index(tmp_path, Report(strict=True))
+    assert str(error.value) == report.bad[0]
+    (tmp_path / "SC4001E0-PSG.edf").unlink()
+    with pytest.raises(DataError, match="no night of .* can be used; the first: night SC4001E must have"):
+        index(tmp_path, Report())
+
+
+def test_a_night_damaged_after_the_index_gives_none_for_its_rows(tmp_path):
+    for night in ("SC4001", "SC4011", "SC4021"):
+        write_coded_night(tmp_path, night, SLEEP)
+    table = index(tmp_path, Report())
+    os.truncate(tmp_path / "SC4011E0-PSG.edf", 200_000)
+    report = Report()
+    windows = list(read(tmp_path, table, report))
+    assert [window is None for window in windows] == [False] * 14 + [True] * 14 + [False] * 14
+    assert len(report.bad) == 1 and "SC4011E0-PSG.edf has 200000 bytes" in report.bad[0]
+    with pytest.raises(DataError, match="SC4011E0-PSG.edf has 200000 bytes"):
+        list(read(tmp_path, table, Report(strict=True)))
+
+
+def test_a_night_that_mne_cannot_read_gives_none_for_its_rows(tmp_path):
+    write_coded_night(tmp_path, "SC4001", SLEEP)
+    physical_min = 256 + len(CHANNELS) * (16 + 80 + 8)
+    change_bytes(tmp_path / "SC4001E0-PSG.edf", physical_min, b"a lot   ")
+    report = Report()
+    assert list(read(tmp_path, index(tmp_path, report), report)) == [None] * 14
+    assert len(report.bad) == 1
+    assert "SC4001E0-PSG.edf cannot be read (could not convert string to float: 'a lot" in report.bad[0]
+
+
+def test_mne_is_quiet_and_not_imported_before_it_is_needed(tmp_path, capfd, recwarn):
+    write_coded_night(tmp_path, "SC4001", SLEEP)
+    windows_of(tmp_path, index(tmp_path, Report()))
+    assert capfd.readouterr() == ("", "") and not recwarn.list
+    program = "import sys, data_partitions.sources.sleep_edf; sys.exit('mne' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2]).returncode == 0
+
+
+# --- the generated nights
+
+
+def test_generated_signals_follow_the_stage(tmp_path):
+    write_nights(tmp_path, subjects=2, nights=1, epochs=120, seed=3)
+    table = index(tmp_path, Report())
+    windows = windows_of(tmp_path, table)
+    stages = np.array(stages_of(table))
+    signals = windows[:, :3].reshape(len(table), 3, 3000)
+    frequency, power = welch(signals, 100, nperseg=1000)
+
+    def loudest(low, high, channel):
+        """Stages by the power of a band, loudest first; and by how much the first leads."""
+        within = (frequency >= low) & (frequency <= high)
+        of = {s: np.median(power[stages == s][:, channel, within].mean(axis=1)) for s in STAGES}
+        first, second, *_ = ranking = sorted(of, key=of.get, reverse=True)
+        return ranking, of[first] / of[second]
+
+    expected = {  # band, channel: the stage it marks
+        (0.5, 2, 0): "N3",
+        (0.5, 2, 1): "N3",
+        (8, 12, 1): "W",
+        (12.5, 13.5, 0): "N2",  # spindles
+        (0.2, 0.5, 2): "N1",  # slow rolls of the eyes
+    }
+    for band, stage in expected.items():
+        ranking, lead = loudest(*band)
+        assert ranking[0] == stage and lead > 1.5, (band, ranking, lead)
+    assert loudest(4, 7, 0)[0][0] == "N1"
+    chin = {stage: np.nanmedian(windows[stages == stage, 4]) for stage in STAGES}
+    assert min(chin, key=chin.get) == "REM" and max(chin, key=chin.get) == "W"
+    moves = {stage: np.ptp(signals[stages == stage, 2], axis=1).mean() for stage in STAGES}
+    assert moves["REM"] > 1.5 * moves["N2"]
+    front, back = (np.concatenate(signals[stages == "N3", channel]) for channel in (0, 1))
+    assert 0.7 < np.corrcoef(front, back)[0, 1] < 0.95
+
+
+def test_generated_nights_repeat_by_their_seed(tmp_path):
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        write_nights(tmp_path / folder, subjects=1, nights=2, epochs=24, seed=seed)
+    files = {folder: [f.read_bytes() for f in sorted((tmp_path / folder).iterdir())] for folder in "abc"}
+    assert len(files["a"]) == 4
+    assert files["a"] == files["b"] and not set(files["a"]) & set(files["c"])
+    assert files["a"][0] != files["a"][2], "two nights differ"
