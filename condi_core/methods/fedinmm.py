@@ -46,7 +46,7 @@ class LSTMFusion(TaskModel):
         self.extractor = Recurrent(schema, config.width)
 
     def decide(self, features: Tensor, known: Tensor) -> Tensor:
-        return self.classifier(mean_over(features, known))
+        return self.classifier(mean_over(features, known)) + self.vote(features, known)
 
 
 METHOD = Method("fedinmm", "an LSTM reads the holes", model=LSTMFusion)

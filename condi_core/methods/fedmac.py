@@ -42,7 +42,8 @@ class CrossModalAggregator(TaskModel):
     def conclude(self, aggregated: Tensor) -> Tensor:
         """Logits from aggregated features."""
         tokens = torch.cat([self.summary.expand(len(aggregated), 1, -1), aggregated], 1)
-        return self.classifier(self.read_out(tokens, aggregated.new_zeros(()))[:, 0])
+        whole = self.read_out(tokens, aggregated.new_zeros(()))[:, 0]
+        return self.classifier(whole) + self.vote(aggregated, torch.ones_like(aggregated[..., 0]))
 
     def decide(self, features: Tensor, known: Tensor) -> Tensor:
         return self.conclude(self.aggregate(features, known))

@@ -29,7 +29,7 @@ class StandIns(TaskModel):
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__(schema, config)
-        del self.joint, self.summary, self.read_out, self.cross_modal, self.relation
+        del self.joint, self.summary, self.read_out, self.cross_modal, self.relation, self.votes
         m, width = len(schema.modalities), config.width
         self.missing = nn.Parameter(0.1 * torch.randn(m, width))
         self.classifier = nn.Sequential(nn.LayerNorm(m * width), nn.Linear(m * width, len(schema.labels)))

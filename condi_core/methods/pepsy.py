@@ -78,7 +78,8 @@ class Reconfigured(TaskModel):
         near = (complete @ complete.mT * complete.shape[-1] ** -0.5).softmax(-1)
         mixed = near @ complete
         gate = self.gate(torch.cat([complete, mixed], -1)).sigmoid()
-        return self.classifier(torch.lerp(complete, mixed, gate).mean(1))
+        fused = torch.lerp(complete, mixed, gate)
+        return self.classifier(fused.mean(1)) + self.vote(fused, torch.ones_like(fused[..., 0]))
 
     def objective(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
         share = self.share(observed)

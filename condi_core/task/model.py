@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from condi_core.attention import Attention
 from condi_core.config import TaskConfig
-from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchReader
+from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchReader, PerModalityLinear
 from condi_core.windows import Schema, Standardiser
 
 
@@ -57,6 +57,7 @@ class TaskModel(nn.Module):
         self.classifier = nn.Sequential(
             nn.LayerNorm(config.width), nn.Linear(config.width, len(schema.labels))
         )
+        self.votes = PerModalityLinear(range(m), config.width, len(schema.labels), zero=True)
 
     def forward(self, values: Tensor, observed: Tensor, known: Tensor) -> Tensor:
         """Logits (batch, label) of windows in source units.
@@ -75,7 +76,17 @@ class TaskModel(nn.Module):
         absent = features.new_zeros(known.shape).masked_fill(~known, -1e4)[:, None, None, :]
         features = self.joint(features, self.cross_modal(self.relation) + absent)
         tokens = torch.cat([self.summary.expand(len(features), 1, -1), features], 1)
-        return self.classifier(self.read_out(tokens, F.pad(absent, (1, 0)))[:, 0])
+        whole = self.read_out(tokens, F.pad(absent, (1, 0)))[:, 0]
+        return self.classifier(whole) + self.vote(features, known)
+
+    def vote(self, features: Tensor, known: Tensor) -> Tensor:
+        """Logits (batch, label): what each of the `known` (batch, modality) says by itself, added up.
+
+        Attention has to learn which lead is which; these know it from the start, which is most of what a
+        model can learn in the few steps of a federation.
+        """
+        said = self.votes(F.layer_norm(features, features.shape[-1:])[:, :, None])[:, :, 0]
+        return (said * known[..., None]).sum(1)
 
     def objective(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
         """What training makes small."""

@@ -36,6 +36,8 @@ def test_owners_of_the_task_model(task_model):
         "extractor.identity.weight",
         "extractor.read.by_rate.0.weight",
         "extractor.read.by_rate.0.bias",
+        "votes.weight",
+        "votes.bias",
     }
 
 
