@@ -1,4 +1,4 @@
-"""The task model (phase 2): extractors per modality, joint embedding over modalities, classifier.
+"""The task model (phase 2): extractors per modality, joint embedding over modalities, classifier and votes.
 
 Legend: `features` W_ins, `identity` W_mod, `cross_modal` W_cond. Reads completed windows together with
 the mask of what was observed, since what is missing says something about the patient too.
