@@ -44,11 +44,6 @@ def flat_defaults() -> dict:
     return flat
 
 
-def pytest_collection_modifyitems(items):
-    """Tests that say they may take long start first: whoever is last is waited for by all."""
-    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
-
-
 @pytest.fixture(scope="session")
 def small_settings():
     """`small_settings(**changes)`: a run of seconds; underscores for dots, or a dict."""
