@@ -4,7 +4,7 @@ The baseline for missing features in the evaluation of PEPSY (arXiv:2510.22880),
 fusion over incomplete modalities; no description of its own was at hand. Chosen: each patch is read by
 weights of its modality as values (zeros in holes) and mask, with the identity of the modality; one LSTM,
 shared by the modalities, goes over the patches; its last states are averaged over the modalities of which
-the window has anything, and classified.
+the window has anything, and classified, with the votes that modalities have in all task models here.
 
 Travels: the task model; reading weights are averaged per modality, the LSTM by windows.
 """

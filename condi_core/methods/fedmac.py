@@ -6,7 +6,7 @@ losses on the features before and after keep it from a trivial aggregate. Chosen
 open: the aggregator is the attention over modalities that all task models here have, with no modality
 passed by, and a gate between what it gives and what went in; both contrastive losses are InfoNCE of a
 modality against the mean of the others, among present modalities before it and among all after it, WEIGHT
-times their sum.
+times their sum; remade modalities have the votes that modalities have in all task models here.
 
 Travels: the task model with the embeddings, which are averaged over all sites by windows.
 """

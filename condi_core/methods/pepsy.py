@@ -10,10 +10,11 @@ joins controls that are alike.
 
 Chosen, where the description is open: the query reads the features and the observed share of the modality,
 and the mean of controls is weighted by similarity, through which query and key learn; the fused modalities
-are averaged and classified; the classifier starts with a linear map of the three parts. The profile keeps
-its size, so the paper's non-parametric clustering (PFPT) becomes: each control of a site is averaged with
-the most similar one of every other site whose cosine is at least ALIKE, by windows. A profile of a site
-alone thus stays its own, and equal profiles stay equal.
+are averaged and classified, with the votes that modalities have in all task models here; the classifier
+starts with a linear map of the three parts. The profile keeps its size, so the paper's non-parametric
+clustering (PFPT) becomes: each control of a site is averaged with the most similar one of every other site
+whose cosine is at least ALIKE, by windows. A profile of a site alone thus stays its own, and equal profiles
+stay equal.
 
 Travels: the task model by FedAvg per modality, and the profile (`controls`), of which the coordinator keeps
 a version per site; it writes one file per site.

@@ -93,7 +93,7 @@ class RunRecord:
     @property
     def generated(self) -> bool:
         """Whether nothing in it is of a patient."""
-        return any(site.manifest.dataset == DATASET for site in self.sites.values())
+        return {site.manifest.dataset for site in self.sites.values()} == {DATASET}
 
     @property
     def phases(self) -> dict[str, list[Round]]:
