@@ -17,7 +17,12 @@ from data_partitions.report import Report
 from data_partitions.sources import mimic_iv, physionet_2012, ptb_xl, sleep_edf
 from data_partitions.storage import refuse_existing
 
-prepare = typer.Typer(help="Make the sites' partitions from the files of a data set.", no_args_is_help=True)
+prepare = typer.Typer(
+    name="prepare",
+    help="Make the sites' partitions from the files of a data set.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 Source = Annotated[Path, typer.Option(help="Folder of the data set.")]
 Out = Annotated[Path, typer.Option(help="Directory of the federation; must not exist yet.")]

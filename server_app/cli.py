@@ -2,36 +2,65 @@
 
 from __future__ import annotations
 
-import typer
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
-from client_app.evaluate import evaluate
-from client_app.impute import impute
-from client_app.launch import site
-from client_app.plot import plot
-from client_app.predict import predict
-from data_partitions.cli import inspect, prepare
-from server_app.credentials import credentials
-from server_app.report.commands import compare, report
-from server_app.simulate import run
-from server_app.study.cli import study
-from server_app.submit import submit
+import click
+import typer
+from typer.core import TyperGroup
+
+MODULES = {
+    "prepare": "data_partitions.cli",
+    "run": "server_app.simulate",
+    "submit": "server_app.submit",
+    "impute": "client_app.impute",
+    "predict": "client_app.predict",
+    "evaluate": "client_app.evaluate",
+    "study": "server_app.study.cli",
+    "inspect": "data_partitions.cli",
+    "plot": "client_app.plot",
+    "report": "server_app.report.commands",
+    "compare": "server_app.report.commands",
+    "credentials": "server_app.credentials",
+    "site": "client_app.launch",
+}
+
+
+class Commands(Mapping[str, click.Command]):
+    """Commands by name, each the function or `Typer` of that name in its module.
+
+    A module is imported when its command is asked for: most need torch, which takes seconds.
+    """
+
+    def __getitem__(self, name: str) -> click.Command:
+        found = getattr(import_module(MODULES[name]), name)
+        if not isinstance(found, typer.Typer):
+            function, found = found, typer.Typer(add_completion=False)
+            found.command(name)(function)
+        return typer.main.get_command(found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
+class Condi(TyperGroup):
+    def __init__(self, **settings) -> None:
+        super().__init__(**settings)
+        self.commands = Commands()
+
 
 app = typer.Typer(
-    help="Federated learning for clinical time series with holes.",
+    cls=Condi,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    suggest_commands=False,  # click does it too
 )
-app.add_typer(prepare, name="prepare")
-app.command("run")(run)
-app.command("submit")(submit)
-app.command("impute")(impute)
-app.command("predict")(predict)
-app.command("evaluate")(evaluate)
-app.command("study")(study)
-app.command("inspect")(inspect)
-app.command("plot")(plot)
-app.command("report")(report)
-app.command("compare")(compare)
-app.command("credentials")(credentials)
-app.command("site")(site)
+
+
+@app.callback()
+def condi() -> None:
+    """Federated learning for clinical time series with holes."""
