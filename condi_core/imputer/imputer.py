@@ -23,6 +23,7 @@ from condi_core.imputer.references import REFERENCES, References
 from condi_core.windows import Schema, Standardiser, blank
 
 TOKEN_SAMPLES = 16  # of the fastest modality in a token, about, where the settings leave it open
+STEADY = 0.1  # of a change of the mean: a step moves it by a tenth, and estimates are better than that
 TOGETHER = 16  # windows in one pass of the denoiser on a CPU, about what its caches hold
 
 
@@ -147,7 +148,8 @@ class Imputer(nn.Module):
         log_deviation, correction, towards = numbers.split([1, 1, REFERENCES], 3)
         estimate, simpler = batch.reference.split([1, REFERENCES - 1], 3)
         simpler = torch.cat([simpler, torch.zeros_like(estimate)], 3)  # the last is the modality's mean
-        mean = estimate + correction + (towards.tanh() * (simpler - estimate)).sum(3, keepdim=True)
+        pull = torch.tanh(STEADY * towards) * (simpler - estimate)
+        mean = estimate + STEADY * correction + pull.sum(3, keepdim=True)
         return tokens, mean.squeeze(3), (log_deviation.squeeze(3) - 1.5).clamp(-6, 3)
 
     def _share(self, seen: Tensor) -> Tensor:

@@ -175,7 +175,7 @@ def test_a_row_has_every_factor_metric_and_cost(tmp_path, monkeypatch):
     assert mask["bytes-down"] == 300 and condi["bytes-up"] == 13 * 50
     assert mask["parameters"] == 7 + 4 and condi["parameters"] == 7 + 4 + 30
     assert condi["imputation: gaps 50 %: linear: rmse"] == 0.4
-    assert mask["local-steps"] == condi["local-steps"] == 7 * 20
+    assert mask["local-steps"] == condi["local-steps"] == 5 * 20
     assert (tmp_path / "runs" / mask["run"]).is_dir() and mask["run"] == condi["run"]
     assert sum(key.startswith("holes.") for key in mask) == 11
     assert mask["test-holes"] == "points=0.0" and mask["validation"] == 0.5
