@@ -68,6 +68,7 @@ class CarryOut:
 
     def __call__(self) -> list[Row]:
         """Do all that is not done; a row for each cell that there is then."""
+        self.federations.check()
         self.runs.mkdir(parents=True, exist_ok=True)
         self.cells = finished(self.runs)
         for scenario in self.study.scenarios:

@@ -44,6 +44,21 @@ class Federations:
         """Where the scenario's federation under a seed is or will be."""
         return self.folder / "federations" / federation_name(self.study, scenario, seed)
 
+    def check(self) -> None:
+        """StudyError when the source of what is still to be prepared is not there, before hours of runs."""
+        lacking = {
+            s.data for s in self.study.scenarios for n in self.study.seeds if not self.path(s, n).exists()
+        }
+        for name in sorted(lacking):
+            source = self.sources.get(name)
+            if self.study.data[name].dataset == "demo":
+                continue
+            if source is None:
+                hint = f"write source = ... or --source {name}=FOLDER"
+                raise StudyError(f"data {name}: no source is given: {hint}")
+            if not source.is_dir():
+                raise StudyError(f"data {name}: there is no folder {source}: correct source or --source")
+
     def open(self, scenario: Scenario, seed: int) -> Federation:
         """The scenario's federation under a seed; made unless it is there. StudyError in one sentence."""
         path = self.path(scenario, seed)
@@ -64,8 +79,6 @@ class Federations:
                 self.say("making the records of the demo")
                 source.parent.mkdir(parents=True, exist_ok=True)
                 reader.make(source)
-        if source is None:
-            raise DataError(f"no source is given: write source = ... or --source {name}=FOLDER")
         self.say(f"preparing {path.name}")
         modalities = partition.modalities
         if isinstance(modalities, str) and modalities != "all":

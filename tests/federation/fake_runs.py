@@ -76,7 +76,9 @@ def line(phase: str, score: float) -> dict:
     return {"phase": phase, "metrics": {"score": score, "auroc": 0.1}, **cost}
 
 
-def tiny_study(folder: Path, run: Callable[[dict], None], monkeypatch, **changes) -> CarryOut:
+def tiny_study(
+    folder: Path, run: Callable[[dict], None], monkeypatch, sources: dict[str, Path] | None = None, **changes
+) -> CarryOut:
     """A study in a folder, whose federations are tiny ones; what it says is in `said` of the result."""
     study = read_study(STUDY | {key.replace("_", "-"): value for key, value in changes.items()})
     said: list[str] = []
@@ -86,6 +88,6 @@ def tiny_study(folder: Path, run: Callable[[dict], None], monkeypatch, **changes
         write_tiny(path, sites=2)
 
     monkeypatch.setattr(Federations, "_prepare", prepare)
-    done = CarryOut(study, folder, Federations(study, folder, {}, said.append), run, said.append)
+    done = CarryOut(study, folder, Federations(study, folder, sources or {}, said.append), run, said.append)
     done.said = said
     return done

@@ -7,6 +7,7 @@ import pytest
 from fake_runs import FakeRuns, plain, tiny_study
 
 from server_app.study.carry_out import RunNotCompleted
+from server_app.study.design import StudyError
 from server_app.study.results import best_rate, read_csv, write_csv
 
 
@@ -19,6 +20,15 @@ def test_all_methods_of_a_scenario_and_seed_are_one_run_and_each_cell_is_run_onc
     again = FakeRuns()
     assert tiny_study(tmp_path, again, monkeypatch)() == rows and not again.started
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+
+
+def test_a_source_that_is_not_there_is_found_before_the_first_run(tmp_path, monkeypatch):
+    run, data = FakeRuns(), {"made": {"dataset": "demo"}, "real": {"dataset": "ptb-xl"}}
+    with pytest.raises(StudyError, match="data real: no source is given"):
+        tiny_study(tmp_path, run, monkeypatch, data=data)()
+    with pytest.raises(StudyError, match=f"data real: there is no folder {tmp_path / 'absent'}"):
+        tiny_study(tmp_path, run, monkeypatch, sources={"real": tmp_path / "absent"}, data=data)()
+    assert not run.started
 
 
 def test_a_study_that_grows_runs_what_is_new_alone(tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ PLACES = ("federation", "output", "name", "resume", "sites")
         (["nothing"], "there is no study at nothing: give a TOML file, or one of the presets honest, paper"),
         ([], "say which study"),
         (["honest"], "no source is given: write source = ... or --source ptb-xl=FOLDER"),
-        (["honest", "--source", "ptb-xl=nowhere"], "data ptb-xl, natural: "),
+        (["honest", "--source", "ptb-xl=nowhere"], "data ptb-xl: there is no folder "),
         (["honest", "--source", "ptb=x"], "the study has no data 'ptb': it has ptb-xl"),
         (["honest", "--source", "ptb-xl"], "write a data set's name and folder, as DATA=FOLDER"),
         (["--show", "fast"], "there is no preset 'fast': choose from honest, paper, quick"),
