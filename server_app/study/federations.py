@@ -50,10 +50,9 @@ class Federations:
             s.data for s in self.study.scenarios for n in self.study.seeds if not self.path(s, n).exists()
         }
         for name in sorted(lacking):
-            source = self.sources.get(name)
-            if self.study.data[name].dataset == "demo":
+            if self.study.data[name].dataset == "demo":  # which is made
                 continue
-            if source is None:
+            if (source := self.sources.get(name)) is None:
                 hint = f"write source = ... or --source {name}=FOLDER"
                 raise StudyError(f"data {name}: no source is given: {hint}")
             if not source.is_dir():

@@ -204,6 +204,15 @@ def test_training_lowers_the_loss(trained):
     assert after[1] < before[1] - 0.1
 
 
+def test_a_step_of_training_hardly_moves_the_mean_from_the_estimate(batch):
+    model = Imputer(schema(), imputer_config())
+    standardise(model, *batch)
+    train(model, *batch, steps=1, rate=0.002)
+    prepared = model.prepare(*batch)
+    moved = model.draw(prepared, 0)[0] - prepared.reference[:, :, :, 0]
+    assert 0 < moved[~prepared.seen].square().mean().sqrt() < 0.02
+
+
 @pytest.mark.parametrize("kind", ["points", "gap", "absent"])
 def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
     model, _, _ = trained
