@@ -101,7 +101,7 @@ def works(kind: Kind, threads: int, device: str, half: bool = False) -> dict[str
     config = settings(kind.settings)
     imputer = Imputer(schema, config).to(device)
     optimiser = torch.optim.AdamW(imputer.parameters(), lr=config.learning_rate)
-    generator = torch.Generator(device).manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     values = torch.randn(kind.windows, device=device)
     seen = torch.rand(kind.windows, device=device) < 0.5
     prepared = imputer.prepare(values, seen, ~seen)

@@ -67,8 +67,7 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
     start = {name: p.detach().clone() for name, p in model.named_parameters()} if penalty else {}
 
     def loss(batch: list[Tensor]) -> Tensor:
-        with site.precision():
-            value = model.objective(*batch)
+        value = model.objective(*batch)
         return value + penalty(model, start) if penalty else value
 
     mean, steps = fit(model, loss, batches(), config, learning_rate, deadline)
@@ -88,8 +87,7 @@ def score(windows: TaskWindows, model: TaskModel, split: str) -> tuple[dict[str,
         outputs = []
         for draw in range(windows.draws):
             *inputs, labels = windows.read(rows, draw)
-            with site.precision():
-                outputs.append(model(*inputs).float())
+            outputs.append(model(*inputs))
         probabilities = torch.stack([model.probabilities(o) for o in outputs]).mean(0).cpu()
         sums["task"] += task_sums(probabilities, labels.cpu(), model.single_label)
         if model.single_label:

@@ -41,7 +41,6 @@ def path_of(site: Site, method: Method, imputer_hash: str) -> Path:
         site.config.holes_of("test").model_dump(),
         site.config.task.completions,
         site.config.imputer.sampling_steps,
-        site.half,
         partition,
     ]
     digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
@@ -61,10 +60,9 @@ def complete(site: Site, method: Method, imputer: Imputer, imputer_hash: str) ->
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         for block in blocks(rows):
             seed = seed_of(site.config.seed, "complete", site.name, int(block[0]))
-            generator = torch.Generator(site.device).manual_seed(seed)
+            generator = torch.Generator().manual_seed(seed)
             windows = site.to_device(*site.read(block))
-            with site.precision():
-                filled = method.fill(imputer, *windows, site.config.task.completions, generator)
+            filled = method.fill(imputer, *windows, site.config.task.completions, generator)
             file.write(filled.transpose(0, 1).cpu().contiguous().numpy().astype("<f4").tobytes())
     _forget_oldest(path.parent)
     return len(rows)

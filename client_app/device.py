@@ -55,6 +55,7 @@ def turn(device: torch.device) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
     finally:
+        torch.cuda.empty_cache()  # for the next; this process may be a while in ending
         os.close(file)
 
 

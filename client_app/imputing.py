@@ -15,12 +15,13 @@ from condi_core.windows import Standardiser, blank
 from data_partitions.missingness import Holes, random_holes
 
 BLOCK = 16  # windows worked on at once where nothing is learned
+CARD_BLOCK = 128  # the same for estimates on a GPU, where few take as long as many
 REUSE = 4  # training steps that look at a window, each at another crop, before its holes are redrawn
 
 
-def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(rows), BLOCK):
-        yield rows[start : start + BLOCK]
+def blocks(rows: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def standardising_sums(site: Site) -> np.ndarray:
@@ -39,7 +40,7 @@ def relate(
     At first covariances of samples seen together, from then on one step of EM: the mean
     cross-periodogram of windows completed by draws.
     """
-    generator = torch.Generator(site.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     references, rows = imputer.references, site.partition.rows("train")
     totals: dict[str, torch.Tensor] = {}
     counts = np.zeros((len(site.schema.modalities),) * 2)
@@ -62,7 +63,7 @@ def relate(
 def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadline: float) -> dict:
     """Local steps of the diffusion loss on holes made in what the site observed."""
     config, rng = site.config.imputer, np.random.default_rng(seed)
-    generator = torch.Generator(site.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     rows = site.partition.rows("train")
     wanted = max(config.batch, -(-config.steps * config.batch // REUSE))
     picked = np.concatenate([rng.permutation(rows) for _ in range(-(-wanted // len(rows)))])[:wanted]
@@ -78,8 +79,7 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
             yield Prepared(*site.to_device(*(t[chosen, :, start : start + crop] for t in pool)))
 
     def loss(batch: Prepared) -> torch.Tensor:
-        with site.precision():
-            return imputer.loss(batch, generator)
+        return imputer.loss(batch, generator)
 
     mean, steps = fit(imputer, loss, batches(), config, learning_rate, deadline)
     used = np.unique(order[: steps * config.batch])
@@ -91,7 +91,7 @@ def _prepare(
 ) -> tuple[Prepared, np.ndarray]:
     """Windows with fresh holes and their references, on the CPU; and which modalities each has."""
     parts, present = [], []
-    for rows in blocks(picked):
+    for rows in blocks(picked, CARD_BLOCK if site.device.type == "cuda" else BLOCK):
         values, observed = site.read(rows)
         seen = np.stack(
             [
@@ -124,7 +124,7 @@ def scores(
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """For each kind of holes, method and block of `rows`: its key, the rows, `(window, modality, 5)` sums."""
     for kind, holes in SCORED.items():
-        generator = torch.Generator(site.device).manual_seed(seed_of(site.config.seed, kind, site.name))
+        generator = torch.Generator().manual_seed(seed_of(site.config.seed, kind, site.name))
         for block in blocks(rows):
             values, observed = map(np.asarray, site.read(block, all_measured))
             hidden = site.hide(values, observed, block, seed_of("scored", kind), Holes(**holes))
@@ -133,8 +133,7 @@ def scores(
             truth = imputer.standardiser(values, seen | hidden)
             prepared = imputer.prepare(blank(values, seen), seen)
             estimate, _, lines = prepared.reference.unbind(3)
-            with site.precision():
-                mean, drawn = imputer.draw(prepared, samples, generator)
+            mean, drawn = imputer.draw(prepared, samples, generator)
             points = {"mean": torch.zeros_like(truth), "linear": lines, "estimate": estimate, "condi": mean}
             if samples:
                 points["condi, draws"] = middle(drawn)

@@ -113,14 +113,5 @@ class Site:
         observed = observed & ~hidden
         return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
 
-    def precision(self) -> torch.autocast:
-        """Context for a network: bfloat16 on a GPU that has units for it, else full precision."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
-
-    @property
-    def half(self) -> bool:
-        """Whether networks run in bfloat16 here: from compute capability 8 on there are units for it."""
-        return self.device.type == "cuda" and torch.cuda.get_device_capability(self.device)[0] >= 8
-
     def to_device(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
         return [t.to(self.device) for t in tensors]

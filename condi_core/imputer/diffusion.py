@@ -11,7 +11,7 @@ drawn from a standard normal, to data; `predict(noisy, t)` gives velocities, t o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +33,11 @@ def add_noise(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 def velocity(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     a, s = (c.view(-1, *[1] * (clean.ndim - 1)) for c in signal_and_noise(t))
     return a * noise - s * clean
+
+
+def unit_normal(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Drawn on the CPU whichever device asks, so that a seed means the same on all of them."""
+    return torch.randn(tuple(shape), generator=generator).to(device)
 
 
 def times(steps: int) -> list[tuple[float, float]]:
@@ -121,6 +126,6 @@ class Ancestral:
             clean = math.cos(angle) * x - math.sin(angle) * v
             noise = math.sin(angle) * x + math.cos(angle) * v
             kept = math.tan(to) / math.tan(angle)
-            fresh = torch.randn(x.shape, generator=self.generator, device=x.device, dtype=x.dtype)
+            fresh = unit_normal(x.shape, self.generator, x.device)
             x = math.cos(to) * clean + math.sin(to) * (kept * noise + math.sqrt(1 - kept**2) * fresh)
         return x

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from condi_core.config import ImputerConfig
 from condi_core.embeddings import CrossModalEmbedding
 from condi_core.imputer.denoiser import Denoiser, Encoder
-from condi_core.imputer.diffusion import ProbabilityFlow, add_noise, velocity
+from condi_core.imputer.diffusion import ProbabilityFlow, add_noise, unit_normal, velocity
 from condi_core.imputer.references import REFERENCES, References
 from condi_core.windows import Schema, Standardiser, blank
 
@@ -92,11 +92,11 @@ class Imputer(nn.Module):
         likelihood = (weight * (log_deviation + 0.5 * standard.square().clamp(max=100))).sum()
 
         hidden = ~batch.seen
-        noise = torch.randn(batch.x.shape, generator=generator, device=batch.x.device)
+        noise = unit_normal(batch.x.shape, generator, batch.x.device)
         # A sample that nobody ever measured has no residual to learn from; it stands in as noise.
-        unknown = torch.randn(batch.x.shape, generator=generator, device=batch.x.device)
+        unknown = unit_normal(batch.x.shape, generator, batch.x.device)
         residual = torch.where(batch.target, standard.detach().clamp(-8, 8), unknown)
-        t = torch.rand(len(batch.x), generator=generator, device=batch.x.device)
+        t = torch.rand(len(batch.x), generator=generator).to(batch.x.device)
         noisy = add_noise(residual, noise, t) * hidden
         v = self.denoiser(noisy, hidden, t, tokens, self.cross_modal, self._share(batch.seen))
         diffusion = (weight * (v - velocity(residual, noise, t)).square()).sum()
@@ -164,6 +164,5 @@ class Imputer(nn.Module):
 def _noise(shape: tuple[int, ...], generator: Random, device: torch.device) -> Tensor:
     """Unit normal `(draw, batch, ...)`."""
     if not isinstance(generator, Sequence):
-        return torch.randn(shape, generator=generator, device=device)
-    drawn = [torch.randn((shape[0], *shape[2:]), generator=g, device=g.device) for g in generator]
-    return torch.stack(drawn, 1).to(device)
+        return unit_normal(shape, generator, device)
+    return torch.stack([unit_normal((shape[0], *shape[2:]), g, device) for g in generator], 1)

@@ -16,6 +16,7 @@ import math
 import torch
 from torch import Tensor
 
+from condi_core.imputer.diffusion import unit_normal
 from condi_core.imputer.reference import same_instant
 from condi_core.imputer.relation import SpectralRelation
 
@@ -121,9 +122,9 @@ def conditional_mean(
     x, start = x / scale, (start / scale).permute(order)
     mask, y = seen.to(x.dtype).permute(order).contiguous(), x.permute(order).contiguous()
     if sample is not None:
-        white = torch.randn((relation.length, *y.shape[1:]), generator=sample, device=x.device)
+        white = unit_normal((relation.length, *y.shape[1:]), sample, x.device)
         drawn = of.spectrum(white)
-        errors = math.sqrt(noise) * torch.randn(y.shape, generator=sample, device=x.device)
+        errors = math.sqrt(noise) * unit_normal(y.shape, sample, x.device)
         y = (y - of.window(drawn) - errors) * mask
         start = start - of.window(drawn)
     departure = Departure(of)

@@ -53,7 +53,7 @@ def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
 
 
 def test_in_mixed_precision_the_estimate_is_the_same_and_the_network_about_so(imputer, batch):
-    """As on a GPU, where sites run the network in bfloat16."""
+    """Sites compute in float32; benchmarks/imputer.py measures whether bfloat16 is worth it on a GPU."""
     values, observed = batch
     seen = observed & ~holes(observed.shape, 0, generator(2))
     target = observed & ~seen

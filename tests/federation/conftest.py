@@ -47,12 +47,12 @@ def made(tmp_path_factory, small_settings):
 def run_local(tmp_path, small_settings):
     """`run_local(federation, changes, tamper)`: a whole run in this process; returns directory and grid."""
 
-    def run(federation, changes=None, tamper=None, nodes=2):
+    def run(federation, changes=None, tamper=None, nodes=2, device="cpu"):
         settings = small_settings(
             {"federation": str(federation), "output": str(tmp_path / "runs")} | (changes or {})
         )
-        configs = [{"partition-id": i, "num-partitions": nodes} for i in range(nodes)]
-        grid = LocalGrid(client_app, configs, settings, tamper)
+        node = {"num-partitions": nodes, "device": device}
+        grid = LocalGrid(client_app, [node | {"partition-id": i} for i in range(nodes)], settings, tamper)
         return coordinate(grid, RunConfig.from_flat(settings)), grid
 
     return run

@@ -39,14 +39,6 @@ def test_completed_windows_depend_on_the_sampler(federation, small_settings):
     assert len(paths) == 2
 
 
-def test_completed_windows_depend_on_the_precision_of_the_device(federation, small_settings, monkeypatch):
-    (one, *_), paths = sites_of(federation, small_settings()), set()
-    for half in (False, True):
-        monkeypatch.setattr(Site, "half", half)
-        paths.add(completed.path_of(one, METHODS["condi"], "the same weights"))
-    assert len(paths) == 2
-
-
 HOLES = {
     "holes.points": 0.2,
     "holes.points-depend-on": "itself",
