@@ -1,6 +1,6 @@
 """What the imputer costs: estimate, training step, completed windows, memory.
 
-    python benchmarks/imputer.py [--threads 1] [--device cuda]
+    python benchmarks/imputer.py [--threads 1] [--device cuda] [--windows 128]
 
 Generated windows of three kinds with half of their samples seen, pyproject's settings, each kind in a process
 of its own. Milliseconds are the best of three, and beside them as a multiple of a yardstick measured in the
@@ -20,7 +20,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -166,12 +166,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--windows", type=int, help="at once, in place of 32 (8 of 10 s)")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("Error: torch sees no GPU here: leave --device out")
     out: dict[str, object] = {"threads": options.threads, "device": options.device}
     for half in (False, True) if options.device == "cuda" else (False,):
         for name, kind in KINDS.items():
+            if options.windows:
+                kind = replace(kind, windows=(options.windows, *kind.windows[1:]))
             with pool(1) as worker:
                 found = worker.submit(measure, kind, options.threads, options.device, half).result()
             name += ", bfloat16" if half else ""
