@@ -13,7 +13,7 @@ from flwr.client.mod import secaggplus_mod
 from flwr.clientapp import ClientApp
 
 from client_app import classifying, completed, imputing, secure
-from client_app.exchange import Request, answers, arrays, trained
+from client_app.exchange import Request, answers, to_record, trained
 from client_app.site import Site, is_virtual
 from condi_core.config import ConfigError
 from condi_core.imputer.imputer import Imputer
@@ -91,7 +91,7 @@ def train_relation(request: Request) -> RecordDict:
     spectra, counts, windows = imputing.relate(site, _imputer(request, site), request.seed, first)
     told = {"windows": float(windows), "counts": counts.ravel().tolist(), "loss": 0.0, "steps": 1}
     metrics = MetricRecord(told)
-    return RecordDict({"arrays": arrays(spectra), "metrics": metrics})
+    return RecordDict({"arrays": to_record(spectra), "metrics": metrics})
 
 
 @app.train("imputer")
@@ -110,7 +110,7 @@ def evaluate_imputer(request: Request) -> RecordDict:
     """Errors on fixed hidden cells, beside the naive rows on the same cells, as sums."""
     site, settings = request.site(), request.settings
     sums = imputing.score(site, _imputer(request, site), settings["split"], settings["samples"])
-    return RecordDict({"arrays": arrays(sums)})
+    return RecordDict({"arrays": to_record(sums)})
 
 
 @app.query("complete")
@@ -156,4 +156,4 @@ def evaluate_task(request: Request) -> RecordDict:
     windows, model = _task(request, request.site())
     sums, loss, count = classifying.score(windows, model, request.settings["split"])
     metrics = MetricRecord({"loss-sum": loss, "windows": float(count)})
-    return RecordDict({"arrays": arrays(sums), "metrics": metrics})
+    return RecordDict({"arrays": to_record(sums), "metrics": metrics})

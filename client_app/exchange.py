@@ -1,8 +1,8 @@
 """From a message to what it asks for, and from what a site found to its reply.
 
-Requests carry a ConfigRecord `config` and, where a model travels, an ArrayRecord `arrays`. Replies carry
-`arrays`, and numbers in a MetricRecord `metrics`. What goes wrong becomes an error reply of one sentence;
-the details stay in the site's own log, as they may name records.
+Requests carry a ConfigRecord `config` and, where a model travels, an ArrayRecord `arrays`, packed into one
+array. Replies carry `arrays`, and numbers in a MetricRecord `metrics`. What goes wrong becomes an error
+reply of one sentence; the details stay in the site's own log, as they may name records.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from client_app.completed import CompletionMissing
 from client_app.device import find_device, turn
 from client_app.site import Site, hosted, is_virtual, pooled
 from condi_core.config import ConfigError, RunConfig
+from condi_core.packing import PACKED, pack, unpack
 from condi_core.protocol import MISSING, POOL, fingerprint
 from condi_core.training import seed_of
 from data_partitions import DataError
@@ -80,8 +81,8 @@ class Request:
 
     def load(self, model: nn.Module, device: torch.device) -> nn.Module:
         """`model` with the weights that came with the message."""
-        arrays = self.message.content["arrays"]
-        model.load_state_dict({name: torch.from_numpy(a.numpy().copy()) for name, a in arrays.items()})
+        arrays = to_numpy(self.message.content["arrays"])
+        model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in arrays.items()})
         return model.to(device).eval()
 
     @property
@@ -152,8 +153,12 @@ class _Watchdog(threading.Timer):
         os._exit(1)
 
 
-def arrays(named: dict[str, np.ndarray]) -> ArrayRecord:
-    return ArrayRecord({name: Array(np.ascontiguousarray(a)) for name, a in named.items()})
+def to_numpy(record: ArrayRecord) -> dict[str, np.ndarray]:
+    return unpack(record[PACKED].numpy())
+
+
+def to_record(arrays: dict[str, np.ndarray]) -> ArrayRecord:
+    return ArrayRecord({PACKED: Array(pack(arrays))})
 
 
 def trained(model: nn.Module, result: dict[str, Any]) -> RecordDict:
@@ -171,4 +176,4 @@ def trained(model: nn.Module, result: dict[str, Any]) -> RecordDict:
         "loss": float(result["loss"]),
         "steps": int(result["steps"]),
     }
-    return RecordDict({"arrays": arrays(weights), "metrics": MetricRecord(metrics)})
+    return RecordDict({"arrays": to_record(weights), "metrics": MetricRecord(metrics)})

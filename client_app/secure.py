@@ -15,8 +15,9 @@ from flwr.common import Code, FitRes, Status, ndarrays_to_parameters, parameters
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from flwr.compat.common.recorddict_compat import fitres_to_recorddict, recorddict_to_fitins
 
-from client_app.exchange import FAILED
+from client_app.exchange import FAILED, to_numpy
 from condi_core.ownership import Owner, weights
+from condi_core.packing import PACKED
 from condi_core.protocol import FEWEST, LOSS_RANGE
 
 
@@ -49,8 +50,8 @@ def unpack(message: Message) -> dict:
     """Put a request's arrays and settings where all handlers look for them; return the settings."""
     asked = recorddict_to_fitins(message.content, keep_input=True)
     settings = dict(asked.config)
-    named = zip(settings.pop("names").split("\n"), parameters_to_ndarrays(asked.parameters), strict=True)
-    message.content["arrays"] = ArrayRecord({name: Array(array) for name, array in named})
+    (packed,) = parameters_to_ndarrays(asked.parameters)
+    message.content["arrays"] = ArrayRecord({PACKED: Array(packed)})
     message.content["config"] = ConfigRecord(settings)
     return settings
 
@@ -59,13 +60,14 @@ def pack(request: Message, reply: Message, owners: dict[str, Owner]) -> Message:
     """The reply of a training round as what is to be masked; Refused when it is an error or too large."""
     if reply.has_error():
         raise Refused(reply.error)
-    settings, base, told = request.content["config"], request.content["arrays"], reply.content["metrics"]
+    settings, told = request.content["config"], reply.content["metrics"]
+    base = to_numpy(request.content["arrays"])
     windows = float(told["windows"]) / settings["most-windows"]
     modalities = round(len(told["counts"]) ** 0.5)
     counts = np.array(told["counts"]).reshape(modalities, modalities) / settings["most-counted"]
     pieces = []
-    for name, array in sorted(reply.content["arrays"].items()):
-        update = (array.numpy().astype(np.float64) - base[name].numpy()) / settings["range"]
+    for name, array in sorted(to_numpy(reply.content["arrays"]).items()):
+        update = (array.astype(np.float64) - base[name]) / settings["range"]
         if not np.abs(update).max(initial=0) <= 1:  # also when it is not a number
             reason = f"its update of {name} is not finite or beyond {settings['range']:g}: not carried masked"
             raise Refused(Error(FAILED, reason))

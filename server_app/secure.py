@@ -28,6 +28,7 @@ from flwr.serverapp import Grid
 
 from condi_core.averaging import Arrays
 from condi_core.ownership import weights
+from condi_core.packing import pack
 from condi_core.protocol import FEWEST, LOSS_RANGE, MISSING
 from server_app.errors import RunError, TooFewSites, sentence
 from server_app.roster import Roster
@@ -118,7 +119,6 @@ class _Attempt:
             **config,
             "action": action,
             "server-round": round_,
-            "names": "\n".join(base),
             "range": RANGES[action],
             "most-windows": float(windows),
             "most-counted": float(windows * (schema.patches * schema.samples if first else 1)),
@@ -178,7 +178,7 @@ class _Attempt:
 
     def configure_fit(self, server_round, parameters, client_manager) -> list[tuple]:
         """Whom Flower is to ask for what."""
-        start = ndarrays_to_parameters(list(self.base.values()))
+        start = ndarrays_to_parameters([pack(self.base)])
         return [
             (SimpleNamespace(node_id=node), FitIns(start, {**self.settings, "site": name}))
             for node, name in self.nodes.items()

@@ -15,6 +15,7 @@ from flwr.serverapp.strategy import Strategy
 
 from condi_core.averaging import Arrays, Combine, Trained, average, own
 from condi_core.ownership import Owner
+from condi_core.packing import PACKED, pack, unpack
 from server_app.errors import RunError, TooFewSites, sentence
 from server_app.roster import Roster, SiteInfo
 
@@ -84,10 +85,11 @@ class ModalityFedAvg(Strategy):
         self, kind: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
     ) -> list[Message]:
         # One record for all where they are sent the same: it may be large.
-        state = to_numpy(arrays) if any("/" in name for name in arrays) else {}
+        state = to_numpy(arrays)
+        same = not any("/" in name for name in state)
         messages, self.sent = [], 0
         for name in self.asked:
-            given = to_record(own(state, name)) if state else arrays
+            given = arrays if same else to_record(own(state, name))
             self.sent += sum(len(array.data) for array in given.values())
             asked = ConfigRecord({**config, "site": name, "server-round": server_round})
             content = RecordDict({"arrays": given, "config": asked})
@@ -123,8 +125,8 @@ class ModalityFedAvg(Strategy):
         self.sums, extra = {}, {}
         self.site_sums = {site: to_numpy(content["arrays"]) for site, content in good.items()}
         for site, content in good.items():
-            for name, array in self.site_sums[site].items():
-                self.sums[name] = self.sums.get(name, 0) + array
+            for name in self.shapes:
+                self.sums[name] = self.sums.get(name, 0) + self.site_sums[site][name]
             for name in self.evaluation.numbers:
                 extra[name] = extra.get(name, 0.0) + float(content["metrics"][name])
         return MetricRecord({k: float(v) for k, v in self.evaluation.read(self.sums, extra).items()})
@@ -208,11 +210,12 @@ class ModalityFedAvg(Strategy):
             return "it lacks arrays or metrics"
         windows = max(site.manifest.windows.values())
         most = LARGEST * max(windows, 1) * np.prod(site.manifest.shape)
-        found = {name: array.shape for name, array in to_numpy(content["arrays"]).items()}
+        arrays = to_numpy(content["arrays"])
+        found = {name: array.shape for name, array in arrays.items()}
         if found != self.shapes:
             odd = sorted(n for n in found.keys() | self.shapes if found.get(n) != self.shapes.get(n))[0]
             return f"{odd} is {found.get(odd, 'absent')}, expected {self.shapes.get(odd, 'none')}"
-        for name, array in to_numpy(content["arrays"]).items():
+        for name, array in arrays.items():
             if not np.isfinite(array).all() or (array < 0).any() or (array > most).any():
                 return f"{name} is not a sum of counts and errors"
         wanted = ("seconds", *self.evaluation.numbers)
@@ -233,11 +236,11 @@ def _fault(fault_of: Callable[[RecordDict, SiteInfo], str | None], content: Reco
 
 
 def to_numpy(record: ArrayRecord) -> Arrays:
-    return {name: array.numpy() for name, array in record.items()}
+    return unpack(record[PACKED].numpy())
 
 
 def to_record(arrays: Arrays) -> ArrayRecord:
-    return ArrayRecord({name: Array(np.ascontiguousarray(a)) for name, a in arrays.items()})
+    return ArrayRecord({PACKED: Array(pack(arrays))})
 
 
 def _numbers(metrics: MetricRecord, *names: str) -> list[float]:

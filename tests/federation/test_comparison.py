@@ -13,7 +13,7 @@ from tiny_federation import manifest, site_data, write_tiny
 
 from client_app import classifying
 from client_app.app import app as client_app
-from client_app.exchange import Request
+from client_app.exchange import Request, to_numpy
 from client_app.site import Site, pooled
 from condi_core import load_model
 from condi_core.config import ConfigError, RunConfig
@@ -55,7 +55,7 @@ def sent(grid, action, round_, site):
     for m in grid.sent:
         if m.metadata.message_type == f"train.{action}" and m.metadata.group_id == site:
             if m.content["config"]["server-round"] == round_:
-                return {k: a.numpy() for k, a in m.content["arrays"].items()}
+                return to_numpy(m.content["arrays"])
     raise AssertionError(f"{site} was not asked")
 
 
@@ -63,7 +63,7 @@ def answered(grid, action, round_, site):
     """Arrays of its reply."""
     mine = [m for m in grid.received if m.metadata.group_id == site and m.has_content()]
     mine = [m for m in mine if m.metadata.message_type == f"train.{action}"]
-    return {k: a.numpy() for k, a in mine[round_ - 1].content["arrays"].items()}
+    return to_numpy(mine[round_ - 1].content["arrays"])
 
 
 class Interrupted(Exception):

@@ -15,11 +15,13 @@ from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer
 from condi_core.metrics import BINS, COUNTS, IMPUTATION, scored_keys
 from condi_core.ownership import trainable
+from condi_core.packing import PACKED
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation, write_federation
 from server_app.app import coordinate
 from server_app.errors import RunError
+from server_app.strategy import to_numpy, to_record
 
 # Numbers of windows that are the length of nothing else.
 SIZES = {"train": 23, "val": 11, "test": 13}
@@ -90,7 +92,7 @@ class Inspector:
         told = content["config" if kind == "query.describe" else "metrics"]
         assert set(told) == KEYS[kind][1], kind
         expected = dict(self.sums.get(kind, {}))
-        if kind == "evaluate.imputer" and "points 50 %/condi, draws" not in content["arrays"]:
+        if kind == "evaluate.imputer" and "points 50 %/condi, draws" not in arrays_of(message):
             expected = {k: s for k, s in expected.items() if not k.endswith("draws")}  # not in validation
         self._common(message, expected, {"arrays", "metrics", "config"})
         if kind == "query.describe":
@@ -104,7 +106,8 @@ class Inspector:
 
     def _common(self, message, shapes, records):
         assert set(message.content) <= records
-        arrays = {k: a.numpy() for k, a in message.content.get("arrays", {}).items()}
+        assert set(message.content.get("arrays", {PACKED})) == {PACKED}
+        arrays = arrays_of(message)
         assert {k: a.shape for k, a in arrays.items()} == shapes
         for name, array in arrays.items():
             assert not LENGTHS & set(array.shape), name
@@ -122,10 +125,18 @@ class Inspector:
             assert not [s for s in self.secrets if s in text], text[:200]
 
 
+def arrays_of(message):
+    return to_numpy(message.content["arrays"]) if "arrays" in message.content else {}
+
+
+def add(content, **arrays):
+    content["arrays"] = to_record(to_numpy(content["arrays"]) | arrays)
+
+
 def add_window(content):
-    name, array = max(content["arrays"].items(), key=lambda item: item[1].numpy().size)
-    values = np.resize(np.ravel(site_data("site-0", seed=0, **SIZES)[1][0]), array.numpy().shape)
-    content["arrays"][name] = Array(values.astype(np.float32))
+    name, array = max(to_numpy(content["arrays"]).items(), key=lambda item: item[1].size)
+    values = np.resize(np.ravel(site_data("site-0", seed=0, **SIZES)[1][0]), array.shape)
+    add(content, **{name: values.astype(np.float32)})
 
 
 def tell(content, change):
@@ -137,9 +148,10 @@ def tell(content, change):
 
 # What must not pass: one more name, a number or an array per window, samples in place of weights, an id.
 LEAKS = [
-    ("train.task", lambda c: c["arrays"].update({"site-1-3": Array(np.zeros(1, np.float32))})),
+    ("train.task", lambda c: add(c, **{"site-1-3": np.zeros(1, np.float32)})),
+    ("evaluate.task", lambda c: add(c, **{"loss by window": np.zeros(13)})),
+    ("evaluate.task", lambda c: add(c, task=np.zeros((13, 2)))),
     ("evaluate.task", lambda c: c["arrays"].update({"loss by window": Array(np.zeros(13))})),
-    ("evaluate.task", lambda c: c["arrays"].update({"task": Array(np.zeros((13, 2)))})),
     ("evaluate.imputer", lambda c: c["metrics"].update({"worst": 1.0})),
     ("train.imputer", add_window),
     ("train.imputer", lambda c: c["metrics"].update({"counts": [0.0] * 23})),
@@ -214,7 +226,7 @@ def test_counts_of_few_patients_are_withheld_with_their_split_and_not_scored(tmp
     for request, reply in zip(grid.sent, grid.received, strict=True):
         settings = request.content["config"]
         if request.metadata.message_type.startswith("evaluate") and settings["site"] == "site-0":
-            total = {k: a.numpy().sum() for k, a in reply.content["arrays"].items()}
+            total = {k: a.sum() for k, a in arrays_of(reply).items()}
             assert all((value > 0) == (settings["split"] == "test") for value in total.values())
             scored[settings["split"]] += 1
     assert scored["val"] == 4 and scored["test"] == 2

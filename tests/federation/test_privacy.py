@@ -14,7 +14,7 @@ from condi_core.averaging import average
 from condi_core.config import PrivacyConfig
 from server_app.errors import RunError
 from server_app.privacy import clipped, combine, epsilon, private_average
-from server_app.strategy import to_record
+from server_app.strategy import to_numpy, to_record
 
 OFF = {"smallest-count": 0, "noise-multiplier": 0.0, "clip-imputer": 1.0, "clip-task": 1.0, "delta": 1e-5}
 EVERYTHING = has(0, 1, 2, 3)
@@ -142,7 +142,7 @@ def test_a_private_run_says_what_it_is_worth(federation, run_local, capsys):
         """The second round has the larger errors: it is the first that would be the best."""
         settings = request.content["config"]
         if request.metadata.message_type == "evaluate.imputer" and settings["server-round"] == 2:
-            sums = {k: 100 * array.numpy() for k, array in reply.content["arrays"].items()}
+            sums = {k: 100 * array for k, array in to_numpy(reply.content["arrays"]).items()}
             sums |= {k: a * np.array([0.01, 1, 1, 1, 1]) for k, a in sums.items()}
             reply.content["arrays"] = to_record(sums)
         return reply
@@ -161,7 +161,7 @@ def test_a_private_run_says_what_it_is_worth(federation, run_local, capsys):
     assert not [m for m in grid.sent if m.metadata.message_type == "train.relation"]
 
     rounds = [m for m in grid.sent if m.metadata.message_type == "train.imputer"]
-    first, second = ({k: a.numpy() for k, a in rounds[i].content["arrays"].items()} for i in (0, -1))
+    first, second = (to_numpy(rounds[i].content["arrays"]) for i in (0, -1))
     kept = load_file(directory.path / "imputer.safetensors")
     trained = {k for k in first if not np.array_equal(first[k], second[k])}
     assert not any("standardiser" in k or k.endswith("spectrum") for k in trained) and len(trained) > 20

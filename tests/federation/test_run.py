@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, Error, Message
+from flwr.app import Error, Message
 from safetensors.numpy import load_file
 from tiny_federation import manifest, site_data, write_tiny
 
@@ -17,6 +17,7 @@ from condi_core.task.model import TaskModel
 from condi_core.training import seed_of
 from data_partitions.federation import open_federation, write_federation
 from server_app.errors import RunError
+from server_app.strategy import to_numpy, to_record
 
 MODELS = ("imputer", "task-condi")
 SPECTRUM = "references.relations.0.spectrum"
@@ -24,6 +25,16 @@ SPECTRUM = "references.relations.0.spectrum"
 
 def weights(directory, names=MODELS):
     return {f"{n}/{k}": a for n in names for k, a in load_file(directory.path / f"{n}.safetensors").items()}
+
+
+def first_sent(grid, kind):
+    """Arrays of the first message of a kind that was sent."""
+    return to_numpy(next(m for m in grid.sent if m.metadata.message_type == kind).content["arrays"])
+
+
+def received(grid):
+    """Arrays of all replies that had some."""
+    return [to_numpy(m.content["arrays"]) for m in grid.received if "arrays" in m.content]
 
 
 def same(one, two):
@@ -96,9 +107,9 @@ def test_a_modality_no_site_trained_keeps_its_rows(tmp_path, run_local):
         return reply
 
     directory, grid = run_local(federation, {"name": "x", "imputer.rounds": 1}, tamper)
-    before = next(m for m in grid.sent if m.metadata.message_type == "train.imputer").content["arrays"]
+    before = first_sent(grid, "train.imputer")
     after = weights(directory, ["imputer"])
-    changed = {k: (before[k].numpy() != after[f"imputer/{k}"]) for k in before}
+    changed = {k: (before[k] != after[f"imputer/{k}"]) for k in before}
     read = changed["encoder.read.by_rate.0.weight"]
     assert not read[3].any() and read[0].any()
     assert not changed["cross_modal.weight"][3].any() and not changed["cross_modal.weight"][:, 3].any()
@@ -122,8 +133,7 @@ def test_relation_equals_the_pooled_one(federation, run_local, small_settings):
     """First the covariance over samples seen together, anywhere; then the mean over all windows."""
     _, grid = run_local(federation, {"imputer.relation-rounds": 2})
     requests = [m for m in grid.sent if m.metadata.message_type == "train.relation"]
-    second = {k: a.numpy() for k, a in requests[-1].content["arrays"].items()}
-    after = next(m for m in grid.sent if m.metadata.message_type == "train.imputer").content["arrays"]
+    second, after = to_numpy(requests[-1].content["arrays"]), first_sent(grid, "train.imputer")
 
     x = [site.read(site.partition.rows("train")) for site in sites_of(federation, small_settings())]
     values, observed = (torch.cat([w[i] for w in x]).flatten(2).double().numpy() for i in (0, 1))
@@ -134,10 +144,10 @@ def test_relation_equals_the_pooled_one(federation, run_local, small_settings):
     shape = second[SPECTRUM][0, 0, :, 0] / pooled[0, 0]
     np.testing.assert_allclose(second[SPECTRUM][..., 0], pooled[:, :, None] * shape, rtol=1e-5, atol=1e-6)
 
-    replies = [m.content["arrays"] for m in grid.received if SPECTRUM in m.content.get("arrays", {})]
-    mean = np.mean([r[SPECTRUM].numpy() for r in replies[3:]], 0, dtype=np.float64)
+    replies = [arrays for arrays in received(grid) if SPECTRUM in arrays]
+    mean = np.mean([r[SPECTRUM] for r in replies[3:]], 0, dtype=np.float64)
     assert len(replies) == 6  # of sites with as many windows each
-    np.testing.assert_allclose(after[SPECTRUM].numpy(), mean, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(after[SPECTRUM], mean, rtol=1e-6, atol=1e-7)
 
 
 def test_one_step_of_sgd_equals_the_pooled_gradient_step(tmp_path, run_local, small_settings):
@@ -153,9 +163,9 @@ def test_one_step_of_sgd_equals_the_pooled_gradient_step(tmp_path, run_local, sm
     }
     directory, grid = run_local(federation, changes)
     sites = sites_of(federation, small_settings(changes))
-    sent = next(m for m in grid.sent if m.metadata.message_type == "train.task").content["arrays"]
+    sent = first_sent(grid, "train.task")
     model = TaskModel(sites[0].schema, sites[0].config.task)
-    model.load_state_dict({k: torch.from_numpy(a.numpy().copy()) for k, a in sent.items()})
+    model.load_state_dict({k: torch.from_numpy(a) for k, a in sent.items()})
     rows = [site.partition.rows("train") for site in sites]
     x = [site.read(r) for site, r in zip(sites, rows, strict=True)]
     values, observed = torch.cat([w.values for w in x]), torch.cat([w.observed for w in x])
@@ -171,9 +181,7 @@ def test_one_step_of_sgd_equals_the_pooled_gradient_step(tmp_path, run_local, sm
 
 def test_federated_task_sums_equal_the_pooled_ones(federation, run_local):
     directory, grid = run_local(federation)
-    tests = [
-        r.content["arrays"]["task"].numpy() for r in grid.received if "task" in r.content.get("arrays", {})
-    ][-3:]
+    tests = [arrays["task"] for arrays in received(grid) if "task" in arrays][-3:]
     total = sum(tests)
     assert total[0, :4].sum() == 9 and total[0, 4:].sum() == 9  # three test windows at each of three sites
     assert total.shape == (2, len(COUNTS) + 2 * BINS)
@@ -184,9 +192,9 @@ def test_federated_task_sums_equal_the_pooled_ones(federation, run_local):
 def test_scored_holes_are_the_same_in_every_round_and_at_the_end(federation, run_local):
     _, grid = run_local(federation)
     counts = [
-        {k: a.numpy()[:, 0].tolist() for k, a in r.content["arrays"].items()}
-        for r in grid.received
-        if r.has_content() and "gaps 50 %/mean" in r.content.get("arrays", {})
+        {k: a[:, 0].tolist() for k, a in arrays.items()}
+        for arrays in received(grid)
+        if "gaps 50 %/mean" in arrays
     ]
     rounds = [counts[i : i + 3] for i in range(0, len(counts), 3)]
     assert len(rounds) == 3 and rounds[0] == rounds[1]
@@ -213,8 +221,8 @@ def test_one_failing_site_costs_its_reply_of_that_round(federation, run_local):
 def test_a_poisoned_reply_never_reaches_the_average(federation, run_local):
     def tamper(request, reply):
         if request.metadata.message_type == "train.task" and request.metadata.group_id == "site-2":
-            arrays = {k: Array(np.full_like(a.numpy(), np.nan)) for k, a in reply.content["arrays"].items()}
-            reply.content["arrays"] = ArrayRecord(arrays)
+            arrays = to_numpy(reply.content["arrays"])
+            reply.content["arrays"] = to_record({k: np.full_like(a, np.nan) for k, a in arrays.items()})
         return reply
 
     directory, _ = run_local(federation, tamper=tamper)
@@ -274,7 +282,7 @@ def test_sites_weigh_by_their_training_windows(tmp_path, run_local):
     _, grid = run_local(tmp_path / "f", {"holes.modality-by-window": 0.0})
     for reply in grid.received:
         metrics = reply.content.get("metrics", {})
-        if "counts" in metrics and SPECTRUM not in reply.content["arrays"]:
+        if "counts" in metrics and SPECTRUM not in to_numpy(reply.content["arrays"]):
             n = {"site-0": 4.0, "site-1": 20.0}[reply.metadata.group_id]
             diagonal = np.array(metrics["counts"]).reshape(4, 4).diagonal()
             assert metrics["windows"] == n and (diagonal[:3] == n).all()

@@ -205,9 +205,9 @@ def test_a_site_refuses_to_mask_what_cannot_be_carried(federation, run_local, mo
     def spoil(request, reply, owners):
         settings = request.content["config"]
         if (settings["site"], settings["action"], settings["server-round"]) == ("site-1", "imputer", 1):
-            name = sorted(reply.content["arrays"])[0]
-            wrong = np.full_like(reply.content["arrays"][name].numpy(), bad)
-            reply.content["arrays"][name] = to_record({name: wrong})[name]
+            arrays = to_numpy(reply.content["arrays"])
+            name = sorted(arrays)[0]
+            reply.content["arrays"] = to_record(arrays | {name: np.full_like(arrays[name], bad)})
         return pack(request, reply, owners)
 
     monkeypatch.setattr(at_site, "pack", spoil)

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 from tiny_federation import manifest
 
 from condi_core.averaging import average
 from condi_core.metrics import BINS, COUNTS
 from condi_core.ownership import SHARED, Owner
+from condi_core.packing import PACKED
 from server_app import tables
 from server_app.artifacts import RunState
 from server_app.errors import RunError
@@ -84,7 +85,8 @@ def exchange(strategy, answers):
         metrics |= {"counts": has(0, 1, 2, 3).ravel().tolist()}
         metrics |= answer.get("metrics", {})
         arrays = {k: v for k, v in (piece(10) | answer.get("arrays", {})).items() if v is not None}
-        content = RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)})
+        record = answer.get("record", to_record(arrays))
+        content = RecordDict({"arrays": record, "metrics": MetricRecord(metrics)})
         replies.append(Message(content, reply_to=message))
     return strategy.aggregate_train(1, replies)
 
@@ -109,7 +111,8 @@ def exchange(strategy, answers):
         ({"metrics": {"counts": 1.0}}, "cannot be read"),
         ({"metrics": {"steps": 0}}, "in no step"),
         ({"metrics": {"steps": 10**12}}, "in more than can be"),
-        ({"arrays": {"shared": np.array(["a", "b"])}}, "shared is <U1"),
+        ({"record": ArrayRecord({"shared": Array(np.zeros(2, np.float32))})}, "cannot be read (KeyError)"),
+        ({"record": ArrayRecord({PACKED: Array(np.arange(99))})}, "cannot be read (SafetensorError)"),
         (Error(2, "Traceback\n  lines\nValueError: it broke"), "ValueError: it broke"),
     ],
 )
@@ -215,7 +218,6 @@ def evaluate(strategy, answers):
         (GOOD, {"windows": -1.0}, "negative"),
         (GOOD, {"windows": 3.0}, "more windows than it has"),
         ({"task": np.full((2, len(COUNTS) + 2 * BINS), 1e300)}, {}, "not a sum"),
-        ({"task": np.full((2, len(COUNTS) + 2 * BINS), "x")}, {}, "cannot be read"),
     ],
 )
 def test_a_bad_evaluation_is_refused_by_name_and_the_rest_counts(strategy, arrays, metrics, why):

@@ -10,15 +10,16 @@ faults = json.loads(os.environ.get("CONDI_FAULTS", "{}"))
 def spoil(reply, fault):
     """Change the arrays of a reply to garbage."""
     import numpy as np
-    from flwr.app import Array, ArrayRecord
+
+    from client_app.exchange import to_numpy, to_record
 
     def garbage(array):
         if fault == "shapes":
             return np.zeros((*array.shape, 2), array.dtype)
         return np.full_like(array, {"nan": np.nan, "huge": 1e30}[fault])
 
-    arrays = {name: Array(garbage(array.numpy())) for name, array in reply.content["arrays"].items()}
-    reply.content["arrays"] = ArrayRecord(arrays)
+    arrays = to_numpy(reply.content["arrays"])
+    reply.content["arrays"] = to_record({name: garbage(array) for name, array in arrays.items()})
     return reply
 
 
