@@ -31,7 +31,7 @@ from hospitals import Coordinator, coordinator, history, wait_for  # noqa: E402
 from tiny_federation import write_tiny  # noqa: E402
 
 WITHIN = 7200  # seconds
-KINDS = {"flower-superlink": "superlink", "flwr-serverapp": "server app", "client_app.supernode": "site"}
+KINDS = {"superlink\0--host": "superlink", "flwr-serverapp": "server app", "client_app.supernode": "site"}
 
 
 def memory(made: Coordinator) -> dict[str, float]:

@@ -22,6 +22,7 @@ MODULES = {
     "report": "server_app.report.commands",
     "compare": "server_app.report.commands",
     "credentials": "server_app.credentials",
+    "superlink": "server_app.superlink",
     "site": "client_app.launch",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from server_app.superlink import FlowerError, Sandbox
+from server_app.sandbox import FlowerError, Sandbox
 
 TRIES = 4  # to learn how a run stands
 

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from server_app.following import Readable, RunFailed, end_on_signals, follow_to_end, keep_log, leave
+from server_app.sandbox import FlowerError, Sandbox
 from server_app.settings import PROJECT, RunRejected, Value, check_keys, read_run_config, write_run_config
-from server_app.superlink import FlowerError, Sandbox
 
 
 def simulate(

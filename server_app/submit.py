@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from server_app.following import Readable, RunFailed, end_on_signals, follow_to_end, leave
+from server_app.sandbox import FlowerError, Sandbox
 from server_app.settings import PROJECT, RunRejected, check_keys, read_run_config, write_run_config
-from server_app.superlink import FlowerError, Sandbox
 
 
 def submit(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server_app.credentials import Credentials
-from server_app.superlink import Sandbox, free_port
+from server_app.sandbox import Sandbox, free_port
 
 PROJECT = Path(__file__).parent.parent.parent
 SECONDS = 150  # that things may take on a machine with much else to do
@@ -56,7 +56,7 @@ class Coordinator:
         folder, log = self.credentials, self.sandbox.folder / "superlink.log"
         with log.open("ab") as sink:
             self.superlink = self.sandbox.start(
-                "flower-superlink", "--host", "127.0.0.1", "--port", str(self.api),
+                "condi", "superlink", "--host", "127.0.0.1", "--port", str(self.api),
                 "--fleet-api-address", self.fleet, "--enable-supernode-auth",
                 "--database", str(self.sandbox.folder / "state.db"),
                 "--ssl-ca-certfile", f"{folder}/ca.crt",
