@@ -12,15 +12,11 @@ PATIENCE = 120  # seconds
 superlink = typer.Typer(add_completion=False)
 
 
-@superlink.command(
-    "superlink",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
+@superlink.command("superlink", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def main(context: typer.Context) -> None:
-    """Be Flower's `flower-superlink`, with its options, and wait longer for its database."""
+    """Be Flower's SuperLink, and wait longer for its database. Takes the options of `flower-superlink`."""
     wait_for_the_database()
-    sys.argv = ["flower-superlink", *context.args]
+    sys.argv = ["condi superlink", *context.args]
     (command,) = entry_points(group="console_scripts", name="flower-superlink")
     command.load()()
 
