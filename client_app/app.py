@@ -135,7 +135,7 @@ def train_task(request: Request) -> RecordDict:
 @app.train(mods=[secure.refusable, secaggplus_mod])
 def train_secure(message: Message, context: Context) -> Message:
     """A round of training of any phase under secure aggregation."""
-    settings = secure.unpack(message)
+    settings = secure.opened(message)
     action = settings["action"]
     reply = {"relation": train_relation, "imputer": train_imputer, "task": train_task}[action](
         message, context
@@ -146,7 +146,7 @@ def train_secure(message: Message, context: Context) -> Message:
         if action == "task"
         else Imputer(site.schema, site.config.imputer)
     )
-    return secure.pack(message, reply, ownership(model))
+    return secure.weighted(message, reply, ownership(model))
 
 
 @app.evaluate("task")

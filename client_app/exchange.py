@@ -27,7 +27,7 @@ from client_app.completed import CompletionMissing
 from client_app.device import find_device, turn
 from client_app.site import Site, hosted, is_virtual, pooled
 from condi_core.config import ConfigError, RunConfig
-from condi_core.packing import PACKED, pack, unpack
+from condi_core.packing import PACKED, PackingError, pack, unpack
 from condi_core.protocol import MISSING, POOL, fingerprint
 from condi_core.training import seed_of
 from data_partitions import DataError
@@ -82,7 +82,7 @@ class Request:
     def load(self, model: nn.Module, device: torch.device) -> nn.Module:
         """`model` with the weights that came with the message."""
         arrays = to_numpy(self.message.content["arrays"])
-        model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in arrays.items()})
+        model.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
         return model.to(device).eval()
 
     @property
@@ -118,6 +118,8 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
             return Message(Error(MISSING, str(error)), reply_to=message)
         except (ConfigError, FloatingPointError, VersionMismatch, torch.OutOfMemoryError) as error:
             return _failed(request, str(error), str(error))
+        except PackingError as error:
+            return _failed(request, *2 * [f"the coordinator's message cannot be used: {error}"])
         except (DataError, OSError) as error:
             # The sentence may name records and paths: for the site's own log.
             return _failed(request, str(error), "the site's data cannot be used; its own log says why")
@@ -154,11 +156,12 @@ class _Watchdog(threading.Timer):
 
 
 def to_numpy(record: ArrayRecord) -> dict[str, np.ndarray]:
-    return unpack(record[PACKED].numpy())
+    return unpack({name: array.data for name, array in record.items()})
 
 
 def to_record(arrays: dict[str, np.ndarray]) -> ArrayRecord:
-    return ArrayRecord({PACKED: Array(pack(arrays))})
+    packed = pack(arrays)
+    return ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
 
 
 def trained(model: nn.Module, result: dict[str, Any]) -> RecordDict:

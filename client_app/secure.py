@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
-from flwr.common import Code, FitRes, Status, ndarrays_to_parameters, parameters_to_ndarrays
+from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from flwr.compat.common.recorddict_compat import fitres_to_recorddict, recorddict_to_fitins
 
@@ -46,17 +46,17 @@ def refusable(message: Message, context: Context, call_next: ClientAppCallable) 
         return Message(refused.error, reply_to=message)
 
 
-def unpack(message: Message) -> dict:
+def opened(message: Message) -> dict:
     """Put a request's arrays and settings where all handlers look for them; return the settings."""
     asked = recorddict_to_fitins(message.content, keep_input=True)
     settings = dict(asked.config)
-    (packed,) = parameters_to_ndarrays(asked.parameters)
-    message.content["arrays"] = ArrayRecord({PACKED: Array(packed)})
+    (packed,) = asked.parameters.tensors
+    message.content["arrays"] = ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
     message.content["config"] = ConfigRecord(settings)
     return settings
 
 
-def pack(request: Message, reply: Message, owners: dict[str, Owner]) -> Message:
+def weighted(request: Message, reply: Message, owners: dict[str, Owner]) -> Message:
     """The reply of a training round as what is to be masked; Refused when it is an error or too large."""
     if reply.has_error():
         raise Refused(reply.error)

@@ -6,19 +6,43 @@ in several transactions of its database, one after the other. A model has hundre
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-PACKED = "safetensors"  # name of the one array
+PACKED = "safetensors"  # name of the one array, and what its bytes are
+PER_ARRAY, AROUND = 250, 4096  # bytes that a name, a shape and places in the file take at most
 
 
-def pack(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Named arrays as the bytes of a safetensors file, uint8 (byte,)."""
-    return np.frombuffer(save({name: np.asarray(a, order="C") for name, a in arrays.items()}), np.uint8)
+class PackingError(ValueError):
+    """What came is not arrays as `pack` makes one of them."""
 
 
-def unpack(packed: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays that were packed, by name; SafetensorError where they cannot be read."""
-    return dict(sorted(load(packed.tobytes()).items()))
+def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Named arrays as a safetensors file."""
+    return save({name: np.asarray(a, order="C") for name, a in arrays.items()})
+
+
+def unpack(record: Mapping[str, bytes], most: float = math.inf) -> dict[str, np.ndarray]:
+    """The arrays packed in a record, by name.
+
+    PackingError when the record is not those and nothing else, in `most` bytes: some MB of a file that names
+    nothing but empty arrays would be GB here.
+    """
+    if set(record) != {PACKED}:
+        raise PackingError(f"its arrays are not packed as one, {PACKED}")
+    if len(record[PACKED]) > most:
+        raise PackingError(f"its arrays take {len(record[PACKED])} bytes where {most:g} are enough")
+    try:
+        return dict(sorted(load(record[PACKED]).items()))
+    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: of a type that numpy has not
+        raise PackingError(f"its arrays cannot be read ({type(error).__name__})") from None
+
+
+def room(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Bytes that arrays of these shapes take at most when they are packed."""
+    numbers = sum(math.prod(shape) for shape in shapes.values())
+    return 8 * numbers + sum(PER_ARRAY + 4 * len(name) for name in shapes) + AROUND

@@ -16,7 +16,12 @@ class TooFewSites(RunError):
 def sentence(reason: str) -> str:
     """The last line of what may be a whole traceback."""
     lines = [line.strip() for line in reason.strip().splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it failed without a reason"
+    return printable(lines[-1]) if lines else "it failed without a reason"
+
+
+def printable(text: str) -> str:
+    """What somebody else wrote, without what could steer a terminal and no longer than a sentence."""
+    return "".join(c if c.isprintable() else "?" for c in text[:300])
 
 
 class OneSentence(logging.Filter):

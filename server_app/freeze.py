@@ -6,12 +6,12 @@ from collections.abc import Collection
 
 from flwr.app import Message, RecordDict
 
-from condi_core.averaging import Arrays, own
+from condi_core.averaging import Arrays
 from condi_core.saved import digest
 from server_app.errors import sentence
 from server_app.phases import Run
 from server_app.roster import Roster
-from server_app.strategy import to_record
+from server_app.strategy import each_own
 from server_app.waiting import send_and_receive
 
 
@@ -29,8 +29,7 @@ class Freeze:
         """
         print(f"{len(names)} sites complete their windows with the imputer", flush=True)
         messages = []
-        for name in sorted(names):
-            arrays = to_record(own(self.imputer, name))
+        for name, arrays in each_own(self.imputer, sorted(names)).items():
             config = self.run.message("complete", method=self.method, imputer=self.hash, site=name)
             content = RecordDict({"arrays": arrays, "config": config})
             messages.append(

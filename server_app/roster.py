@@ -23,7 +23,7 @@ from condi_core.windows import Schema
 from data_partitions.federation import check_same_schema
 from data_partitions.manifest import SPLITS, Manifest
 from data_partitions.pool import pooled_manifest
-from server_app.errors import RunError, sentence
+from server_app.errors import RunError, printable, sentence
 from server_app.waiting import POLL, send_and_receive
 
 LEAST = 60.0  # seconds a site has to say what it has
@@ -208,7 +208,7 @@ class _RollCall:
         replies = send_and_receive(self.grid, messages, self.timeout) if nodes else []
         answers = {reply.metadata.src_node_id: reply for reply in replies}
         for node in nodes:
-            known = _shown(names[node]) or f"node {node}"
+            known = printable(names[node]) or f"node {node}"
             self.problems.pop(known, None)
             self._asked[node] = now
             try:
@@ -237,7 +237,7 @@ class _RollCall:
             raise ValueError("its answer cannot be read") from None
         for own in sites:
             if name and own != name:
-                raise ValueError(f"it is registered as {_shown(name)}, but its partition is that of {own}")
+                raise ValueError(f"it is registered as {printable(name)}, but its partition is that of {own}")
             if own in self.found and self.found[own].node_id != node:
                 raise RunError(f"the federation cannot start: two sites are called {own}")
         self.names |= sites.keys()
@@ -257,11 +257,6 @@ class _RollCall:
 def names_of(grid: Grid) -> dict[int, str]:
     """Nodes that are online, with the names under which they were registered (virtual nodes have none)."""
     return {node.node_id: node.name for node in grid.get_nodes()}
-
-
-def _shown(name: str) -> str:
-    """A name without what could steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def _agree(call: _RollCall) -> Roster:

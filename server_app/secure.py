@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
-from flwr.common import FitIns, ndarrays_to_parameters, parameters_to_ndarrays
+from flwr.common import FitIns, Parameters, parameters_to_ndarrays
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from flwr.server import LegacyContext
 from flwr.server.workflow import SecAggPlusWorkflow
@@ -28,7 +28,7 @@ from flwr.serverapp import Grid
 
 from condi_core.averaging import Arrays
 from condi_core.ownership import weights
-from condi_core.packing import pack
+from condi_core.packing import PACKED, pack
 from condi_core.protocol import FEWEST, LOSS_RANGE, MISSING
 from server_app.errors import RunError, TooFewSites, sentence
 from server_app.roster import Roster
@@ -178,7 +178,7 @@ class _Attempt:
 
     def configure_fit(self, server_round, parameters, client_manager) -> list[tuple]:
         """Whom Flower is to ask for what."""
-        start = ndarrays_to_parameters([pack(self.base)])
+        start = Parameters([pack(self.base)], PACKED)
         return [
             (SimpleNamespace(node_id=node), FitIns(start, {**self.settings, "site": name}))
             for node, name in self.nodes.items()

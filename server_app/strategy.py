@@ -5,6 +5,7 @@ The averaging itself is in `condi_core.averaging`; here sites are asked, and the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from condi_core.averaging import Arrays, Combine, Trained, average, own
+from condi_core.averaging import Arrays, Combine, Trained, average, has_own, own
 from condi_core.ownership import Owner
-from condi_core.packing import PACKED, pack, unpack
-from server_app.errors import RunError, TooFewSites, sentence
+from condi_core.packing import PACKED, PackingError, pack, room, unpack
+from server_app.errors import RunError, TooFewSites, printable, sentence
 from server_app.roster import Roster, SiteInfo
 
 LARGEST = 1e6  # magnitude of a weight or of a standardised spectrum beyond which a reply is not believed
@@ -72,24 +73,18 @@ class ModalityFedAvg(Strategy):
     ) -> list[Message]:
         self.base = to_numpy(arrays)
         self.asked = self.turns(list(self.roster.sites), server_round)
-        return self._messages("train", server_round, arrays, config)
+        return self._messages("train", server_round, self.base, config)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         self.shapes = self.evaluation.shapes(int(config.get("samples", 0)))
         self.asked = list(self.roster.sites)
-        return self._messages("evaluate", server_round, arrays, config)
+        return self._messages("evaluate", server_round, to_numpy(arrays), config)
 
-    def _messages(
-        self, kind: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
-    ) -> list[Message]:
-        # One record for all where they are sent the same: it may be large.
-        state = to_numpy(arrays)
-        same = not any("/" in name for name in state)
+    def _messages(self, kind: str, server_round: int, state: Arrays, config: ConfigRecord) -> list[Message]:
         messages, self.sent = [], 0
-        for name in self.asked:
-            given = arrays if same else to_record(own(state, name))
+        for name, given in each_own(state, self.asked).items():
             self.sent += sum(len(array.data) for array in given.values())
             asked = ConfigRecord({**config, "site": name, "server-round": server_round})
             content = RecordDict({"arrays": given, "config": asked})
@@ -176,13 +171,14 @@ class ModalityFedAvg(Strategy):
         """What is wrong with a training reply, or None."""
         if "arrays" not in content or "metrics" not in content:
             return "it lacks arrays or metrics"
-        found, metrics = to_numpy(content["arrays"]), content["metrics"]
+        expected = {name: self.base[name].shape for name in self.returned}
+        found, metrics = to_numpy(content["arrays"], room(expected)), content["metrics"]
         if absent := sorted(self.returned - found.keys()):
             return (
                 f"it lacks {absent[0]} and {len(absent) - 1} more" if absent[1:] else f"it lacks {absent[0]}"
             )
         if unknown := sorted(found.keys() - self.returned):
-            return f"it brings {unknown[0]}, which was not asked for"
+            return f"it brings {printable(unknown[0])}, which was not asked for"
         for name, array in found.items():
             expected = self.base[name]
             if array.shape != expected.shape or array.dtype != expected.dtype:
@@ -210,12 +206,14 @@ class ModalityFedAvg(Strategy):
             return "it lacks arrays or metrics"
         windows = max(site.manifest.windows.values())
         most = LARGEST * max(windows, 1) * np.prod(site.manifest.shape)
-        arrays = to_numpy(content["arrays"])
+        arrays = to_numpy(content["arrays"], room(self.shapes))
         found = {name: array.shape for name, array in arrays.items()}
         if found != self.shapes:
             odd = sorted(n for n in found.keys() | self.shapes if found.get(n) != self.shapes.get(n))[0]
-            return f"{odd} is {found.get(odd, 'absent')}, expected {self.shapes.get(odd, 'none')}"
+            return f"{printable(odd)} is {found.get(odd, 'absent')}, expected {self.shapes.get(odd, 'none')}"
         for name, array in arrays.items():
+            if array.dtype != np.float64:  # as another type sums could wrap around, or have imaginary parts
+                return f"{name} is {array.dtype}, expected float64"
             if not np.isfinite(array).all() or (array < 0).any() or (array > most).any():
                 return f"{name} is not a sum of counts and errors"
         wanted = ("seconds", *self.evaluation.numbers)
@@ -231,16 +229,26 @@ def _fault(fault_of: Callable[[RecordDict, SiteInfo], str | None], content: Reco
     """What is wrong with a reply; whatever a site may send, it is no more than its reply that is lost."""
     try:
         return fault_of(content, site)
+    except PackingError as error:
+        return str(error)
     except Exception as error:
         return f"it cannot be read ({type(error).__name__})"
 
 
-def to_numpy(record: ArrayRecord) -> Arrays:
-    return unpack(record[PACKED].numpy())
+def each_own(state: Arrays, sites: Sequence[str]) -> dict[str, ArrayRecord]:
+    """What each site is sent of a state: one record for all where that is the same, as it may be large."""
+    if has_own(state, sites):
+        return {name: to_record(own(state, name)) for name in sites}
+    return dict.fromkeys(sites, to_record(own(state, "")))
+
+
+def to_numpy(record: ArrayRecord, most: float = math.inf) -> Arrays:
+    return unpack({name: array.data for name, array in record.items()}, most)
 
 
 def to_record(arrays: Arrays) -> ArrayRecord:
-    return ArrayRecord({PACKED: Array(pack(arrays))})
+    packed = pack(arrays)
+    return ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
 
 
 def _numbers(metrics: MetricRecord, *names: str) -> list[float]:

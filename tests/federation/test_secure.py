@@ -200,7 +200,7 @@ def test_what_is_in_clear_is_that_a_site_answered_and_for_how_long_it_worked(fed
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 9.0])
 def test_a_site_refuses_to_mask_what_cannot_be_carried(federation, run_local, monkeypatch, bad):
-    pack = at_site.pack
+    weighted = at_site.weighted
 
     def spoil(request, reply, owners):
         settings = request.content["config"]
@@ -208,9 +208,9 @@ def test_a_site_refuses_to_mask_what_cannot_be_carried(federation, run_local, mo
             arrays = to_numpy(reply.content["arrays"])
             name = sorted(arrays)[0]
             reply.content["arrays"] = to_record(arrays | {name: np.full_like(arrays[name], bad)})
-        return pack(request, reply, owners)
+        return weighted(request, reply, owners)
 
-    monkeypatch.setattr(at_site, "pack", spoil)
+    monkeypatch.setattr(at_site, "weighted", spoil)
     directory, _ = run_local(federation, SECURE, nodes=3)
     lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
     spoiled = next(line for line in lines if line["phase"] == "imputer")
