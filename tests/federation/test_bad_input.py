@@ -1,10 +1,11 @@
 """What a coordinator is told when a run cannot start: one sentence, and nothing is written."""
 
 import logging
+from copy import deepcopy
 
 import numpy as np
 import pytest
-from flwr.app import Context, RecordDict
+from flwr.app import Array, ArrayRecord, Context, RecordDict
 from local_grid import LocalGrid
 from tiny_federation import manifest, site_data, write_tiny
 
@@ -204,6 +205,15 @@ def test_a_site_with_one_label_takes_part_and_is_pointed_out(tmp_path, run_local
 def test_empty_validation_and_test_splits_are_no_obstacle(tmp_path, run_local):
     directory, _ = run_local(write_tiny(tmp_path / "federation", sites=2, val=0, test=0), {"beside": "mask"})
     assert (directory.path / "result.json").exists()
+
+
+def test_a_site_says_that_what_it_was_sent_is_no_model(federation, run_local):
+    _, grid = run_local(federation, {"imputer.rounds": 1, "task.rounds": 1})
+    message = deepcopy(next(m for m in grid.sent if m.metadata.message_type == "train.imputer"))
+    message.content["arrays"] = ArrayRecord({"weight": Array(np.zeros(3))})
+    message.metadata.__dict__["_message_id"] = "x"
+    reply = grid.app(message, grid.contexts[message.metadata.dst_node_id])
+    assert "the coordinator's message cannot be used: its arrays are not packed" in reply.error.reason
 
 
 def test_a_run_error_is_logged_as_its_sentence(caplog):
