@@ -119,7 +119,8 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
         except (ConfigError, FloatingPointError, VersionMismatch, torch.OutOfMemoryError) as error:
             return _failed(request, str(error), str(error))
         except PackingError as error:
-            return _failed(request, *2 * [f"the coordinator's message cannot be used: {error}"])
+            why = f"the coordinator's message cannot be used: {error}"
+            return _failed(request, why, why)
         except (DataError, OSError) as error:
             # The sentence may name records and paths: for the site's own log.
             return _failed(request, str(error), "the site's data cannot be used; its own log says why")
@@ -160,7 +161,10 @@ def to_numpy(record: ArrayRecord) -> dict[str, np.ndarray]:
 
 
 def to_record(arrays: dict[str, np.ndarray]) -> ArrayRecord:
-    packed = pack(arrays)
+    return packed_record(pack(arrays))
+
+
+def packed_record(packed: bytes) -> ArrayRecord:
     return ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
 
 

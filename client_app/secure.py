@@ -9,15 +9,14 @@ can check a masked update, the site checks its own.
 from __future__ import annotations
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from flwr.compat.common.recorddict_compat import fitres_to_recorddict, recorddict_to_fitins
 
-from client_app.exchange import FAILED, to_numpy
+from client_app.exchange import FAILED, packed_record, to_numpy
 from condi_core.ownership import Owner, weights
-from condi_core.packing import PACKED
 from condi_core.protocol import FEWEST, LOSS_RANGE
 
 
@@ -51,7 +50,7 @@ def opened(message: Message) -> dict:
     asked = recorddict_to_fitins(message.content, keep_input=True)
     settings = dict(asked.config)
     (packed,) = asked.parameters.tensors
-    message.content["arrays"] = ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
+    message.content["arrays"] = packed_record(packed)
     message.content["config"] = ConfigRecord(settings)
     return settings
 

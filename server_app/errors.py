@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+LONGEST = 300  # characters of what a site wrote that are shown
+
 
 class RunError(RuntimeError):
     """The run cannot start or go on: what was expected, what came, what to do."""
@@ -16,12 +18,12 @@ class TooFewSites(RunError):
 def sentence(reason: str) -> str:
     """The last line of what may be a whole traceback."""
     lines = [line.strip() for line in reason.strip().splitlines() if line.strip()]
-    return printable(lines[-1]) if lines else "it failed without a reason"
+    return printable(lines[-1][:LONGEST]) if lines else "it failed without a reason"
 
 
 def printable(text: str) -> str:
-    """What somebody else wrote, without what could steer a terminal and no longer than a sentence."""
-    return "".join(c if c.isprintable() else "?" for c in text[:300])
+    """What somebody else wrote, without what could steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 class OneSentence(logging.Filter):

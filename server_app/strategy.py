@@ -17,7 +17,7 @@ from flwr.serverapp.strategy import Strategy
 from condi_core.averaging import Arrays, Combine, Trained, average, has_own, own
 from condi_core.ownership import Owner
 from condi_core.packing import PACKED, PackingError, pack, room, unpack
-from server_app.errors import RunError, TooFewSites, printable, sentence
+from server_app.errors import LONGEST, RunError, TooFewSites, printable, sentence
 from server_app.roster import Roster, SiteInfo
 
 LARGEST = 1e6  # magnitude of a weight or of a standardised spectrum beyond which a reply is not believed
@@ -171,14 +171,14 @@ class ModalityFedAvg(Strategy):
         """What is wrong with a training reply, or None."""
         if "arrays" not in content or "metrics" not in content:
             return "it lacks arrays or metrics"
-        expected = {name: self.base[name].shape for name in self.returned}
-        found, metrics = to_numpy(content["arrays"], room(expected)), content["metrics"]
+        shapes = {name: self.base[name].shape for name in self.returned}
+        found, metrics = to_numpy(content["arrays"], room(shapes)), content["metrics"]
         if absent := sorted(self.returned - found.keys()):
             return (
                 f"it lacks {absent[0]} and {len(absent) - 1} more" if absent[1:] else f"it lacks {absent[0]}"
             )
         if unknown := sorted(found.keys() - self.returned):
-            return f"it brings {printable(unknown[0])}, which was not asked for"
+            return f"it brings {printable(unknown[0][:LONGEST])}, which was not asked for"
         for name, array in found.items():
             expected = self.base[name]
             if array.shape != expected.shape or array.dtype != expected.dtype:
@@ -210,7 +210,8 @@ class ModalityFedAvg(Strategy):
         found = {name: array.shape for name, array in arrays.items()}
         if found != self.shapes:
             odd = sorted(n for n in found.keys() | self.shapes if found.get(n) != self.shapes.get(n))[0]
-            return f"{printable(odd)} is {found.get(odd, 'absent')}, expected {self.shapes.get(odd, 'none')}"
+            shape, expected = found.get(odd, "absent"), self.shapes.get(odd, "none")
+            return f"{printable(odd[:LONGEST])} is {shape}, expected {expected}"
         for name, array in arrays.items():
             if array.dtype != np.float64:  # as another type sums could wrap around, or have imaginary parts
                 return f"{name} is {array.dtype}, expected float64"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from server_app.errors import printable
 from server_app.report.classification import METRICS
 from server_app.report.configuration import shown
 from server_app.report.figures import Series, bars, lines
@@ -95,15 +96,11 @@ def print_tables(runs: list[RunRecord], console: Console) -> None:
         grid = Table(title=title, title_justify="left", box=None, pad_edge=False)
         grid.add_column("", min_width=min(42, max(map(len, rows), default=1)))
         for name in names(runs):
-            grid.add_column(Text(_printable(name)), justify="right")
+            grid.add_column(Text(printable(name)), justify="right")
         for key, row in rows.items():
-            grid.add_row(Text(_printable(key)), *(Text(_printable(_told(key, value))) for value in row))
+            grid.add_row(Text(printable(key)), *(Text(printable(_told(key, value))) for value in row))
         console.print(grid if rows else Text(f"{title}: none", style="italic"))
         console.print()
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _told(key: str, value) -> str:

@@ -213,6 +213,7 @@ def evaluate(strategy, answers):
         ({"task": np.ones(1)}, {}, "task is (1,)"),
         ({"other": GOOD["task"]}, {}, "other is (2, 2005), expected none"),
         ({}, {}, "task is absent"),
+        (GOOD | {f"none-{i}": np.zeros(0) for i in range(999)}, {}, "are enough"),
         ({"task": GOOD["task"].astype(np.uint8)}, {}, "task is uint8, expected float64"),
         ({"task": GOOD["task"].astype(np.complex64)}, {}, "task is complex64, expected float64"),
         ({"task": np.full((2, len(COUNTS) + 2 * BINS), np.nan)}, {}, "not a sum"),
