@@ -2,7 +2,8 @@
 
 All methods of a scenario and seed are one run, so that they have the same windows and share phase 1. The
 first seed is run once with each learning rate; each method then has the rate of its lowest validation score,
-for that seed and for all others. Which rate that is depends on nothing that the test holes change.
+for that seed and for all others. Which rate that is depends on nothing that the test holes change, and a
+scenario that differs in these alone is scored with what was trained before.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from condi_core.config import RunConfig
+from server_app.errors import RunError
 from server_app.settings import Value
+from server_app.study.carry_over import carry_over
 from server_app.study.design import Scenario, Study
 from server_app.study.federations import Federations, federation_name, steps_of_epochs
 from server_app.study.results import (
@@ -40,9 +43,10 @@ class RunNotCompleted(Exception):
 
 @dataclass
 class Progress:
-    """Runs that there are, those behind us, and the seconds of those that were really run."""
+    """Runs that there are, those behind us, and the seconds of those that were trained."""
 
     total: int
+    training: int  # of those that are left, with the rest only scored
     done: int = 0
     seconds: list[float] = field(default_factory=list)
 
@@ -50,7 +54,7 @@ class Progress:
     def left(self) -> str:
         if not self.seconds:
             return "time left is not known yet"
-        seconds = sum(self.seconds) / len(self.seconds) * (self.total - self.done)
+        seconds = sum(self.seconds) / len(self.seconds) * self.training
         return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
 
 
@@ -63,8 +67,8 @@ class CarryOut:
         self.study, self.folder, self.federations, self.run, self.say = study, folder, federations, run, say
         self.runs = folder / "runs"
         self.failed: dict[str, str] = {}  # run → why
-        everything = ((scenario, seed) for scenario in study.scenarios for seed in study.seeds)
-        self.progress = Progress(sum(len(self._attempts(*of)) for of in everything))
+        runs = [self._trains(s) for s in study.scenarios for n in study.seeds for _ in self._attempts(s, n)]
+        self.progress = Progress(len(runs), sum(runs))
 
     def __call__(self) -> list[Row]:
         """Do all that is not done; a row for each cell that there is then."""
@@ -91,7 +95,7 @@ class CarryOut:
         """What each learning rate reached on validation windows of the first seed, and which was chosen."""
         found, seed = [], self.study.seeds[0]
         for scenario in self.study.scenarios:
-            if scenario.test_holes != self.study.test_holes[0] or len(self.study.rates) == 1:
+            if not self._trains(scenario) or len(self.study.rates) == 1:
                 continue
             for method, chosen in self._chosen(scenario).items():
                 for rate in self.study.rates:
@@ -102,8 +106,11 @@ class CarryOut:
                     found.append(row | {"run": run.name})
         return found
 
-    def plan(self) -> Iterator[tuple[str, bool]]:
-        """Each run of the study in a line, and whether its cells are there already; starts nothing."""
+    def plan(self) -> Iterator[tuple[str, bool, bool]]:
+        """Each run of the study in a line, whether its cells are there already, and whether it trains.
+
+        Starts nothing.
+        """
         self.cells = finished(self.runs)
         for scenario in self.study.scenarios:
             chosen = self._chosen(scenario)
@@ -115,7 +122,8 @@ class CarryOut:
                     there = len(rates) == len(self.study.methods) and self._known(scenario, seed) and all(
                         self._cell(scenario, seed, m, r) in self.cells for m, r in rates.items()
                     )  # fmt: skip
-                    yield f"{scenario.label}; seed {seed}; {told}; {', '.join(self.study.methods)}", there
+                    told = f"{scenario.label}; seed {seed}; {told}; {', '.join(self.study.methods)}"
+                    yield told, there, self._trains(scenario)
 
     def estimate(self, runs: int) -> tuple[float, str]:
         """Seconds that some runs take, and what the guess is of."""
@@ -133,13 +141,29 @@ class CarryOut:
             rates = self._chosen(scenario) if rates is None else rates
             settings = self._settings(scenario, seed)
             lacking = {m: r for m, r in rates.items() if self._cell(scenario, seed, m, r) not in self.cells}
-            if lacking:
-                self._do(scenario, seed, settings, lacking)
+            for trained, part in self._by_training(scenario, seed, lacking).items():
+                self._do(scenario, seed, settings, part, trained)
             self.progress.done += 1
+            self.progress.training -= self._trains(scenario)
+
+    def _trains(self, scenario: Scenario) -> bool:
+        """Whether it is the first of those that differ in nothing but test holes."""
+        return scenario.test_holes == self.study.test_holes[0]
+
+    def _by_training(
+        self, scenario: Scenario, seed: int, rates: dict[str, float]
+    ) -> dict[Path | None, dict[str, float]]:
+        """Methods with their rates by the run that has trained them for other test holes; None: no run."""
+        found: dict[Path | None, dict[str, float]] = {}
+        others = [replace(scenario, test_holes=holes) for holes in self.study.test_holes]
+        for method, rate in rates.items():
+            runs = (self.cells.get(self._cell(other, seed, method, rate)) for other in others)
+            found.setdefault(next(filter(None, runs), None), {})[method] = rate
+        return found
 
     def _attempts(self, scenario: Scenario, seed: int) -> list[dict[str, float] | None]:
         """Rates by method of the runs of a scenario and seed; None: those chosen by then."""
-        if seed == self.study.seeds[0] and scenario.test_holes == self.study.test_holes[0]:
+        if seed == self.study.seeds[0] and self._trains(scenario):
             return [dict.fromkeys(self.study.methods, rate) for rate in self.study.rates]
         return [None]
 
@@ -156,8 +180,10 @@ class CarryOut:
                     chosen[method] = best_rate({r: validation_score(p, method) for r, p in runs.items()})
         return chosen
 
-    def _do(self, scenario: Scenario, seed: int, settings: dict, rates: dict[str, float]) -> None:
-        """One run with the methods of `rates`: gone on with, or started, or started anew."""
+    def _do(
+        self, scenario: Scenario, seed: int, settings: dict, rates: dict[str, float], trained: Path | None
+    ) -> None:
+        """One run with the methods of `rates`: gone on with, scored with what is `trained`, or started."""
         federation = federation_name(self.study, scenario, seed)
         name, (first, *others) = run_name(federation, settings, list(rates), rates), list(rates)
         path = self.runs / name
@@ -169,34 +195,42 @@ class CarryOut:
             "beside": ",".join(others),
             "task.learning-rate-of": " ".join(f"{m}={r!r}" for m, r in rates.items()),
         }
-        begun = (path / "config.json").exists() and (path / "roster.json").exists()
         told = f"{scenario.label}, seed {seed}: " + ", ".join(f"{m} ({r:g})" for m, r in rates.items())
         n, progress = len(self.study.methods), self.progress
         cells = f"cells {progress.done * n + 1} to {(progress.done + 1) * n} of {progress.total * n}"
         self.say(f"{cells}, {progress.left}: {told}")
         started = time.monotonic()
         try:
-            if begun:
-                try:
-                    self.say("  it was begun before and goes on")
-                    self.run(settings | {"resume": str(path)})
-                except RunNotCompleted as error:
-                    if REFUSED not in str(error):
-                        raise
-                    self.say(f"  it cannot: {error}")
-                    begun = False
-            if not begun:
-                _set_aside(path)
-                self.run(settings)
-        except RunNotCompleted as error:
+            self._start(path, settings, trained)
+        except (RunNotCompleted, RunError) as error:
             self.failed[name] = str(error)
             self.say(f"  failed: {error}")
             return
-        self.progress.seconds.append(time.monotonic() - started)
+        if trained is None:
+            self.progress.seconds.append(time.monotonic() - started)
         if not (path / "result.json").exists():
             self.failed[name] = "it left no result.json"
             return
         self.cells = finished(self.runs)
+
+    def _start(self, path: Path, settings: dict[str, Value], trained: Path | None) -> None:
+        """Go on with the run in `path`, or with what is `trained`; or, where neither can be, start it."""
+        begun = (path / "config.json").exists() and (path / "roster.json").exists()
+        if begun:
+            self.say("  it was begun before and goes on")
+        else:
+            _set_aside(path)
+            if trained and (begun := carry_over(trained, settings)):
+                self.say("  it is trained already and only scored")
+        if begun:
+            try:
+                return self.run(settings | {"resume": str(path)})
+            except RunNotCompleted as error:
+                if REFUSED not in str(error):
+                    raise
+                self.say(f"  it cannot: {error}")
+                _set_aside(path)
+        self.run(settings)
 
     def _settings(self, scenario: Scenario, seed: int) -> dict[str, Value]:
         """All settings of a run but for places, methods and rates; prepares the federation for it."""

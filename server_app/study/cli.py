@@ -128,15 +128,17 @@ study.__doc__ = HELP
 
 def _tell_plan(carry_out: CarryOut, methods: int, as_json: bool) -> None:
     plan = list(carry_out.plan())
-    left = sum(not there for _, there in plan)
-    seconds, why = carry_out.estimate(left)
+    left = sum(not there for _, there, _ in plan)
+    training = sum(trains and not there for _, there, trains in plan)
+    seconds, why = carry_out.estimate(training)
     if as_json:
-        runs = [{"run": told, "done": there} for told, there in plan]
+        runs = [{"run": told, "done": there, "trains": trains} for told, there, trains in plan]
         typer.echo(json.dumps({"runs": runs, "cells": len(plan) * methods, "seconds": seconds}, indent=1))
         return
-    for number, (told, there) in enumerate(plan, start=1):
+    for number, (told, there, _) in enumerate(plan, start=1):
         typer.echo(f"{number:>4} {'done ' if there else ''}{told}")
-    typer.echo(f"{len(plan)} runs of {methods} methods, {len(plan) * methods} cells; {left} runs left")
+    rest = f", {left - training} of them with what others train" if left > training else ""
+    typer.echo(f"{len(plan)} runs of {methods} methods, {len(plan) * methods} cells; {left} runs left{rest}")
     typer.echo(f"about {seconds / 60:.0f} min ({why})")
 
 

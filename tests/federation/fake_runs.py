@@ -12,7 +12,7 @@ from tiny_federation import manifest, write_tiny
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from condi_core.protocol import fingerprint
-from server_app.artifacts import RunDirectory
+from server_app.artifacts import RunDirectory, RunState
 from server_app.study.carry_out import CarryOut
 from server_app.study.design import read_study
 from server_app.study.federations import Federations
@@ -66,7 +66,8 @@ def write_run(directory: RunDirectory, config: RunConfig, scores: Scores) -> Non
         result["task"][method] = told
         result["answered"][f"task-{method}"] = {"sites": ["site-0"], "failures": {}}
         directory.save_model(f"task-{method}", {"w": np.zeros(7), "b": np.zeros((2, 2))}, lambda site: {})
-    directory.write("history.jsonl", "".join(json.dumps(told) + "\n" for told in lines))
+    done = {name: sum(told["phase"] == name for told in lines) for name in {told["phase"] for told in lines}}
+    directory.save(RunState(done, history=lines))
     directory.write("versions.json", json.dumps({"code": fingerprint()}))
     directory.write("result.json", json.dumps(result))
 

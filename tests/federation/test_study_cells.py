@@ -125,10 +125,10 @@ def test_progress_counts_cells(tmp_path, monkeypatch):
 def test_a_plan_starts_nothing(tmp_path, monkeypatch):
     done = tiny_study(tmp_path, run := FakeRuns(), monkeypatch, learning_rates=[0.1, 0.2])
     plan = list(done.plan())
-    assert len(plan) == 2 * (3 + 1) and not any(there for _, there in plan)
+    assert len(plan) == 2 * (3 + 1) and not any(there for _, there, _ in plan)
     assert not run.started and not list(tmp_path.iterdir())
     done()
-    assert all(there for _, there in done.plan()) and len(run.started) == 8
+    assert all(there for _, there, _ in done.plan()) and len(run.started) == 8
     assert done.estimate(10)[0] == pytest.approx(10 * (20 + 10 + 2 * 3))
 
 
@@ -152,8 +152,10 @@ def test_the_learning_rate_is_chosen_on_validation_alone(tmp_path, monkeypatch, 
     rows = done()
     assert {(row["method"], row["learning-rate"]) for row in rows} == {("mask", 0.02), ("condi", 0.05)}
     assert len(rows) == 2 * 3 * 2 * 2
-    # Per scenario three trials, which serve the first seed, then the other seeds; other test holes need none.
-    assert len(run.started) == 2 * (3 + 2 + 3)
+    # Per scenario three trials, which serve the first seed, then the other seeds; other test holes need none,
+    # and train nothing: what the first seed scores lies in the runs of two rates.
+    assert len(run.started) == 2 * (3 + 2 + 2 + 2)
+    assert [bool(s["resume"]) for s in run.started] == [bool(s["test-holes"]) for s in run.started]
     assert all(row["validation"] == 0 for row in rows)
     trials = done.trials()
     assert len(trials) == 2 * 2 * 3 and sum(row["chosen"] for row in trials) == 4
