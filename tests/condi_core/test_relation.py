@@ -32,7 +32,7 @@ def test_white_noise_has_a_periodogram_of_one(timeline):
     assert s[0, 0, :, 0].mean().item() == pytest.approx(1, abs=5 / (400 * bins / 4) ** 0.5)
     assert (s[[0, 1], [0, 1], :, 0] - 1).abs().max() < 5 * (2 / 400) ** 0.5
     assert s[0, 1].abs().max() < 5 * (2 / 400) ** 0.5
-    assert s[[0, 1], [0, 1], :, 1].abs().max() == 0
+    assert s[[0, 1], [0, 1], :, 1].abs().max() < 1e-6  # not 0 on every processor: products are fused there
 
 
 def test_a_periodogram_has_the_frequency_and_the_phase_of_its_wave():
