@@ -81,7 +81,9 @@ def test_what_was_trained_serves_all_test_holes_and_goes_on_when_killed(tmp_path
     with pytest.raises(KeyboardInterrupt):
         study(FakeRuns(stop_at=stop))()
     done = study(run := FakeRuns())
+    assert [trains for _, _, trains in done.plan()] == [True, True, False, False]
     rows = done()
+    assert (done.progress.training, done.progress.seconds) == (0, []), "nothing was trained"
     assert [(s["seed"], bool(s["resume"])) for s in run.started] == [(0, True), (1, True)]
     assert len(rows) == 2 * 2 * 2 and not list(tmp_path.glob("runs/*.set-aside*"))
     assert "it was begun before" in done.said[1] and "trained already" in done.said[3]
