@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,18 +44,19 @@ class RunNotCompleted(Exception):
 
 @dataclass
 class Progress:
-    """Runs that there are, those behind us, and the seconds of those that were trained."""
+    """Which runs train, in their order (the others are only scored), and what those behind us took."""
 
-    total: int
-    training: int  # of those that are left, with the rest only scored
+    trains: list[bool]
     done: int = 0
-    seconds: list[float] = field(default_factory=list)
+    seconds: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})
 
     @property
     def left(self) -> str:
-        if not self.seconds:
+        ahead = Counter(self.trains[self.done :])
+        if ahead[True] and not self.seconds[True]:
             return "time left is not known yet"
-        seconds = sum(self.seconds) / len(self.seconds) * self.training
+        one = {trains: sum(took) / len(took) if took else START for trains, took in self.seconds.items()}
+        seconds = sum(runs * one[trains] for trains, runs in ahead.items())
         return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
 
 
@@ -67,8 +69,9 @@ class CarryOut:
         self.study, self.folder, self.federations, self.run, self.say = study, folder, federations, run, say
         self.runs = folder / "runs"
         self.failed: dict[str, str] = {}  # run → why
-        runs = [self._trains(s) for s in study.scenarios for n in study.seeds for _ in self._attempts(s, n)]
-        self.progress = Progress(len(runs), sum(runs))
+        self.progress = Progress(
+            [self._trains(s) for s in study.scenarios for n in study.seeds for _ in self._attempts(s, n)]
+        )
 
     def __call__(self) -> list[Row]:
         """Do all that is not done; a row for each cell that there is then."""
@@ -144,7 +147,6 @@ class CarryOut:
             for trained, part in self._by_training(scenario, seed, lacking).items():
                 self._do(scenario, seed, settings, part, trained)
             self.progress.done += 1
-            self.progress.training -= self._trains(scenario)
 
     def _trains(self, scenario: Scenario) -> bool:
         """Whether it is the first of those that differ in nothing but test holes."""
@@ -197,7 +199,7 @@ class CarryOut:
         }
         told = f"{scenario.label}, seed {seed}: " + ", ".join(f"{m} ({r:g})" for m, r in rates.items())
         n, progress = len(self.study.methods), self.progress
-        cells = f"cells {progress.done * n + 1} to {(progress.done + 1) * n} of {progress.total * n}"
+        cells = f"cells {progress.done * n + 1} to {(progress.done + 1) * n} of {len(progress.trains) * n}"
         self.say(f"{cells}, {progress.left}: {told}")
         started = time.monotonic()
         try:
@@ -206,8 +208,7 @@ class CarryOut:
             self.failed[name] = str(error)
             self.say(f"  failed: {error}")
             return
-        if trained is None:
-            self.progress.seconds.append(time.monotonic() - started)
+        progress.seconds[trained is None].append(time.monotonic() - started)
         if not (path / "result.json").exists():
             self.failed[name] = "it left no result.json"
             return

@@ -8,6 +8,7 @@ from tiny_federation import write_tiny
 
 from server_app.artifacts import RunDirectory
 from server_app.errors import RunError
+from server_app.study.carry_out import START, Progress
 from server_app.study.carry_over import carry_over
 
 HARDER = "gaps=0.6 gap-patches=2"
@@ -83,7 +84,16 @@ def test_what_was_trained_serves_all_test_holes_and_goes_on_when_killed(tmp_path
     done = study(run := FakeRuns())
     assert [trains for _, _, trains in done.plan()] == [True, True, False, False]
     rows = done()
-    assert (done.progress.training, done.progress.seconds) == (0, []), "nothing was trained"
+    assert (done.progress.done, done.progress.seconds[True]) == (4, []), "nothing was trained"
     assert [(s["seed"], bool(s["resume"])) for s in run.started] == [(0, True), (1, True)]
     assert len(rows) == 2 * 2 * 2 and not list(tmp_path.glob("runs/*.set-aside*"))
     assert "it was begun before" in done.said[1] and "trained already" in done.said[3]
+
+
+def test_time_left_counts_what_is_only_scored_too():
+    progress = Progress([True, True, False, False, False])
+    assert progress.left == "time left is not known yet"
+    progress.done, progress.seconds = 1, {True: [600.0], False: []}
+    assert progress.left == f"about {(600 + 3 * START) / 60:.0f} min left"
+    progress.done, progress.seconds = 3, {True: [600.0, 540.0], False: [30.0]}
+    assert progress.left == "about 60 s left"
