@@ -7,7 +7,7 @@ a scenario is the same for all methods: windows, holes, splits, rounds and local
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import product
@@ -105,6 +105,13 @@ class Scenario:
     @property
     def holes_label(self) -> str:
         return " ".join(f"{key}={value}" for key, value in self.holes if value != 0) or "none"
+
+    @property
+    def tested_label(self) -> str:
+        """All holes of test windows, as `holes_label` has those of training windows."""
+        changes = dict(pair.split("=", 1) for pair in self.test_holes.split())
+        changes = {key: float(text) if key in SHARES else text for key, text in changes.items()}
+        return replace(self, holes=tuple(_without_nothing(dict(self.holes) | changes).items())).holes_label
 
     @property
     def label(self) -> str:

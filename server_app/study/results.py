@@ -28,7 +28,7 @@ Row = dict[str, str | int | float | None]
 # Settings that a cell's result does not depend on, or that stand in its identity in another form.
 ELSEWHERE = {"federation", "output", "name", "resume", "sites", "min-sites", "sites-timeout", "round-timeout"}
 ELSEWHERE |= {"method", "beside", "task.learning-rate", "task.learning-rate-of"}
-TEXT = {"data", "partition", "holes", "test-holes", "method", "code", "run"}
+TEXT = {"data", "partition", "holes", "test-holes", "tested-on", "method", "code", "run"}
 FIRST_PHASE = {"nothing": (), "relation": ("relation",), "diffusion": ("relation", "imputer")}
 
 
@@ -98,6 +98,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
         "sites": len(roster),
         "holes": scenario.holes_label,
         "test-holes": config.test_holes or "as in training",
+        "tested-on": scenario.tested_label,
         **{key: value for key, value in settings.items() if key.startswith("holes.")},
         "missing": share_missing(config, "train", rates),
         "missing-in-test": share_missing(config, "test", rates),

@@ -81,13 +81,39 @@ def by_scenario(rows: Sequence[Row]) -> dict[tuple, list[Row]]:
 
 
 def all_tables(rows: Sequence[Row], metric: str) -> list[Table]:
-    """Task, imputation and cost of every scenario, and CondI beside each other method over all of them."""
-    found = []
+    """An overview; task, imputation and cost of every scenario; CondI beside each other method over all."""
+    found: list[Table | None] = [*overview_tables(rows, metric)]
     for key, cells in by_scenario(rows).items():
         where = f"{key[0]}, {key[1]}; holes: {key[2]}; in test: {key[3]}"
         found += [task_table(cells, where), imputation_table(cells, where), cost_table(cells, where)]
     found.append(comparison_table(rows, metric))
     return [table for table in found if table is not None]
+
+
+def overview_tables(rows: Sequence[Row], metric: str) -> list[Table]:
+    """One metric by what test windows lack, of each data set and partition with more than one scenario."""
+    groups: dict[tuple, list[list[Row]]] = {}
+    for (data, partition, *_), cells in by_scenario([r for r in rows if r.get(metric) is not None]).items():
+        groups.setdefault((data, partition), []).append(cells)
+    found = []
+    for (data, partition), scenarios in groups.items():
+        if len(scenarios) < 2:
+            continue
+        holes = [(str(cells[0]["holes"]), str(cells[0]["tested-on"])) for cells in scenarios]
+        columns, trained = [tested for _, tested in holes], {training for training, _ in holes}
+        if all(training == tested for training, tested in holes):
+            told = "holes in training and in test"
+        elif len(trained) == 1:
+            told = f"holes in test, trained with {trained.pop()}"
+        else:
+            told, columns = "holes in training → in test", [" → ".join(pair) for pair in holes]
+        methods = in_order([str(row["method"]) for cells in scenarios for row in cells])
+        values = [
+            [[r[metric] for r in cells if r["method"] == name] for name in methods] for cells in scenarios
+        ]
+        title = f"{METRICS[metric]}, {data}, {partition}; {told}"
+        found.append(_marked(title, ["", *columns], methods, values, [True] * len(columns)))
+    return found
 
 
 def task_table(rows: Sequence[Row], where: str) -> Table:

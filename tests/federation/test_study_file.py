@@ -73,6 +73,19 @@ def test_the_grid_is_all_combinations():
     assert Counter(s.holes_label for s in scenarios)["none"] == 8
 
 
+def test_what_test_windows_lack_is_told_whole():
+    holes = {"points": 0.3, "gaps": 0.3, "gap-patches": 5}
+    tests = ["", "points=0.8", "gaps=0 modality-by-window=0.25", "points=0 gaps=0"]
+    scenarios = read_study(STUDY | {"holes": holes, "test-holes": tests}).scenarios
+    assert {s.holes_label for s in scenarios} == {"points=0.3 gaps=0.3 gap-patches=5"}
+    assert [s.tested_label for s in scenarios] == [
+        "points=0.3 gaps=0.3 gap-patches=5",
+        "points=0.8 gaps=0.3 gap-patches=5",
+        "points=0.3 modality-by-window=0.25",
+        "none",
+    ]
+
+
 def test_shares_that_a_study_does_not_name_are_nothing_and_the_rest_as_in_a_run():
     study = read_study(STUDY | {"settings": {"task": {"width": 64}}})
     settings = study.run_settings(study.scenarios[1], seed=7)

@@ -8,7 +8,7 @@ import pytest
 from server_app.study.curves import panels
 from server_app.study.page import write_results
 from server_app.study.statistics import compare, holm, marks, mean_sd
-from server_app.study.tables import Table, all_tables, comparisons, in_order, task_table
+from server_app.study.tables import Table, all_tables, comparisons, in_order, overview_tables, task_table
 
 
 def test_mean_and_sample_deviation():
@@ -62,6 +62,7 @@ def test_holm():
 def row(method, seed, auroc, points=0.5, test="as in training", **more):
     holes = f"points={points}" if points else "none"
     shown = {"data": "waves", "partition": "natural", "holes": holes, "test-holes": test}
+    shown["tested-on"] = holes if test == "as in training" else test
     missing = {"missing": points, "missing-in-test": points if test == "as in training" else 0.9}
     metrics = {"auroc": auroc, "auprc": 0.5, "f1": 0.5, "accuracy": 0.5}
     cost = {"seconds": 2.0, "bytes-down": 10, "bytes-up": 5, "parameters": 99, "local-steps": 6}
@@ -83,6 +84,28 @@ def test_naive_rows_come_first():
     assert [cells[0] for cells in table.rows] == ["mask", "condi"]
     assert table.rows[1][1] == "0.910 ± 0.010" and table.signs[1, 1] == "best" and table.signs[0, 1] == ""
     assert table.signs[0, 2] == table.signs[1, 2] == "best" and table.rows[0][-1] == "3"
+
+
+def test_an_overview_has_a_column_for_each_kind_of_holes():
+    (table,) = overview_tables(ROWS, "auroc")
+    assert table.title == "AUROC, waves, natural; holes in training and in test"
+    assert table.columns == ["", "none", "points=0.4", "points=0.8"]
+    assert table.rows[1] == ["condi", "0.910 ± 0.010", "0.830 ± 0.010", "0.750 ± 0.010"]
+    assert [table.signs[i, j] for j in (1, 2, 3) for i in (0, 1)] == ["", "best"] * 3
+    assert overview_tables(ROWS[:6], "auroc") == [], "one column says nothing that the task's table does not"
+
+    tests = [row("condi", 0, 0.9, 0.4), row("mask", 0, 0.8, 0.4, test="gaps=0.9")]
+    (table,) = overview_tables(tests, "auroc")
+    assert table.title.endswith("holes in test, trained with points=0.4")
+    assert table.columns[1:] == ["points=0.4", "gaps=0.9"]
+    assert table.rows == [["mask", "-", "0.800"], ["condi", "0.900", "-"]]
+    (table,) = overview_tables([*tests, row("mask", 0, 0.7, 0.2)], "auroc")
+    assert table.columns[1:] == [
+        "points=0.4 → points=0.4",
+        "points=0.4 → gaps=0.9",
+        "points=0.2 → points=0.2",
+    ]
+    assert len(overview_tables([*ROWS, *(r | {"data": "icu"} for r in ROWS)], "auroc")) == 2
 
 
 def test_tables_say_the_same_as_text_markdown_and_html():
@@ -130,7 +153,7 @@ def test_other_holes_in_test_are_a_panel_for_each_training():
 def test_the_page_holds_tables_curves_and_the_study(tmp_path):
     text, paths = write_results(tmp_path, "a<b", 'methods = ["<script>"]', ROWS, "auroc")
     page = (tmp_path / "study.html").read_text()
-    assert page.count("<svg") == 1 and page.count("<table>") == 3 * 2 + 1
+    assert page.count("<svg") == 1 and page.count("<table>") == 1 + 3 * 2 + 1
     assert "a&lt;b" in page and "<script>" not in page and "http://" not in page.partition("</svg>")[2]
     assert "0.910 ± 0.010" in text and (tmp_path / "table.txt").read_text() == text
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
