@@ -53,8 +53,8 @@ def predictions(federation: Path, run: Path, method: str) -> tuple[np.ndarray, n
     for name in open_federation(federation).sites:
         partition = Partition.open(federation / name, check=False)
         site = Site(name, partition, config, torch.device("cpu"), cache)
-        windows = TaskWindows(site, METHODS[method], told["imputer"], model.standardiser)
-        for rows in blocks(partition.rows("test")):
+        windows = TaskWindows(site, METHODS[method], told["imputer"], "test", model.standardiser)
+        for rows in blocks(windows.rows):
             *inputs, y = windows.read(rows)
             found.append(model.eval().probabilities(model(*inputs)).numpy())
             labels.append(y.numpy())

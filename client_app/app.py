@@ -76,10 +76,10 @@ def _imputer(request: Request, site: Site) -> Imputer:
     return request.load(Imputer(site.schema, site.config.imputer), site.device)
 
 
-def _task(request: Request, site: Site) -> tuple[classifying.TaskWindows, TaskModel]:
-    method = METHODS[request.settings["method"]]
+def _task(request: Request, split: str) -> tuple[classifying.TaskWindows, TaskModel]:
+    site, method = request.site(), METHODS[request.settings["method"]]
     model = request.load(method.model(site.schema, site.config.task), site.device)
-    windows = classifying.TaskWindows(site, method, request.settings["imputer"], model.standardiser)
+    windows = classifying.TaskWindows(site, method, request.settings["imputer"], split, model.standardiser)
     return windows, model
 
 
@@ -116,10 +116,11 @@ def evaluate_imputer(request: Request) -> RecordDict:
 @app.query("complete")
 @answers
 def complete(request: Request) -> RecordDict:
-    """Complete all windows of the site with the frozen imputer, once, and keep them on its disk."""
+    """Complete windows of the site with the frozen imputer, once, and keep them on its disk."""
     site, settings = request.site(), request.settings
     method = METHODS[settings["method"]]
-    windows = completed.complete(site, method, _imputer(request, site), settings["imputer"])
+    imputer, splits = _imputer(request, site), settings["splits"]
+    windows = completed.complete(site, method, imputer, settings["imputer"], splits)
     return RecordDict({"metrics": MetricRecord({"windows": windows})})
 
 
@@ -127,7 +128,7 @@ def complete(request: Request) -> RecordDict:
 @answers
 def train_task(request: Request) -> RecordDict:
     """Phase 2: local steps of the task model."""
-    windows, model = _task(request, request.site())
+    windows, model = _task(request, "train")
     rate = request.settings["learning-rate"]
     return trained(model, classifying.train(windows, model, request.seed, rate, request.deadline))
 
@@ -153,7 +154,7 @@ def train_secure(message: Message, context: Context) -> Message:
 @answers
 def evaluate_task(request: Request) -> RecordDict:
     """Confusion counts and score histograms, as sums."""
-    windows, model = _task(request, request.site())
-    sums, loss, count = classifying.score(windows, model, request.settings["split"])
+    windows, model = _task(request, request.settings["split"])
+    sums, loss, count = classifying.score(windows, model)
     metrics = MetricRecord({"loss-sum": loss, "windows": float(count)})
     return RecordDict({"arrays": to_record(sums), "metrics": metrics})

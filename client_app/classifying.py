@@ -20,25 +20,35 @@ from condi_core.windows import Standardiser
 
 
 class TaskWindows:
-    """What the task model reads of a site under one method."""
+    """What the task model reads of a split of a site under one method."""
 
     def __init__(
-        self, site: Site, method: Method, imputer_hash: str, standardiser: Standardiser | None = None
+        self,
+        site: Site,
+        method: Method,
+        imputer_hash: str,
+        split: str,
+        standardiser: Standardiser | None = None,
     ) -> None:
         """The `standardiser` is that of the task model; methods that interpolate need it."""
-        self.site, self.method, self.standardiser = site, method, standardiser
-        self.filled = completed.load(site, method, imputer_hash) if method.fill else None
+        self.site, self.method, self.split, self.standardiser = site, method, split, standardiser
+        self.rows = site.partition.rows(split)
+        self.filled = completed.load(site, method, imputer_hash, split) if method.fill else None
 
     @property
     def draws(self) -> int:
         return 1 if self.filled is None else self.filled.shape[1]
 
     def read(self, rows: np.ndarray, draw: int | np.ndarray = 0) -> list[Tensor]:
-        """Values, observed, known `(batch, modality, patch, sample)` and labels `(batch, label)`."""
+        """Values, observed, known `(batch, modality, patch, sample)` and labels `(batch, label)`.
+
+        `rows` of the partition, of the split.
+        """
         values, observed = self.site.to_device(*self.site.read(rows))
         known = observed
         if self.filled is not None:
-            values, known = torch.from_numpy(self.filled[rows, draw]), torch.ones_like(observed)
+            values = torch.from_numpy(self.filled[np.searchsorted(self.rows, rows), draw])
+            known = torch.ones_like(observed)
         elif self.method.interpolate:
             values = interpolated(
                 self.site.schema, self.standardiser, values, observed, self.method.interpolate
@@ -51,7 +61,7 @@ class TaskWindows:
 def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: float, deadline: float) -> dict:
     """Local steps of the classification loss; each window in turn, completed by one of its draws."""
     site, config, rng = windows.site, windows.site.config.task, np.random.default_rng(seed)
-    rows = site.partition.rows("train")
+    rows = windows.rows
     wanted = min(config.batch, len(rows)) * config.steps
     order = np.concatenate([rng.permutation(rows) for _ in range(-(-wanted // len(rows)))])[:wanted]
     present = np.zeros((len(order), len(site.schema.modalities)), bool)
@@ -76,14 +86,14 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
 
 
 @torch.no_grad()
-def score(windows: TaskWindows, model: TaskModel, split: str) -> tuple[dict[str, np.ndarray], float, int]:
+def score(windows: TaskWindows, model: TaskModel) -> tuple[dict[str, np.ndarray], float, int]:
     """Sums of the task metrics by name, sum of the loss, and the number of windows; draws are averaged."""
     site, loss, count = windows.site, 0.0, 0
     n = len(site.schema.labels)
     sums = {"task": np.zeros((n, len(COUNTS) + 2 * BINS))}
     if model.single_label:
         sums["confusion"] = np.zeros((n, n))
-    for rows in blocks(site.scored(split)):
+    for rows in blocks(site.scored(windows.split)):
         outputs = []
         for draw in range(windows.draws):
             *inputs, labels = windows.read(rows, draw)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from flwr.app import Message, RecordDict
 
@@ -22,15 +22,17 @@ class Freeze:
         self.run, self.roster, self.method, self.imputer = run, roster, method, imputer
         self.hash = digest(imputer)
 
-    def complete(self, names: Collection[str]) -> int:
-        """Have the named sites complete their windows, and return the bytes that takes to send.
+    def complete(self, names: Collection[str], splits: Sequence[str]) -> int:
+        """Have the named sites complete their windows of some splits; return the bytes that takes to send.
 
         One that cannot says so when it is asked to train.
         """
-        print(f"{len(names)} sites complete their windows with the imputer", flush=True)
+        which = "test windows" if list(splits) == ["test"] else "windows"
+        print(f"{len(names)} sites complete their {which} with the imputer", flush=True)
         messages = []
         for name, arrays in each_own(self.imputer, sorted(names)).items():
-            config = self.run.message("complete", method=self.method, imputer=self.hash, site=name)
+            settings = {"method": self.method, "imputer": self.hash, "splits": list(splits), "site": name}
+            config = self.run.message("complete", **settings)
             content = RecordDict({"arrays": arrays, "config": config})
             messages.append(
                 Message(content, self.roster.sites[name].node_id, "query.complete", group_id=name)

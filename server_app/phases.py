@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from condi_core.averaging import Arrays
 from condi_core.config import RunConfig
 from condi_core.protocol import MISSING, fingerprint
 from condi_core.training import decayed
+from data_partitions.manifest import SPLITS
 from server_app.artifacts import RunDirectory, RunState
 from server_app.errors import RunError, TooFewSites
 from server_app.events import Events
@@ -39,7 +40,8 @@ class Phase:
     learning_rate: float = 0.0
     settings: dict = field(default_factory=dict)  # added to every message of the phase
     evaluated: bool = True
-    restore: Callable[[Collection[str]], int] | None = None  # gives sites what the phase needs; bytes down
+    # Gives sites what the phase needs for some splits; bytes down.
+    restore: Callable[[Collection[str], Sequence[str]], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Run:
         state, first = self.state, self.state.done.get(phase.name, 0) + 1
         began, sent = time.monotonic(), 0
         if phase.restore and first <= phase.rounds:
-            sent = phase.restore(phase.strategy.roster.sites)
+            sent = phase.restore(phase.strategy.roster.sites, SPLITS)
         started = time.monotonic()
         for round_ in range(first, phase.rounds + 1):
             with self._resumable(f"{phase.name}, round {round_}"):
@@ -134,7 +136,9 @@ class Run:
         config = self.message(phase.name, **{**phase.settings, "split": split, "samples": 0, **settings})
         arrays = to_record(self.state.models[phase.model])
         replies = self._exchange(
-            phase, lambda: phase.strategy.configure_evaluate(round_, arrays, config, self.grid)
+            phase,
+            lambda: phase.strategy.configure_evaluate(round_, arrays, config, self.grid),
+            ["test"] if split == "test" else SPLITS,  # training is over by then
         )
         return dict(phase.strategy.aggregate_evaluate(round_, replies))
 
@@ -182,13 +186,15 @@ class Run:
                 f"{where}: {error}; when that is mended, go on with resume='{self.directory.path}'"
             ) from None
 
-    def _exchange(self, phase: Phase, messages: Callable[[], list[Message]]) -> list[Message]:
-        """Send and wait; a site that lost what the phase needs is given it and asked again."""
+    def _exchange(
+        self, phase: Phase, messages: Callable[[], list[Message]], splits: Sequence[str] = SPLITS
+    ) -> list[Message]:
+        """Send and wait; a site that lost what the phase needs is given it for `splits` and asked again."""
         timeout, site_of = self.config.round_timeout, phase.strategy.roster.site_of
         replies = send_and_receive(self.grid, messages(), timeout)
         lost = {site_of(r) for r in replies if r.has_error() and r.error.code == MISSING}
         if lost and phase.restore:
-            phase.restore(lost)
+            phase.restore(lost, splits)
             again = [m for m in messages() if m.metadata.group_id in lost]
             replies = [r for r in replies if site_of(r) not in lost]
             replies += send_and_receive(self.grid, again, timeout)

@@ -14,7 +14,7 @@ be compared, and Flower 1.39 makes each mask from 32 bits, which can be searched
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -30,6 +30,7 @@ from condi_core.averaging import Arrays
 from condi_core.ownership import weights
 from condi_core.packing import PACKED, pack
 from condi_core.protocol import FEWEST, LOSS_RANGE, MISSING
+from data_partitions.manifest import SPLITS
 from server_app.errors import RunError, TooFewSites, sentence
 from server_app.roster import Roster
 from server_app.strategy import ModalityFedAvg
@@ -64,7 +65,7 @@ class SecureTraining:
         grid: Grid,
         strategy: ModalityFedAvg,
         timeout: float,
-        restore: Callable[[Collection[str]], None] | None,
+        restore: Callable[[Collection[str], Sequence[str]], int] | None,
     ) -> None:
         self.grid, self.strategy, self.timeout, self.restore = grid, strategy, timeout, restore
         self.down = self.up = 0
@@ -83,7 +84,7 @@ class SecureTraining:
                 for name, error in stop.failures.items():
                     if self.restore and error and error.code == MISSING and name not in restored:
                         restored.add(name)
-                        self.restore({name})
+                        self.restore({name}, SPLITS)
                     else:
                         failures[name] = _reason(error)
                         sites.remove(name)

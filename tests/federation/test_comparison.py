@@ -253,7 +253,7 @@ def test_fedprox_with_a_mu_of_nothing_is_fedavg_and_with_more_stays_nearer(
         if mu is not None:
             monkeypatch.setitem(FEDPROX.penalty.keywords, "mu", mu)
             method = FEDPROX
-        classifying.train(classifying.TaskWindows(site, method, ""), model, 7, 0.01, float("inf"))
+        classifying.train(classifying.TaskWindows(site, method, "", "train"), model, 7, 0.01, float("inf"))
         ends[name] = torch.cat([(p - start[n]).flatten() for n, p in model.named_parameters()]).detach()
     torch.testing.assert_close(ends["none"], ends["mask"], rtol=0, atol=1e-7)
     assert ends["large"].norm() < 0.7 * ends["mask"].norm()

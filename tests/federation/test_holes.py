@@ -35,7 +35,7 @@ def test_completed_windows_depend_on_the_sampler(federation, small_settings):
     paths = set()
     for steps in (1, 16):
         site = sites_of(federation, small_settings({"imputer.sampling-steps": steps}))[0]
-        paths.add(completed.path_of(site, METHODS["condi"], "the same weights"))
+        paths.add(completed.path_of(site, METHODS["condi"], "the same weights", "test"))
     assert len(paths) == 2
 
 
@@ -58,7 +58,7 @@ def test_completed_windows_depend_on_every_setting_of_the_holes(federation, smal
     changes = [{}] + [{key: value} for key, value in HOLES.items()]
     sites = [sites_of(federation, small_settings(change))[0] for change in changes]
     assert HOLES.keys() == {key for key in small_settings() if key.startswith("holes.")}
-    paths = {completed.path_of(site, METHODS["condi"], "the same weights") for site in sites}
+    paths = {completed.path_of(site, METHODS["condi"], "the same weights", "test") for site in sites}
     assert len(paths) == len(changes)
 
 

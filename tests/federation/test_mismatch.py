@@ -1,6 +1,7 @@
 """Test windows with other holes than training windows, and methods with learning rates of their own."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import torch
 from safetensors.numpy import load_file
 
 from client_app import completed
+from client_app.classifying import TaskWindows
 from client_app.site import Site
 from condi_core.config import ConfigError, RunConfig
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
 from data_partitions.federation import open_federation
+from data_partitions.manifest import SPLITS
 
 MORE = "points=0.8 gaps=0.0"
 
@@ -55,18 +58,52 @@ def test_hidden_test_samples_are_never_visible(federation, small_settings):
 
 def test_completed_windows_are_of_their_holes_and_kept_apart(federation, small_settings, tmp_path):
     torch.manual_seed(0)
-    filled, paths = [], set()
+    filled, paths, method = [], set(), METHODS["condi"]
     for text in ("", MORE, "gaps=0.0   points=0.8", "points=0.3"):
         site = site_of(federation, small_settings({"test-holes": text}), tmp_path)
         if not filled:
             imputer = Imputer(site.schema, site.config.imputer).eval()
+        assert completed.complete(site, method, imputer, "weights") == len(site.partition)
+        paths |= {(split, completed.path_of(site, method, "weights", split)) for split in SPLITS}
+        filled.append(completed.load(site, method, "weights", "test"))
+    assert (filled[0] != filled[1]).any((1, 2, 3, 4)).all()
+    found = Counter(split for split, _ in paths)
+    assert found == {"train": 1, "val": 1, "test": 2}, "the same holes, said in another way, are the same"
+
+
+def test_completed_windows_of_a_split_are_those_of_its_rows(federation, small_settings, tmp_path):
+    site, method = site_of(federation, small_settings(), tmp_path), METHODS["condi"]
+    torch.manual_seed(0)
+    imputer = Imputer(site.schema, site.config.imputer).eval()
+    assert completed.complete(site, method, imputer, "weights", ["test"]) == len(site.partition.rows("test"))
+    with pytest.raises(completed.CompletionMissing):
+        TaskWindows(site, method, "weights", "train")
+    completed.complete(site, method, imputer, "weights")
+    for split in SPLITS:
+        windows = TaskWindows(site, method, "weights", split)
+        for row in windows.rows[::-1]:
+            one = np.array([row])
+            values, observed = site.read(one)
+            filled, _, known, labels = windows.read(one)
+            assert known.all() and torch.equal(filled[observed], values[observed]) and observed.any()
+            assert torch.equal(labels, torch.from_numpy(site.partition.labels[one]))
+
+
+def test_without_room_for_all_splits_none_is_kept(federation, small_settings, tmp_path, monkeypatch):
+    site, write = site_of(federation, small_settings(), tmp_path), completed._write
+
+    def until_full(path, *rest):
+        if len(list(tmp_path.rglob("*.npy"))) == 2:
+            raise OSError(28, "No space left on device")
+        write(path, *rest)
+
+    monkeypatch.setattr(completed, "_write", until_full)
+    imputer = Imputer(site.schema, site.config.imputer).eval()
+    completed.complete(site, METHODS["condi"], imputer, "older", ["test"])
+    older = list(tmp_path.rglob("*.npy"))
+    with pytest.raises(OSError, match="No space"):
         completed.complete(site, METHODS["condi"], imputer, "weights")
-        paths.add(completed.path_of(site, METHODS["condi"], "weights"))
-        filled.append(completed.load(site, METHODS["condi"], "weights"))
-    test = site.partition.splits == "test"
-    np.testing.assert_array_equal(filled[0][~test], filled[1][~test])
-    assert (filled[0][test] != filled[1][test]).any((1, 2, 3, 4)).all()
-    assert len(paths) == 2, "the same holes, said in another way, are the same windows"
+    assert list(tmp_path.rglob("*.npy")) == older
 
 
 def test_a_run_trains_and_validates_the_same_and_is_tested_otherwise(federation, run_local):

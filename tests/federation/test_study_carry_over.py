@@ -1,6 +1,7 @@
 """Other holes in test are scored with what was trained, as if it had been trained again."""
 
 import json
+import shutil
 
 import pytest
 from fake_runs import FakeRuns, tiny_study
@@ -28,7 +29,7 @@ def scores(directory):
     return json.loads((directory.path / "result.json").read_text())
 
 
-def test_scores_are_those_of_training_again(federation, run_local):
+def test_scores_are_those_of_training_again(federation, run_local, tmp_path):
     before, _ = run_local(federation, SHORT | {"beside": "mask,estimate", "name": "before"})
     settings = json.loads((before.path / "config.json").read_text())
     again, grid = run_local(federation, SHORT | {"beside": "estimate", "test-holes": HARDER, "name": "again"})
@@ -37,10 +38,13 @@ def test_scores_are_those_of_training_again(federation, run_local):
     carried = settings | {"name": "carried", "test-holes": HARDER, "beside": "estimate"}
     assert carry_over(before.path, carried)
     path = before.path.with_name("carried")
+    shutil.rmtree(tmp_path / "cache")
     directory, grid = run_local(federation, carried | {"resume": str(path)})
     assert directory.path == path
     kinds = {m.metadata.message_type for m in grid.sent}
     assert trained and not [kind for kind in kinds if kind.startswith("train")]
+    asked = [m.content["config"]["splits"] for m in grid.sent if m.metadata.message_type == "query.complete"]
+    assert asked and all(splits == ["test"] for splits in asked), "what is trained needs no other windows"
     assert scores(directory) == scores(again) and list(scores(again)["task"]) == ["condi", "estimate"]
     assert scores(directory)["task"]["condi"] != scores(before)["task"]["condi"]
     models = {p.name for p in path.glob("*.safetensors")}
