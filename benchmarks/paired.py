@@ -1,0 +1,95 @@
+"""How sure the difference between two methods of the same runs is, when test records are what varies.
+
+    python benchmarks/paired.py RUN [RUN ...] --other mifl [--method condi]
+
+The runs are of one data set and one kind of holes, and differ in their seeds, such as those of a study
+(DIR/NAME/runs/...; the column `run` of its cells.csv has their names). Prints the difference in macro-AUROC,
+mean over the runs, with its 95 % interval by paired bootstrap over test records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from client_app import completed
+from client_app.classifying import TaskWindows
+from client_app.imputing import blocks
+from client_app.site import Site
+from condi_core.config import RunConfig
+from condi_core.methods import METHODS
+from condi_core.metrics import task_metrics, task_sums
+from condi_core.saved import load_imputer, load_task
+from data_partitions.federation import open_federation
+
+RESAMPLES = 2000
+
+
+@torch.no_grad()
+def predictions(run: Path, method: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids of all test records in their order, and their probabilities and labels `(record, label)`."""
+    config = RunConfig.from_flat(json.loads((run / "config.json").read_text()))
+    federation, chosen = open_federation(config.federation), METHODS[method]
+    model, _, _, told = load_task(run / f"task-{method}.safetensors")
+    ids, found, labels = [], [], []
+    with tempfile.TemporaryDirectory() as cache:
+        for name in federation.sites:
+            site = Site(name, federation.open_site(name, False), config, torch.device("cpu"), Path(cache))
+            if chosen.fill:
+                imputer, _ = load_imputer(run / "imputer.safetensors")
+                completed.complete(site, chosen, imputer, told["imputer"], ["test"])
+            windows = TaskWindows(site, chosen, told["imputer"], "test", model.standardiser)
+            for rows in blocks(windows.rows):
+                *inputs, y = windows.read(rows)
+                ids.append(site.partition.record_ids[rows])
+                found.append(model.probabilities(model(*inputs)).numpy())
+                labels.append(y.numpy() > 0.5)
+    order = np.argsort(np.concatenate(ids))
+    return tuple(np.concatenate(part)[order] for part in (ids, found, labels))
+
+
+def macro_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
+    sums = task_sums(torch.from_numpy(scores), torch.from_numpy(labels), single_label=False)
+    return task_metrics(sums, single_label=False)["auroc"]
+
+
+def difference(
+    ours: list[np.ndarray], others: list[np.ndarray], labels: np.ndarray
+) -> tuple[float, float, float]:
+    """Mean over runs of the difference in macro-AUROC, and the ends of its 95 % interval."""
+
+    def gain(rows: np.ndarray) -> float:
+        pairs = zip(ours, others, strict=True)
+        return float(
+            np.mean(
+                [macro_auroc(a[rows], labels[rows]) - macro_auroc(b[rows], labels[rows]) for a, b in pairs]
+            )
+        )
+
+    rng, every = np.random.default_rng(0), np.arange(len(labels))
+    low, high = np.quantile([gain(rng.choice(every, len(every))) for _ in range(RESAMPLES)], (0.025, 0.975))
+    return gain(every), float(low), float(high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--method", default="condi")
+    parser.add_argument("--other", required=True)
+    given = parser.parse_args()
+    ours, others = ([predictions(run, m) for run in given.runs] for m in (given.method, given.other))
+    ids, _, labels = ours[0]
+    if not all(np.array_equal(ids, found[0]) for found in [*ours, *others]):
+        parser.error("the runs have other test records: give runs of one data set and one kind of split")
+    found, low, high = difference([p for _, p, _ in ours], [p for _, p, _ in others], labels)
+    print(f"{given.method} less {given.other}: {found:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} "
+          f"({len(ids)} test records, {len(given.runs)} runs)")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
