@@ -22,9 +22,8 @@ from client_app.classifying import TaskWindows
 from client_app.imputing import blocks
 from client_app.site import Site
 from condi_core.config import RunConfig
-from condi_core.methods import METHODS
 from condi_core.metrics import task_metrics, task_sums
-from condi_core.saved import load_imputer, load_task
+from condi_core.model import load_model
 from data_partitions.federation import open_federation
 
 RESAMPLES = 2000
@@ -34,21 +33,24 @@ RESAMPLES = 2000
 def predictions(run: Path, method: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids of all test records in their order, and their probabilities and labels `(record, label)`."""
     config = RunConfig.from_flat(json.loads((run / "config.json").read_text()))
-    federation, chosen = open_federation(config.federation), METHODS[method]
-    model, _, _, told = load_task(run / f"task-{method}.safetensors")
+    federation, classifiers = open_federation(config.federation), load_model(run).classifiers
+    if method not in classifiers:
+        raise SystemExit(
+            f"{run} has no model of {method} for all sites: choose from {', '.join(classifiers)}"
+        )
+    chosen, model, imputer, _ = classifiers[method]
     ids, found, labels = [], [], []
     with tempfile.TemporaryDirectory() as cache:
         for name in federation.sites:
             site = Site(name, federation.open_site(name, False), config, torch.device("cpu"), Path(cache))
             if chosen.fill:
-                imputer, _ = load_imputer(run / "imputer.safetensors")
-                completed.complete(site, chosen, imputer, told["imputer"], ["test"])
-            windows = TaskWindows(site, chosen, told["imputer"], "test", model.standardiser)
+                completed.complete(site, chosen, imputer, "", ["test"])
+            windows = TaskWindows(site, chosen, "", "test", model.standardiser)
             for rows in blocks(windows.rows):
-                *inputs, y = windows.read(rows)
+                draws = [model(*windows.read(rows, draw)[:3]) for draw in range(windows.draws)]
                 ids.append(site.partition.record_ids[rows])
-                found.append(model.probabilities(model(*inputs)).numpy())
-                labels.append(y.numpy() > 0.5)
+                found.append(torch.stack([model.probabilities(out) for out in draws]).mean(0).numpy())
+                labels.append(site.partition.labels[rows] > 0.5)
     order = np.argsort(np.concatenate(ids))
     return tuple(np.concatenate(part)[order] for part in (ids, found, labels))
 

@@ -120,8 +120,8 @@ def complete(request: Request) -> RecordDict:
     site, settings = request.site(), request.settings
     method = METHODS[settings["method"]]
     imputer, splits = _imputer(request, site), settings["splits"]
-    windows = completed.complete(site, method, imputer, settings["imputer"], splits)
-    return RecordDict({"metrics": MetricRecord({"windows": windows})})
+    completed.complete(site, method, imputer, settings["imputer"], splits)
+    return RecordDict()
 
 
 @app.train("task")

@@ -51,10 +51,10 @@ def path_of(site: Site, method: Method, imputer_hash: str, split: str) -> Path:
 
 def complete(
     site: Site, method: Method, imputer: Imputer, imputer_hash: str, splits: Sequence[str] = SPLITS
-) -> int:
-    """Complete the windows of some splits, each unless that was done before; return their number.
+) -> None:
+    """Complete the windows of some splits, each unless that was done before.
 
-    Where there is no room for all of them none is kept.
+    Where there is no room for all that are lacking none of these is kept.
     """
     made: list[Path] = []
     try:
@@ -72,7 +72,6 @@ def complete(
         raise
     if made:
         _forget_oldest(made[0].parent)
-    return sum(len(site.partition.rows(split)) for split in splits)
 
 
 def _write(path: Path, site: Site, method: Method, imputer: Imputer, rows: np.ndarray) -> None:

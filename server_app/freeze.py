@@ -25,7 +25,7 @@ class Freeze:
     def complete(self, names: Collection[str], splits: Sequence[str]) -> int:
         """Have the named sites complete their windows of some splits; return the bytes that takes to send.
 
-        One that cannot says so when it is asked to train.
+        One that cannot says so when it is asked to train, or to score.
         """
         which = "test windows" if list(splits) == ["test"] else "windows"
         print(f"{len(names)} sites complete their {which} with the imputer", flush=True)

@@ -128,16 +128,20 @@ class CarryOut:
                     told = f"{scenario.label}; seed {seed}; {told}; {', '.join(self.study.methods)}"
                     yield told, there, self._trains(scenario)
 
-    def estimate(self, runs: int) -> tuple[float, str]:
-        """Seconds that some runs take, and what the guess is of."""
+    def estimate(self, training: int, scoring: int = 0) -> tuple[float, str]:
+        """Seconds that runs take which train, and which are only scored, and what the guess is of."""
+        starts = START * (training + scoring)
         if done := run_seconds({*finished(self.runs).values()}):
-            return runs * (START + sum(done) / len(done)), "from the runs there are"
+            return starts + training * sum(done) / len(done), "from the runs there are"
         config = RunConfig.from_flat(self.study.run_settings(self.study.scenarios[0], 0))
         sites = self.study.scenarios[0].partition.sites or 4
         steps = config.imputer.rounds * config.imputer.steps
         steps += len(self.study.methods) * config.task.rounds * config.task.steps
         asked = max(1, round(sites * config.sites_per_round))
-        return runs * (START + steps * asked * PER_STEP), "a rough guess from the size of the default model"
+        return (
+            starts + training * steps * asked * PER_STEP,
+            "a rough guess from the size of the default model",
+        )
 
     def _settle(self, scenario: Scenario, seed: int) -> None:
         for rates in self._attempts(scenario, seed):

@@ -130,7 +130,7 @@ def _tell_plan(carry_out: CarryOut, methods: int, as_json: bool) -> None:
     plan = list(carry_out.plan())
     left = sum(not there for _, there, _ in plan)
     training = sum(trains and not there for _, there, trains in plan)
-    seconds, why = carry_out.estimate(training)
+    seconds, why = carry_out.estimate(training, left - training)
     if as_json:
         runs = [{"run": told, "done": there, "trains": trains} for told, there, trains in plan]
         typer.echo(json.dumps({"runs": runs, "cells": len(plan) * methods, "seconds": seconds}, indent=1))

@@ -110,8 +110,9 @@ class Scenario:
     def tested_label(self) -> str:
         """All holes of test windows, as `holes_label` has those of training windows."""
         changes = dict(pair.split("=", 1) for pair in self.test_holes.split())
-        changes = {key: float(text) if key in SHARES else text for key, text in changes.items()}
-        return replace(self, holes=tuple(_without_nothing(dict(self.holes) | changes).items())).holes_label
+        nothing = {key: 0 for key, text in changes.items() if key in SHARES and float(text) == 0}
+        holes = _without_nothing(dict(self.holes) | changes | nothing)
+        return replace(self, holes=tuple(holes.items())).holes_label
 
     @property
     def label(self) -> str:

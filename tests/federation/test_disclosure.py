@@ -34,7 +34,7 @@ KEYS = {
     "train.relation": (PHASE | {"learning-rate"}, TRAINED),
     "train.imputer": (PHASE | {"learning-rate"}, TRAINED),
     "evaluate.imputer": (PHASE | {"split", "samples"}, {"seconds"}),
-    "query.complete": (PHASE - {"server-round"} | {"method", "imputer"}, {"windows", "seconds"}),
+    "query.complete": (PHASE - {"server-round"} | {"method", "imputer", "splits"}, {"seconds"}),
     "train.task": (PHASE | {"learning-rate", "method", "imputer"}, TRAINED),
     "evaluate.task": (
         PHASE | {"split", "samples", "method", "imputer"},

@@ -63,7 +63,7 @@ def test_completed_windows_are_of_their_holes_and_kept_apart(federation, small_s
         site = site_of(federation, small_settings({"test-holes": text}), tmp_path)
         if not filled:
             imputer = Imputer(site.schema, site.config.imputer).eval()
-        assert completed.complete(site, method, imputer, "weights") == len(site.partition)
+        completed.complete(site, method, imputer, "weights")
         paths |= {(split, completed.path_of(site, method, "weights", split)) for split in SPLITS}
         filled.append(completed.load(site, method, "weights", "test"))
     assert (filled[0] != filled[1]).any((1, 2, 3, 4)).all()
@@ -75,7 +75,7 @@ def test_completed_windows_of_a_split_are_those_of_its_rows(federation, small_se
     site, method = site_of(federation, small_settings(), tmp_path), METHODS["condi"]
     torch.manual_seed(0)
     imputer = Imputer(site.schema, site.config.imputer).eval()
-    assert completed.complete(site, method, imputer, "weights", ["test"]) == len(site.partition.rows("test"))
+    completed.complete(site, method, imputer, "weights", ["test"])
     with pytest.raises(completed.CompletionMissing):
         TaskWindows(site, method, "weights", "train")
     completed.complete(site, method, imputer, "weights")

@@ -175,6 +175,7 @@ def test_a_site_that_lost_its_completed_windows_ends_the_attempt_before_anything
     assert asked[Stage.SETUP] == asked[at] == 3 * 6 and asked[Stage.UNMASK] == 3 * 5
     again = [m for m in grid.sent if m.metadata.message_type == "query.complete"]
     assert [m.content["config"]["site"] for m in again] == ["site-0", "site-1", "site-2", "site-2"]
+    assert all(m.content["config"]["splits"] == ["train", "val", "test"] for m in again)
 
 
 def test_what_is_in_clear_is_that_a_site_answered_and_for_how_long_it_worked(federation, run_local):

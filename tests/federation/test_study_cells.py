@@ -130,6 +130,7 @@ def test_a_plan_starts_nothing(tmp_path, monkeypatch):
     done()
     assert all(there for _, there, _ in done.plan()) and len(run.started) == 8
     assert done.estimate(10)[0] == pytest.approx(10 * (20 + 10 + 2 * 3))
+    assert done.estimate(10, 5)[0] == pytest.approx(done.estimate(10)[0] + 5 * 20), "those only scored"
 
 
 def by_rate(test_of):
