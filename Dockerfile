@@ -18,7 +18,7 @@ RUN python -m venv /opt/packager && python -m venv --without-pip /opt/condi
 COPY --from=requirements /requirements.txt /opt/
 RUN /opt/packager/bin/pip --python /opt/condi/bin/python install --no-cache-dir \
       ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/requirements.txt \
- && cd /opt/condi/lib/python3.11/site-packages/torch && rm -r include test
+ && cd /opt/condi/lib/python3.11/site-packages/torch && rm -rf include test
 # The code is kept as the app that it is, so that it can be submitted from here.
 WORKDIR /opt/condi/app
 COPY pyproject.toml README.md LICENSE ./
