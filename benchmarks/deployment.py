@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "federation"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cable import cable  # noqa: E402
-from hospitals import coordinator, wait_for  # noqa: E402
-from tiny_federation import write_tiny  # noqa: E402
+from tests.helpers.cable import cable
+from tests.helpers.hospitals import coordinator, wait_for
+from tests.helpers.tiny_federation import write_tiny
 
 WITHIN = 1800  # seconds
 

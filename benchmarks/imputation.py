@@ -35,7 +35,7 @@ from runs import Pool, Run, call, carry_out, pool, training_windows
 from torch import Tensor
 
 from condi_core.imputer.imputer import Imputer, middle
-from condi_core.imputer.reference import last_value, linear_interpolation, same_instant
+from condi_core.imputer.interpolation import last_value, linear_interpolation, same_instant
 from condi_core.metrics import imputation_metrics, imputation_sums
 from condi_core.training import seed_of
 from condi_core.windows import blank

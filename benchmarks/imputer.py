@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from client_app.imputing import REUSE
+from client_app.node.imputer_phase import REUSE
 from condi_core.config import ImputerConfig, RunConfig
 from condi_core.imputer.imputer import Imputer, Prepared, middle
 from condi_core.windows import Schema

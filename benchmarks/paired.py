@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from client_app import completed
-from client_app.classifying import TaskWindows
-from client_app.imputing import blocks
-from client_app.site import Site
+from client_app.node import completions
+from client_app.node.imputer_phase import blocks
+from client_app.node.site import Site
+from client_app.node.task_phase import TaskWindows
 from condi_core.config import RunConfig
 from condi_core.metrics import task_metrics, task_sums
 from condi_core.model import load_model
@@ -44,7 +44,7 @@ def predictions(run: Path, method: str) -> tuple[np.ndarray, np.ndarray, np.ndar
         for name in federation.sites:
             site = Site(name, federation.open_site(name, False), config, torch.device("cpu"), Path(cache))
             if chosen.fill:
-                completed.complete(site, chosen, imputer, "", ["test"])
+                completions.complete(site, chosen, imputer, "", ["test"])
             windows = TaskWindows(site, chosen, "", "test", model.standardiser)
             for rows in blocks(windows.rows):
                 draws = [model(*windows.read(rows, draw)[:3]) for draw in range(windows.draws)]

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.sources import mimic_iv
 
 ROOT = Path(__file__).parents[1]
@@ -38,8 +38,8 @@ NEEDED = ["stay_id", "charttime", "itemid", "value", "valuenum"]
 
 def generate(folder: Path, rows: int) -> dict:
     """Tables of as many stays as give about `rows` rows of chartevents, 5000 each."""
-    sys.path.insert(0, str(ROOT / "tests" / "generated"))
-    from generated_mimic_iv import COLUMNS, make_tables, place_of
+    sys.path.insert(0, str(ROOT))
+    from tests.helpers.generated_mimic_iv import COLUMNS, make_tables, place_of
 
     with contextlib.ExitStack() as files:
         opened = {}

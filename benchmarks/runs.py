@@ -16,7 +16,7 @@ from torch import Tensor
 
 from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer
-from condi_core.saved import load_imputer
+from condi_core.weights_file import load_imputer
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation
 from data_partitions.missingness import Holes, hide, random_holes

@@ -33,8 +33,8 @@ from torch import Tensor
 from condi_core.imputer.diffusion import Ancestral, Ddim, Heun, ProbabilityFlow
 from condi_core.imputer.imputer import Imputer, Prepared, middle
 from condi_core.metrics import SCORED, imputation_metrics, imputation_sums
-from condi_core.saved import SavedError, load_imputer
 from condi_core.training import seed_of
+from condi_core.weights_file import SavedError, load_imputer
 from condi_core.windows import Schema
 from data_partitions import DataError
 from data_partitions.federation import open_federation

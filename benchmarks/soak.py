@@ -25,13 +25,17 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "federation"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from hospitals import Coordinator, coordinator, history, wait_for  # noqa: E402
-from tiny_federation import write_tiny  # noqa: E402
+from tests.helpers.hospitals import Coordinator, coordinator, history, wait_for
+from tests.helpers.tiny_federation import write_tiny
 
 WITHIN = 7200  # seconds
-KINDS = {"superlink\0--host": "superlink", "flwr-serverapp": "server app", "client_app.supernode": "site"}
+KINDS = {
+    "superlink\0--host": "superlink",
+    "flwr-serverapp": "server app",
+    "client_app.join.supernode": "site",
+}
 
 
 def memory(made: Coordinator) -> dict[str, float]:

@@ -12,9 +12,9 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.client.mod import secaggplus_mod
 from flwr.clientapp import ClientApp
 
-from client_app import classifying, completed, imputing, secure
-from client_app.exchange import Request, answers, to_record, trained
-from client_app.site import Site, is_virtual
+from client_app.node import completions, imputer_phase, secure_aggregation, task_phase
+from client_app.node.request import Request, answers, to_record, trained
+from client_app.node.site import Site, is_virtual
 from condi_core.config import ConfigError
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
@@ -67,7 +67,7 @@ def _describe(site: Site) -> str:
             "name": site.name,
             "manifest": manifest.model_dump(mode="json", exclude={"made_by"}),
             "labels": dict.fromkeys(SPLITS) | told,
-            "sums": imputing.standardising_sums(site).tolist(),
+            "sums": imputer_phase.standardising_sums(site).tolist(),
         }
     )
 
@@ -76,10 +76,10 @@ def _imputer(request: Request, site: Site) -> Imputer:
     return request.load(Imputer(site.schema, site.config.imputer), site.device)
 
 
-def _task(request: Request, split: str) -> tuple[classifying.TaskWindows, TaskModel]:
+def _task(request: Request, split: str) -> tuple[task_phase.TaskWindows, TaskModel]:
     site, method = request.site(), METHODS[request.settings["method"]]
     model = request.load(method.model(site.schema, site.config.task), site.device)
-    windows = classifying.TaskWindows(site, method, request.settings["imputer"], split, model.standardiser)
+    windows = task_phase.TaskWindows(site, method, request.settings["imputer"], split, model.standardiser)
     return windows, model
 
 
@@ -88,7 +88,7 @@ def _task(request: Request, split: str) -> tuple[classifying.TaskWindows, TaskMo
 def train_relation(request: Request) -> RecordDict:
     """Phase 1, first: covariances, then steps of EM, for the relation between modalities."""
     site, first = request.site(), request.settings["server-round"] == 1
-    spectra, counts, windows = imputing.relate(site, _imputer(request, site), request.seed, first)
+    spectra, counts, windows = imputer_phase.relate(site, _imputer(request, site), request.seed, first)
     told = {"windows": float(windows), "counts": counts.ravel().tolist(), "loss": 0.0, "steps": 1}
     metrics = MetricRecord(told)
     return RecordDict({"arrays": to_record(spectra), "metrics": metrics})
@@ -101,7 +101,7 @@ def train_imputer(request: Request) -> RecordDict:
     site = request.site()
     model = _imputer(request, site)
     rate = request.settings["learning-rate"]
-    return trained(model, imputing.train(site, model, request.seed, rate, request.deadline))
+    return trained(model, imputer_phase.train(site, model, request.seed, rate, request.deadline))
 
 
 @app.evaluate("imputer")
@@ -109,7 +109,7 @@ def train_imputer(request: Request) -> RecordDict:
 def evaluate_imputer(request: Request) -> RecordDict:
     """Errors on fixed hidden cells, beside the naive rows on the same cells, as sums."""
     site, settings = request.site(), request.settings
-    sums = imputing.score(site, _imputer(request, site), settings["split"], settings["samples"])
+    sums = imputer_phase.score(site, _imputer(request, site), settings["split"], settings["samples"])
     return RecordDict({"arrays": to_record(sums)})
 
 
@@ -120,7 +120,7 @@ def complete(request: Request) -> RecordDict:
     site, settings = request.site(), request.settings
     method = METHODS[settings["method"]]
     imputer, splits = _imputer(request, site), settings["splits"]
-    completed.complete(site, method, imputer, settings["imputer"], splits)
+    completions.complete(site, method, imputer, settings["imputer"], splits)
     return RecordDict()
 
 
@@ -130,13 +130,13 @@ def train_task(request: Request) -> RecordDict:
     """Phase 2: local steps of the task model."""
     windows, model = _task(request, "train")
     rate = request.settings["learning-rate"]
-    return trained(model, classifying.train(windows, model, request.seed, rate, request.deadline))
+    return trained(model, task_phase.train(windows, model, request.seed, rate, request.deadline))
 
 
-@app.train(mods=[secure.refusable, secaggplus_mod])
+@app.train(mods=[secure_aggregation.refusable, secaggplus_mod])
 def train_secure(message: Message, context: Context) -> Message:
     """A round of training of any phase under secure aggregation."""
-    settings = secure.opened(message)
+    settings = secure_aggregation.opened(message)
     action = settings["action"]
     reply = {"relation": train_relation, "imputer": train_imputer, "task": train_task}[action](
         message, context
@@ -147,7 +147,7 @@ def train_secure(message: Message, context: Context) -> Message:
         if action == "task"
         else Imputer(site.schema, site.config.imputer)
     )
-    return secure.weighted(message, reply, ownership(model))
+    return secure_aggregation.weighted(message, reply, ownership(model))
 
 
 @app.evaluate("task")
@@ -155,6 +155,6 @@ def train_secure(message: Message, context: Context) -> Message:
 def evaluate_task(request: Request) -> RecordDict:
     """Confusion counts and score histograms, as sums."""
     windows, model = _task(request, request.settings["split"])
-    sums, loss, count = classifying.score(windows, model)
+    sums, loss, count = task_phase.score(windows, model)
     metrics = MetricRecord({"loss-sum": loss, "windows": float(count)})
     return RecordDict({"arrays": to_record(sums), "metrics": metrics})

@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from condi_core.imputer.imputer import Imputer
-from condi_core.imputer.reference import interpolated
+from condi_core.imputer.interpolation import interpolated
 from condi_core.methods import METHODS, Method
 from condi_core.metrics import quantiles
-from condi_core.saved import SavedError, digest, load_imputer, load_task
 from condi_core.task.model import TaskModel
 from condi_core.training import seed_of
+from condi_core.weights_file import SavedError, digest, load_imputer, load_task
 from condi_core.windows import Schema, blank
 
 BLOCK = 16  # windows worked on at once

@@ -12,8 +12,8 @@ from data_partitions.errors import DataError
 from data_partitions.federation import Federation
 from data_partitions.inspection import labels_table, modalities_table, open_sites, sites_table
 from data_partitions.picture import plot_sites
+from data_partitions.preparation_log import Report
 from data_partitions.prepare import prepare_federation
-from data_partitions.report import Report
 from data_partitions.sources import mimic_iv, physionet_2012, ptb_xl, sleep_edf
 from data_partitions.storage import refuse_existing
 

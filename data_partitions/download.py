@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from data_partitions.errors import DataError
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 
 CONNECTIONS = 2  # what PhysioNet asks for
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from data_partitions.federation import open_federation
 from data_partitions.manifest import SPLITS, Manifest
 from data_partitions.partition import Partition
-from data_partitions.report import Progress
+from data_partitions.preparation_log import Progress
 
 
 def open_sites(path: str | Path) -> list[Partition]:

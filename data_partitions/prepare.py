@@ -16,7 +16,7 @@ from data_partitions.federation import (
     write_federation,
 )
 from data_partitions.manifest import SPLITS, Manifest
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.storage import refuse_existing
 
 

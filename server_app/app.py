@@ -12,19 +12,21 @@ from condi_core.config import ConfigError, RunConfig
 from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.sources.demo import cached_demo, prepare_demo
-from server_app import secure, tables
-from server_app.artifacts import RunDirectory, RunState, versions
-from server_app.classification import classify
-from server_app.comparison import chosen, rosters
+from server_app.artifacts import scores
+from server_app.artifacts.run_directory import RunDirectory, RunState, versions
+from server_app.artifacts.scores import SUFFIX
+from server_app.artifacts.tensorboard import Events
 from server_app.errors import OneSentence, RunError
-from server_app.events import Events
-from server_app.imputation import impute
-from server_app.phases import Run
-from server_app.privacy import spent
-from server_app.report.ending import leave
-from server_app.roster import gather
-from server_app.tables import SUFFIX
-from server_app.turns import asked_in
+from server_app.federation import secure_aggregation
+from server_app.federation.client_sampling import asked_in
+from server_app.federation.differential_privacy import spent
+from server_app.federation.imputer_phase import impute
+from server_app.federation.method_selection import chosen, rosters
+from server_app.federation.roster import gather
+from server_app.federation.rounds import Run
+from server_app.federation.task_phase import classify
+from server_app.report.on_completion import leave
+from server_app.report.summary import closing
 
 app = ServerApp()
 
@@ -47,7 +49,7 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     before = directory.roster() if directory else {}
     roster, federation = gather(grid, config, make_demo, expected=set(before))
     if config.secure_aggregation:
-        secure.check(roster)
+        secure_aggregation.check(roster)
     sites = rosters(methods, roster)
     if (asked := asked_in(len(roster.sites), config.sites_per_round)) < config.min_sites:
         raise RunError(
@@ -71,16 +73,16 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         if phases - {"nothing"}:
             rows, answered = impute(run, taking_part, who, "diffusion" in phases)
             result["answered"][f"imputer{SUFFIX[who]}"] = answered
-            tables.add_imputation(result["imputation"], rows, who)
+            scores.add_imputation(result["imputation"], rows, who)
     for method in methods:
         name = method.name
-        scores = classify(run, sites[method.sites], name)
-        result["task"][name], result["answered"][f"task-{name}"] = scores
+        task_scores = classify(run, sites[method.sites], name)
+        result["task"][name], result["answered"][f"task-{name}"] = task_scores
 
     if config.privacy.noise_multiplier:
         result["privacy"] = spent(config.privacy, state.released)
     directory.write("result.json", json.dumps(result, indent=1))
-    print(tables.closing(result, roster.schema, config, directory.path), flush=True)
+    print(closing(result, roster.schema, config, directory.path), flush=True)
     run.events.close(state.history)
     print(leave(directory.path), flush=True)
     return directory

@@ -11,19 +11,19 @@ from typer.core import TyperGroup
 
 MODULES = {
     "prepare": "data_partitions.cli",
-    "run": "server_app.simulate",
-    "submit": "server_app.submit",
-    "impute": "client_app.impute",
-    "predict": "client_app.predict",
-    "evaluate": "client_app.evaluate",
+    "run": "server_app.operations.simulate",
+    "submit": "server_app.operations.submit",
+    "impute": "client_app.inference.impute",
+    "predict": "client_app.inference.predict",
+    "evaluate": "client_app.inference.evaluate",
     "study": "server_app.study.cli",
     "inspect": "data_partitions.cli",
-    "plot": "client_app.plot",
+    "plot": "client_app.inference.plot",
     "report": "server_app.report.commands",
     "compare": "server_app.report.commands",
-    "credentials": "server_app.credentials",
-    "superlink": "server_app.superlink",
-    "site": "client_app.launch",
+    "credentials": "server_app.operations.credentials",
+    "superlink": "server_app.operations.superlink",
+    "site": "client_app.join.launch",
 }
 
 

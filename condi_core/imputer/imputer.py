@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from condi_core.config import ImputerConfig
 from condi_core.embeddings import CrossModalEmbedding
+from condi_core.imputer.closed_form import REFERENCES, References
 from condi_core.imputer.denoiser import Denoiser, Encoder
 from condi_core.imputer.diffusion import ProbabilityFlow, add_noise, unit_normal, velocity
-from condi_core.imputer.references import REFERENCES, References
 from condi_core.windows import Schema, Standardiser, blank
 
 TOKEN_SAMPLES = 16  # of the fastest modality in a token, about, where the settings leave it open

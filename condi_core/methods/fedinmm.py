@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from condi_core.config import TaskConfig
 from condi_core.embeddings import ModalityEmbedding, PatchReader
 from condi_core.methods.method import Method
-from condi_core.task.contrast import mean_over
+from condi_core.task.contrastive import mean_over
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 

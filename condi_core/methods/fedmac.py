@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from condi_core.config import TaskConfig
 from condi_core.methods.method import Method
-from condi_core.task.contrast import between_modalities
+from condi_core.task.contrastive import between_modalities
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 

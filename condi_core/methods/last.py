@@ -1,6 +1,6 @@
 """The last observed value carried forward; the mean before the first. Travels: as `mean`."""
 
-from condi_core.imputer.reference import last_value
+from condi_core.imputer.interpolation import last_value
 from condi_core.methods.method import Method
 
 METHOD = Method("last", "the last value carried forward", interpolate=last_value)

@@ -33,7 +33,7 @@ from condi_core.averaging import Arrays, Trained, average
 from condi_core.config import TaskConfig
 from condi_core.methods.method import Method
 from condi_core.ownership import Owner
-from condi_core.task.contrast import between_modalities, contrast, mean_over
+from condi_core.task.contrastive import between_modalities, contrast, mean_over
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 

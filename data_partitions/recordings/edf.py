@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from data_partitions.errors import DataError
+from data_partitions.recordings.edf_header import Channel, EdfHeader, read_edf_header
 from data_partitions.recordings.recording import Recording, Signal
-from data_partitions.sources.edf_header import Channel, EdfHeader, read_edf_header
 
 SUFFIX = ".edf"
 ANNOTATIONS = "EDF Annotations"

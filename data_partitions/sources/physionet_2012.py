@@ -18,7 +18,7 @@ import pandas as pd
 
 from data_partitions.download import fetch_physionet
 from data_partitions.errors import DataError
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.splits import fixed_splits
 
 DATASET = "physionet-2012"

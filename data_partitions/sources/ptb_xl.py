@@ -16,8 +16,8 @@ import pandas as pd
 from data_partitions.download import fetch_physionet
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS
-from data_partitions.report import Report
-from data_partitions.sources.wfdb_header import read_header
+from data_partitions.preparation_log import Report
+from data_partitions.recordings.wfdb_header import read_header
 
 DATASET = "ptb-xl"
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")

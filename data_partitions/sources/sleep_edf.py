@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from data_partitions.errors import DataError
-from data_partitions.report import Report
-from data_partitions.sources.edf_header import read_header
+from data_partitions.preparation_log import Report
+from data_partitions.recordings.edf_header import read_header
 from data_partitions.splits import fixed_splits
 
 DATASET = "sleep-edf"

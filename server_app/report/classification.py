@@ -6,10 +6,10 @@ import numpy as np
 
 from condi_core.methods import METHODS
 from condi_core.metrics import COUNTS, auroc, average_precision, calibration, calibration_error, roc
-from server_app.artifacts import Arrays
+from server_app.artifacts.run_directory import Arrays
+from server_app.artifacts.run_record import RunRecord, histograms, total
 from server_app.report.figures import Series, heat, lines
 from server_app.report.markup import folded, heading, number, paragraph, row_of, section, table
-from server_app.report.record import RunRecord, histograms, total
 
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "macro F1", "accuracy": "accuracy", "kappa": "kappa"}
 

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from server_app.artifacts.run_record import ReportError, read_run
 from server_app.report import comparison
 from server_app.report.page import write_page, write_report
-from server_app.report.record import ReportError, read_run
 from server_app.report.windows import Progress
 
 PATIENCE = 2.0  # seconds before a bar is shown

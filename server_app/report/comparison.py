@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from server_app.artifacts.run_record import RunRecord
+from server_app.artifacts.scores import SHOWN
 from server_app.errors import printable
 from server_app.report.classification import METRICS
 from server_app.report.configuration import shown
 from server_app.report.figures import Series, bars, lines
 from server_app.report.markup import number, paragraph, row_of, section, size, table
 from server_app.report.page import page
-from server_app.report.record import RunRecord
-from server_app.tables import SHOWN
 
 PLACE = ("name", "output", "resume")  # settings in which runs differ without being different
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from server_app.artifacts.run_record import RunRecord
 from server_app.report.markup import folded, paragraph, section, table
-from server_app.report.record import RunRecord
 
 
 def configuration(run: RunRecord) -> tuple[str, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from server_app.artifacts.run_record import RunRecord
+from server_app.artifacts.scores import SHOWN
 from server_app.report.figures import bars
 from server_app.report.markup import folded, paragraph, percent, row_of, section, side_by_side, table
-from server_app.report.record import RunRecord
-from server_app.tables import SHOWN
 
 METRICS = {"rmse": "RMSE", "mae": "MAE", "crps": "CRPS", "coverage": "in 90 % band"}
 

@@ -6,13 +6,13 @@ import base64
 import hashlib
 from pathlib import Path
 
-from server_app.artifacts import RunDirectory
+from server_app.artifacts.run_directory import RunDirectory
+from server_app.artifacts.run_record import ReportError, RunRecord, read_run
 from server_app.report.classification import classification
 from server_app.report.configuration import configuration
 from server_app.report.imputation import imputation
 from server_app.report.markup import escape, number
 from server_app.report.participants import participants
-from server_app.report.record import ReportError, RunRecord, read_run
 from server_app.report.rounds import cost, training
 from server_app.report.sites import by_site
 from server_app.report.style import SCRIPT, STYLE

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from data_partitions.manifest import SPLITS
+from server_app.artifacts.run_record import RunRecord
 from server_app.report.markup import NOTHING, Cell, folded, paragraph, percent, section, table
-from server_app.report.record import RunRecord
 
 
 def participants(run: RunRecord) -> tuple[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from server_app.artifacts.run_record import Round, RunRecord
 from server_app.report.figures import Series, bars, lines
 from server_app.report.markup import Cell, folded, heading, paragraph, row_of, seconds, section, size, table
-from server_app.report.record import Round, RunRecord
 
 
 def training(run: RunRecord) -> tuple[str, str]:

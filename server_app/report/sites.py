@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from condi_core.metrics import COUNTS
-from server_app import tables
+from server_app.artifacts import scores
+from server_app.artifacts.run_record import RunRecord
+from server_app.artifacts.scores import SUFFIX
 from server_app.report.classification import METRICS
 from server_app.report.figures import bars, lying
 from server_app.report.markup import Value, heading, paragraph, row_of, section, table
-from server_app.report.record import RunRecord
-from server_app.tables import SUFFIX
 
 ALONE = "local"  # the method in which each site trains for itself
 
@@ -29,11 +29,11 @@ def site_rmse(run: RunRecord) -> dict[str, dict[str, float]]:
     kinds: dict[str, dict[str, dict]] = {}
     for who, suffix in SUFFIX.items():
         for site, sums in run.sums.get(f"imputer{suffix}", {}).items():
-            rows = tables.imputation_rows(sums, run.schema)
-            tables.add_imputation(kinds.setdefault(site, {}), rows, who)
+            rows = scores.imputation_rows(sums, run.schema)
+            scores.add_imputation(kinds.setdefault(site, {}), rows, who)
     return {
         site: {
-            f"{kind}, {tables.SHOWN.get(row, row)}": metrics["rmse"]
+            f"{kind}, {scores.SHOWN.get(row, row)}": metrics["rmse"]
             for kind, rows in of_site.items()
             for row, metrics in rows.items()
         }
@@ -50,7 +50,7 @@ def _imputation(run: RunRecord) -> str:
     found = site_rmse(run)
     if not found:
         return ""
-    shown = [tables.SHOWN[row] for row in ("linear", "estimate", "condi", "local", "pooled")]
+    shown = [scores.SHOWN[row] for row in ("linear", "estimate", "condi", "local", "pooled")]
     every = dict.fromkeys(column for told in found.values() for column in told)
     columns = [c for c in every if c.split(", ", 1)[1] in shown]
     rows = [[site, *(told.get(c) for c in columns)] for site, told in found.items()]

@@ -14,17 +14,17 @@ from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer, middle
 from condi_core.methods import METHODS
 from condi_core.metrics import SCORED
-from condi_core.saved import SavedError, load_imputer
 from condi_core.training import seed_of
+from condi_core.weights_file import SavedError, load_imputer
 from condi_core.windows import Schema
 from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.missingness import Holes, hide_rows
 from data_partitions.partition import Partition
 from data_partitions.sources.demo import DATASET, cached_demo
+from server_app.artifacts.run_record import ReportError, RunRecord
 from server_app.report.figures import Trace, legend_of_traces, traces
 from server_app.report.markup import heading, number, paragraph, row_of, section
-from server_app.report.record import ReportError, RunRecord
 
 MOST = 48  # windows scored, over all kinds of holes
 TOGETHER = 2  # windows completed at once

@@ -13,15 +13,15 @@ from typing import Annotated
 
 import typer
 
-from server_app.following import Readable, RunFailed, end_on_signals, leave
-from server_app.sandbox import FlowerError
-from server_app.settings import PROJECT, RunRejected, Value
-from server_app.simulate import simulate
-from server_app.study.carry_out import CarryOut, RunNotCompleted
+from server_app.operations.flower_processes import FlowerError
+from server_app.operations.run_config import PROJECT, RunRejected, Value
+from server_app.operations.run_log import Readable, RunFailed, end_on_signals, leave
+from server_app.operations.simulate import simulate
 from server_app.study.design import PRESETS, StudyError, load_study, presets
 from server_app.study.federations import Federations, sources_of
 from server_app.study.page import write_results
 from server_app.study.results import RunUnreadable, write_csv
+from server_app.study.runner import CarryOut, RunNotCompleted
 
 HELP = """Carry out a comparison: methods x data x partitions x holes x seeds.
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from condi_core.config import ConfigError, HolesConfig, RunConfig, known_keys
 from condi_core.methods import METHODS
-from server_app.settings import Value, defaults, flat
+from server_app.operations.run_config import Value, defaults, flat
 
 PRESETS = Path(__file__).parent / "presets"
 # Settings that a study makes out of its own keys.

@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from data_partitions.storage import new_file
+from server_app.artifacts.scores import SUFFIX
 from server_app.study.design import Scenario
 from server_app.study.federations import digest
-from server_app.tables import SUFFIX
 
 Row = dict[str, str | int | float | None]
 

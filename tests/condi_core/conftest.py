@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from toy import imputer_config, schema, standardise, stir, task_config, windows
 
 from condi_core.imputer.imputer import Imputer
 from condi_core.task.model import TaskModel
+from tests.helpers.toy import imputer_config, schema, standardise, stir, task_config, windows
 
 
 @pytest.fixture(scope="session", autouse=True)

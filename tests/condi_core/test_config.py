@@ -1,9 +1,9 @@
 """Settings of a run."""
 
 import pytest
-from toy import defaults
 
 from condi_core.config import ConfigError, RunConfig, known_keys
+from tests.helpers.toy import defaults
 
 
 def test_defaults_are_valid_and_are_all_there_is():

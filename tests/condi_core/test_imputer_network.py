@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy import imputer_config, padding, schema, standardise, windows
-from toy_training import generator, holes, relate, train
 
 from condi_core.imputer.imputer import Imputer, Prepared
 from condi_core.ownership import ownership, trainable
+from tests.helpers.toy import imputer_config, padding, schema, standardise, windows
+from tests.helpers.toy_training import generator, holes, relate, train
 
 # Draws.
 

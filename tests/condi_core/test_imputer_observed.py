@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from toy import MEANS, STDS, rubbish, schema, windows
-from toy_training import generator, holes, relate, train
 
 from condi_core.imputer.imputer import Imputer
+from tests.helpers.toy import MEANS, STDS, rubbish, schema, windows
+from tests.helpers.toy_training import generator, holes, relate, train
 
 # What is observed is returned as it is.
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from toy import padding, rubbish, schema, standardise, stir, task_config, windows
 
-from condi_core.imputer.reference import interpolated
+from condi_core.imputer.interpolation import interpolated
 from condi_core.methods import METHODS
 from condi_core.methods.fedprox import proximal
-from condi_core.task.contrast import between_modalities, contrast
+from condi_core.task.contrastive import between_modalities, contrast
+from tests.helpers.toy import padding, rubbish, schema, standardise, stir, task_config, windows
 
 MODELS = sorted({m.model: name for name, m in METHODS.items()}.values())
 FILLED = [name for name, m in METHODS.items() if m.fill]

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from toy import rubbish
 
 from condi_core.metrics import (
     BINS,
@@ -20,6 +19,7 @@ from condi_core.metrics import (
     task_metrics,
     task_sums,
 )
+from tests.helpers.toy import rubbish
 
 SHAPE = (6, 4, 12, 5)
 

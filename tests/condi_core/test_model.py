@@ -5,11 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
-from generated_run import schema, write_run
 from safetensors.numpy import load_file, save_file
 
 from condi_core import load_model
-from condi_core.saved import SavedError
+from condi_core.weights_file import SavedError
+from tests.helpers.generated_run import schema, write_run
 
 SCHEMA = schema()
 
@@ -190,7 +190,7 @@ def test_models_of_two_runs_do_not_mix(tmp_path):
 
 def test_weights_of_another_version_are_refused(tmp_path, monkeypatch):
     run = write_run(tmp_path / "run", SCHEMA)
-    from condi_core.saved import pack, unpack
+    from condi_core.weights_file import pack, unpack
 
     file = run / "imputer.safetensors"
     arrays, told = unpack(file)

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from toy import imputer_config, schema, standardise
-from toy_training import generator, relate, train
 
 from condi_core.imputer.imputer import Imputer
-from condi_core.imputer.reference import last_value
+from condi_core.imputer.interpolation import last_value
+from tests.helpers.toy import imputer_config, schema, standardise
+from tests.helpers.toy_training import generator, relate, train
 
 
 def baseline_steps(random) -> torch.Tensor:

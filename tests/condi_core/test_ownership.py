@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from toy import imputer_config, schema
 
 from condi_core.imputer.imputer import Imputer
 from condi_core.ownership import Owner, ownership, trainable, weights
+from tests.helpers.toy import imputer_config, schema
 
 
 def test_owners_of_the_imputer(imputer):

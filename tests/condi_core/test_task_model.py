@@ -2,11 +2,20 @@
 
 import pytest
 import torch
-from toy import MEANS, STDS, rubbish, schema, standardise, stir, task_config, windows
 
 from condi_core.ownership import ownership
 from condi_core.task.model import TaskModel
 from condi_core.training import fit
+from tests.helpers.toy import (
+    MEANS,
+    STDS,
+    rubbish,
+    schema,
+    standardise,
+    stir,
+    task_config,
+    windows,
+)
 
 
 def completed(batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from toy import imputer_config, schema, standardise, windows
 
 from condi_core.embeddings import PatchReader, PatchWriter
 from condi_core.imputer.imputer import Imputer
+from tests.helpers.toy import imputer_config, schema, standardise, windows
 
 
 @pytest.mark.parametrize("span", [1, 2, 5, 12, 20])

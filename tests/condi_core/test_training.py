@@ -5,10 +5,10 @@ import time
 import pytest
 import torch
 from torch import nn
-from toy import imputer_config, schema, settings, standardise, windows
 
 from condi_core.imputer.imputer import Imputer
 from condi_core.training import decayed, fit, seed_of
+from tests.helpers.toy import imputer_config, schema, settings, standardise, windows
 
 SGD = settings(task__optimizer="sgd").task
 ADAMW = settings(task__optimizer="adamw").task

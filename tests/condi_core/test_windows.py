@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from toy import MEANS, STDS, rubbish, schema, windows
 
 from condi_core.windows import Standardiser, blank
+from tests.helpers.toy import MEANS, STDS, rubbish, schema, windows
 
 
 def test_schema_shape_is_that_of_the_fastest_modality():

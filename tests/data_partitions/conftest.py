@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generated_mimic_iv import write_tables
-from mimic_iv_stays import prepared
-from small_partition import index_of, manifest_of, windows_of
 
 from data_partitions.partition import Partition, write_partition
 from data_partitions.sources import demo
+from tests.helpers.generated_mimic_iv import write_tables
+from tests.helpers.mimic_iv_stays import prepared
+from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
 
 @pytest.fixture(scope="session")

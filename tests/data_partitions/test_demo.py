@@ -5,9 +5,9 @@ import wfdb
 
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.sources import demo, ptb_xl
-from data_partitions.sources.heart import draw_ecg, draw_heart
+from data_partitions.sources.demo.heart import draw_ecg, draw_heart
 from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from masks import FULL, RATES, TWO, masks
+
+from tests.helpers.masks import FULL, RATES, TWO, masks
 
 CAUSES = ("nothing", "another", "itself")
 

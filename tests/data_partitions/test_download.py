@@ -7,13 +7,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import wfdb
-from generated_physionet_2012 import write_set
 from wfdb.io import download
 
 from data_partitions import DataError
 from data_partitions.download import fetch_physionet
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.sources import demo, physionet_2012, ptb_xl
+from tests.helpers.generated_physionet_2012 import write_set
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from small_partition import index_of, manifest_of, windows_of
 
 from data_partitions import DataError
 from data_partitions.federation import (
@@ -12,6 +11,7 @@ from data_partitions.federation import (
     open_federation,
     write_federation,
 )
+from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
 HOW = {"dataset": "sleep", "split": "iid", "seed": 3, "made_by": "a test"}
 

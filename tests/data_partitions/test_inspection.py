@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import typer
-from small_partition import index_of, manifest_of, windows_of
 from typer.testing import CliRunner
 
 from data_partitions.cli import inspect, prepare
 from data_partitions.federation import write_federation
 from data_partitions.inspection import rate_in_words
 from data_partitions.partition import Partition, write_partition
+from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
 
 def run(*arguments):

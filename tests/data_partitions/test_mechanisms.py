@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from masks import FULL, RATES, TWO, masks, runs
 
 from data_partitions.missingness import Holes, hide
+from tests.helpers.masks import FULL, RATES, TWO, masks, runs
 
 CAUSES = ("nothing", "another", "itself")
 

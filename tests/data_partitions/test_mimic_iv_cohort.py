@@ -3,14 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from generated_mimic_iv import make_tables, write_tables
-from mimic_iv_stays import empty_tables, prepared, with_events
 
 from data_partitions import DataError
 from data_partitions.manifest import Manifest
-from data_partitions.report import Report
-from data_partitions.sources.mimic_iv import BUCKETS, index, schema
+from data_partitions.preparation_log import Report
+from data_partitions.sources.mimic_iv import index, schema
+from data_partitions.sources.mimic_iv.dataset import BUCKETS
 from data_partitions.splits import fixed_splits
+from tests.helpers.generated_mimic_iv import make_tables, write_tables
+from tests.helpers.mimic_iv_stays import empty_tables, prepared, with_events
 
 
 def cohort_tables():

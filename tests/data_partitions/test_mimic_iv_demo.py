@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from mimic_iv_stays import prepared
 
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.sources import mimic_iv
-from data_partitions.sources.mimic_iv import VARIABLES, index, schema
+from data_partitions.sources.mimic_iv import index, schema
+from data_partitions.sources.mimic_iv.items import VARIABLES
+from tests.helpers.mimic_iv_stays import prepared
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from generated_mimic_iv import make_tables, place_of, write_tables
-from mimic_iv_stays import EVENTS, H, empty_tables, hours_of, prepared, with_events
 
-from data_partitions.report import Report
-from data_partitions.sources.mimic_iv import VARIABLES, index
+from data_partitions.preparation_log import Report
+from data_partitions.sources.mimic_iv import index
+from data_partitions.sources.mimic_iv.items import VARIABLES
+from tests.helpers.generated_mimic_iv import make_tables, place_of, write_tables
+from tests.helpers.mimic_iv_stays import EVENTS, H, empty_tables, hours_of, prepared, with_events
 
 
 def test_an_hour_has_its_last_value_and_ends_where_the_next_begins(tmp_path):

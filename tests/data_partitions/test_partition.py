@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
-from small_partition import index_of, manifest_of, windows_of
 
 from data_partitions import DataError
 from data_partitions import partition as partition_module
 from data_partitions.partition import Partition, write_partition
+from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
 
 def refused(path, *parts: str) -> str:

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generated_physionet_2012 import stay_text, write_set
 
 from data_partitions import DataError
 from data_partitions.manifest import Manifest
+from data_partitions.preparation_log import Report
 from data_partitions.prepare import prepare_federation
-from data_partitions.report import Report
 from data_partitions.sources import physionet_2012
 from data_partitions.sources.physionet_2012 import VARIABLES, index, read, schema
+from tests.helpers.generated_physionet_2012 import stay_text, write_set
 
 ROW = {name: row for row, name in enumerate(VARIABLES)}
 

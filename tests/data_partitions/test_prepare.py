@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from data_partitions import DataError
 from data_partitions.cli import prepare
 from data_partitions.federation import assign_patients, open_federation
+from data_partitions.preparation_log import Report
 from data_partitions.prepare import prepare_federation
-from data_partitions.report import Report
 from data_partitions.sources import demo, ptb_xl
 from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES
 

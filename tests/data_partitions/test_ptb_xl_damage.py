@@ -5,11 +5,18 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from ptb_xl_files import change_header, change_table, index, refused, row_of, set_cell
 
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.sources import ptb_xl
 from data_partitions.sources.ptb_xl import read_record as read
+from tests.helpers.ptb_xl_files import (
+    change_header,
+    change_table,
+    index,
+    refused,
+    row_of,
+    set_cell,
+)
 
 
 def test_what_is_not_there(tmp_path, own_raw):

@@ -5,11 +5,11 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from ptb_xl_files import change_table, index, refused, set_cell
 
 from data_partitions.manifest import Manifest
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES, schema
+from tests.helpers.ptb_xl_files import change_table, index, refused, set_cell
 
 
 def test_schema_is_a_manifest_but_for_the_site(raw):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import wfdb
-from ptb_xl_files import change_header, index, row_of
 
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.sources.ptb_xl import LEADS
 from data_partitions.sources.ptb_xl import read_record as read
+from tests.helpers.ptb_xl_files import change_header, index, row_of
 
 
 def test_read_agrees_with_wfdb(raw):

@@ -7,13 +7,13 @@ from threading import Thread
 
 import pandas as pd
 import pytest
-from generated_sleep_edf import write_coded_night
 from mne.datasets.sleep_physionet import age
-from sleep_edf_files import SLEEP, change_bytes
 
 from data_partitions import DataError
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.sources.sleep_edf import download, index
+from tests.helpers.generated_sleep_edf import write_coded_night
+from tests.helpers.sleep_edf_files import SLEEP, change_bytes
 
 
 class Remote:

@@ -10,7 +10,12 @@ import mne
 import numpy as np
 import pandas as pd
 import pytest
-from generated_sleep_edf import (
+
+from data_partitions import DataError
+from data_partitions.manifest import Manifest
+from data_partitions.preparation_log import Report
+from data_partitions.sources.sleep_edf import MODALITIES, STAGES, index, read, schema
+from tests.helpers.generated_sleep_edf import (
     CHANNELS,
     EVENING,
     TEXTS,
@@ -19,12 +24,15 @@ from generated_sleep_edf import (
     write_night,
     write_nights,
 )
-from sleep_edf_files import SLEEP, change_bytes, change_psg, copy_signal, numbers_of, stages_of, windows_of
-
-from data_partitions import DataError
-from data_partitions.manifest import Manifest
-from data_partitions.report import Report
-from data_partitions.sources.sleep_edf import MODALITIES, STAGES, index, read, schema
+from tests.helpers.sleep_edf_files import (
+    SLEEP,
+    change_bytes,
+    change_psg,
+    copy_signal,
+    numbers_of,
+    stages_of,
+    windows_of,
+)
 
 LABEL = {"W": "W", "1": "N1", "2": "N2", "3": "N3", "4": "N3", "R": "REM"}
 

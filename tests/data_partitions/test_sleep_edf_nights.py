@@ -9,14 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generated_sleep_edf import CHANNELS, write_coded_night, write_hypnogram, write_nights
 from scipy.signal import welch
-from sleep_edf_files import SLEEP, change_bytes, change_psg, copy_signal, stages_of, windows_of
 
 from data_partitions import DataError
-from data_partitions.report import Report
+from data_partitions.preparation_log import Report
 from data_partitions.sources.sleep_edf import STAGES, index, read
 from data_partitions.splits import fixed_splits
+from tests.helpers.generated_sleep_edf import (
+    CHANNELS,
+    write_coded_night,
+    write_hypnogram,
+    write_nights,
+)
+from tests.helpers.sleep_edf_files import (
+    SLEEP,
+    change_bytes,
+    change_psg,
+    copy_signal,
+    stages_of,
+    windows_of,
+)
 
 # --- nights, subjects, splits
 

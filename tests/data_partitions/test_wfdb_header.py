@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import wfdb
 
-from data_partitions.sources.wfdb_header import read_header
+from data_partitions.recordings.wfdb_header import read_header
 
 
 def agrees(folder, name):

@@ -1,0 +1,226 @@
+"""`condi evaluate`: a run's metrics on a partition, with intervals by bootstrap over patients."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from client_app.inference.impute_partition import open_for
+from client_app.inference.options import Device, Json, Run, open_model
+from client_app.node.imputer_phase import blocks, scores
+from client_app.node.site import Site
+from condi_core.config import ConfigError, RunConfig
+from condi_core.metrics import (
+    COUNTS,
+    SCORED,
+    calibration,
+    calibration_error,
+    imputation_metrics,
+    scored_keys,
+    task_metrics,
+    task_sums,
+)
+from condi_core.model import Model
+from condi_core.weights_file import SavedError
+from data_partitions import DataError
+from data_partitions.console import one_sentence_errors, progress_bars
+from data_partitions.manifest import SPLITS
+from data_partitions.preparation_log import Progress
+
+LEVELS = (0.025, 0.975)
+SHOWN_IMPUTERS = {
+    "mean": "mean",
+    "linear": "linear",
+    "estimate": "closed form",
+    "condi": "CondI",
+    "condi, draws": "CondI, median",
+}
+SHOWN = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc.", "calibration error": "calib."}
+
+
+def evaluate(
+    model: Run,
+    data: Annotated[Path, typer.Option(help="Partition of a site.")],
+    split: Annotated[
+        Literal["train", "val", "test", "all"],
+        typer.Option(help="Which windows; all and train only of sites that took no part in the run."),
+    ] = "test",
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of patients; 0: no intervals.")] = 1000,
+    as_measured: Annotated[
+        bool,
+        typer.Option(
+            "--as-measured",
+            help="Classify without simulated holes.",
+        ),
+    ] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Score a run on data that it has not seen: imputation beside the naive rows, and classification.
+
+    The holes are those of the run's own test. Intervals are 95 %, over patients.
+
+    Example: condi evaluate --model runs/demo --data /srv/condi/north --split all
+    """
+    with one_sentence_errors(SavedError, ConfigError), progress_bars() as progress:
+        learned = open_model(model, data, device)
+        site = _site(learned, model, data, split)
+        rows = np.concatenate([site.partition.rows(s) for s in (SPLITS if split == "all" else (split,))])
+        if not len(rows):
+            raise DataError(f"{data} has no {split} windows: choose another --split")
+        resamples = _resamples(site.partition.patient_ids[rows], bootstrap)
+        told = {
+            "site": site.name,
+            "windows": len(rows),
+            "patients": len(np.unique(site.partition.patient_ids[rows])),
+            "imputation": _imputation(learned, site, rows, resamples, progress),
+            "task": _task(learned, site, rows, resamples, as_measured, progress),
+        }
+    if as_json:
+        typer.echo(json.dumps(told))
+    else:
+        _show(told)
+
+
+def _site(model: Model, run: Path, data: Path, split: str) -> Site:
+    """The partition under the settings of the run."""
+    partition = open_for(model, data)
+    try:
+        config = RunConfig.from_flat(json.loads((run / "config.json").read_text()))
+        sites = json.loads((run / "roster.json").read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{run} has no readable config.json and roster.json ({error})") from None
+    if partition.manifest.schema() != model.schema.model_dump(mode="json"):
+        raise DataError(
+            f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"
+        )
+    config = config.model_copy(update={"holes": config.holes_of("test"), "test_holes": ""})
+    name = partition.manifest.site
+    if split in ("train", "all") and name in sites:
+        raise DataError(
+            f"{name} took part in this run, which has seen its training windows: use --split test"
+        )
+    return Site(name, partition, config, model.device, Path())
+
+
+def _resamples(patients: np.ndarray, count: int) -> np.ndarray:
+    """How often each window is drawn, `(1 + count, window)`: as they are, then with patients resampled."""
+    _, of = np.unique(patients, return_inverse=True)
+    number = of.max() + 1
+    drawn = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), size=count)
+    return np.concatenate([np.ones((1, len(of)), int), drawn[:, of]])
+
+
+def _interval(found: list[dict[str, float]]) -> dict[str, dict]:
+    """Each metric, and where 95 % of its values over resamples lie (None without resamples)."""
+
+    def of(metric: str) -> dict:
+        values = np.array([f[metric] for f in found[1:]])
+        values = values[~np.isnan(values)]
+        return {
+            "value": found[0][metric],
+            "interval": np.quantile(values, LEVELS).tolist() if len(values) else None,
+        }
+
+    return {metric: of(metric) for metric in found[0]}
+
+
+def _imputation(
+    model: Model, site: Site, rows: np.ndarray, resamples: np.ndarray, progress: Progress
+) -> dict[str, dict]:
+    """`{kind of holes: {method: {metric: {"value", "interval"}}}}`; a patch counts the same at any rate."""
+    if model.imputer is None:
+        return {}
+    samples = site.config.imputer.samples
+    sums: dict[str, list[np.ndarray]] = {key: [] for key in scored_keys(samples)}
+    weight = np.array([1 / m.samples_per_patch for m in model.schema.modalities])
+    done, steps = 0, len(sums) * -(-len(rows) // len(next(blocks(rows))))
+    for key, _, found in scores(site, model.imputer, rows, samples, all_measured=True):
+        sums[key].append(np.einsum("wmk,m->wk", found, weight))
+        done += 1
+        progress("imputation", done, steps)
+    out: dict[str, dict] = {kind: {} for kind in SCORED}
+    for key, parts in sums.items():
+        kind, method = key.split("/")
+        out[kind][method] = _interval([imputation_metrics(s) for s in resamples @ np.concatenate(parts)])
+    return out
+
+
+def _task(
+    model: Model,
+    site: Site,
+    rows: np.ndarray,
+    resamples: np.ndarray,
+    as_measured: bool,
+    progress: Progress,
+) -> dict[str, dict]:
+    """`{method: {metric: {"value", "interval"}, "reliability": {label: tenths as of `calibration`}}}`."""
+    schema, labels, out = model.schema, site.partition.labels[rows], {}
+    single = schema.task == "single-label"
+    for method in model.classifiers:
+        told = []
+        for block in blocks(rows):
+            values, observed = site.read(block, as_measured)
+            told.append(model.predict(values.numpy(), observed.numpy(), method=method).probabilities)
+            progress(f"classification, {method}", sum(map(len, told)), len(rows))
+        probabilities, true = torch.from_numpy(np.concatenate(told)), torch.from_numpy(labels)
+        sums = []
+        for counts in resamples:
+            drawn = np.repeat(np.arange(len(rows)), counts)
+            sums.append(task_sums(probabilities[drawn], true[drawn], single))
+        found = [
+            task_metrics(s, single, schema.ordered) | {"calibration error": _calibration_error(s)}
+            for s in sums
+        ]
+        by_label = {
+            label: calibration(*h).tolist()
+            for label, h in zip(schema.labels, _histograms(sums[0]), strict=True)
+        }
+        out[method] = _interval(found) | {"reliability": by_label}
+    return out
+
+
+def _histograms(sums: np.ndarray) -> list[list[np.ndarray]]:
+    """Scores of windows with and without each label."""
+    return [np.split(row[len(COUNTS) :], 2) for row in sums]
+
+
+def _calibration_error(sums: np.ndarray) -> float:
+    """Mean over labels."""
+    return float(np.mean([calibration_error(*h) for h in _histograms(sums)]))
+
+
+def _show(told: dict) -> None:
+    """The tables, for people."""
+    console = Console(highlight=False, markup=False)
+    title = f"{told['site']}: {told['windows']} windows of {told['patients']} patients"
+    if told["imputation"]:
+        table = Table(title=f"{title}\nRMSE of imputation in standard deviations", title_justify="left")
+        table.add_column()
+        for kind in told["imputation"]:
+            table.add_column(kind, justify="right")
+        for method in next(iter(told["imputation"].values())):
+            found = [methods[method]["rmse"] for methods in told["imputation"].values()]
+            table.add_row(SHOWN_IMPUTERS.get(method, method), *map(_cell, found))
+        console.print(table)
+    table = Table(title="Classification; calib.: expected calibration error", title_justify="left")
+    table.add_column()
+    for name in SHOWN.values():
+        table.add_column(name, justify="right")
+    for method, metrics in told["task"].items():
+        table.add_row(method, *(_cell(metrics[metric]) for metric in SHOWN))
+    console.print(table)
+
+
+def _cell(found: dict) -> str:
+    if found["interval"] is None:
+        return f"{found['value']:.3f}"
+    low, high = found["interval"]
+    return f"{found['value']:.3f}\n{low:.3f} to {high:.3f}"

@@ -1,0 +1,174 @@
+"""Generated 12-lead ECGs in the shape of PTB-XL, for trying things out and for tests.
+
+`make` writes a folder that the PTB-XL reader reads, so `index` and `read` are that reader's own;
+`prepare_demo` goes on to a federation of four hospitals. The signals come from `heart`.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import platformdirs
+
+from data_partitions.errors import DataError
+from data_partitions.federation import Federation, open_federation
+from data_partitions.preparation_log import Report
+from data_partitions.prepare import prepare_federation
+from data_partitions.sources import ptb_xl
+from data_partitions.sources.demo.heart import draw_ecg, draw_heart
+from data_partitions.sources.ptb_xl import LEADS, index, read
+from data_partitions.storage import new_directory
+
+__all__ = ["cached_demo", "index", "make", "prepare_demo", "read", "schema"]
+
+DATASET = "demo"
+GENERATOR = 1  # to be raised when other records are generated: a demo made before is then not used again
+PATIENTS = 560
+LEADS_OF_A_HOSPITAL = 9
+RATE = 100  # Hz
+
+# SCP statements of each superclass, as in PTB-XL.
+_STATEMENTS = {
+    "NORM": {"NORM": "normal ECG"},
+    "MI": {"IMI": "inferior myocardial infarction", "ASMI": "anteroseptal myocardial infarction"},
+    "STTC": {"NDT": "non-diagnostic T abnormalities", "ISC_": "non-specific ischemic"},
+    "CD": {"CLBBB": "complete left bundle branch block", "CRBBB": "complete right bundle branch block"},
+    "HYP": {"LVH": "left ventricular hypertrophy", "RVH": "right ventricular hypertrophy"},
+}
+_RHYTHMS = {"SR": "sinus rhythm", "AFIB": "atrial fibrillation"}
+
+# Hospital: share of the patients, share of NORM MI STTC CD HYP among them.
+_HOSPITALS = (
+    (0.38, (0.48, 0.11, 0.17, 0.15, 0.09)),  # a general hospital
+    (0.28, (0.20, 0.36, 0.18, 0.17, 0.09)),  # a coronary care unit
+    (0.20, (0.28, 0.10, 0.36, 0.08, 0.18)),  # a hypertension clinic
+    (0.14, (0.30, 0.10, 0.12, 0.40, 0.08)),  # a pacemaker clinic
+)
+
+
+def cached_demo() -> Path:
+    """Where the demo federation is kept for this user."""
+    return platformdirs.user_cache_path("condi") / f"demo-{GENERATOR}"
+
+
+def schema(source: str | Path, **options) -> dict:
+    """As PTB-XL's, under another name: nobody was measured for this."""
+    license = "CC0; generated, no patient's data"
+    return {**ptb_xl.schema(source, **options), "dataset": DATASET, "version": "1", "license": license}
+
+
+def make(path: str | Path, patients: int = PATIENTS, seed: int = 0) -> None:
+    """Write a PTB-XL shaped folder: two csv files and 16-bit WFDB records of 10 s at 100 Hz.
+
+    One patient in fourteen has a second record. Raises DataError when `path` exists.
+    """
+    rng = np.random.default_rng(seed)
+    shares = np.array([share for share, _ in _HOSPITALS])
+    folds = rng.permutation(np.arange(patients) % 10) + 1
+    rows: list[dict] = []
+    with new_directory(path) as temp:
+        for patient in range(patients):
+            site = int(rng.choice(len(_HOSPITALS), p=shares))
+            classes = _draw_classes(rng, np.array(_HOSPITALS[site][1]))
+            heart = draw_heart(rng, [name for name in classes if name != "NORM"])
+            for _ in range(2 if patient % 14 == 13 else 1):
+                number = len(rows) + 1
+                folder, name = f"records100/{number // 1000 * 1000:05d}", f"{number:05d}_lr"
+                _write_record(temp / folder, name, draw_ecg(rng, heart, RATE))
+                rows.append(
+                    {
+                        "ecg_id": number,
+                        "patient_id": float(1000 + patient),
+                        "site": float(site),
+                        "scp_codes": str(_draw_statements(rng, classes, heart.fibrillation)),
+                        "strat_fold": folds[patient],
+                        "filename_lr": f"{folder}/{name}",
+                        "filename_hr": f"{folder}/{name}".replace("100/", "500/").replace("_lr", "_hr"),
+                    }
+                )
+        pd.DataFrame(rows).to_csv(temp / "ptbxl_database.csv", index=False)
+        _statements_table().to_csv(temp / "scp_statements.csv")
+
+
+def prepare_demo(path: str | Path, report: Report | None = None) -> Federation:
+    """The demo federation at `path`: four hospitals with 9 of 12 leads each; made unless it is there.
+
+    Raises DataError when something else is at `path`.
+    """
+    path = Path(path)
+    if path.exists():
+        federation = _open_demo(path)
+        if report is not None:
+            report.note("It was there already: nothing was made.")
+        return federation
+    with tempfile.TemporaryDirectory() as temp:
+        source = Path(temp) / "ptbxl"
+        make(source, PATIENTS)
+        try:
+            this = sys.modules[__name__]
+            return prepare_federation(this, source, path, modalities=LEADS_OF_A_HOSPITAL, report=report)
+        except DataError:
+            # Another process may have made it meanwhile.
+            if path.exists():
+                return _open_demo(path)
+            raise
+
+
+def _open_demo(path: Path) -> Federation:
+    federation = open_federation(path)
+    if federation.info.dataset != DATASET:
+        raise DataError(f"{path} holds {federation.info.dataset}, not the demo: choose another place")
+    return federation
+
+
+def _draw_classes(rng: np.random.Generator, shares: np.ndarray) -> tuple[str, ...]:
+    """What is wrong with a patient: mostly one superclass, sometimes two, seldom none to speak of."""
+    if rng.random() < 0.012:
+        return ()
+    first = str(rng.choice(list(_STATEMENTS), p=shares))
+    if first == "NORM" or rng.random() > 0.22:
+        return (first,)
+    return first, str(rng.choice([name for name in _STATEMENTS if name not in ("NORM", first)]))
+
+
+def _draw_statements(rng: np.random.Generator, classes: tuple[str, ...], fibrillation: bool) -> dict:
+    """What the reader of the ECG wrote down: three times in a hundred something else."""
+    if rng.random() < 0.03:
+        classes = (str(rng.choice(list(_STATEMENTS))),)
+    codes = {
+        str(rng.choice(list(_STATEMENTS[name]))): float(
+            rng.choice([100, 80, 50, 15], p=[0.7, 0.15, 0.1, 0.05])
+        )
+        for name in classes
+    }
+    return {**codes, "AFIB" if fibrillation else "SR": 0.0}
+
+
+def _statements_table() -> pd.DataFrame:
+    rows = [
+        {"code": code, "description": text, "diagnostic": 1.0, "rhythm": None, "diagnostic_class": name}
+        for name, statements in _STATEMENTS.items()
+        for code, text in statements.items()
+    ]
+    rows += [
+        {"code": code, "description": text, "diagnostic": None, "rhythm": 1.0, "diagnostic_class": None}
+        for code, text in _RHYTHMS.items()
+    ]
+    return pd.DataFrame(rows).set_index("code").rename_axis(None)
+
+
+def _write_record(folder: Path, name: str, ecg: np.ndarray) -> None:
+    """16-bit WFDB at 1000 units per mV, as in PTB-XL; `ecg` is (lead, sample) in mV.
+
+    Written here, as wfdb.wrsamp takes 30 ms for a header of twelve signals.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    units = np.clip(np.rint(ecg * 1000), -32767, 32767).astype("<i2")
+    lines = [f"{name} {len(LEADS)} {RATE} {ecg.shape[1]}"]
+    for lead, samples in zip(LEADS, units, strict=True):
+        checksum = int(samples.sum(dtype=np.int64)) % 2**16
+        lines.append(f"{name}.dat 16 1000.0(0)/mV 16 0 {samples[0]} {checksum} 0 {lead.upper()}")
+    (folder / f"{name}.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / f"{name}.dat").write_bytes(units.T.tobytes())

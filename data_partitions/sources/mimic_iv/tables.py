@@ -1,0 +1,178 @@
+"""The tables of MIMIC-IV by name, whatever the version, and large ones in chunks that fit in memory."""
+
+import csv
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+import pandas as pd
+
+from data_partitions.errors import DataError
+from data_partitions.preparation_log import Report
+
+# Where each table is; `core/` had patients and admissions in version 1.0.
+FOLDERS = {
+    "patients": ("hosp", "core"),
+    "admissions": ("hosp", "core"),
+    "labevents": ("hosp",),
+    "icustays": ("icu",),
+    "chartevents": ("icu",),
+    "outputevents": ("icu",),
+}
+EXPECTED = "the unpacked MIMIC-IV, version 1.0, 2.x or 3.x"
+CHUNK_ROWS = 250_000
+READ_BYTES = 2**16  # of a file at a time
+BLOCK_BYTES = 2**23  # decompressed at a time, at most
+BLOCKS_AHEAD = 16
+DAMAGED = (EOFError, OSError, zlib.error)
+
+
+def find_table(source: Path, name: str) -> Path:
+    """The file of a table, .csv.gz before .csv (which may have been unpacked in part); DataError if none."""
+    for folder in FOLDERS[name]:
+        for ending in (".csv.gz", ".csv"):
+            file = source / folder / f"{name}{ending}"
+            if file.is_file():
+                return file
+    first, *others = FOLDERS[name]
+    also = "".join(f", nor in {other}/ (version 1.0)" for other in others)
+    raise DataError(
+        f"there is no {source / first / name}.csv.gz or .csv{also}: give the folder of {EXPECTED}, as source"
+    )
+
+
+def read_table(source: Path, name: str, columns: Iterable[str]) -> pd.DataFrame:
+    """These columns of a small table, as text ("" where empty), without rows that are there twice."""
+    file = find_table(source, name)
+    columns = list(columns)
+    chunks = stream_table(file, dict.fromkeys(columns, str), keep_default_na=False)
+    return pd.concat(list(chunks)).drop_duplicates(ignore_index=True)[columns]
+
+
+def columns_of(file: Path) -> list[str]:
+    """The names in the header of a table."""
+    with open(file, "rb") as opened:
+        header = b""
+        try:
+            for block in _decompressed(opened):
+                header += block
+                if b"\n" in block:
+                    break
+            line = header.split(b"\n")[0].decode("utf-8-sig").strip()
+            return next(csv.reader([line]), [])
+        except (ValueError, *DAMAGED) as error:
+            raise DataError(f"{file} is not a readable csv ({_brief(error)}): fetch it anew") from None
+
+
+def stream_table(
+    file: Path, columns: dict[str, object], report: Report | None = None, **options
+) -> Iterator[pd.DataFrame]:
+    """Chunks of a table (.csv, or gzip whatever it is called) with these columns, of these dtypes.
+
+    The file is decompressed in a thread while what came before is parsed, so that two cores are used.
+    Raises DataError when a column is missing, when a value is not of its dtype and when the file is
+    damaged, saying after how many rows.
+    """
+    there = columns_of(file)
+    missing = [name for name in columns if name not in there]
+    if missing:
+        raise DataError(
+            f"{file} lacks the column {', '.join(missing)}: it has {', '.join(there)}; expected is {EXPECTED}"
+        )
+    rows, size = 0, file.stat().st_size
+    with open(file, "rb") as opened, ThreadPoolExecutor(1) as pool:
+        ahead = _Ahead(opened, pool)
+        try:
+            options = {"chunksize": CHUNK_ROWS, "encoding_errors": "replace", **options}
+            for chunk in pd.read_csv(ahead, usecols=list(columns), dtype=columns, **options):
+                yield chunk
+                rows += len(chunk)
+                if report is not None:
+                    report.progress(f"reading {file.name.split('.')[0]}", opened.tell(), size)
+        except (ValueError, *DAMAGED) as error:  # pandas' parser errors are ValueErrors
+            raise DataError(_what_is_wrong(file, rows, error)) from None
+        finally:
+            ahead.stop()
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class _Ahead:
+    """A file for pandas to read, decompressed a few blocks ahead in `pool`.
+
+    Its `read` gives bytes, and it is no `io` class, as pandas would decode and encode those once more.
+    """
+
+    def __init__(self, file: BinaryIO, pool: ThreadPoolExecutor):
+        self._blocks = _decompressed(file)
+        self._pool = pool
+        self._ahead = deque(self._submit() for _ in range(BLOCKS_AHEAD))
+        self._block, self._at = b"", 0
+
+    def _submit(self):
+        return self._pool.submit(next, self._blocks, b"")
+
+    def read(self, size: int) -> bytes:
+        if self._at >= len(self._block):
+            self._block, self._at = self._ahead.popleft().result(), 0
+            self._ahead.append(self._submit())
+        self._at += size
+        return self._block[self._at - size : self._at]
+
+    def __iter__(self):  # pandas asks for it, and then reads
+        return self
+
+    def stop(self) -> None:
+        for block in self._ahead:
+            block.cancel()
+
+
+def _decompressed(file: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[bytes]:
+    """The content in blocks, none empty; zlib.error or EOFError where gzip data are damaged or end early.
+
+    Not by `gzip`, which comes back to Python, and to its lock, for every few kB.
+    """
+    start = file.read(read_bytes)
+    if start[:2] != b"\x1f\x8b":
+        while start:
+            yield start
+            start = file.read(read_bytes)
+        return
+    gzip_format = 16 + zlib.MAX_WBITS
+    member, data = zlib.decompressobj(gzip_format), start
+    while True:
+        if block := member.decompress(data, BLOCK_BYTES):
+            yield block
+        if member.eof:  # another member may follow, or zeros that pad a tape
+            data = member.unused_data.lstrip(b"\0") or file.read(read_bytes).lstrip(b"\0")
+            if not data:
+                return
+            member = zlib.decompressobj(gzip_format)
+        else:
+            data = member.unconsumed_tail or file.read(read_bytes)
+            if not data:
+                raise EOFError("its end is missing")
+
+
+def _what_is_wrong(file: Path, rows: int, error: Exception) -> str:
+    """A sentence about a file that could be parsed up to `rows`. Reads it once more.
+
+    What damaged gzip data give may look like a wrong value before anything notices the damage.
+    """
+    lines = 0
+    with open(file, "rb") as opened:
+        try:
+            for block in _decompressed(opened, read_bytes=512):
+                lines += block.count(b"\n")
+        except DAMAGED as damage:
+            after = min(max(0, lines - 1), rows + CHUNK_ROWS)
+            return (
+                f"{file} is damaged after about {after:,} rows ({_brief(damage)}): fetch it anew and compare "
+                "it with SHA256SUMS.txt"
+            )
+    return f"{file} is not as expected somewhere after row {rows:,} ({_brief(error)}): fetch it anew"

@@ -1,0 +1,100 @@
+"""What sums say: metrics of a round, and rows of imputers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from condi_core.averaging import Arrays
+from condi_core.metrics import BINS, COUNTS, IMPUTATION, imputation_metrics, scored_keys, task_metrics
+from condi_core.windows import Schema
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What sites answer to an evaluation, and how the total is read."""
+
+    shapes: Callable[[int], dict[str, tuple[int, ...]]]  # number of draws → sums by name
+    numbers: tuple[str, ...]  # that stand beside the sums
+    read: Callable[[Arrays, dict[str, float]], dict[str, float]]
+
+
+SUFFIX = {"together": "", "alone": "-local", "pooled": "-pooled"}  # of phases and models, by who trains
+NOTHING = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda sums, extra: {})
+
+
+def imputation(schema: Schema) -> Evaluation:
+    """Over all kinds of holes: RMSE, and that of linear interpolation on the same cells."""
+    weight = patch_weights(schema)
+
+    def shapes(samples: int) -> dict[str, tuple[int, ...]]:
+        return dict.fromkeys(scored_keys(samples), (len(schema.names), len(IMPUTATION)))
+
+    def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
+        def rmse(method: str) -> float:
+            mine = [(weight * a).sum(0) for key, a in sums.items() if key.endswith(f"/{method}")]
+            return imputation_metrics(sum(mine))["rmse"]
+
+        return {"score": rmse("condi"), "rmse": rmse("condi"), "linear": rmse("linear")}
+
+    return Evaluation(shapes, (), read)
+
+
+def task(schema: Schema) -> Evaluation:
+    """Mean validation loss as the score to select on, and the task's metrics."""
+
+    def shapes(samples: int) -> dict[str, tuple[int, ...]]:
+        n = len(schema.labels)
+        found = {"task": (n, len(COUNTS) + 2 * BINS)}
+        return found | ({"confusion": (n, n)} if schema.task == "single-label" else {})
+
+    def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
+        loss = extra["loss-sum"] / extra["windows"] if extra["windows"] else float("nan")
+        single = schema.task == "single-label"
+        return {"score": loss, **task_metrics(sums["task"], single, schema.ordered)}
+
+    return Evaluation(shapes, ("loss-sum", "windows"), read)
+
+
+def patch_weights(schema: Schema) -> np.ndarray:
+    """What a hidden sample of each modality counts `(modality, 1)`: as in training, a patch counts the same
+    in a slow modality as in a fast one.
+    """
+    return np.array([[1 / m.samples_per_patch] for m in schema.modalities])
+
+
+def imputation_rows(sums: Arrays, schema: Schema) -> dict[str, dict]:
+    """`{kind of holes: {method: metrics, with "rmse by modality"}}`."""
+    rows: dict[str, dict] = {}
+    for key, array in sums.items():
+        kind, method = key.split("/")
+        kept = imputation_metrics((patch_weights(schema) * array).sum(0))
+        kept["rmse by modality"] = [imputation_metrics(a)["rmse"] for a in array]
+        rows.setdefault(kind, {})[method] = kept
+    return rows
+
+
+def add_imputation(table: dict[str, dict], rows: dict[str, dict], sites: str) -> None:
+    """Add the rows of one imputer to those of the others.
+
+    Of one trained by sites alone or on pooled data its own, as `local` or `pooled`, and of naive rows those
+    that do not depend on it.
+    """
+    for kind, found in rows.items():
+        if sites != "together":
+            naive = {method: found[method] for method in ("mean", "linear")}
+            found = naive | {"local" if sites == "alone" else "pooled": found["condi"]}
+        table[kind] = found | table.get(kind, {})
+
+
+SHOWN = {
+    "mean": "mean of the modality",
+    "linear": "linear interpolation",
+    "estimate": "closed-form estimate",
+    "condi": "CondI, point estimate",
+    "condi, draws": "CondI, median of draws",
+    "local": "each site alone",
+    "pooled": "data of all in one place",
+}

@@ -1,0 +1,47 @@
+"""Which methods a run compares, and whether they can be had with its settings and sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from condi_core.config import ConfigError, RunConfig
+from condi_core.methods import METHODS, Method
+from server_app.errors import RunError
+from server_app.federation.roster import Roster, pooled
+
+
+def chosen(config: RunConfig) -> list[Method]:
+    """The method of a run and those beside it; ConfigError when there is no such, or it cannot be had."""
+    for name in config.methods:
+        if name not in METHODS:
+            raise ConfigError(f"unknown method '{name}': choose one of {', '.join(METHODS)}")
+    methods = [METHODS[name] for name in config.methods]
+    single = [m.name for m in methods if m.needs_single_updates]
+    private = "privacy.noise-multiplier" if config.privacy.noise_multiplier else ""
+    if (hidden := private or ("secure-aggregation" if config.secure_aggregation else "")) and single:
+        raise ConfigError(
+            f"method '{single[0]}' needs the update of each single site and cannot be had with {hidden}: "
+            "leave out one of them"
+        )
+    if config.privacy.smallest_count and (open_ := [m.name for m in methods if m.sites == "pooled"]):
+        raise ConfigError(
+            f"method '{open_[0]}' has the data of all sites in one place and cannot be had with "
+            "privacy.smallest-count: leave out one of them"
+        )
+    if private and (closed := [m.name for m in methods if m.phase1 == "relation"]):
+        raise ConfigError(
+            f"method '{closed[0]}' is nothing without the relation between modalities, which is not "
+            f"estimated with {private}: leave out one of them"
+        )
+    return methods
+
+
+def rosters(methods: Sequence[Method], roster: Roster) -> dict[str, Roster]:
+    """Who answers for methods whose sites are together, alone or pooled; RunError outside a simulation."""
+    together = [m.name for m in methods if m.sites == "pooled"]
+    if together and not roster.virtual:
+        raise RunError(
+            f"method '{together[0]}' wants the data of all sites in one place, which is possible in a "
+            "simulation only: leave it out of method and beside"
+        )
+    return {"together": roster, "alone": roster} | ({"pooled": pooled(roster)} if together else {})

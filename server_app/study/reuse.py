@@ -1,0 +1,47 @@
+"""A run that begins where another has ended: the same training, scored on test windows with other holes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from condi_core.config import RunConfig
+from condi_core.protocol import fingerprint
+from server_app.artifacts.run_directory import CHECKPOINT, RunDirectory, RunState
+from server_app.errors import RunError
+from server_app.operations.run_config import Value
+
+
+def carry_over(trained: Path, settings: dict[str, Value]) -> bool:
+    """Make the folder of a run of `settings`, to go on with, whose rounds are those of the run in `trained`.
+
+    That one must have trained alike, with these methods among others. Nothing is made where its checkpoint
+    cannot be read or is of other code. RunError when the folder cannot be made.
+    """
+    config, other = RunConfig.from_flat(settings), RunDirectory(trained)
+    try:
+        code = json.loads((trained / "versions.json").read_text())["code"]
+        if code != fingerprint() or not (trained / CHECKPOINT).exists():
+            return False
+        state, roster = other.load(), other.roster()
+    except (RunError, OSError, ValueError, KeyError, TypeError):
+        return False
+    directory = RunDirectory.create(config, "")
+    directory.save(_of(state, [config.method, *config.beside.split(",")]))
+    directory.write("roster.json", json.dumps(roster, indent=1))
+    return True
+
+
+def _of(state: RunState, methods: Collection[str]) -> RunState:
+    """The part of a state that some methods need: phase 1, and their phases of the task."""
+
+    def needed(phase: str) -> bool:
+        return not phase.startswith("task-") or phase.removeprefix("task-") in methods
+
+    def part(named: dict) -> dict:
+        return {name: value for name, value in named.items() if needed(name)}
+
+    history = [line for line in state.history if needed(line["phase"])]
+    models, best = part(state.models), part(state.best)
+    return RunState(part(state.done), state.released, part(state.scores), history, models, best)

@@ -1,0 +1,70 @@
+"""The folder of a run with weights that were never trained: enough to see what its models do with data."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import torch
+
+from condi_core.config import RunConfig
+from condi_core.imputer.imputer import Imputer
+from condi_core.task.model import TaskModel
+from condi_core.weights_file import digest, pack
+from condi_core.windows import Schema
+
+SMALL = {"width": 16, "heads": 2, "blocks": 1, "pair-width": 4}
+
+
+def config(**changes) -> RunConfig:
+    """The defaults with small networks."""
+    tables = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    flat = {}
+    for key, value in tables["tool"]["flwr"]["app"]["config"].items():
+        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+    small = {f"{phase}.{key}": value for phase in ("imputer", "task") for key, value in SMALL.items()}
+    return RunConfig.from_flat(flat | small | changes)
+
+
+def schema(rates=(10, 10, 10), patches=20, patch_seconds=0.1, names=("I", "II", "V1"), unit="mV") -> Schema:
+    modalities = [
+        {"name": n, "unit": unit, "samples_per_patch": r} for n, r in zip(names, rates, strict=True)
+    ]
+    return Schema(
+        dataset="generated",
+        modalities=modalities,
+        patch_seconds=patch_seconds,
+        patches=patches,
+        labels=("well", "ill"),
+        task="multi-label",
+    )
+
+
+def write_run(path: Path, of: Schema, methods=("condi", "mask"), seed=0, **changes) -> Path:
+    """Write what a run with these `methods` leaves; weights are random."""
+    settings, told = config(**changes), {}
+    torch.manual_seed(seed)
+    path.mkdir(parents=True)
+    weights = {}
+    if "condi" in methods:
+        weights["imputer"] = _arrays(Imputer(of, settings.imputer))
+        told["imputer"] = {"settings": settings.imputer.model_dump_json(by_alias=True)}
+    for method in methods:
+        weights[f"task-{method}"] = _arrays(TaskModel(of, settings.task))
+        told[f"task-{method}"] = {
+            "settings": settings.task.model_dump_json(by_alias=True),
+            "method": method,
+            "imputer": digest(weights["imputer"]) if method == "condi" else "",
+        }
+    for name, arrays in weights.items():
+        content = pack(arrays, told[name] | {"schema": of.model_dump_json()})
+        (path / f"{name}.safetensors").write_bytes(content)
+    (path / "config.json").write_text(json.dumps(settings.flat() | {"method": methods[0]}))
+    (path / "roster.json").write_text("{}")
+    return path
+
+
+def _arrays(model: torch.nn.Module) -> dict:
+    with torch.no_grad():
+        for parameter in model.parameters():  # so that no weight is zero
+            parameter += 0.1 * torch.randn(parameter.shape)
+    return {name: t.detach().numpy().copy() for name, t in model.state_dict().items()}

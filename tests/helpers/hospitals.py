@@ -1,0 +1,172 @@
+"""A federation on this machine as in life: a SuperLink with TLS that knows registered sites only, and
+`condi site` beside it, each a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server_app.operations.credentials import Credentials
+from server_app.operations.flower_processes import Sandbox, free_port
+
+PROJECT = Path(__file__).parent.parent.parent
+SECONDS = 150  # that things may take on a machine with much else to do
+
+
+@dataclass
+class Site:
+    """`condi site`, and what it and its ClientApps have printed."""
+
+    process: subprocess.Popen
+    log_path: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End the node without notice, as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class Coordinator:
+    """A SuperLink with the credentials of sites, which are not registered yet."""
+
+    sandbox: Sandbox
+    credentials: Path
+    api: int
+    fleet: str
+    superlink: subprocess.Popen | None = None
+    started: list[Site] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)  # of registered sites, by node id
+
+    def start_superlink(self) -> None:
+        """Start it, or start it again with its database."""
+        folder, log = self.credentials, self.sandbox.folder / "superlink.log"
+        with log.open("ab") as sink:
+            self.superlink = self.sandbox.start(
+                "condi", "superlink", "--host", "127.0.0.1", "--port", str(self.api),
+                "--fleet-api-address", self.fleet, "--enable-supernode-auth",
+                "--database", str(self.sandbox.folder / "state.db"),
+                "--ssl-ca-certfile", f"{folder}/ca.crt",
+                "--ssl-certfile", f"{folder}/superlink.crt", "--ssl-keyfile", f"{folder}/superlink.key",
+                stdout=sink, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        trust = ssl.create_default_context(cafile=f"{folder}/ca.crt")
+        wait_for(lambda: answers(f"https://localhost:{self.api}/health", trust), log)
+
+    def register(self, site: str) -> None:
+        key = f"{self.credentials}/sites/{site}/site.pub"
+        answer = self.sandbox.flwr("supernode", "register", key, "--name", site)
+        self.names[str(answer["node-id"])] = site
+
+    def start(self, site: str, data: Path, *options: str, **environment: str) -> Site:
+        """`condi site` as that site."""
+        given, log = (
+            self.credentials / "sites" / site,
+            self.sandbox.folder / f"{site}-{time.monotonic_ns()}.log",
+        )
+        files = ("--root-certificates", given / "ca.crt", "--key", given / "site.key", "--data", data)
+        with log.open("wb") as sink:
+            process = self.sandbox.start(
+                "condi", "site", "--superlink", self.fleet, *map(str, files), "--device", "cpu",
+                "--cache", str(self.sandbox.folder / "cache" / site), "--port", str(free_port()), *options,
+                stdout=sink, stderr=subprocess.STDOUT,
+                env=self.sandbox.env | {"FLWR_HOME": str(self.sandbox.folder / f"home-{site}")} | environment,
+            )  # fmt: skip
+        self.started.append(Site(process, log))
+        return self.started[-1]
+
+    def online(self) -> set[str]:
+        """Names of the sites that the SuperLink takes to be online."""
+        return {
+            self.names[n["node-id"]]
+            for n in self.sandbox.flwr("supernode", "list")["nodes"]
+            if n["status"] == "online"
+        }
+
+    def run(self, run_config: str) -> str:
+        """Start a run; gives its id."""
+        return self.sandbox.submit(PROJECT, run_config)
+
+    def wait(self, run_id: str, seconds: float) -> str:
+        """Wait for the end of a run; gives its status, such as `finished:completed`."""
+        deadline = time.monotonic() + seconds
+        while not (status := self.sandbox.status(run_id)[0]).startswith("finished"):
+            assert time.monotonic() < deadline, f"{status} after {seconds} s:\n{self.log(run_id)}"
+            time.sleep(1)
+        return status
+
+    def log(self, run_id: str) -> str:
+        """The log of a run so far."""
+        command = ["flwr", "log", run_id, "condi", "--show"]
+        where = {"cwd": self.sandbox.empty, "env": self.sandbox.env}
+        return subprocess.run(command, **where, capture_output=True, text=True, check=True).stdout
+
+    def kill_server_app(self) -> None:
+        """End the ServerApp's process without notice."""
+        mark = f"CONDI_SANDBOX={self.sandbox.folder}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command, environment = ((process / n).read_bytes() for n in ("cmdline", "environ"))
+            except OSError:
+                continue
+            if b"flwr-serverapp" in command and mark in environment:
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+@contextmanager
+def coordinator(
+    folder: Path, sites: Sequence[str] = ("site-0",), **environment: str
+) -> Iterator[Coordinator]:
+    """Start it with new credentials in `folder`, and end it and its sites with the `with` block."""
+    Credentials(folder).issue(["localhost"], list(sites), days=90)
+    with Sandbox() as sandbox:
+        sandbox.env |= environment
+        made = Coordinator(sandbox, folder, free_port(), f"localhost:{free_port()}")
+        sandbox.connect(f"localhost:{made.api}", folder / "ca.crt")
+        made.start_superlink()
+        yield made
+
+
+@contextmanager
+def hospitals(folder: Path, federation: Path, sites: Sequence[str]) -> Iterator[Coordinator]:
+    """A coordinator with these sites of a federation registered, started and online."""
+    with coordinator(folder, sites) as made:
+        for site in sites:
+            made.register(site)
+            made.start(site, federation / site)
+        wait_for(lambda: made.online() == set(sites), *(site.log_path for site in made.started))
+        yield made
+
+
+def answers(url: str, trust: ssl.SSLContext) -> bool:
+    try:
+        return urllib.request.urlopen(url, timeout=2, context=trust).status == 200
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], *logs: Path, seconds: float = SECONDS) -> None:
+    """Wait until it is true; AssertionError with the logs when it is not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "\n".join(log.read_text(errors="replace") for log in logs)
+        time.sleep(0.2)
+
+
+def history(run: Path) -> list[dict]:
+    """The rounds of a run so far."""
+    file = run / "history.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []

@@ -1,0 +1,53 @@
+"""Toy imputers in training: steps of EM, and of local training on fresh holes."""
+
+import torch
+
+from condi_core.imputer.imputer import Imputer
+from condi_core.training import fit
+from tests.helpers.toy import imputer_config
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def holes(shape, kind: int, random: torch.Generator) -> torch.Tensor:
+    """Points, gaps of five patches, or one modality of each window."""
+    if kind == 0:
+        return torch.rand(shape, generator=random) < 0.5
+    hidden = torch.zeros(shape, dtype=torch.bool)
+    for b in range(shape[0]):
+        m = int(torch.randint(shape[1], (1,), generator=random))
+        start = int(torch.randint(shape[2] - 4, (1,), generator=random))
+        hidden[b, m, start : start + 5 if kind == 1 else None] = True
+        if kind == 2:
+            hidden[b, m] = True
+    return hidden
+
+
+def relate(model: Imputer, values, observed, rounds: int = 3) -> None:
+    """Steps of EM, the way sites take them together."""
+    x, random = model.standardiser(values, observed), generator(3)
+    for _ in range(rounds):
+        for name, _, spectra, counts in list(model.references.evidence(x, observed, False, random)):
+            spectrum = model.references.get_submodule(name).spectrum
+            spectrum.copy_(spectra / counts[:, :, None, None])
+
+
+def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> list[float]:
+    """Local training on fresh points, gaps and absent modalities; the loss of each step."""
+    losses, random = [], generator(5)
+
+    def batches():
+        for step in range(steps):
+            picked = torch.randint(len(values), (16,), generator=random)
+            x, o = values[picked], observed[picked]
+            yield model.prepare(x, seen := o & ~holes(o.shape, step % 3, random), o & ~seen)
+
+    def loss(batch):
+        value = model.loss(batch, random)
+        losses.append(value.item())
+        return value
+
+    fit(model, loss, batches(), imputer_config(), rate)
+    return losses

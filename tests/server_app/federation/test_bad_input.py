@@ -1,0 +1,226 @@
+"""What a coordinator is told when a run cannot start: one sentence, and nothing is written."""
+
+import logging
+from copy import deepcopy
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Context, RecordDict
+
+from client_app.app import app as client_app
+from condi_core.config import RunConfig
+from data_partitions.manifest import Modality
+from data_partitions.partition import write_partition
+from server_app.app import main
+from server_app.errors import OneSentence, RunError
+from server_app.federation.roster import gather
+from tests.helpers.local_grid import LocalGrid
+from tests.helpers.tiny_federation import manifest, site_data, write_tiny
+
+
+def write_site(path, empty=False, sizes=None, **changes):
+    """A site whose manifest differs by `changes`; with `empty` every sample of it is missing."""
+    index, windows = site_data(path.name, seed=int(path.name[-1]), **(sizes or {}))
+    counts = {split: int((index["split"] == split).sum()) for split in ("train", "val", "test")}
+    given = manifest(path.name, counts, **changes)
+    windows = [np.resize(w, given.shape) * (np.nan if empty else 1) for w in windows]
+    index = index.rename(columns=dict(zip(("slow", "fast"), given.labels, strict=True)))
+    write_partition(path, given, index, windows)
+    return path
+
+
+@pytest.fixture
+def refusal(tmp_path, small_settings):
+    """`refusal(sites, changes)`: why a run of sites with a node each does not start."""
+
+    def run(sites=(), changes=None):
+        given = {"output": str(tmp_path / "runs"), "sites-timeout": 0.1, "min-sites": max(len(sites), 1)}
+        settings = small_settings(given | (changes or {}))
+        nodes = [{"data": str(path), "cache": str(tmp_path / "cache")} for path in sites]
+        context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
+        with pytest.raises(RunError) as refused:
+            main(LocalGrid(client_app, nodes, settings), context)
+        assert not (tmp_path / "runs").exists()
+        assert "\n" not in str(refused.value)
+        return str(refused.value)
+
+    return run
+
+
+def in_units(unit):
+    return tuple(
+        Modality(name=n, unit=unit, rate=50.0, samples_per_patch=5, present=True)
+        for n in ("a", "b", "c", "d")
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"dataset": "other"}, "dataset is other, expected waves"),
+        ({"modalities": in_units("uV")}, "a has unit uV, expected mV"),
+        ({"modalities": in_units("mV")[:3]}, "modalities are a, b, c, expected a, b, c, d"),
+        ({"patches": 6}, "patches is 6, expected 12"),
+        ({"labels": ("slow", "quick")}, "labels are slow, quick, expected slow, fast"),
+    ],
+)
+def test_sites_that_disagree_are_named_with_the_difference(tmp_path, refusal, changes, difference):
+    sites = [write_site(tmp_path / f"site-{i}", **(changes if i == 2 else {})) for i in range(3)]
+    message = refusal(sites)
+    assert "2 came" in message and "site-2: it does not fit" in message and difference in message
+
+
+def test_two_sites_of_one_name(tmp_path, refusal):
+    (tmp_path / "x").mkdir()
+    sites = [write_site(tmp_path / "site-1"), write_site(tmp_path / "x" / "site-1")]
+    assert "two sites are called site-1" in refusal(sites)
+
+
+def test_a_site_without_training_windows(tmp_path, refusal):
+    sites = [write_site(tmp_path / "site-0"), write_site(tmp_path / "site-1", sizes={"train": 0})]
+    assert "left out: site-1: it has no training windows" in refusal(sites)
+
+
+def test_a_site_with_every_sample_missing(tmp_path, refusal):
+    sites = [write_site(tmp_path / "site-0"), write_site(tmp_path / "site-1", empty=True)]
+    assert "site-1: it has no observed sample in its training windows" in refusal(sites)
+
+
+def test_a_modality_that_nobody_has(tmp_path, refusal):
+    lacking = {"modalities": manifest("x", {"train": 0, "val": 0, "test": 0}, ("c",)).modalities}
+    sites = [write_site(tmp_path / f"site-{i}", **lacking) for i in range(2)]
+    assert "no site has an observed training sample of c" in refusal(sites)
+
+
+def test_too_few_sites(tmp_path, refusal):
+    sites = [write_site(tmp_path / "site-0")]
+    assert "expected at least 2 sites within 0.1 s, 1 came" in refusal(sites, {"min-sites": 2})
+    assert "expected at least 1 sites within 0.1 s, 0 came" in refusal([])
+
+
+def test_settings_are_all_named_at_once(refusal):
+    message = refusal(changes={"imputer.step": 3, "task.rounds": "six", "methods": "condi"})
+    assert "'imputer.step' (did you mean 'imputer.steps'?)" in message
+    assert "'task.rounds'" in message and "got 'six'" in message
+    assert "'methods' (did you mean 'method'?)" in message
+
+
+def test_unknown_method(refusal):
+    assert "unknown method 'magic': choose one of condi, local" in refusal(changes={"method": "magic"})
+
+
+def test_federation_that_is_not_there(tmp_path, refusal):
+    message = refusal(changes={"federation": str(tmp_path / "nothing")})
+    assert f"there is no federation at {tmp_path / 'nothing'}" in message and "condi prepare" in message
+
+
+def test_a_hospital_keeps_the_details_to_itself(tmp_path, refusal, capsys):
+    """A broken partition may be named with paths and record ids: at the site, not at the coordinator."""
+    site = write_site(tmp_path / "site-0")
+    values = np.load(site / "values" / "b.npy")
+    values[3, 0, 0] = np.inf
+    np.save(site / "values" / "b.npy", values)
+    message = refusal([site, write_site(tmp_path / "site-1")])
+    assert "its own log says why" in message
+    assert "site-0-3" not in message and str(tmp_path) not in message
+    assert "row 3 (record site-0-3)" in capsys.readouterr().out
+
+
+def test_relative_data_directory(tmp_path, refusal, capsys):
+    refusal(["data/site-0"])
+    assert "must be an absolute path, got 'data/site-0'" in capsys.readouterr().out
+
+
+def test_a_node_that_names_no_data(tmp_path, small_settings, capsys):
+    settings = small_settings({"output": str(tmp_path / "runs")})
+    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
+    with pytest.raises(RunError, match="its own log says why"):
+        main(LocalGrid(client_app, [{"device": "cpu"}], settings), context)
+    assert "--node-config 'data=" in capsys.readouterr().out
+
+
+def test_a_folder_for_runs_that_cannot_be_written(federation, tmp_path, small_settings):
+    (tmp_path / "file").write_text("in the way")
+    changes = {"federation": str(federation), "output": str(tmp_path / "file" / "runs")}
+    settings = small_settings(changes)
+    nodes = [{"partition-id": 0, "num-partitions": 1}]
+    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
+    with pytest.raises(RunError, match="cannot make the run directory .*file/runs/.*set output"):
+        main(LocalGrid(client_app, nodes, settings), context)
+
+
+@pytest.mark.parametrize(("device", "why"), [("gpu", "expected auto, cpu"), ("cuda:7", "has 0 CUDA device")])
+def test_a_device_that_is_not_there(federation, small_settings, tmp_path, device, why):
+    settings = small_settings({"output": str(tmp_path / "runs")})
+    node = {"data": str(federation / "site-0"), "device": device}
+    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
+    with pytest.raises(RunError, match=f"node 1000: the site's device is '{device}'.*{why}"):
+        main(LocalGrid(client_app, [node], settings), context)
+
+
+class LateGrid(LocalGrid):
+    """Sites come online one after the other, the next after so many looks."""
+
+    every, looks = 1, 0
+
+    def get_node_ids(self):
+        self.looks += 1
+        return super().get_node_ids()[: 1 + self.looks // self.every]
+
+
+@pytest.fixture
+def late(federation, small_settings, tmp_path, monkeypatch):
+    """`late(every, expected)`: names of the sites that a run with at least one starts with."""
+    monkeypatch.setattr("server_app.federation.roster.POLL", 0.01)
+
+    def names(every, expected=()):
+        settings = small_settings({"output": str(tmp_path / "runs"), "min-sites": 1})
+        nodes = [{"data": str(federation / f"site-{i}"), "cache": str(tmp_path)} for i in (2, 1, 0)]
+        grid = LateGrid(client_app, nodes, settings)
+        grid.every = every
+        return set(gather(grid, RunConfig.from_flat(settings), lambda: "", expected)[0].sites)
+
+    return names
+
+
+def test_sites_that_come_one_right_after_the_other_all_take_part(late):
+    assert late(every=1) == {"site-0", "site-1", "site-2"}
+    assert late(every=50) == {"site-2"}
+
+
+def test_a_run_to_go_on_with_waits_for_its_sites(late):
+    assert late(every=5, expected={"site-0", "site-2"}) == {"site-0", "site-2"}
+
+
+def test_a_site_with_one_label_takes_part_and_is_pointed_out(tmp_path, run_local, capsys):
+    path = write_tiny(tmp_path / "federation", sites=2)
+    table = path / "site-1" / "windows.csv"
+    rows = table.read_text().splitlines()
+    table.write_text("\n".join([rows[0]] + [r.rsplit(",", 2)[0] + ",1,0" for r in rows[1:]]) + "\n")
+    directory, _ = run_local(path)
+    assert "note: site site-1 has only slow in training" in capsys.readouterr().out
+    assert (directory.path / "result.json").exists()
+
+
+def test_empty_validation_and_test_splits_are_no_obstacle(tmp_path, run_local):
+    directory, _ = run_local(write_tiny(tmp_path / "federation", sites=2, val=0, test=0), {"beside": "mask"})
+    assert (directory.path / "result.json").exists()
+
+
+def test_a_site_says_that_what_it_was_sent_is_no_model(federation, run_local):
+    _, grid = run_local(federation, {"imputer.rounds": 1, "task.rounds": 1})
+    message = deepcopy(next(m for m in grid.sent if m.metadata.message_type == "train.imputer"))
+    message.content["arrays"] = ArrayRecord({"weight": Array(np.zeros(3))})
+    message.metadata.__dict__["_message_id"] = "x"
+    reply = grid.app(message, grid.contexts[message.metadata.dst_node_id])
+    assert "the coordinator's message cannot be used: its arrays are not packed" in reply.error.reason
+
+
+def test_a_run_error_is_logged_as_its_sentence(caplog):
+    log = logging.getLogger("test of the filter")
+    log.addFilter(OneSentence())
+    try:
+        raise RunError("three sites are missing")
+    except RunError as error:
+        log.error("%s raised an exception", "ServerApp", exc_info=error)
+    assert caplog.records[0].getMessage() == "three sites are missing" and not caplog.records[0].exc_info

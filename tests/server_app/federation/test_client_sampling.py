@@ -1,0 +1,128 @@
+"""Rounds in which not all sites train."""
+
+import json
+from collections import Counter
+from itertools import chain
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from condi_core.config import ConfigError, RunConfig
+from server_app.artifacts.run_directory import RunDirectory
+from server_app.errors import RunError
+from server_app.federation.client_sampling import asked_in, taking_turns
+from server_app.federation.strategy import to_record
+from tests.helpers.tiny_federation import write_tiny
+
+NAMES = [f"site-{i}" for i in range(32)]
+
+
+def turns(round_, names=NAMES, share=1 / 3, seed=0):
+    return taking_turns(names, round_, share=share, seed=seed)
+
+
+@pytest.mark.parametrize(("n", "share"), [(32, 1 / 3), (4, 0.5), (5, 0.4), (3, 0.01), (7, 1.0)])
+def test_all_take_part_once_around_and_equally_often(n, share):
+    names, asked = NAMES[:n], asked_in(n, share)
+    around = -(-n // asked)
+    for first in (1, 1 + around, 1 + 7 * around):
+        groups = [turns(first + i, names, share) for i in range(around)]
+        assert all(len(set(group)) == asked for group in groups)
+        assert set(chain(*groups)) == set(names)
+    often = Counter(chain(*(turns(r, names, share) for r in range(1, 1 + 200 * around))))
+    assert min(often.values()) >= 200 and max(often.values()) <= 400
+
+
+def test_who_is_asked_depends_on_seed_and_round():
+    assert turns(3) == turns(3) and turns(3) == sorted(turns(3), key=NAMES.index)
+    assert turns(3) != turns(4) and turns(3) != turns(3, seed=1)
+    assert turns(1) != turns(4), "shuffled anew when all have been asked"
+
+
+def asked(grid, action):
+    """Sites that were sent `train.<action>`, by round."""
+    found = {}
+    for message in grid.sent:
+        if message.metadata.message_type == f"train.{action}":
+            config = message.content["config"]
+            found.setdefault((config["phase"], config["server-round"]), []).append(config["site"])
+    return found
+
+
+HALF = {"sites-per-round": 0.5, "task.rounds": 3}
+MASK = HALF | {"method": "mask"}
+
+
+@pytest.fixture
+def four(tmp_path):
+    return write_tiny(tmp_path / "four", sites=4)
+
+
+def test_a_run_asks_those_whose_turn_it_is_and_nobody_else_fails(four, run_local):
+    directory, grid = run_local(four, HALF)
+    names = [f"site-{i}" for i in range(4)]
+    for action in ("imputer", "task"):
+        for (_, round_), sites in asked(grid, action).items():
+            assert sites == turns(round_, names, 0.5)
+    assert all(len(sites) == 4 for sites in asked(grid, "relation").values()), "sums over all"
+    history = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
+    for line in history:
+        n = 4 if line["phase"] == "relation" else 2
+        assert line["sites-asked"] == n == len(line["site-seconds"]) and not line["failures"]
+        assert line["windows"] == 8 * n
+    weights = to_record(load_file(directory.path / "task-condi.safetensors"))
+    size = sum(len(array.data) for array in weights.values())
+    imputer = to_record(load_file(directory.path / "imputer.safetensors"))
+    first, *others = [line["bytes-down"] for line in history if line["phase"] == "task-condi"]
+    assert others == [(2 + 4) * size] * 2, "two train, four evaluate"
+    assert first - others[0] == 4 * sum(len(array.data) for array in imputer.values()), "all complete"
+
+
+def test_a_run_that_goes_on_asks_the_same_sites(four, run_local, monkeypatch):
+    unbroken, _ = run_local(four, MASK | {"name": "unbroken"})
+    save, saved = RunDirectory.save, []
+
+    def stop(self, state):
+        save(self, state)
+        saved.append(1)
+        if len(saved) < 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunDirectory, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_local(four, MASK | {"name": "broken"})
+    resume = MASK | {"resume": str(unbroken.path.with_name("broken"))}
+    with pytest.raises(KeyboardInterrupt):
+        run_local(four, resume)
+    broken, _ = run_local(four, resume)
+    one, two = (load_file(d.path / "task-mask.safetensors") for d in (unbroken, broken))
+    assert all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def test_the_quorum_is_of_those_asked(four, run_local):
+    def drop(request, reply):
+        first = turns(1, [f"site-{i}" for i in range(4)], 0.5)[0]
+        training = request.metadata.message_type == "train.task"
+        return None if training and request.content["config"]["site"] == first else reply
+
+    directory, _ = run_local(four, MASK | {"name": "one"}, tamper=drop)
+    first = json.loads((directory.path / "history.jsonl").read_text().splitlines()[0])
+    assert list(first["failures"].values()) == ["no answer in time"] and len(first["site-seconds"]) == 1
+    with pytest.raises(RunError, match="1 of 2 sites answered well where min-sites asks for 2"):
+        run_local(four, MASK | {"min-sites": 2, "name": "two"}, tamper=drop)
+    with pytest.raises(RunError, match="asks 2 of 4 sites, where min-sites wants 3 to answer"):
+        run_local(four, MASK | {"min-sites": 3})
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5, float("nan"), "all"])
+def test_impossible_shares_are_refused(small_settings, share):
+    with pytest.raises(ConfigError, match="^setting 'sites-per-round'"):
+        RunConfig.from_flat(small_settings({"sites-per-round": share}))
+
+
+def test_it_is_refused_with_secure_aggregation(small_settings):
+    with pytest.raises(
+        ConfigError, match="^setting 'secure-aggregation': cannot be had with sites-per-round"
+    ):
+        RunConfig.from_flat(small_settings({"sites-per-round": 0.5, "secure-aggregation": True}))

@@ -1,0 +1,186 @@
+"""Differential privacy of sites: what bounds an average, what noise it has, and what it is worth."""
+
+import json
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from condi_core.averaging import average
+from condi_core.config import PrivacyConfig
+from server_app.errors import RunError
+from server_app.federation.differential_privacy import clipped, combine, epsilon, private_average
+from server_app.federation.strategy import to_numpy, to_record
+from tests.server_app.federation.test_strategy import BASE, OWNERS, has, piece
+
+OFF = {"smallest-count": 0, "noise-multiplier": 0.0, "clip-imputer": 1.0, "clip-task": 1.0, "delta": 1e-5}
+EVERYTHING = has(0, 1, 2, 3)
+
+
+def norm(update):
+    return math.sqrt(sum(float((a.astype(float) ** 2).sum()) for a in update.values()))
+
+
+def minus(one, two):
+    return {name: one[name].astype(float) - two[name] for name in one}
+
+
+@pytest.mark.parametrize(
+    ("mu", "delta", "known"),
+    [
+        (1 / 3.730631634944469, 1e-5, 1.0),  # the noise that Balle and Wang's calibration gives
+        (1.0, 0.12693673750664397, 1.0),  # cdf(-1/2) - e cdf(-3/2)
+        (2.0, 0.6826894921370859, 0.0),  # total variation of normals two deviations apart: cdf(1) - cdf(-1)
+        (1.0, 0.9, 0.0),
+    ],
+)
+def test_epsilon_of_one_average_has_the_known_values(mu, delta, known):
+    assert epsilon(2 / mu, 1, delta) == pytest.approx(known, rel=1e-7, abs=1e-6)
+
+
+@pytest.mark.parametrize("averages", [1, 4, 25])
+@pytest.mark.parametrize("multiplier", [0.8, 3.0, 20.0])
+def test_delta_at_epsilon_is_the_divergence_of_all_averages_together(averages, multiplier):
+    """The divergence of two products of normals, by integration over the sum of their log-ratios."""
+    delta = 1e-4
+    e = epsilon(multiplier, averages, delta)
+    variance = averages * (2 / multiplier) ** 2  # of the log-ratio, whose mean is half of it
+    ratio, step = np.linspace(-12, 12, 400_001, retstep=True)
+    loss = variance / 2 + math.sqrt(variance) * ratio
+    density = np.exp(-(ratio**2) / 2) / math.sqrt(2 * math.pi)
+    assert (density * np.maximum(-np.expm1(e - loss), 0)).sum() * step == pytest.approx(delta, rel=1e-3)
+
+
+def test_rounds_cost_as_one_with_less_noise_and_nothing_costs_nothing():
+    assert epsilon(5.0, 16, 1e-5) == pytest.approx(epsilon(5 / 4, 1, 1e-5), rel=1e-8)
+    assert epsilon(1.0, 0, 1e-5) == 0
+    assert epsilon(1e-3, 1, 1e-5) == pytest.approx(2000**2 / 2, rel=0.01)  # without noise anything is told
+
+
+def test_an_update_is_shortened_as_a_whole():
+    long, short = {"a": np.full(9, 3.0), "b": np.full((2, 2), -4.0)}, {"a": np.full(4, 0.25)}
+    cut = clipped(long, 1.5)
+    assert norm(cut) == pytest.approx(1.5, rel=1e-14)
+    assert cut["a"][0] / cut["b"][0, 0] == pytest.approx(-3 / 4)
+    assert clipped(short, 0.5) is short, "not longer than the norm"
+
+
+def test_no_site_moves_the_average_by_more_than_the_bound():
+    rng, clip = np.random.default_rng(0), 0.7
+
+    def site(size, windows=2.0, counts=EVERYTHING):
+        update = {k: (v + size * rng.standard_normal(v.shape)).astype(np.float32) for k, v in BASE.items()}
+        return update, counts, windows
+
+    others = [site(1.0), site(0.01), site(5.0, windows=1e6)]
+    anything = [
+        site(0),
+        site(1e-3),
+        site(1e30),
+        site(1.0, 1e9),
+        site(9.0, 0.1, has(2)),
+        site(1.0, 1, 0 * has()),
+    ]
+    reference = private_average(BASE, OWNERS, [*others, site(1.0)], clip, 0.0)
+    for replaced in anything:
+        moved = minus(private_average(BASE, OWNERS, [*others, replaced], clip, 0.0), reference)
+        assert norm(moved) <= 2 * clip / 4 + 1e-5
+    # The bound is reached, whatever the windows: by an update and its opposite.
+    there, back = ((piece(10), EVERYTHING, 1.0), (piece(-10), EVERYTHING, 1.0))
+    base = {name: np.zeros_like(a) for name, a in BASE.items()}
+    ends = [private_average(base, OWNERS, [*others[:1], x], clip, 0.0) for x in (there, back)]
+    assert norm(minus(*ends)) == pytest.approx(2 * clip / 2, rel=1e-5)
+
+
+def test_what_a_site_lacks_is_no_part_of_its_update():
+    out = private_average(BASE, OWNERS, [(piece(50), has(0), 2.0)] * 2, 1e9, 0.0)
+    assert out["rows"][:, 0].tolist() == [50, 2, 4, 6] and out["shared"].tolist() == [50, 50]
+    assert out["pairs"][0, 0, 0] == 50 and not out["pairs"][0, 1:].any() and not out["pairs"][1:].any()
+
+
+@pytest.mark.parametrize(("multiplier", "clip", "sites"), [(1.0, 1.0, 1), (0.5, 4.0, 3), (2.0, 0.1, 4)])
+def test_noise_has_the_deviation_that_epsilon_counts_on(multiplier, clip, sites):
+    base = {"shared": np.zeros((300, 200), np.float32), "kept": np.ones(5, np.float32)}
+    still = [({"shared": base["shared"]}, EVERYTHING, 2.0)] * sites
+    out = private_average(base, OWNERS, still, clip, multiplier)
+    noise = out["shared"] / (multiplier * clip / sites)
+    assert noise.std() == pytest.approx(1, abs=0.01) and noise.mean() == pytest.approx(0, abs=0.02)
+    assert (noise**4).mean() == pytest.approx(3, abs=0.15)
+    assert np.abs(noise).max() > 3.7 and len(np.unique(noise)) > 0.99 * noise.size
+    assert np.corrcoef(noise[:-1].ravel(), noise[1:].ravel())[0, 1] == pytest.approx(0, abs=0.02)
+    assert out["kept"] is base["kept"], "what sites did not train is not touched"
+    assert out["shared"].dtype == np.float32
+
+
+def test_no_seed_brings_the_noise_back():
+    drawn = []
+    for _ in range(2):
+        random.seed(0), np.random.seed(0), torch.manual_seed(0)
+        drawn.append(private_average(BASE, OWNERS, [(piece(1), EVERYTHING, 1.0)], 1.0, 1.0)["rows"])
+    assert (drawn[0] != drawn[1]).all()
+
+
+def test_off_is_the_average_itself(federation, run_local):
+    assert combine(PrivacyConfig(**OFF), 1.0) is average
+    assert combine(PrivacyConfig(**OFF | {"noise-multiplier": 0.1}), 1.0) is not average
+    one, _ = run_local(federation, {"name": "one"})
+    two, _ = run_local(federation, {"name": "two", "privacy.clip-imputer": 1e-9, "privacy.clip-task": 1e-9})
+    for name in ("imputer", "task-condi"):
+        a, b = (load_file(d.path / f"{name}.safetensors") for d in (one, two))
+        assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert "privacy" not in json.loads((one.path / "result.json").read_text())
+
+
+def test_a_private_run_says_what_it_is_worth(federation, run_local, capsys):
+    plain, _ = run_local(federation, {"name": "plain"})
+    changes = {"privacy.noise-multiplier": 0.5, "privacy.clip-imputer": 1e-4, "privacy.clip-task": 1e-3}
+
+    def worse(request, reply):
+        """The second round has the larger errors: it is the first that would be the best."""
+        settings = request.content["config"]
+        if request.metadata.message_type == "evaluate.imputer" and settings["server-round"] == 2:
+            sums = {k: 100 * array for k, array in to_numpy(reply.content["arrays"]).items()}
+            sums |= {k: a * np.array([0.01, 1, 1, 1, 1]) for k, a in sums.items()}
+            reply.content["arrays"] = to_record(sums)
+        return reply
+
+    directory, grid = run_local(federation, changes | {"beside": "mask", "name": "private"}, worse)
+    lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
+    scores = [line["metrics"]["score"] for line in lines if line["phase"] == "imputer"]
+    assert scores[1] > 5 * scores[0]
+    told = json.loads((directory.path / "result.json").read_text())["privacy"]
+    assert told["averages"] == 6 and told["noise-multiplier"] == 0.5  # two rounds, of three models
+    assert told["epsilon"] == epsilon(0.5, 6, 1e-5)
+    assert (
+        f"Differential privacy of a site: epsilon {told['epsilon']:.3g} at delta 1e-05"
+        in capsys.readouterr().out
+    )
+    assert not [m for m in grid.sent if m.metadata.message_type == "train.relation"]
+
+    rounds = [m for m in grid.sent if m.metadata.message_type == "train.imputer"]
+    first, second = (to_numpy(rounds[i].content["arrays"]) for i in (0, -1))
+    kept = load_file(directory.path / "imputer.safetensors")
+    trained = {k for k in first if not np.array_equal(first[k], second[k])}
+    assert not any("standardiser" in k or k.endswith("spectrum") for k in trained) and len(trained) > 20
+    before = load_file(plain.path / "imputer.safetensors")
+    assert all(np.array_equal(kept[k], before[k]) for k in kept if "standardiser" in k)
+    for one, two in ((first, second), (second, kept)):  # the last round is kept
+        moved = np.concatenate([(two[k].astype(float) - one[k]).ravel() for k in trained])
+        assert moved.std() == pytest.approx(0.5 * 1e-4 / 3, rel=0.1)
+
+
+def test_an_average_that_went_out_before_the_run_stopped_is_counted(federation, run_local):
+    changes = {"privacy.noise-multiplier": 1.0, "task.rounds": 1}
+
+    def cut_off(request, reply):
+        settings = request.content["config"]
+        scored = request.metadata.message_type == "evaluate.imputer" and settings["server-round"] == 2
+        return None if scored else reply
+
+    with pytest.raises(RunError, match="imputer, round 2"):
+        run_local(federation, changes | {"name": "broken"}, cut_off)
+    resumed, _ = run_local(federation, changes | {"resume": str(federation.parent / "runs" / "broken")})
+    assert json.loads((resumed.path / "result.json").read_text())["privacy"]["averages"] == 2 + 1 + 1

@@ -1,0 +1,94 @@
+"""What of its data a site shows in a run, by the run's holes, and where its completed windows are kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from client_app.node import completions
+from client_app.node.site import Site
+from condi_core.config import RunConfig
+from condi_core.methods import METHODS
+from data_partitions.federation import open_federation
+
+
+def sites_of(path, settings):
+    found = open_federation(path)
+    config = RunConfig.from_flat(settings)
+    return [Site(n, found.open_site(n), config, torch.device("cpu"), Path("unused")) for n in found.sites]
+
+
+def test_what_a_site_lacks_in_a_run_is_not_scored_there_either(federation, small_settings):
+    settings = small_settings({"holes.modality-by-site": 0.5, "holes.points": 0.4})
+    for site in sites_of(federation, settings):
+        rows = site.partition.rows("test")
+        measured, run = (site.read(rows, all_measured=flag).observed for flag in (True, False))
+        whole = torch.from_numpy(site.partition.read(rows)[1])
+        lacking = ~measured.flatten(2).any(-1).any(0)
+        assert lacking.sum() > (~whole.flatten(2).any(-1).any(0)).sum()
+        assert torch.equal(measured[:, ~lacking], whole[:, ~lacking]) and not run[:, lacking].any()
+
+
+def test_completed_windows_depend_on_the_sampler(federation, small_settings):
+    paths = set()
+    for steps in (1, 16):
+        site = sites_of(federation, small_settings({"imputer.sampling-steps": steps}))[0]
+        paths.add(completions.path_of(site, METHODS["condi"], "the same weights", "test"))
+    assert len(paths) == 2
+
+
+HOLES = {
+    "holes.points": 0.2,
+    "holes.points-depend-on": "itself",
+    "holes.gaps": 0.1,
+    "holes.gaps-depend-on": "another",
+    "holes.gap-patches": 3,
+    "holes.bursts": 0.1,
+    "holes.burst-patches": 1.5,
+    "holes.blackout": 0.1,
+    "holes.modality-by-window": 0.2,
+    "holes.modality-by-site": 0.4,
+    "holes.thin-to": 4.0,
+}
+
+
+def test_completed_windows_depend_on_every_setting_of_the_holes(federation, small_settings):
+    changes = [{}] + [{key: value} for key, value in HOLES.items()]
+    sites = [sites_of(federation, small_settings(change))[0] for change in changes]
+    assert HOLES.keys() == {key for key in small_settings() if key.startswith("holes.")}
+    paths = {completions.path_of(site, METHODS["condi"], "the same weights", "test") for site in sites}
+    assert len(paths) == len(changes)
+
+
+def test_a_site_lacks_modalities_of_its_own_for_the_whole_run(federation, small_settings):
+    none = {key: 0.0 for key in ("holes.points", "holes.gaps", "holes.modality-by-window")}
+    lacking = []
+    for site in sites_of(federation, small_settings(none | {"holes.modality-by-site": 0.5})):
+        rows = np.arange(len(site.partition))
+        _, observed = site.partition.read(rows)
+        seen = site.read(rows).observed.numpy()
+        lost = (observed & ~seen).any((0, 2, 3))
+        np.testing.assert_array_equal(seen, observed & ~lost[None, :, None, None])
+        assert lost.sum() in (1, 2) and seen.any((2, 3)).any(1).all(), "half of three or four"
+        lacking.append(tuple(lost))
+    assert len(set(lacking)) > 1
+
+
+def test_values_decide_what_the_run_hides_where_they_are_said_to(federation, small_settings):
+    none = {key: 0.0 for key in ("holes.gaps", "holes.modality-by-window")}
+    for key, least in (("nothing", -0.1), ("itself", 0.7)):
+        site = sites_of(federation, small_settings(none | {"holes.points-depend-on": key}))[2]
+        rows = np.arange(len(site.partition))
+        values, observed = site.partition.read(rows)
+        hidden = observed & ~site.read(rows).observed.numpy()
+        z = (values - values.mean((2, 3), keepdims=True)) / values.std((2, 3), keepdims=True)
+        assert hidden.mean() == pytest.approx(0.3, abs=0.03)
+        assert least < z[hidden].mean() < least + 0.2
+
+
+def test_a_run_with_every_mechanism_at_once(federation, run_local):
+    directory, _ = run_local(federation, HOLES)
+    assert all(np.isfinite(a).all() for a in load_file(directory.path / "imputer.safetensors").values())
+    assert (directory.path / "result.json").exists()

@@ -1,0 +1,164 @@
+"""Test windows with other holes than training windows, and methods with learning rates of their own."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from client_app.node import completions
+from client_app.node.site import Site
+from client_app.node.task_phase import TaskWindows
+from condi_core.config import ConfigError, RunConfig
+from condi_core.imputer.imputer import Imputer
+from condi_core.methods import METHODS
+from data_partitions.federation import open_federation
+from data_partitions.manifest import SPLITS
+
+MORE = "points=0.8 gaps=0.0"
+
+
+def site_of(path, settings, cache=Path("unused")):
+    found, config = open_federation(path), RunConfig.from_flat(settings)
+    return Site("site-2", found.open_site("site-2"), config, torch.device("cpu"), cache)
+
+
+def seen(site, rows):
+    return site.read(rows).observed.numpy()
+
+
+def test_test_windows_have_their_holes_whatever_they_are_read_with(federation, small_settings):
+    plain, other = (site_of(federation, small_settings({"test-holes": t})) for t in ("", MORE))
+    as_train = site_of(federation, small_settings({"holes.points": 0.8, "holes.gaps": 0.0}))
+    every = np.arange(len(plain.partition))
+    test = plain.partition.splits == "test"
+    one, two, three = (seen(site, every) for site in (plain, other, as_train))
+    np.testing.assert_array_equal(two[~test], one[~test])
+    np.testing.assert_array_equal(two[test], three[test])
+    assert two[test].mean() < 0.25 < one[test].mean()
+    for row in every:
+        np.testing.assert_array_equal(seen(other, every[row : row + 1])[0], two[row])
+
+
+def test_hidden_test_samples_are_never_visible(federation, small_settings):
+    site = site_of(federation, small_settings({"test-holes": MORE}))
+    rows = site.partition.rows("test")
+    windows = site.read(rows)
+    assert not windows.values[~windows.observed].any()
+    values, observed = site.partition.read(rows)
+    hidden = observed & ~windows.observed.numpy()
+    assert hidden.mean() > 0.7
+    values[hidden] += 1000
+    changed = np.where(windows.observed, values, 0)
+    np.testing.assert_array_equal(windows.values, changed)
+
+
+def test_completed_windows_are_of_their_holes_and_kept_apart(federation, small_settings, tmp_path):
+    torch.manual_seed(0)
+    filled, paths, method = [], set(), METHODS["condi"]
+    for text in ("", MORE, "gaps=0.0   points=0.8", "points=0.3"):
+        site = site_of(federation, small_settings({"test-holes": text}), tmp_path)
+        if not filled:
+            imputer = Imputer(site.schema, site.config.imputer).eval()
+        completions.complete(site, method, imputer, "weights")
+        paths |= {(split, completions.path_of(site, method, "weights", split)) for split in SPLITS}
+        filled.append(completions.load(site, method, "weights", "test"))
+    assert (filled[0] != filled[1]).any((1, 2, 3, 4)).all()
+    found = Counter(split for split, _ in paths)
+    assert found == {"train": 1, "val": 1, "test": 2}, "the same holes, said in another way, are the same"
+
+
+def test_completed_windows_of_a_split_are_those_of_its_rows(federation, small_settings, tmp_path):
+    site, method = site_of(federation, small_settings(), tmp_path), METHODS["condi"]
+    torch.manual_seed(0)
+    imputer = Imputer(site.schema, site.config.imputer).eval()
+    completions.complete(site, method, imputer, "weights", ["test"])
+    with pytest.raises(completions.CompletionMissing):
+        TaskWindows(site, method, "weights", "train")
+    completions.complete(site, method, imputer, "weights")
+    for split in SPLITS:
+        windows = TaskWindows(site, method, "weights", split)
+        for row in windows.rows[::-1]:
+            one = np.array([row])
+            values, observed = site.read(one)
+            filled, _, known, labels = windows.read(one)
+            assert known.all() and torch.equal(filled[observed], values[observed]) and observed.any()
+            assert torch.equal(labels, torch.from_numpy(site.partition.labels[one]))
+
+
+def test_without_room_for_all_splits_none_is_kept(federation, small_settings, tmp_path, monkeypatch):
+    cache, write = tmp_path / "cache", completions._write
+    site = site_of(federation, small_settings(), cache)
+
+    def until_full(path, *rest):
+        if len(list(cache.rglob("*.npy"))) == 2:
+            raise OSError(28, "No space left on device")
+        write(path, *rest)
+
+    monkeypatch.setattr(completions, "_write", until_full)
+    imputer = Imputer(site.schema, site.config.imputer).eval()
+    completions.complete(site, METHODS["condi"], imputer, "older", ["test"])
+    older = list(cache.rglob("*.npy"))
+    with pytest.raises(OSError, match="No space"):
+        completions.complete(site, METHODS["condi"], imputer, "weights")
+    assert list(cache.rglob("*.npy")) == older and len(older) == 1
+
+
+def test_a_run_trains_and_validates_the_same_and_is_tested_otherwise(federation, run_local):
+    one, two = (run_local(federation, {"test-holes": t, "beside": "mask", "name": f"run {t}"})[0].path
+                for t in ("", MORE))  # fmt: skip
+    for model in ("imputer", "task-condi", "task-mask"):
+        a, b = (load_file(path / f"{model}.safetensors") for path in (one, two))
+        assert all(np.array_equal(a[k], b[k]) for k in a)
+    a, b = ([json.loads(line)["metrics"] for line in (p / "history.jsonl").read_text().splitlines()]
+            for p in (one, two))  # fmt: skip
+    assert a == b
+    a, b = (json.loads((path / "result.json").read_text()) for path in (one, two))
+    assert a["imputation"] == b["imputation"], "scored on all that was measured, whatever the run hides"
+    assert all(a["task"][method] != b["task"][method] for method in ("condi", "mask"))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("point=0.8", "unknown 'point' (did you mean 'points'?)"),
+        ("points=1.5", "points: Input should be less than 1"),
+        ("points=many", "points: Input should be a valid number"),
+        ("gap-patches=2.5", "gap-patches: Input should be a valid integer"),
+        ("points", "must be pairs such as 'one=0.1 other=0.2', each key once"),
+        ("points=0.1 points=0.2", "must be pairs"),
+    ],
+)
+def test_impossible_test_holes_are_refused(small_settings, text, why):
+    with pytest.raises(ConfigError) as refused:
+        RunConfig.from_flat(small_settings({"test-holes": text}))
+    assert str(refused.value).startswith("setting 'test-holes': ") and why in str(refused.value)
+    assert str(refused.value).endswith(f"got {text!r}")
+
+
+def test_a_method_has_its_own_learning_rate(federation, run_local):
+    small = {"beside": "mask", "imputer.rounds": 1, "task.rounds": 1}
+    slow = run_local(federation, small | {"task.learning-rate": 0.001, "name": "slow"})[0].path
+    fast = run_local(federation, small | {"task.learning-rate": 0.01, "name": "fast"})[0].path
+    both = {"task.learning-rate": 0.001, "task.learning-rate-of": "condi=0.01", "name": "both"}
+    both = run_local(federation, small | both)[0].path
+    for method, same in (("condi", fast), ("mask", slow)):
+        a, b = (load_file(path / f"task-{method}.safetensors") for path in (both, same))
+        assert all(np.array_equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("mask=0.0", "the rate of 'mask' must be a number above 0"),
+        ("mask=fast", "the rate of 'mask' must be a number above 0"),
+        ("mask=nan", "the rate of 'mask' must be a number above 0"),
+        ("maks=0.1", "the run has no method 'maks' to have a rate"),
+    ],
+)
+def test_impossible_rates_of_methods_are_refused(small_settings, text, why):
+    with pytest.raises(ConfigError, match=why):
+        RunConfig.from_flat(small_settings({"beside": "mask", "task.learning-rate-of": text}))

@@ -1,0 +1,214 @@
+"""Hospitals by name: who is asked, who is left out and told so, and whom a run waits for."""
+
+import json
+
+import numpy as np
+import pytest
+from flwr.app import Error, Message
+from safetensors.numpy import load_file
+
+from client_app.app import app as client_app
+from condi_core.config import RunConfig
+from server_app.app import coordinate
+from server_app.errors import RunError
+from tests.helpers.local_grid import LocalGrid
+from tests.server_app.federation.test_bad_input import write_site
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr("server_app.federation.roster.POLL", 0.01)
+    monkeypatch.setattr("server_app.federation.rounds.POLL", 0.01)
+    monkeypatch.setattr("server_app.federation.messaging.POLL", 0.01)
+
+
+@pytest.fixture
+def hospitals(tmp_path):
+    """Node configs of three sites, registered by name."""
+    paths = [write_site(tmp_path / f"site-{i}") for i in range(3)]
+    return [
+        {"data": str(path), "cache": str(tmp_path / "cache" / path.name), "registered": path.name}
+        for path in paths
+    ]
+
+
+@pytest.fixture
+def run(tmp_path, small_settings):
+    """`run(nodes, changes)`: a whole run of hospitals; the directory of it, and the grid."""
+
+    def run(nodes, changes=None, tamper=None, grid=LocalGrid):
+        given = {"output": str(tmp_path / "runs"), "sites-timeout": 0.3, "min-sites": 2, "imputer.samples": 0}
+        settings = small_settings(given | (changes or {}))
+        made = grid(client_app, nodes, settings, tamper)
+        return coordinate(made, RunConfig.from_flat(settings)), made
+
+    return run
+
+
+def roster_of(directory):
+    return list(json.loads((directory.path / "roster.json").read_text()))
+
+
+def history(directory):
+    return [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
+
+
+def test_a_site_that_does_not_fit_is_left_out_and_told_so(hospitals, run, tmp_path, capsys):
+    odd = write_site(tmp_path / "x" / "site-1", patches=6) if (tmp_path / "x").mkdir() is None else None
+    hospitals[1]["data"] = str(odd)
+    directory, grid = run(hospitals)
+    assert roster_of(directory) == ["site-0", "site-2"]
+    out = capsys.readouterr().out
+    assert "left out: site-1: it does not fit: its patches is 6, expected 12" in out
+    assert "condi: the coordinator goes on without this site: it does not fit" in out
+    assert {m.metadata.dst_node_id for m in grid.sent if m.metadata.message_type == "query.left_out"} == {
+        1001
+    }
+
+
+def test_a_node_that_is_not_who_it_says_is_left_out(hospitals, run, capsys):
+    hospitals[2]["data"] = hospitals[0]["data"]
+    directory, _ = run(hospitals)
+    assert roster_of(directory) == ["site-0", "site-1"]
+    assert (
+        "site-2: it is registered as site-2, but its partition is that of site-0" in capsys.readouterr().out
+    )
+
+
+def test_two_nodes_of_one_name_stop_the_run(hospitals, run):
+    hospitals[2] |= {"data": hospitals[0]["data"], "registered": "site-0"}
+    with pytest.raises(RunError, match="two sites are called site-0"):
+        run(hospitals)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda site: {"name": site["name"]}, "cannot be read"),
+        (lambda site: site | {"sums": [[1, 2, 3]]}, "not those of its modalities"),
+        (lambda site: site | {"sums": np.full((4, 3), np.nan).tolist()}, "not finite"),
+        (lambda site: site | {"labels": {k: [-1, 2] for k in site["labels"]}}, "negative"),
+        (lambda site: site | {"manifest": site["manifest"] | {"patches": -3}}, "cannot be read"),
+        (lambda site: [1, 2], "cannot be read"),
+        (
+            lambda site: site | {"manifest": site["manifest"] | {"site": "site-0"}},
+            "partition is that of site-0",
+        ),
+        (lambda site: site | {"sums": [[1, 1e300, 0]] * 4}, "values beyond 1e+09"),
+        (lambda site: site | {"sums": [[1e9, 0, 0]] * 4}, "more samples than its windows have"),
+        (lambda site: site | {"sums": [[10**400, 0, 0]] * 4}, "cannot be read"),
+    ],
+)
+def test_garbage_for_an_introduction_costs_that_site_alone(hospitals, run, change, why, capsys):
+    def tamper(request, reply):
+        if request.metadata.message_type == "query.describe" and request.metadata.dst_node_id == 1002:
+            config = reply.content["config"]
+            config["sites"] = [json.dumps(change(json.loads(config["sites"][0])))]
+            config["virtual"] = config["wants-federation"] = True
+        return reply
+
+    directory, _ = run(hospitals, tamper=tamper)
+    assert roster_of(directory) == ["site-0", "site-1"]
+    assert why in capsys.readouterr().out
+
+
+def test_names_beyond_ascii_and_nodes_without_a_name(tmp_path, hospitals, run, capsys):
+    path = write_site(tmp_path / "Zürich-3")
+    hospitals[0] |= {"data": str(path), "registered": "Zürich-3"}
+    del hospitals[1]["registered"]
+    directory, _ = run(hospitals)
+    assert sorted(roster_of(directory)) == ["Zürich-3", "site-2"]
+    assert "left out: node 1001: it is registered without a name" in capsys.readouterr().out
+
+
+def test_a_run_limited_to_named_sites_asks_no_others(hospitals, run):
+    directory, grid = run(hospitals, {"sites": "site-2, site-0"})
+    assert roster_of(directory) == ["site-0", "site-2"]
+    assert {m.metadata.dst_node_id for m in grid.sent} == {1000, 1002}
+
+
+def test_a_named_site_that_does_not_come_is_waited_for_and_named(hospitals, run, capsys):
+    with pytest.raises(RunError, match="site-7 did not come within 0.3 s: start it"):
+        run(hospitals, {"sites": "site-0,site-7", "min-sites": 1})
+    assert "still without site-7" in capsys.readouterr().out
+
+
+def test_a_simulation_knows_its_sites(federation, run_local):
+    with pytest.raises(RunError, match="no site site-9: it has site-0, site-1, site-2"):
+        run_local(federation, {"sites": "site-9,site-1"})
+    directory, _ = run_local(federation, {"sites": "site-2"})
+    assert roster_of(directory) == ["site-2"]
+
+
+class Flickering(LocalGrid):
+    """site-1 and site-2 are away from their first imputer round on, for so many looks at who is there."""
+
+    away, looks = 6, None
+
+    def push_messages(self, messages):
+        messages = list(messages)
+        gone = []
+        for message in messages:
+            round_ = message.metadata.message_type == "train.imputer"
+            if round_ and message.metadata.group_id != "site-0" and (self.looks or 0) < self.away:
+                self.looks = self.looks or 0
+                gone.append(message)
+        ids = super().push_messages([m for m in messages if m not in gone])
+        for number, message in enumerate(gone):
+            message.metadata.__dict__["_message_id"] = f"gone-{number}"
+            self.replies[f"gone-{number}"] = Message(Error(5, "node unavailable"), reply_to=message)
+            ids.append(f"gone-{number}")
+        return ids
+
+    def get_node_ids(self):
+        nodes = super().get_node_ids()
+        if self.looks is not None and self.looks < self.away:
+            self.looks += 1
+            return nodes[:1]
+        return nodes
+
+
+def test_a_round_waits_for_sites_that_are_away_and_is_done_anew(hospitals, run, capsys):
+    unbroken, _ = run(hospitals, {"name": "unbroken"})
+    capsys.readouterr()
+    directory, _ = run(hospitals, {"name": "away", "sites-timeout": 60.0}, grid=Flickering)
+    assert "waiting for site-1, site-2" in capsys.readouterr().out
+    for model in ("imputer", "task-condi"):
+        one, two = (load_file(d.path / f"{model}.safetensors") for d in (unbroken, directory))
+        assert all(np.array_equal(one[k], two[k]) for k in one)
+    assert not any(line["failures"] for line in history(directory))
+
+
+def test_it_is_tried_once_more_after_the_wait_and_no_oftener(hospitals, run):
+    """site-2 stays away, which would do, and site-1, which is there, fails whenever it is asked."""
+
+    class Away(LocalGrid):
+        asked = 0
+
+        def get_node_ids(self):
+            return super().get_node_ids()[: 2 if self.asked else 3]
+
+        def push_messages(self, messages):
+            messages = list(messages)
+            self.asked += any(m.metadata.message_type == "train.imputer" for m in messages)
+            assert self.asked < 5
+            return super().push_messages(messages)
+
+    def tamper(request, reply):
+        failing = request.metadata.group_id != "site-0" and request.metadata.message_type == "train.imputer"
+        return Message(Error(2, "no memory"), reply_to=request) if failing else reply
+
+    with pytest.raises(RunError, match="1 of 3 sites answered well.*resume="):
+        run(hospitals, {"sites-timeout": 0.1}, tamper, Away)
+
+
+def test_sites_that_stay_away_end_the_run_with_a_checkpoint(hospitals, run):
+    class Gone(Flickering):
+        away = 10**9
+
+    with pytest.raises(RunError, match="imputer, round 1: 1 of 3 sites.*site-2: node unavailable.*resume="):
+        run(hospitals, {"name": "gone"}, grid=Gone)
+    before, _ = run(hospitals, {"name": "unbroken"})
+    after, _ = run(hospitals, {"resume": str(before.path.parent / "gone")})
+    one, two = (load_file(d.path / "task-condi.safetensors") for d in (before, after))
+    assert all(np.array_equal(one[k], two[k]) for k in one)

@@ -1,0 +1,300 @@
+"""Whole runs in one process: what is learned, from whom, and that nothing hidden leaks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import Error, Message
+from safetensors.numpy import load_file
+
+from client_app.node.site import Site
+from condi_core.config import RunConfig
+from condi_core.metrics import BINS, COUNTS, task_metrics
+from condi_core.task.model import TaskModel
+from condi_core.training import seed_of
+from data_partitions.federation import open_federation, write_federation
+from server_app.errors import RunError
+from server_app.federation.strategy import to_numpy, to_record
+from tests.helpers.tiny_federation import manifest, site_data, write_tiny
+
+MODELS = ("imputer", "task-condi")
+SPECTRUM = "references.relations.0.spectrum"
+
+
+def weights(directory, names=MODELS):
+    return {f"{n}/{k}": a for n in names for k, a in load_file(directory.path / f"{n}.safetensors").items()}
+
+
+def first_sent(grid, kind):
+    """Arrays of the first message of a kind that was sent."""
+    return to_numpy(next(m for m in grid.sent if m.metadata.message_type == kind).content["arrays"])
+
+
+def received(grid):
+    """Arrays of all replies that had some."""
+    return [to_numpy(m.content["arrays"]) for m in grid.received if "arrays" in m.content]
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def sites_of(path, settings):
+    found = open_federation(path)
+    config = RunConfig.from_flat(settings)
+    return [Site(n, found.open_site(n), config, torch.device("cpu"), Path("unused")) for n in found.sites]
+
+
+def test_a_run_leaves_its_artefacts(federation, run_local):
+    directory, _ = run_local(federation, {"beside": "mask", "name": "whole"})
+    lines = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
+    phases = ["relation"] + ["imputer"] * 2 + ["task-condi"] * 2 + ["task-mask"] * 2
+    assert [line["phase"] for line in lines] == phases
+    assert all(
+        line["bytes-up"] > 0 and sorted(line["site-seconds"]) == ["site-0", "site-1", "site-2"]
+        for line in lines
+    )
+    result = json.loads((directory.path / "result.json").read_text())
+    assert set(result["imputation"]["gaps 50 %"]) == {"mean", "linear", "estimate", "condi", "condi, draws"}
+    assert set(result["task"]) == {"condi", "mask"}
+    best = min(
+        (line for line in lines if line["phase"] == "imputer"), key=lambda line: line["metrics"]["score"]
+    )
+    assert best["metrics"]["score"] < best["metrics"]["linear"]
+
+
+def test_runs_repeat_bit_for_bit_on_any_number_of_nodes(federation, run_local):
+    one, _ = run_local(federation, {"name": "one"}, nodes=2)
+    two, _ = run_local(federation, {"name": "two"}, nodes=5)
+    other, _ = run_local(federation, {"name": "three", "seed": 1})
+    assert same(weights(one), weights(two))
+    assert not same(weights(one), weights(other))
+
+
+def test_values_that_the_run_hides_change_nothing(federation, run_local, small_settings):
+    before, _ = run_local(federation, {"name": "before"})
+    for site in sites_of(federation, small_settings()):
+        # The test split apart: its truth is what the final scores are about.
+        rows = np.concatenate([site.partition.rows("train"), site.partition.rows("val")])
+        _, observed = site.partition.read(rows)
+        hidden = observed & ~site.read(rows).observed.numpy()
+        assert 0.3 < hidden.sum() / observed.sum() < 0.8
+        for i, m in enumerate(site.partition.manifest.modalities):
+            if m.present:
+                file = site.partition.path / "values" / f"{m.name}.npy"
+                values = np.load(file)
+                values[rows] = np.where(hidden[:, i], 1e6, values[rows])
+                np.save(file, values)
+    after, _ = run_local(federation, {"name": "after"})
+    assert same(weights(before), weights(after))
+    told = [
+        [[json.loads(line)[k] for k in ("loss", "metrics")] for line in open(d.path / "history.jsonl")]
+        for d in (before, after)
+    ]
+    assert told[0] == told[1]
+
+
+def test_a_modality_no_site_trained_keeps_its_rows(tmp_path, run_local):
+    federation = write_tiny(tmp_path / "f", sites=2, lacking={0: ("d",)})
+    seen = []
+
+    def tamper(request, reply):
+        if request.metadata.message_type.startswith("train") and request.metadata.group_id == "site-1":
+            return None  # the only site that has d never answers
+        seen.append(request)
+        return reply
+
+    directory, grid = run_local(federation, {"name": "x", "imputer.rounds": 1}, tamper)
+    before = first_sent(grid, "train.imputer")
+    after = weights(directory, ["imputer"])
+    changed = {k: (before[k] != after[f"imputer/{k}"]) for k in before}
+    read = changed["encoder.read.by_rate.0.weight"]
+    assert not read[3].any() and read[0].any()
+    assert not changed["cross_modal.weight"][3].any() and not changed["cross_modal.weight"][:, 3].any()
+    assert changed["cross_modal.weight"][0, 1].any()
+
+
+def test_standardising_sums_equal_the_pooled_ones(federation, run_local, small_settings):
+    directory, _ = run_local(federation)
+    x = [site.read(site.partition.rows("train")) for site in sites_of(federation, small_settings())]
+    values, observed = torch.cat([w.values for w in x]), torch.cat([w.observed for w in x])
+    state = weights(directory, ["imputer"])
+    for m in range(4):
+        pooled = values[:, m][observed[:, m]].double()
+        assert state["imputer/standardiser.mean"][m] == pytest.approx(pooled.mean().item(), rel=1e-6)
+        assert state["imputer/standardiser.std"][m] == pytest.approx(
+            pooled.std(correction=0).item(), rel=1e-5
+        )
+
+
+def test_relation_equals_the_pooled_one(federation, run_local, small_settings):
+    """First the covariance over samples seen together, anywhere; then the mean over all windows."""
+    _, grid = run_local(federation, {"imputer.relation-rounds": 2})
+    requests = [m for m in grid.sent if m.metadata.message_type == "train.relation"]
+    second, after = to_numpy(requests[-1].content["arrays"]), first_sent(grid, "train.imputer")
+
+    x = [site.read(site.partition.rows("train")) for site in sites_of(federation, small_settings())]
+    values, observed = (torch.cat([w[i] for w in x]).flatten(2).double().numpy() for i in (0, 1))
+    z = (values - second["standardiser.mean"][:, None]) / second["standardiser.std"][:, None] * observed
+    together = np.einsum("bit,bjt->ij", observed, observed)
+    pooled = np.einsum("bit,bjt->ij", z, z) / np.maximum(together, 1)
+    assert together[0, 3] > 0 and not observed[:8, 3].any() and not observed[8:16, 0].any()
+    shape = second[SPECTRUM][0, 0, :, 0] / pooled[0, 0]
+    np.testing.assert_allclose(second[SPECTRUM][..., 0], pooled[:, :, None] * shape, rtol=1e-5, atol=1e-6)
+
+    replies = [arrays for arrays in received(grid) if SPECTRUM in arrays]
+    mean = np.mean([r[SPECTRUM] for r in replies[3:]], 0, dtype=np.float64)
+    assert len(replies) == 6  # of sites with as many windows each
+    np.testing.assert_allclose(after[SPECTRUM], mean, rtol=1e-6, atol=1e-7)
+
+
+def test_one_step_of_sgd_equals_the_pooled_gradient_step(tmp_path, run_local, small_settings):
+    federation = write_tiny(tmp_path / "f", sites=3, train=6)
+    changes = {
+        "method": "mask",
+        "task.optimizer": "sgd",
+        "task.learning-rate": 0.1,
+        "task.rounds": 1,
+        "task.steps": 1,
+        "task.batch": 6,
+        "holes.modality-by-window": 0.0,
+    }
+    directory, grid = run_local(federation, changes)
+    sites = sites_of(federation, small_settings(changes))
+    sent = first_sent(grid, "train.task")
+    model = TaskModel(sites[0].schema, sites[0].config.task)
+    model.load_state_dict({k: torch.from_numpy(a) for k, a in sent.items()})
+    rows = [site.partition.rows("train") for site in sites]
+    x = [site.read(r) for site, r in zip(sites, rows, strict=True)]
+    values, observed = torch.cat([w.values for w in x]), torch.cat([w.observed for w in x])
+    labels = torch.cat([torch.from_numpy(s.partition.labels[r]) for s, r in zip(sites, rows, strict=True)])
+    model.loss(model(values, observed, observed), labels).backward()
+    # Windows that lack a modality do not count for its rows; here every window has all four.
+    assert observed.flatten(2).any(-1).all()
+    after = load_file(directory.path / "task-mask.safetensors")
+    for name, parameter in model.named_parameters():
+        expected = (parameter - 0.1 * parameter.grad).detach().numpy()
+        np.testing.assert_allclose(after[name], expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_federated_task_sums_equal_the_pooled_ones(federation, run_local):
+    directory, grid = run_local(federation)
+    tests = [arrays["task"] for arrays in received(grid) if "task" in arrays][-3:]
+    total = sum(tests)
+    assert total[0, :4].sum() == 9 and total[0, 4:].sum() == 9  # three test windows at each of three sites
+    assert total.shape == (2, len(COUNTS) + 2 * BINS)
+    result = json.loads((directory.path / "result.json").read_text())["task"]["condi"]
+    assert {k: v for k, v in result.items() if k != "score"} == task_metrics(total, single_label=False)
+
+
+def test_scored_holes_are_the_same_in_every_round_and_at_the_end(federation, run_local):
+    _, grid = run_local(federation)
+    counts = [
+        {k: a[:, 0].tolist() for k, a in arrays.items()}
+        for arrays in received(grid)
+        if "gaps 50 %/mean" in arrays
+    ]
+    rounds = [counts[i : i + 3] for i in range(0, len(counts), 3)]
+    assert len(rounds) == 3 and rounds[0] == rounds[1]
+
+
+def test_one_failing_site_costs_its_reply_of_that_round(federation, run_local):
+    def tamper(request, reply):
+        s = request.content["config"]
+        if request.metadata.message_type == "train.imputer" and (s["site"], s["server-round"]) == (
+            "site-1",
+            1,
+        ):
+            return Message(Error(2, "out of memory"), reply_to=request)
+        return reply
+
+    directory, _ = run_local(federation, tamper=tamper)
+    lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
+    first, second = [line for line in lines if line["phase"] == "imputer"]
+    assert first["failures"] == {"site-1": "out of memory"} and second["failures"] == {}
+    assert sorted(first["site-seconds"]) == ["site-0", "site-2"] and len(second["site-seconds"]) == 3
+    assert all(np.isfinite(a).all() for a in weights(directory).values())
+
+
+def test_a_poisoned_reply_never_reaches_the_average(federation, run_local):
+    def tamper(request, reply):
+        if request.metadata.message_type == "train.task" and request.metadata.group_id == "site-2":
+            arrays = to_numpy(reply.content["arrays"])
+            reply.content["arrays"] = to_record({k: np.full_like(a, np.nan) for k, a in arrays.items()})
+        return reply
+
+    directory, _ = run_local(federation, tamper=tamper)
+    lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
+    assert all("refused" in line["failures"]["site-2"] for line in lines if line["phase"] == "task-condi")
+    assert all(np.isfinite(a).all() for a in weights(directory).values())
+
+
+def test_every_site_failing_stops_with_a_checkpoint_that_resumes(federation, run_local):
+    unbroken, _ = run_local(federation, {"name": "unbroken"})
+    with pytest.raises(RunError) as stopped:
+        run_local(
+            federation,
+            {"name": "broken"},
+            lambda q, r: None if q.metadata.message_type == "train.task" else r,
+        )
+    message, path = str(stopped.value), unbroken.path.parent / "broken"
+    assert "task-condi, round 1" in message and f"resume='{path}'" in message and "\n" not in message
+    resumed, _ = run_local(federation, {"resume": str(path)})
+    assert resumed.path == path and same(weights(unbroken), weights(resumed))
+
+
+def test_a_site_refuses_another_version_of_the_code(federation, run_local, monkeypatch):
+    monkeypatch.setattr("server_app.federation.rounds.fingerprint", lambda: "of another version")
+    with pytest.raises(RunError, match="0 of 3 sites.*install the same version at both"):
+        run_local(federation)
+
+
+def test_a_site_that_lost_its_completed_windows_is_sent_the_imputer_again(federation, run_local, tmp_path):
+    unbroken, _ = run_local(federation, {"name": "unbroken", "task.rounds": 3})
+    lost = []
+
+    def tamper(request, reply):
+        s = request.content["config"]
+        if request.metadata.message_type == "evaluate.task" and s["server-round"] == 1 and not lost:
+            for file in (tmp_path / "cache").rglob("*.npy"):
+                file.unlink()
+            lost.append(file)
+        return reply
+
+    directory, _ = run_local(federation, {"name": "lost", "task.rounds": 3}, tamper)
+    assert lost and same(weights(unbroken), weights(directory))
+    assert not any(json.loads(line)["failures"] for line in open(directory.path / "history.jsonl"))
+
+
+def test_seeds_come_from_run_phase_round_and_site():
+    seeds = {seed_of(0, p, r, s) for p in ("imputer", "task-condi") for r in (1, 2) for s in ("a", "b")}
+    assert len(seeds) == 8
+
+
+def test_sites_weigh_by_their_training_windows(tmp_path, run_local):
+    """Not by their local steps, which are the same everywhere."""
+    parts = [site_data(f"site-{i}", seed=i, train=train) for i, train in enumerate((4, 20))]
+    counts = [{"train": n, "val": 3, "test": 3} for n in (4, 20)]
+    sites = [(manifest(f"site-{i}", counts[i], "d" if i else ""), *parts[i]) for i in range(2)]
+    write_federation(tmp_path / "f", sites, dataset="waves", split="natural", seed=0, made_by="a test")
+    _, grid = run_local(tmp_path / "f", {"holes.modality-by-window": 0.0})
+    for reply in grid.received:
+        metrics = reply.content.get("metrics", {})
+        if "counts" in metrics and SPECTRUM not in to_numpy(reply.content["arrays"]):
+            n = {"site-0": 4.0, "site-1": 20.0}[reply.metadata.group_id]
+            diagonal = np.array(metrics["counts"]).reshape(4, 4).diagonal()
+            assert metrics["windows"] == n and (diagonal[:3] == n).all()
+
+
+def test_sites_that_miss_the_test_are_said_to(federation, run_local, capsys):
+    def tamper(request, reply):
+        settings = request.content["config"]
+        tested = settings.get("split", "") == "test" and settings["site"] == "site-1"
+        return Message(Error(2, "disk gone"), reply_to=request) if tested else reply
+
+    directory, _ = run_local(federation, tamper=tamper)
+    answered = json.loads((directory.path / "result.json").read_text())["answered"]
+    assert answered["imputer"] == {"sites": ["site-0", "site-2"], "failures": {"site-1": "disk gone"}}
+    assert "not in the test scores of task-condi: site-1 (disk gone)" in capsys.readouterr().out

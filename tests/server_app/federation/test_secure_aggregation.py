@@ -1,0 +1,253 @@
+"""Secure aggregation: the plain average within quantisation, whoever drops out, and nothing of one site."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Stage
+from safetensors.numpy import load_file
+
+from client_app.app import app as client_app
+from client_app.node import secure_aggregation as at_site
+from condi_core.config import ConfigError, RunConfig
+from condi_core.imputer.imputer import Imputer
+from condi_core.ownership import ownership, trainable, weights
+from condi_core.protocol import MISSING, fingerprint
+from condi_core.task.model import TaskModel
+from server_app.artifacts import scores
+from server_app.artifacts.run_directory import state_of
+from server_app.errors import RunError
+from server_app.federation.roster import gather
+from server_app.federation.secure_aggregation import RANGES, SecureTraining
+from server_app.federation.strategy import ModalityFedAvg, to_numpy, to_record
+from tests.helpers.local_grid import LocalGrid
+from tests.helpers.tiny_federation import write_tiny
+from tests.system.test_engines import as_pairs, condi
+
+SECURE = {"secure-aggregation": True}
+STEP = 2.0 / 2**29  # of what is quantised, with three or four sites
+
+
+def stage(message):
+    """Where in the protocol a request is; None for any other request."""
+    return message.content.get(RECORD_KEY_CONFIGS, {}).get("stage")
+
+
+def failing(site, at, error=None, times=10**9):
+    """A tamperer: what one site answers in a stage, of training requests, is an error or nothing."""
+    seen = Counter()
+
+    def tamper(request, reply):
+        if request.metadata.dst_node_id == 1000 + site and stage(request) == at:
+            seen[at] += 1
+            if seen[at] <= times:
+                return Message(error, reply_to=request) if error else None
+        return reply
+
+    return tamper
+
+
+@pytest.fixture
+def rounds(federation, small_settings):
+    """`rounds(action, tamper, round)`: a round of training at the start, securely and as ever."""
+
+    def run(action, tamper=None, round_=1):
+        settings = small_settings({"federation": str(federation), "min-sites": 2})
+        nodes = [{"partition-id": i, "num-partitions": 3} for i in range(3)]
+        grid, config = LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings)
+        roster, path = gather(grid, config, str)
+        torch.manual_seed(0)
+        is_task = action == "task"
+        model = TaskModel(roster.schema, config.task) if is_task else Imputer(roster.schema, config.imputer)
+        model.standardiser.fit(torch.from_numpy(roster.sums))
+        base = state_of(model)
+        returned = {k for k in base if k.endswith(".spectrum")} if action == "relation" else trainable(model)
+        told = {"fingerprint": fingerprint(), "federation": path, "phase": action, "learning-rate": 0.01}
+        message = ConfigRecord({**told, "method": "mask", "imputer": ""})
+        given = ownership(model), returned, scores.NOTHING, 2
+        strategy = ModalityFedAvg(roster, action, *given, most_steps=20)
+        replies = grid.send_and_receive(strategy.configure_train(round_, to_record(base), message, grid))
+        after, metrics = strategy.aggregate_train(round_, replies)
+        grid.tamper = tamper
+        training = SecureTraining(grid, strategy, 60.0, None)
+        return base, to_numpy(after), dict(metrics), replies, training, message, grid
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("action", "round_"), [("relation", 1), ("relation", 2), ("imputer", 1), ("task", 1)]
+)
+def test_the_average_is_the_plain_one_within_quantisation(rounds, action, round_):
+    base, plain, metrics, replies, training, message, _ = rounds(action, round_=round_)
+    after, told = training.round(round_, base, message)
+    assert told["windows"] == metrics["windows"] and told["loss"] == pytest.approx(metrics["loss"], rel=1e-6)
+    samples = 60 if (action, round_) == ("relation", 1) else 1
+    counts = sum(np.array(r.content["metrics"]["counts"]) for r in replies).reshape(4, 4) / (3 * 8 * samples)
+    changed = 0
+    for name, start in base.items():
+        if name not in training.strategy.returned:
+            assert np.array_equal(after[name], start)
+            continue
+        weight = weights(training.strategy.owners[name], counts, 1.0, start.shape)
+        moved = np.abs(plain[name].astype(float) - start)
+        bound = STEP * (RANGES[action] + moved) / np.maximum(weight, 1e-3) + 2e-7 * (np.abs(start) + moved)
+        assert after[name].dtype == start.dtype and (np.abs(after[name] - plain[name]) <= bound).all(), name
+        assert (after[name] == start)[np.broadcast_to(weight == 0, start.shape)].all()
+        changed += (np.abs(after[name] - start) > 10 * bound).sum()
+    assert changed > 100
+
+
+def test_one_site_may_drop_out_while_it_trains(rounds):
+    base, _, _, replies, training, message, grid = rounds("task", failing(1, Stage.COLLECT_MASKED_VECTORS))
+    after, told = training.round(1, base, message)
+    assert training.strategy.failures == {"site-1": "no answer in time"}
+    assert list(training.strategy.answered) == ["site-0", "site-2"] and told["windows"] == 16
+    left = [r for r in replies if r.metadata.group_id != "site-1"]
+    training.strategy.configure_train(1, to_record(base), message, grid)
+    expected = to_numpy(training.strategy.aggregate_train(1, left)[0])
+    for name in base:
+        np.testing.assert_allclose(after[name], expected[name], atol=5e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("at", [Stage.SETUP, Stage.SHARE_KEYS])
+def test_a_site_absent_before_its_shares_are_given_out_is_left_out(tmp_path, run_local, at):
+    federation = write_tiny(tmp_path / "four", sites=4)
+    directory, grid = run_local(
+        federation, SECURE, failing(3, at, Error(2, "Traceback\nValueError: asleep"), times=1), nodes=4
+    )
+    lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
+    assert lines[0]["failures"] == {"site-3": "ValueError: asleep"} and len(lines[0]["site-seconds"]) == 3
+    assert all(not line["failures"] and len(line["site-seconds"]) == 4 for line in lines[1:])
+    unmasked = [m.metadata.dst_node_id for m in grid.sent if stage(m) == Stage.UNMASK]
+    assert sorted(unmasked[:3]) == [1000, 1001, 1002]
+
+
+def test_too_few_sites_stop_the_run_with_their_reasons(federation, run_local):
+    with pytest.raises(
+        RunError, match="relation, round 1: 2 sites are left where 3 are needed .site-1: no answer"
+    ):
+        run_local(federation, SECURE, failing(1, Stage.SETUP), nodes=3)
+
+    def two(request, reply):
+        gone = stage(request) == Stage.COLLECT_MASKED_VECTORS and request.metadata.dst_node_id > 1000
+        return None if gone else reply
+
+    with pytest.raises(RunError, match="0 of 3 sites answered well .*site-1: no answer in time; site-2: no"):
+        run_local(federation, SECURE | {"name": "again"}, two, nodes=3)
+
+
+def test_a_broken_off_run_goes_on(federation, run_local):
+    whole, _ = run_local(federation, SECURE | {"name": "whole"}, nodes=3)
+    count = Counter()
+
+    def tamper(request, reply):
+        count["unmask"] += stage(request) == Stage.UNMASK
+        return None if count["unmask"] >= 3 * 4 else reply  # in the first round of phase 2
+
+    with pytest.raises(RunError, match="task-condi, round 1: .*resume="):
+        run_local(federation, SECURE | {"name": "broken"}, tamper, nodes=3)
+    path = whole.path.parent / "broken"
+    resumed, _ = run_local(federation, SECURE | {"resume": str(path)}, nodes=3)
+    for name in ("imputer", "task-condi"):
+        one, two = (load_file(d.path / f"{name}.safetensors") for d in (whole, resumed))
+        assert all(np.allclose(one[k], two[k], atol=1e-3) for k in one)
+    assert len(open(path / "history.jsonl").readlines()) == 5
+
+
+def test_a_site_that_lost_its_completed_windows_ends_the_attempt_before_anything_is_unmasked(
+    federation, run_local
+):
+    at = Stage.COLLECT_MASKED_VECTORS
+    lose = failing(2, at, Error(MISSING, "missing"), times=1)
+
+    def tamper(request, reply):
+        settings = request.content.get("fitins.config", {})
+        return lose(request, reply) if settings.get("action") == "task" else reply
+
+    directory, grid = run_local(federation, SECURE, tamper, nodes=3)
+    lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
+    assert all(not line["failures"] and len(line["site-seconds"]) == 3 for line in lines)
+    asked = Counter(stage(m) for m in grid.sent)
+    assert asked[Stage.SETUP] == asked[at] == 3 * 6 and asked[Stage.UNMASK] == 3 * 5
+    again = [m for m in grid.sent if m.metadata.message_type == "query.complete"]
+    assert [m.content["config"]["site"] for m in again] == ["site-0", "site-1", "site-2", "site-2"]
+    assert all(m.content["config"]["splits"] == ["train", "val", "test"] for m in again)
+
+
+def test_what_is_in_clear_is_that_a_site_answered_and_for_how_long_it_worked(federation, run_local):
+    _, grid = run_local(federation, SECURE, nodes=3)
+    masked = []
+    for request, reply in zip(grid.sent, grid.received, strict=True):
+        assert not request.metadata.message_type.startswith("train.")
+        if stage(request) != Stage.COLLECT_MASKED_VECTORS:
+            continue
+        assert set(reply.content) == {
+            "fitres.metrics", "fitres.num_examples", "fitres.parameters", "fitres.status", RECORD_KEY_CONFIGS,
+        }  # fmt: skip
+        assert not len(reply.content["fitres.parameters"])
+        assert set(reply.content["fitres.metrics"]) == {"seconds"}
+        assert dict(reply.content["fitres.num_examples"]) == {"num_examples": 1}
+        assert set(reply.content[RECORD_KEY_CONFIGS]) == {"masked_params"}
+        masked += reply.content[RECORD_KEY_CONFIGS]["masked_params"]
+    # Masked numbers are spread evenly over all 32 bits, those of zeros as well.
+    numbers = np.concatenate([np.frombuffer(m[128:], np.int64) for m in masked if len(m) > 10_000])
+    assert len(numbers) > 10_000 and numbers.mean() / 2**32 == pytest.approx(0.5, abs=0.01)
+    assert numbers.std() / 2**32 == pytest.approx(12**-0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 9.0])
+def test_a_site_refuses_to_mask_what_cannot_be_carried(federation, run_local, monkeypatch, bad):
+    weighted = at_site.weighted
+
+    def spoil(request, reply, owners):
+        settings = request.content["config"]
+        if (settings["site"], settings["action"], settings["server-round"]) == ("site-1", "imputer", 1):
+            arrays = to_numpy(reply.content["arrays"])
+            name = sorted(arrays)[0]
+            reply.content["arrays"] = to_record(arrays | {name: np.full_like(arrays[name], bad)})
+        return weighted(request, reply, owners)
+
+    monkeypatch.setattr(at_site, "weighted", spoil)
+    directory, _ = run_local(federation, SECURE, nodes=3)
+    lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
+    spoiled = next(line for line in lines if line["phase"] == "imputer")
+    assert "is not finite or beyond 8" in spoiled["failures"]["site-1"] and len(spoiled["site-seconds"]) == 2
+    assert all(np.isfinite(a).all() for a in load_file(directory.path / "imputer.safetensors").values())
+
+
+def test_what_cannot_be_had_is_refused_at_the_start(tmp_path, federation, run_local, small_settings):
+    with pytest.raises(RunError, match="needs 3 sites or more, 2 came"):
+        run_local(write_tiny(tmp_path / "two", sites=2), SECURE)
+    with pytest.raises(RunError, match="a node for each site, but 2 nodes stand for 3 sites"):
+        run_local(federation, SECURE, nodes=2)
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(ConfigError, match="^setting 'secure-aggregation': cannot be had with privacy.noise"):
+        RunConfig.from_flat(small_settings(SECURE | {"privacy.noise-multiplier": 1.0}))
+
+
+@pytest.mark.parametrize(("number", "threshold"), [(4, 2), (5, 2), (2, 2)])
+def test_a_site_does_not_mask_for_a_minority(number, threshold):
+    config = ConfigRecord({"stage": Stage.SETUP, "sample_num": number, "threshold": threshold})
+    request = Message(RecordDict({RECORD_KEY_CONFIGS: config}), 1000, "train")
+    [reply] = LocalGrid(client_app, [{}], {}).send_and_receive([request])
+    why = f"this site is not masked among {number} sites of which {threshold} can unmask it"
+    assert reply.error.reason == why
+
+
+@pytest.mark.engine
+def test_through_the_real_engine(federation, small_settings, tmp_path):
+    places = ("federation", "output", "name", "resume")
+    settings = {k: v for k, v in small_settings(SECURE).items() if k not in places}
+    for name, changes in (("secure", {}), ("plain", {"secure-aggregation": False})):
+        done = condi(
+            "run", "--federation", federation, "--out", "runs", "--name", name,
+            "-c", as_pairs(settings | changes), "--nodes", 3,
+            cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr + done.stdout
+    one, two = (load_file(tmp_path / "runs" / name / "imputer.safetensors") for name in ("secure", "plain"))
+    assert all(np.allclose(one[k], two[k], atol=1e-3) for k in one)

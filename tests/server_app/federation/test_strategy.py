@@ -1,0 +1,244 @@
+"""ModalityFedAvg: what is averaged with what, and which replies are refused."""
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from condi_core.averaging import average
+from condi_core.metrics import BINS, COUNTS
+from condi_core.ownership import SHARED, Owner
+from condi_core.serialization import PACKED
+from server_app.artifacts import scores
+from server_app.artifacts.run_directory import RunState
+from server_app.artifacts.site_info import SiteInfo
+from server_app.errors import RunError
+from server_app.federation.roster import Roster
+from server_app.federation.rounds import Run
+from server_app.federation.strategy import ModalityFedAvg, to_numpy, to_record
+from tests.helpers.tiny_federation import manifest
+
+BASE = {
+    "shared": np.array([1.0, 1.0], np.float32),
+    "rows": np.arange(8, dtype=np.float32).reshape(4, 2),
+    "pairs": np.zeros((4, 4, 3), np.float32),
+}
+OWNERS = {"shared": SHARED, "rows": Owner("modality"), "pairs": Owner("pair")}
+
+
+def piece(value):
+    return {name: np.full_like(array, value) for name, array in BASE.items()}
+
+
+def has(*present):
+    """Counts of two windows in which the given modalities are observed."""
+    p = np.isin(range(4), present).astype(float)
+    return 2 * np.outer(p, p)
+
+
+def test_disjoint_modalities_both_stay():
+    out = average(BASE, OWNERS, [(piece(10), has(0, 1), 2.0), (piece(20), has(2), 6.0)])
+    assert out["rows"][:, 0].tolist() == [10, 10, 20, 6]  # nobody trained the last: it keeps its value
+    assert out["shared"].tolist() == [17.5, 17.5]  # (2 · 10 + 6 · 20) / 8
+
+
+def test_pairs_are_averaged_per_pair():
+    out = average(BASE, OWNERS, [(piece(10), has(0, 1), 2.0), (piece(20), 2 * has(1, 2), 4.0)])["pairs"][
+        ..., 0
+    ]
+    assert out[0, 1] == out[1, 0] == out[0, 0] == 10
+    assert out[1, 2] == out[2, 2] == 20
+    assert out[1, 1] == pytest.approx((2 * 10 + 4 * 20) / 6)
+    assert out[0, 2] == out[3, 3] == 0
+
+
+def test_weights_are_windows_per_modality():
+    counts = np.diag([1.0, 3.0, 0.0, 0.0])
+    out = average(BASE, OWNERS, [(piece(10), counts, 4.0), (piece(20), np.diag([3.0, 1.0, 0, 0]), 4.0)])
+    assert out["rows"][:, 1].tolist() == [17.5, 12.5, 5, 7]
+
+
+def test_types_stay_and_one_site_is_itself():
+    out = average(BASE, OWNERS, [(piece(0.1), has(0, 1, 2, 3), 3.0)])
+    assert all(a.dtype == np.float32 and (a == np.float32(0.1)).all() for a in out.values())
+
+
+@pytest.fixture
+def strategy():
+    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+    counts = {"train": 2, "val": 0, "test": 0}
+    sites = {
+        f"site-{i}": SiteInfo(i + 1, manifest(f"site-{i}", counts), {}, np.ones((4, 3))) for i in range(3)
+    }
+    return ModalityFedAvg(Roster(sites), "imputer", OWNERS, set(BASE), scores.NOTHING, min_sites=1)
+
+
+def exchange(strategy, answers):
+    """Send a training round and answer per site: a dict to change the good reply, or an Error."""
+    messages = strategy.configure_train(1, to_record(BASE), ConfigRecord({"phase": "imputer"}), None)
+    replies = []
+    for message, answer in zip(messages, answers, strict=True):
+        message.metadata.__dict__["_message_id"] = "x"
+        if isinstance(answer, Error):
+            replies.append(Message(answer, reply_to=message))
+            continue
+        metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "steps": 1}
+        metrics |= {"counts": has(0, 1, 2, 3).ravel().tolist()}
+        metrics |= answer.get("metrics", {})
+        arrays = {k: v for k, v in (piece(10) | answer.get("arrays", {})).items() if v is not None}
+        record = answer.get("record", to_record(arrays))
+        content = RecordDict({"arrays": record, "metrics": MetricRecord(metrics)})
+        replies.append(Message(content, reply_to=message))
+    return strategy.aggregate_train(1, replies)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (
+            {"arrays": {"rows": np.zeros((3, 2), np.float32)}},
+            "rows is float32 (3, 2), expected float32 (4, 2)",
+        ),
+        ({"arrays": {"rows": np.zeros((4, 2), np.float64)}}, "rows is float64"),
+        ({"arrays": {"pairs": None}}, "lacks pairs"),
+        ({"arrays": {"more": np.zeros(1, np.float32)}}, "more, which was not asked for"),
+        ({"arrays": {"shared": np.array([np.nan, 0], np.float32)}}, "shared is not finite"),
+        ({"metrics": {"loss": float("inf")}}, "not finite"),
+        ({"arrays": {"shared": np.array([1e30, 0], np.float32)}}, "shared has values beyond 1e+06"),
+        ({"metrics": {"counts": [1.0]}}, "counts"),
+        ({"metrics": {"counts": [1e300] * 16}}, "counts more samples than its windows have"),
+        ({"metrics": {"windows": 1e9}}, "weighs 1e+09 windows where it has 2"),
+        ({"metrics": {"windows": 0.0}}, "no window"),
+        ({"metrics": {"counts": 1.0}}, "cannot be read"),
+        ({"metrics": {"steps": 0}}, "in no step"),
+        ({"metrics": {"steps": 10**12}}, "in more than can be"),
+        ({"arrays": {"\x1b[2J\n" + "x" * 400: np.zeros(1, np.float32)}}, f"brings ?[2J?{'x' * 295}, which"),
+        ({"arrays": {f"none-{i}": np.zeros(0) for i in range(99)}}, "are enough"),
+        ({"record": ArrayRecord({"shared": Array(np.zeros(2, np.float32))})}, "not packed as one"),
+        ({"record": ArrayRecord({**to_record(piece(10)), "more": Array(np.zeros(2))})}, "not packed as one"),
+        ({"record": ArrayRecord({PACKED: Array(np.arange(99))})}, "cannot be read (SafetensorError)"),
+        (Error(2, "Traceback\n  lines\nValueError: it broke"), "ValueError: it broke"),
+    ],
+)
+def test_a_bad_reply_is_refused_by_name_and_the_rest_goes_on(strategy, answer, why):
+    arrays, metrics = exchange(strategy, [{}, answer, {}])
+    assert list(strategy.failures) == ["site-1"] and why in strategy.failures["site-1"]
+    assert list(strategy.answered) == ["site-0", "site-2"]
+    assert all((a == 10).all() for a in to_numpy(arrays).values())
+    assert metrics["windows"] == 4.0
+
+
+def test_a_site_cannot_answer_in_the_name_of_another(strategy):
+    def replies():
+        for name, value in (("site-0", 10), ("site-1", 10), ("site-0", 99)):
+            message = messages[name]
+            metrics = {
+                "windows": 2.0,
+                "loss": 1.0,
+                "seconds": 0.1,
+                "steps": 1,
+                "counts": has(0, 1, 2, 3).ravel().tolist(),
+            }
+            content = RecordDict({"arrays": to_record(piece(value)), "metrics": MetricRecord(metrics)})
+            yield Message(content, reply_to=message)
+
+    sent = strategy.configure_train(1, to_record(BASE), ConfigRecord({}), None)
+    for message in sent:
+        message.metadata.__dict__["_message_id"] = "x"
+    messages = {m.metadata.group_id: m for m in sent}
+    *good, forged = replies()
+    forged.metadata.__dict__["_src_node_id"] = 3  # the node of site-2
+    arrays, _ = strategy.aggregate_train(1, [*good, forged])
+    assert to_numpy(arrays)["shared"].tolist() == [pytest.approx((10 + 10 + 99) / 3)] * 2
+    assert list(strategy.answered) == ["site-0", "site-1", "site-2"]
+    *good, forged = replies()  # now in the name of site-0, as far as one can see
+    arrays, _ = strategy.aggregate_train(1, [*good, forged])
+    assert list(strategy.answered) == ["site-1"] and to_numpy(arrays)["shared"].tolist() == [10, 10]
+    assert strategy.failures["site-0"] == "two replies came in its name"
+
+
+def test_replies_without_the_records_that_were_asked_for(strategy):
+    message, *_ = strategy.configure_train(1, to_record(BASE), ConfigRecord({}), None)
+    message.metadata.__dict__["_message_id"] = "x"
+    for content in ({}, {"arrays": MetricRecord({"a": 1}), "metrics": MetricRecord({})}):
+        with pytest.raises(RunError, match="site-0: its reply is refused"):
+            strategy.aggregate_train(1, [Message(RecordDict(content), reply_to=message)])
+
+
+def test_too_few_replies_stop(strategy):
+    with pytest.raises(RunError, match="0 of 3 sites answered well.*site-2: no memory"):
+        exchange(strategy, [Error(2, "no memory")] * 3)
+
+
+def test_order_of_replies_does_not_matter(strategy):
+    messages = strategy.configure_train(1, to_record(BASE), ConfigRecord({}), None)
+    rng = np.random.default_rng(0)
+    replies = []
+    for message in messages:
+        message.metadata.__dict__["_message_id"] = "x"
+        arrays = {k: rng.standard_normal(v.shape).astype(np.float32) for k, v in BASE.items()}
+        metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "steps": 1}
+        metrics |= {"counts": has(0, 1, 2, 3).ravel().tolist()}
+        replies.append(
+            Message(
+                RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)}), reply_to=message
+            )
+        )
+    one, two = (to_numpy(strategy.aggregate_train(1, order)[0]) for order in (replies, replies[::-1]))
+    assert all(np.array_equal(one[k], two[k]) for k in BASE)
+
+
+GOOD = {"task": np.ones((2, len(COUNTS) + 2 * BINS))}
+
+
+def evaluate(strategy, answers):
+    """Answer an evaluation per site with changed arrays and metrics."""
+    messages = strategy.configure_evaluate(1, to_record(BASE), ConfigRecord({"samples": 0}), None)
+    replies = []
+    for message, (arrays, metrics) in zip(messages, answers, strict=True):
+        message.metadata.__dict__["_message_id"] = "x"
+        told = {
+            k: v
+            for k, v in ({"seconds": 0.1, "loss-sum": 1.0, "windows": 2.0} | metrics).items()
+            if v is not None
+        }
+        content = RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(told)})
+        replies.append(Message(content, reply_to=message))
+    return strategy.aggregate_evaluate(1, replies)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "metrics", "why"),
+    [
+        ({"task": np.ones((2, 1004))}, {}, "task is (2, 1004), expected (2, 2005)"),
+        ({"task": np.ones(1)}, {}, "task is (1,)"),
+        ({"other": GOOD["task"]}, {}, "other is (2, 2005), expected none"),
+        ({}, {}, "task is absent"),
+        (GOOD | {f"none-{i}": np.zeros(0) for i in range(999)}, {}, "are enough"),
+        ({"task": GOOD["task"].astype(np.uint8)}, {}, "task is uint8, expected float64"),
+        ({"task": GOOD["task"].astype(np.complex64)}, {}, "task is complex64, expected float64"),
+        ({"task": np.full((2, len(COUNTS) + 2 * BINS), np.nan)}, {}, "not a sum"),
+        ({"task": np.full((2, len(COUNTS) + 2 * BINS), -1.0)}, {}, "not a sum"),
+        (GOOD, {"loss-sum": float("nan")}, "missing or not finite"),
+        (GOOD, {"windows": None}, "missing or not finite"),
+        (GOOD, {"seconds": None}, "missing or not finite"),
+        (GOOD, {"windows": -1.0}, "negative"),
+        (GOOD, {"windows": 3.0}, "more windows than it has"),
+        ({"task": np.full((2, len(COUNTS) + 2 * BINS), 1e300)}, {}, "not a sum"),
+    ],
+)
+def test_a_bad_evaluation_is_refused_by_name_and_the_rest_counts(strategy, arrays, metrics, why):
+    strategy.evaluation = scores.task(strategy.roster.schema)
+    told = evaluate(strategy, [(GOOD, {}), (arrays, metrics), (GOOD, {})])
+    assert list(strategy.failures) == ["site-1"] and why in strategy.failures["site-1"]
+    assert (strategy.sums["task"] == 2).all() and told["score"] == 0.5
+
+
+def test_a_score_that_is_not_a_number_never_replaces_the_best():
+    state = RunState(models={"m": {"w": np.zeros(1)}})
+    run = Run(None, None, "", None, state, None)
+    for round_, score in enumerate((float("inf"), 0.7, float("nan"), 0.9, 0.6, float("nan")), start=1):
+        state.models["m"] = {"w": np.full(1, round_)}
+        run._keep_if_best("m", round_, score)
+        assert state.best["m"]["w"] == {1: 1, 2: 2, 3: 2, 4: 2, 5: 5, 6: 5}[round_]
+    assert state.scores["m"] == (0.6, 5)

@@ -1,0 +1,30 @@
+"""What is sent to sites holds code and nothing else."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[3]
+
+
+def test_the_bundle_holds_the_four_packages_and_no_more(tmp_path):
+    copy = tmp_path / "condi"
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    for name in files:
+        if not name.startswith("tests/"):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((PROJECT / name).read_bytes())
+    secret = copy / "data_partitions" / "patients.json"
+    secret.write_text("{}")
+    flwr = Path(sys.executable).with_name("flwr")
+    env = os.environ | {"FLWR_HOME": str(tmp_path / "home"), "FLWR_TELEMETRY_ENABLED": "0"}
+    subprocess.run([flwr, "build"], cwd=copy, env=env, check=True, capture_output=True)
+    (bundle,) = copy.glob("*.fab")
+    packages = ("server_app/", "client_app/", "condi_core/", "data_partitions/")
+    sent = set(zipfile.ZipFile(bundle).namelist())
+    code = {name for name in files if name.startswith(packages) and name.endswith(".py")}
+    assert sent - code == {"pyproject.toml", "LICENSE", ".info/CONTENT"} and code <= sent

@@ -1,0 +1,299 @@
+"""The page of a run: all that the run kept is in it, nothing comes from elsewhere, nothing breaks it."""
+
+import base64
+import hashlib
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from condi_core.metrics import SCORED, task_metrics
+from condi_core.weights_file import load_imputer
+from data_partitions.federation import open_federation
+from server_app.artifacts.run_record import ReportError, read_run
+from server_app.artifacts.scores import SHOWN
+from server_app.cli import app
+from server_app.report import on_completion
+from server_app.report import windows as drawn
+from server_app.report.page import run_page, write_report
+from tests.helpers.finished_runs import HOSTILE, Page, write_hostile
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    """A copy of the run to do harm to."""
+    return shutil.copytree(made[1], tmp_path / "whole")
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    return Page((made[1] / "report.html").read_text())
+
+
+def history(path):
+    return [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()]
+
+
+def called(*args):
+    return CliRunner().invoke(app, [str(a) for a in args])
+
+
+def test_every_number_of_the_history_stands_in_its_row(made, page):
+    lines = history(made[1])
+    for phase in ("relation", "imputer", "task-condi", "task-mask"):
+        rounds = [line for line in lines if line["phase"] == phase]
+        told = page.values(f"{phase}, round by round")
+        each = page.values(f"{phase}, seconds of each site")
+        assert len(told) == len(each) == len(rounds)
+        for line, row, seconds in zip(rounds, told, each, strict=True):
+            numbers = [v for k, v in line.items() if isinstance(v, int | float) and "round" not in k]
+            assert sorted(row) == sorted([*numbers, *line["metrics"].values()])
+            assert seconds == list(line["site-seconds"].values())
+
+
+def test_every_figure_is_there_and_has_something_in_it(page):
+    expected = {f"{p}: training loss" for p in ("imputer", "task-condi", "task-mask")}
+    expected |= {f"{p}: validation" for p in ("imputer", "task-condi", "task-mask")}
+    expected |= {"RMSE on hidden cells of test windows", "Confusion matrix", "ROC", "Reliability"}
+    expected |= {"AUROC at each site, test windows", "Seconds per round"}
+    expected |= {"Megabytes per round, all sites together"}
+    assert expected <= page.figures.keys()
+    assert all(count > 3 for count in page.figures.values()), page.figures
+
+
+def test_test_scores_are_those_of_the_result(made, page):
+    result = json.loads((made[1] / "result.json").read_text())
+    for kind, rows in result["imputation"].items():
+        for row, key in (("RMSE", "rmse"), ("MAE", "mae"), ("CRPS", "crps")):
+            assert page.column(f"Test windows, {kind}", row) == [rows[m][key] for m in SHOWN if m in rows]
+    for name, key in (("AUROC", "auroc"), ("kappa", "kappa"), ("mean loss", "score")):
+        told = page.column("Classification of test windows", name)
+        assert told == [result["task"][m][key] for m in ("condi", "mask")]
+
+
+def test_scores_of_a_site_are_those_of_its_sums(made, page):
+    kept = load_file(made[1] / "test-task-mask.safetensors")
+    expected = [task_metrics(kept[f"{site}/task"], True)["accuracy"] for site in sorted(HOSTILE)]
+    caption = "Classification at each site, test windows"
+    assert page.column(caption, "accuracy, mask") == pytest.approx(expected)
+    assert page.column(caption, "windows") == [5, 5, 5]
+    table = sum(kept[f"{site}/confusion"] for site in HOSTILE)
+    labels = page.values("Label by label")
+    assert [row[0] for row in labels] == table.diagonal().tolist()
+
+
+def test_names_from_outside_are_text(made, page):
+    names = [row[0][0] for row in page.tables["Sites of the run, with their windows and labels"][1:]]
+    assert names == sorted(HOSTILE)
+    assert len(page.scripts) == 1 and "alert" not in page.scripts[0]
+    assert not page.tags & {"b", "img", "iframe", "link"} and "<i>by" not in page.text
+    assert "<script>alert" not in page.text
+
+
+def test_the_page_needs_nothing_and_runs_nothing_else(page):
+    assert page.links and all(link.startswith("#") for link in page.links)
+    assert "http:" not in page.text and "https:" not in page.text and "url(" not in page.text
+    digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in page.text
+
+
+def test_windows_are_drawn_where_the_data_are(made, run, tmp_path):
+    federation, _ = made
+    here = Page(write_report(run).read_text())
+    shown = [name for name in here.figures if "RMSE" in name and ("worst" in name or "typical" in name)]
+    assert len(shown) == 12 and sum("(worst of" in name for name in shown) == 3
+    assert "to be kept as the data are" in here.text
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"federation": str(tmp_path / "gone")}))
+    away = write_report(run).read_text()
+    assert "records stay with their sites" in away and "typical of" not in away
+    one = Page(write_report(run, data=[federation / "south"]).read_text())
+    shown = [name for name in one.figures if "worst of" in name or "typical of" in name]
+    assert shown and all(name.startswith("south, ") for name in shown)
+
+
+def test_generated_windows_are_nobodys_records(made, monkeypatch):
+    monkeypatch.setattr("server_app.artifacts.run_record.DATASET", read_run(made[1]).schema.dataset)
+    _, section = drawn.windows(read_run(made[1]), [])
+    assert "typical of" in section and "patients" not in section
+
+
+def test_the_worst_window_comes_first_and_its_error_is_of_hidden_cells(made):
+    record = read_run(made[1])
+    imputer, schema = load_imputer(made[1] / "imputer.safetensors")
+    sites = drawn._of_simulation(record)
+    found = drawn._complete_all(record, imputer, schema, sites, None, lambda done, all_: None)
+    assert list(found) == list(SCORED) and all(len(scored) == 15 for scored in found.values())
+    sums = load_file(made[1] / "test-imputer.safetensors")
+    for kind, scored in found.items():
+        # The holes are those of the evaluation, cell for cell.
+        counts = sum(sums[f"{site}/{kind}/mean"][:, 0] for site in HOSTILE)
+        assert sum(w.hidden.sum((1, 2)) for w in scored).tolist() == counts.tolist()
+        for w in scored:
+            assert not (w.hidden & w.seen).any() and (w.squared[~w.hidden] == 0).all()
+            point = (w.quantiles[0] - w.values)[w.hidden]
+            deviation = imputer.standardiser.std.numpy()[w.hidden.nonzero()[0]]
+            assert w.error == pytest.approx(np.sqrt(np.mean((point / deviation) ** 2)), rel=1e-4)
+    anchor, section = drawn.windows(record, [])
+    worst = max(found["gaps 50 %"], key=lambda w: w.error)
+    first = [name for name in Page(section).figures if "(worst of 15)" in name]
+    assert any(worst.record in name for name in first)
+
+
+def test_what_is_hidden_changes_no_picture(made, tmp_path):
+    """The model's part of a window is the same whatever was hidden from it."""
+    federation = shutil.copytree(made[0], tmp_path / "federation")
+    record = read_run(made[1])
+    imputer, schema = load_imputer(made[1] / "imputer.safetensors")
+
+    def complete():
+        site = open_federation(federation).open_site("south")
+        return drawn._complete(record, imputer, schema, site, site.rows("test"), "gaps 50 %")
+
+    before = complete()
+    for i, m in enumerate(schema.names[:3]):  # south lacks the last
+        file = federation / "south" / "values" / f"{m}.npy"
+        values = np.load(file)
+        rows = np.flatnonzero(open_federation(federation).open_site("south").splits == "test")
+        for row, window in zip(rows, before, strict=True):
+            values[row] = np.where(window.hidden[i], 1e3, values[row])
+        np.save(file, values)
+    for one, two in zip(before, complete(), strict=True):
+        assert (one.seen == two.seen).all() and np.array_equal(one.quantiles, two.quantiles)
+        assert two.error > one.error
+
+
+def test_a_partition_that_took_no_part_is_refused(made, run, tmp_path):
+    other = write_hostile(tmp_path / "other", task="multi-label") / "south"
+    done = called("report", run, "--data", other)
+    assert done.exit_code == 1 and "is not a site of this run" in done.output
+    done = called("report", run, "--data", tmp_path)
+    assert done.exit_code == 1 and "manifest.json" in done.output
+
+
+def test_an_unfinished_run_has_a_report_of_what_there_is(run):
+    kept = ("config.json", "roster.json", "history.jsonl")
+    for file in [f for f in run.iterdir() if f.is_file() and f.name not in kept]:
+        file.unlink()
+    lines = (run / "history.jsonl").read_text().splitlines(keepends=True)
+    (run / "history.jsonl").write_text("".join(lines[:2]))
+    done = called("report", run)
+    assert done.exit_code == 0 and done.output.strip().endswith("report.html")
+    page = Page((run / "report.html").read_text())
+    assert "The run is not finished: its last round was imputer, round 1" in page.text
+    assert len(page.values("relation, round by round")) == len(page.values("imputer, round by round")) == 1
+    (run / "history.jsonl").unlink()
+    (run / "roster.json").unlink()
+    assert called("report", run).exit_code == 0
+    assert "No round has been finished." in (run / "report.html").read_text()
+
+
+def test_phases_that_were_tested_are_told_before_the_run_ends(run):
+    expected = json.loads((run / "result.json").read_text())
+    (run / "result.json").unlink()
+    record = read_run(run)
+    assert record.imputation["gaps 50 %"]["condi"]["rmse"] == pytest.approx(
+        expected["imputation"]["gaps 50 %"]["condi"]["rmse"], rel=1e-9
+    )
+    assert record.task["mask"]["auroc"] == expected["task"]["mask"]["auroc"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", "{half"),
+        ("config.json", '{"model": "of somebody else"}'),
+        ("config.json", "[]"),
+        ("history.jsonl", '{"phase": "imputer"}\n'),
+        ("history.jsonl", "not json\n"),
+        ("roster.json", '{"south": 3}'),
+        ("result.json", '{"task": []}'),
+        ("imputer.safetensors", "x" * 99),
+        ("test-task-condi.safetensors", "x" * 99),
+    ],
+)
+def test_a_damaged_run_is_said_in_one_sentence(run, file, content):
+    (run / file).write_text(content)
+    done = called("report", run)
+    told = done.stderr.strip()
+    assert done.exit_code == 1 and told.startswith("Error: ") and "\n" not in told and file in told
+    assert "Traceback" not in done.output
+
+
+def test_a_foreign_folder_is_said_in_one_sentence(tmp_path):
+    for path in (tmp_path, tmp_path / "nothing"):
+        done = called("report", path)
+        assert done.exit_code == 1 and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_place_that_cannot_be_written_is_said(run, tmp_path):
+    done = called("report", run, "--out", tmp_path / "no" / "where.html")
+    assert done.exit_code == 1 and "cannot write" in done.stderr and "--out" in done.stderr
+
+
+def test_a_run_does_not_fail_by_its_report(run, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("of no importance")
+
+    monkeypatch.setattr(on_completion, "write_report", broken)
+    (run / "model-card.md").unlink()
+    told = on_completion.leave(run)
+    assert "note: report.html was not written (ZeroDivisionError: of no importance)" in told
+    assert (run / "model-card.md").exists() and f"Model card: {run / 'model-card.md'}" in told
+
+
+def test_gains_over_training_alone_are_differences_of_a_sites_scores(made, run):
+    told = write_report(run, limit=0.0).read_text()
+    assert "What each site gained over training alone is told of a run" in told and "mask,local" in told
+    shutil.copy(run / "test-task-mask.safetensors", run / "test-task-local.safetensors")
+    page = Page(write_report(run, limit=0.0).read_text())
+    caption = "condi beside training alone, test windows of each site"
+    kept = {m: load_file(run / f"test-task-{m}.safetensors") for m in ("condi", "local")}
+    for site, gain in zip(sorted(HOSTILE), page.column(caption, "AUROC, gain"), strict=True):
+        both, alone = (task_metrics(kept[m][f"{site}/task"], True)["auroc"] for m in ("condi", "local"))
+        assert gain == pytest.approx(both - alone)
+    assert page.figures["Gain in AUROC over training alone"] >= 3
+
+
+def test_sites_that_did_not_answer_are_named_with_their_reason(run):
+    lines = history(run)
+    lines[1]["failures"] = {"south": "out of <memory>"}
+    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = Page(write_report(run, limit=0.0).read_text()).tables["Who did not answer"]
+    assert [text for text, _ in rows[1]] == ["imputer, round 1", "south", "out of <memory>"]
+
+
+def test_metrics_that_are_not_numbers_break_nothing(run):
+    lines = history(run)
+    for line in lines:
+        line["metrics"] = dict.fromkeys(line["metrics"], math.nan)
+    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = Page(write_report(run, limit=0.0).read_text())
+    assert page.column("imputer, round by round", "RMSE") == [None, None]
+    assert "nan" not in "".join(page.figures) and "NaN" not in page.text
+
+
+def test_the_round_that_was_kept_is_the_one_of_the_lowest_score(run):
+    lines = history(run)
+    for line, score in zip([x for x in lines if x["phase"] == "imputer"], (0.2, 0.7), strict=True):
+        line["metrics"]["score"] = score
+    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = Page(write_report(run, limit=0.0).read_text()).tables["imputer, round by round"][1:]
+    assert [row[0][0] for row in rows] == ["1 kept", "2"]
+
+
+def test_windows_are_left_out_when_they_take_too_long(made):
+    record = read_run(made[1])
+    assert "nobody has asked for records of patients" in drawn.windows(record, [], limit=0.0)[1]
+    _, section = drawn.windows(record, [], limit=1e-9)
+    assert "No windows are drawn, as that takes over 1e-09 s here" in section
+    assert "No windows are drawn" in run_page(record, ("windows", section))
+
+
+def test_a_report_error_is_no_surprise_to_callers(tmp_path):
+    with pytest.raises(ReportError, match="there is no run at"):
+        write_report(tmp_path / "nothing")

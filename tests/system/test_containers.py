@@ -1,0 +1,258 @@
+"""A coordinator and three hospitals in containers: what they can do, and what nobody else can."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+import yaml
+
+from tests.helpers.composed import PROJECT, compose_command, composed, engine, output, wait_for
+
+LACKING = engine()
+pytestmark = [
+    pytest.mark.containers,
+    pytest.mark.skipif(bool(LACKING), reason=LACKING),
+    pytest.mark.timeout(3600),
+]
+
+SITES = ("site-0", "site-1", "site-2")
+APPS = tuple(f"{site}-app" for site in SITES)
+STAYING = {"superlink", "coordinator", *SITES, *APPS}
+SETTINGS = (
+    'name="tiny" method="mask" beside="" min-sites=1 round-timeout=120.0 task.rounds=4 task.steps=2 '
+    "task.batch=4 task.width=8 task.heads=2 task.blocks=1 task.pair-width=4"
+)
+
+RUNTIME_CALLS = """
+import ssl, sys, urllib.error, urllib.request
+trusted = ssl.create_default_context(cafile="/ca.crt")
+for call in sys.argv[2:]:
+    request = urllib.request.Request(f"https://{sys.argv[1]}/v1/runtime/{call}", b"")
+    request.add_header("Content-Type", "application/protobuf")
+    try:
+        print(call, urllib.request.urlopen(request, context=trusted, timeout=30).status)
+    except urllib.error.HTTPError as error:
+        print(call, error.code)
+"""
+
+CONNECT = """
+import socket, sys
+for where in sys.argv[1:]:
+    host, port = where.split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5)
+        print("open")
+    except OSError:
+        print("closed")
+"""
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory):
+    with composed(tmp_path_factory.mktemp("federation")) as started:
+        yield started
+
+
+def test_nothing_more_is_allowed_to_a_container_than_it_needs(federation):
+    containers = federation.containers()
+    assert containers.keys() == STAYING | {"folder", "prepare", "register"}
+    for service, container in containers.items():
+        host = container["HostConfig"]
+        assert host["ReadonlyRootfs"] and not host["Privileged"] and host["CapDrop"] == ["ALL"], service
+        assert host["SecurityOpt"] == ["no-new-privileges:true"] and 0 < host["Memory"] <= 3 * 2**30, service
+        assert not host["PortBindings"], service
+        assert (host["CapAdd"] or []) == (["CHOWN"] if service == "folder" else []), service
+        assert container["Config"]["User"].startswith("0:") == (service == "folder"), service
+        assert (host["RestartPolicy"]["Name"] == "unless-stopped") == (service in STAYING), service
+        if service not in STAYING:
+            assert container["State"]["ExitCode"] == 0, service
+
+
+def test_every_container_that_stays_becomes_healthy(federation):
+    def all_are() -> bool:
+        states = {service: c["State"] for service, c in federation.containers().items()}
+        return {states[service]["Health"]["Status"] for service in STAYING} == {"healthy"}
+
+    wait_for(all_are, 180, "all healthy")
+
+
+def test_a_container_sees_its_own_site_and_no_other(federation):
+    containers, home = federation.containers(), federation.home
+    for number, (site, app) in enumerate(zip(SITES, APPS, strict=True)):
+        mine = home / f"credentials/sites/hospital-{number}"
+        assert mounts(containers[site]) == {"/site": (str(mine), False)}
+        seen = mounts(containers[app])
+        assert seen.pop("/cache")[1]
+        assert seen == {
+            "/data": (str(home / f"data/hospital-{number}"), False),
+            "/credentials/ca.crt": (str(mine / "inside/ca.crt"), False),
+            "/credentials/superexec.secret": (str(mine / "superexec.secret"), False),
+        }
+        manifest = json.loads(federation.execute(app, "cat", "/data/manifest.json").stdout)
+        assert manifest["site"] == f"hospital-{number}"
+        refused = federation.execute(app, "touch", "/data/manifest.json", "/data/new")
+        assert refused.returncode == 1 and refused.stderr.count("Read-only file system") == 2
+    assert not {"/credentials/ca.key", "/data"} & mounts(containers["superlink"]).keys()
+
+
+def test_networks_join_only_those_who_speak_to_each_other(federation):
+    members: dict[str, set[str]] = {}
+    for service, container in federation.containers().items():
+        for network in container["NetworkSettings"]["Networks"]:
+            members.setdefault(network.removeprefix(f"{federation.name}_"), set()).add(service)
+    assert members.pop("none") == {"folder", "prepare"}
+    assert members == {
+        "control": {"superlink", "coordinator", "register"},
+        "fleet": {"superlink", *SITES},
+        **{site: {site, f"{site}-app"} for site in SITES},
+    }
+    for network in members:
+        (known,) = json.loads(output("docker", "network", "inspect", f"{federation.name}_{network}"))
+        assert known["Internal"], network
+
+
+def test_only_the_fleet_api_answers_to_a_site(federation):
+    superlink = federation.containers()["superlink"]["NetworkSettings"]["Networks"]
+    control = superlink[f"{federation.name}_control"]["IPAddress"]
+    fleet = superlink[f"{federation.name}_fleet"]["IPAddress"]
+    assert listening(federation, "superlink") == {(control, 8000), ("any", 9092)}
+    tried = [f"{fleet}:9092", f"{fleet}:8000", f"{control}:8000", f"{control}:9092"]
+    assert federation.execute("site-0", "python", "-c", CONNECT, *tried).stdout.split() == [
+        "open", "closed", "closed", "closed",
+    ]  # fmt: skip
+    for site, app in zip(SITES, APPS, strict=True):
+        own = federation.containers()[site]["NetworkSettings"]["Networks"][f"{federation.name}_{site}"]
+        assert listening(federation, site) == {(own["IPAddress"], 9094)}
+        assert listening(federation, app) == set()
+    inside = own["IPAddress"]  # of the last site
+    tried = [f"{inside}:9094", f"{fleet}:9092", "superlink:9092", "inside:9094"]
+    assert federation.execute("site-0-app", "python", "-c", CONNECT, *tried).stdout.split() == [
+        "closed", "closed", "closed", "open",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "ca"),
+    [
+        ("control", "superlink:8000", "credentials/ca.crt"),
+        ("site-0", "inside:9094", "credentials/sites/hospital-0/inside/ca.crt"),
+    ],
+)
+def test_no_work_of_an_app_without_the_secret(federation, network, address, ca):
+    calls = (
+        "pull-pending-tasks",
+        "acquire-task",
+        "claim-task",
+        "pull-task-input",
+        "pull-object",
+        "get-nodes",
+    )
+    _, told = federation.stranger(network, "python", "-c", RUNTIME_CALLS, address, *calls, ca=ca)
+    assert told.splitlines() == [f"{call} 401" for call in calls]
+
+
+def test_a_stranger_on_the_fleets_network_gets_nothing(federation):
+    connection = (
+        'mkdir -p $FLWR_HOME; printf \'[superlink]\\ndefault = "x"\\n[superlink.x]\\naddress = "%s"\\n'
+        'root-certificates = "/ca.crt"\\n\' superlink:{port} > $FLWR_HOME/config.toml; '
+    )
+    submit = "flwr run /opt/condi/app; echo $?; "
+    register = "condi credentials /tmp/own --host x --site hospital-9 > /dev/null; flwr supernode register "
+    register += "/tmp/own/sites/hospital-9/site.pub; echo $?; "
+    for port in (8000, 9092):
+        _, told = federation.stranger("fleet", "sh", "-c", connection.format(port=port) + submit + register)
+        assert told.count("Connection to the SuperLink is unavailable") == 2, told
+        assert [line for line in told.splitlines() if line.isdecimal()] == ["1", "1"], told
+
+    node = "python -P -m client_app.join.supernode --grpc-rere --superlink superlink:9092 "
+    node += "--root-certificates /ca.crt "
+    status, told = federation.stranger("fleet", "sh", "-c", node)
+    assert status == 1 and "SuperNode ID" not in told, told
+    own = "condi credentials /tmp/own --host x --site hospital-9 > /dev/null; "
+    node += "--auth-supernode-private-key /tmp/own/sites/hospital-9/site.key"
+    status, told = federation.stranger("fleet", "sh", "-c", own + node)
+    assert status == 1 and "The SuperLink does not accept this site's key." in told, told
+    assert federation.nodes() == ["online"] * 3
+
+
+def test_a_run_outlives_a_site_which_comes_back(federation):
+    submitted = federation.submit(SETTINGS)
+    run = federation.home / "runs" / "tiny"
+    wait_for(lambda: len(rounds(run)) >= 1, 900, "the first round")
+    for service in ("site-2", "site-2-app"):
+        federation.execute(service, "sh", "-c", "kill -9 -1")  # all but the init process, which then ends
+    told, _ = submitted.communicate(timeout=1800)
+    assert submitted.returncode == 0 and "Artefacts: /coordinator/runs/tiny" in told, told
+
+    done = rounds(run)
+    assert [line["round"] for line in done] == [1, 2, 3, 4]
+    assert "hospital-2" in done[1]["failures"] and done[1]["site-seconds"]
+    assert any("hospital-2" in line["site-seconds"] for line in done[2:])
+    assert json.loads((run / "result.json").read_text())["task"]["mask"].keys() >= {"auroc", "accuracy"}
+    containers = federation.containers()
+    assert containers["site-2"]["RestartCount"] >= 1 and containers["site-2-app"]["RestartCount"] == 1
+    wait_for(lambda: federation.nodes() == ["online"] * 3, 180, "the site online again")
+
+
+def test_keys_and_secrets_are_where_they_belong_and_nowhere_else(federation, tmp_path):
+    keys = [*federation.home.glob("credentials/**/*.key"), *federation.home.glob("credentials/**/*.secret")]
+    assert len(keys) == 3 + 3 * 2 + 3 * 3  # the coordinator's, the sites', those inside the sites
+    lines = {line for key in keys for line in key.read_text().splitlines() if "PRIVATE KEY" not in line}
+    secrets = tmp_path / "secrets"
+    secrets.write_text("\n".join(sorted(line for line in lines if len(line) > 30)))
+    assert all((key.stat().st_mode & 0o777) == 0o600 for key in keys)
+
+    ids = [container["Id"] for container in federation.containers().values()]
+    told = output("docker", "inspect", "condi", *ids) + output("docker", "history", "--no-trunc", "condi")
+    told += federation.compose("logs", "--no-color")
+    assert "SuperNode ID" in told and [s for s in secrets.read_text().split() if s in told] == []
+
+    search = (
+        "import pathlib, sys; held = b''.join(p.read_bytes() for p in pathlib.Path('/state').iterdir()); "
+    )
+    search += "print(b'server_app' in held, any(s.encode() in held for s in sys.stdin.read().split()))"
+    state = federation.execute("superlink", "python", "-c", search, stdin=secrets.read_text())
+    assert state.stdout.split() == ["True", "False"]  # runs, with the bundles of their apps
+
+    with subprocess.Popen(["docker", "save", "condi"], stdout=subprocess.PIPE) as image:
+        command = ["grep", "--text", "--count", "--fixed-strings", f"--file={secrets}"]
+        found = subprocess.run(command, stdin=image.stdout, capture_output=True, text=True)
+    assert image.returncode == 0 and found.stdout.strip() == "0"
+
+
+def test_the_profile_for_gpus_gives_each_site_one(federation):
+    told = subprocess.run(
+        [*compose_command(), "--profile", "gpu", "config"],
+        **{"cwd": PROJECT, "env": federation.env, "capture_output": True, "text": True, "check": True},
+    )
+    services = yaml.safe_load(told.stdout)["services"]
+    for number, site in enumerate(SITES):
+        (device,) = services[f"{site}-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+        assert device["device_ids"] == [str(number)] and device["capabilities"] == ["gpu"]
+        assert services[f"{site}-gpu"]["networks"].keys() == {site}
+
+
+def mounts(container: dict) -> dict[str, tuple[str, bool]]:
+    """Source, and whether it can be written, by the place where it is mounted."""
+    return {m["Destination"]: (m["Source"], m["RW"]) for m in container["Mounts"]}
+
+
+def listening(federation, service: str) -> set[tuple[str, int]]:
+    """Addresses and ports at which a container waits for others, less loopback and the engine's resolver."""
+    script = "import pathlib; print(*(pathlib.Path('/proc/net', p).read_text() for p in ('tcp', 'tcp6')))"
+    found = set()
+    for line in federation.execute(service, "python", "-c", script).stdout.splitlines():
+        fields = line.split()
+        if len(fields) > 3 and fields[3] == "0A":  # LISTEN
+            address, port = fields[1].split(":")
+            quad = ".".join(str(byte) for byte in bytes.fromhex(address[-8:])[::-1])
+            if not quad.startswith("127."):
+                found.add(("any" if quad == "0.0.0.0" else quad, int(port, 16)))
+    return found
+
+
+def rounds(run) -> list[dict]:
+    history = run / "history.jsonl"
+    return [json.loads(line) for line in history.read_text().splitlines()] if history.exists() else []

@@ -1,0 +1,63 @@
+"""`condi site` against a real SuperLink with TLS and registered sites."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import hospitals
+from tests.helpers.hospitals import SECONDS, wait_for
+
+pytestmark = pytest.mark.deployment
+
+
+@pytest.fixture
+def coordinator(tmp_path):
+    with hospitals.coordinator(tmp_path / "credentials") as started:
+        yield started
+
+
+def test_a_site_is_refused_until_it_is_registered_and_then_is_the_node(coordinator, federation):
+    data = federation / "site-0"
+    refused = coordinator.start("site-0", data)
+    process, log = refused.process, refused.log_path
+    assert process.wait(SECONDS) == 1
+    *_, last = [line for line in log.read_text().splitlines() if "ERROR" in line]
+    assert "The SuperLink does not accept this site's key. Either it is not registered there" in last
+    assert "Exit Code" not in log.read_text() and "Traceback" not in log.read_text()
+
+    coordinator.register("site-0")
+    joined = coordinator.start("site-0", data)
+    process, log = joined.process, joined.log_path
+    wait_for(lambda: "SuperNode ID" in log.read_text(), log)
+    command = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
+    # Of the process that was started as `condi site`.
+    assert command[2:4] == ["-m", "client_app.join.supernode"]
+    (node,) = coordinator.sandbox.flwr("supernode", "list")["nodes"]
+    assert node["status"] == "online"
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(SECONDS) == 0
+    assert "SuperNode terminated gracefully." in log.read_text()
+    (node,) = coordinator.sandbox.flwr("supernode", "list")["nodes"]
+    assert node["status"] == "offline", json.dumps(node)
+
+
+def test_a_clock_that_the_superlink_does_not_accept(coordinator, federation):
+    coordinator.register("site-0")
+    late = coordinator.sandbox.folder / "late"
+    late.mkdir()
+    (late / "sitecustomize.py").write_text(
+        "import datetime, sys\n"
+        "if 'client_app.join.supernode' in sys.orig_argv:\n"
+        "    import flwr.client.grpc_rere_client.node_auth_client_interceptor as signing\n"
+        "    real = signing.now\n"
+        "    signing.now = lambda: real() + datetime.timedelta(seconds=7)\n"
+    )
+    coordinator.sandbox.env["PYTHONPATH"] = str(late)
+    early = coordinator.start("site-0", federation / "site-0")
+    assert early.process.wait(SECONDS) == 1, early.log
+    assert "The SuperLink has turned this node away. At the start this is because of the clock" in early.log
