@@ -16,9 +16,9 @@ from runs import Pool, Run, training_windows
 
 from condi_core.config import ImputerConfig
 from condi_core.imputer import references
-from condi_core.imputer.diffusion import ProbabilityFlow
-from condi_core.imputer.imputer import Imputer, Prepared
-from condi_core.training import decayed, fit, seed_of
+from condi_core.imputer.diffusion import EulerSampler
+from condi_core.imputer.imputer import ConditionedBatch, Imputer
+from condi_core.training import cosine_rate, derive_seed, train_steps
 
 CROPS = 2  # that training sees of a window before its holes are redrawn
 
@@ -36,7 +36,7 @@ def patches(imputer: Imputer) -> dict[str, list]:
         # A velocity of 0 has no gradient, and standard normal residuals flow along it as they are.
         "no diffusion": [
             patch.object(imputer.denoiser, "forward", lambda noisy, *_: torch.zeros_like(noisy)),
-            patch.object(imputer, "sampler", ProbabilityFlow(1)),
+            patch.object(imputer, "sampler", EulerSampler(1)),
         ],
     }
 
@@ -45,7 +45,7 @@ def ablations(run: Run, windows: Pool, steps: int, score: Callable[[Imputer], di
     """`{ablation: its score}`, all trained from the same weights, with the relation of the run."""
     found, seed = {}, run.config.seed
     for name in patches(run.imputer):
-        torch.manual_seed(seed_of(seed, "initial weights", "imputer"))
+        torch.manual_seed(derive_seed(seed, "initial weights", "imputer"))
         imputer = Imputer(run.schema, run.config.imputer)
         imputer.standardiser.load_state_dict(run.imputer.standardiser.state_dict())
         imputer.references.load_state_dict(run.imputer.references.state_dict())
@@ -62,15 +62,15 @@ def train(imputer: Imputer, config: ImputerConfig, windows: Pool, steps: int, se
     """Some steps in the rounds of the settings, on crops of pooled windows as at a site."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
 
-    def crops() -> Iterator[Prepared]:
+    def crops() -> Iterator[ConditionedBatch]:
         for batch in training_windows(windows, config.batch, rng):
             prepared = imputer.prepare(*batch)
             patches = prepared.x.shape[2]
             crop = config.crop or patches
             for start in rng.integers(0, max(patches - crop, 0) + 1, CROPS):
-                yield Prepared(*(t[:, :, start : start + crop] for t in prepared))
+                yield ConditionedBatch(*(t[:, :, start : start + crop] for t in prepared))
 
     for round_ in range(1, config.rounds + 1):
         some = islice(crops(), max(1, steps // config.rounds))
-        rate = decayed(config.learning_rate, round_, config.rounds)
-        fit(imputer, lambda batch: imputer.loss(batch, generator), some, config, rate)
+        rate = cosine_rate(config.learning_rate, round_, config.rounds)
+        train_steps(imputer, lambda batch: imputer.loss(batch, generator), some, config, rate)

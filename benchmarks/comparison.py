@@ -17,7 +17,7 @@ from pathlib import Path
 from runs import call
 from zscored import write_source
 
-from data_partitions.storage import new_directory
+from data_partitions.storage import atomic_directory
 
 STUDY = Path(__file__).with_name("comparison.toml")
 PARTITIONS = {"ptb-xl": 'split = "iid"\nsites = 4', "physionet-2012": 'split = "natural"'}
@@ -44,7 +44,7 @@ def main() -> None:
     if given.signals:
         zscored = given.out / "zscored-source"
         if not zscored.exists():
-            with new_directory(zscored) as folder:
+            with atomic_directory(zscored) as folder:
                 write_source(given.signals, given.ptb_xl, folder)
         carry_out(given.study, "z-scored", "ptb-xl", zscored, given.out)
     carry_out(given.study, "raw", "ptb-xl", given.ptb_xl, given.out)

@@ -44,7 +44,7 @@ def measure(folder: Path, count: int, rounds: int) -> dict:
         online, up, down = time.monotonic() - began, counted.up, counted.down
         submitted = time.time()
         run = made.run(
-            f"method='mask' beside='' min-sites={count} task.rounds={rounds} task.steps=2 task.batch=4 "
+            f"method='mask' compare-with='' min-sites={count} task.rounds={rounds} task.steps=2 task.batch=4 "
             "task.width=384 "
             f"output='{folder}/runs' name='run'"
         )

@@ -90,8 +90,8 @@ def main() -> None:
         folder = Path(name)
         demo.make(folder / "records", patients=900)
         for sites, settings in (
-            (8, "imputer.rounds=3 imputer.steps=30 task.rounds=3 task.steps=50 task.batch=32 beside=''"),
-            (64, "imputer.rounds=3 imputer.steps=4 task.rounds=3 task.steps=8 beside=''"),
+            (8, "imputer.rounds=3 imputer.steps=30 task.rounds=3 task.steps=50 task.batch=32 compare-with=''"),
+            (64, "imputer.rounds=3 imputer.steps=4 task.rounds=3 task.steps=8 compare-with=''"),
         ):
             federation = folder / f"federation-{sites}"
             prepare_federation(ptb_xl, folder / "records", federation, sites=sites, split="iid")

@@ -34,12 +34,12 @@ from ablations import ablations
 from runs import Pool, Run, call, carry_out, pool, training_windows
 from torch import Tensor
 
-from condi_core.imputer.imputer import Imputer, middle
+from condi_core.imputer.imputer import Imputer, median_over_draws
 from condi_core.imputer.interpolation import last_value, linear_interpolation, same_instant
 from condi_core.metrics import imputation_metrics, imputation_sums
-from condi_core.training import seed_of
-from condi_core.windows import blank
-from data_partitions.missingness import Holes
+from condi_core.training import derive_seed
+from condi_core.windows import zero_unobserved
+from data_partitions.missingness import Missingness
 
 DRAWS = 20
 BLOCK = 16  # windows worked on at once
@@ -52,19 +52,19 @@ Method = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 class Dataset(NamedTuple):
     prepare: str  # arguments of `condi prepare`
     settings: str  # of phase 1
-    masks: dict[str, Holes]
+    masks: dict[str, Missingness]
     csdi_windows: int
     parts: dict[str, tuple[str, slice]] = {}  # further kinds: the modalities of a mask that are scored
 
 
-THIRD = Holes(modality_by_window=1 / 3)
+THIRD = Missingness(modality_by_window=1 / 3)
 DATASETS = {
     "ptb-xl": Dataset(
         "--sites 4 --split iid",
         "imputer.rounds=8 imputer.steps=40 imputer.relation-rounds=2",
         {
-            **{f"points {share} %": Holes(points=share / 100) for share in (20, 50, 80)},
-            "gaps 50 %": Holes(gaps=0.5),
+            **{f"points {share} %": Missingness(points=share / 100) for share in (20, 50, 80)},
+            "gaps 50 %": Missingness(gaps=0.5),
             "four leads absent": THIRD,
         },
         3,
@@ -76,13 +76,17 @@ DATASETS = {
     "physionet-2012": Dataset(
         "",
         "imputer.rounds=4 imputer.steps=40 imputer.batch=32 imputer.relation-rounds=9",
-        {"points 10 %": Holes(points=0.1), "points 50 %": Holes(points=0.5), "gaps 50 %": Holes(gaps=0.5)},
+        {
+            "points 10 %": Missingness(points=0.1),
+            "points 50 %": Missingness(points=0.5),
+            "gaps 50 %": Missingness(gaps=0.5),
+        },
         64,
     ),
     "demo": Dataset(
         "",
         "imputer.rounds=4 imputer.steps=20",
-        {"points 50 %": Holes(points=0.5), "gaps 50 %": Holes(gaps=0.5), "third absent": THIRD},
+        {"points 50 %": Missingness(points=0.5), "gaps 50 %": Missingness(gaps=0.5), "third absent": THIRD},
         16,
     ),
 }
@@ -108,7 +112,7 @@ def methods_of(imputer: Imputer) -> dict[str, Method]:
 
     def median(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         drawn = condi(imputer, DRAWS, values, seen)[1]
-        return middle(drawn), drawn
+        return median_over_draws(drawn), drawn
 
     return {
         "mean of the modality": in_time(lambda x, seen: torch.zeros_like(x)),
@@ -135,14 +139,16 @@ def score(method: Method, imputer: Imputer, windows: Pool, dataset: Dataset) -> 
         sums = np.zeros((windows.values.shape[1], 7))
         for start in range(0, len(windows.records), BLOCK):
             some = windows.of(slice(start, start + BLOCK))
-            hidden = some.hidden(repeat((holes, seed_of("benchmark", kind))))
+            hidden = some.hidden(repeat((holes, derive_seed("benchmark", kind))))
             values, observed, hidden = map(torch.from_numpy, (some.values, some.observed, hidden))
             seen, truth = observed & ~hidden, imputer.standardiser(values, observed)
             began = time.process_time()
-            point, drawn = method(blank(values, seen), seen)
+            point, drawn = method(zero_unobserved(values, seen), seen)
             seconds += time.process_time() - began
             hidden &= ~point.isnan()
-            lines = linear_interpolation(blank(truth, seen).flatten(2), seen.flatten(2)).view_as(truth)
+            lines = linear_interpolation(zero_unobserved(truth, seen).flatten(2), seen.flatten(2)).view_as(
+                truth
+            )
             one = point if drawn is None else drawn[0]
             squares = [imputation_sums(truth, other, hidden)[:, 2] for other in (one, lines)]
             sums += np.column_stack([imputation_sums(truth, point, hidden, drawn), *squares])

@@ -27,9 +27,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from client_app.node.imputer_phase import REUSE
+from client_app.node.imputer_phase import EPOCHS_PER_PREPARATION
 from condi_core.config import ImputerConfig, RunConfig
-from condi_core.imputer.imputer import Imputer, Prepared, middle
+from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
 from condi_core.windows import Schema
 
 ICU_TOKEN_PATCHES = 8  # of one hour each
@@ -105,7 +105,7 @@ def works(kind: Kind, threads: int, device: str, half: bool = False) -> dict[str
     values = torch.randn(kind.windows, device=device)
     seen = torch.rand(kind.windows, device=device) < 0.5
     prepared = imputer.prepare(values, seen, ~seen)
-    crop = Prepared(*(t[:, :, : config.crop or patches] for t in prepared))
+    crop = ConditionedBatch(*(t[:, :, : config.crop or patches] for t in prepared))
     network = torch.autocast(device, torch.bfloat16, enabled=half)
 
     def step() -> None:
@@ -120,7 +120,7 @@ def works(kind: Kind, threads: int, device: str, half: bool = False) -> dict[str
         given = imputer.prepare(values, seen)
         with network:
             mean, drawn = imputer.draw(given, draws, generator)
-        imputer.standardiser.inverse(middle(drawn) if draws else mean)
+        imputer.standardiser.inverse(median_over_draws(drawn) if draws else mean)
 
     return {
         "estimate": lambda: imputer.prepare(values, seen, ~seen),
@@ -134,7 +134,7 @@ def measure(kind: Kind, threads: int, device: str, half: bool) -> dict[str, floa
     """Milliseconds of all works and of the yardstick, and memory."""
     todo = works(kind, threads, device, half)
     found = {"yardstick": yardstick(device)} | {what: best(work, device) for what, work in todo.items()}
-    found["step with its estimate"] = found["training step"] + found["estimate"] / REUSE
+    found["step with its estimate"] = found["training step"] + found["estimate"] / EPOCHS_PER_PREPARATION
     return found | {"memory, MB": peak_memory(device)}
 
 

@@ -22,7 +22,7 @@ from client_app.node.imputer_phase import blocks
 from client_app.node.site import Site
 from client_app.node.task_phase import TaskWindows
 from condi_core.config import RunConfig
-from condi_core.metrics import task_metrics, task_sums
+from condi_core.metrics import classification_sums, task_metrics
 from condi_core.model import load_model
 from data_partitions.federation import open_federation
 
@@ -56,7 +56,7 @@ def predictions(run: Path, method: str) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def macro_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
-    sums = task_sums(torch.from_numpy(scores), torch.from_numpy(labels), single_label=False)
+    sums = classification_sums(torch.from_numpy(scores), torch.from_numpy(labels), single_label=False)
     return task_metrics(sums, single_label=False)["auroc"]
 
 

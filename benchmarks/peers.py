@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from condi_core.imputer.imputer import middle
+from condi_core.imputer.imputer import median_over_draws
 from condi_core.windows import Schema, Standardiser
 
 with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # its banner
@@ -113,4 +113,4 @@ class Csdi(Peer):
         drawn = torch.full((self.draws, *pieces.shape), torch.nan)
         drawn[:, chosen] = torch.as_tensor(found).transpose(0, 1)
         drawn = torch.stack([self.windows(draw) for draw in drawn])
-        return middle(drawn), drawn
+        return median_over_draws(drawn), drawn

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources import mimic_iv
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,7 @@ def by_pandas(folder: Path, rows: int) -> dict:
 
 
 def by_condi(folder: Path, rows: int) -> dict:
-    report = Report()
+    report = PreparationLog()
     mimic_iv.schema(folder)
     index = mimic_iv.index(folder, report)
     windows = observed = 0

@@ -19,11 +19,11 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.weights_file import load_imputer
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation
-from data_partitions.missingness import Holes, hide, random_holes
+from data_partitions.missingness import Missingness, missingness_mask, sample_training_missingness
 
 # Without holes but the source's own, as outside imputers see none; phase 2 as small as can be.
 ALWAYS = (
-    "beside='' holes.points=0.0 holes.gaps=0.0 holes.modality-by-window=0.0 imputer.samples=0 "
+    "compare-with='' holes.points=0.0 holes.gaps=0.0 holes.modality-by-window=0.0 imputer.samples=0 "
     "task.rounds=1 task.steps=1 task.batch=1 task.width=2 task.heads=1 task.blocks=1"
 )
 
@@ -67,10 +67,12 @@ class Pool(NamedTuple):
         """As many windows, evenly spread over all."""
         return self.of(np.unique(np.linspace(0, len(self.records) - 1, count).astype(int)))
 
-    def hidden(self, choices: Iterable[tuple[Holes, int]]) -> np.ndarray:
+    def hidden(self, choices: Iterable[tuple[Missingness, int]]) -> np.ndarray:
         """What is hidden of each window by holes and a seed."""
         windows = zip(*self, choices, strict=False)
-        return np.stack([hide(v, o, holes, seed=seed, record_id=r) for v, o, r, (holes, seed) in windows])
+        return np.stack(
+            [missingness_mask(v, o, holes, seed=seed, record_id=r) for v, o, r, (holes, seed) in windows]
+        )
 
 
 def pool(federation: Path, split: str) -> Pool:
@@ -84,5 +86,7 @@ def training_windows(windows: Pool, count: int, rng: np.random.Generator) -> Ite
     """Endless batches of `count` windows under the holes of CondI's training: values, seen, target."""
     while True:
         some = windows.of(rng.integers(0, len(windows.records), count))
-        target = some.hidden((random_holes(rng), int(rng.integers(2**62))) for _ in range(count))
+        target = some.hidden(
+            (sample_training_missingness(rng), int(rng.integers(2**62))) for _ in range(count)
+        )
         yield tuple(torch.from_numpy(part) for part in (some.values, some.observed & ~target, target))

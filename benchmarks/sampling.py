@@ -30,18 +30,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from condi_core.imputer.diffusion import Ancestral, Ddim, Heun, ProbabilityFlow
-from condi_core.imputer.imputer import Imputer, Prepared, middle
-from condi_core.metrics import SCORED, imputation_metrics, imputation_sums
-from condi_core.training import seed_of
-from condi_core.weights_file import SavedError, load_imputer
+from condi_core.imputer.diffusion import DDIMSampler, DDPMSampler, EulerSampler, HeunSampler
+from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
+from condi_core.metrics import EVALUATED_MISSINGNESS, imputation_metrics, imputation_sums
+from condi_core.training import derive_seed
+from condi_core.weights_file import WeightsFileError, load_imputer
 from condi_core.windows import Schema
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.missingness import Holes, hide
+from data_partitions.missingness import Missingness, missingness_mask
 from data_partitions.partition import Partition
 
-SAMPLERS = {"flow": ProbabilityFlow, "ddim": Ddim, "heun": Heun, "ancestral": Ancestral}
+SAMPLERS = {"flow": EulerSampler, "ddim": DDIMSampler, "heun": HeunSampler, "ancestral": DDPMSampler}
 EVALUATIONS = (1, 2, 4, 8, 16, 50)
 ECG = ("ptb-xl", "demo")
 BLOCK = 16  # windows worked on at once
@@ -72,7 +72,9 @@ def test_windows(data: Path, schema: Schema, count: int) -> list[tuple[Partition
     return [(site, np.array(own)) for site, own in zip(sites, rows, strict=True) if own]
 
 
-def batches(windows: list[tuple[Partition, np.ndarray]], imputer: Imputer, kind: str) -> Iterator[Prepared]:
+def batches(
+    windows: list[tuple[Partition, np.ndarray]], imputer: Imputer, kind: str
+) -> Iterator[ConditionedBatch]:
     """Windows with holes of one kind, fixed by the record, and their references."""
     for site, rows in windows:
         rates = [m.samples_per_patch for m in site.manifest.modalities]
@@ -80,7 +82,7 @@ def batches(windows: list[tuple[Partition, np.ndarray]], imputer: Imputer, kind:
             block = rows[start : start + BLOCK]
             values, observed = site.read(block)
             hidden = np.stack([
-                hide(v, o, Holes(**SCORED[kind]), seed=seed_of("scored", kind), record_id=record,
+                missingness_mask(v, o, Missingness(**EVALUATED_MISSINGNESS[kind]), seed=derive_seed("scored", kind), record_id=record,
                      samples_per_patch=rates)
                 for v, o, record in zip(values, observed, site.record_ids[block], strict=True)
             ])  # fmt: skip
@@ -102,7 +104,7 @@ def heart_rate(ecg: np.ndarray, rate: float) -> np.ndarray:
     return 60 * rate / (shortest + alike[..., shortest : longest + 1].argmax(-1))
 
 
-def off_beat(batch: Prepared, drawn: Tensor, schema: Schema) -> list[float]:
+def off_beat(batch: ConditionedBatch, drawn: Tensor, schema: Schema) -> list[float]:
     """Per window: how far the heart rate of a completed lead is from that of all true leads together.
 
     A mean over draws and over the leads with holes in them whose truth is known everywhere.
@@ -118,7 +120,7 @@ def off_beat(batch: Prepared, drawn: Tensor, schema: Schema) -> list[float]:
     return found
 
 
-def energy_scores(batch: Prepared, drawn: Tensor) -> list[float]:
+def energy_scores(batch: ConditionedBatch, drawn: Tensor) -> list[float]:
     """Per window; a single draw is a point, which is scored by its distance."""
     found = []
     for x, target, draws in zip(batch.x, batch.target, drawn.transpose(0, 1), strict=True):
@@ -132,7 +134,7 @@ def energy_scores(batch: Prepared, drawn: Tensor) -> list[float]:
 
 
 def evaluate(
-    prepared: list[Prepared], schema: Schema, draw: Callable[[Prepared], Tensor]
+    prepared: list[ConditionedBatch], schema: Schema, draw: Callable[[ConditionedBatch], Tensor]
 ) -> dict[str, float]:
     """`draw` gives (draw, batch, modality, patch, sample); RMSEs are not yet ratios."""
     sums, squares, seconds = 0, 0.0, 0.0
@@ -143,7 +145,7 @@ def evaluate(
         start = time.perf_counter()
         drawn = draw(batch)
         seconds += time.perf_counter() - start
-        sums = sums + imputation_sums(batch.x, middle(drawn), batch.target, drawn).sum(0)
+        sums = sums + imputation_sums(batch.x, median_over_draws(drawn), batch.target, drawn).sum(0)
         squares += float((batch.target * (drawn - batch.x).square()).mean(0).sum(dtype=torch.float64))
         energy += energy_scores(batch, drawn)
         if schema.dataset in ECG and len(schema.rate_groups) == 1:
@@ -160,13 +162,13 @@ def evaluate(
     }
 
 
-def candidates(imputer: Imputer, draws: int) -> Iterator[tuple[str, Callable[[Prepared], Tensor]]]:
+def candidates(imputer: Imputer, draws: int) -> Iterator[tuple[str, Callable[[ConditionedBatch], Tensor]]]:
     yield "linear", lambda batch: batch.reference[:, :, :, 2][None]
     yield "truth", lambda batch: batch.x[None]
     yield "mean of the model", lambda batch: imputer.draw(batch, 0)[0][None]
 
-    def sampled(sampler: object) -> Callable[[Prepared], Tensor]:
-        def draw(batch: Prepared) -> Tensor:
+    def sampled(sampler: object) -> Callable[[ConditionedBatch], Tensor]:
+        def draw(batch: ConditionedBatch) -> Tensor:
             imputer.sampler = sampler
             return imputer.draw(batch, draws)[1]
 
@@ -190,11 +192,11 @@ def main() -> None:
     try:
         imputer, schema = load_imputer(model)
         windows = test_windows(options.data, schema, options.windows)
-    except (SavedError, DataError) as error:
+    except (WeightsFileError, DataError) as error:
         sys.exit(f"Error: {error}")
     found = {}
     print(f"{'holes':<14} {'evaluations':<18}" + "".join(f"{c:>10}" for c in COLUMNS))
-    for kind in SCORED:
+    for kind in EVALUATED_MISSINGNESS:
         prepared = list(batches(windows, imputer, kind))
         linear = None
         for name, draw in candidates(imputer, options.draws):

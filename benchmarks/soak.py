@@ -68,7 +68,7 @@ def soak(folder: Path, rounds: int, count: int, seed: int) -> dict:
             alive[name] = made.start(name, federation / name)
         wait_for(lambda: made.online() == set(names), *(s.log_path for s in made.started), seconds=300)
         run = made.run(
-            f"method='mask' beside='' min-sites=2 sites='{','.join(names)}' round-timeout=120.0 "
+            f"method='mask' compare-with='' min-sites=2 sites='{','.join(names)}' round-timeout=120.0 "
             f"task.rounds={rounds} task.steps=2 task.batch=4 task.width=8 task.heads=2 task.blocks=1 "
             f"task.pair-width=4 output='{folder}/runs' name='run'"
         )

@@ -13,7 +13,7 @@ from flwr.client.mod import secaggplus_mod
 from flwr.clientapp import ClientApp
 
 from client_app.node import completions, imputer_phase, secure_aggregation, task_phase
-from client_app.node.request import Request, answers, to_record, trained
+from client_app.node.request import Request, handler, to_record, training_reply
 from client_app.node.site import Site, is_virtual
 from condi_core.config import ConfigError
 from condi_core.imputer.imputer import Imputer
@@ -31,7 +31,7 @@ app = ClientApp()
 
 
 @app.query("describe")
-@answers
+@handler
 def describe(request: Request) -> RecordDict:
     """What this node's sites hold: schema, counts and standardising sums; nothing per record.
 
@@ -84,28 +84,30 @@ def _task(request: Request, split: str) -> tuple[task_phase.TaskWindows, TaskMod
 
 
 @app.train("relation")
-@answers
+@handler
 def train_relation(request: Request) -> RecordDict:
     """Phase 1, first: covariances, then steps of EM, for the relation between modalities."""
     site, first = request.site(), request.settings["server-round"] == 1
-    spectra, counts, windows = imputer_phase.relate(site, _imputer(request, site), request.seed, first)
+    spectra, counts, windows = imputer_phase.estimate_cross_spectrum(
+        site, _imputer(request, site), request.seed, first
+    )
     told = {"windows": float(windows), "counts": counts.ravel().tolist(), "loss": 0.0, "steps": 1}
     metrics = MetricRecord(told)
     return RecordDict({"arrays": to_record(spectra), "metrics": metrics})
 
 
 @app.train("imputer")
-@answers
+@handler
 def train_imputer(request: Request) -> RecordDict:
     """Phase 1: local steps of the diffusion model."""
     site = request.site()
     model = _imputer(request, site)
     rate = request.settings["learning-rate"]
-    return trained(model, imputer_phase.train(site, model, request.seed, rate, request.deadline))
+    return training_reply(model, imputer_phase.train(site, model, request.seed, rate, request.deadline))
 
 
 @app.evaluate("imputer")
-@answers
+@handler
 def evaluate_imputer(request: Request) -> RecordDict:
     """Errors on fixed hidden cells, beside the naive rows on the same cells, as sums."""
     site, settings = request.site(), request.settings
@@ -114,7 +116,7 @@ def evaluate_imputer(request: Request) -> RecordDict:
 
 
 @app.query("complete")
-@answers
+@handler
 def complete(request: Request) -> RecordDict:
     """Complete windows of the site with the frozen imputer, once, and keep them on its disk."""
     site, settings = request.site(), request.settings
@@ -125,18 +127,18 @@ def complete(request: Request) -> RecordDict:
 
 
 @app.train("task")
-@answers
+@handler
 def train_task(request: Request) -> RecordDict:
     """Phase 2: local steps of the task model."""
     windows, model = _task(request, "train")
     rate = request.settings["learning-rate"]
-    return trained(model, task_phase.train(windows, model, request.seed, rate, request.deadline))
+    return training_reply(model, task_phase.train(windows, model, request.seed, rate, request.deadline))
 
 
-@app.train(mods=[secure_aggregation.refusable, secaggplus_mod])
+@app.train(mods=[secure_aggregation.refuse_unsafe_masking, secaggplus_mod])
 def train_secure(message: Message, context: Context) -> Message:
     """A round of training of any phase under secure aggregation."""
-    settings = secure_aggregation.opened(message)
+    settings = secure_aggregation.unpack_request(message)
     action = settings["action"]
     reply = {"relation": train_relation, "imputer": train_imputer, "task": train_task}[action](
         message, context
@@ -147,11 +149,11 @@ def train_secure(message: Message, context: Context) -> Message:
         if action == "task"
         else Imputer(site.schema, site.config.imputer)
     )
-    return secure_aggregation.weighted(message, reply, ownership(model))
+    return secure_aggregation.weighted_update(message, reply, ownership(model))
 
 
 @app.evaluate("task")
-@answers
+@handler
 def evaluate_task(request: Request) -> RecordDict:
     """Confusion counts and score histograms, as sums."""
     windows, model = _task(request, request.settings["split"])

@@ -39,7 +39,7 @@ def why_no_cuda() -> str:
 
 
 @contextmanager
-def turn(device: torch.device) -> Iterator[None]:
+def exclusive_use(device: torch.device) -> Iterator[None]:
     """Sites that share a card of a machine take turns, so that together they do not run it out of memory."""
     if (card := _card(device)) is None:
         yield

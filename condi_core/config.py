@@ -17,7 +17,7 @@ CountOrNone = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-DependsOn = Literal["nothing", "another", "itself"]
+DependsOn = Literal["mcar", "mar", "mnar"]
 
 
 class ConfigError(ValueError):
@@ -30,20 +30,20 @@ class _Settings(BaseModel):
     )
 
 
-class HolesConfig(_Settings):
+class MissingnessConfig(_Settings):
     points: Share
-    points_depend_on: DependsOn
+    points_mechanism: DependsOn
     gaps: Share
-    gaps_depend_on: DependsOn
+    gaps_mechanism: DependsOn
     gap_patches: Count
     bursts: Share
     burst_patches: Positive
     blackout: Share
     modality_by_window: Share
     modality_by_site: Share
-    thin_to: PositiveOrNone
+    subsample_to: PositiveOrNone
 
-    def changed(self, changes: str) -> HolesConfig:
+    def changed(self, changes: str) -> MissingnessConfig:
         """With changes such as "points=0.8 gaps=0.1"; PydanticCustomError when these are not possible."""
         mine, given = self.model_dump(by_alias=True), {}
         for key, value in _pairs(changes).items():
@@ -51,7 +51,7 @@ class HolesConfig(_Settings):
                 raise PydanticCustomError("holes", f"unknown '{key}'{_nearest(key, list(mine))}")
             given[key] = _number(value)
         try:
-            return HolesConfig.model_validate(mine | given)
+            return MissingnessConfig.model_validate(mine | given)
         except ValidationError as error:
             first = error.errors()[0]
             raise PydanticCustomError("holes", f"{first['loc'][0]}: {first['msg']}") from None
@@ -96,10 +96,10 @@ class ImputerConfig(TrainingConfig):
 
 
 class TaskConfig(TrainingConfig):
-    learning_rate_of: str
+    learning_rate_by_method: str
     completions: CountOrNone
 
-    @field_validator("learning_rate_of")
+    @field_validator("learning_rate_by_method")
     @classmethod
     def _rates_are_positive_numbers(cls, text: str) -> str:
         for method, rate in _pairs(text).items():
@@ -107,9 +107,9 @@ class TaskConfig(TrainingConfig):
                 raise PydanticCustomError("rates", f"the rate of '{method}' must be a number above 0")
         return text
 
-    def rate_of(self, method: str) -> float:
+    def learning_rate_for(self, method: str) -> float:
         """The learning rate of phase 2 under a method."""
-        return float(_pairs(self.learning_rate_of).get(method, self.learning_rate))
+        return float(_pairs(self.learning_rate_by_method).get(method, self.learning_rate))
 
 
 class RunConfig(_Settings):
@@ -118,14 +118,14 @@ class RunConfig(_Settings):
     name: str
     resume: str
     method: str
-    beside: str
+    compare_with: str
     seed: Annotated[int, Field(ge=0)]
     sites: str
     min_sites: Count
     sites_per_round: Annotated[float, Field(gt=0, le=1)]
     sites_timeout: Positive
     round_timeout: Positive
-    holes: HolesConfig
+    holes: MissingnessConfig
     test_holes: str
     privacy: PrivacyConfig
     secure_aggregation: bool
@@ -142,8 +142,8 @@ class RunConfig(_Settings):
     @field_validator("task")
     @classmethod
     def _rates_are_of_methods_of_the_run(cls, task: TaskConfig, info: ValidationInfo) -> TaskConfig:
-        methods = [info.data.get("method", ""), *info.data.get("beside", "").replace(",", " ").split()]
-        for name in _pairs(task.learning_rate_of):
+        methods = [info.data.get("method", ""), *info.data.get("compare_with", "").replace(",", " ").split()]
+        for name in _pairs(task.learning_rate_by_method):
             if name not in methods:
                 raise PydanticCustomError("rates", f"the run has no method '{name}' to have a rate")
         return task
@@ -171,7 +171,7 @@ class RunConfig(_Settings):
     @classmethod
     def from_flat(cls, flat: dict[str, Any]) -> RunConfig:
         """Read `{"imputer.rounds": 4, ...}`; raises ConfigError that names every bad key at once."""
-        known, nested, complaints = known_keys(), {}, []
+        known, nested, complaints = setting_names(), {}, []
         for key, value in flat.items():
             if key in known:
                 table, _, leaf = key.rpartition(".")
@@ -193,14 +193,14 @@ class RunConfig(_Settings):
 
     @property
     def methods(self) -> list[str]:
-        """`method`, and those `beside` it, each once."""
-        return list(dict.fromkeys([self.method, *_names(self.beside)]))
+        """`method` and the methods in `compare-with`, each once."""
+        return list(dict.fromkeys([self.method, *_names(self.compare_with)]))
 
-    def holes_of(self, split: str) -> HolesConfig:
+    def missingness_for_split(self, split: str) -> MissingnessConfig:
         """The holes that windows of a split have; training and validation have the same."""
         return self.holes.changed(self.test_holes) if split == "test" else self.holes
 
-    def same_training(self, other: RunConfig) -> list[str]:
+    def training_differences(self, other: RunConfig) -> list[str]:
         """Keys whose difference makes the two runs train differently."""
         place = {"output", "name", "resume", "federation", "sites"}
         place |= {"sites-timeout", "round-timeout", "min-sites"}
@@ -220,7 +220,7 @@ def _names(listed: str) -> list[str]:
     return [name.strip() for name in listed.split(",") if name.strip()]
 
 
-def known_keys() -> list[str]:
+def setting_names() -> list[str]:
     """All valid keys in flat form."""
     keys = []
     for name, field in RunConfig.model_fields.items():

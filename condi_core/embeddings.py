@@ -63,7 +63,7 @@ class PerModalityLinear(nn.Module):
         return torch.einsum("bmpi,mio->bmpo", x, self.weight) + self.bias[:, None, :]
 
 
-class PatchReader(nn.Module):
+class PatchEmbedding(nn.Module):
     """From the samples of `span` patches in a row, in several channels, to a token; weights per modality."""
 
     def __init__(self, groups: Sequence[RateGroup], channels: int, width: int, span: int = 1) -> None:
@@ -86,7 +86,7 @@ class PatchReader(nn.Module):
         return _in_order(self.groups, parts)
 
 
-class PatchWriter(nn.Module):
+class PatchProjection(nn.Module):
     """From a token to numbers for each sample of its `span` patches, in several channels; starts at zero."""
 
     def __init__(self, groups: Sequence[RateGroup], width: int, channels: int, span: int = 1) -> None:

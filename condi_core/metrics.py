@@ -15,28 +15,30 @@ from torch import Tensor
 LEVELS = torch.linspace(0.05, 0.95, 19)
 BINS = 1000  # of a score histogram: AUROC is exact up to ties within a thousandth
 # Holes that every imputer is scored on, as arguments for the function that makes them, and by whom.
-SCORED: dict[str, dict[str, float]] = {
+EVALUATED_MISSINGNESS: dict[str, dict[str, float]] = {
     "points 50 %": {"points": 0.5},
     "gaps 50 %": {"gaps": 0.5},
     "third absent": {"modality_by_window": 1 / 3},
 }
 SCORED_METHODS = ("mean", "linear", "estimate", "condi")  # and "condi, draws" where there are draws
-COUNTS = ("true positives", "false positives", "false negatives", "true negatives", "distance")
-IMPUTATION = ("count", "absolute", "squared", "quantile", "covered")  # the sums, in this order
+DECISION_COUNTS = ("true positives", "false positives", "false negatives", "true negatives", "distance")
+ERROR_SUMS = ("count", "absolute", "squared", "quantile", "covered")  # the sums, in this order
 
 
 def scored_keys(samples: int) -> list[str]:
     """Names of the sums of an imputer's evaluation, with or without draws."""
     methods = SCORED_METHODS + (("condi, draws",) if samples else ())
-    return [f"{kind}/{method}" for kind in SCORED for method in methods]
+    return [f"{kind}/{method}" for kind in EVALUATED_MISSINGNESS for method in methods]
 
 
 def imputation_sums(truth: Tensor, point: Tensor, hidden: Tensor, draws: Tensor | None = None) -> np.ndarray:
-    """Sums over the hidden cells of each modality, `(modality, 5)`: those of `window_sums`, added up."""
-    return window_sums(truth, point, hidden, draws).sum(0)
+    """Sums over the hidden cells of each modality, `(modality, 5)`: those of `imputation_sums_by_window`, added up."""
+    return imputation_sums_by_window(truth, point, hidden, draws).sum(0)
 
 
-def window_sums(truth: Tensor, point: Tensor, hidden: Tensor, draws: Tensor | None = None) -> np.ndarray:
+def imputation_sums_by_window(
+    truth: Tensor, point: Tensor, hidden: Tensor, draws: Tensor | None = None
+) -> np.ndarray:
     """Sums over the hidden cells of each window and modality, `(batch, modality, 5)`, as in IMPUTATION.
 
     Tensors are `(batch, modality, patch, sample)`, `draws` has one more axis in front. Without draws the
@@ -75,7 +77,7 @@ def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
     return {"mae": absolute, "rmse": squared**0.5, "crps": quantile, "coverage": covered}
 
 
-def task_sums(probabilities: Tensor, labels: Tensor, single_label: bool) -> np.ndarray:
+def classification_sums(probabilities: Tensor, labels: Tensor, single_label: bool) -> np.ndarray:
     """Per label COUNTS of decisions, then score histograms of both classes: `(label, COUNTS + 2 * BINS)`.
 
     A single-label task decides for the likeliest label, a multi-label one at 1/2. `distance` is by how many
@@ -87,12 +89,12 @@ def task_sums(probabilities: Tensor, labels: Tensor, single_label: bool) -> np.n
     distance = y * np.abs(chosen - place) if single_label else np.zeros_like(p)
     counts = [decided & y, decided & ~y, ~decided & y, ~decided & ~y, distance]
     bins = np.minimum((p * BINS).astype(int), BINS - 1)
-    out = np.zeros((y.shape[1], len(COUNTS) + 2 * BINS))
-    out[:, : len(COUNTS)] = np.stack([c.sum(0) for c in counts], 1)
+    out = np.zeros((y.shape[1], len(DECISION_COUNTS) + 2 * BINS))
+    out[:, : len(DECISION_COUNTS)] = np.stack([c.sum(0) for c in counts], 1)
     for label in range(y.shape[1]):
         positives = np.bincount(bins[y[:, label], label], minlength=BINS)
         negatives = np.bincount(bins[~y[:, label], label], minlength=BINS)
-        out[label, len(COUNTS) :] = np.concatenate([positives, negatives])
+        out[label, len(DECISION_COUNTS) :] = np.concatenate([positives, negatives])
     return out
 
 
@@ -152,7 +154,7 @@ def kappa(sums: np.ndarray, ordered: bool) -> float:
 
     1 - observed disagreement / that of independent decisions with the same margins (Cohen 1960, 1968).
     """
-    tp, fp, fn, _, distance = sums[:, : len(COUNTS)].T
+    tp, fp, fn, _, distance = sums[:, : len(DECISION_COUNTS)].T
     true, decided, place = tp + fn, tp + fp, np.arange(len(sums))
     apart = np.abs(place[:, None] - place) if ordered else (place[:, None] != place)
     by_chance = true @ apart @ decided / max(true.sum(), 1)
@@ -167,8 +169,8 @@ def task_metrics(sums: np.ndarray, single_label: bool, ordered: bool = False) ->
     second, the event. Accuracy is per decision: for multi-label tasks the share of label decisions that are
     right. A metric of which nothing is left is NaN.
     """
-    tp, fp, fn, tn, _ = sums[:, : len(COUNTS)].T
-    histograms = [np.split(row[len(COUNTS) :], 2) for row in sums]
+    tp, fp, fn, tn, _ = sums[:, : len(DECISION_COUNTS)].T
+    histograms = [np.split(row[len(DECISION_COUNTS) :], 2) for row in sums]
     event_only = single_label and len(sums) == 2
     known = tp + fn > 0
     right, decisions = (tp, tp + fn) if single_label else (tp + tn, tp + fp + fn + tn)

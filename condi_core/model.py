@@ -18,9 +18,9 @@ from condi_core.imputer.interpolation import interpolated
 from condi_core.methods import METHODS, Method
 from condi_core.metrics import quantiles
 from condi_core.task.model import TaskModel
-from condi_core.training import seed_of
-from condi_core.weights_file import SavedError, digest, load_imputer, load_task
-from condi_core.windows import Schema, blank
+from condi_core.training import derive_seed
+from condi_core.weights_file import WeightsFileError, hash_arrays, load_imputer, load_task
+from condi_core.windows import Schema, zero_unobserved
 
 BLOCK = 16  # windows worked on at once
 
@@ -61,7 +61,7 @@ class Classifier(NamedTuple):
     draws: int  # that it was trained with; 0: point estimates
 
 
-class Model:
+class TrainedRun:
     """What a run has learned. `load_model` makes one.
 
     Windows are arrays `(batch, modality, patch, sample)`, in the order, units and rates of `schema`;
@@ -88,7 +88,9 @@ class Model:
     ) -> Imputation:
         """Complete windows, with `samples` draws of how they could go on beside the point estimate."""
         if self.imputer is None:
-            raise SavedError("this run has no trained imputer: it was made with a method that needs none")
+            raise WeightsFileError(
+                "this run has no trained imputer: it was made with a method that needs none"
+            )
         points, draws, padding = [], [], self._padding.to(self.device)
         for x, seen in self._blocks(values, observed):
             batch = self.imputer.prepare(x, seen)
@@ -114,7 +116,7 @@ class Model:
         method = method or self.method
         if method not in self.classifiers:
             has = ", ".join(self.classifiers) or "none"
-            raise SavedError(f"this run has no task model '{method}': it has {has}")
+            raise WeightsFileError(f"this run has no task model '{method}': it has {has}")
         model, told, draws = self.classifiers[method], [], []
         count = samples if model.method.phase1 == "diffusion" else 0
 
@@ -160,10 +162,10 @@ class Model:
             there &= ~self._padding
             if not torch.isfinite(block[there]).all():
                 raise ValueError("an observed value is not finite: mark it as not observed")
-            yield blank(block, there).to(self.device), there.to(self.device)
+            yield zero_unobserved(block, there).to(self.device), there.to(self.device)
 
 
-def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = "") -> Model:
+def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = "") -> TrainedRun:
     """What the run in that folder has learned; SavedError in one sentence when it cannot be used.
 
     Reads the files of weights, each checked against its hash, and executes nothing that is in them. Of
@@ -171,35 +173,41 @@ def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = 
     """
     run = Path(run)
     if not run.is_dir():
-        raise SavedError(f"there is no run at {run}: give the folder that a run has made")
+        raise WeightsFileError(f"there is no run at {run}: give the folder that a run has made")
     imputers: dict[str, Imputer] = {}
     schemas: list[Schema] = []
     for file in _files(run, "imputer", site):
         imputer, schema = load_imputer(file)
-        imputers[digest({name: t.numpy() for name, t in imputer.state_dict().items()})] = imputer.to(device)
+        imputers[hash_arrays({name: t.numpy() for name, t in imputer.state_dict().items()})] = imputer.to(
+            device
+        )
         schemas.append(schema)
     classifiers: dict[str, Classifier] = {}
     for file in _files(run, "task", site):
         task, schema, config, told = load_task(file)
         if told["imputer"] and told["imputer"] not in imputers:
-            raise SavedError(f"{file} was not trained with the imputer beside it: copy both from one run")
+            raise WeightsFileError(
+                f"{file} was not trained with the imputer beside it: copy both from one run"
+            )
         method, imputer = METHODS[told["method"]], imputers.get(told["imputer"])
         draws = config.completions if method.phase1 == "diffusion" else 0
         classifiers[method.name] = Classifier(method, task.to(device), imputer, draws)
         schemas.append(schema)
     if not schemas:
         if any(run.glob("task-*.safetensors")):
-            raise SavedError(f"{run} holds models of single sites: say of which site, or give its partition")
-        raise SavedError(f"{run} holds no model: give the folder of a run that has come to its end")
+            raise WeightsFileError(
+                f"{run} holds models of single sites: say of which site, or give its partition"
+            )
+        raise WeightsFileError(f"{run} holds no model: give the folder of a run that has come to its end")
     if any(schema != schemas[0] for schema in schemas):
-        raise SavedError(f"{run} holds models of different data: copy all from one run")
+        raise WeightsFileError(f"{run} holds models of different data: copy all from one run")
     method = _method_of(run)
     of_methods = [c for c in (classifiers.get(method), *classifiers.values()) if c]
     # Behind a relation alone there is no trained network.
     trained = [c.imputer for c in of_methods if c.method.phase1 == "diffusion"]
     imputer = next(iter(trained if classifiers else imputers.values()), None)
     hash_ = next((known for known, other in imputers.items() if other is imputer), "")
-    return Model(schemas[0], imputer, hash_, classifiers, method, torch.device(device))
+    return TrainedRun(schemas[0], imputer, hash_, classifiers, method, torch.device(device))
 
 
 def _files(run: Path, kind: str, site: str) -> list[Path]:
@@ -226,6 +234,6 @@ def _random(values: Tensor, observed: Tensor, seed: int) -> list[torch.Generator
 
     def of(x: Tensor, seen: np.ndarray) -> torch.Generator:
         content = x.numpy().tobytes() + np.packbits(seen).tobytes()
-        return torch.Generator().manual_seed(seed_of(seed, hashlib.sha256(content).hexdigest()))
+        return torch.Generator().manual_seed(derive_seed(seed, hashlib.sha256(content).hexdigest()))
 
     return [of(x, seen) for x, seen in zip(values.cpu(), observed.cpu().numpy(), strict=True)]

@@ -39,7 +39,9 @@ def trainable(model: nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def weights(owner: Owner, counts: np.ndarray, windows: float, shape: tuple[int, ...]) -> np.ndarray:
+def aggregation_weights(
+    owner: Owner, counts: np.ndarray, windows: float, shape: tuple[int, ...]
+) -> np.ndarray:
     """What a site's piece weighs in the average, broadcastable to `shape`.
 
     `counts` (modality, modality): windows the site trained on in which both modalities were observed; the

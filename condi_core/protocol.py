@@ -6,11 +6,11 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-MISSING = 404  # a site's error code for "I lost what this phase needs: send it again"
+COMPLETIONS_MISSING = 404  # a site's error code for "I lost what this phase needs: send it again"
 
-POOL = "all/sites"  # stands for all sites of a simulation as one; no site can be called so
+POOLED_SITE = "all/sites"  # stands for all sites of a simulation as one; no site can be called so
 
-FEWEST = 3  # sites of secure aggregation: of two each would know the other's update
+MIN_SECURE_SITES = 3  # sites of secure aggregation: of two each would know the other's update
 LOSS_RANGE = 64.0  # losses above are told as this under secure aggregation
 
 

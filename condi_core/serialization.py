@@ -14,19 +14,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 PACKED = "safetensors"  # name of the one array, and what its bytes are
-PER_ARRAY, AROUND = 250, 4096  # bytes that a name, a shape and places in the file take at most
+BYTES_PER_ARRAY, HEADER_BYTES = 250, 4096  # bytes that a name, a shape and places in the file take at most
 
 
 class PackingError(ValueError):
-    """What came is not arrays as `pack` makes one of them."""
+    """What came is not arrays as `to_bytes` makes one of them."""
 
 
-def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+def to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Named arrays as a safetensors file."""
     return save({name: np.asarray(a, order="C") for name, a in arrays.items()})
 
 
-def unpack(record: Mapping[str, bytes], most: float = math.inf) -> dict[str, np.ndarray]:
+def from_bytes(record: Mapping[str, bytes], most: float = math.inf) -> dict[str, np.ndarray]:
     """The arrays packed in a record, by name.
 
     PackingError when the record is not those and nothing else, in `most` bytes: some MB of a file that names
@@ -42,7 +42,7 @@ def unpack(record: Mapping[str, bytes], most: float = math.inf) -> dict[str, np.
         raise PackingError(f"its arrays cannot be read ({type(error).__name__})") from None
 
 
-def room(shapes: Mapping[str, tuple[int, ...]]) -> int:
+def max_packed_size(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Bytes that arrays of these shapes take at most when they are packed."""
     numbers = sum(math.prod(shape) for shape in shapes.values())
-    return 8 * numbers + sum(PER_ARRAY + 4 * len(name) for name in shapes) + AROUND
+    return 8 * numbers + sum(BYTES_PER_ARRAY + 4 * len(name) for name in shapes) + HEADER_BYTES

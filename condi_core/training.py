@@ -16,19 +16,19 @@ from condi_core.config import TrainingConfig
 Batch = TypeVar("Batch")
 
 
-def seed_of(*parts: object) -> int:
+def derive_seed(*parts: object) -> int:
     """A 63-bit seed from (run seed, phase, round, site, ...): the same on every machine and engine."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def decayed(rate: float, round_: int, rounds: int) -> float:
+def cosine_rate(rate: float, round_: int, rounds: int) -> float:
     """Learning rate of a round, from `rate` in the first down a cosine to a tenth of it in the last."""
     progress = (round_ - 1) / max(rounds - 1, 1)
     return rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def fit(
+def train_steps(
     model: nn.Module,
     loss: Callable[[Batch], Tensor],
     batches: Iterable[Batch],

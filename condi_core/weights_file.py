@@ -22,14 +22,14 @@ from condi_core.methods import METHODS
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
-SEAL = "sha256"
+CHECKSUM_KEY = "sha256"
 
 
-class SavedError(ValueError):
+class WeightsFileError(ValueError):
     """A file of weights that cannot be used; the message says why."""
 
 
-def digest(arrays: Mapping[str, np.ndarray], told: Mapping[str, str] | None = None) -> str:
+def hash_arrays(arrays: Mapping[str, np.ndarray], told: Mapping[str, str] | None = None) -> str:
     """Hash of named arrays and texts, independent of their order."""
     h = hashlib.sha256()
     for name in sorted(arrays):
@@ -41,33 +41,39 @@ def digest(arrays: Mapping[str, np.ndarray], told: Mapping[str, str] | None = No
     return h.hexdigest()
 
 
-def pack(arrays: Mapping[str, np.ndarray], told: Mapping[str, str]) -> bytes:
+def weights_to_bytes(arrays: Mapping[str, np.ndarray], told: Mapping[str, str]) -> bytes:
     """Content of a file of weights, with what is needed to use them."""
     contiguous = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-    return save(contiguous, metadata={**told, SEAL: digest(contiguous, told)})
+    return save(contiguous, metadata={**told, CHECKSUM_KEY: hash_arrays(contiguous, told)})
 
 
-def unpack(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Weights and texts of a file; SavedError when it is absent, damaged or altered."""
     try:
         with safe_open(path, "np") as file:
             told = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
-        raise SavedError(f"there is no {path.name} in {path.parent}: give the folder of a run") from None
+        raise WeightsFileError(
+            f"there is no {path.name} in {path.parent}: give the folder of a run"
+        ) from None
     except (SafetensorError, OSError, TypeError) as error:
         first = str(error).splitlines()[0]
-        raise SavedError(f"{path} holds no weights, or is damaged ({first}): copy it anew") from None
-    if (seal := told.pop(SEAL, None)) is None:
-        raise SavedError(f"{path} has no {SEAL} of its content: it is not a model of this version")
-    if seal != digest(arrays, told):
-        raise SavedError(f"{path} was altered or damaged after it was written: copy it anew from the run")
+        raise WeightsFileError(f"{path} holds no weights, or is damaged ({first}): copy it anew") from None
+    if (seal := told.pop(CHECKSUM_KEY, None)) is None:
+        raise WeightsFileError(
+            f"{path} has no {CHECKSUM_KEY} of its content: it is not a model of this version"
+        )
+    if seal != hash_arrays(arrays, told):
+        raise WeightsFileError(
+            f"{path} was altered or damaged after it was written: copy it anew from the run"
+        )
     return arrays, told
 
 
 def load_imputer(path: str | Path) -> tuple[Imputer, Schema]:
     """The imputer in `imputer.safetensors` of a run, ready to use, and the schema of its windows."""
-    arrays, told = unpack(Path(path))
+    arrays, told = read_weights(Path(path))
     with _compatible(path):
         schema = Schema.model_validate_json(told["schema"])
         model = Imputer(schema, ImputerConfig.model_validate_json(told["settings"]))
@@ -77,7 +83,7 @@ def load_imputer(path: str | Path) -> tuple[Imputer, Schema]:
 
 def load_task(path: str | Path) -> tuple[TaskModel, Schema, TaskConfig, dict[str, str]]:
     """A task model of a run, ready to use, its schema and settings, and what else the file tells."""
-    arrays, told = unpack(Path(path))
+    arrays, told = read_weights(Path(path))
     with _compatible(path):
         schema = Schema.model_validate_json(told["schema"])
         config = TaskConfig.model_validate_json(told["settings"])
@@ -98,4 +104,4 @@ def _compatible(path: str | Path) -> Iterator[None]:
         yield
     except (KeyError, RuntimeError, TypeError, ValidationError) as error:
         first = str(error).splitlines()[0].rstrip(":")
-        raise SavedError(f"{path} is not a model that this version can use ({first})") from None
+        raise WeightsFileError(f"{path} is not a model that this version can use ({first})") from None

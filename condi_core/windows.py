@@ -80,7 +80,7 @@ class Windows(NamedTuple):
     observed: Tensor
 
 
-def blank(values: Tensor, observed: Tensor) -> Tensor:
+def zero_unobserved(values: Tensor, observed: Tensor) -> Tensor:
     """`values` with zeros where nothing was observed: whatever stood there cannot leak."""
     return torch.where(observed, values, 0.0)
 
@@ -96,7 +96,7 @@ class Standardiser(torch.nn.Module):
     @staticmethod
     def sums(values: Tensor, observed: Tensor) -> Tensor:
         """Count, sum and sum of squares per modality, float64 `(modality, 3)`, of observed samples."""
-        x = blank(values, observed).double()
+        x = zero_unobserved(values, observed).double()
         dims = (0, 2, 3)
         return torch.stack([observed.double().sum(dims), x.sum(dims), (x * x).sum(dims)], dim=1)
 
@@ -112,7 +112,7 @@ class Standardiser(torch.nn.Module):
     def forward(self, values: Tensor, observed: Tensor) -> Tensor:
         """Standardised values, 0 (the mean) where nothing was observed."""
         mean, std = self.mean[:, None, None], self.std[:, None, None]
-        return blank((values - mean) / std, observed)
+        return zero_unobserved((values - mean) / std, observed)
 
     def inverse(self, standardised: Tensor) -> Tensor:
         return standardised * self.std[:, None, None] + self.mean[:, None, None]

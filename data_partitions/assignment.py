@@ -8,9 +8,9 @@ import pandas as pd
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS
 
-MIN_TRAIN = 10  # training windows that make a site worth having
+MIN_TRAIN_WINDOWS = 10  # training windows that make a site worth having
 REDRAWS = 200
-REST = "rest"
+REST_SITE = "rest"
 
 
 def assign_patients(
@@ -63,7 +63,7 @@ def assign_patients(
                 f"no draw of Dirichlet({alpha:g}) gave each of {sites} sites a training record: "
                 "ask for fewer sites or a larger alpha"
             )
-        if fewest < MIN_TRAIN:
+        if fewest < MIN_TRAIN_WINDOWS:
             notes.append(f"The smallest site has only {fewest} training records.")
     return {patient: f"site-{site:02d}" for patient, site in zip(patients.index, chosen, strict=True)}
 
@@ -104,14 +104,14 @@ def _dirichlet(patients: pd.DataFrame, sites: int, rng: np.random.Generator, alp
     def merit(chosen: np.ndarray) -> tuple[int, int]:
         others = [np.bincount(chosen[in_split[split]], minlength=sites) for split in SPLITS[1:]]
         fewest = int(np.bincount(chosen, train, sites).min())
-        return min(MIN_TRAIN, fewest), int(sum((counts > 0).sum() for counts in others))
+        return min(MIN_TRAIN_WINDOWS, fewest), int(sum((counts > 0).sum() for counts in others))
 
     best, best_merit = None, (-1, -1)
     for _ in range(REDRAWS):
         chosen = draw()
         if (chosen_merit := merit(chosen)) > best_merit:
             best, best_merit = chosen, chosen_merit
-        if best_merit == (MIN_TRAIN, 2 * sites):
+        if best_merit == (MIN_TRAIN_WINDOWS, 2 * sites):
             break
     return best
 
@@ -129,30 +129,30 @@ def _natural(index: pd.DataFrame, sites: int | None, notes: list[str]) -> dict[s
     train = homes[index["split"] == "train"].value_counts().reindex(records.index, fill_value=0)
     # Smallest hospital first; ties by name, so that the order is fixed.
     hospitals = sorted(records.index, key=lambda site: (train[site], records[site], str(site)))
-    merged = [site for site in hospitals if train[site] < MIN_TRAIN]
+    merged = [site for site in hospitals if train[site] < MIN_TRAIN_WINDOWS]
     kept = hospitals[len(merged) :]
 
     def rest() -> pd.Series:
         return homes.isna() | homes.isin(merged)
 
     # A "rest" too small to be a site takes in the next hospital.
-    while kept and rest().any() and (rest() & (index["split"] == "train")).sum() < MIN_TRAIN:
+    while kept and rest().any() and (rest() & (index["split"] == "train")).sum() < MIN_TRAIN_WINDOWS:
         merged.append(kept.pop(0))
     while sites is not None and kept and len(kept) + bool(rest().any()) > sites:
         merged.append(kept.pop(0))
     available = len(kept) + bool(rest().any())
     if sites is not None and available < sites:
         raise DataError(
-            f"{sites} sites were asked for, but only {available} hospitals have {MIN_TRAIN} training "
+            f"{sites} sites were asked for, but only {available} hospitals have {MIN_TRAIN_WINDOWS} training "
             "records: ask for fewer, or choose split iid or dirichlet"
         )
     if merged:
         names = ", ".join(sorted(map(str, merged), key=lambda name: (len(name), name)))
-        notes.append(f'Merged into one site "{REST}": {names}.')
+        notes.append(f'Merged into one site "{REST_SITE}": {names}.')
     if homes.isna().any():
-        notes.append(f'In site "{REST}" as no hospital is recorded: {int(homes.isna().sum())} records.')
+        notes.append(f'In site "{REST_SITE}" as no hospital is recorded: {int(homes.isna().sum())} records.')
     return {
-        patient: home[patient] if home.get(patient) in kept else REST
+        patient: home[patient] if home.get(patient) in kept else REST_SITE
         for patient in index["patient_id"].unique()
     }
 

@@ -12,10 +12,10 @@ from data_partitions.errors import DataError
 from data_partitions.federation import Federation
 from data_partitions.inspection import labels_table, modalities_table, open_sites, sites_table
 from data_partitions.picture import plot_sites
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import mimic_iv, physionet_2012, ptb_xl, sleep_edf
-from data_partitions.storage import refuse_existing
+from data_partitions.storage import require_absent
 
 prepare = typer.Typer(
     name="prepare",
@@ -127,7 +127,7 @@ def _demo(out: Out) -> None:
     from data_partitions.sources.demo import prepare_demo  # which needs what this module needs
 
     with one_sentence_errors(), progress_bars() as progress:
-        report = Report(progress=progress)
+        report = PreparationLog(progress=progress)
         federation = prepare_demo(out, report)
     _say_what_was_made(federation, report)
 
@@ -136,8 +136,8 @@ def _prepare(
     reader: ModuleType, source: Path, out: Path, modalities: str, strict: bool, download: bool, **settings
 ) -> None:
     with one_sentence_errors(), progress_bars() as progress:
-        report = Report(strict, progress)
-        refuse_existing(out)
+        report = PreparationLog(strict, progress)
+        require_absent(out)
         if source.is_file():
             raise DataError(f"--source must be the folder of the data set, {source} is a file")
         if download:
@@ -172,7 +172,7 @@ def _parse_modalities(text: str) -> int | str | tuple[str, ...]:
     return int(text) if text.strip().isdecimal() else tuple(name.strip() for name in text.split(","))
 
 
-def _say_what_was_made(federation: Federation, report: Report) -> None:
+def _say_what_was_made(federation: Federation, report: PreparationLog) -> None:
     partitions = open_sites(federation.path)
     _print(sites_table(partitions))
     manifest = partitions[0].manifest

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from data_partitions.errors import DataError
-from data_partitions.preparation_log import Progress as Told
+from data_partitions.preparation_log import ProgressCallback as Told
 
 
 @contextmanager

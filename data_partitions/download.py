@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from data_partitions.errors import DataError
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 
 CONNECTIONS = 2  # what PhysioNet asks for
 
 
-def fetch_physionet(database: str, files: Sequence[str], out: str | Path, report: Report) -> None:
+def fetch_physionet(database: str, files: Sequence[str], out: str | Path, report: PreparationLog) -> None:
     """Fetch `files` of `database` ("ptb-xl/1.0.3") to the same paths below `out`.
 
     A file that is there whole is left alone and one that is there in part goes on where it stopped, so a

@@ -20,7 +20,7 @@ from data_partitions.assignment import assign_patients, site_modalities
 from data_partitions.errors import DataError
 from data_partitions.manifest import Manifest, Name
 from data_partitions.partition import EmptyPartition, Partition, write_partition
-from data_partitions.storage import new_directory, read_json
+from data_partitions.storage import atomic_directory, read_json
 
 __all__ = [
     "Federation",
@@ -105,7 +105,7 @@ def write_federation(
     path = Path(path)
     manifests: list[Manifest] = []
     patients: dict[str, set[str]] = {}
-    with new_directory(path) as temp:
+    with atomic_directory(path) as temp:
         for manifest, index, windows in sites:
             if manifest.site in patients:
                 raise DataError(f"two sites are called {manifest.site}: give each its own name")

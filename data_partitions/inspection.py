@@ -9,7 +9,7 @@ from rich.table import Table
 from data_partitions.federation import open_federation
 from data_partitions.manifest import SPLITS, Manifest
 from data_partitions.partition import Partition
-from data_partitions.preparation_log import Progress
+from data_partitions.preparation_log import ProgressCallback
 
 
 def open_sites(path: str | Path) -> list[Partition]:
@@ -60,7 +60,7 @@ def labels_table(partitions: Sequence[Partition]) -> Table:
     return table
 
 
-def modalities_table(partitions: Sequence[Partition], progress: Progress) -> Table:
+def modalities_table(partitions: Sequence[Partition], progress: ProgressCallback) -> Table:
     """Unit, rate and natural missingness of each modality, over the sites that have it."""
     totals, done, of = {}, 0, sum(map(len, partitions))
     for partition in partitions:

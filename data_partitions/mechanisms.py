@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SLOPE = 2.0  # of the log odds of a loss, per standard deviation of the value that decides
-TRIES = 16  # arrangements of gaps among which values choose
+LOGIT_SLOPE = 2.0  # of the log odds of a loss, per standard deviation of the value that decides
+CANDIDATE_ARRANGEMENTS = 16  # arrangements of gaps among which values choose
 
 
 def points(
@@ -26,9 +26,9 @@ def points(
     as in Muzellec et al. (ICML 2020).
     """
     chance = rng.random(observed.shape, np.float32)  # 32 bits a sample are plenty and twice as quick
-    if depends_on == "nothing":
+    if depends_on == "mcar":
         return chance < share
-    score, shares = _deciding(values, observed, share, depends_on, rng)
+    score, shares = _driver_scores(values, observed, share, depends_on, rng)
     return chance < _logistic(score, observed, shares)
 
 
@@ -48,8 +48,8 @@ def gaps(
     """
     lost = np.zeros(observed.shape, bool)
     score, shares = None, [share] * len(rates)
-    if depends_on != "nothing":
-        score, shares = _deciding(values, observed, share, depends_on, rng)
+    if depends_on != "mcar":
+        score, shares = _driver_scores(values, observed, share, depends_on, rng)
         score = np.broadcast_to(score, observed.shape)
     for m, rate in enumerate(rates):
         decides = None if score is None else score[m, :, :rate].ravel()
@@ -90,7 +90,7 @@ def blackout(
     return lost
 
 
-def thinning(
+def subsample(
     shape: tuple[int, ...], rates: Sequence[int], samples: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Irregular sampling: of each modality's grid on average so many `samples` a patch stay."""
@@ -98,7 +98,7 @@ def thinning(
     return rng.random(shape, np.float32) >= kept[:, None, None]
 
 
-def whole(present: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def drop_modalities(present: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Numbers of the modalities that are lost altogether, of those `present` (bool); one always stays."""
     order = rng.permutation(len(present))  # over all, so that it does not depend on which are present
     there = order[present[order]]
@@ -123,7 +123,7 @@ def _stretches(
         places = np.sort(rng.choice(free + n, n, replace=False))
         starts = places + np.arange(n) * (gap - 1)
     else:
-        starts = np.sort(rng.integers(0, free + 1, (TRIES, n))) + np.arange(n) * gap
+        starts = np.sort(rng.integers(0, free + 1, (CANDIDATE_ARRANGEMENTS, n))) + np.arange(n) * gap
         total = np.concatenate([[0], score.cumsum()])
         hidden = (total[starts + gap] - total[starts]).sum(1)
         starts = starts[hidden.round(6).argmax()]  # rounded: the last bits must not decide between equals
@@ -132,18 +132,18 @@ def _stretches(
     return time
 
 
-def _deciding(
+def _driver_scores(
     values: np.ndarray, observed: np.ndarray, share: float, depends_on: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """The score that decides, broadcastable to `observed`, and the share (modality,) each has to lose.
 
-    "another" is one modality of those present, drawn for this window, by its mean in each patch, so that
+    "mar" is one modality of those present, drawn for this window, by its mean in each patch, so that
     modalities of any rate can depend on it. The others lose more, so that over windows every modality
     loses its share, or all they have where that is not enough. A modality that is alone depends on
     nothing. A score is 0, which is neutral, where nothing is observed.
     """
     shares = np.full(len(observed), share)
-    if depends_on == "itself":
+    if depends_on == "mnar":
         flat = observed.reshape(len(observed), -1)
         return _standardised(values.reshape(flat.shape), flat).reshape(observed.shape), shares
     present = np.flatnonzero(observed.any(axis=(1, 2)))
@@ -172,7 +172,7 @@ def _logistic(score: np.ndarray, observed: np.ndarray, shares: np.ndarray) -> np
     weight = observed if score.shape[2] > 1 else observed.sum(2, keepdims=True)
     weight = weight / np.maximum(weight.sum((1, 2), keepdims=True), 1)
     # Odds, as their exponential function is then needed once; beyond the bounds a chance is 0 or 1 anyhow.
-    against = np.exp(np.clip(-SLOPE * score, -100, 100))
+    against = np.exp(np.clip(-LOGIT_SLOPE * score, -100, 100))
     with np.errstate(divide="ignore"):  # a share of 0 or 1 has an infinite intercept
         odds = np.log(shares / (1 - shares))
     low, high = (odds + np.log(f(against, axis=(1, 2))) for f in (np.min, np.max))

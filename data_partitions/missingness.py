@@ -1,6 +1,6 @@
 """Simulated holes: which of the observed samples are hidden. Never stored, fixed by (seed, record id).
 
-`Holes` says what to hide, `hide` which samples of a window that is. What each mechanism does:
+`Missingness` says what to hide, `missingness_mask` which samples of a window that is. What each mechanism does:
 `mechanisms`.
 """
 
@@ -16,11 +16,11 @@ from data_partitions.errors import DataError
 from data_partitions.partition import Partition
 
 SHARES = ("points", "gaps", "bursts", "blackout", "modality_by_window", "modality_by_site")
-DEPENDS_ON = ("nothing", "another", "itself")
+DEPENDS_ON = ("mcar", "mar", "mnar")
 
 
 @dataclass(frozen=True)
-class Holes:
+class Missingness:
     """What to hide; with nothing said, nothing. Shares are expected ones, from 0 to 1.
 
     Part of a modality (p_w):
@@ -29,37 +29,37 @@ class Holes:
     - `bursts`: share of time that each modality loses in bursts of random length, `burst_patches` patches
       on average;
     - `blackout`: share of time that all modalities lose together, in stretches of `gap_patches`;
-    - `thin_to`: samples per patch that are left of each modality, on average and at random times;
+    - `subsample_to`: samples per patch that are left of each modality, on average and at random times;
       0 leaves all. It is counted on the modality's grid: what nature left empty stays empty, so that of a
       modality of which half is observed, half as many are left.
     A whole modality:
     - `modality_by_window` (p_s): share of those present in a window that it lacks;
     - `modality_by_site` (p_m): share of those present at a site that it lacks in the whole run.
 
-    `points_depend_on` and `gaps_depend_on` say what decides: "nothing", "another" modality, which is
-    drawn for every window and spared, or the lost value "itself"; high values are lost.
+    `points_mechanism` and `gaps_mechanism` say what decides: "mcar", "mar" modality, which is
+    drawn for every window and spared, or the lost value "mnar"; high values are lost.
 
     A share of time that no whole number of stretches makes is met on average, as far as they fit.
     Raises DataError for a setting that is out of range.
     """
 
     points: float = 0.0
-    points_depend_on: str = "nothing"
+    points_mechanism: str = "mcar"
     gaps: float = 0.0
-    gaps_depend_on: str = "nothing"
+    gaps_mechanism: str = "mcar"
     gap_patches: int = 5
     bursts: float = 0.0
     burst_patches: float = 2.0
     blackout: float = 0.0
     modality_by_window: float = 0.0
     modality_by_site: float = 0.0
-    thin_to: float = 0.0
+    subsample_to: float = 0.0
 
     def __post_init__(self) -> None:
         for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise DataError(f"holes: {name} must be a share from 0 to 1, it is {getattr(self, name):g}")
-        for name in ("points_depend_on", "gaps_depend_on"):
+        for name in ("points_mechanism", "gaps_mechanism"):
             if getattr(self, name) not in DEPENDS_ON:
                 raise DataError(
                     f'holes: {name} must be one of {", ".join(DEPENDS_ON)}, it is "{getattr(self, name)}"'
@@ -70,16 +70,16 @@ class Holes:
             raise DataError(
                 f"holes: a burst must have a length, in patches: burst_patches is {self.burst_patches:g}"
             )
-        if not 0 <= self.thin_to < math.inf:
+        if not 0 <= self.subsample_to < math.inf:
             raise DataError(
-                f"holes: thin_to must be a number of samples per patch, or 0 for all, it is {self.thin_to:g}"
+                f"holes: subsample_to must be a number of samples per patch, or 0 for all, it is {self.subsample_to:g}"
             )
 
 
-def hide(
+def missingness_mask(
     values: np.ndarray,
     observed: np.ndarray,
-    holes: Holes,
+    holes: Missingness,
     *,
     seed: int,
     record_id: str,
@@ -112,23 +112,23 @@ def hide(
     if holes.modality_by_site:
         at_site = np.ones(len(observed), bool) if present is None else np.asarray(present, bool)
         left = observed.copy()
-        left[mechanisms.whole(at_site, holes.modality_by_site, _stream(seed, site, "site"))] = False
+        left[mechanisms.drop_modalities(at_site, holes.modality_by_site, _stream(seed, site, "site"))] = False
     hidden = np.zeros(shape, bool)
     if holes.points:
-        hidden |= mechanisms.points(values, left, holes.points, holes.points_depend_on, stream("points"))
+        hidden |= mechanisms.points(values, left, holes.points, holes.points_mechanism, stream("points"))
     if holes.gaps:
         hidden |= mechanisms.gaps(
-            values, left, rates, holes.gaps, holes.gap_patches, holes.gaps_depend_on, stream("gaps")
+            values, left, rates, holes.gaps, holes.gap_patches, holes.gaps_mechanism, stream("gaps")
         )
     if holes.bursts:
         hidden |= mechanisms.bursts(shape, rates, holes.bursts, holes.burst_patches, stream("bursts"))
     if holes.blackout:
         hidden |= mechanisms.blackout(shape, rates, holes.blackout, holes.gap_patches, stream("blackout"))
-    if holes.thin_to:
-        hidden |= mechanisms.thinning(shape, rates, holes.thin_to, stream("thinning"))
+    if holes.subsample_to:
+        hidden |= mechanisms.subsample(shape, rates, holes.subsample_to, stream("thinning"))
     if holes.modality_by_window:
         there = left.any(axis=(1, 2))
-        hidden[mechanisms.whole(there, holes.modality_by_window, stream("modalities"))] = True
+        hidden[mechanisms.drop_modalities(there, holes.modality_by_window, stream("modalities"))] = True
     hidden &= left
     if left.any() and (hidden == left).all():
         _show_one_stretch(hidden, holes.gap_patches, stream("show"))
@@ -137,20 +137,20 @@ def hide(
     return hidden
 
 
-def hide_rows(
+def missingness_masks(
     partition: Partition,
     rows: np.ndarray,
     values: np.ndarray,
     observed: np.ndarray,
-    holes: Holes,
+    holes: Missingness,
     seed: int,
 ) -> np.ndarray:
-    """`hide` for windows of a site: bool (window, modality, patch, sample), fixed by seed and record."""
+    """`missingness_mask` for windows of a site: bool (window, modality, patch, sample), fixed by seed and record."""
     hidden = []
     for v, o, row in zip(values, observed, rows, strict=True):
-        manifest = partition.manifest_of(row)
+        manifest = partition.manifest_for_row(row)
         hidden.append(
-            hide(
+            missingness_mask(
                 v,
                 o,
                 holes,
@@ -164,16 +164,16 @@ def hide_rows(
     return np.stack(hidden)
 
 
-def random_holes(rng: np.random.Generator) -> Holes:
+def sample_training_missingness(rng: np.random.Generator) -> Missingness:
     """Holes drawn from the mixture that training uses."""
     kind = rng.choice(["points", "gaps", "modalities"], p=[0.4, 0.3, 0.3])
     if kind == "points":
-        return Holes(points=float(rng.uniform(0.1, 0.9)))
+        return Missingness(points=float(rng.uniform(0.1, 0.9)))
     if kind == "gaps":
         holes = {"gaps": float(rng.uniform(0.2, 0.7)), "gap_patches": int(rng.choice([2, 5, 10, 20]))}
     else:
         holes = {"modality_by_window": float(rng.uniform(0.1, 0.6))}
-    return Holes(**holes, points=0.2 if rng.random() < 1 / 3 else 0.0)
+    return Missingness(**holes, points=0.2 if rng.random() < 1 / 3 else 0.0)
 
 
 def _stream(seed: int, name: str, mechanism: str) -> np.random.Generator:

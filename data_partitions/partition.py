@@ -20,7 +20,7 @@ import pandas as pd
 
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS, Manifest, Modality
-from data_partitions.storage import new_directory, read_json
+from data_partitions.storage import atomic_directory, read_json
 
 BLOCK_BYTES = 16 * 2**20
 
@@ -44,7 +44,7 @@ def write_partition(
     """
     table = _as_text(index, manifest)
     _check_table(table, manifest, "the index")
-    with new_directory(path) as temp, ExitStack() as files:
+    with atomic_directory(path) as temp, ExitStack() as files:
         (temp / "values").mkdir()
         present = [(i, m) for i, m in enumerate(manifest.modalities) if m.present]
         outputs = [files.enter_context(open(_values_file(temp, m.name), "wb")) for _, m in present]
@@ -135,7 +135,7 @@ class Partition:
             partition.check()
         return partition
 
-    def refuse_completed(self) -> None:
+    def require_measured(self) -> None:
         """Raise DataError when it was made by `condi impute`: what is imputed would pass for measured."""
         if (self.path / "imputed").exists():
             raise DataError(
@@ -177,7 +177,7 @@ class Partition:
             raise DataError(f'split "{split}" is unknown: ask for train, val or test')
         return np.flatnonzero(self.splits == split)
 
-    def manifest_of(self, row: int) -> Manifest:
+    def manifest_for_row(self, row: int) -> Manifest:
         """What the site of a window says of itself."""
         return self.manifest
 

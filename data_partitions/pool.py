@@ -26,7 +26,7 @@ def pooled_manifest(manifests: Sequence[Manifest], name: str) -> Manifest:
 @dataclass(frozen=True, eq=False)
 class Pool:
     """Several partitions of one schema behind the interface of one; rows are those of the first, then the
-    second's. A window keeps the site it is from (`manifest_of`), on which its simulated holes depend.
+    second's. A window keeps the site it is from (`manifest_for_row`), on which its simulated holes depend.
     """
 
     parts: tuple[Partition, ...]
@@ -64,7 +64,7 @@ class Pool:
         found = zip(self.parts, self._starts[:-1], strict=True)
         return np.concatenate([part.rows(split) + start for part, start in found])
 
-    def manifest_of(self, row: int) -> Manifest:
+    def manifest_for_row(self, row: int) -> Manifest:
         """What the site of a window says of itself."""
         return self.parts[np.searchsorted(self._starts, row, side="right") - 1].manifest
 

@@ -16,8 +16,8 @@ from data_partitions.federation import (
     write_federation,
 )
 from data_partitions.manifest import SPLITS, Manifest
-from data_partitions.preparation_log import Report
-from data_partitions.storage import refuse_existing
+from data_partitions.preparation_log import PreparationLog
+from data_partitions.storage import require_absent
 
 
 def prepare_federation(
@@ -30,7 +30,7 @@ def prepare_federation(
     alpha: float = 0.5,
     seed: int = 0,
     modalities: int | str | Sequence[str] = "all",
-    report: Report | None = None,
+    report: PreparationLog | None = None,
     **options,
 ) -> Federation:
     """Read `source` with a module of `sources`, give its patients to sites and write the federation.
@@ -39,8 +39,8 @@ def prepare_federation(
     `assign_patients` and `site_modalities`. `report` is told of progress and of what was left out.
     Raises DataError; `out` then does not exist.
     """
-    report = Report() if report is None else report
-    refuse_existing(Path(out))
+    report = PreparationLog() if report is None else report
+    require_absent(Path(out))
     schema = reader.schema(source, **options)
     index = reader.index(source, report, **options)
     labels = list(schema["labels"])

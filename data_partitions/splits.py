@@ -8,7 +8,7 @@ from data_partitions.manifest import SPLITS
 SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
 
 
-def fixed_splits(dataset: str, patients: Iterable[str], shares: dict[str, float] = SHARES) -> dict[str, str]:
+def hash_splits(dataset: str, patients: Iterable[str], shares: dict[str, float] = SHARES) -> dict[str, str]:
     """Patient id -> train, val or test, in these shares.
 
     Patients are ranked by a hash of (data set, patient id) and the ranking is cut: the same on every machine

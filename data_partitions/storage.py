@@ -16,21 +16,21 @@ from data_partitions.errors import DataError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def refuse_existing(path: Path) -> None:
+def require_absent(path: Path) -> None:
     """Raise DataError when something is at `path`: nothing already written is ever replaced."""
     if os.path.lexists(path):
         raise DataError(f"{path} exists already: choose another place, or remove it first")
 
 
 @contextmanager
-def new_directory(path: str | Path) -> Iterator[Path]:
+def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield an empty sibling of `path` to fill; it becomes `path` when the block ends well.
 
     When the block raises, the sibling and any parent made for it are removed.
     Raises DataError when `path` exists or cannot be made.
     """
     path = Path(path)
-    refuse_existing(path)
+    require_absent(path)
     new_parents = [parent for parent in path.parents if not parent.exists()]
     temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -40,7 +40,7 @@ def new_directory(path: str | Path) -> Iterator[Path]:
         except OSError as error:
             raise DataError(f"cannot write to {path} ({error.strerror}): choose another place") from None
         yield temp
-        refuse_existing(path)
+        require_absent(path)
         os.rename(temp, path)
     except BaseException:
         shutil.rmtree(temp, ignore_errors=True)
@@ -51,7 +51,7 @@ def new_directory(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     """Yield a file that replaces what is at `path` when the block ends well; OSError when it cannot."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import logging
 
-LONGEST = 300  # characters of what a site wrote that are shown
+MAX_REASON_CHARS = 300  # characters of what a site wrote that are shown
 
 
 class RunError(RuntimeError):
     """The run cannot start or go on: what was expected, what came, what to do."""
 
 
-class TooFewSites(RunError):
+class TooFewSitesError(RunError):
     """Fewer than `min-sites` answered well."""
 
 
-def sentence(reason: str) -> str:
+def last_line(reason: str) -> str:
     """The last line of what may be a whole traceback."""
     lines = [line.strip() for line in reason.strip().splitlines() if line.strip()]
-    return printable(lines[-1][:LONGEST]) if lines else "it failed without a reason"
+    return without_control_characters(lines[-1][:MAX_REASON_CHARS]) if lines else "it failed without a reason"
 
 
-def printable(text: str) -> str:
+def without_control_characters(text: str) -> str:
     """What somebody else wrote, without what could steer a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-class OneSentence(logging.Filter):
+class RunErrorFilter(logging.Filter):
     """Shows a RunError in Flower's log as its sentence, without the traceback and the exit code after it."""
 
     said = False

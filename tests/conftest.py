@@ -29,7 +29,7 @@ PROJECT = Path(__file__).parent.parent
 
 SMALL = {
     "min-sites": 1,
-    "beside": "",
+    "compare-with": "",
     "sites-timeout": 5.0,
     "imputer.relation-rounds": 1,
     "imputer.rounds": 2,
@@ -92,7 +92,7 @@ def made(tmp_path_factory, small_settings):
     """Federation and run of a task with one label a window, at sites with names that are markup."""
     folder = tmp_path_factory.mktemp("made")
     federation = write_hostile(folder / "federation", task="single-label", label_rule="<i>by</i> frequency")
-    return federation, run_in(folder, federation, small_settings({"beside": "mask", "name": "whole"}))
+    return federation, run_in(folder, federation, small_settings({"compare-with": "mask", "name": "whole"}))
 
 
 @pytest.fixture

@@ -12,27 +12,27 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from client_app.inference.impute_partition import open_for
-from client_app.inference.options import Device, Json, Run, open_model
-from client_app.node.imputer_phase import blocks, scores
+from client_app.inference.impute_partition import open_compatible_partition
+from client_app.inference.options import DeviceOption, JsonOption, ModelOption, open_run
+from client_app.node.imputer_phase import blocks, error_sums_by_block
 from client_app.node.site import Site
 from condi_core.config import ConfigError, RunConfig
 from condi_core.metrics import (
-    COUNTS,
-    SCORED,
+    DECISION_COUNTS,
+    EVALUATED_MISSINGNESS,
     calibration,
     calibration_error,
+    classification_sums,
     imputation_metrics,
     scored_keys,
     task_metrics,
-    task_sums,
 )
-from condi_core.model import Model
-from condi_core.weights_file import SavedError
+from condi_core.model import TrainedRun
+from condi_core.weights_file import WeightsFileError
 from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.manifest import SPLITS
-from data_partitions.preparation_log import Progress
+from data_partitions.preparation_log import ProgressCallback
 
 LEVELS = (0.025, 0.975)
 SHOWN_IMPUTERS = {
@@ -46,7 +46,7 @@ SHOWN = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc.", "ca
 
 
 def evaluate(
-    model: Run,
+    model: ModelOption,
     data: Annotated[Path, typer.Option(help="Partition of a site.")],
     split: Annotated[
         Literal["train", "val", "test", "all"],
@@ -60,8 +60,8 @@ def evaluate(
             help="Classify without simulated holes.",
         ),
     ] = False,
-    device: Device = "auto",
-    as_json: Json = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Score a run on data that it has not seen: imputation beside the naive rows, and classification.
 
@@ -69,8 +69,8 @@ def evaluate(
 
     Example: condi evaluate --model runs/demo --data /srv/condi/north --split all
     """
-    with one_sentence_errors(SavedError, ConfigError), progress_bars() as progress:
-        learned = open_model(model, data, device)
+    with one_sentence_errors(WeightsFileError, ConfigError), progress_bars() as progress:
+        learned = open_run(model, data, device)
         site = _site(learned, model, data, split)
         rows = np.concatenate([site.partition.rows(s) for s in (SPLITS if split == "all" else (split,))])
         if not len(rows):
@@ -89,9 +89,9 @@ def evaluate(
         _show(told)
 
 
-def _site(model: Model, run: Path, data: Path, split: str) -> Site:
+def _site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
     """The partition under the settings of the run."""
-    partition = open_for(model, data)
+    partition = open_compatible_partition(model, data)
     try:
         config = RunConfig.from_flat(json.loads((run / "config.json").read_text()))
         sites = json.loads((run / "roster.json").read_text())
@@ -101,7 +101,7 @@ def _site(model: Model, run: Path, data: Path, split: str) -> Site:
         raise DataError(
             f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"
         )
-    config = config.model_copy(update={"holes": config.holes_of("test"), "test_holes": ""})
+    config = config.model_copy(update={"holes": config.missingness_for_split("test"), "test_holes": ""})
     name = partition.manifest.site
     if split in ("train", "all") and name in sites:
         raise DataError(
@@ -133,7 +133,7 @@ def _interval(found: list[dict[str, float]]) -> dict[str, dict]:
 
 
 def _imputation(
-    model: Model, site: Site, rows: np.ndarray, resamples: np.ndarray, progress: Progress
+    model: TrainedRun, site: Site, rows: np.ndarray, resamples: np.ndarray, progress: ProgressCallback
 ) -> dict[str, dict]:
     """`{kind of holes: {method: {metric: {"value", "interval"}}}}`; a patch counts the same at any rate."""
     if model.imputer is None:
@@ -142,11 +142,11 @@ def _imputation(
     sums: dict[str, list[np.ndarray]] = {key: [] for key in scored_keys(samples)}
     weight = np.array([1 / m.samples_per_patch for m in model.schema.modalities])
     done, steps = 0, len(sums) * -(-len(rows) // len(next(blocks(rows))))
-    for key, _, found in scores(site, model.imputer, rows, samples, all_measured=True):
+    for key, _, found in error_sums_by_block(site, model.imputer, rows, samples, all_measured=True):
         sums[key].append(np.einsum("wmk,m->wk", found, weight))
         done += 1
         progress("imputation", done, steps)
-    out: dict[str, dict] = {kind: {} for kind in SCORED}
+    out: dict[str, dict] = {kind: {} for kind in EVALUATED_MISSINGNESS}
     for key, parts in sums.items():
         kind, method = key.split("/")
         out[kind][method] = _interval([imputation_metrics(s) for s in resamples @ np.concatenate(parts)])
@@ -154,12 +154,12 @@ def _imputation(
 
 
 def _task(
-    model: Model,
+    model: TrainedRun,
     site: Site,
     rows: np.ndarray,
     resamples: np.ndarray,
     as_measured: bool,
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> dict[str, dict]:
     """`{method: {metric: {"value", "interval"}, "reliability": {label: tenths as of `calibration`}}}`."""
     schema, labels, out = model.schema, site.partition.labels[rows], {}
@@ -174,7 +174,7 @@ def _task(
         sums = []
         for counts in resamples:
             drawn = np.repeat(np.arange(len(rows)), counts)
-            sums.append(task_sums(probabilities[drawn], true[drawn], single))
+            sums.append(classification_sums(probabilities[drawn], true[drawn], single))
         found = [
             task_metrics(s, single, schema.ordered) | {"calibration error": _calibration_error(s)}
             for s in sums
@@ -189,7 +189,7 @@ def _task(
 
 def _histograms(sums: np.ndarray) -> list[list[np.ndarray]]:
     """Scores of windows with and without each label."""
-    return [np.split(row[len(COUNTS) :], 2) for row in sums]
+    return [np.split(row[len(DECISION_COUNTS) :], 2) for row in sums]
 
 
 def _calibration_error(sums: np.ndarray) -> float:

@@ -11,33 +11,33 @@ import typer
 from client_app.inference.impute_files import impute_files
 from client_app.inference.impute_partition import impute_partition
 from client_app.inference.options import (
-    Data,
-    Device,
-    Json,
-    KeepUnknown,
-    Resample,
-    Run,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    KeepUnknownOption,
+    ModelOption,
+    ResampleOption,
     is_partition,
-    open_model,
+    open_run,
 )
 from condi_core.config import ConfigError
-from condi_core.weights_file import SavedError
+from condi_core.weights_file import WeightsFileError
 from data_partitions.console import one_sentence_errors, progress_bars
-from data_partitions.recordings import Grid
+from data_partitions.recordings import WindowGrid
 
 
 def impute(
-    model: Run,
-    data: Data,
+    model: ModelOption,
+    data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder to write to; nothing in it is replaced.")],
     samples: Annotated[
         int, typer.Option(min=0, help="Draws behind median and quantiles; 0: point estimates alone.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    device: Device = "auto",
-    resample: Resample = False,
-    keep_unknown: KeepUnknown = False,
-    as_json: Json = False,
+    device: DeviceOption = "auto",
+    resample: ResampleOption = False,
+    keep_unknown: KeepUnknownOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Complete what is missing; what was observed stays as it is.
 
@@ -48,14 +48,14 @@ def impute(
 
     Example: condi impute --model runs/demo --data /srv/ecg --out /srv/completed --samples 20
     """
-    with one_sentence_errors(SavedError, ConfigError), progress_bars() as progress:
-        learned = open_model(model, data, device)
+    with one_sentence_errors(WeightsFileError, ConfigError), progress_bars() as progress:
+        learned = open_run(model, data, device)
         if learned.imputer is None:
-            raise SavedError(f"{model} has no trained imputer: its method needs none")
+            raise WeightsFileError(f"{model} has no trained imputer: its method needs none")
         if is_partition(data):
             told = impute_partition(learned, data, out, samples, seed, progress)
         else:
-            grid = Grid.of(learned.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
+            grid = WindowGrid.of(learned.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
             told = impute_files(learned, data, out, samples, seed, grid, progress)
     if as_json:
         typer.echo(json.dumps(told))

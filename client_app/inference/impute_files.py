@@ -13,20 +13,26 @@ from pathlib import Path
 
 import numpy as np
 
-from condi_core.model import BLOCK, Model
+from condi_core.model import BLOCK, TrainedRun
 from data_partitions import DataError
-from data_partitions.preparation_log import Progress
-from data_partitions.recordings import Grid, Recording, find, format_of
-from data_partitions.storage import new_file
+from data_partitions.preparation_log import ProgressCallback
+from data_partitions.recordings import Recording, WindowGrid, find_recordings, format_of
+from data_partitions.storage import atomic_write
 
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def impute_files(
-    model: Model, data: Path, out: Path, samples: int, seed: int, grid: Grid, progress: Progress
+    model: TrainedRun,
+    data: Path,
+    out: Path,
+    samples: int,
+    seed: int,
+    grid: WindowGrid,
+    progress: ProgressCallback,
 ) -> dict:
     """Complete the file, or all files of the folder `data`, into `out`; says what was done and skipped."""
-    files = find(data)
+    files = find_recordings(data)
     root = data if data.is_dir() else files[0].parent
     if out.resolve() == root.resolve() or (data.is_dir() and out.resolve().is_relative_to(root.resolve())):
         raise DataError(f"--out is in the folder of the data, {root}: choose one that is not in it")
@@ -49,7 +55,14 @@ class _File:
     """One file on its way: read, completed, written beside its provenance."""
 
     def __init__(
-        self, model: Model, grid: Grid, samples: int, seed: int, file: Path, folder: Path, out: Path
+        self,
+        model: TrainedRun,
+        grid: WindowGrid,
+        samples: int,
+        seed: int,
+        file: Path,
+        folder: Path,
+        out: Path,
     ) -> None:
         self.model, self.grid, self.samples, self.seed = model, grid, samples, seed
         self.out, self.folder, self.format = out, folder, format_of(file)
@@ -66,7 +79,7 @@ class _File:
     def complete(self, shown: Callable[[float], None]) -> bool:
         """False when that was done before. Raises DataError when something else is in the way."""
         names = [file.name for file in self.format.files(self.recording)]
-        levels = LEVELS if self.samples else ()
+        levels = QUANTILE_LEVELS if self.samples else ()
         folders = [self.folder, *(self._beside(level) for level in levels)]
         targets = [folder / name for folder in folders for name in names]
         if self._ours() and all(target.exists() for target in targets):
@@ -137,7 +150,7 @@ class _File:
             "modalities without any observed sample": self.grid.absent(self.recording),
             "imputed samples, from and before": {name: runs for name, runs in imputed.items() if runs},
         }
-        with new_file(self.provenance, mode=0o644) as file:
+        with atomic_write(self.provenance, mode=0o644) as file:
             file.write(f"{json.dumps(told, indent=1)}\n".encode())
 
 

@@ -11,26 +11,26 @@ from pathlib import Path
 
 import numpy as np
 
-from client_app.inference.impute_files import LEVELS
-from condi_core.model import BLOCK, Model
+from client_app.inference.impute_files import QUANTILE_LEVELS
+from condi_core.model import BLOCK, TrainedRun
 from data_partitions import DataError
 from data_partitions.manifest import Modality
 from data_partitions.partition import Partition
-from data_partitions.preparation_log import Progress
-from data_partitions.storage import new_file, refuse_existing
+from data_partitions.preparation_log import ProgressCallback
+from data_partitions.storage import atomic_write, require_absent
 
 FLOAT, BOOL = "<f4", "|b1"
 
 
 def impute_partition(
-    model: Model, data: Path, out: Path, samples: int, seed: int, progress: Progress
+    model: TrainedRun, data: Path, out: Path, samples: int, seed: int, progress: ProgressCallback
 ) -> dict:
     """Write `out`: a partition with nothing missing, `imputed/` (which samples are) and `quantiles/`.
 
     Raises DataError when `out` exists, or what is there of it is of another model, partition or settings.
     """
-    refuse_existing(out)
-    partition = open_for(model, data)
+    require_absent(out)
+    partition = open_compatible_partition(model, data)
     made_from = {
         "partition": partition.fingerprint(),
         "imputer sha256": model.hash,
@@ -39,7 +39,7 @@ def impute_partition(
     }
     partial = out.with_name(f".{out.name}.partial")
     done = _begin(partial, made_from)
-    levels = LEVELS if samples else ()
+    levels = QUANTILE_LEVELS if samples else ()
     files = _Files(partial, partition, done, levels)
     with files:
         for start in range(done, len(partition), BLOCK):
@@ -55,10 +55,10 @@ def impute_partition(
     return {"what": "windows", "done": len(partition) - done, "before": done, "skipped": []}
 
 
-def open_for(model: Model, data: Path) -> Partition:
+def open_compatible_partition(model: TrainedRun, data: Path) -> Partition:
     """The partition there; DataError when it is not one that the model can read."""
     partition = Partition.open(data, check=False)
-    partition.refuse_completed()
+    partition.require_measured()
     mine, its = model.schema.model_dump(mode="json"), partition.manifest.schema()
     different = [key for key in ("modalities", "patch_seconds", "patches") if mine[key] != its[key]]
     if different:
@@ -136,7 +136,7 @@ def _begin(partial: Path, made_from: dict) -> int:
 
 
 def _note(partial: Path, made_from: dict, windows: int) -> None:
-    with new_file(partial / "progress.json") as file:
+    with atomic_write(partial / "progress.json") as file:
         file.write(json.dumps({"made from": made_from, "windows": windows}).encode())
 
 

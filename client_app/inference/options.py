@@ -8,27 +8,27 @@ from typing import Annotated
 import typer
 
 from client_app.device import find_device
-from condi_core.model import Model, load_model
+from condi_core.model import TrainedRun, load_model
 from data_partitions import DataError
 from data_partitions.partition import Partition
 
-Run = Annotated[Path, typer.Option("--model", help="Folder of a run.", show_default=False)]
-Data = Annotated[
+ModelOption = Annotated[Path, typer.Option("--model", help="Folder of a run.", show_default=False)]
+DataOption = Annotated[
     Path,
     typer.Option(
         "--data", help="A partition; or files: WFDB records (.hea), .edf, .csv of hours, or a folder of them."
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")]
-Resample = Annotated[bool, typer.Option("--resample", help="Accept files of other sampling rates.")]
-KeepUnknown = Annotated[
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:NUMBER.")]
+ResampleOption = Annotated[bool, typer.Option("--resample", help="Accept files of other sampling rates.")]
+KeepUnknownOption = Annotated[
     bool,
     typer.Option("--keep-unknown", help="Leave channels alone that the model does not know."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print what was done as one JSON object.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print what was done as one JSON object.")]
 
 
-def open_model(run: Path, data: Path, device: str) -> Model:
+def open_run(run: Path, data: Path, device: str) -> TrainedRun:
     """What the run has learned; of methods that train a model per site, what the site of `data` has."""
     site = Partition.open(data, check=False).manifest.site if is_partition(data) else ""
     return load_model(run, find_device(device), site)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import typer
 
-from condi_core.weights_file import SavedError, load_imputer
+from condi_core.weights_file import WeightsFileError, load_imputer
 from data_partitions import DataError
-from data_partitions.missingness import Holes, hide
+from data_partitions.missingness import Missingness, missingness_mask
 from data_partitions.partition import Partition
 
 DRAWS = 50
@@ -30,7 +30,7 @@ def plot(
     """Draw a window with simulated holes: truth, what the model saw, its median and 90 % band."""
     try:
         _plot(model, data, out, record, seconds, gaps, modalities, seed)
-    except (DataError, SavedError, OSError, ValueError) as error:
+    except (DataError, WeightsFileError, OSError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
 
@@ -41,7 +41,7 @@ def _plot(
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SavedError("plots need matplotlib: pip install -e '.[plot]'") from None
+        raise WeightsFileError("plots need matplotlib: pip install -e '.[plot]'") from None
     imputer, schema = load_imputer(model / "imputer.safetensors" if model.is_dir() else model)
     partition = Partition.open(data, check=False)
     if partition.manifest.schema() != schema.model_dump(mode="json"):
@@ -53,10 +53,10 @@ def _plot(
         raise DataError(f'{data} has no record "{record}"' if record else f"{data} has no test record")
     row = found[:1]
     values, observed = partition.read(row)
-    hidden = hide(
+    hidden = missingness_mask(
         values[0],
         observed[0],
-        Holes(gaps=gaps, gap_patches=8, modality_by_window=modalities),
+        Missingness(gaps=gaps, gap_patches=8, modality_by_window=modalities),
         seed=seed,
         record_id=str(partition.record_ids[row[0]]),
         samples_per_patch=[m.samples_per_patch for m in partition.manifest.modalities],

@@ -12,40 +12,40 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from client_app.inference.impute_partition import open_for
+from client_app.inference.impute_partition import open_compatible_partition
 from client_app.inference.options import (
-    Data,
-    Device,
-    Json,
-    KeepUnknown,
-    Resample,
-    Run,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    KeepUnknownOption,
+    ModelOption,
+    ResampleOption,
     is_partition,
-    open_model,
+    open_run,
 )
 from condi_core.config import ConfigError
-from condi_core.model import BLOCK, Model
-from condi_core.weights_file import SavedError
+from condi_core.model import BLOCK, TrainedRun
+from condi_core.weights_file import WeightsFileError
 from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
-from data_partitions.preparation_log import Progress
-from data_partitions.recordings import Grid, find, format_of
-from data_partitions.storage import new_file, refuse_existing
+from data_partitions.preparation_log import ProgressCallback
+from data_partitions.recordings import WindowGrid, find_recordings, format_of
+from data_partitions.storage import atomic_write, require_absent
 
 
 def predict(
-    model: Run,
-    data: Data,
+    model: ModelOption,
+    data: DataOption,
     out: Annotated[Path, typer.Option(help="The csv to write; must not exist yet.")],
     samples: Annotated[
         int, typer.Option(min=0, help="Completions behind the spread of each probability; 0: none is told.")
     ] = 20,
     method: Annotated[str, typer.Option(help="Which of the run's methods; default: what it was about.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of the completions.")] = 0,
-    device: Device = "auto",
-    resample: Resample = False,
-    keep_unknown: KeepUnknown = False,
-    as_json: Json = False,
+    device: DeviceOption = "auto",
+    resample: ResampleOption = False,
+    keep_unknown: KeepUnknownOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Classify completed windows: a probability for each label, and how far it hangs on what is missing.
 
@@ -55,10 +55,10 @@ def predict(
 
     Example: condi predict --model runs/demo --data /srv/condi/north --out predictions.csv
     """
-    with one_sentence_errors(SavedError, ConfigError), progress_bars() as progress:
-        refuse_existing(out)
-        learned = open_model(model, data, device)
-        grid = Grid.of(learned.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
+    with one_sentence_errors(WeightsFileError, ConfigError), progress_bars() as progress:
+        require_absent(out)
+        learned = open_run(model, data, device)
+        grid = WindowGrid.of(learned.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
         skipped: list[str] = []
         if is_partition(data):
             windows = _of_partition(learned, data, progress)
@@ -81,8 +81,8 @@ def predict(
 Window = tuple[str, int, np.ndarray]
 
 
-def _of_partition(model: Model, data: Path, progress: Progress) -> Iterator[Window]:
-    partition = open_for(model, data)
+def _of_partition(model: TrainedRun, data: Path, progress: ProgressCallback) -> Iterator[Window]:
+    partition = open_compatible_partition(model, data)
     for start in range(0, len(partition), BLOCK):
         progress("windows", start, len(partition))
         rows = np.arange(start, min(start + BLOCK, len(partition)))
@@ -91,8 +91,10 @@ def _of_partition(model: Model, data: Path, progress: Progress) -> Iterator[Wind
             yield str(partition.record_ids[row]), 0, window
 
 
-def _of_files(grid: Grid, data: Path, skipped: list[str], progress: Progress) -> Iterator[Window]:
-    files = find(data)
+def _of_files(
+    grid: WindowGrid, data: Path, skipped: list[str], progress: ProgressCallback
+) -> Iterator[Window]:
+    files = find_recordings(data)
     root = data if data.is_dir() else files[0].parent
     for number, file in enumerate(files):
         progress("files", number, len(files))
@@ -106,7 +108,7 @@ def _of_files(grid: Grid, data: Path, skipped: list[str], progress: Progress) ->
 
 
 def _rows(
-    model: Model, windows: Iterator[Window], samples: int, method: str, seed: int
+    model: TrainedRun, windows: Iterator[Window], samples: int, method: str, seed: int
 ) -> Iterator[list[object]]:
     """Rows of the csv, classified some windows at a time."""
     names, waiting = model.schema.names, []
@@ -129,11 +131,11 @@ def _rows(
         yield from classified()
 
 
-def _write(out: Path, model: Model, rows: Iterator[list[object]]) -> int:
+def _write(out: Path, model: TrainedRun, rows: Iterator[list[object]]) -> int:
     """Write the csv as a whole; the number of its rows."""
     labels, count = model.schema.labels, 0
     out.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(out) as file:
+    with atomic_write(out) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["record", "window", *labels, *(f"{label} spread" for label in labels), "lacks"])

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from cryptography import x509
 
-from client_app.join.checks import Problem, lasts
+from client_app.join.checks import CheckError, check_validity
 
-SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 
 
 class Address(NamedTuple):
@@ -36,33 +36,33 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def certificate_of(address: Address) -> x509.Certificate:
+def server_certificate(address: Address) -> x509.Certificate:
     """The certificate that is shown there, believed or not; Problem when there is no gRPC over TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     shown, protocol = _handshake(address, context)
     if protocol != "h2":
-        raise Problem(
+        raise CheckError(
             f"{address} speaks TLS, but not gRPC: give the address of the SuperLink's Fleet API, by default "
             "port 9092"
         )
     return x509.load_der_x509_certificate(shown)
 
 
-def believed(address: Address, authorities: Path, shown: x509.Certificate) -> str:
+def verify_certificate(address: Address, authorities: Path, shown: x509.Certificate) -> str:
     """Verify the SuperLink by the authorities in that file, as gRPC will; how long its certificate lasts."""
     remedy = "its administrator renews it (condi credentials)"
-    told = lasts([shown], f"the SuperLink's certificate at {address}", remedy)
+    told = check_validity([shown], f"the SuperLink's certificate at {address}", remedy)
     context = ssl.create_default_context(cafile=str(authorities))
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # which Python sets from 3.13 on, and gRPC does not
     try:
         _handshake(address, context)
     except ssl.SSLCertVerificationError as error:
-        raise Problem(_disbelief(error, address, authorities, shown)) from None
+        raise CheckError(_verification_error(error, address, authorities, shown)) from None
     return told
 
 
-def _disbelief(
+def _verification_error(
     error: ssl.SSLCertVerificationError, address: Address, authorities: Path, shown: x509.Certificate
 ) -> str:
     # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
@@ -93,28 +93,28 @@ def _handshake(address: Address, context: ssl.SSLContext) -> tuple[bytes, str | 
     context.set_alpn_protocols(["h2"])
     try:
         with (
-            socket.create_connection(address, SECONDS) as plain,
+            socket.create_connection(address, TIMEOUT_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname=address.host) as tls,
         ):
             return tls.getpeercert(binary_form=True), tls.selected_alpn_protocol()
     except ssl.SSLCertVerificationError:
         raise
     except socket.gaierror:
-        raise Problem(
+        raise CheckError(
             f"no machine is known as {address.host}: check the name, and this machine's DNS"
         ) from None
     except ConnectionRefusedError:
-        raise Problem(
+        raise CheckError(
             f"nobody listens at {address}: is the SuperLink running, and is the port that of its Fleet API?"
         ) from None
     except (ssl.SSLError, ConnectionResetError):
-        raise Problem(
+        raise CheckError(
             f"{address} does not speak TLS: check the address; a SuperLink that was started with --insecure "
             "must be given certificates (condi credentials)"
         ) from None
     except TimeoutError:
-        raise Problem(
-            f"{address} does not answer within {SECONDS:g} s: does a firewall here or there let it through?"
+        raise CheckError(
+            f"{address} does not answer within {TIMEOUT_SECONDS:g} s: does a firewall here or there let it through?"
         ) from None
     except OSError as error:
-        raise Problem(f"{address} cannot be reached: {error.strerror}") from None
+        raise CheckError(f"{address} cannot be reached: {error.strerror}") from None

@@ -14,8 +14,8 @@ import typer
 from cryptography import x509
 
 from client_app.join import checks
-from client_app.join.checks import Problem, Warn
-from client_app.join.connection import Address, believed, certificate_of
+from client_app.join.checks import CheckError, Warn
+from client_app.join.connection import Address, server_certificate, verify_certificate
 
 OFFLINE = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -33,7 +33,7 @@ class Report:
     def check(self, name: str, look: Callable[..., str], *arguments: object) -> None:
         try:
             found = look(*arguments)
-        except Problem as problem:
+        except CheckError as problem:
             self.well = False
             self.say("✗", name, str(problem), typer.colors.RED)
             return
@@ -100,16 +100,16 @@ def site(
             raise typer.BadParameter(f"--{name} must be without quotes, backslashes and new lines: {value}")
 
     report = Report()
-    report.check("data", checks.data, data)
-    report.check("cache", checks.cache, cache)
+    report.check("data", checks.check_data, data)
+    report.check("cache", checks.check_cache, cache)
     trusted = _check_authorities(report, root_certificates)
-    report.check("key", checks.key, key)
+    report.check("key", checks.check_key, key)
     if superexec_secret:
-        report.check("secret", checks.secret, superexec_secret)
+        report.check("secret", checks.check_secret, superexec_secret)
     if trusted_entities:
-        report.check("signatures", checks.trusted, trusted_entities)
-    report.check("device", checks.device, device)
-    report.check("port", checks.port, host, port)
+        report.check("signatures", checks.check_trusted_keys, trusted_entities)
+    report.check("device", checks.check_device, device)
+    report.check("port", checks.check_port, host, port)
     _check_connection(report, superlink, root_certificates, trusted)
     if not report.well:
         raise typer.Exit(1)
@@ -142,8 +142,8 @@ def _check_authorities(report: Report, file: Path) -> list[x509.Certificate]:
     found: list[x509.Certificate] = []
 
     def certificate() -> str:
-        found.extend(checks.authorities(file))
-        return checks.lasts(found, str(file), "ask the coordinator for the new ca.crt")
+        found.extend(checks.check_authorities(file))
+        return checks.check_validity(found, str(file), "ask the coordinator for the new ca.crt")
 
     report.check("certificate", certificate)
     return found
@@ -155,15 +155,15 @@ def _check_connection(
     """The clock by the certificates of both sides, and the connection as far as these let it be checked."""
     shown, problem = None, None
     try:
-        shown = certificate_of(address)
-    except Problem as error:
+        shown = server_certificate(address)
+    except CheckError as error:
         problem = error
-    report.check("clock", checks.clock, [*trusted, *([shown] if shown else [])])
+    report.check("clock", checks.check_clock, [*trusted, *([shown] if shown else [])])
 
     def connection() -> str:
         if problem:
             raise problem
-        return believed(address, authorities, shown)
+        return verify_certificate(address, authorities, shown)
 
     if shown and not trusted:
         report.say("-", "connection", f"{address} speaks gRPC over TLS; who it is cannot be verified")

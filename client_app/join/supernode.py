@@ -14,7 +14,7 @@ NOT_ACTIVATED = (
     "does that by `flwr supernode register site.pub CONNECTION --name NAME`. Or a node with this key was "
     "online within the last minute: end that one, or wait a minute and start again."
 )
-TURNED_AWAY = (
+REFUSED_BY_SUPERLINK = (
     "The SuperLink has turned this node away. At the start this is because of the clock, which may be 5 s "
     "ahead of the SuperLink's or 305 s behind: set both by NTP. Later it is because the site was "
     "unregistered, or forgotten by a SuperLink that was restarted without --database: its administrator "
@@ -22,7 +22,7 @@ TURNED_AWAY = (
 )
 
 
-class InWords(logging.Filter):
+class ReadableRefusals(logging.Filter):
     """Shows a refusal as what it means, instead of a code and a link."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -34,7 +34,7 @@ class InWords(logging.Filter):
 def main() -> None:
     """Run `flower-supernode` with the arguments of this process."""
     logger = logging.getLogger("flwr")
-    logger.addFilter(InWords())
+    logger.addFilter(ReadableRefusals())
     turned_away = []
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     except SystemExit:
         if not turned_away:
             raise
-        logger.error(TURNED_AWAY)
+        logger.error(REFUSED_BY_SUPERLINK)
         logging.shutdown()
         os._exit(1)  # the call that was refused sleeps in its thread, and all has been tidied up
 

@@ -20,18 +20,20 @@ from client_app.node.site import Site
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import Method
 from condi_core.protocol import fingerprint
-from condi_core.training import seed_of
+from condi_core.training import derive_seed
 from data_partitions.manifest import SPLITS
-from data_partitions.storage import new_file
+from data_partitions.storage import atomic_write
 
-KEPT = 12  # files of one partition kept on disk: four completions of all splits; the oldest are removed
+MAX_CACHED_FILES = (
+    12  # files of one partition kept on disk: four completions of all splits; the oldest are removed
+)
 
 
 class CompletionMissing(LookupError):
     """The site has no completed windows for this imputer; it must be sent to `complete` first."""
 
 
-def path_of(site: Site, method: Method, imputer_hash: str, split: str) -> Path:
+def cache_path(site: Site, method: Method, imputer_hash: str, split: str) -> Path:
     """Where the completed windows of a split of this site, run and imputer are or will be."""
     partition = site.partition.fingerprint()
     depends = [
@@ -40,7 +42,7 @@ def path_of(site: Site, method: Method, imputer_hash: str, split: str) -> Path:
         imputer_hash,
         site.config.seed,
         split,
-        site.config.holes_of(split).model_dump(),
+        site.config.missingness_for_split(split).model_dump(),
         site.config.task.completions,
         site.config.imputer.sampling_steps,
         partition,
@@ -59,7 +61,7 @@ def complete(
     made: list[Path] = []
     try:
         for split in splits:
-            path = path_of(site, method, imputer_hash, split)
+            path = cache_path(site, method, imputer_hash, split)
             if path.exists():
                 os.utime(path)
                 continue
@@ -71,23 +73,23 @@ def complete(
             path.unlink(missing_ok=True)
         raise
     if made:
-        _forget_oldest(made[0].parent)
+        _evict_oldest(made[0].parent)
 
 
 def _write(path: Path, site: Site, method: Method, imputer: Imputer, rows: np.ndarray) -> None:
     draws = max(site.config.task.completions, 1)
-    with new_file(path) as file:
+    with atomic_write(path) as file:
         shape = (len(rows), draws, *site.schema.shape)
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         for block in blocks(rows):
-            seed = seed_of(site.config.seed, "complete", site.name, int(block[0]))
+            seed = derive_seed(site.config.seed, "complete", site.name, int(block[0]))
             generator = torch.Generator().manual_seed(seed)
             windows = site.to_device(*site.read(block))
             filled = method.fill(imputer, *windows, site.config.task.completions, generator)
             file.write(filled.transpose(0, 1).cpu().contiguous().numpy().astype("<f4").tobytes())
 
 
-def _forget_oldest(folder: Path) -> None:
+def _evict_oldest(folder: Path) -> None:
     """Keep the latest completions of a partition; another run may be doing the same at this moment."""
     ages = {}
     for file in folder.glob("*.npy"):
@@ -95,7 +97,7 @@ def _forget_oldest(folder: Path) -> None:
             ages[file] = file.stat().st_mtime
         except FileNotFoundError:
             continue
-    for old in sorted(ages, key=ages.get)[:-KEPT]:
+    for old in sorted(ages, key=ages.get)[:-MAX_CACHED_FILES]:
         old.unlink(missing_ok=True)
 
 
@@ -105,7 +107,7 @@ def load(site: Site, method: Method, imputer_hash: str, split: str) -> np.ndarra
     They are in source units, and in the order of the split's rows.
     """
     try:
-        return np.load(path_of(site, method, imputer_hash, split), mmap_mode="r", allow_pickle=False)
+        return np.load(cache_path(site, method, imputer_hash, split), mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise CompletionMissing(
             "completed windows are missing here; the imputer must be sent again"

@@ -8,15 +8,17 @@ import numpy as np
 import torch
 
 from client_app.node.site import Site
-from condi_core.imputer.imputer import Imputer, Prepared, middle
-from condi_core.metrics import IMPUTATION, SCORED, scored_keys, window_sums
-from condi_core.training import fit, seed_of
-from condi_core.windows import Standardiser, blank
-from data_partitions.missingness import Holes, random_holes
+from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
+from condi_core.metrics import ERROR_SUMS, EVALUATED_MISSINGNESS, imputation_sums_by_window, scored_keys
+from condi_core.training import derive_seed, train_steps
+from condi_core.windows import Standardiser, zero_unobserved
+from data_partitions.missingness import Missingness, sample_training_missingness
 
 BLOCK = 16  # windows worked on at once where nothing is learned
-CARD_BLOCK = 128  # the same for estimates on a GPU, where few take as long as many
-REUSE = 4  # training steps that look at a window, each at another crop, before its holes are redrawn
+GPU_BLOCK = 128  # the same for estimates on a GPU, where few take as long as many
+EPOCHS_PER_PREPARATION = (
+    4  # training steps that look at a window, each at another crop, before its holes are redrawn
+)
 
 
 def blocks(rows: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
@@ -32,7 +34,7 @@ def standardising_sums(site: Site) -> np.ndarray:
     return total
 
 
-def relate(
+def estimate_cross_spectrum(
     site: Site, imputer: Imputer, seed: int, first: bool
 ) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
     """What the site says of the relations: spectra by name, counts per pair to average by, its windows.
@@ -65,37 +67,40 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
     config, rng = site.config.imputer, np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     rows = site.partition.rows("train")
-    wanted = max(config.batch, -(-config.steps * config.batch // REUSE))
+    wanted = max(config.batch, -(-config.steps * config.batch // EPOCHS_PER_PREPARATION))
     picked = np.concatenate([rng.permutation(rows) for _ in range(-(-wanted // len(rows)))])[:wanted]
     pool, present = _prepare(site, imputer, picked, rng)
 
-    order = np.concatenate([rng.permutation(len(picked)) for _ in range(REUSE)])
+    order = np.concatenate([rng.permutation(len(picked)) for _ in range(EPOCHS_PER_PREPARATION)])
 
-    def batches() -> Iterator[Prepared]:
+    def batches() -> Iterator[ConditionedBatch]:
         crop = config.crop or site.schema.patches
         for step in range(config.steps):
             chosen = torch.from_numpy(order[step * config.batch : (step + 1) * config.batch])
             start = int(rng.integers(0, max(site.schema.patches - crop, 0) + 1))
-            yield Prepared(*site.to_device(*(t[chosen, :, start : start + crop] for t in pool)))
+            yield ConditionedBatch(*site.to_device(*(t[chosen, :, start : start + crop] for t in pool)))
 
-    def loss(batch: Prepared) -> torch.Tensor:
+    def loss(batch: ConditionedBatch) -> torch.Tensor:
         return imputer.loss(batch, generator)
 
-    mean, steps = fit(imputer, loss, batches(), config, learning_rate, deadline)
+    mean, steps = train_steps(imputer, loss, batches(), config, learning_rate, deadline)
     used = np.unique(order[: steps * config.batch])
     return {"loss": mean, "steps": steps, "present": present[used], "windows": len(rows)}
 
 
 def _prepare(
     site: Site, imputer: Imputer, picked: np.ndarray, rng: np.random.Generator
-) -> tuple[Prepared, np.ndarray]:
+) -> tuple[ConditionedBatch, np.ndarray]:
     """Windows with fresh holes and their references, on the CPU; and which modalities each has."""
     parts, present = [], []
-    for rows in blocks(picked, CARD_BLOCK if site.device.type == "cuda" else BLOCK):
+    for rows in blocks(picked, GPU_BLOCK if site.device.type == "cuda" else BLOCK):
         values, observed = site.read(rows)
         seen = np.stack(
             [
-                o & ~site.hide(v[None], o[None], row[None], int(rng.integers(2**62)), random_holes(rng))[0]
+                o
+                & ~site.hide(
+                    v[None], o[None], row[None], int(rng.integers(2**62)), sample_training_missingness(rng)
+                )[0]
                 for v, o, row in zip(values.numpy(), observed.numpy(), rows, strict=True)
             ]
         )
@@ -103,7 +108,7 @@ def _prepare(
         seen = torch.from_numpy(seen)
         prepared = imputer.prepare(*site.to_device(values, seen, observed & ~seen))
         parts.append([t.cpu() for t in prepared])
-    return Prepared(*(torch.cat(t) for t in zip(*parts, strict=True))), np.concatenate(present)
+    return ConditionedBatch(*(torch.cat(t) for t in zip(*parts, strict=True))), np.concatenate(present)
 
 
 def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, np.ndarray]:
@@ -112,31 +117,33 @@ def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, n
     Validation, by which the best round is chosen, sees only what the run's holes leave; the test is scored
     on all that the source did measure. Neither is ever trained on.
     """
-    zero = np.zeros((len(site.schema.modalities), len(IMPUTATION)))
+    zero = np.zeros((len(site.schema.modalities), len(ERROR_SUMS)))
     sums = {key: zero for key in scored_keys(samples)}
-    for key, _, added in scores(site, imputer, site.scored(split), samples, all_measured=split == "test"):
+    for key, _, added in error_sums_by_block(
+        site, imputer, site.scored(split), samples, all_measured=split == "test"
+    ):
         sums[key] = sums[key] + added.sum(0)
     return sums
 
 
-def scores(
+def error_sums_by_block(
     site: Site, imputer: Imputer, rows: np.ndarray, samples: int, all_measured: bool
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """For each kind of holes, method and block of `rows`: its key, the rows, `(window, modality, 5)` sums."""
-    for kind, holes in SCORED.items():
-        generator = torch.Generator().manual_seed(seed_of(site.config.seed, kind, site.name))
+    for kind, holes in EVALUATED_MISSINGNESS.items():
+        generator = torch.Generator().manual_seed(derive_seed(site.config.seed, kind, site.name))
         for block in blocks(rows):
             values, observed = map(np.asarray, site.read(block, all_measured))
-            hidden = site.hide(values, observed, block, seed_of("scored", kind), Holes(**holes))
+            hidden = site.hide(values, observed, block, derive_seed("scored", kind), Missingness(**holes))
             tensors = map(torch.from_numpy, (values, observed & ~hidden, hidden))
             values, seen, hidden = site.to_device(*tensors)
             truth = imputer.standardiser(values, seen | hidden)
-            prepared = imputer.prepare(blank(values, seen), seen)
+            prepared = imputer.prepare(zero_unobserved(values, seen), seen)
             estimate, _, lines = prepared.reference.unbind(3)
             mean, drawn = imputer.draw(prepared, samples, generator)
             points = {"mean": torch.zeros_like(truth), "linear": lines, "estimate": estimate, "condi": mean}
             if samples:
-                points["condi, draws"] = middle(drawn)
+                points["condi, draws"] = median_over_draws(drawn)
             for method, point in points.items():
                 spread = drawn if method == "condi, draws" else None
-                yield f"{kind}/{method}", block, window_sums(truth, point, hidden, spread)
+                yield f"{kind}/{method}", block, imputation_sums_by_window(truth, point, hidden, spread)

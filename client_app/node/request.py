@@ -23,13 +23,13 @@ import torch
 from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
 from torch import nn
 
-from client_app.device import find_device, turn
+from client_app.device import exclusive_use, find_device
 from client_app.node.completions import CompletionMissing
-from client_app.node.site import Site, hosted, is_virtual, pooled
+from client_app.node.site import Site, is_virtual, partitions_of_node, pooled
 from condi_core.config import ConfigError, RunConfig
-from condi_core.protocol import MISSING, POOL, fingerprint
-from condi_core.serialization import PACKED, PackingError, pack, unpack
-from condi_core.training import seed_of
+from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, fingerprint
+from condi_core.serialization import PACKED, PackingError, from_bytes, to_bytes
+from condi_core.training import derive_seed
 from data_partitions import DataError
 from data_partitions.partition import Partition
 
@@ -58,21 +58,21 @@ class Request:
 
     @property
     def partitions(self) -> dict[str, Path]:
-        return hosted(self.context, self.settings["federation"])
+        return partitions_of_node(self.context, self.settings["federation"])
 
     def site(self, name: str | None = None, check: bool = False) -> Site:
         """The site asked for, or `name`; `check` reads through its values once."""
         name = name or self.settings["site"]
         node = self.context.node_config
         cache = Path(str(node.get("cache", platformdirs.user_cache_path("condi") / "completed")))
-        if name == POOL and is_virtual(self.context):
+        if name == POOLED_SITE and is_virtual(self.context):
             pool, config = pooled(self.settings["federation"], self.config)
             return Site(name, pool, config, self.device, cache)
         paths = self.partitions
         if name not in paths:
             raise DataError(f'this node has no site "{name}": it has {", ".join(paths) or "none"}')
         partition = Partition.open(paths[name], check)
-        partition.refuse_completed()
+        partition.require_measured()
         return Site(name, partition, self.config, self.device, cache)
 
     @property
@@ -89,7 +89,7 @@ class Request:
     def seed(self) -> int:
         """Of everything random in this part of the run: from run seed, phase, round and site alone."""
         s = self.settings
-        return seed_of(self.config.seed, s["phase"], s["server-round"], s["site"])
+        return derive_seed(self.config.seed, s["phase"], s["server-round"], s["site"])
 
     @property
     def deadline(self) -> float:
@@ -97,7 +97,7 @@ class Request:
         return self.start + 0.8 * self.config.round_timeout
 
 
-def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Context], Message]:
+def handler(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Context], Message]:
     """Wrap a handler: check the version, time it, and turn expected failures into one-sentence replies."""
 
     @wraps(handler)
@@ -112,18 +112,18 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
                     f"{request.settings['fingerprint']}: install the same version at both"
                 )
             # In a simulation Ray shares out the cards.
-            with nullcontext() if is_virtual(context) else turn(request.device):
+            with nullcontext() if is_virtual(context) else exclusive_use(request.device):
                 reply = handler(request)
         except CompletionMissing as error:
-            return Message(Error(MISSING, str(error)), reply_to=message)
+            return Message(Error(COMPLETIONS_MISSING, str(error)), reply_to=message)
         except (ConfigError, FloatingPointError, VersionMismatch, torch.OutOfMemoryError) as error:
-            return _failed(request, str(error), str(error))
+            return _error_reply(request, str(error), str(error))
         except PackingError as error:
             why = f"the coordinator's message cannot be used: {error}"
-            return _failed(request, why, why)
+            return _error_reply(request, why, why)
         except (DataError, OSError) as error:
             # The sentence may name records and paths: for the site's own log.
-            return _failed(request, str(error), "the site's data cannot be used; its own log says why")
+            return _error_reply(request, str(error), "the site's data cannot be used; its own log says why")
         finally:
             watchdog.cancel()
         reply.setdefault("metrics", MetricRecord({}))["seconds"] = time.monotonic() - request.start
@@ -132,7 +132,7 @@ def answers(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Cont
     return answer
 
 
-def _failed(request: Request, why: str, told: str) -> Message:
+def _error_reply(request: Request, why: str, told: str) -> Message:
     """Say why in the site's own log, and what may be told to the coordinator."""
     print(f"condi: {why}", flush=True)
     told = why if is_virtual(request.context) else told
@@ -157,18 +157,18 @@ class _Watchdog(threading.Timer):
 
 
 def to_numpy(record: ArrayRecord) -> dict[str, np.ndarray]:
-    return unpack({name: array.data for name, array in record.items()})
+    return from_bytes({name: array.data for name, array in record.items()})
 
 
 def to_record(arrays: dict[str, np.ndarray]) -> ArrayRecord:
-    return packed_record(pack(arrays))
+    return packed_record(to_bytes(arrays))
 
 
 def packed_record(packed: bytes) -> ArrayRecord:
     return ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
 
 
-def trained(model: nn.Module, result: dict[str, Any]) -> RecordDict:
+def training_reply(model: nn.Module, result: dict[str, Any]) -> RecordDict:
     """Reply of a training round: the trained weights, and what they weigh in the average.
 
     As in FedAvg a site weighs by its training windows, not by its local steps; of these a modality counts

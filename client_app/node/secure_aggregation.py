@@ -16,11 +16,11 @@ from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFI
 from flwr.compat.common.recorddict_compat import fitres_to_recorddict, recorddict_to_fitins
 
 from client_app.node.request import FAILED, packed_record, to_numpy
-from condi_core.ownership import Owner, weights
-from condi_core.protocol import FEWEST, LOSS_RANGE
+from condi_core.ownership import Owner, aggregation_weights
+from condi_core.protocol import LOSS_RANGE, MIN_SECURE_SITES
 
 
-class Refused(Exception):
+class UpdateRefusedError(Exception):
     """This site has no update to give: the masking ends here."""
 
     def __init__(self, error: Error) -> None:
@@ -28,7 +28,7 @@ class Refused(Exception):
         self.error = error
 
 
-def refusable(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+def refuse_unsafe_masking(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """A mod around the masking, which knows of no error replies and agrees to any number of sites.
 
     A site has no part in masks that few could take off: of fewer than three sites, or by a minority.
@@ -36,16 +36,16 @@ def refusable(message: Message, context: Context, call_next: ClientAppCallable) 
     asked = message.content.get(RECORD_KEY_CONFIGS, {})
     if asked.get(Key.STAGE) == Stage.SETUP:
         sites, threshold = asked[Key.SAMPLE_NUMBER], asked[Key.THRESHOLD]
-        if sites < FEWEST or 2 * threshold <= sites:
+        if sites < MIN_SECURE_SITES or 2 * threshold <= sites:
             reason = f"this site is not masked among {sites} sites of which {threshold} can unmask it"
             return Message(Error(FAILED, reason), reply_to=message)
     try:
         return call_next(message, context)
-    except Refused as refused:
+    except UpdateRefusedError as refused:
         return Message(refused.error, reply_to=message)
 
 
-def opened(message: Message) -> dict:
+def unpack_request(message: Message) -> dict:
     """Put a request's arrays and settings where all handlers look for them; return the settings."""
     asked = recorddict_to_fitins(message.content, keep_input=True)
     settings = dict(asked.config)
@@ -55,10 +55,10 @@ def opened(message: Message) -> dict:
     return settings
 
 
-def weighted(request: Message, reply: Message, owners: dict[str, Owner]) -> Message:
+def weighted_update(request: Message, reply: Message, owners: dict[str, Owner]) -> Message:
     """The reply of a training round as what is to be masked; Refused when it is an error or too large."""
     if reply.has_error():
-        raise Refused(reply.error)
+        raise UpdateRefusedError(reply.error)
     settings, told = request.content["config"], reply.content["metrics"]
     base = to_numpy(request.content["arrays"])
     windows = float(told["windows"]) / settings["most-windows"]
@@ -69,8 +69,8 @@ def weighted(request: Message, reply: Message, owners: dict[str, Owner]) -> Mess
         update = (array.astype(np.float64) - base[name]) / settings["range"]
         if not np.abs(update).max(initial=0) <= 1:  # also when it is not a number
             reason = f"its update of {name} is not finite or beyond {settings['range']:g}: not carried masked"
-            raise Refused(Error(FAILED, reason))
-        pieces.append(update * weights(owners[name], counts, windows, update.shape))
+            raise UpdateRefusedError(Error(FAILED, reason))
+        pieces.append(update * aggregation_weights(owners[name], counts, windows, update.shape))
     loss = min(float(told["loss"]), LOSS_RANGE) / LOSS_RANGE
     answer = FitRes(
         Status(Code.OK, ""),

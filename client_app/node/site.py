@@ -10,16 +10,16 @@ import torch
 from flwr.app import Context
 
 from condi_core.config import RunConfig
-from condi_core.protocol import POOL
+from condi_core.protocol import POOLED_SITE
 from condi_core.windows import Schema, Windows
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.missingness import Holes, hide_rows
+from data_partitions.missingness import Missingness, missingness_masks
 from data_partitions.partition import Partition
 from data_partitions.pool import Pool
 
 
-def hosted(context: Context, federation: str) -> dict[str, Path]:
+def partitions_of_node(context: Context, federation: str) -> dict[str, Path]:
     """Partitions behind this node, by name of the site.
 
     A hospital's node names its one partition in the node config (`data`). A virtual node of a simulation
@@ -45,7 +45,7 @@ def pooled(federation: str, config: RunConfig) -> tuple[Pool, RunConfig]:
     """All sites of a simulation as one, and settings with as many windows per step as sites together have."""
     found = open_federation(federation)
     names = config.named_sites or found.sites
-    pool = Pool(tuple(found.open_site(name, check=False) for name in sorted(names)), POOL)
+    pool = Pool(tuple(found.open_site(name, check=False) for name in sorted(names)), POOLED_SITE)
     asked = max(1, round(config.sites_per_round * len(pool.parts)))
     larger = {
         phase: part.model_copy(update={"batch": part.batch * asked})
@@ -91,10 +91,10 @@ class Site:
         return rows if self.discloses(split) else rows[:0]
 
     def hide(
-        self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, holes: Holes
+        self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, holes: Missingness
     ) -> np.ndarray:
         """Holes in `observed` (window, modality, patch, sample), fixed by `seed`, record id and site."""
-        return hide_rows(self.partition, rows, values, observed, holes, seed)
+        return missingness_masks(self.partition, rows, values, observed, holes, seed)
 
     def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
         """Windows as the run sees them: the samples its simulated holes hide are blank.
@@ -106,9 +106,12 @@ class Site:
         splits = self.partition.splits[rows]
         hidden = np.zeros_like(observed)
         for split in np.unique(splits):
-            holes, those = Holes(**self.config.holes_of(split).model_dump()), splits == split
+            holes, those = (
+                Missingness(**self.config.missingness_for_split(split).model_dump()),
+                splits == split,
+            )
             if all_measured:
-                holes = Holes(modality_by_site=holes.modality_by_site)
+                holes = Missingness(modality_by_site=holes.modality_by_site)
             hidden[those] = self.hide(values[those], observed[those], rows[those], self.config.seed, holes)
         observed = observed & ~hidden
         return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))

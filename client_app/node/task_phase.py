@@ -13,9 +13,9 @@ from client_app.node.imputer_phase import blocks
 from client_app.node.site import Site
 from condi_core.imputer.interpolation import interpolated
 from condi_core.methods import Method
-from condi_core.metrics import BINS, COUNTS, confusion, task_sums
+from condi_core.metrics import BINS, DECISION_COUNTS, classification_sums, confusion
 from condi_core.task.model import TaskModel
-from condi_core.training import fit
+from condi_core.training import train_steps
 from condi_core.windows import Standardiser
 
 
@@ -80,7 +80,7 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
         value = model.objective(*batch)
         return value + penalty(model, start) if penalty else value
 
-    mean, steps = fit(model, loss, batches(), config, learning_rate, deadline)
+    mean, steps = train_steps(model, loss, batches(), config, learning_rate, deadline)
     used = present[: steps * len(order) // config.steps]
     return {"loss": mean, "steps": steps, "present": used, "windows": len(rows)}
 
@@ -90,7 +90,7 @@ def score(windows: TaskWindows, model: TaskModel) -> tuple[dict[str, np.ndarray]
     """Sums of the task metrics by name, sum of the loss, and the number of windows; draws are averaged."""
     site, loss, count = windows.site, 0.0, 0
     n = len(site.schema.labels)
-    sums = {"task": np.zeros((n, len(COUNTS) + 2 * BINS))}
+    sums = {"task": np.zeros((n, len(DECISION_COUNTS) + 2 * BINS))}
     if model.single_label:
         sums["confusion"] = np.zeros((n, n))
     for rows in blocks(site.scored(windows.split)):
@@ -99,7 +99,7 @@ def score(windows: TaskWindows, model: TaskModel) -> tuple[dict[str, np.ndarray]
             *inputs, labels = windows.read(rows, draw)
             outputs.append(model(*inputs))
         probabilities = torch.stack([model.probabilities(o) for o in outputs]).mean(0).cpu()
-        sums["task"] += task_sums(probabilities, labels.cpu(), model.single_label)
+        sums["task"] += classification_sums(probabilities, labels.cpu(), model.single_label)
         if model.single_label:
             sums["confusion"] += confusion(probabilities, labels.cpu())
         loss += sum(model.loss(o, labels).item() for o in outputs) / len(outputs) * len(rows)

@@ -12,37 +12,39 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from condi_core.imputer.cross_spectrum import SpectralRelation
+from condi_core.imputer.cross_spectrum import CrossSpectrum
 from condi_core.imputer.gaussian_process import conditional_mean
 from condi_core.imputer.interpolation import linear_interpolation, same_instant
 from condi_core.windows import Schema
 
-CERTAIN = 0.01  # conditional variance below which the other modalities at that instant settle a sample
-ADAPTATIONS = 4  # of the relation to the window itself
-REFERENCES = 3  # conditional mean, same-instant mean, linear interpolation
+CERTAIN_VARIANCE = (
+    0.01  # conditional variance below which the other modalities at that instant settle a sample
+)
+EM_STEPS = 4  # of the relation to the window itself
+NUM_ESTIMATES = 3  # conditional mean, same-instant mean, linear interpolation
 
 
-class References(nn.Module):
-    """One `SpectralRelation` per rate, and what follows from it for a window."""
+class ClosedFormEstimates(nn.Module):
+    """One `CrossSpectrum` per rate, and what follows from it for a window."""
 
     def __init__(self, schema: Schema) -> None:
         super().__init__()
         self.groups = schema.rate_groups
         self.relations = nn.ModuleList(
-            SpectralRelation(group.members, schema.patches * group.samples) for group in self.groups
+            CrossSpectrum(group.members, schema.patches * group.samples) for group in self.groups
         )
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         """`(batch, modality, patch, reference, sample)` of standardised `x`, which is 0 where not `seen`."""
-        reference = x.new_zeros((*x.shape[:3], REFERENCES, x.shape[3]))
+        reference = x.new_zeros((*x.shape[:3], NUM_ESTIMATES, x.shape[3]))
         for group, relation in zip(self.groups, self.relations, strict=True):
             own = group.of(x)
             y, mask = own.flatten(2), group.of(seen).flatten(2)
             instant, variance = same_instant(y, mask, relation.covariance())
             lines = linear_interpolation(y, mask)
             start = torch.lerp(instant, lines, variance.clamp(max=1))
-            estimate = conditional_mean(y, mask, relation, ADAPTATIONS, start=start)
-            estimate = torch.where(variance < CERTAIN, instant, estimate)
+            estimate = conditional_mean(y, mask, relation, EM_STEPS, start=start)
+            estimate = torch.where(variance < CERTAIN_VARIANCE, instant, estimate)
             found = torch.stack([r.view_as(own) for r in (estimate, instant, lines)], dim=3)
             reference[:, list(group.members), ..., : group.samples] = found
         return reference

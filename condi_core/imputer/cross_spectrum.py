@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SEGMENT = 256  # samples of a Welch segment: 2.56 s of ECG, enough for all but the slowest wander
-FLOOR = 1e-3  # least eigenvalue of S, as a share of the mean variance
+SEGMENT_SAMPLES = 256  # samples of a Welch segment: 2.56 s of ECG, enough for all but the slowest wander
+EIGENVALUE_FLOOR = 1e-3  # least eigenvalue of S, as a share of the mean variance
 
 
-class SpectralRelation(nn.Module):
+class CrossSpectrum(nn.Module):
     """S(f) in standardised units of the modalities at the places `members`, which share a time axis.
 
     `timeline` is the number of samples of a window on it.
@@ -31,7 +31,7 @@ class SpectralRelation(nn.Module):
     def __init__(self, members: Sequence[int], timeline: int) -> None:
         super().__init__()
         self.members = tuple(members)
-        self.segment = min(SEGMENT, timeline)
+        self.segment = min(SEGMENT_SAMPLES, timeline)
         # Room after the window so that the circular transform does not tie its end to its beginning.
         self.length = _fast_length(timeline + self.segment)
         bins = self.segment // 2 + 1
@@ -67,7 +67,7 @@ class SpectralRelation(nn.Module):
         fine = F.interpolate(flat, size=bins, mode="linear", align_corners=True)
         matrix = torch.view_as_complex(fine.reshape(m, m, 2, bins).permute(3, 0, 1, 2).contiguous())
         values, vectors = torch.linalg.eigh((matrix + matrix.mH) / 2)
-        floor = FLOOR * values.sum(1).mean() / m
+        floor = EIGENVALUE_FLOOR * values.sum(1).mean() / m
         return values.clamp(min=float(floor)), vectors
 
     def covariance(self) -> Tensor:

@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from condi_core.attention import Attention
-from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchReader, PatchWriter
+from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchEmbedding, PatchProjection
 from condi_core.windows import Schema
 
-REACH = 32  # tokens; farther apart than this, time attention knows only "far"
+MAX_DISTANCE = 32  # tokens; farther apart than this, time attention knows only "far"
 
 
-class GridBlock(nn.Module):
+class AxialAttentionBlock(nn.Module):
     """Attention in time, attention across modalities, and a multi-layer perceptron."""
 
     def __init__(self, width: int, heads: int, pair_width: int) -> None:
         super().__init__()
         self.in_time = Attention(width, heads)
-        self.distance = nn.Parameter(torch.zeros(heads, 2 * REACH + 1))
+        self.distance = nn.Parameter(torch.zeros(heads, 2 * MAX_DISTANCE + 1))
         self.across = Attention(width, heads)
         self.relation = nn.Linear(pair_width, heads, bias=False)
         self.share = nn.Parameter(torch.ones(heads))
@@ -37,7 +37,7 @@ class GridBlock(nn.Module):
     def forward(self, tokens: Tensor, relation: CrossModalEmbedding, seen_share: Tensor) -> Tensor:
         """`seen_share` (batch, modality, token): the observed fraction of every token."""
         time = torch.arange(tokens.shape[2], device=tokens.device)
-        apart = (time[None, :] - time[:, None]).clamp(-REACH, REACH) + REACH
+        apart = (time[None, :] - time[:, None]).clamp(-MAX_DISTANCE, MAX_DISTANCE) + MAX_DISTANCE
         shape = tokens.shape
         tokens = self.in_time(tokens.flatten(0, 1), self.distance[:, apart]).view(shape)
         share = seen_share.mT.flatten(0, 1)[:, None, None, :]
@@ -62,11 +62,11 @@ class Encoder(nn.Module):
         span: int,
     ) -> None:
         super().__init__()
-        self.read = PatchReader(schema.rate_groups, channels, width, span)
+        self.read = PatchEmbedding(schema.rate_groups, channels, width, span)
         self.identity = ModalityEmbedding(len(schema.modalities), width)
-        self.blocks = nn.ModuleList(GridBlock(width, heads, pair_width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(AxialAttentionBlock(width, heads, pair_width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.head = PatchWriter(schema.rate_groups, width, numbers, span)
+        self.head = PatchProjection(schema.rate_groups, width, numbers, span)
 
     def forward(
         self, channels: Tensor, relation: CrossModalEmbedding, seen_share: Tensor
@@ -87,11 +87,11 @@ class Denoiser(nn.Module):
 
     def __init__(self, schema: Schema, width: int, heads: int, pair_width: int, span: int) -> None:
         super().__init__()
-        self.read = PatchReader(schema.rate_groups, 2, width, span)
+        self.read = PatchEmbedding(schema.rate_groups, 2, width, span)
         self.time = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
-        self.block = GridBlock(width, heads, pair_width)
+        self.block = AxialAttentionBlock(width, heads, pair_width)
         self.norm = nn.LayerNorm(width)
-        self.head = PatchWriter(schema.rate_groups, width, 1, span)
+        self.head = PatchProjection(schema.rate_groups, width, 1, span)
         frequencies = torch.exp(torch.linspace(0, math.log(1000.0), width // 2))
         self.register_buffer("frequencies", frequencies, persistent=False)
 

@@ -20,27 +20,27 @@ from torch import Tensor
 Predict = Callable[[Tensor, Tensor], Tensor]
 
 
-def signal_and_noise(t: Tensor) -> tuple[Tensor, Tensor]:
+def alpha_sigma(t: Tensor) -> tuple[Tensor, Tensor]:
     """√ᾱ and √(1-ᾱ) of the cosine schedule, which ends in pure noise."""
     return torch.cos(t * (math.pi / 2)), torch.sin(t * (math.pi / 2))
 
 
 def add_noise(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    a, s = (c.view(-1, *[1] * (clean.ndim - 1)) for c in signal_and_noise(t))
+    a, s = (c.view(-1, *[1] * (clean.ndim - 1)) for c in alpha_sigma(t))
     return a * clean + s * noise
 
 
 def velocity(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    a, s = (c.view(-1, *[1] * (clean.ndim - 1)) for c in signal_and_noise(t))
+    a, s = (c.view(-1, *[1] * (clean.ndim - 1)) for c in alpha_sigma(t))
     return a * noise - s * clean
 
 
-def unit_normal(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
+def cpu_randn(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
     """Drawn on the CPU whichever device asks, so that a seed means the same on all of them."""
     return torch.randn(tuple(shape), generator=generator).to(device)
 
 
-def times(steps: int) -> list[tuple[float, float]]:
+def time_grid(steps: int) -> list[tuple[float, float]]:
     """Pairs (from, to) from 1 down to 0, all as far apart."""
     grid = [1 - i / steps for i in range(steps + 1)]
     return list(zip(grid, grid[1:], strict=False))
@@ -51,7 +51,7 @@ def _predicted(predict: Predict, x: Tensor, t: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ProbabilityFlow:
+class EulerSampler:
     """Deterministic: Euler's method on the flow of probability, dx/dθ = v. First order.
 
     A standard normal, which is what residuals are to first order, has velocity 0 and is left as it is in any
@@ -62,13 +62,13 @@ class ProbabilityFlow:
 
     def sample(self, start: Tensor, predict: Predict) -> Tensor:
         x = start
-        for t, s in times(self.steps):
+        for t, s in time_grid(self.steps):
             x = x - (t - s) * (math.pi / 2) * _predicted(predict, x, t)
         return x
 
 
 @dataclass(frozen=True)
-class Ddim:
+class DDIMSampler:
     """Deterministic DDIM (Song et al. 2021): clean sample and noise as predicted, mixed anew. First order.
 
     In terms of the velocity that is a rotation by Δθ. It is exact where the data are known, a single step
@@ -79,14 +79,14 @@ class Ddim:
 
     def sample(self, start: Tensor, predict: Predict) -> Tensor:
         x = start
-        for t, s in times(self.steps):
+        for t, s in time_grid(self.steps):
             turn = (t - s) * (math.pi / 2)
             x = math.cos(turn) * x - math.sin(turn) * _predicted(predict, x, t)
         return x
 
 
 @dataclass(frozen=True)
-class Heun:
+class HeunSampler:
     """Deterministic: Heun's method on the flow of probability, two evaluations a step. Second order.
 
     The last step is Euler's (Karras et al. 2022): its correction would ask for the noise in a sample that
@@ -98,7 +98,7 @@ class Heun:
 
     def sample(self, start: Tensor, predict: Predict) -> Tensor:
         x, corrected = start, (self.steps - 1) // 2
-        for i, (t, s) in enumerate(times(self.steps - corrected)):
+        for i, (t, s) in enumerate(time_grid(self.steps - corrected)):
             turn, v = (t - s) * (math.pi / 2), _predicted(predict, x, t)
             if i < corrected:
                 v = (v + _predicted(predict, x - turn * v, s)) / 2
@@ -107,7 +107,7 @@ class Heun:
 
 
 @dataclass(frozen=True)
-class Ancestral:
+class DDPMSampler:
     """Stochastic: DDPM's chain (Ho et al. 2020), which is DDIM with η = 1. First order.
 
     Of the predicted noise a step from θ to θ' keeps the share tan θ' / tan θ, the rest is drawn anew from
@@ -120,12 +120,12 @@ class Ancestral:
 
     def sample(self, start: Tensor, predict: Predict) -> Tensor:
         x = start
-        for t, s in times(self.steps):
+        for t, s in time_grid(self.steps):
             angle, to = t * (math.pi / 2), s * (math.pi / 2)
             v = _predicted(predict, x, t)
             clean = math.cos(angle) * x - math.sin(angle) * v
             noise = math.sin(angle) * x + math.cos(angle) * v
             kept = math.tan(to) / math.tan(angle)
-            fresh = unit_normal(x.shape, self.generator, x.device)
+            fresh = cpu_randn(x.shape, self.generator, x.device)
             x = math.cos(to) * clean + math.sin(to) * (kept * noise + math.sqrt(1 - kept**2) * fresh)
         return x

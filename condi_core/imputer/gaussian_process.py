@@ -16,24 +16,24 @@ import math
 import torch
 from torch import Tensor
 
-from condi_core.imputer.cross_spectrum import SpectralRelation
-from condi_core.imputer.diffusion import unit_normal
+from condi_core.imputer.cross_spectrum import CrossSpectrum
+from condi_core.imputer.diffusion import cpu_randn
 from condi_core.imputer.interpolation import same_instant
 
-ITERATIONS = 16  # of conjugate gradients, and as many again after each adaptation to the window
-NOISE = 0.01  # variance of measurement noise that is assumed, of a modality's variance
+CG_ITERATIONS = 16  # of conjugate gradients, and as many again after each adaptation to the window
+NOISE_VARIANCE = 0.01  # variance of measurement noise that is assumed, of a modality's variance
 BANDS = 8  # of frequencies, in each of which a window has one K; narrow where slow, wide where fast
-FULL = 16  # frequencies per band at least, on average; short windows have fewer bands
-WARP = 0.04  # share of the highest frequency up to which bands are about equally wide
+MIN_BAND_BINS = 16  # frequencies per band at least, on average; short windows have fewer bands
+BAND_WARP = 0.04  # share of the highest frequency up to which bands are about equally wide
 PRIOR_WEIGHT = 1.0  # of the relation that sites share: as many frequencies of a band per modality
 POWER_WEIGHT = 100  # of the power that sites share, in samples, beside the window's own
-POINTS = 8  # frequencies of a band at which the remaining uncertainty is worked out
+QUADRATURE_BINS = 8  # frequencies of a band at which the remaining uncertainty is worked out
 
 
-class Population:
+class StationaryPrior:
     """How windows of `time` samples come from white coordinates (frequency, modality, window) by S."""
 
-    def __init__(self, relation: SpectralRelation, time: int) -> None:
+    def __init__(self, relation: CrossSpectrum, time: int) -> None:
         self.length, self.time = relation.length, time
         self.values, self.vectors = relation.eigen()
         self.root = self.spread(self.values.sqrt())
@@ -59,10 +59,10 @@ class Population:
         return torch.bmm(self.spread(self.values.sqrt() / (self.values + noise)), self.spectrum(x))
 
 
-class Departure:
+class WindowCovariance:
     """How each window departs from the population: K⁻¹ for every band of frequencies."""
 
-    def __init__(self, population: Population, precision: list[Tensor] | None = None) -> None:
+    def __init__(self, population: StationaryPrior, precision: list[Tensor] | None = None) -> None:
         self.population, self.precision = population, precision
 
     def penalty(self, u: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class Departure:
         found = [p @ parts[..., a:b] for p, (a, b) in zip(self.precision, bands, strict=True)]
         return torch.cat(found, 2).permute(2, 1, 0).contiguous()
 
-    def after(self, u: Tensor, seen: Tensor, noise: float) -> Departure:
+    def after(self, u: Tensor, seen: Tensor, noise: float) -> WindowCovariance:
         """One step of EM from posterior means `u`.
 
         `seen` (time, modality, window). How uncertain `u` is follows in the mean field, from the share of
@@ -85,24 +85,24 @@ class Departure:
         precision, u = [], u.permute(2, 1, 0)
         for i, (a, b) in enumerate(of.bands):
             own = eye if self.precision is None else self.precision[i][:, None]
-            few = of.root[torch.linspace(a, b - 1, min(POINTS, b - a), device=u.device).long()]
+            few = of.root[torch.linspace(a, b - 1, min(QUADRATURE_BINS, b - a), device=u.device).long()]
             given = few.mH @ (share[:, None, :, None] * few)
             left = noise * torch.linalg.inv(noise * own + given).mean(1)
             moment = u[..., a:b] @ u[..., a:b].mH + (b - a) * left
             estimate = (weight * eye + moment) / (weight + b - a)
             values, vectors = torch.linalg.eigh(estimate)
             precision.append((vectors / values.clamp(1e-3, 1e3)[:, None, :]) @ vectors.mH)
-        return Departure(of, precision)
+        return WindowCovariance(of, precision)
 
 
 def conditional_mean(
     x: Tensor,
     seen: Tensor,
-    relation: SpectralRelation,
+    relation: CrossSpectrum,
     adaptations: int = 0,
-    iterations: int = ITERATIONS,
+    iterations: int = CG_ITERATIONS,
     sample: torch.Generator | None = None,
-    noise: float = NOISE,
+    noise: float = NOISE_VARIANCE,
     start: Tensor | None = None,
 ) -> Tensor:
     """Mean of every sample given all that is seen, at all times and in all modalities.
@@ -116,18 +116,18 @@ def conditional_mean(
     """
     if adaptations and sample is not None:
         raise ValueError("draws come from the population's relation: leave adaptations at 0")
-    of, order = Population(relation, x.shape[-1]), (2, 1, 0)
+    of, order = StationaryPrior(relation, x.shape[-1]), (2, 1, 0)
     scale = _scale(x, seen) if adaptations else 1.0
     start = same_instant(x, seen, relation.covariance())[0] if start is None else start
     x, start = x / scale, (start / scale).permute(order)
     mask, y = seen.to(x.dtype).permute(order).contiguous(), x.permute(order).contiguous()
     if sample is not None:
-        white = unit_normal((relation.length, *y.shape[1:]), sample, x.device)
+        white = cpu_randn((relation.length, *y.shape[1:]), sample, x.device)
         drawn = of.spectrum(white)
-        errors = math.sqrt(noise) * unit_normal(y.shape, sample, x.device)
+        errors = math.sqrt(noise) * cpu_randn(y.shape, sample, x.device)
         y = (y - of.window(drawn) - errors) * mask
         start = start - of.window(drawn)
-    departure = Departure(of)
+    departure = WindowCovariance(of)
     u = _solve(departure, y, mask, noise, iterations, of.coordinates(start, noise))
     for _ in range(adaptations):
         departure = departure.after(u, mask, noise)
@@ -144,7 +144,9 @@ def _scale(x: Tensor, seen: Tensor) -> Tensor:
     return ((power + POWER_WEIGHT) / (count + POWER_WEIGHT)).sqrt()
 
 
-def _solve(departure: Departure, y: Tensor, mask: Tensor, noise: float, iterations: int, u: Tensor) -> Tensor:
+def _solve(
+    departure: WindowCovariance, y: Tensor, mask: Tensor, noise: float, iterations: int, u: Tensor
+) -> Tensor:
     """Conjugate gradients from `u`; the preconditioner knows what share is missing, but not where."""
     of = departure.population
     share = mask.mean((0, 1)) * of.time / of.length
@@ -180,8 +182,8 @@ def _solve(departure: Departure, y: Tensor, mask: Tensor, noise: float, iteratio
 
 def _bands(frequencies: int) -> list[tuple[int, int]]:
     """From and up to which frequency each band goes."""
-    bands = max(1, min(BANDS, frequencies // FULL))
+    bands = max(1, min(BANDS, frequencies // MIN_BAND_BINS))
     place = torch.arange(frequencies) / max(frequencies - 1, 1)
-    band = (torch.log1p(place / WARP) / math.log1p(1 / WARP) * bands).long().clamp(max=bands - 1)
+    band = (torch.log1p(place / BAND_WARP) / math.log1p(1 / BAND_WARP) * bands).long().clamp(max=bands - 1)
     edges = [0, *(band.diff().nonzero().flatten() + 1).tolist(), frequencies]
     return list(zip(edges, edges[1:], strict=False))

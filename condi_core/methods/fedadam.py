@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from condi_core.averaging import Arrays, Trained, mean, weights_of
+from condi_core.averaging import Arrays, SiteUpdate, weighted_mean, weights_of
 from condi_core.methods.method import Method
 from condi_core.ownership import Owner
 
@@ -20,12 +20,12 @@ BETA1, BETA2, TAU = 0.9, 0.99, 1e-3  # as in the paper's experiments
 RATE = 0.01  # chosen; the paper tunes it for each task
 
 
-def adam(base: Arrays, owners: dict[str, Owner], trained: Sequence[Trained]) -> Arrays:
+def adam(base: Arrays, owners: dict[str, Owner], trained: Sequence[SiteUpdate]) -> Arrays:
     """One step of Adam from `base`; the moments are `fedadam/m/name` and `fedadam/v/name` of the state."""
     result = dict(base)
     for name in trained[0].arrays:
         old, weights = base[name], weights_of(owners[name], trained, base[name].shape)
-        update = mean([t.arrays[name] for t in trained], weights, old) - old
+        update = weighted_mean([t.arrays[name] for t in trained], weights, old) - old
         m = base.get(f"fedadam/m/{name}", np.zeros(old.shape))
         v = base.get(f"fedadam/v/{name}", np.full(old.shape, TAU**2))
         reached = np.broadcast_to(sum(weights) > 0, old.shape)

@@ -15,19 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from condi_core.config import TaskConfig
-from condi_core.embeddings import ModalityEmbedding, PatchReader
+from condi_core.embeddings import ModalityEmbedding, PatchEmbedding
 from condi_core.methods.method import Method
 from condi_core.task.contrastive import mean_over
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
 
-class Recurrent(nn.Module):
+class LSTMExtractor(nn.Module):
     """Last states of an LSTM over the patches of each modality."""
 
     def __init__(self, schema: Schema, width: int) -> None:
         super().__init__()
-        self.read = PatchReader(schema.rate_groups, 2, width)
+        self.read = PatchEmbedding(schema.rate_groups, 2, width)
         self.identity = ModalityEmbedding(len(schema.modalities), width)
         self.lstm = nn.LSTM(width, width, batch_first=True)
 
@@ -43,7 +43,7 @@ class LSTMFusion(TaskModel):
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__(schema, config)
         del self.joint, self.summary, self.read_out, self.cross_modal, self.relation
-        self.extractor = Recurrent(schema, config.width)
+        self.extractor = LSTMExtractor(schema, config.width)
 
     def decide(self, features: Tensor, known: Tensor) -> Tensor:
         return self.classifier(mean_over(features, known)) + self.vote(features, known)

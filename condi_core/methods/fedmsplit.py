@@ -16,17 +16,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from condi_core.averaging import Arrays, Trained, average, own
+from condi_core.averaging import Arrays, SiteUpdate, average, site_view
 from condi_core.methods.method import Method
 from condi_core.ownership import Owner
 
 TEMPERATURE = 0.5  # chosen
 
 
-def correlated_average(base: Arrays, owners: dict[str, Owner], trained: Sequence[Trained]) -> Arrays:
+def correlated_average(base: Arrays, owners: dict[str, Owner], trained: Sequence[SiteUpdate]) -> Arrays:
     """For each site the average weighted by its correlation with all; the shared version is FedAvg's."""
     m = len(trained[0].counts)
-    blocks = [_blocks(own(base, t.site), owners, t, m) for t in trained]
+    blocks = [_blocks(site_view(base, t.site), owners, t, m) for t in trained]
     result = average(base, owners, trained)
     for k, site in enumerate(trained):
         edges = [[_cosine(one, two) for one, two in zip(blocks[k], b, strict=True)] for b in blocks]
@@ -35,12 +35,12 @@ def correlated_average(base: Arrays, owners: dict[str, Owner], trained: Sequence
             t._replace(counts=t.counts * edge[:m, None], windows=t.windows * edge[m])
             for t, edge in zip(trained, near, strict=True)
         ]
-        mixed = average(own(base, site.site), owners, weighted)
+        mixed = average(site_view(base, site.site), owners, weighted)
         result |= {f"{site.site}/{name}": mixed[name] for name in site.arrays}
     return result
 
 
-def _blocks(start: Arrays, owners: dict[str, Owner], t: Trained, modalities: int) -> list[np.ndarray]:
+def _blocks(start: Arrays, owners: dict[str, Owner], t: SiteUpdate, modalities: int) -> list[np.ndarray]:
     """A site's update in this round: one vector per modality, and one of what all share."""
     parts: list[list[np.ndarray]] = [[] for _ in range(modalities + 1)]
     for name, array in sorted(t.arrays.items()):

@@ -13,19 +13,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from condi_core.averaging import Arrays, Trained, mean, weights_of
+from condi_core.averaging import Arrays, SiteUpdate, weighted_mean, weights_of
 from condi_core.methods.method import Method
 from condi_core.ownership import Owner
 
 
-def normalised_average(base: Arrays, owners: dict[str, Owner], trained: Sequence[Trained]) -> Arrays:
+def normalised_average(base: Arrays, owners: dict[str, Owner], trained: Sequence[SiteUpdate]) -> Arrays:
     """base + mean of steps · mean of update / steps, per piece; what nobody trained keeps its value."""
     result = dict(base)
     for name in trained[0].arrays:
         old = base[name].astype(np.float64)
         weights, zero = weights_of(owners[name], trained, old.shape), np.zeros(old.shape)
-        direction = mean([(t.arrays[name] - old) / t.steps for t in trained], weights, zero)
-        steps = mean([np.full(old.shape, t.steps) for t in trained], weights, zero)
+        direction = weighted_mean([(t.arrays[name] - old) / t.steps for t in trained], weights, zero)
+        steps = weighted_mean([np.full(old.shape, t.steps) for t in trained], weights, zero)
         result[name] = (old + steps * direction).astype(base[name].dtype)
     return result
 

@@ -7,7 +7,9 @@ of all. Weights travel to the coordinator, which keeps each site's own for it an
 
 from dataclasses import replace
 
-from condi_core.averaging import alone
+from condi_core.averaging import keep_separate
 from condi_core.methods import condi
 
-METHOD = replace(condi.METHOD, name="local", summary="CondI at each site alone", combine=alone, sites="alone")
+METHOD = replace(
+    condi.METHOD, name="local", summary="CondI at each site alone", combine=keep_separate, sites="alone"
+)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from condi_core.averaging import Combine, average
+from condi_core.averaging import Aggregator, average
 from condi_core.config import TaskConfig
 from condi_core.imputer.imputer import Imputer
 from condi_core.task.model import TaskModel
@@ -43,7 +43,7 @@ class Method:
     interpolate: Interpolate | None = None
     model: Callable[[Schema, TaskConfig], TaskModel] = TaskModel
     penalty: Penalty | None = None
-    combine: Combine = average
+    combine: Aggregator = average
     sites: Literal["together", "alone", "pooled"] = "together"
 
     @property

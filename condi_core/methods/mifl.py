@@ -24,7 +24,7 @@ from condi_core.windows import Schema
 WEIGHT, TEMPERATURE = 0.1, 0.5  # chosen
 
 
-class StandIns(TaskModel):
+class MIFLModel(TaskModel):
     """Late fusion of features, with an embedding for each missing modality."""
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
@@ -44,4 +44,4 @@ class StandIns(TaskModel):
         return self.loss(self.decide(features, present), labels) + WEIGHT * aligned
 
 
-METHOD = Method("mifl", "missing-modality embeddings", model=StandIns)
+METHOD = Method("mifl", "missing-modality embeddings", model=MIFLModel)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from condi_core.averaging import Arrays, Trained, average
+from condi_core.averaging import Arrays, SiteUpdate, average
 from condi_core.config import TaskConfig
 from condi_core.methods.method import Method
 from condi_core.ownership import Owner
@@ -38,11 +38,11 @@ from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
 CONTROLS, SELECTED = 16, 4  # of a profile, and for one modality of a window; chosen
-WEIGHT, PULL, TEMPERATURE = 0.1, 0.1, 0.5  # lambda and eta of the loss; chosen
-ALIKE = 0.5  # least cosine of controls that are joined; chosen
+WEIGHT, QUERY_WEIGHT, TEMPERATURE = 0.1, 0.1, 0.5  # lambda and eta of the loss; chosen
+MERGE_COSINE = 0.5  # least cosine of controls that are joined; chosen
 
 
-class Reconfigured(TaskModel):
+class PEPSYModel(TaskModel):
     """The task model of PEPSY; `controls` (control, width) is the site's profile."""
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
@@ -89,14 +89,16 @@ class Reconfigured(TaskModel):
         aligned = between_modalities(features, present, TEMPERATURE)
         whole = mean_over(complete, present)
         found = sum(contrast(one, whole, TEMPERATURE) for one in complete.unbind(1)) / complete.shape[1]
-        return self.loss(self.conclude(complete), labels) + WEIGHT * (aligned + found) - PULL * relevance
+        return (
+            self.loss(self.conclude(complete), labels) + WEIGHT * (aligned + found) - QUERY_WEIGHT * relevance
+        )
 
     def share(self, observed: Tensor) -> Tensor:
         """Of the samples that each modality has (batch, modality)."""
         return observed.flatten(2).float().sum(-1) / self.samples
 
 
-def joined_profiles(base: Arrays, owners: dict[str, Owner], trained: Sequence[Trained]) -> Arrays:
+def merge_profiles(base: Arrays, owners: dict[str, Owner], trained: Sequence[SiteUpdate]) -> Arrays:
     """FedAvg, but of the profiles: each site's controls with those of other sites that are like them."""
     result = average(base, owners, trained)
     result["controls"] = base["controls"]  # a profile that no site has
@@ -107,7 +109,7 @@ def joined_profiles(base: Arrays, owners: dict[str, Owner], trained: Sequence[Tr
             theirs = profiles[other.site]
             similar = _unit(mine) @ _unit(theirs).T
             best = np.arange(len(mine)) if other.site == site else similar.argmax(1)
-            near = other.windows * (similar[np.arange(len(mine)), best] >= ALIKE)[:, None]
+            near = other.windows * (similar[np.arange(len(mine)), best] >= MERGE_COSINE)[:, None]
             total, weight = total + near * theirs[best], weight + near
         result[f"{site}/controls"] = (total / weight).astype(base["controls"].dtype)
     return result
@@ -117,4 +119,4 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-METHOD = Method("pepsy", "embedding controls, PEPSY", model=Reconfigured, combine=joined_profiles)
+METHOD = Method("pepsy", "embedding controls, PEPSY", model=PEPSYModel, combine=merge_profiles)

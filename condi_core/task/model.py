@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from condi_core.attention import Attention
 from condi_core.config import TaskConfig
-from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchReader, PerModalityLinear
+from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchEmbedding, PerModalityLinear
 from condi_core.windows import Schema, Standardiser
 
 
@@ -21,7 +21,7 @@ class Extractor(nn.Module):
 
     def __init__(self, schema: Schema, width: int, blocks: int) -> None:
         super().__init__()
-        self.read = PatchReader(schema.rate_groups, 2 * 3, width)
+        self.read = PatchEmbedding(schema.rate_groups, 2 * 3, width)
         self.identity = ModalityEmbedding(len(schema.modalities), width)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.GroupNorm(1, width), nn.GELU(), nn.Conv1d(width, width, 5, padding=2))

@@ -11,10 +11,10 @@ from types import ModuleType
 
 from data_partitions.errors import DataError
 from data_partitions.recordings import edf, hourly_csv, wfdb_record
-from data_partitions.recordings.grid import Grid
+from data_partitions.recordings.grid import WindowGrid
 from data_partitions.recordings.recording import Recording, Signal
 
-__all__ = ["FORMATS", "Grid", "Recording", "Signal", "find", "format_of"]
+__all__ = ["FORMATS", "WindowGrid", "Recording", "Signal", "find_recordings", "format_of"]
 
 FORMATS: dict[str, ModuleType] = {module.SUFFIX: module for module in (wfdb_record, edf, hourly_csv)}
 
@@ -26,7 +26,7 @@ def format_of(file: Path) -> ModuleType:
     return FORMATS[file.suffix.lower()]
 
 
-def find(path: Path) -> list[Path]:
+def find_recordings(path: Path) -> list[Path]:
     """The file itself, or all files below a folder that can be read; DataError when there are none."""
     if path.suffix.lower() == ".dat":
         path = path.with_suffix(".hea")

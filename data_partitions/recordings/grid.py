@@ -9,7 +9,7 @@ from data_partitions.recordings.recording import Recording, Signal
 
 
 @dataclass(frozen=True)
-class Grid:
+class WindowGrid:
     """The windows a model reads, as `Manifest.schema()` describes them.
 
     A recording is cut into windows one after the other; the last may reach beyond its end, where nothing is
@@ -25,7 +25,7 @@ class Grid:
     keep_unknown: bool = False
 
     @classmethod
-    def of(cls, schema: dict, **options: bool) -> "Grid":
+    def of(cls, schema: dict, **options: bool) -> "WindowGrid":
         modalities = tuple((m["name"], m["unit"], m["samples_per_patch"]) for m in schema["modalities"])
         return cls(modalities, schema["patch_seconds"], schema["patches"], **options)
 

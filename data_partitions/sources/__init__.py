@@ -7,10 +7,10 @@
   and whatever `read` needs to find the signal.
 - `read(source, rows, report, **options) -> Iterator`: for each of `rows`, which come from the index in
   any order, its values as float32 (modality, patch, sample) in the source's units, NaN where nothing was
-  measured; or None when it cannot be used, which `report.leave_out` has then been told. Called once for
+  measured; or None when it cannot be used, which `report.reject` has then been told. Called once for
   all rows, so that it may go through a large file once.
 
 All raise DataError for what makes the data set as a whole unusable (a missing table or column), and hand
-what is wrong with a single record to `report.leave_out`. Where the data set is open a fourth function,
+what is wrong with a single record to `report.reject`. Where the data set is open a fourth function,
 `download(out, report, **options)`, fetches it.
 """

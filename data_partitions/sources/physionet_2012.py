@@ -18,8 +18,8 @@ import pandas as pd
 
 from data_partitions.download import fetch_physionet
 from data_partitions.errors import DataError
-from data_partitions.preparation_log import Report
-from data_partitions.splits import fixed_splits
+from data_partitions.preparation_log import PreparationLog
+from data_partitions.splits import hash_splits
 
 DATASET = "physionet-2012"
 HOURS = 48
@@ -89,7 +89,7 @@ def schema(source: str | Path) -> dict:
     }
 
 
-def index(source: str | Path, report: Report) -> pd.DataFrame:
+def index(source: str | Path, report: PreparationLog) -> pd.DataFrame:
     """One row per stay: record_id and patient_id (both the RecordID), split, site, survived, died, set.
 
     `site` is the type of the ICU. A stay without an outcome or an ICU type is left out. Raises DataError
@@ -108,7 +108,7 @@ def index(source: str | Path, report: Report) -> pd.DataFrame:
                     raise DataError(f"stay {record} is not in Outcomes-{name[-1]}.txt")
                 rows.append((record, ICU_TYPES[icu], 1 - died[record], died[record], name))
             except DataError as error:
-                report.leave_out(error)
+                report.reject(error)
             report.progress(f"reading {name}", done, len(died))
     if not rows:
         raise DataError(f"no stay of {source} can be used; the first: {(report.bad or ['no file'])[0]}")
@@ -117,11 +117,11 @@ def index(source: str | Path, report: Report) -> pd.DataFrame:
     if len(twice):
         raise DataError(f"stay {twice.iloc[0]} is there twice in {source}: each RecordID must be unique")
     table["patient_id"] = table["record_id"]
-    table["split"] = table["patient_id"].map(fixed_splits(DATASET, table["patient_id"]))
+    table["split"] = table["patient_id"].map(hash_splits(DATASET, table["patient_id"]))
     return table
 
 
-def read(source: str | Path, rows: pd.DataFrame, report: Report) -> Iterator[np.ndarray | None]:
+def read(source: str | Path, rows: pd.DataFrame, report: PreparationLog) -> Iterator[np.ndarray | None]:
     """Last value of each hour, float32 (37 variables, 48 hours, 1), of each of `rows`; None: left out.
 
     What is outside the plausible range of its variable is dropped and counted in a note, as is what was
@@ -137,7 +137,7 @@ def read(source: str | Path, rows: pd.DataFrame, report: Report) -> Iterator[np.
                     try:
                         found[record] = _grid(record, text, dropped)
                     except DataError as error:
-                        report.leave_out(error)
+                        report.reject(error)
                 report.progress("reading values", len(found), len(wanted))
     late = dropped.pop("late", 0)
     if late:
@@ -152,7 +152,7 @@ def read(source: str | Path, rows: pd.DataFrame, report: Report) -> Iterator[np.
         yield found.pop(record, None)
 
 
-def download(out: str | Path, report: Report, **_) -> None:
+def download(out: str | Path, report: PreparationLog, **_) -> None:
     """Fetch sets a, b and c with their outcomes (about 25 MB)."""
     names = [name for letter in "abc" for name in (f"set-{letter}.tar.gz", f"Outcomes-{letter}.txt")]
     fetch_physionet("challenge-2012/1.0.0", names, out, report)

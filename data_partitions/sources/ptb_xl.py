@@ -16,7 +16,7 @@ import pandas as pd
 from data_partitions.download import fetch_physionet
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings.wfdb_header import read_header
 
 DATASET = "ptb-xl"
@@ -64,7 +64,7 @@ def schema(
 
 def index(
     source: str | Path,
-    report: Report,
+    report: PreparationLog,
     *,
     rate: int = 100,
     label_rule: str = "any",
@@ -99,7 +99,7 @@ def index(
             labels = {name: int(name in names) for name in SUPERCLASSES}
             usable.append({**row, "split": _split(row["record_id"], row["fold"]), **labels})
         except DataError as error:
-            report.leave_out(error)
+            report.reject(error)
     if not usable:
         raise DataError(f"no record of {source} can be used; the first: {report.bad[0]}")
     table = pd.DataFrame(usable)
@@ -122,13 +122,13 @@ def index(
     return table
 
 
-def read(source: str | Path, rows: pd.DataFrame, report: Report, **_) -> Iterator[np.ndarray | None]:
+def read(source: str | Path, rows: pd.DataFrame, report: PreparationLog, **_) -> Iterator[np.ndarray | None]:
     """The records of rows of the index as `read_record` gives them; None for one that cannot be read."""
     for row in rows[["record_id", "path", "rate"]].to_dict("records"):
         try:
             yield read_record(source, row)
         except DataError as error:
-            report.leave_out(error)
+            report.reject(error)
             yield None
 
 
@@ -176,7 +176,7 @@ def read_record(source: str | Path, row: Mapping) -> np.ndarray:
     return leads.astype(np.float32).reshape(len(LEADS), round(SECONDS / PATCH_SECONDS), -1)
 
 
-def download(out: str | Path, report: Report, *, rate: int = 100, **_) -> None:
+def download(out: str | Path, report: PreparationLog, *, rate: int = 100, **_) -> None:
     """Fetch the tables and then all records of one rate: 100 Hz 0.6 GB, 500 Hz 2.6 GB."""
     fetch_physionet(PUBLISHED, ["ptbxl_database.csv", "scp_statements.csv", "LICENSE.txt"], out, report)
     records = _database(Path(out), PATH_COLUMNS[rate])["path"]
@@ -251,7 +251,7 @@ def _given(record: str, text: str, superclass: dict[str, str | None], least: flo
     return {superclass[code] for code, likelihood in codes.items() if likelihood >= least} - {None}
 
 
-def _join_duplicates(source: Path, table: pd.DataFrame, report: Report) -> None:
+def _join_duplicates(source: Path, table: pd.DataFrame, report: PreparationLog) -> None:
     """Give patients who share a signal, byte for byte, one patient_id and one split, in place."""
     signals = [source / f"{path}.dat" for path in table["path"]]
     # The first bytes tell nearly all records apart; only those that agree are read whole.

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from data_partitions.errors import DataError
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings.edf_header import read_header
-from data_partitions.splits import fixed_splits
+from data_partitions.splits import hash_splits
 
 DATASET = "sleep-edf"
 EPOCH = 30  # s, and patches of 1 s in a window
@@ -75,7 +75,7 @@ def schema(source: str | Path, *, wake_minutes: float = 30.0) -> dict:
     }
 
 
-def index(source: str | Path, report: Report, *, wake_minutes: float = 30.0) -> pd.DataFrame:
+def index(source: str | Path, report: PreparationLog, *, wake_minutes: float = 30.0) -> pd.DataFrame:
     """One row per epoch: record_id, patient_id, split, site, the stages, psg (file), start (s into it).
 
     record_id is the night and the number of the epoch in it, "SC4001-0123", patient_id the subject. Of the
@@ -106,7 +106,7 @@ def index(source: str | Path, report: Report, *, wake_minutes: float = 30.0) -> 
             for start, stage in epochs:
                 rows.append((f"{night[:6]}-{int(start // EPOCH):04d}", night[3:5], stage, path, start))
         except DataError as error:
-            report.leave_out(error)
+            report.reject(error)
         report.progress("reading hypnograms", done, len(nights))
     if not rows:
         raise DataError(f"no night of {source} can be used; the first: {report.bad[0]}")
@@ -115,7 +115,7 @@ def index(source: str | Path, report: Report, *, wake_minutes: float = 30.0) -> 
             report.note(f"Dropped as they are {why}: {count} epochs.")
     table = pd.DataFrame(rows, columns=["record_id", "patient_id", "stage", "psg", "start"])
     # Of all subjects that are there, so that a night that is repaired moves nobody.
-    splits = fixed_splits(DATASET, {night[3:5] for night in nights}, SHARES)
+    splits = hash_splits(DATASET, {night[3:5] for night in nights}, SHARES)
     table["split"] = table["patient_id"].map(splits)
     table["site"] = ""
     for stage in STAGES:
@@ -123,7 +123,7 @@ def index(source: str | Path, report: Report, *, wake_minutes: float = 30.0) -> 
     return table[["record_id", "patient_id", "split", "site", *STAGES, "psg", "start"]]
 
 
-def read(source: str | Path, rows: pd.DataFrame, report: Report, **_) -> Iterator[np.ndarray | None]:
+def read(source: str | Path, rows: pd.DataFrame, report: PreparationLog, **_) -> Iterator[np.ndarray | None]:
     """The epochs of rows of the index: float32 (5 modalities, 30 patches, 100 samples), NaN beyond the one
     sample per patch of Resp and EMG; uV, Resp as the file has it. None where the night cannot be read.
 
@@ -134,13 +134,13 @@ def read(source: str | Path, rows: pd.DataFrame, report: Report, **_) -> Iterato
         try:
             yield from _windows(Path(source) / psg, starts)
         except DataError as error:
-            report.leave_out(error)
+            report.reject(error)
             yield from [None] * len(starts)
 
 
 def download(
     out: str | Path,
-    report: Report,
+    report: PreparationLog,
     *,
     subjects: Sequence[int] = SUBJECTS,
     recordings: Sequence[int] = (1, 2),

@@ -28,11 +28,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from condi_core.averaging import Arrays, has_own, own
+from condi_core.averaging import Arrays, has_site_versions, site_view
 from condi_core.config import RunConfig
 from condi_core.protocol import fingerprint
-from condi_core.weights_file import pack
-from data_partitions.storage import new_file
+from condi_core.weights_file import weights_to_bytes
+from data_partitions.storage import atomic_write
 from server_app.errors import RunError
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -99,7 +99,7 @@ class RunDirectory:
             raise RunError(
                 f"{directory.path}/config.json is damaged or of another version: {error}"
             ) from None
-        if different := config.same_training(before):
+        if different := config.training_differences(before):
             was = before.flat()
             pairs = " ".join(f"{k}={json.dumps(was[k])}" for k in different)
             raise RunError(
@@ -110,7 +110,7 @@ class RunDirectory:
 
     def write(self, name: str, content: str | bytes) -> None:
         """Replace a file as a whole; what was there stays when the disk is full. OSError when it fails."""
-        with new_file(self.path / name) as file:
+        with atomic_write(self.path / name) as file:
             file.write(content.encode() if isinstance(content, str) else content)
 
     def save(self, state: RunState) -> None:
@@ -139,9 +139,9 @@ class RunDirectory:
         One file; or, where sites have versions of their own, one each: `name.site.safetensors`.
         """
         apart = list(sites)
-        for site in apart if has_own(state, apart) else [""]:
+        for site in apart if has_site_versions(state, apart) else [""]:
             file = f"{name}.{site}.safetensors" if site else f"{name}.safetensors"
-            self.write(file, pack(own(state, site), told(site)))
+            self.write(file, weights_to_bytes(site_view(state, site), told(site)))
 
     def save_sums(self, phase: str, sums: dict[str, Arrays]) -> None:
         """Write what each site has added to the test scores of a phase, as arrays `<site>/<name>`."""
@@ -150,7 +150,7 @@ class RunDirectory:
             for site, named in sums.items()
             for name, a in named.items()
         }
-        self.write(f"test-{phase}.safetensors", pack(arrays, {}))
+        self.write(f"test-{phase}.safetensors", weights_to_bytes(arrays, {}))
 
     def roster(self) -> dict:
         """What the sites were when the run began; RunError when that is not to be had."""
@@ -176,6 +176,6 @@ class RunDirectory:
         return state
 
 
-def state_of(model: torch.nn.Module) -> Arrays:
+def state_arrays(model: torch.nn.Module) -> Arrays:
     """A copy of a model's weights and buffers as named arrays."""
     return {name: np.array(t.detach().numpy()) for name, t in model.state_dict().items()}

@@ -14,12 +14,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from condi_core.metrics import COUNTS, task_metrics
+from condi_core.metrics import DECISION_COUNTS, task_metrics
 from condi_core.windows import Schema
 from data_partitions.sources.demo import DATASET
 from server_app.artifacts import scores
 from server_app.artifacts.run_directory import Arrays
-from server_app.artifacts.scores import SUFFIX
+from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.artifacts.site_info import SiteInfo
 
 Read = TypeVar("Read")
@@ -109,9 +109,11 @@ class RunRecord:
         if self.result and self.result.imputation:
             return self.result.imputation
         found: dict[str, dict[str, dict]] = {}
-        for who, suffix in SUFFIX.items():
+        for who, suffix in PHASE_SUFFIX.items():
             if by_site := self.sums.get(f"imputer{suffix}"):
-                scores.add_imputation(found, scores.imputation_rows(total(by_site), self.schema), who)
+                scores.add_imputation(
+                    found, scores.imputation_rows(sum_over_sites(by_site), self.schema), who
+                )
         return found
 
     @cached_property
@@ -119,7 +121,7 @@ class RunRecord:
         """Test metrics by method, likewise."""
         found = dict(self.result.task) if self.result else {}
         for method in self.scored_methods:
-            found.setdefault(method, self.task_metrics(total(self.sums[f"task-{method}"])))
+            found.setdefault(method, self.task_metrics(sum_over_sites(self.sums[f"task-{method}"])))
         return found
 
     @property
@@ -150,7 +152,7 @@ class RunRecord:
         return found
 
 
-def total(by_site: dict[str, Arrays]) -> Arrays:
+def sum_over_sites(by_site: dict[str, Arrays]) -> Arrays:
     """Sums of all sites together."""
     added: Arrays = {}
     for arrays in by_site.values():
@@ -161,7 +163,7 @@ def total(by_site: dict[str, Arrays]) -> Arrays:
 
 def histograms(sums: Arrays, label: int) -> tuple[np.ndarray, np.ndarray]:
     """Score histograms of a label's positives and negatives."""
-    positives, negatives = np.split(sums["task"][label, len(COUNTS) :], 2)
+    positives, negatives = np.split(sums["task"][label, len(DECISION_COUNTS) :], 2)
     return positives, negatives
 
 
@@ -227,7 +229,9 @@ def _sums(record: RunRecord) -> dict[str, dict[str, Arrays]]:
     schema = record.schema
     for file in sorted(record.path.glob("test-*.safetensors")) if schema else ():
         phase = file.stem.removeprefix("test-")
-        expected = (scores.imputation if phase.startswith("imputer") else scores.task)(schema).shapes(1)
+        expected = (scores.imputation_evaluation if phase.startswith("imputer") else scores.task_evaluation)(
+            schema
+        ).shapes(1)
         with _open(file) as opened:
             places = {name: place for place, name in enumerate(expected)}  # the file has them by the alphabet
             for key in sorted(opened.keys(), key=lambda k: places.get(_name(k, expected), -1)):

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from condi_core.averaging import Arrays
-from condi_core.metrics import BINS, COUNTS, IMPUTATION, imputation_metrics, scored_keys, task_metrics
+from condi_core.metrics import (
+    BINS,
+    DECISION_COUNTS,
+    ERROR_SUMS,
+    imputation_metrics,
+    scored_keys,
+    task_metrics,
+)
 from condi_core.windows import Schema
 
 
@@ -21,16 +28,16 @@ class Evaluation:
     read: Callable[[Arrays, dict[str, float]], dict[str, float]]
 
 
-SUFFIX = {"together": "", "alone": "-local", "pooled": "-pooled"}  # of phases and models, by who trains
-NOTHING = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda sums, extra: {})
+PHASE_SUFFIX = {"together": "", "alone": "-local", "pooled": "-pooled"}  # of phases and models, by who trains
+NO_EVALUATION = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda sums, extra: {})
 
 
-def imputation(schema: Schema) -> Evaluation:
+def imputation_evaluation(schema: Schema) -> Evaluation:
     """Over all kinds of holes: RMSE, and that of linear interpolation on the same cells."""
     weight = patch_weights(schema)
 
     def shapes(samples: int) -> dict[str, tuple[int, ...]]:
-        return dict.fromkeys(scored_keys(samples), (len(schema.names), len(IMPUTATION)))
+        return dict.fromkeys(scored_keys(samples), (len(schema.names), len(ERROR_SUMS)))
 
     def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
         def rmse(method: str) -> float:
@@ -42,12 +49,12 @@ def imputation(schema: Schema) -> Evaluation:
     return Evaluation(shapes, (), read)
 
 
-def task(schema: Schema) -> Evaluation:
+def task_evaluation(schema: Schema) -> Evaluation:
     """Mean validation loss as the score to select on, and the task's metrics."""
 
     def shapes(samples: int) -> dict[str, tuple[int, ...]]:
         n = len(schema.labels)
-        found = {"task": (n, len(COUNTS) + 2 * BINS)}
+        found = {"task": (n, len(DECISION_COUNTS) + 2 * BINS)}
         return found | ({"confusion": (n, n)} if schema.task == "single-label" else {})
 
     def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
@@ -89,7 +96,7 @@ def add_imputation(table: dict[str, dict], rows: dict[str, dict], sites: str) ->
         table[kind] = found | table.get(kind, {})
 
 
-SHOWN = {
+IMPUTER_LABELS = {
     "mean": "mean of the modality",
     "linear": "linear interpolation",
     "estimate": "closed-form estimate",

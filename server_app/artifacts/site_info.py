@@ -8,8 +8,8 @@ import numpy as np
 
 from data_partitions.manifest import SPLITS, Manifest
 
-MOST_WINDOWS = 10**9  # that are believed of a site
-LARGEST_VALUE = 1e9  # in source units, that is believed of a mean
+MAX_WINDOWS = 10**9  # that are believed of a site
+MAX_ABS_VALUE = 1e9  # in source units, that is believed of a mean
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class SiteInfo:
             raise ValueError("its sums or counts are not finite, or negative")
         count, total, squares = sums.T
         most = manifest.windows["train"] * manifest.patches * manifest.shape[2]
-        if manifest.windows["train"] > MOST_WINDOWS or (count > most).any():
+        if manifest.windows["train"] > MAX_WINDOWS or (count > most).any():
             raise ValueError("it counts more samples than its windows have, or more windows than can be")
-        if (np.maximum(np.abs(total), np.sqrt(squares)) > LARGEST_VALUE * count).any():
-            raise ValueError(f"it has values beyond {LARGEST_VALUE:g}")
+        if (np.maximum(np.abs(total), np.sqrt(squares)) > MAX_ABS_VALUE * count).any():
+            raise ValueError(f"it has values beyond {MAX_ABS_VALUE:g}")
         return cls(node, manifest, labels, sums)

@@ -8,7 +8,7 @@ FOLDER = "tensorboard"
 PARTS = ("loss", "windows", "sites-asked", "bytes-down", "bytes-up", "train-seconds", "seconds")
 
 
-class Events:
+class TensorBoardWriter:
     """Writes lines of history.jsonl into `RUN/tensorboard`, each number of a round once.
 
     What earlier processes of the run have written is read back first, so that a run that goes on adds only

@@ -11,17 +11,17 @@ import numpy as np
 from condi_core.config import RunConfig
 
 
-def turns_of(config: RunConfig) -> Callable[[Sequence[str], int], list[str]]:
+def site_sampler(config: RunConfig) -> Callable[[Sequence[str], int], list[str]]:
     """Who trains in a round of a run, from all sites and the number of the round."""
-    return partial(taking_turns, share=config.sites_per_round, seed=config.seed)
+    return partial(sample_sites, share=config.sites_per_round, seed=config.seed)
 
 
-def asked_in(sites: int, share: float) -> int:
+def num_sampled_sites(sites: int, share: float) -> int:
     """Number of sites that a share of them is; at least one."""
     return max(1, round(share * sites))
 
 
-def taking_turns(sites: Sequence[str], round_: int, *, share: float, seed: int) -> list[str]:
+def sample_sites(sites: Sequence[str], round_: int, *, share: float, seed: int) -> list[str]:
     """The sites that train in a round (from 1), in the order of `sites`.
 
     All are shuffled and asked one group after the other; then they are shuffled anew. So each takes part
@@ -29,7 +29,7 @@ def taking_turns(sites: Sequence[str], round_: int, *, share: float, seed: int) 
     independent draws (McMahan et al. 2017) do not promise. Depends on (seed, round) and the names alone: a
     run that goes on asks whom it would have asked.
     """
-    n = asked_in(len(sites), share)
+    n = num_sampled_sites(len(sites), share)
     turns = math.ceil(len(sites) / n)
     time_around, turn = divmod(round_ - 1, turns)
     order = np.random.default_rng([seed, time_around]).permutation(len(sites))

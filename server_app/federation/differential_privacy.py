@@ -23,19 +23,19 @@ from functools import partial
 import numpy as np
 import torch
 
-from condi_core.averaging import Arrays, Combine, Trained, average
+from condi_core.averaging import Aggregator, Arrays, SiteUpdate, average
 from condi_core.config import PrivacyConfig
-from condi_core.ownership import Owner, weights
+from condi_core.ownership import Owner, aggregation_weights
 
 
-def combine(privacy: PrivacyConfig, clip: float, otherwise: Combine = average) -> Combine:
+def aggregator_for(privacy: PrivacyConfig, clip: float, otherwise: Aggregator = average) -> Aggregator:
     """What a phase averages by: with noise, or as ever."""
     if not privacy.noise_multiplier:
         return otherwise
     return partial(private_average, clip=clip, noise_multiplier=privacy.noise_multiplier)
 
 
-def spent(privacy: PrivacyConfig, averages: int) -> dict[str, float]:
+def privacy_budget(privacy: PrivacyConfig, averages: int) -> dict[str, float]:
     """What a run has cost, for its result."""
     bound = epsilon(privacy.noise_multiplier, averages, privacy.delta)
     settings = privacy.model_dump(by_alias=True, exclude={"smallest_count"})
@@ -45,7 +45,7 @@ def spent(privacy: PrivacyConfig, averages: int) -> dict[str, float]:
 def private_average(
     base: Arrays,
     owners: dict[str, Owner],
-    trained: Sequence[Trained],
+    trained: Sequence[SiteUpdate],
     clip: float,
     noise_multiplier: float,
 ) -> Arrays:
@@ -58,25 +58,26 @@ def private_average(
     total = {name: np.zeros(base[name].shape) for name in trained[0][0]}
     for arrays, counts, windows, *_ in trained:
         update = {
-            name: (a.astype(np.float64) - base[name]) * (weights(owners[name], counts, windows, a.shape) > 0)
+            name: (a.astype(np.float64) - base[name])
+            * (aggregation_weights(owners[name], counts, windows, a.shape) > 0)
             for name, a in arrays.items()
         }
-        for name, piece in clipped(update, clip).items():
+        for name, piece in clip_update(update, clip).items():
             total[name] += piece
     result = dict(base)
     for name, summed in total.items():
-        noisy = summed + noise_multiplier * clip * normal(summed.shape)
+        noisy = summed + noise_multiplier * clip * secure_gaussian_noise(summed.shape)
         result[name] = (base[name] + noisy / len(trained)).astype(base[name].dtype)
     return result
 
 
-def clipped(update: Arrays, norm: float) -> Arrays:
+def clip_update(update: Arrays, norm: float) -> Arrays:
     """The update, shortened as a whole to the L2 norm `norm` where it is longer."""
     length = math.sqrt(sum(float(np.square(piece).sum()) for piece in update.values()))
     return update if length <= norm else {name: piece * (norm / length) for name, piece in update.items()}
 
 
-def normal(shape: tuple[int, ...]) -> np.ndarray:
+def secure_gaussian_noise(shape: tuple[int, ...]) -> np.ndarray:
     """Standard normal numbers (Box and Muller 1958) from the randomness of the operating system.
 
     No generator and no seed of the run is behind them, which a site could follow to take the noise off

@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import torch
 
-from condi_core.averaging import Arrays, alone
+from condi_core.averaging import Arrays, keep_separate
 from condi_core.imputer.imputer import Imputer
 from condi_core.ownership import ownership, trainable
-from condi_core.training import seed_of
+from condi_core.training import derive_seed
 from server_app.artifacts import scores
-from server_app.artifacts.run_directory import state_of
-from server_app.federation.client_sampling import turns_of
-from server_app.federation.differential_privacy import combine
+from server_app.artifacts.run_directory import state_arrays
+from server_app.federation.client_sampling import site_sampler
+from server_app.federation.differential_privacy import aggregator_for
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Phase, Run
 from server_app.federation.strategy import ModalityFedAvg
 
 
-def impute(run: Run, roster: Roster, sites: str = "together", diffusion: bool = True) -> tuple[dict, dict]:
+def run_imputer_phase(
+    run: Run, roster: Roster, sites: str = "together", diffusion: bool = True
+) -> tuple[dict, dict]:
     """Train an imputer and score it once on test windows; without `diffusion` the relation is all of it.
 
     `sites` as in `Method`; the state's model is `imputer` and the suffix of that.
     """
-    config, schema, name = run.config.imputer, roster.schema, f"imputer{scores.SUFFIX[sites]}"
-    torch.manual_seed(seed_of(run.config.seed, "initial weights", "imputer"))
+    config, schema, name = run.config.imputer, roster.schema, f"imputer{scores.PHASE_SUFFIX[sites]}"
+    torch.manual_seed(derive_seed(run.config.seed, "initial weights", "imputer"))
     model = Imputer(schema, config)
     model.standardiser.fit(torch.from_numpy(roster.sums))
-    run.state.models.setdefault(name, state_of(model))
+    run.state.models.setdefault(name, state_arrays(model))
     owners, privacy = ownership(model), run.config.privacy
     quorum = min(run.config.min_sites, len(roster.sites))
 
     spectra = {name for name in owners if name.endswith(".spectrum")}
-    kept = alone if sites == "alone" else None
-    relation = ModalityFedAvg(roster, "relation", owners, spectra, scores.NOTHING, quorum, kept)
+    kept = keep_separate if sites == "alone" else None
+    relation = ModalityFedAvg(roster, "relation", owners, spectra, scores.NO_EVALUATION, quorum, kept)
     # Spectra are so many numbers of such a size that noise would leave nothing of them.
     rounds = 0 if privacy.noise_multiplier else config.relation_rounds
-    run.carry_out(Phase(f"relation{scores.SUFFIX[sites]}", name, relation, rounds, evaluated=False))
+    run.carry_out(Phase(f"relation{scores.PHASE_SUFFIX[sites]}", name, relation, rounds, evaluated=False))
 
-    evaluation, average = scores.imputation(schema), kept or combine(privacy, privacy.clip_imputer)
-    turns, trained = turns_of(run.config), trainable(model)
+    evaluation, average = (
+        scores.imputation_evaluation(schema),
+        kept or aggregator_for(privacy, privacy.clip_imputer),
+    )
+    turns, trained = site_sampler(run.config), trainable(model)
     strategy = ModalityFedAvg(
         roster, "imputer", owners, trained, evaluation, quorum, average, turns, config.steps
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-POLL = 3.0  # seconds between looks
+POLL_SECONDS = 3.0  # seconds between looks
 
 
 def send_and_receive(grid: Grid, messages: Iterable[Message], timeout: float) -> list[Message]:
@@ -35,7 +35,7 @@ def send_and_receive(grid: Grid, messages: Iterable[Message], timeout: float) ->
         anew = {node for node, when in _activations(grid).items() if before.get(node, when) != when}
         lost = {message for message, node in waiting.items() if node in anew}
         if waiting:
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
     return replies
 
 

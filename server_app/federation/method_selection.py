@@ -10,7 +10,7 @@ from server_app.errors import RunError
 from server_app.federation.roster import Roster, pooled
 
 
-def chosen(config: RunConfig) -> list[Method]:
+def select_methods(config: RunConfig) -> list[Method]:
     """The method of a run and those beside it; ConfigError when there is no such, or it cannot be had."""
     for name in config.methods:
         if name not in METHODS:
@@ -36,12 +36,12 @@ def chosen(config: RunConfig) -> list[Method]:
     return methods
 
 
-def rosters(methods: Sequence[Method], roster: Roster) -> dict[str, Roster]:
+def rosters_by_scope(methods: Sequence[Method], roster: Roster) -> dict[str, Roster]:
     """Who answers for methods whose sites are together, alone or pooled; RunError outside a simulation."""
     together = [m.name for m in methods if m.sites == "pooled"]
     if together and not roster.virtual:
         raise RunError(
             f"method '{together[0]}' wants the data of all sites in one place, which is possible in a "
-            "simulation only: leave it out of method and beside"
+            "simulation only: leave it out of method and compare-with"
         )
     return {"together": roster, "alone": roster} | ({"pooled": pooled(roster)} if together else {})

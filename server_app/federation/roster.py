@@ -18,17 +18,17 @@ from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
-from condi_core.protocol import POOL, fingerprint
+from condi_core.protocol import POOLED_SITE, fingerprint
 from condi_core.windows import Schema
 from data_partitions.federation import check_same_schema
 from data_partitions.manifest import SPLITS
 from data_partitions.pool import pooled_manifest
 from server_app.artifacts.site_info import SiteInfo
-from server_app.errors import RunError, printable, sentence
-from server_app.federation.messaging import POLL, send_and_receive
+from server_app.errors import RunError, last_line, without_control_characters
+from server_app.federation.messaging import POLL_SECONDS, send_and_receive
 
-LEAST = 60.0  # seconds a site has to say what it has
-AGAIN = 30.0  # seconds after which a node that could not take part is asked once more
+MIN_DESCRIBE_SECONDS = 60.0  # seconds a site has to say what it has
+RETRY_SECONDS = 30.0  # seconds after which a node that could not take part is asked once more
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,13 @@ class Roster:
 def pooled(roster: Roster) -> Roster:
     """All sites of a simulation as one, for which the first one's node answers."""
     node = next(iter(roster.sites.values())).node_id
-    manifest = pooled_manifest([site.manifest for site in roster.sites.values()], POOL)
-    return Roster({POOL: SiteInfo(node, manifest, dict.fromkeys(SPLITS), roster.sums)}, {}, roster.virtual)
+    manifest = pooled_manifest([site.manifest for site in roster.sites.values()], POOLED_SITE)
+    return Roster(
+        {POOLED_SITE: SiteInfo(node, manifest, dict.fromkeys(SPLITS), roster.sums)}, {}, roster.virtual
+    )
 
 
-def gather(
+def collect_roster(
     grid: Grid, config: RunConfig, demo: Callable[[], str], expected: Collection[str] = ()
 ) -> tuple[Roster, str]:
     """Ask every node what it has; return the roster and the federation's path.
@@ -118,7 +120,7 @@ def gather(
         if call.wants_federation:
             call = _RollCall(grid, config, named, demo())
             continue
-        roster = _agree(call)
+        roster = _compatible_sites(call)
         enough = len(roster.sites) >= config.min_sites
         missed = sorted(named - roster.sites.keys())
         settled = call.virtual or not news  # a simulation has all its nodes from the start
@@ -132,7 +134,7 @@ def gather(
             raise RunError(_too_few(config, roster, missed))
         lacking = f", still without {', '.join(missed)}" if missed else ""
         print(f"waiting for sites: {len(roster.sites)} so far{lacking}", flush=True)
-        time.sleep(min(POLL, config.sites_timeout))
+        time.sleep(min(POLL_SECONDS, config.sites_timeout))
     nowhere = [n for n, count in zip(roster.schema.names, roster.sums[:, 0], strict=True) if not count]
     if nowhere:
         raise RunError(
@@ -147,7 +149,7 @@ class _RollCall:
 
     def __init__(self, grid: Grid, config: RunConfig, named: set[str], federation: str = "") -> None:
         self.grid, self.named = grid, named
-        self.timeout = min(config.round_timeout, max(config.sites_timeout, LEAST))
+        self.timeout = min(config.round_timeout, max(config.sites_timeout, MIN_DESCRIBE_SECONDS))
         self.federation = federation or config.federation
         self.names: set[str] = set()  # of all sites that have answered
         self.found: dict[str, SiteInfo] = {}  # those that the run is to have
@@ -160,14 +162,14 @@ class _RollCall:
         """Ask the nodes that have come since; True if there were any."""
         now, names = time.monotonic(), names_of(self.grid)
         online = [n for n, name in names.items() if not (name and self.named) or name in self.named]
-        nodes = sorted(n for n in online if now > self._asked.get(n, -AGAIN) + AGAIN)
+        nodes = sorted(n for n in online if now > self._asked.get(n, -RETRY_SECONDS) + RETRY_SECONDS)
         settings = {"fingerprint": fingerprint(), "federation": self.federation}
         content = RecordDict({"config": ConfigRecord(settings)})
         messages = [Message(content, node, "query.describe") for node in nodes]
         replies = send_and_receive(self.grid, messages, self.timeout) if nodes else []
         answers = {reply.metadata.src_node_id: reply for reply in replies}
         for node in nodes:
-            known = printable(names[node]) or f"node {node}"
+            known = without_control_characters(names[node]) or f"node {node}"
             self.problems.pop(known, None)
             self._asked[node] = now
             try:
@@ -184,7 +186,7 @@ class _RollCall:
         if reply is None:
             raise ValueError(f"it did not answer within {self.timeout:g} s")
         if reply.has_error():
-            raise ValueError(sentence(reply.error.reason))
+            raise ValueError(last_line(reply.error.reason))
         try:
             answer = reply.content["config"]
             sites = [json.loads(text) for text in answer["sites"]]
@@ -196,7 +198,9 @@ class _RollCall:
             raise ValueError("its answer cannot be read") from None
         for own in sites:
             if name and own != name:
-                raise ValueError(f"it is registered as {printable(name)}, but its partition is that of {own}")
+                raise ValueError(
+                    f"it is registered as {without_control_characters(name)}, but its partition is that of {own}"
+                )
             if own in self.found and self.found[own].node_id != node:
                 raise RunError(f"the federation cannot start: two sites are called {own}")
         self.names |= sites.keys()
@@ -218,7 +222,7 @@ def names_of(grid: Grid) -> dict[int, str]:
     return {node.node_id: node.name for node in grid.get_nodes()}
 
 
-def _agree(call: _RollCall) -> Roster:
+def _compatible_sites(call: _RollCall) -> Roster:
     """The roster of sites that fit together; in a simulation RunError names those that do not, and why."""
     sites = dict(sorted(call.found.items()))
     problems = {name: [why] for name, why in call.problems.items()}

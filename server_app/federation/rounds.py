@@ -15,16 +15,16 @@ from flwr.serverapp import Grid
 
 from condi_core.averaging import Arrays
 from condi_core.config import RunConfig
-from condi_core.protocol import MISSING, fingerprint
-from condi_core.training import decayed
+from condi_core.protocol import COMPLETIONS_MISSING, fingerprint
+from condi_core.training import cosine_rate
 from data_partitions.manifest import SPLITS
 from server_app.artifacts.run_directory import RunDirectory, RunState
-from server_app.artifacts.tensorboard import Events
-from server_app.errors import RunError, TooFewSites
-from server_app.federation.messaging import POLL, send_and_receive
+from server_app.artifacts.tensorboard import TensorBoardWriter
+from server_app.errors import RunError, TooFewSitesError
+from server_app.federation.messaging import POLL_SECONDS, send_and_receive
 from server_app.federation.secure_aggregation import SecureTraining
 from server_app.federation.strategy import ModalityFedAvg, to_numpy, to_record
-from server_app.report.on_completion import leave
+from server_app.report.on_completion import write_closing_documents
 
 Answer = TypeVar("Answer")
 
@@ -53,7 +53,7 @@ class Run:
     federation: str
     directory: RunDirectory
     state: RunState
-    events: Events
+    events: TensorBoardWriter
 
     def message(self, phase: str, **settings) -> ConfigRecord:
         common = {"fingerprint": fingerprint(), "federation": self.federation, "phase": phase}
@@ -81,7 +81,7 @@ class Run:
 
     def _round(self, phase: Phase, round_: int) -> dict:
         start, state, strategy = time.monotonic(), self.state, phase.strategy
-        rate = decayed(phase.learning_rate, round_, phase.rounds)
+        rate = cosine_rate(phase.learning_rate, round_, phase.rounds)
         common = self.message(phase.name, **phase.settings)
         config = ConfigRecord({**common, "learning-rate": rate})
         train = self._train_securely if self.config.secure_aggregation else self._train
@@ -160,13 +160,13 @@ class Run:
         while True:
             try:
                 return attempt()
-            except TooFewSites:
+            except TooFewSitesError:
                 deadline = min(deadline, time.monotonic() + self.config.sites_timeout)
                 if not self._offline(phase) or time.monotonic() >= deadline:
                     raise
                 while (gone := self._offline(phase)) and time.monotonic() < deadline:
                     print(f"waiting for {', '.join(gone)}", flush=True)
-                    time.sleep(POLL)
+                    time.sleep(POLL_SECONDS)
                 if len(phase.strategy.asked) - len(gone) < phase.strategy.min_sites:
                     raise
 
@@ -181,7 +181,7 @@ class Run:
         try:
             yield
         except RunError as error:
-            print(leave(self.directory.path), flush=True)
+            print(write_closing_documents(self.directory.path), flush=True)
             raise RunError(
                 f"{where}: {error}; when that is mended, go on with resume='{self.directory.path}'"
             ) from None
@@ -192,7 +192,7 @@ class Run:
         """Send and wait; a site that lost what the phase needs is given it for `splits` and asked again."""
         timeout, site_of = self.config.round_timeout, phase.strategy.roster.site_of
         replies = send_and_receive(self.grid, messages(), timeout)
-        lost = {site_of(r) for r in replies if r.has_error() and r.error.code == MISSING}
+        lost = {site_of(r) for r in replies if r.has_error() and r.error.code == COMPLETIONS_MISSING}
         if lost and phase.restore:
             phase.restore(lost, splits)
             again = [m for m in messages() if m.metadata.group_id in lost]

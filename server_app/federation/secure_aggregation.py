@@ -27,11 +27,11 @@ from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.serverapp import Grid
 
 from condi_core.averaging import Arrays
-from condi_core.ownership import weights
-from condi_core.protocol import FEWEST, LOSS_RANGE, MISSING
-from condi_core.serialization import PACKED, pack
+from condi_core.ownership import aggregation_weights
+from condi_core.protocol import COMPLETIONS_MISSING, LOSS_RANGE, MIN_SECURE_SITES
+from condi_core.serialization import PACKED, to_bytes
 from data_partitions.manifest import SPLITS
-from server_app.errors import RunError, TooFewSites, sentence
+from server_app.errors import RunError, TooFewSitesError, last_line
 from server_app.federation.messaging import send_and_receive
 from server_app.federation.roster import Roster
 from server_app.federation.strategy import ModalityFedAvg
@@ -39,12 +39,12 @@ from server_app.federation.strategy import ModalityFedAvg
 RANGES = {"relation": 1024.0, "imputer": 8.0, "task": 8.0}  # of what one number may change by in a round
 
 
-def check(roster: Roster) -> None:
+def require_secure_sites(roster: Roster) -> None:
     """RunError when these sites cannot aggregate securely."""
     nodes = {site.node_id for site in roster.sites.values()}
-    if len(roster.sites) < FEWEST:
+    if len(roster.sites) < MIN_SECURE_SITES:
         raise RunError(
-            f"secure-aggregation needs {FEWEST} sites or more, {len(roster.sites)} came: start more, or do "
+            f"secure-aggregation needs {MIN_SECURE_SITES} sites or more, {len(roster.sites)} came: start more, or do "
             "without it"
         )
     if len(nodes) < len(roster.sites):
@@ -75,14 +75,14 @@ class SecureTraining:
         sites = list(self.strategy.roster.sites)
         failures: dict[str, str] = {}
         restored: set[str] = set()
-        least = max(FEWEST, self.strategy.min_sites)
+        least = max(MIN_SECURE_SITES, self.strategy.min_sites)
         while len(sites) >= least:
             attempt = _Attempt(self, sites, round_, base, config)
             try:
                 attempt.carry_out()
             except _NotUnmasked as stop:
                 for name, error in stop.failures.items():
-                    if self.restore and error and error.code == MISSING and name not in restored:
+                    if self.restore and error and error.code == COMPLETIONS_MISSING and name not in restored:
                         restored.add(name)
                         self.restore({name}, SPLITS)
                     else:
@@ -93,7 +93,7 @@ class SecureTraining:
             self.strategy.settle(attempt.seconds, failures)
             return attempt.read()
         reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
-        raise TooFewSites(f"{len(sites)} sites are left where {least} are needed ({reasons})")
+        raise TooFewSitesError(f"{len(sites)} sites are left where {least} are needed ({reasons})")
 
 
 class _NotUnmasked(Exception):
@@ -147,7 +147,7 @@ class _Attempt:
                 workflow(self, context)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             why = f"a site did not keep to the protocol ({type(error).__name__})"
-            raise TooFewSites(f"nothing could be summed: {why}") from None
+            raise TooFewSitesError(f"nothing could be summed: {why}") from None
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """An exchange of the protocol.
@@ -169,7 +169,7 @@ class _Attempt:
                 failures[name] = reply.error
             elif name:
                 failures.pop(name, None)
-        lost = any(error and error.code == MISSING for error in failures.values())
+        lost = any(error and error.code == COMPLETIONS_MISSING for error in failures.values())
         few = len(messages) - len(failures) < self.training.strategy.min_sites
         few &= stage == Stage.COLLECT_MASKED_VECTORS  # then the sum of those would be repeated with others
         if failures and (lost or few or stage in (Stage.SETUP, Stage.SHARE_KEYS)):
@@ -179,7 +179,7 @@ class _Attempt:
 
     def configure_fit(self, server_round, parameters, client_manager) -> list[tuple]:
         """Whom Flower is to ask for what."""
-        start = Parameters([pack(self.base)], PACKED)
+        start = Parameters([to_bytes(self.base)], PACKED)
         return [
             (SimpleNamespace(node_id=node), FitIns(start, {**self.settings, "site": name}))
             for node, name in self.nodes.items()
@@ -200,7 +200,9 @@ class _Attempt:
         result = dict(self.base)
         for name, piece in zip(sorted(strategy.returned), pieces, strict=True):
             old = self.base[name]
-            weight = np.broadcast_to(weights(strategy.owners[name], counts, windows, old.shape), old.shape)
+            weight = np.broadcast_to(
+                aggregation_weights(strategy.owners[name], counts, windows, old.shape), old.shape
+            )
             update = np.divide(piece, weight, out=np.zeros(old.shape), where=weight > 0)
             result[name] = (old + settings["range"] * update).astype(old.dtype)
         total = round(windows * settings["most-windows"] * len(self.seconds))
@@ -208,7 +210,7 @@ class _Attempt:
 
 
 def _reason(error: Error | None) -> str:
-    return sentence(error.reason) if error else "no answer in time"
+    return last_line(error.reason) if error else "no answer in time"
 
 
 def _size(content: RecordDict) -> int:

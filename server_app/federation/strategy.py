@@ -13,15 +13,23 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from condi_core.averaging import Arrays, Combine, Trained, average, has_own, own
+from condi_core.averaging import Aggregator, Arrays, SiteUpdate, average, has_site_versions, site_view
 from condi_core.ownership import Owner
-from condi_core.serialization import PACKED, PackingError, pack, room, unpack
+from condi_core.serialization import PACKED, PackingError, from_bytes, max_packed_size, to_bytes
 from server_app.artifacts.scores import Evaluation
 from server_app.artifacts.site_info import SiteInfo
-from server_app.errors import LONGEST, RunError, TooFewSites, printable, sentence
+from server_app.errors import (
+    MAX_REASON_CHARS,
+    RunError,
+    TooFewSitesError,
+    last_line,
+    without_control_characters,
+)
 from server_app.federation.roster import Roster
 
-LARGEST = 1e6  # magnitude of a weight or of a standardised spectrum beyond which a reply is not believed
+MAX_ABS_WEIGHT = (
+    1e6  # magnitude of a weight or of a standardised spectrum beyond which a reply is not believed
+)
 
 
 class ModalityFedAvg(Strategy):
@@ -31,7 +39,7 @@ class ModalityFedAvg(Strategy):
     array of the state belongs to, `returned` which of them sites send back, and `evaluation` what the sums
     of an evaluation look like and say. `combine` makes the next state of the replies, as `average` does; a
     site is sent the state with its own versions, where it has any. `turns` says which of the sites train in a
-    round, in which a site takes `most_steps` at most; evaluations ask all. After each exchange `asked` says
+    round, in which a site takes `max_steps` at most; evaluations ask all. After each exchange `asked` says
     who was to reply, `answered` and `failures` who did and why others did not.
     """
 
@@ -43,14 +51,14 @@ class ModalityFedAvg(Strategy):
         returned: set[str],
         evaluation: Evaluation,
         min_sites: int,
-        combine: Combine | None = None,
+        combine: Aggregator | None = None,
         turns: Callable[[Sequence[str], int], list[str]] | None = None,
         most_steps: int = 1,
     ) -> None:
         self.roster, self.action, self.owners, self.returned = roster, action, owners, returned
         self.evaluation, self.min_sites, self.combine = evaluation, min_sites, combine or average
         self.turns = turns or (lambda sites, round_: list(sites))
-        self.most_steps = most_steps
+        self.max_steps = most_steps
         self.asked: list[str] = list(roster.sites)
         self.base: Arrays = {}
         self.answered: dict[str, float] = {}  # seconds each site worked
@@ -76,7 +84,7 @@ class ModalityFedAvg(Strategy):
 
     def _messages(self, kind: str, server_round: int, state: Arrays, config: ConfigRecord) -> list[Message]:
         messages, self.sent = [], 0
-        for name, given in each_own(state, self.asked).items():
+        for name, given in records_by_site(state, self.asked).items():
             self.sent += sum(len(array.data) for array in given.values())
             asked = ConfigRecord({**config, "site": name, "server-round": server_round})
             content = RecordDict({"arrays": given, "config": asked})
@@ -92,7 +100,7 @@ class ModalityFedAvg(Strategy):
         good = self._usable(replies, self._fault_of_training)
         m = len(self.roster.schema.modalities)
         trained = [
-            Trained(
+            SiteUpdate(
                 to_numpy(content["arrays"]),
                 np.array(content["metrics"]["counts"], float).reshape(m, m),
                 float(content["metrics"]["windows"]),
@@ -134,7 +142,7 @@ class ModalityFedAvg(Strategy):
                 raise RunError("a worker of the simulation died, most often because memory ran out")
             if reply.has_error():
                 if name not in good:
-                    self.failures[name] = sentence(reply.error.reason)
+                    self.failures[name] = last_line(reply.error.reason)
             elif name not in self.roster.sites:
                 self.failures[name] = "it is not part of this run"
             elif name in good:
@@ -154,7 +162,7 @@ class ModalityFedAvg(Strategy):
         self.answered, self.failures = answered, failures
         if len(answered) < self.min_sites:
             reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
-            raise TooFewSites(
+            raise TooFewSitesError(
                 f"{len(answered)} of {len(self.asked)} sites answered well where min-sites asks for "
                 f"{self.min_sites} ({reasons})"
             )
@@ -164,27 +172,27 @@ class ModalityFedAvg(Strategy):
         if "arrays" not in content or "metrics" not in content:
             return "it lacks arrays or metrics"
         shapes = {name: self.base[name].shape for name in self.returned}
-        found, metrics = to_numpy(content["arrays"], room(shapes)), content["metrics"]
+        found, metrics = to_numpy(content["arrays"], max_packed_size(shapes)), content["metrics"]
         if absent := sorted(self.returned - found.keys()):
             return (
                 f"it lacks {absent[0]} and {len(absent) - 1} more" if absent[1:] else f"it lacks {absent[0]}"
             )
         if unknown := sorted(found.keys() - self.returned):
-            return f"it brings {printable(unknown[0][:LONGEST])}, which was not asked for"
+            return f"it brings {without_control_characters(unknown[0][:MAX_REASON_CHARS])}, which was not asked for"
         for name, array in found.items():
             expected = self.base[name]
             if array.shape != expected.shape or array.dtype != expected.dtype:
                 return f"{name} is {array.dtype} {array.shape}, expected {expected.dtype} {expected.shape}"
             if not np.isfinite(array).all():
                 return f"{name} is not finite"
-            if np.abs(array).max(initial=0) > LARGEST:
-                return f"{name} has values beyond {LARGEST:g}"
+            if np.abs(array).max(initial=0) > MAX_ABS_WEIGHT:
+                return f"{name} has values beyond {MAX_ABS_WEIGHT:g}"
         counts = np.array(metrics.get("counts", []), float)
         told = _numbers(metrics, "seconds", "windows", "loss", "steps")
         _, windows, _, steps = told
         if len(counts) != len(self.roster.schema.modalities) ** 2 or not np.isfinite([*counts, *told]).all():
             return "its counts, seconds, windows, loss or steps are missing or not finite"
-        if (counts < 0).any() or windows <= 0 or not 1 <= steps <= self.most_steps:
+        if (counts < 0).any() or windows <= 0 or not 1 <= steps <= self.max_steps:
             return "it trained on no window, in no step, or in more than can be"
         if windows != site.manifest.windows["train"]:
             return f"it weighs {windows:g} windows where it has {site.manifest.windows['train']}"
@@ -197,13 +205,13 @@ class ModalityFedAvg(Strategy):
         if "arrays" not in content or "metrics" not in content:
             return "it lacks arrays or metrics"
         windows = max(site.manifest.windows.values())
-        most = LARGEST * max(windows, 1) * np.prod(site.manifest.shape)
-        arrays = to_numpy(content["arrays"], room(self.shapes))
+        most = MAX_ABS_WEIGHT * max(windows, 1) * np.prod(site.manifest.shape)
+        arrays = to_numpy(content["arrays"], max_packed_size(self.shapes))
         found = {name: array.shape for name, array in arrays.items()}
         if found != self.shapes:
             odd = sorted(n for n in found.keys() | self.shapes if found.get(n) != self.shapes.get(n))[0]
             shape, expected = found.get(odd, "absent"), self.shapes.get(odd, "none")
-            return f"{printable(odd[:LONGEST])} is {shape}, expected {expected}"
+            return f"{without_control_characters(odd[:MAX_REASON_CHARS])} is {shape}, expected {expected}"
         for name, array in arrays.items():
             if array.dtype != np.float64:  # as another type sums could wrap around, or have imaginary parts
                 return f"{name} is {array.dtype}, expected float64"
@@ -228,19 +236,19 @@ def _fault(fault_of: Callable[[RecordDict, SiteInfo], str | None], content: Reco
         return f"it cannot be read ({type(error).__name__})"
 
 
-def each_own(state: Arrays, sites: Sequence[str]) -> dict[str, ArrayRecord]:
+def records_by_site(state: Arrays, sites: Sequence[str]) -> dict[str, ArrayRecord]:
     """What each site is sent of a state: one record for all where that is the same, as it may be large."""
-    if has_own(state, sites):
-        return {name: to_record(own(state, name)) for name in sites}
-    return dict.fromkeys(sites, to_record(own(state, "")))
+    if has_site_versions(state, sites):
+        return {name: to_record(site_view(state, name)) for name in sites}
+    return dict.fromkeys(sites, to_record(site_view(state, "")))
 
 
 def to_numpy(record: ArrayRecord, most: float = math.inf) -> Arrays:
-    return unpack({name: array.data for name, array in record.items()}, most)
+    return from_bytes({name: array.data for name, array in record.items()}, most)
 
 
 def to_record(arrays: Arrays) -> ArrayRecord:
-    packed = pack(arrays)
+    packed = to_bytes(arrays)
     return ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
 
 

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import torch
 
-from condi_core.averaging import own
+from condi_core.averaging import site_view
 from condi_core.methods import METHODS
 from condi_core.ownership import ownership, trainable
-from condi_core.training import seed_of
-from condi_core.weights_file import digest
+from condi_core.training import derive_seed
+from condi_core.weights_file import hash_arrays
 from server_app.artifacts import scores
-from server_app.artifacts.run_directory import state_of
-from server_app.artifacts.scores import SUFFIX
-from server_app.federation.client_sampling import turns_of
-from server_app.federation.completion import Freeze
-from server_app.federation.differential_privacy import combine
+from server_app.artifacts.run_directory import state_arrays
+from server_app.artifacts.scores import PHASE_SUFFIX
+from server_app.federation.client_sampling import site_sampler
+from server_app.federation.completion import CompletionStep
+from server_app.federation.differential_privacy import aggregator_for
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Phase, Run
 from server_app.federation.strategy import ModalityFedAvg
 
 
-def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], dict]:
+def run_task_phase(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], dict]:
     """Train and score a method's task model once on test windows; its metrics, and who answered."""
     config, schema, name, chosen = run.config.task, roster.schema, f"task-{method}", METHODS[method]
-    torch.manual_seed(seed_of(run.config.seed, "initial weights", "task"))
+    torch.manual_seed(derive_seed(run.config.seed, "initial weights", "task"))
     model = chosen.model(schema, config)
     model.standardiser.fit(torch.from_numpy(roster.sums))
-    initial = state_of(model)
+    initial = state_arrays(model)
     freeze = None
     if chosen.fill:
-        imputer = run.state.best[f"imputer{SUFFIX[chosen.sites]}"]
-        freeze = Freeze(run, roster, method, imputer)
+        imputer = run.state.best[f"imputer{PHASE_SUFFIX[chosen.sites]}"]
+        freeze = CompletionStep(run, roster, method, imputer)
         relation = {key: a for key, a in imputer.items() if key.rpartition("/")[2] == "cross_modal.weight"}
         if chosen.phase1 == "diffusion" and config.pair_width == run.config.imputer.pair_width:
             initial |= relation  # phase 2 starts from the W_cond of phase 1
@@ -41,10 +41,10 @@ def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], d
         "task",
         ownership(model),
         trainable(model),
-        scores.task(schema),
+        scores.task_evaluation(schema),
         min(run.config.min_sites, len(roster.sites)),
-        combine(run.config.privacy, run.config.privacy.clip_task, chosen.combine),
-        turns_of(run.config),
+        aggregator_for(run.config.privacy, run.config.privacy.clip_task, chosen.combine),
+        site_sampler(run.config),
         config.steps,
     )
     phase = Phase(
@@ -52,7 +52,7 @@ def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], d
         name,
         strategy,
         config.rounds,
-        config.rate_of(method),
+        config.learning_rate_for(method),
         settings={"method": method, "imputer": freeze.hash if freeze else ""},
         restore=freeze.complete if freeze else None,
     )
@@ -64,7 +64,7 @@ def classify(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], d
             "schema": schema.model_dump_json(),
             "settings": config.model_dump_json(by_alias=True),
             "method": method,
-            "imputer": digest(own(imputer, site)) if freeze else "",
+            "imputer": hash_arrays(site_view(imputer, site)) if freeze else "",
         }
 
     run.directory.save_model(name, run.state.best[name], told, roster.sites)

@@ -24,7 +24,7 @@ class FlowerError(Exception):
     """Flower refused a request or a process of it did not start, in one sentence for the user."""
 
 
-class Sandbox:
+class FlowerProcesses:
     """A temporary folder with a Flower home in it, and every process started from here.
 
     Leaving the `with` block ends them all, also those that left their parent, and removes the folder.
@@ -61,7 +61,7 @@ class Sandbox:
         self.env.pop("RAY_ADDRESS", None)
         self._children: list[subprocess.Popen] = []
 
-    def __enter__(self) -> "Sandbox":
+    def __enter__(self) -> "FlowerProcesses":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,7 +136,7 @@ class Sandbox:
 
     def close(self) -> None:
         """End all processes of the sandbox and remove its folder."""
-        with _undisturbed():
+        with _signals_ignored():
             for number in (signal.SIGTERM, signal.SIGKILL):
                 told: set[int] = set()
                 deadline = time.monotonic() + GRACE_SECONDS
@@ -190,7 +190,7 @@ def _pids_with(variable: str) -> set[int]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _signals_ignored() -> Iterator[None]:
     """Hold off signals that would interrupt; only the main thread gets any."""
     if threading.current_thread() is not threading.main_thread():
         yield

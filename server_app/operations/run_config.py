@@ -12,7 +12,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 Value = str | int | float | bool
 
 
-class RunRejected(Exception):
+class RunRejectedError(Exception):
     """What was asked for cannot be run."""
 
 
@@ -21,11 +21,11 @@ def defaults(project: Path = PROJECT) -> dict[str, Value]:
     try:
         app = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
     except (OSError, KeyError, ValueError):
-        raise RunRejected(
+        raise RunRejectedError(
             f"Expected the pyproject.toml of a Flower app in {project}: install CondI from its checkout with "
             "`pip install -e .`."
         ) from None
-    return flat(app.get("config", {}))
+    return flatten(app.get("config", {}))
 
 
 def check_keys(project: Path, run_config: Iterable[str]) -> None:
@@ -36,7 +36,7 @@ def check_keys(project: Path, run_config: Iterable[str]) -> None:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
             complaints.append(f"unknown setting {key!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
     if complaints:
-        raise RunRejected("; ".join(complaints) + ".")
+        raise RunRejectedError("; ".join(complaints) + ".")
 
 
 def read_run_config(entries: Iterable[str]) -> dict[str, Value]:
@@ -55,21 +55,21 @@ def read_run_config(entries: Iterable[str]) -> dict[str, Value]:
             else:
                 table = tomllib.loads("\n".join(f"{key} = {value}" for key, value in pair.findall(entry)))
         except OSError as error:
-            raise RunRejected(f"Cannot read the run config {entry}: {error.strerror}.") from None
+            raise RunRejectedError(f"Cannot read the run config {entry}: {error.strerror}.") from None
         except ValueError as error:
-            raise RunRejected(
+            raise RunRejectedError(
                 f"Cannot read the run config {entry!r}: {error}; write pairs with text in quotes, such as "
                 "\"rounds=3 device='cpu'\", or name a TOML file."
             ) from None
-        settings |= flat(table)
+        settings |= flatten(table)
     return settings
 
 
-def flat(table: dict, prefix: str = "") -> dict[str, Value]:
+def flatten(table: dict, prefix: str = "") -> dict[str, Value]:
     """{"imputer.rounds": 4} of {"imputer": {"rounds": 4}}."""
     found = {}
     for key, value in table.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        found |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
 
 

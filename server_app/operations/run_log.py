@@ -10,12 +10,12 @@ from pathlib import Path
 
 import typer
 
-from server_app.operations.flower_processes import FlowerError, Sandbox
+from server_app.operations.flower_processes import FlowerError, FlowerProcesses
 
 TRIES = 4  # to learn how a run stands
 
 
-class RunFailed(Exception):
+class RunFailedError(Exception):
     """The run started and did not complete. `log` has its lines."""
 
     def __init__(self, reason: str, log: list[str]) -> None:
@@ -23,7 +23,7 @@ class RunFailed(Exception):
         self.log = log
 
 
-def follow_to_end(sandbox: Sandbox, run_id: str, show: Callable[[str], None]) -> None:
+def follow_to_end(sandbox: FlowerProcesses, run_id: str, show: Callable[[str], None]) -> None:
     """Call `show` with each line of the run's log as it appears; RunFailed when it does not complete."""
     log: list[str] = []
     try:
@@ -32,12 +32,12 @@ def follow_to_end(sandbox: Sandbox, run_id: str, show: Callable[[str], None]) ->
             show(line)
         status, details = _status(sandbox, run_id)
     except FlowerError as error:
-        raise RunFailed(f"The SuperLink no longer answers for the run: {error}", log) from None
+        raise RunFailedError(f"The SuperLink no longer answers for the run: {error}", log) from None
     if status != "finished:completed":
-        raise RunFailed(_reason(details), log)
+        raise RunFailedError(_reason(details), log)
 
 
-def follow(sandbox: Sandbox, run_id: str) -> Iterator[str]:
+def follow(sandbox: FlowerProcesses, run_id: str) -> Iterator[str]:
     """Lines of the run's log until the run has ended; a stream that breaks off is taken up again."""
     seen = 0
     while True:
@@ -55,7 +55,7 @@ def follow(sandbox: Sandbox, run_id: str) -> Iterator[str]:
         time.sleep(1)
 
 
-def _status(sandbox: Sandbox, run_id: str) -> tuple[str, str]:
+def _status(sandbox: FlowerProcesses, run_id: str) -> tuple[str, str]:
     """Asked again for a while, as a SuperLink may be starting anew."""
     for _ in range(TRIES - 1):
         try:
@@ -65,7 +65,7 @@ def _status(sandbox: Sandbox, run_id: str) -> tuple[str, str]:
     return sandbox.status(run_id)
 
 
-def end_on_signals() -> None:
+def exit_on_signals() -> None:
     """Tidy up when asked to end, as on Ctrl-C."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
@@ -77,7 +77,7 @@ def _reason(details: str) -> str:
     return " ".join(details.removeprefix("Simulation failed with exception: ").split())
 
 
-class Readable:
+class ReadableLog:
     """Prints the app's own lines and the warnings that matter, without Flower's and Ray's routine remarks.
 
     Tracebacks go as well: the server says in its own words what happened at a site, and the reason why a run
@@ -126,7 +126,7 @@ class Readable:
             print(start + text, file=sys.stderr if level == "ERROR" else sys.stdout, flush=True)
 
 
-def keep_log(log: list[str], out: Path) -> Path | None:
+def save_failure_log(log: list[str], out: Path) -> Path | None:
     """Keep the log of an unforeseen failure: one that has a traceback of the server."""
     if "Traceback (most recent call last):" not in log:
         return None
@@ -136,7 +136,7 @@ def keep_log(log: list[str], out: Path) -> Path | None:
     return path
 
 
-def leave(status: int, sentence: str) -> None:
+def exit_with(status: int, sentence: str) -> None:
     if sentence:
         typer.echo(f"Error: {sentence}", err=True)
     raise typer.Exit(status)

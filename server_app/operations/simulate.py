@@ -13,22 +13,22 @@ from typing import Annotated
 
 import typer
 
-from server_app.operations.flower_processes import FlowerError, Sandbox
+from server_app.operations.flower_processes import FlowerError, FlowerProcesses
 from server_app.operations.run_config import (
     PROJECT,
-    RunRejected,
+    RunRejectedError,
     Value,
     check_keys,
     read_run_config,
     write_run_config,
 )
 from server_app.operations.run_log import (
-    Readable,
-    RunFailed,
-    end_on_signals,
+    ReadableLog,
+    RunFailedError,
+    exit_on_signals,
+    exit_with,
     follow_to_end,
-    keep_log,
-    leave,
+    save_failure_log,
 )
 
 
@@ -57,7 +57,7 @@ def simulate(
     if not ray:
         # Otherwise Ray starts a process for each CPU of the machine, however few nodes there are.
         federation["init-args-num-cpus"] = min(nodes * cpus_per_node, os.cpu_count() or 1)
-    with Sandbox() as sandbox:
+    with FlowerProcesses() as sandbox:
         settings = sandbox.folder / "run-config.toml"
         write_run_config(run_config, settings)
         sandbox.env.setdefault("OMP_NUM_THREADS", str(cpus_per_node))
@@ -67,7 +67,7 @@ def simulate(
         try:
             run_id = sandbox.submit(project, str(settings), federation)
         except FlowerError as error:
-            raise RunRejected(f"Flower refused the run: {error}") from None
+            raise RunRejectedError(f"Flower refused the run: {error}") from None
         follow_to_end(sandbox, run_id, show)
 
 
@@ -94,9 +94,9 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the whole log.")] = False,
 ) -> None:
     """Run a whole federation on this machine: every site a virtual node."""
-    end_on_signals()
+    exit_on_signals()
     out = out.expanduser().absolute()
-    readable = Readable()
+    readable = ReadableLog()
     try:
         settings = read_run_config(run_config or [])
         if resume is not None:
@@ -111,7 +111,9 @@ def run(
         if name is not None:
             settings["name"] = name
         if not ray and cpus_per_node > (available := os.cpu_count() or 1):
-            raise RunRejected(f"--cpus-per-node is {cpus_per_node}, but this machine has {available} CPUs.")
+            raise RunRejectedError(
+                f"--cpus-per-node is {cpus_per_node}, but this machine has {available} CPUs."
+            )
         simulate(
             PROJECT,
             settings,
@@ -121,15 +123,15 @@ def run(
             ray=ray,
             show=(lambda line: None) if quiet else partial(print, flush=True) if verbose else readable,
         )
-    except RunRejected as error:
-        leave(2, str(error))
+    except RunRejectedError as error:
+        exit_with(2, str(error))
     except FlowerError as error:
-        leave(1, str(error))
-    except RunFailed as error:
-        kept = keep_log(error.log, out)
-        leave(1, f"{error} (log: {kept})" if kept else "" if str(error) == readable.last else str(error))
+        exit_with(1, str(error))
+    except RunFailedError as error:
+        kept = save_failure_log(error.log, out)
+        exit_with(1, f"{error} (log: {kept})" if kept else "" if str(error) == readable.last else str(error))
     except KeyboardInterrupt:
-        leave(130, "stopped.")
+        exit_with(130, "stopped.")
 
 
 def _settings_of(run: Path) -> dict[str, Value]:
@@ -137,7 +139,7 @@ def _settings_of(run: Path) -> dict[str, Value]:
     try:
         saved = json.loads((run / "config.json").read_text())
     except (OSError, ValueError):
-        raise RunRejected(
+        raise RunRejectedError(
             f"There is no run to go on with at {run}: it has no readable config.json."
         ) from None
     return {key: value for key, value in saved.items() if key not in ("name", "output", "resume")}

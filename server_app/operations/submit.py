@@ -7,20 +7,20 @@ from typing import Annotated
 
 import typer
 
-from server_app.operations.flower_processes import FlowerError, Sandbox
+from server_app.operations.flower_processes import FlowerError, FlowerProcesses
 from server_app.operations.run_config import (
     PROJECT,
-    RunRejected,
+    RunRejectedError,
     check_keys,
     read_run_config,
     write_run_config,
 )
 from server_app.operations.run_log import (
-    Readable,
-    RunFailed,
-    end_on_signals,
+    ReadableLog,
+    RunFailedError,
+    exit_on_signals,
+    exit_with,
     follow_to_end,
-    leave,
 )
 
 
@@ -46,9 +46,9 @@ def submit(
     Paths in settings, such as `output` and `resume`, are those of the machine on which the ServerApp works.
     To interrupt this command does not stop the run.
     """
-    end_on_signals()
-    readable, run_id = Readable(), follow
-    with Sandbox() as sandbox:
+    exit_on_signals()
+    readable, run_id = ReadableLog(), follow
+    with FlowerProcesses() as sandbox:
         try:
             sandbox.connect(superlink, root_certificates)
             if run_id is None:
@@ -63,11 +63,13 @@ def submit(
             print(f"run {run_id} (follow it again with --follow {run_id})", file=sys.stderr, flush=True)
             show = (lambda line: None) if quiet else partial(print, flush=True) if verbose else readable
             follow_to_end(sandbox, run_id, show)
-        except RunRejected as error:
-            leave(2, str(error))
+        except RunRejectedError as error:
+            exit_with(2, str(error))
         except FlowerError as error:
-            leave(1, f"{superlink} refused it, or does not answer: {error}")
-        except RunFailed as error:
-            leave(1, "" if readable.last and readable.last in str(error) else str(error))
+            exit_with(1, f"{superlink} refused it, or does not answer: {error}")
+        except RunFailedError as error:
+            exit_with(1, "" if readable.last and readable.last in str(error) else str(error))
         except KeyboardInterrupt:
-            leave(130, f"no longer followed; the run goes on: --follow {run_id}" if run_id else "stopped.")
+            exit_with(
+                130, f"no longer followed; the run goes on: --follow {run_id}" if run_id else "stopped."
+            )

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-PATIENCE = 120  # seconds
+BUSY_TIMEOUT_SECONDS = 120  # seconds
 
 superlink = typer.Typer(add_completion=False)
 
@@ -15,13 +15,13 @@ superlink = typer.Typer(add_completion=False)
 @superlink.command("superlink", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def main(context: typer.Context) -> None:
     """Be Flower's SuperLink, and wait longer for its database. Takes the options of `flower-superlink`."""
-    wait_for_the_database()
+    raise_sqlite_busy_timeout()
     sys.argv = ["condi superlink", *context.args]
     (command,) = entry_points(group="console_scripts", name="flower-superlink")
     command.load()()
 
 
-def wait_for_the_database(seconds: int = PATIENCE) -> None:
+def raise_sqlite_busy_timeout(seconds: int = BUSY_TIMEOUT_SECONDS) -> None:
     """Wait so long for SQLite's lock in this process, where Flower gives up after five seconds.
 
     One connection writes at a time. A site whose call fails for that drops what it was about to send, and the

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from condi_core.methods import METHODS
-from condi_core.metrics import COUNTS, auroc, average_precision, calibration, calibration_error, roc
+from condi_core.metrics import DECISION_COUNTS, auroc, average_precision, calibration, calibration_error, roc
 from server_app.artifacts.run_directory import Arrays
-from server_app.artifacts.run_record import RunRecord, histograms, total
-from server_app.report.figures import Series, heat, lines
-from server_app.report.markup import folded, heading, number, paragraph, row_of, section, table
+from server_app.artifacts.run_record import RunRecord, histograms, sum_over_sites
+from server_app.report.figures import Series, heatmap, lines
+from server_app.report.markup import details, figure_row, heading, number, paragraph, section, table
 
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "macro F1", "accuracy": "accuracy", "kappa": "kappa"}
 
@@ -25,7 +25,7 @@ def classification(run: RunRecord) -> tuple[str, str]:
         )
     ]
     for method in run.scored_methods:
-        parts += [heading(titled(method)), *_method(run, total(run.sums[f"task-{method}"]))]
+        parts += [heading(titled(method)), *_method(run, sum_over_sites(run.sums[f"task-{method}"]))]
     if not run.scored_methods:
         parts.append(paragraph("Curves need the sums of the test scores, which this run has not kept."))
     return section("Classification", *parts)
@@ -40,7 +40,7 @@ def _method(run: RunRecord, sums: Arrays) -> list[str]:
     labels, rows, bins, curves, reliable = run.schema.labels, [], [], [], []
     for k, label in enumerate(labels):
         positives, negatives = histograms(sums, k)
-        counts = sums["task"][k, : len(COUNTS) - 1]
+        counts = sums["task"][k, : len(DECISION_COUNTS) - 1]
         area, ece = auroc(positives, negatives), calibration_error(positives, negatives)
         rows.append([label, *counts, area, average_precision(positives, negatives), ece])
         tenths = calibration(positives, negatives)
@@ -53,14 +53,14 @@ def _method(run: RunRecord, sums: Arrays) -> list[str]:
     known = [row[-1] for row in rows if not np.isnan(row[-1])]
     mean = number(float(np.mean(known)) if known else None)
     return [
-        row_of(
+        figure_row(
             _confusion(run, sums),
             lines("ROC", curves, "false positive rate", "true positive rate", **square),
             lines("Reliability", reliable, "mean predicted", "observed rate", **square),
         ),
         table(
             "Label by label",
-            ["label", *COUNTS[:4], "AUROC", "AUPRC", "calibration error"],
+            ["label", *DECISION_COUNTS[:4], "AUROC", "AUPRC", "calibration error"],
             rows,
         ),
         paragraph(
@@ -68,7 +68,7 @@ def _method(run: RunRecord, sums: Arrays) -> list[str]:
             f"error is the mean distance from the diagonal, weighted by windows (over the labels {mean} "
             "on average). Bins of few windows scatter."
         ),
-        folded(
+        details(
             "Reliability in numbers",
             table(
                 "Reliability in ten bins",
@@ -106,4 +106,4 @@ def _confusion(run: RunRecord, sums: Arrays) -> str:
     width = counts.shape[1] // (1 if "confusion" in sums else 2)
     parts = counts.reshape(len(labels), -1, width)
     shares = (parts / np.maximum(parts.sum(2, keepdims=True), 1)).reshape(counts.shape)
-    return heat(title, labels, columns, counts, shares, row_label=row_label, column_label=column_label)
+    return heatmap(title, labels, columns, counts, shares, row_label=row_label, column_label=column_label)

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from server_app.artifacts.run_record import RunRecord
-from server_app.artifacts.scores import SHOWN
-from server_app.errors import printable
+from server_app.artifacts.scores import IMPUTER_LABELS
+from server_app.errors import without_control_characters
 from server_app.report.classification import METRICS
 from server_app.report.configuration import shown
 from server_app.report.figures import Series, bars, lines
-from server_app.report.markup import number, paragraph, row_of, section, size, table
+from server_app.report.markup import figure_row, number, paragraph, section, size, table
 from server_app.report.page import page
 
 PLACE = ("name", "output", "resume")  # settings in which runs differ without being different
@@ -47,7 +47,7 @@ def results(runs: list[RunRecord]) -> Rows:
     for i, run in enumerate(runs):
         for kind, methods in run.imputation.items():
             for method, found in methods.items():
-                name = f"RMSE {kind}, {SHOWN.get(method, method)}"
+                name = f"RMSE {kind}, {IMPUTER_LABELS.get(method, method)}"
                 rows.setdefault(name, [None] * len(runs))[i] = found["rmse"]
         for key, label in METRICS.items():
             for method, found in run.task.items():
@@ -96,9 +96,12 @@ def print_tables(runs: list[RunRecord], console: Console) -> None:
         grid = Table(title=title, title_justify="left", box=None, pad_edge=False)
         grid.add_column("", min_width=min(42, max(map(len, rows), default=1)))
         for name in names(runs):
-            grid.add_column(Text(printable(name)), justify="right")
+            grid.add_column(Text(without_control_characters(name)), justify="right")
         for key, row in rows.items():
-            grid.add_row(Text(printable(key)), *(Text(printable(_told(key, value))) for value in row))
+            grid.add_row(
+                Text(without_control_characters(key)),
+                *(Text(without_control_characters(_told(key, value))) for value in row),
+            )
         console.print(grid if rows else Text(f"{title}: none", style="italic"))
         console.print()
 
@@ -129,8 +132,8 @@ def comparison_page(runs: list[RunRecord]) -> str:
             "Settings that differ",
             table("Settings", columns, differ) if differ else paragraph("The runs have the same settings."),
         ),
-        section("Test windows", row_of(*_figures(runs)), table("Results on test windows", columns, came)),
-        section("Validation round by round", row_of(*_curves(runs))),
+        section("Test windows", figure_row(*_figures(runs)), table("Results on test windows", columns, came)),
+        section("Validation round by round", figure_row(*_curves(runs))),
         section("Cost", table("Cost", columns, cost)),
     ]
     return page("Runs side by side", told, sections)

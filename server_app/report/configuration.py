@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.markup import folded, paragraph, section, table
+from server_app.report.markup import details, paragraph, section, table
 
 
 def configuration(run: RunRecord) -> tuple[str, str]:
@@ -15,7 +15,7 @@ def configuration(run: RunRecord) -> tuple[str, str]:
         table("Versions", ["what", "version"], versions)
         if versions
         else paragraph("The run has kept no versions."),
-        folded("All settings", table("Settings", ["setting", "value"], settings)),
+        details("All settings", table("Settings", ["setting", "value"], settings)),
     )
 
 

@@ -26,7 +26,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Range:
+class LinearScale:
     """Numbers along an axis and where they are on the picture."""
 
     low: float
@@ -84,7 +84,7 @@ def bars(title: str, groups: Sequence[str], series: dict[str, Sequence[float]], 
     if not known:
         return ""
     height = 220
-    x = Range(0, len(groups), 54, WIDTH - 8)
+    x = LinearScale(0, len(groups), 54, WIDTH - 8)
     y = _fit([0.0, *known], None, height - 38, 10, pad=0.06)
     out = _axes(x, y, "", y_label, height, ticks_x=False)
     each = 0.82 / len(series)
@@ -110,7 +110,7 @@ def bars(title: str, groups: Sequence[str], series: dict[str, Sequence[float]], 
     return _figure(title, out, height, list(series) if len(series) > 1 else [])
 
 
-def lying(title: str, values: dict[str, float], unit: str) -> str:
+def horizontal_bars(title: str, values: dict[str, float], unit: str) -> str:
     """One lying bar per name, to the left of the axis where the value is negative."""
     known = {name: v for name, v in values.items() if math.isfinite(v)}
     if not known:
@@ -132,7 +132,7 @@ def lying(title: str, values: dict[str, float], unit: str) -> str:
     return _figure(title, out, height, [])
 
 
-def heat(
+def heatmap(
     title: str,
     rows: Sequence[str],
     columns: Sequence[str],
@@ -212,17 +212,23 @@ def legend_of_traces() -> str:
 
 def _fit(
     values: Iterable[float], fixed: tuple[float, float] | None, start: float, end: float, pad: float
-) -> Range:
+) -> LinearScale:
     found = [float(v) for v in values]
     low, high = fixed or (min(found), max(found))
     if high - low < 1e-9 * max(abs(high), abs(low), 1e-9):
         low, high = low - 0.5, high + 0.5
     room = 0 if fixed else pad * (high - low)
-    return Range(low if low == 0 else low - room, high if high == 0 else high + room, start, end)
+    return LinearScale(low if low == 0 else low - room, high if high == 0 else high + room, start, end)
 
 
 def _axes(
-    x: Range, y: Range, x_label: str, y_label: str, height: int, whole: bool = False, ticks_x: bool = True
+    x: LinearScale,
+    y: LinearScale,
+    x_label: str,
+    y_label: str,
+    height: int,
+    whole: bool = False,
+    ticks_x: bool = True,
 ) -> list[str]:
     out = []
     for tick in y.ticks():

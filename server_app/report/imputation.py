@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from server_app.artifacts.run_record import RunRecord
-from server_app.artifacts.scores import SHOWN
+from server_app.artifacts.scores import IMPUTER_LABELS
 from server_app.report.figures import bars
-from server_app.report.markup import folded, paragraph, percent, row_of, section, side_by_side, table
+from server_app.report.markup import details, figure_row, paragraph, percent, section, side_by_side, table
 
 METRICS = {"rmse": "RMSE", "mae": "MAE", "crps": "CRPS", "coverage": "in 90 % band"}
 
@@ -17,8 +17,8 @@ def imputation(run: RunRecord) -> tuple[str, str]:
     if not kinds:
         why = "No imputer has been scored on test windows: the method has none, or the run is not that far."
         return section("Imputation", paragraph(why))
-    methods = [m for m in (*SHOWN, *_others(kinds)) if any(m in rows for rows in kinds.values())]
-    errors = {SHOWN.get(m, m): [_of(rows, m, "rmse") for rows in kinds.values()] for m in methods}
+    methods = [m for m in (*IMPUTER_LABELS, *_others(kinds)) if any(m in rows for rows in kinds.values())]
+    errors = {IMPUTER_LABELS.get(m, m): [_of(rows, m, "rmse") for rows in kinds.values()] for m in methods}
     return section(
         "Imputation",
         paragraph(
@@ -26,17 +26,17 @@ def imputation(run: RunRecord) -> tuple[str, str]:
             "of holes; errors in standard deviations of the modality. CRPS is the mean quantile loss of the "
             "draws at 19 levels; for a row of single values it is their MAE. The first rows are naive."
         ),
-        row_of(bars("RMSE on hidden cells of test windows", list(kinds), errors, "RMSE")),
+        figure_row(bars("RMSE on hidden cells of test windows", list(kinds), errors, "RMSE")),
         side_by_side(*(_table(kind, rows, methods) for kind, rows in kinds.items())),
         _band(run),
-        folded(
+        details(
             "RMSE of each modality", *(_by_modality(run, kind, rows, methods) for kind, rows in kinds.items())
         ),
     )
 
 
 def _others(kinds: dict) -> list[str]:
-    return [m for m in dict.fromkeys(m for rows in kinds.values() for m in rows) if m not in SHOWN]
+    return [m for m in dict.fromkeys(m for rows in kinds.values() for m in rows) if m not in IMPUTER_LABELS]
 
 
 def _of(rows: dict, method: str, key: str) -> float:
@@ -48,7 +48,7 @@ def _of(rows: dict, method: str, key: str) -> float:
 def _table(kind: str, rows: dict, methods: list[str]) -> str:
     told = [
         [
-            SHOWN.get(m, m),
+            IMPUTER_LABELS.get(m, m),
             *(_of(rows, m, key) for key in METRICS if key != "coverage"),
             percent(_of(rows, m, "coverage")),
         ]
@@ -68,6 +68,6 @@ def _band(run: RunRecord) -> str:
 
 def _by_modality(run: RunRecord, kind: str, rows: dict, methods: list[str]) -> str:
     names = run.schema.names if run.schema else ()
-    told = [[SHOWN.get(m, m), *rows[m].get("rmse by modality", [])] for m in methods if m in rows]
+    told = [[IMPUTER_LABELS.get(m, m), *rows[m].get("rmse by modality", [])] for m in methods if m in rows]
     told = [row for row in told if len(row) == len(names) + 1]
     return table(f"RMSE of each modality, {kind}", ["", *names], told)

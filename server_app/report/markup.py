@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-NOTHING = "–"
+DASH = "–"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def escape(text: object) -> str:
 def number(value: float | None) -> str:
     """Four digits of a number, whole numbers as they are; a dash for what is not one."""
     if value is None or not math.isfinite(value):
-        return NOTHING
+        return DASH
     if value == int(value) and abs(value) < 1e15:
         return str(int(value))
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
@@ -49,7 +49,7 @@ def seconds(value: float) -> Cell:
 
 
 def percent(value: float) -> Cell:
-    return Cell(f"{value:.1%}".replace("%", " %") if math.isfinite(value) else NOTHING, value)
+    return Cell(f"{value:.1%}".replace("%", " %") if math.isfinite(value) else DASH, value)
 
 
 Value = Cell | str | float | int | None
@@ -84,7 +84,7 @@ def _cell(value: Value) -> Cell:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Cell(number(value), float(value))
-    return Cell(NOTHING if value is None else str(value))
+    return Cell(DASH if value is None else str(value))
 
 
 def _shown(cell: Cell, tag: str, numeric: bool) -> str:
@@ -121,7 +121,7 @@ def bullets(items: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
 
 
-def folded(summary: str, *parts: str) -> str:
+def details(summary: str, *parts: str) -> str:
     """What is there for those who open it."""
     return f"<details><summary>{escape(summary)}</summary>{''.join(parts)}</details>"
 
@@ -131,6 +131,6 @@ def side_by_side(*tables: str) -> str:
     return f'<div class="tables">{"".join(tables)}</div>'
 
 
-def row_of(*figures: str) -> str:
+def figure_row(*figures: str) -> str:
     """Figures side by side, as many as the page is wide enough for."""
     return f'<div class="figures">{"".join(figures)}</div>'

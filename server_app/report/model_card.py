@@ -10,7 +10,7 @@ import math
 from condi_core.methods import METHODS
 from data_partitions.manifest import SPLITS
 from server_app.artifacts.run_record import RunRecord
-from server_app.artifacts.scores import SHOWN
+from server_app.artifacts.scores import IMPUTER_LABELS
 from server_app.report.classification import METRICS
 from server_app.report.configuration import privacy, shown
 from server_app.report.sites import site_metrics, site_rmse
@@ -100,8 +100,10 @@ def _imputation(run: RunRecord) -> list[str]:
     by_site = site_rmse(run)
     rows = []
     for kind, methods in run.imputation.items():
-        for method in [m for m in SHOWN if m in methods] + [m for m in methods if m not in SHOWN]:
-            name, found = SHOWN.get(method, method), methods[method]
+        for method in [m for m in IMPUTER_LABELS if m in methods] + [
+            m for m in methods if m not in IMPUTER_LABELS
+        ]:
+            name, found = IMPUTER_LABELS.get(method, method), methods[method]
             spread = _spread([told.get(f"{kind}, {name}", math.nan) for told in by_site.values()])
             band = f"{found['coverage']:.1%}" if "draws" in method else "–"
             rows.append([kind, name, *(f"{found[k]:.3f}" for k in ("rmse", "mae", "crps")), band, spread])

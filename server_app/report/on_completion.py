@@ -12,7 +12,7 @@ from server_app.report.page import write_report
 LIMIT = 5.0  # seconds for windows; `condi report` has all the time it needs
 
 
-def leave(path: Path) -> str:
+def write_closing_documents(path: Path) -> str:
     """Write both into the run directory; where they are, or why not. A run never fails by its report."""
     told = []
     for name, write in (("report.html", _report), ("model-card.md", _card)):

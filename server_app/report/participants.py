@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from data_partitions.manifest import SPLITS
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.markup import NOTHING, Cell, folded, paragraph, percent, section, table
+from server_app.report.markup import DASH, Cell, details, paragraph, percent, section, table
 
 
 def participants(run: RunRecord) -> tuple[str, str]:
@@ -27,14 +27,14 @@ def participants(run: RunRecord) -> tuple[str, str]:
         counts = site.labels["train"] or [None] * len(schema.labels)
         windows = [site.manifest.windows[split] for split in SPLITS]
         of = Cell(f"{has} of {len(schema.names)}", has)
-        rows.append([name, *windows, of, ", ".join(lacking) or NOTHING, *counts])
+        rows.append([name, *windows, of, ", ".join(lacking) or DASH, *counts])
     columns = ["site", *(f"windows, {s}" for s in SPLITS), "modalities", "lacks"]
     labels = [f"{label}, train" for label in schema.labels]
     return section(
         "Who took part",
         paragraph(told),
         table("Sites of the run, with their windows and labels", [*columns, *labels], rows),
-        folded("What of each modality training saw", _seen(run)),
+        details("What of each modality training saw", _seen(run)),
         _absences(run),
     )
 

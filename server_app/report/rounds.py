@@ -6,7 +6,17 @@ import math
 
 from server_app.artifacts.run_record import Round, RunRecord
 from server_app.report.figures import Series, bars, lines
-from server_app.report.markup import Cell, folded, heading, paragraph, row_of, seconds, section, size, table
+from server_app.report.markup import (
+    Cell,
+    details,
+    figure_row,
+    heading,
+    paragraph,
+    seconds,
+    section,
+    size,
+    table,
+)
 
 
 def training(run: RunRecord) -> tuple[str, str]:
@@ -21,7 +31,11 @@ def training(run: RunRecord) -> tuple[str, str]:
     for phase, rounds in run.phases.items():
         best = run.best_round(phase)
         done = f"{len(rounds)} of {rounds[-1].rounds} rounds"
-        parts += [heading(f"{phase}: {done}"), row_of(*_figures(phase, rounds)), _table(phase, rounds, best)]
+        parts += [
+            heading(f"{phase}: {done}"),
+            figure_row(*_figures(phase, rounds)),
+            _table(phase, rounds, best),
+        ]
     return section("Training", *parts)
 
 
@@ -42,7 +56,7 @@ def cost(run: RunRecord) -> tuple[str, str]:
     }
     return section(
         "Cost",
-        row_of(
+        figure_row(
             bars("Seconds per round", labels, {"seconds": [line.seconds for line in run.history]}, "s"),
             bars("Megabytes per round, all sites together", labels, sent, "MB"),
         ),
@@ -109,7 +123,7 @@ def _table(phase: str, rounds: list[Round], best: int | None) -> str:
     columns = keys + rest
     named = [NAMED.get(key, key.removeprefix("metrics.")) for key in columns]
     each = [key.removeprefix("site-seconds.") for key in sites]
-    return table(f"{phase}, round by round", ["round", *named], rows(columns)) + folded(
+    return table(f"{phase}, round by round", ["round", *named], rows(columns)) + details(
         "Seconds that each site trained",
         table(f"{phase}, seconds of each site", ["round", *each], rows(sites)),
     )

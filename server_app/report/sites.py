@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from condi_core.metrics import COUNTS
+from condi_core.metrics import DECISION_COUNTS
 from server_app.artifacts import scores
 from server_app.artifacts.run_record import RunRecord
-from server_app.artifacts.scores import SUFFIX
+from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.report.classification import METRICS
-from server_app.report.figures import bars, lying
-from server_app.report.markup import Value, heading, paragraph, row_of, section, table
+from server_app.report.figures import bars, horizontal_bars
+from server_app.report.markup import Value, figure_row, heading, paragraph, section, table
 
 ALONE = "local"  # the method in which each site trains for itself
 
@@ -27,13 +27,13 @@ def by_site(run: RunRecord) -> tuple[str, str]:
 def site_rmse(run: RunRecord) -> dict[str, dict[str, float]]:
     """`{site: {"kind, row": RMSE}}` of every row."""
     kinds: dict[str, dict[str, dict]] = {}
-    for who, suffix in SUFFIX.items():
+    for who, suffix in PHASE_SUFFIX.items():
         for site, sums in run.sums.get(f"imputer{suffix}", {}).items():
             rows = scores.imputation_rows(sums, run.schema)
             scores.add_imputation(kinds.setdefault(site, {}), rows, who)
     return {
         site: {
-            f"{kind}, {scores.SHOWN.get(row, row)}": metrics["rmse"]
+            f"{kind}, {scores.IMPUTER_LABELS.get(row, row)}": metrics["rmse"]
             for kind, rows in of_site.items()
             for row, metrics in rows.items()
         }
@@ -50,7 +50,7 @@ def _imputation(run: RunRecord) -> str:
     found = site_rmse(run)
     if not found:
         return ""
-    shown = [scores.SHOWN[row] for row in ("linear", "estimate", "condi", "local", "pooled")]
+    shown = [scores.IMPUTER_LABELS[row] for row in ("linear", "estimate", "condi", "local", "pooled")]
     every = dict.fromkeys(column for told in found.values() for column in told)
     columns = [c for c in every if c.split(", ", 1)[1] in shown]
     rows = [[site, *(told.get(c) for c in columns)] for site, told in found.items()]
@@ -70,14 +70,14 @@ def _task(run: RunRecord) -> str:
         rows.append([site, windows, *told])
     columns = [f"{METRICS[key]}, {method}" for key in keys for method in methods]
     areas = {m: [found[m].get(site, {}).get("auroc", math.nan) for site in run.sites] for m in methods}
-    return row_of(bars("AUROC at each site, test windows", list(run.sites), areas, "AUROC")) + table(
+    return figure_row(bars("AUROC at each site, test windows", list(run.sites), areas, "AUROC")) + table(
         "Classification at each site, test windows", ["site", "windows", *columns], rows
     )
 
 
 def _windows(run: RunRecord, method: str, site: str) -> float:
     sums = run.sums[f"task-{method}"].get(site)
-    return 0.0 if sums is None else float(sums["task"][0, : len(COUNTS) - 1].sum())
+    return 0.0 if sums is None else float(sums["task"][0, : len(DECISION_COUNTS) - 1].sum())
 
 
 def _gain(run: RunRecord) -> str:
@@ -86,7 +86,7 @@ def _gain(run: RunRecord) -> str:
     if not alone or not together or method == ALONE:
         return paragraph(
             "What each site gained over training alone is told of a run that trains both: "
-            'beside="mask,local".'
+            'compare-with="mask,local".'
         )
     keys = [k for k in METRICS if any(k in found for found in alone.values())]
     rows: list[list[Value]] = []
@@ -97,6 +97,6 @@ def _gain(run: RunRecord) -> str:
     columns = [f"{METRICS[k]}, {what}" for k in keys for what in ("alone", method, "gain")]
     at = columns.index(f"{METRICS['auroc']}, gain") + 1
     gains = {str(row[0]): row[at] for row in rows}
-    return row_of(lying("Gain in AUROC over training alone", gains, "AUROC")) + table(
+    return figure_row(horizontal_bars("Gain in AUROC over training alone", gains, "AUROC")) + table(
         f"{method} beside training alone, test windows of each site", ["site", *columns], rows
     )

@@ -7,16 +7,16 @@ from pathlib import Path
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from condi_core.windows import Schema
-from server_app.artifacts.scores import SHOWN
+from server_app.artifacts.scores import IMPUTER_LABELS
 
 
-def closing(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
+def summary_table(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
     """The tables at the end of a run, 80 columns wide."""
     out = []
     if kinds := result["imputation"]:
         out += ["", "Imputation of test windows: RMSE (and CRPS) in standard deviations"]
         out.append(f"  {'':<24}" + "".join(f"{kind:>17}" for kind in kinds))
-        for method, label in SHOWN.items():
+        for method, label in IMPUTER_LABELS.items():
             found = [methods.get(method) for methods in kinds.values()]
             if all(found):
                 out.append(f"  {label:<24}" + "".join(f"{m['rmse']:>9.3f} ({m['crps']:.3f})" for m in found))

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 
 from condi_core.config import RunConfig
-from condi_core.imputer.imputer import Imputer, middle
+from condi_core.imputer.imputer import Imputer, median_over_draws
 from condi_core.methods import METHODS
-from condi_core.metrics import SCORED
-from condi_core.training import seed_of
-from condi_core.weights_file import SavedError, load_imputer
+from condi_core.metrics import EVALUATED_MISSINGNESS
+from condi_core.training import derive_seed
+from condi_core.weights_file import WeightsFileError, load_imputer
 from condi_core.windows import Schema
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.missingness import Holes, hide_rows
+from data_partitions.missingness import Missingness, missingness_masks
 from data_partitions.partition import Partition
 from data_partitions.sources.demo import DATASET, cached_demo
 from server_app.artifacts.run_record import ReportError, RunRecord
 from server_app.report.figures import Trace, legend_of_traces, traces
-from server_app.report.markup import heading, number, paragraph, row_of, section
+from server_app.report.markup import figure_row, heading, number, paragraph, section
 
 MOST = 48  # windows scored, over all kinds of holes
 TOGETHER = 2  # windows completed at once
@@ -75,7 +75,7 @@ def windows(
         )
     try:
         imputer, schema = load_imputer(file)
-    except SavedError as error:
+    except WeightsFileError as error:
         return section(title, paragraph(f"No windows are drawn: {error}."))
     found = _complete_all(run, imputer, schema, sites, limit, progress)
     if found is None:
@@ -96,13 +96,13 @@ def windows(
         ranked = sorted(scored, key=lambda w: -w.error)
         places = dict.fromkeys([0, 1, len(ranked) // 2, len(ranked) // 2 + 1])
         drawn = [_figure(ranked[p], p, len(ranked), schema) for p in places if p < len(ranked)]
-        parts += [heading(kind), row_of(*drawn)]
+        parts += [heading(kind), figure_row(*drawn)]
     return section(title, *parts)
 
 
 def _diffuses(run: RunRecord) -> bool:
     """Whether a diffusion model was trained by all sites together; behind `estimate` there is none."""
-    names = [run.config["method"], *str(run.config.get("beside", "")).replace(",", " ").split()]
+    names = [run.config["method"], *str(run.config.get("compare-with", "")).replace(",", " ").split()]
     methods = [METHODS[name] for name in names if name in METHODS]
     return any(m.phase1 == "diffusion" and m.sites == "together" for m in methods)
 
@@ -157,13 +157,13 @@ def _complete_all(
 
     None when that is not even some of each kind.
     """
-    each = max(1, MOST // len(SCORED) // len(sites))
+    each = max(1, MOST // len(EVALUATED_MISSINGNESS) // len(sites))
     jobs = [
         (kind, site, rows[start : start + TOGETHER])
         for start in range(0, each, TOGETHER)
         for site in sites
         if len(rows := _spread(site.rows("test"), each)) > start
-        for kind in SCORED
+        for kind in EVALUATED_MISSINGNESS
     ]
     found: dict[str, list[Completed]] = {}
     started = time.monotonic()
@@ -175,7 +175,7 @@ def _complete_all(
             and done < len(jobs)
             and (time.monotonic() - started) / done * (done + 1) > limit
         ):
-            return found if done >= len(SCORED) else None
+            return found if done >= len(EVALUATED_MISSINGNESS) else None
     return found
 
 
@@ -188,16 +188,20 @@ def _complete(
 ) -> list[Completed]:
     """Holes as in the evaluation: what the site lacked in the run, and those of the kind."""
     values, observed = site.read(rows)
-    lacked = Holes(modality_by_site=RunConfig.from_flat(run.config).holes_of("test").modality_by_site)
-    observed = observed & ~hide_rows(site, rows, values, observed, lacked, run.config["seed"])
-    hidden = hide_rows(site, rows, values, observed, Holes(**SCORED[kind]), seed_of("scored", kind))
+    lacked = Missingness(
+        modality_by_site=RunConfig.from_flat(run.config).missingness_for_split("test").modality_by_site
+    )
+    observed = observed & ~missingness_masks(site, rows, values, observed, lacked, run.config["seed"])
+    hidden = missingness_masks(
+        site, rows, values, observed, Missingness(**EVALUATED_MISSINGNESS[kind]), derive_seed("scored", kind)
+    )
     seen = observed & ~hidden
-    generator = torch.Generator().manual_seed(seed_of(run.config["seed"], "report", kind, int(rows[0])))
+    generator = torch.Generator().manual_seed(derive_seed(run.config["seed"], "report", kind, int(rows[0])))
     draws = max(run.config.get("imputer.samples", 0), 20)
     given = torch.from_numpy(np.where(seen, values, 0).astype(np.float32))
     drawn = imputer.impute(given, torch.from_numpy(seen), draws, generator).samples
     low, high = np.quantile(drawn.numpy(), (0.05, 0.95), axis=0, method="weibull")
-    point = middle(drawn).numpy()
+    point = median_over_draws(drawn).numpy()
     deviation = imputer.standardiser.std.numpy()[:, None, None]
     squared = np.where(hidden, ((point - np.where(hidden, values, 0)) / deviation) ** 2, 0.0)
     rates = np.array([1 / m.samples_per_patch for m in schema.modalities])[:, None, None]

@@ -14,14 +14,14 @@ from typing import Annotated
 import typer
 
 from server_app.operations.flower_processes import FlowerError
-from server_app.operations.run_config import PROJECT, RunRejected, Value
-from server_app.operations.run_log import Readable, RunFailed, end_on_signals, leave
+from server_app.operations.run_config import PROJECT, RunRejectedError, Value
+from server_app.operations.run_log import ReadableLog, RunFailedError, exit_on_signals, exit_with
 from server_app.operations.simulate import simulate
 from server_app.study.design import PRESETS, StudyError, load_study, presets
 from server_app.study.federations import Federations, sources_of
 from server_app.study.page import write_results
 from server_app.study.results import RunUnreadable, write_csv
-from server_app.study.runner import CarryOut, RunNotCompleted
+from server_app.study.runner import RunNotCompletedError, StudyRunner
 
 HELP = """Carry out a comparison: methods x data x partitions x holes x seeds.
 
@@ -60,20 +60,20 @@ def study(
     gpus_per_node: Annotated[float, typer.Option(min=0, help="GPUs of one node, such as 0.5.")] = 0.0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the runs say.")] = False,
 ) -> None:
-    end_on_signals()
+    exit_on_signals()
     if list_presets:
         for preset, summary in presets().items():
             typer.echo(f"{preset:<8} {summary}")
         return
     if show:
         if show not in presets():
-            leave(1, f"there is no preset {show!r}: choose from {', '.join(presets())}")
+            exit_with(1, f"there is no preset {show!r}: choose from {', '.join(presets())}")
         typer.echo((PRESETS / f"{show}.toml").read_text(), nl=False)
         return
     if not name:
-        leave(1, f"say which study: a TOML file, or a preset ({', '.join(presets())})")
+        exit_with(1, f"say which study: a TOML file, or a preset ({', '.join(presets())})")
     say = partial(typer.echo, err=True)
-    readable = Readable()
+    readable = ReadableLog()
 
     def run(settings: dict[str, Value]) -> None:
         try:
@@ -81,8 +81,8 @@ def study(
                 PROJECT, settings, nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node,
                 show=readable if verbose and not as_json else lambda line: None,
             )  # fmt: skip
-        except (RunFailed, FlowerError) as error:
-            raise RunNotCompleted(str(error)) from None
+        except (RunFailedError, FlowerError) as error:
+            raise RunNotCompletedError(str(error)) from None
 
     try:
         design, base = load_study(name)
@@ -90,7 +90,7 @@ def study(
         title = Path(name).stem
         folder = (out or Path("studies") / title).expanduser().absolute()
         federations = Federations(design, folder, sources_of(design, base, _pairs(source or [])), say)
-        carry_out = CarryOut(design, folder, federations, run, say)
+        carry_out = StudyRunner(design, folder, federations, run, say)
         if dry_run:
             _tell_plan(carry_out, len(design.methods), as_json)
             return
@@ -105,12 +105,12 @@ def study(
             if trials := carry_out.trials():
                 paths["tuning"] = str(folder / "tuning.csv")
                 write_csv(trials, folder / "tuning.csv")
-    except (StudyError, RunUnreadable, RunRejected, FlowerError) as error:
-        leave(1, str(error))
+    except (StudyError, RunUnreadable, RunRejectedError, FlowerError) as error:
+        exit_with(1, str(error))
     except OSError as error:
-        leave(1, f"{error.strerror}: {error.filename}")
+        exit_with(1, f"{error.strerror}: {error.filename}")
     except KeyboardInterrupt:
-        leave(130, "stopped; the same command goes on from here.")
+        exit_with(130, "stopped; the same command goes on from here.")
     if as_json:
         told = {"study": title, "cells": rows, "files": paths, "failed": carry_out.failed}
         typer.echo(json.dumps(told, indent=1))
@@ -120,13 +120,15 @@ def study(
             typer.echo(f"{what:<9} {path}")
     if carry_out.failed:
         first, why = next(iter(carry_out.failed.items()))
-        leave(1, f"{len(carry_out.failed)} runs failed, such as {first}: {why} The same command tries again.")
+        exit_with(
+            1, f"{len(carry_out.failed)} runs failed, such as {first}: {why} The same command tries again."
+        )
 
 
 study.__doc__ = HELP
 
 
-def _tell_plan(carry_out: CarryOut, methods: int, as_json: bool) -> None:
+def _tell_plan(carry_out: StudyRunner, methods: int, as_json: bool) -> None:
     plan = list(carry_out.plan())
     left = sum(not there for _, there, _ in plan)
     training = sum(trains and not there for _, there, trains in plan)

@@ -16,23 +16,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from condi_core.config import ConfigError, HolesConfig, RunConfig, known_keys
+from condi_core.config import ConfigError, MissingnessConfig, RunConfig, setting_names
 from condi_core.methods import METHODS
-from server_app.operations.run_config import Value, defaults, flat
+from server_app.operations.run_config import Value, defaults, flatten
 
 PRESETS = Path(__file__).parent / "presets"
 # Settings that a study makes out of its own keys.
-OWN = {
+STUDY_KEYS = {
     "federation": "[data.NAME]",
     "method": "methods",
-    "beside": "methods",
+    "compare-with": "methods",
     "seed": "seeds",
     "test-holes": "test-holes",
     "task.learning-rate": "learning-rates",
-    "task.learning-rate-of": "learning-rates",
+    "task.learning-rate-by-method": "learning-rates",
 }
 PLACES = ("output", "name", "resume", "sites")
-SHARES = ("points", "gaps", "bursts", "blackout", "modality-by-window", "modality-by-site", "thin-to")
+SHARES = ("points", "gaps", "bursts", "blackout", "modality-by-window", "modality-by-site", "subsample-to")
 
 Unique = Annotated[list, Field(min_length=1)]
 Number = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -48,7 +48,7 @@ class _Table(BaseModel):
     )
 
 
-class Data(_Table):
+class DatasetSpec(_Table):
     """A data set as `condi prepare` takes it; `options` are those of its reader, such as rate = 100."""
 
     dataset: Literal["demo", "ptb-xl", "sleep-edf", "mimic-iv", "physionet-2012"]
@@ -56,7 +56,7 @@ class Data(_Table):
     options: dict[str, str | int | float | bool] = {}
 
 
-class Partition(_Table):
+class SplitSpec(_Table):
     """How patients go to sites. Without `seed` what is random in it is drawn anew for each of the seeds."""
 
     split: Literal["natural", "iid", "dirichlet"] = "natural"
@@ -79,9 +79,9 @@ class Partition(_Table):
 
 
 # What says how something is lost, by what is lost.
-HOW = {
-    "points-depend-on": ("points",),
-    "gaps-depend-on": ("gaps",),
+PARAMETERS_OF = {
+    "points-mechanism": ("points",),
+    "gaps-mechanism": ("gaps",),
     "gap-patches": ("gaps", "blackout"),
     "burst-patches": ("bursts",),
 }
@@ -90,7 +90,9 @@ HOW = {
 def _without_nothing(holes: dict[str, Value]) -> dict[str, Value]:
     """Holes without shares of 0, so that what loses the same is one scenario however it is written."""
     kept = {key: value for key, value in holes.items() if key not in SHARES or value != 0}
-    return {key: value for key, value in kept.items() if any(s in kept for s in HOW.get(key, (key,)))}
+    return {
+        key: value for key, value in kept.items() if any(s in kept for s in PARAMETERS_OF.get(key, (key,)))
+    }
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Scenario:
     """What the cells that are compared with each other have in common."""
 
     data: str
-    partition: Partition
+    partition: SplitSpec
     holes: tuple[tuple[str, Value], ...]
     test_holes: str
 
@@ -126,8 +128,8 @@ class Study(_Table):
     metric: Literal["auroc", "auprc", "f1", "accuracy", "kappa"] = "auroc"
     learning_rates: list[Number] = []
     local_epochs: Number | None = None
-    data: Annotated[dict[str, Data], Field(min_length=1)]
-    partition: Annotated[list[Partition], Field(min_length=1)] = [Partition()]
+    data: Annotated[dict[str, DatasetSpec], Field(min_length=1)]
+    partition: Annotated[list[SplitSpec], Field(min_length=1)] = [SplitSpec()]
     holes: Annotated[list[dict[str, Any]], Field(min_length=1)] = [{}]
     test_holes: Annotated[list[str], Field(min_length=1)] = [""]
     settings: dict[str, Any] = {}
@@ -157,7 +159,7 @@ class Study(_Table):
 
         A share that the study does not name is 0, whatever it is in other runs.
         """
-        settings = defaults() | {f"holes.{name}": 0.0 for name in SHARES} | flat(self.settings)
+        settings = defaults() | {f"holes.{name}": 0.0 for name in SHARES} | flatten(self.settings)
         settings |= {f"holes.{key}": value for key, value in scenario.holes}
         return settings | {"test-holes": scenario.test_holes, "seed": seed}
 
@@ -212,10 +214,10 @@ def _is_seed(seed: Any) -> bool:
 
 
 def _bad_settings(study: Study) -> list[str]:
-    known, complaints = known_keys(), []
-    for key in flat(study.settings):
-        if key in OWN or key.startswith("holes."):
-            complaints.append(f"setting '{key}' is the study's own: write {OWN.get(key, '[holes]')}")
+    known, complaints = setting_names(), []
+    for key in flatten(study.settings):
+        if key in STUDY_KEYS or key.startswith("holes."):
+            complaints.append(f"setting '{key}' is the study's own: write {STUDY_KEYS.get(key, '[holes]')}")
         elif key in PLACES:
             complaints.append(f"setting '{key}' cannot be set in a study, which makes its own run folders")
         elif study.local_epochs and key in ("task.steps", "imputer.steps"):
@@ -226,7 +228,7 @@ def _bad_settings(study: Study) -> list[str]:
 
 
 def _bad_holes(study: Study) -> list[str]:
-    known = [name.replace("_", "-") for name in HolesConfig.model_fields]
+    known = [name.replace("_", "-") for name in MissingnessConfig.model_fields]
     named = dict.fromkeys(key for table in study.holes for key in table)
     complaints = [f"unknown key '{key}' of holes{_nearest(key, known)}" for key in named if key not in known]
     empty = {key for table in study.holes for key, value in table.items() if value == []}
@@ -237,7 +239,7 @@ def _complaint(error: Any) -> str:
     """One fault that pydantic found."""
     place = [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
-        table = {"data": Data, "partition": Partition}.get(place[0]) if len(place) > 1 else Study
+        table = {"data": DatasetSpec, "partition": SplitSpec}.get(place[0]) if len(place) > 1 else Study
         known = [name.replace("_", "-") for name in table.model_fields]
         where = f" of {'.'.join(place[:-1])}" if len(place) > 1 else ""
         return f"unknown key '{place[-1]}'{where}{_nearest(place[-1], known)}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from data_partitions import DataError
 from data_partitions.federation import Federation, open_federation
 from data_partitions.prepare import prepare_federation
-from server_app.study.design import Partition, Scenario, Study, StudyError
+from server_app.study.design import Scenario, SplitSpec, Study, StudyError
 
 
 def slug(text: str) -> str:
@@ -68,7 +68,7 @@ class Federations:
         except (DataError, OSError) as error:
             raise StudyError(f"data {scenario.data}, {scenario.partition.label}: {error}") from None
 
-    def _prepare(self, name: str, partition: Partition, seed: int, path: Path) -> None:
+    def _prepare(self, name: str, partition: SplitSpec, seed: int, path: Path) -> None:
         data = self.study.data[name]
         reader = import_module(f"data_partitions.sources.{data.dataset.replace('-', '_')}")
         source = self.sources.get(name)

@@ -18,16 +18,25 @@ from safetensors import SafetensorError, safe_open
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
-from data_partitions.storage import new_file
-from server_app.artifacts.scores import SUFFIX
+from data_partitions.storage import atomic_write
+from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.study.design import Scenario
 from server_app.study.federations import digest
 
 Row = dict[str, str | int | float | None]
 
 # Settings that a cell's result does not depend on, or that stand in its identity in another form.
-ELSEWHERE = {"federation", "output", "name", "resume", "sites", "min-sites", "sites-timeout", "round-timeout"}
-ELSEWHERE |= {"method", "beside", "task.learning-rate", "task.learning-rate-of"}
+IGNORED_SETTINGS = {
+    "federation",
+    "output",
+    "name",
+    "resume",
+    "sites",
+    "min-sites",
+    "sites-timeout",
+    "round-timeout",
+}
+IGNORED_SETTINGS |= {"method", "compare-with", "task.learning-rate", "task.learning-rate-by-method"}
 TEXT = {"data", "partition", "holes", "test-holes", "tested-on", "method", "code", "run"}
 FIRST_PHASE = {"nothing": (), "relation": ("relation",), "diffusion": ("relation", "imputer")}
 
@@ -36,13 +45,13 @@ class RunUnreadable(Exception):
     """A run folder is not what a finished run leaves."""
 
 
-def identity(settings: dict, federation: str, method: str, rate: float) -> str:
+def cell_key(settings: dict, federation: str, method: str, rate: float) -> str:
     """Of a cell: all that its result depends on, as text. `federation` is the name of its folder."""
-    rest = {key: value for key, value in settings.items() if key not in ELSEWHERE}
+    rest = {key: value for key, value in settings.items() if key not in IGNORED_SETTINGS}
     return json.dumps([federation, method, float(rate), sorted(rest.items())])
 
 
-def finished(runs: Path) -> dict[str, Path]:
+def completed_cells(runs: Path) -> dict[str, Path]:
     """The run folder of every cell that has been computed, by its identity; damaged folders have none."""
     found: dict[str, Path] = {}
     for result in sorted(runs.glob("*/result.json")):
@@ -53,7 +62,9 @@ def finished(runs: Path) -> dict[str, Path]:
             continue
         federation, settings = Path(config.federation).name, config.flat()
         for method in methods:
-            found[identity(settings, federation, method, config.task.rate_of(method))] = result.parent
+            found[cell_key(settings, federation, method, config.task.learning_rate_for(method))] = (
+                result.parent
+            )
     return found
 
 
@@ -104,7 +115,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
         "missing-in-test": share_missing(config, "test", rates),
         "seed": config.seed,
         "method": method,
-        "learning-rate": task.rate_of(method),
+        "learning-rate": task.learning_rate_for(method),
         "local-steps": task.rounds * task.steps,
         "failures": failures,
         "validation": validation_score(run, method),
@@ -124,18 +135,18 @@ def share_missing(config: RunConfig, split: str, rates: Sequence[int]) -> float:
 
     Mechanisms are independent of each other, so what they leave multiplies. `rates` are samples per patch.
     """
-    holes = config.holes_of(split)
+    holes = config.missingness_for_split(split)
     left = (1 - holes.points) * (1 - holes.gaps) * (1 - holes.bursts) * (1 - holes.blackout)
     left *= (1 - holes.modality_by_window) * (1 - holes.modality_by_site)
-    if holes.thin_to:
-        left *= float(np.minimum(1, holes.thin_to / np.asarray(rates)).mean())
+    if holes.subsample_to:
+        left *= float(np.minimum(1, holes.subsample_to / np.asarray(rates)).mean())
     return 1 - left
 
 
 def _phases(method: str) -> set[str]:
     """Phases of a run whose cost is the method's."""
     chosen = METHODS[method]
-    return {f"task-{method}", *(phase + SUFFIX[chosen.sites] for phase in FIRST_PHASE[chosen.phase1])}
+    return {f"task-{method}", *(phase + PHASE_SUFFIX[chosen.sites] for phase in FIRST_PHASE[chosen.phase1])}
 
 
 def _history(run: Path) -> list[dict]:
@@ -145,7 +156,7 @@ def _history(run: Path) -> list[dict]:
 def _parameters(run: Path, method: str) -> int:
     """Numbers in the weights that the method needs; where each site has its own, those of one site."""
     chosen, total = METHODS[method], 0
-    imputer = f"imputer{SUFFIX[chosen.sites]}"
+    imputer = f"imputer{PHASE_SUFFIX[chosen.sites]}"
     for name in (f"task-{method}", *((imputer,) if chosen.phase1 != "nothing" else ())):
         one, *_ = sorted([*run.glob(f"{name}.safetensors"), *run.glob(f"{name}.*.safetensors")])
         with safe_open(one, "np") as file:
@@ -190,11 +201,11 @@ def run_seconds(runs: Iterable[Path]) -> list[float]:
 
 def run_name(federation: str, settings: dict, methods: Sequence[str], rates: dict[str, float]) -> str:
     """Name of the folder of a run: readable, and different for all that is different."""
-    which = digest(identity(settings, federation, "", 0.0), list(methods), rates)
+    which = digest(cell_key(settings, federation, "", 0.0), list(methods), rates)
     return f"{federation}-seed{settings['seed']}-{which}"
 
 
 def write(path: Path, content: str | bytes) -> None:
     """Replace a file as a whole."""
-    with new_file(path, mode=0o644) as file:
+    with atomic_write(path, mode=0o644) as file:
         file.write(content.encode() if isinstance(content, str) else content)

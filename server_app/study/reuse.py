@@ -13,7 +13,7 @@ from server_app.errors import RunError
 from server_app.operations.run_config import Value
 
 
-def carry_over(trained: Path, settings: dict[str, Value]) -> bool:
+def reuse_training(trained: Path, settings: dict[str, Value]) -> bool:
     """Make the folder of a run of `settings`, to go on with, whose rounds are those of the run in `trained`.
 
     That one must have trained alike, with these methods among others. Nothing is made where its checkpoint
@@ -28,7 +28,7 @@ def carry_over(trained: Path, settings: dict[str, Value]) -> bool:
     except (RunError, OSError, ValueError, KeyError, TypeError):
         return False
     directory = RunDirectory.create(config, "")
-    directory.save(_of(state, [config.method, *config.beside.split(",")]))
+    directory.save(_of(state, [config.method, *config.compare_with.split(",")]))
     directory.write("roster.json", json.dumps(roster, indent=1))
     return True
 

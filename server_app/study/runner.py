@@ -23,22 +23,24 @@ from server_app.study.federations import Federations, federation_name, steps_of_
 from server_app.study.results import (
     Row,
     best_rate,
-    finished,
-    identity,
+    cell_key,
+    completed_cells,
     read_cell,
     run_name,
     run_seconds,
     validation_score,
 )
-from server_app.study.reuse import carry_over
+from server_app.study.reuse import reuse_training
 
-START = 20.0  # seconds in which the engine of a run starts and ends
-PER_STEP = 0.12  # seconds of a site's step with the default model, a rough guess where no run has been
+ENGINE_SECONDS = 20.0  # seconds in which the engine of a run starts and ends
+SECONDS_PER_STEP = (
+    0.12  # seconds of a site's step with the default model, a rough guess where no run has been
+)
 REFUSED = "start a new run"  # in the message of a run that can never be gone on with
 Runner = Callable[[dict[str, Value]], None]
 
 
-class RunNotCompleted(Exception):
+class RunNotCompletedError(Exception):
     """A run has failed; the message says why."""
 
 
@@ -55,12 +57,14 @@ class Progress:
         ahead = Counter(self.trains[self.done :])
         if ahead[True] and not self.seconds[True]:
             return "time left is not known yet"
-        one = {trains: sum(took) / len(took) if took else START for trains, took in self.seconds.items()}
+        one = {
+            trains: sum(took) / len(took) if took else ENGINE_SECONDS for trains, took in self.seconds.items()
+        }
         seconds = sum(runs * one[trains] for trains, runs in ahead.items())
         return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
 
 
-class CarryOut:
+class StudyRunner:
     """Runs what is lacking. `run(settings)` does one run, and raises RunNotCompleted when that fails."""
 
     def __init__(
@@ -77,7 +81,7 @@ class CarryOut:
         """Do all that is not done; a row for each cell that there is then."""
         self.federations.check()
         self.runs.mkdir(parents=True, exist_ok=True)
-        self.cells = finished(self.runs)
+        self.cells = completed_cells(self.runs)
         for scenario in self.study.scenarios:
             for seed in self.study.seeds:
                 self._settle(scenario, seed)
@@ -85,7 +89,7 @@ class CarryOut:
 
     def rows(self) -> list[Row]:
         """The cells that there are, of the rates that were chosen."""
-        self.cells, rows = finished(self.runs), []
+        self.cells, rows = completed_cells(self.runs), []
         for scenario in self.study.scenarios:
             rates = self._chosen(scenario)
             for seed in self.study.seeds:
@@ -114,7 +118,7 @@ class CarryOut:
 
         Starts nothing.
         """
-        self.cells = finished(self.runs)
+        self.cells = completed_cells(self.runs)
         for scenario in self.study.scenarios:
             chosen = self._chosen(scenario)
             for seed in self.study.seeds:
@@ -130,8 +134,8 @@ class CarryOut:
 
     def estimate(self, training: int, scoring: int = 0) -> tuple[float, str]:
         """Seconds that runs take which train, and which are only scored, and what the guess is of."""
-        starts = START * (training + scoring)
-        if done := run_seconds({*finished(self.runs).values()}):
+        starts = ENGINE_SECONDS * (training + scoring)
+        if done := run_seconds({*completed_cells(self.runs).values()}):
             return starts + training * sum(done) / len(done), "from the runs there are"
         config = RunConfig.from_flat(self.study.run_settings(self.study.scenarios[0], 0))
         sites = self.study.scenarios[0].partition.sites or 4
@@ -139,7 +143,7 @@ class CarryOut:
         steps += len(self.study.methods) * config.task.rounds * config.task.steps
         asked = max(1, round(sites * config.sites_per_round))
         return (
-            starts + training * steps * asked * PER_STEP,
+            starts + training * steps * asked * SECONDS_PER_STEP,
             "a rough guess from the size of the default model",
         )
 
@@ -198,8 +202,8 @@ class CarryOut:
             "output": str(self.runs),
             "name": name,
             "method": first,
-            "beside": ",".join(others),
-            "task.learning-rate-of": " ".join(f"{m}={r!r}" for m, r in rates.items()),
+            "compare-with": ",".join(others),
+            "task.learning-rate-by-method": " ".join(f"{m}={r!r}" for m, r in rates.items()),
         }
         told = f"{scenario.label}, seed {seed}: " + ", ".join(f"{m} ({r:g})" for m, r in rates.items())
         n, progress = len(self.study.methods), self.progress
@@ -208,7 +212,7 @@ class CarryOut:
         started = time.monotonic()
         try:
             self._start(path, settings, trained)
-        except (RunNotCompleted, RunError) as error:
+        except (RunNotCompletedError, RunError) as error:
             self.failed[name] = str(error)
             self.say(f"  failed: {error}")
             return
@@ -216,7 +220,7 @@ class CarryOut:
         if not (path / "result.json").exists():
             self.failed[name] = "it left no result.json"
             return
-        self.cells = finished(self.runs)
+        self.cells = completed_cells(self.runs)
 
     def _start(self, path: Path, settings: dict[str, Value], trained: Path | None) -> None:
         """Go on with the run in `path`, or with what is `trained`; or, where neither can be, start it."""
@@ -225,12 +229,12 @@ class CarryOut:
             self.say("  it was begun before and goes on")
         else:
             _set_aside(path)
-            if trained and (begun := carry_over(trained, settings)):
+            if trained and (begun := reuse_training(trained, settings)):
                 self.say("  it is trained already and only scored")
         if begun:
             try:
                 return self.run(settings | {"resume": str(path)})
-            except RunNotCompleted as error:
+            except RunNotCompletedError as error:
                 if REFUSED not in str(error):
                     raise
                 self.say(f"  it cannot: {error}")
@@ -251,7 +255,7 @@ class CarryOut:
         """Identity of a cell, with every setting as the run will write it down."""
         federation = federation_name(self.study, scenario, seed)
         settings = RunConfig.from_flat(self._settings(scenario, seed)).flat()
-        return identity(settings, federation, method, rate)
+        return cell_key(settings, federation, method, rate)
 
     def _known(self, scenario: Scenario, seed: int) -> bool:
         """Whether the settings are known without anything being prepared."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FEWEST = 6  # pairs that differ, below which a signed-rank test cannot reach p = 0.05
+MIN_PAIRS = 6  # pairs that differ, below which a signed-rank test cannot reach p = 0.05
 
 
 def mean_sd(values: Sequence[float]) -> tuple[float, float]:
@@ -18,7 +18,7 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def marks(found: Sequence[tuple[float, float]], higher: bool = True) -> list[str]:
+def rank_marks(found: Sequence[tuple[float, float]], higher: bool = True) -> list[str]:
     """Of (mean, sd) per method: "best", "tie" or "".
 
     A method ties with the best when their means differ by no more than the larger of their two standard
@@ -64,9 +64,9 @@ def compare(ours: Sequence[float], theirs: Sequence[float], higher: bool = True)
     mean = float(difference.mean())
     from scipy import stats  # takes a second, which other commands need not wait
 
-    if len(unequal) >= FEWEST:
+    if len(unequal) >= MIN_PAIRS:
         return Comparison(n, mean, "Wilcoxon", p=float(stats.wilcoxon(unequal).pvalue))
-    if n >= FEWEST:
+    if n >= MIN_PAIRS:
         return Comparison(n, mean, "none")  # nearly all are equal
     wide = float(stats.t.ppf(0.975, n - 1) * difference.std(ddof=1) / math.sqrt(n))
     return Comparison(n, mean, "t", low=mean - wide, high=mean + wide)

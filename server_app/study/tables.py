@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from server_app.study.results import Row
-from server_app.study.statistics import Comparison, compare, holm, marks, mean_sd
+from server_app.study.statistics import Comparison, compare, holm, mean_sd, rank_marks
 
 NAIVE = ("mask", "mean", "last", "linear", "estimate")
 NAIVE_IMPUTERS = ("mean", "last", "linear", "estimate")
@@ -208,7 +208,7 @@ def _marked(
 ) -> Table:
     cells, signs = [[name] for name in names], {}
     for j, (column, up) in enumerate(zip(values, higher, strict=True), start=1):
-        for i, mark in enumerate(marks([mean_sd(v) for v in column], up)):
+        for i, mark in enumerate(rank_marks([mean_sd(v) for v in column], up)):
             cells[i].append(_number(column[i]))
             signs[i, j] = mark
     for row, told in zip(cells, last or [], strict=False):

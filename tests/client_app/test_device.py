@@ -20,7 +20,7 @@ def together(monkeypatch, tmp_path):
         inside, counts = set(), []
 
         def work(number, card):
-            with device.turn(card):
+            with device.exclusive_use(card):
                 inside.add(number)
                 counts.append(len(inside))
                 time.sleep(0.05)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from condi_core.config import ConfigError, RunConfig, known_keys
+from condi_core.config import ConfigError, RunConfig, setting_names
 from tests.helpers.toy import defaults
 
 
 def test_defaults_are_valid_and_are_all_there_is():
     config = RunConfig.from_flat(defaults())
-    assert sorted(known_keys()) == sorted(defaults())
+    assert sorted(setting_names()) == sorted(defaults())
     assert config.imputer.learning_rate == defaults()["imputer.learning-rate"]
     assert config.holes.gap_patches == defaults()["holes.gap-patches"]
     assert config.min_sites == defaults()["min-sites"]
@@ -84,14 +84,14 @@ def test_shares_lie_below_one(value):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("points-depend-on", "others"),
-        ("gaps-depend-on", ""),
+        ("points-mechanism", "others"),
+        ("gaps-mechanism", ""),
         ("gap-patches", 2.5),
         ("burst-patches", 0.0),
         ("burst-patches", float("inf")),
         ("modality-by-site", 1.0),
-        ("thin-to", -1.0),
-        ("thin-to", float("nan")),
+        ("subsample-to", -1.0),
+        ("subsample-to", float("nan")),
     ],
 )
 def test_impossible_holes_are_refused(key, value):
@@ -111,7 +111,7 @@ def test_settings_cannot_be_changed_later():
 
 def test_same_training_lists_what_differs_but_not_the_places():
     config = RunConfig.from_flat(defaults())
-    assert config.same_training(config) == []
+    assert config.training_differences(config) == []
     places = {
         "federation": "elsewhere",
         "output": "there",
@@ -121,8 +121,8 @@ def test_same_training_lists_what_differs_but_not_the_places():
         "sites-timeout": 1.0,
         "round-timeout": 2.0,
     }
-    assert config.same_training(RunConfig.from_flat(defaults() | places)) == []
+    assert config.training_differences(RunConfig.from_flat(defaults() | places)) == []
     changed = {"task.rounds": 99, "seed": 9, "holes.gaps": 0.1, "method": "mask", "imputer.heads": 2}
     other = RunConfig.from_flat(defaults() | places | changed)
-    assert config.same_training(other) == sorted(changed)
-    assert other.same_training(config) == sorted(changed)
+    assert config.training_differences(other) == sorted(changed)
+    assert other.training_differences(config) == sorted(changed)

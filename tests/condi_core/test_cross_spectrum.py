@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from condi_core.imputer.cross_spectrum import FLOOR, SEGMENT, SpectralRelation
+from condi_core.imputer.cross_spectrum import EIGENVALUE_FLOOR, SEGMENT_SAMPLES, CrossSpectrum
 from tests.helpers.toy import ar_process, em
 
 
@@ -14,18 +14,18 @@ def correlated(windows: int, time: int, generator: torch.Generator) -> torch.Ten
     return torch.stack([e[:, 0, 10 : time + 10], 0.6 * e[:, 0, 8 : time + 8], slow], 1)
 
 
-def fitted(x: torch.Tensor) -> SpectralRelation:
-    relation = SpectralRelation(range(x.shape[1]), x.shape[2])
+def fitted(x: torch.Tensor) -> CrossSpectrum:
+    relation = CrossSpectrum(range(x.shape[1]), x.shape[2])
     relation.spectrum.copy_(relation.periodograms(x) / len(x))
     return relation
 
 
 @pytest.mark.parametrize("timeline", [48, 60, 256, 1000])
 def test_white_noise_has_a_periodogram_of_one(timeline):
-    relation = SpectralRelation(range(2), timeline)
+    relation = CrossSpectrum(range(2), timeline)
     x = torch.randn(400, 2, timeline)
     s = relation.periodograms(x) / 400
-    bins = min(timeline, SEGMENT) // 2 + 1
+    bins = min(timeline, SEGMENT_SAMPLES) // 2 + 1
     assert s.shape == (2, 2, bins, 2)
     # A periodogram of white noise has deviation 1 (at both ends of the spectrum √2): over all of it and
     # the windows, the mean is far closer; each frequency by itself within five deviations.
@@ -39,7 +39,7 @@ def test_a_periodogram_has_the_frequency_and_the_phase_of_its_wave():
     time = torch.arange(64)
     # 10 cycles in 64 samples; the second is a quarter of a cycle behind the first.
     angle = 2 * torch.pi * 10 / 64 * time
-    relation = SpectralRelation(range(2), 64)
+    relation = CrossSpectrum(range(2), 64)
     s = torch.view_as_complex(relation.periodograms(torch.stack([angle.cos(), angle.sin()])[None]))
     assert s[0, 0].real.argmax() == 10
     assert s[0, 1, 10].angle().item() == pytest.approx(torch.pi / 2, abs=1e-3)
@@ -48,7 +48,7 @@ def test_a_periodogram_has_the_frequency_and_the_phase_of_its_wave():
 
 def test_sums_of_two_sites_are_those_of_their_pool():
     x = correlated(30, 300, torch.Generator().manual_seed(0)).double()
-    relation = SpectralRelation(range(3), 300)
+    relation = CrossSpectrum(range(3), 300)
     parts = relation.periodograms(x[:11]) + relation.periodograms(x[11:])
     torch.testing.assert_close(parts, relation.periodograms(x), rtol=1e-12, atol=1e-10)
 
@@ -63,7 +63,7 @@ def test_covariance_is_that_of_the_windows(timeline):
 
 @pytest.mark.parametrize("timeline", [48, 45])
 def test_covariance_is_the_transform_of_the_spectrum_at_no_lag(timeline):
-    relation = SpectralRelation(range(1), timeline)
+    relation = CrossSpectrum(range(1), timeline)
     spectrum = torch.linspace(0, 3, timeline // 2 + 1)  # most of it at the upper end
     relation.spectrum[0, 0, :, 0] = spectrum
     expected = torch.fft.irfft(spectrum, n=timeline)[0].item()
@@ -80,14 +80,14 @@ def test_matrix_is_hermitian_positive_and_floored():
     torch.testing.assert_close(s, s.mH, atol=1e-6, rtol=0)
     mean = s.diagonal(dim1=1, dim2=2).real.mean()
     least = torch.linalg.eigvalsh(s).min()
-    assert least > 0.9 * FLOOR * mean
-    assert least < 1.1 * FLOOR * mean
+    assert least > 0.9 * EIGENVALUE_FLOOR * mean
+    assert least < 1.1 * EIGENVALUE_FLOOR * mean
 
 
 def test_an_average_that_is_no_longer_positive_is_made_so():
     # Pairs averaged over different sites need not fit together: here two correlations of +0.95 and one of
     # -0.95, which no three signals have.
-    relation = SpectralRelation(range(3), 64)
+    relation = CrossSpectrum(range(3), 64)
     red = relation.spectrum[0, 0, :, 0].clone()
     for a, b, sign in ((0, 1, 1), (1, 2, 1), (0, 2, -1)):
         relation.spectrum[a, b, :, 0] = relation.spectrum[b, a, :, 0] = 0.95 * sign * red
@@ -112,7 +112,7 @@ def test_matrix_has_the_spectrum_of_the_process():
 
 def test_start_is_a_red_spectrum_of_independent_modalities_with_variance_one():
     for timeline in (1, 2, 45, 48, 1000):
-        relation = SpectralRelation(range(3), timeline)
+        relation = CrossSpectrum(range(3), timeline)
         torch.testing.assert_close(relation.covariance(), torch.eye(3), atol=1e-5, rtol=0)
     red = relation.spectrum[0, 0, :, 0]
     assert (red.diff() < 0).all()
@@ -121,8 +121,8 @@ def test_start_is_a_red_spectrum_of_independent_modalities_with_variance_one():
 
 @pytest.mark.parametrize("timeline", [1, 2, 45, 48, 60, 250, 1000, 3000])
 def test_length_leaves_room_after_the_window(timeline):
-    relation = SpectralRelation(range(1), timeline)
-    assert relation.segment == min(SEGMENT, timeline)
+    relation = CrossSpectrum(range(1), timeline)
+    assert relation.segment == min(SEGMENT_SAMPLES, timeline)
     assert relation.length >= timeline + relation.segment
     assert relation.length < 1.1 * (timeline + relation.segment) + 2
     assert relation.length % 2 == 0
@@ -134,7 +134,7 @@ def test_moments_are_the_covariances_of_samples_seen_together():
     seen = torch.rand(x.shape, generator=generator) < 0.5
     seen[:, 2] &= ~seen[:, 1]  # never together
     x = torch.where(seen, x, 0.0)
-    relation = SpectralRelation(range(3), 60)
+    relation = CrossSpectrum(range(3), 60)
     spectrum, counts = relation.moments(x, seen)
     relation.spectrum.copy_(spectrum)
     for i in range(3):
@@ -173,7 +173,7 @@ def test_em_recovers_the_covariance_of_a_process_seen_at_every_other_point():
     truth = truth / scale[:, None] / scale
     x = ar_process(300, 64, AR, MIXING, generator) / scale[:, None]
     seen = torch.rand(x.shape, generator=generator) < 0.5
-    relation = SpectralRelation(range(2), 64)
+    relation = CrossSpectrum(range(2), 64)
     em(relation, x, seen, 8, generator)
     error = (relation.covariance() - truth).abs().max()
     naive = (fitted(torch.where(seen, x, 0.0)).covariance() - truth).abs().max()
@@ -192,7 +192,7 @@ def test_two_modalities_never_seen_together_are_related_through_a_third():
     seen = torch.ones_like(x, dtype=torch.bool)
     seen[:120, 2] = False  # one site has the first two
     seen[120:, 0] = False  # the other the last two
-    relation = SpectralRelation(range(3), 64)
+    relation = CrossSpectrum(range(3), 64)
     em(relation, x, seen, 12, generator)
     c = relation.covariance()
     correlation = c / c.diagonal().sqrt()[:, None] / c.diagonal().sqrt()

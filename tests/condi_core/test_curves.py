@@ -8,19 +8,19 @@ import torch
 
 from condi_core.metrics import (
     BINS,
-    COUNTS,
+    DECISION_COUNTS,
     auroc,
     calibration,
     calibration_error,
+    classification_sums,
     confusion,
     roc,
-    task_sums,
 )
 
 
 def histograms(p, y):
-    row = task_sums(torch.from_numpy(p)[:, None], torch.from_numpy(y)[:, None], False)[0]
-    return np.split(row[len(COUNTS) :], 2)
+    row = classification_sums(torch.from_numpy(p)[:, None], torch.from_numpy(y)[:, None], False)[0]
+    return np.split(row[len(DECISION_COUNTS) :], 2)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_confusion_matrix_has_the_counts_of_decisions():
     p = torch.from_numpy(rng.dirichlet(np.ones(4), 200))
     true = rng.integers(0, 4, 200)
     y = torch.eye(4)[true]
-    table, sums = confusion(p, y), task_sums(p, y, True)
+    table, sums = confusion(p, y), classification_sums(p, y, True)
     assert table[2, 1] == ((true == 2) & (p.argmax(1).numpy() == 1)).sum() > 0
     hits, wrong, missed = sums[:, 0], sums[:, 1], sums[:, 2]
     assert (table.diagonal() == hits).all()

@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from condi_core.imputer.diffusion import (
-    Ancestral,
-    Ddim,
-    Heun,
-    ProbabilityFlow,
+    DDIMSampler,
+    DDPMSampler,
+    EulerSampler,
+    HeunSampler,
     add_noise,
-    signal_and_noise,
-    times,
+    alpha_sigma,
+    time_grid,
     velocity,
 )
 
-SAMPLERS = (ProbabilityFlow, Ddim, Heun, Ancestral)
+SAMPLERS = (EulerSampler, DDIMSampler, HeunSampler, DDPMSampler)
 MEAN = torch.tensor([1.7, -0.5, 0.0], dtype=torch.float64)
 # Positively and negatively correlated, with deviations below, near and above that of the starting noise.
 COVARIANCE = torch.tensor([[0.2, 0.15, 0.1], [0.15, 1.0, -0.4], [0.1, -0.4, 2.0]], dtype=torch.float64)
@@ -29,7 +29,7 @@ def start(count: int, seed: int = 0) -> torch.Tensor:
 
 def exact(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """Velocity that a perfect network predicts when the data are normal with MEAN and COVARIANCE."""
-    a, s = (c[:, None] for c in signal_and_noise(t.double()))
+    a, s = (c[:, None] for c in alpha_sigma(t.double()))
     apart = (x - a * MEAN) @ AXES.eigenvectors / (a**2 * AXES.eigenvalues + s**2)
     clean = MEAN + a * (apart * AXES.eigenvalues) @ AXES.eigenvectors.T
     return a * s * apart @ AXES.eigenvectors.T - s * clean
@@ -45,7 +45,7 @@ def error(sampler, noise: torch.Tensor) -> float:
 
 
 def test_schedule_starts_at_the_data_and_ends_in_noise():
-    a, s = signal_and_noise(torch.linspace(0, 1, 101, dtype=torch.float64))
+    a, s = alpha_sigma(torch.linspace(0, 1, 101, dtype=torch.float64))
     torch.testing.assert_close(a.square() + s.square(), torch.ones_like(a))
     assert a[0] == 1 and s[0] == 0
     assert a[-1].square() < 1e-3
@@ -58,7 +58,7 @@ def test_data_and_noise_are_recovered_from_the_noisy_sample_and_its_velocity():
     clean, noise = torch.randn(2, 5, 3, 4, 2, dtype=torch.float64)
     t = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0], dtype=torch.float64)
     x, v = add_noise(clean, noise, t), velocity(clean, noise, t)
-    a, s = (c.view(-1, 1, 1, 1) for c in signal_and_noise(t))
+    a, s = (c.view(-1, 1, 1, 1) for c in alpha_sigma(t))
     torch.testing.assert_close(a * x - s * v, clean)
     torch.testing.assert_close(s * x + a * v, noise)
     assert torch.equal(x[0], clean[0])
@@ -67,7 +67,7 @@ def test_data_and_noise_are_recovered_from_the_noisy_sample_and_its_velocity():
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
 def test_times_walk_from_one_to_zero(steps):
-    pairs = times(steps)
+    pairs = time_grid(steps)
     assert len(pairs) == steps
     assert pairs[0][0] == 1 and pairs[-1][1] == 0
     assert all(a[1] == b[0] for a, b in zip(pairs, pairs[1:], strict=False))
@@ -93,29 +93,31 @@ def test_steps_are_evaluations_and_begin_at_pure_noise(sampler, steps):
 @pytest.mark.parametrize("steps", [1, 3, 4])
 def test_standard_normal_residuals_are_left_as_they_are_by_the_flow_and_shrunk_by_ddim(steps):
     noise = torch.randn(6, 3, 4)
-    for sampler in (ProbabilityFlow, Heun):
+    for sampler in (EulerSampler, HeunSampler):
         assert torch.equal(sampler(steps).sample(noise, lambda x, t: torch.zeros_like(x)), noise)
-    shrunk = Ddim(steps).sample(noise, lambda x, t: torch.zeros_like(x))
+    shrunk = DDIMSampler(steps).sample(noise, lambda x, t: torch.zeros_like(x))
     torch.testing.assert_close(shrunk, noise * math.cos(math.pi / 2 / steps) ** steps, atol=1e-6, rtol=1e-6)
 
 
 def test_a_single_step_gives_the_mean_or_overshoots_it():
     noise = start(50)
-    for sampler in (Ddim(1), Ancestral(1)):
+    for sampler in (DDIMSampler(1), DDPMSampler(1)):
         torch.testing.assert_close(sampler.sample(noise, exact), MEAN.expand(50, 3), atol=1e-6, rtol=0)
-    for sampler in (ProbabilityFlow(1), Heun(1)):
+    for sampler in (EulerSampler(1), HeunSampler(1)):
         torch.testing.assert_close(
             sampler.sample(noise, exact), noise + math.pi / 2 * MEAN, atol=1e-6, rtol=0
         )
 
 
 def test_two_evaluations_are_too_few_for_a_correction():
-    assert torch.equal(Heun(2).sample(start(5), exact), ProbabilityFlow(2).sample(start(5), exact))
-    assert not torch.equal(Heun(3).sample(start(5), exact), ProbabilityFlow(2).sample(start(5), exact))
+    assert torch.equal(HeunSampler(2).sample(start(5), exact), EulerSampler(2).sample(start(5), exact))
+    assert not torch.equal(HeunSampler(3).sample(start(5), exact), EulerSampler(2).sample(start(5), exact))
 
 
 @pytest.mark.parametrize(
-    "sampler, order", [(ProbabilityFlow, 1), (Ddim, 1), (Heun, 2)], ids=lambda x: getattr(x, "__name__", x)
+    "sampler, order",
+    [(EulerSampler, 1), (DDIMSampler, 1), (HeunSampler, 2)],
+    ids=lambda x: getattr(x, "__name__", x),
 )
 def test_few_steps_approach_many_with_the_order_of_the_method(sampler, order):
     noise = start(500)
@@ -142,20 +144,20 @@ def test_data_that_are_known_are_reached():
     clean, noise = torch.randn(2, 6, 3)
 
     def predict(x, t):
-        a, s = (c[:, None] for c in signal_and_noise(t.double()))
+        a, s = (c[:, None] for c in alpha_sigma(t.double()))
         return (a * (x - a * clean) / s - s * clean).float()
 
     for steps in (1, 5):  # the clean sample is predicted exactly, and that is what these two end on
-        for sampler in (Ddim(steps), Ancestral(steps)):
+        for sampler in (DDIMSampler(steps), DDPMSampler(steps)):
             torch.testing.assert_close(sampler.sample(noise, predict), clean, atol=1e-5, rtol=0)
-    for sampler in (ProbabilityFlow, Heun):
+    for sampler in (EulerSampler, HeunSampler):
         errors = [(sampler(n).sample(noise, predict) - clean).abs().max().item() for n in (10, 100)]
         assert errors[1] < 0.2 * errors[0] and errors[1] < 0.1
 
 
 def test_the_ancestral_chain_forgets_its_start_and_follows_its_generator():
     def drawn(noise, seed):
-        return Ancestral(4, torch.Generator().manual_seed(seed)).sample(noise, exact)
+        return DDPMSampler(4, torch.Generator().manual_seed(seed)).sample(noise, exact)
 
     torch.testing.assert_close(drawn(start(20, seed=1), 5), drawn(start(20, seed=2), 5), atol=1e-6, rtol=0)
     assert not torch.allclose(drawn(start(20), 5), drawn(start(20), 6), atol=0.1)

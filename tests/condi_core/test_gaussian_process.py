@@ -3,30 +3,30 @@
 import pytest
 import torch
 
-from condi_core.imputer.cross_spectrum import SpectralRelation
+from condi_core.imputer.cross_spectrum import CrossSpectrum
 from condi_core.imputer.gaussian_process import (
-    NOISE,
+    NOISE_VARIANCE,
     PRIOR_WEIGHT,
-    Departure,
-    Population,
+    StationaryPrior,
+    WindowCovariance,
     conditional_mean,
 )
 from tests.helpers.toy import ar_process
 
 
-def related(modalities: int, time: int, seed: int = 0) -> tuple[SpectralRelation, torch.Tensor]:
+def related(modalities: int, time: int, seed: int = 0) -> tuple[CrossSpectrum, torch.Tensor]:
     """A relation with lags, learned from windows of a process, and some windows of it."""
     generator = torch.Generator().manual_seed(seed)
     a = 0.6 * torch.eye(modalities) + 0.3 * torch.diag(torch.ones(modalities - 1), 1)
     b = torch.randn(modalities, modalities, generator=generator) / modalities**0.5
     x = ar_process(200, time, a, b, generator)
     x = x / x.std((0, 2), keepdim=True)
-    relation = SpectralRelation(range(modalities), time)
+    relation = CrossSpectrum(range(modalities), time)
     relation.spectrum.copy_(relation.periodograms(x) / len(x))
     return relation, x[:5]
 
 
-def dense(relation: SpectralRelation, time: int) -> torch.Tensor:
+def dense(relation: CrossSpectrum, time: int) -> torch.Tensor:
     """Covariance of all samples of a window, float64 `(modality, time, modality, time)`."""
     lags = torch.fft.irfft(relation.matrix().to(torch.complex128), n=relation.length, dim=0)
     apart = (torch.arange(time)[:, None] - torch.arange(time)) % relation.length
@@ -38,7 +38,7 @@ def dense_conditional(relation, x, seen) -> tuple[torch.Tensor, torch.Tensor]:
     m, time = x.shape
     c = dense(relation, time).reshape(m * time, m * time)
     s = seen.flatten()
-    gain = torch.linalg.solve(c[s][:, s] + NOISE * torch.eye(int(s.sum())), c[s]).T
+    gain = torch.linalg.solve(c[s][:, s] + NOISE_VARIANCE * torch.eye(int(s.sum())), c[s]).T
     return (gain @ x.flatten()[s].double()).view(m, time), c - gain @ c[s]
 
 
@@ -138,7 +138,7 @@ def test_coordinates_and_window_are_each_others_adjoint():
     """<window(u), x> = <u, adjoint(x)> over the whole circle of frequencies."""
     relation, x = related(3, 40)
     x = x.permute(2, 1, 0)
-    population = Population(relation, 40)
+    population = StationaryPrior(relation, 40)
     u = population.spectrum(torch.randn(relation.length, 3, 5))
     weight = torch.full((len(u),), 2.0)
     weight[0] = weight[-1] = 1.0  # the length is even
@@ -150,10 +150,10 @@ def test_coordinates_and_window_are_each_others_adjoint():
 def test_with_everything_seen_a_step_of_em_is_the_formula():
     """K = (weight + sum of u uᴴ) / (weight + frequencies) in each band, as nothing is left uncertain."""
     relation, x = related(3, 200)
-    population = Population(relation, 200)
+    population = StationaryPrior(relation, 200)
     u = population.spectrum(torch.randn(relation.length, 3, 2))
     seen = torch.ones(relation.length, 3, 2)  # beyond the window too, for once
-    penalty = Departure(population).after(u, seen, 1e-9).penalty(u)
+    penalty = WindowCovariance(population).after(u, seen, 1e-9).penalty(u)
     for a, b in population.bands:
         for i in range(2):
             own = u[a:b, :, i]
@@ -164,9 +164,9 @@ def test_with_everything_seen_a_step_of_em_is_the_formula():
 
 def test_where_nothing_is_seen_a_window_does_not_depart():
     relation, _ = related(3, 40)
-    population = Population(relation, 40)
+    population = StationaryPrior(relation, 40)
     u = population.spectrum(torch.randn(relation.length, 3, 2))
-    nothing = Departure(population).after(0 * u, torch.zeros(40, 3, 2), NOISE)
+    nothing = WindowCovariance(population).after(0 * u, torch.zeros(40, 3, 2), NOISE_VARIANCE)
     torch.testing.assert_close(nothing.penalty(u), u, rtol=1e-4, atol=1e-4)
 
 
@@ -178,7 +178,7 @@ def test_a_window_of_its_own_kind_is_completed_better_by_adaptation():
     population = torch.randn(3, 3, generator=generator)
     x = ar_process(draws, time, a, population, generator)
     scale = x.std((0, 2), keepdim=True)
-    relation = SpectralRelation(range(3), time)
+    relation = CrossSpectrum(range(3), time)
     relation.spectrum.copy_(relation.periodograms(x / scale) / draws)
     own = ar_process(20, time, a, torch.randn(3, 1, generator=generator), generator)
     own = own / own.std((0, 2), keepdim=True)
@@ -204,9 +204,9 @@ def test_a_window_like_all_others_loses_nothing_by_adaptation():
     relation, _ = related(3, 200)
     generator = torch.Generator().manual_seed(4)
     white = torch.randn(relation.length, 3, 40, generator=generator)
-    population = Population(relation, 200)
+    population = StationaryPrior(relation, 200)
     x = population.window(population.spectrum(white)).permute(2, 1, 0)
-    x = x + NOISE**0.5 * torch.randn(x.shape, generator=generator)
+    x = x + NOISE_VARIANCE**0.5 * torch.randn(x.shape, generator=generator)
     seen = torch.rand(x.shape, generator=generator) < 0.5
     y = torch.where(seen, x, 0.0)
     exact, adapted = (
@@ -219,10 +219,10 @@ def test_a_window_like_all_others_loses_nothing_by_adaptation():
 @pytest.mark.parametrize("time", [1, 2, 3, 7, 48])
 def test_short_windows_have_fewer_bands(time):
     relation, x = related(2, max(time, 2))
-    relation = SpectralRelation(range(2), time)
+    relation = CrossSpectrum(range(2), time)
     x = x[..., :time]
     seen = torch.rand(x.shape) < 0.7
-    bands = Population(relation, time).bands
+    bands = StationaryPrior(relation, time).bands
     assert bands[0][0] == 0 and bands[-1][1] == relation.length // 2 + 1
     assert all(a < b for a, b in bands) and all(
         b == c for (_, b), (c, _) in zip(bands, bands[1:], strict=False)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from condi_core.imputer.imputer import Imputer, Prepared
+from condi_core.imputer.imputer import ConditionedBatch, Imputer
 from condi_core.ownership import ownership, trainable
 from tests.helpers.toy import imputer_config, padding, schema, standardise, windows
 from tests.helpers.toy_training import generator, holes, relate, train
@@ -18,7 +18,7 @@ def test_draws_do_not_influence_each_other(imputer, batch, monkeypatch):
     prepared = imputer.prepare(*batch)
     expected = imputer.draw(prepared, 5, generator())[1]
     for together in (1, 12, 1000):
-        monkeypatch.setattr("condi_core.imputer.imputer.TOGETHER", together)
+        monkeypatch.setattr("condi_core.imputer.imputer.DENOISER_BATCH", together)
         found = imputer.draw(prepared, 5, generator())[1]
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert all((expected[i] - expected[j]).abs().mean() > 0.1 for i in range(5) for j in range(i))
@@ -94,7 +94,7 @@ def test_losses_of_two_sites_average_to_that_of_their_pool(imputer, batch, monke
     def loss(part: slice) -> float:
         with monkeypatch.context() as patch:
             matched(patch, noise[part], unknown[part], t[part])
-            return imputer.loss(Prepared(*(x[part] for x in prepared)), None).item()
+            return imputer.loss(ConditionedBatch(*(x[part] for x in prepared)), None).item()
 
     parts = (loss(slice(0, 2)) * 2 + loss(slice(2, 6)) * 4) / 6
     assert parts == pytest.approx(loss(slice(0, 6)), rel=1e-4)

@@ -8,16 +8,16 @@ import torch
 
 from condi_core.metrics import (
     BINS,
-    COUNTS,
-    IMPUTATION,
+    DECISION_COUNTS,
+    ERROR_SUMS,
     LEVELS,
     auroc,
     average_precision,
+    classification_sums,
     imputation_metrics,
     imputation_sums,
     kappa,
     task_metrics,
-    task_sums,
 )
 from tests.helpers.toy import rubbish
 
@@ -33,7 +33,7 @@ def scored():
 def test_imputation_sums_are_those_of_numpy_on_hidden_cells(scored):
     truth, point, hidden, draws = scored
     sums = imputation_sums(truth, point, hidden, draws)
-    assert sums.shape == (4, len(IMPUTATION))
+    assert sums.shape == (4, len(ERROR_SUMS))
     levels = LEVELS.numpy().astype(float)
     np.testing.assert_allclose(levels, np.arange(1, 20) * 0.05, atol=1e-6)
     for m in range(4):
@@ -163,7 +163,9 @@ def test_average_precision_is_the_mean_of_precision_at_each_positive():
 def decided(true, chosen, labels):
     """Sums of a single-label task in which these labels were true and chosen."""
     one_hot = torch.nn.functional.one_hot
-    return task_sums(one_hot(torch.tensor(chosen), labels).float(), one_hot(torch.tensor(true), labels), True)
+    return classification_sums(
+        one_hot(torch.tensor(chosen), labels).float(), one_hot(torch.tensor(true), labels), True
+    )
 
 
 def test_kappa_by_hand():
@@ -185,10 +187,12 @@ def test_kappa_by_hand():
 
 def test_auprc_of_two_exclusive_labels_is_that_of_the_event():
     p, y = predicted(200, 2, single=True)
-    sums = task_sums(p, y, True)
-    event = average_precision(*sums[1, len(COUNTS) :].reshape(2, BINS))
+    sums = classification_sums(p, y, True)
+    event = average_precision(*sums[1, len(DECISION_COUNTS) :].reshape(2, BINS))
     assert task_metrics(sums, True)["auprc"] == event
-    assert event != pytest.approx(average_precision(*sums[0, len(COUNTS) :].reshape(2, BINS)), abs=1e-3)
+    assert event != pytest.approx(
+        average_precision(*sums[0, len(DECISION_COUNTS) :].reshape(2, BINS)), abs=1e-3
+    )
 
 
 def predicted(windows: int, labels: int, single: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -204,18 +208,18 @@ def predicted(windows: int, labels: int, single: bool) -> tuple[torch.Tensor, to
 @pytest.mark.parametrize("single", [False, True])
 def test_task_sums_of_two_sites_add_to_those_of_their_pool(single):
     p, y = predicted(50, 4, single)
-    whole = task_sums(p, y, single)
-    assert whole.shape == (4, len(COUNTS) + 2 * BINS)
+    whole = classification_sums(p, y, single)
+    assert whole.shape == (4, len(DECISION_COUNTS) + 2 * BINS)
     np.testing.assert_array_equal(
-        task_sums(p[:13], y[:13], single) + task_sums(p[13:], y[13:], single), whole
+        classification_sums(p[:13], y[:13], single) + classification_sums(p[13:], y[13:], single), whole
     )
     assert (whole[:, :4].sum(1) == 50).all()
-    assert (whole[:, len(COUNTS) :].sum(1) == 50).all()
+    assert (whole[:, len(DECISION_COUNTS) :].sum(1) == 50).all()
 
 
 def test_multi_label_metrics_by_hand():
     p, y = predicted(80, 3, single=False)
-    metrics = task_metrics(task_sums(p, y, False), False)
+    metrics = task_metrics(classification_sums(p, y, False), False)
     decided, true = p.numpy() >= 0.5, y.numpy() > 0.5
     areas = [brute_force(p[true[:, k], k].numpy(), p[~true[:, k], k].numpy()) for k in range(3)]
     precision = (decided & true).sum(0) / decided.sum(0)
@@ -228,7 +232,7 @@ def test_multi_label_metrics_by_hand():
 
 def test_single_label_metrics_by_hand():
     p, y = predicted(80, 3, single=True)
-    metrics = task_metrics(task_sums(p, y, True), True)
+    metrics = task_metrics(classification_sums(p, y, True), True)
     decided, true = p.argmax(1).numpy(), y.argmax(1).numpy()
     f1 = []
     for k in range(3):
@@ -242,16 +246,16 @@ def test_single_label_metrics_by_hand():
 
 def test_a_model_that_cannot_tell_labels_apart_is_not_always_right():
     p, y = torch.full((30, 3), 1 / 3), torch.eye(3).repeat(10, 1)
-    metrics = task_metrics(task_sums(p, y, True), True)
+    metrics = task_metrics(classification_sums(p, y, True), True)
     assert metrics["accuracy"] == pytest.approx(1 / 3)
     assert metrics["auroc"] == 0.5
 
 
 def test_probabilities_of_zero_and_one_have_their_bins():
     p = torch.tensor([[0.0], [1.0], [0.4999], [0.5]])
-    sums = task_sums(p, torch.tensor([[0.0], [1.0], [0.0], [1.0]]), False)
+    sums = classification_sums(p, torch.tensor([[0.0], [1.0], [0.0], [1.0]]), False)
     assert sums[0, :4].tolist() == [2, 0, 0, 2]
-    positives, negatives = sums[0, len(COUNTS) :].reshape(2, BINS)
+    positives, negatives = sums[0, len(DECISION_COUNTS) :].reshape(2, BINS)
     assert positives[BINS - 1] == positives[BINS // 2] == 1
     assert negatives[0] == negatives[BINS // 2 - 1] == 1
     assert task_metrics(sums, False) == {"auroc": 1, "auprc": 1, "f1": 1, "accuracy": 1}
@@ -260,14 +264,14 @@ def test_probabilities_of_zero_and_one_have_their_bins():
 def test_a_label_without_positives_is_left_out():
     p, y = predicted(80, 3, single=False)
     with_it = torch.cat([y, torch.zeros(80, 1)], 1)
-    wider = task_metrics(task_sums(torch.cat([p, p[:, :1]], 1), with_it, False), False)
-    without = task_metrics(task_sums(p, y, False), False)
+    wider = task_metrics(classification_sums(torch.cat([p, p[:, :1]], 1), with_it, False), False)
+    without = task_metrics(classification_sums(p, y, False), False)
     assert wider["auroc"] == pytest.approx(without["auroc"])
     assert wider["f1"] == pytest.approx(without["f1"])
 
 
 @pytest.mark.parametrize("single", [False, True])
 def test_task_metrics_of_nothing_are_not_numbers(single):
-    sums = task_sums(torch.zeros(0, 3), torch.zeros(0, 3), single)
+    sums = classification_sums(torch.zeros(0, 3), torch.zeros(0, 3), single)
     assert (sums == 0).all()
     assert all(math.isnan(v) for v in task_metrics(sums, single).values())

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from condi_core import load_model
-from condi_core.weights_file import SavedError
+from condi_core.weights_file import WeightsFileError
 from tests.helpers.generated_run import schema, write_run
 
 SCHEMA = schema()
@@ -140,14 +140,14 @@ def test_other_arrays_are_refused(model, values, observed, sentence):
 def test_a_run_without_imputation_predicts_and_says_that_it_cannot_impute(tmp_path):
     model = load_model(write_run(tmp_path / "run", SCHEMA, methods=("mask",)))
     assert model.predict(windows(2)).probabilities.shape == (2, 2)
-    with pytest.raises(SavedError, match="no trained imputer"):
+    with pytest.raises(WeightsFileError, match="no trained imputer"):
         model.impute(windows(1))
-    with pytest.raises(SavedError, match="no task model 'condi': it has mask"):
+    with pytest.raises(WeightsFileError, match="no task model 'condi': it has mask"):
         model.predict(windows(1), method="condi")
 
 
 def refused(folder) -> str:
-    with pytest.raises(SavedError) as error:
+    with pytest.raises(WeightsFileError) as error:
         load_model(folder)
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -190,15 +190,15 @@ def test_models_of_two_runs_do_not_mix(tmp_path):
 
 def test_weights_of_another_version_are_refused(tmp_path, monkeypatch):
     run = write_run(tmp_path / "run", SCHEMA)
-    from condi_core.weights_file import pack, unpack
+    from condi_core.weights_file import read_weights, weights_to_bytes
 
     file = run / "imputer.safetensors"
-    arrays, told = unpack(file)
+    arrays, told = read_weights(file)
     settings = json.loads(told["settings"])
     for other in ({**settings, "width": 32}, {**settings, "new-option": 1}):
-        file.write_bytes(pack(arrays, told | {"settings": json.dumps(other)}))
+        file.write_bytes(weights_to_bytes(arrays, told | {"settings": json.dumps(other)}))
         assert "not a model that this version can use" in refused(run)
-    file.write_bytes(pack(arrays, {k: v for k, v in told.items() if k != "schema"}))
+    file.write_bytes(weights_to_bytes(arrays, {k: v for k, v in told.items() if k != "schema"}))
     assert "not a model that this version can use" in refused(run)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from condi_core.imputer.imputer import Imputer
-from condi_core.ownership import Owner, ownership, trainable, weights
+from condi_core.ownership import Owner, aggregation_weights, ownership, trainable
 from tests.helpers.toy import imputer_config, schema
 
 
@@ -73,7 +73,7 @@ def test_weights_broadcast_to_every_array(which, request):
     counts = np.arange(16.0).reshape(4, 4)
     for name, owner in ownership(model).items():
         array = model.state_dict()[name].numpy()
-        weighed = weights(owner, counts, 20.0, array.shape) * array
+        weighed = aggregation_weights(owner, counts, 20.0, array.shape) * array
         assert weighed.shape == array.shape
         for m in range(4):
             if owner.kind == "modality":
@@ -91,10 +91,15 @@ def test_an_average_with_these_weights_is_over_the_sites_that_have_the_modality(
     a[:2, :2], b[1:, 1:] = 10, 30
     table = np.ones((3, 2))
     rows = Owner("modality")
-    row_a, row_b = weights(rows, a, 10, table.shape), weights(rows, b, 30, table.shape)
+    row_a, row_b = (
+        aggregation_weights(rows, a, 10, table.shape),
+        aggregation_weights(rows, b, 30, table.shape),
+    )
     mean = (row_a * 1 * table + row_b * 5 * table) / (row_a + row_b)
     np.testing.assert_allclose(mean, [[1, 1], [4, 4], [5, 5]])
-    pair = weights(Owner("pair"), a, 10, (3, 3, 4)) + weights(Owner("pair"), b, 30, (3, 3, 4))
+    pair = aggregation_weights(Owner("pair"), a, 10, (3, 3, 4)) + aggregation_weights(
+        Owner("pair"), b, 30, (3, 3, 4)
+    )
     assert (pair[0, 2] == 0).all() and (pair[2, 0] == 0).all()
     assert (pair[1, 1] == 40).all() and (pair[0, 1] == 10).all()
 
@@ -102,8 +107,11 @@ def test_an_average_with_these_weights_is_over_the_sites_that_have_the_modality(
 def test_rows_of_some_modalities_are_weighed_by_those():
     """A table of the slow modalities 2 and 0, in this order, beside counts of all three."""
     counts = np.array([[5.0, 1, 2], [1, 7, 3], [2, 3, 9]])
-    assert weights(Owner("modality", (2, 0)), counts, 20, (2, 4)).ravel().tolist() == [9, 5]
-    assert weights(Owner("pair", (2, 0)), counts, 20, (2, 2, 6))[..., 0].tolist() == [[9, 2], [2, 5]]
+    assert aggregation_weights(Owner("modality", (2, 0)), counts, 20, (2, 4)).ravel().tolist() == [9, 5]
+    assert aggregation_weights(Owner("pair", (2, 0)), counts, 20, (2, 2, 6))[..., 0].tolist() == [
+        [9, 2],
+        [2, 5],
+    ]
 
 
 def test_tables_of_one_rate_name_their_modalities():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from condi_core.serialization import PACKED, PackingError, pack, room, unpack
+from condi_core.serialization import PACKED, PackingError, from_bytes, max_packed_size, to_bytes
 
 ARRAYS = {
     "z.weight": np.arange(6, dtype=np.float32).reshape(2, 3).T,  # not contiguous
@@ -16,7 +16,7 @@ ARRAYS = {
 
 
 def test_names_shapes_kinds_and_bits_are_kept():
-    found = unpack({PACKED: pack(ARRAYS)})
+    found = from_bytes({PACKED: to_bytes(ARRAYS)})
     assert list(found) == sorted(ARRAYS)
     for name, array in ARRAYS.items():
         assert found[name].dtype == array.dtype and found[name].flags.writeable
@@ -25,32 +25,34 @@ def test_names_shapes_kinds_and_bits_are_kept():
 
 def test_the_bytes_are_those_of_the_arrays_and_a_line_for_each():
     arrays = {f"layer.{i}.weight": np.zeros(1000, np.float32) for i in range(300)}
-    assert 4000 * 300 < len(pack(arrays)) < (4000 + 100) * 300
+    assert 4000 * 300 < len(to_bytes(arrays)) < (4000 + 100) * 300
 
 
 @pytest.mark.parametrize("cut", [0, 4, 40, -1])
 def test_what_was_cut_short_is_not_read(cut):
     with pytest.raises(PackingError, match="cannot be read"):
-        unpack({PACKED: pack(ARRAYS)[:cut]})
+        from_bytes({PACKED: to_bytes(ARRAYS)[:cut]})
 
 
-@pytest.mark.parametrize("record", [{}, {"other": pack(ARRAYS)}, {PACKED: pack(ARRAYS), "other": b""}])
+@pytest.mark.parametrize(
+    "record", [{}, {"other": to_bytes(ARRAYS)}, {PACKED: to_bytes(ARRAYS), "other": b""}]
+)
 def test_nothing_else_travels_with_them(record):
     with pytest.raises(PackingError, match="not packed as one"):
-        unpack(record)
+        from_bytes(record)
 
 
 def test_a_type_that_numpy_has_not_is_not_read():
     header = b'{"x":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
     with pytest.raises(PackingError, match="cannot be read"):
-        unpack({PACKED: len(header).to_bytes(8, "little") + header + b"\0\0"})
+        from_bytes({PACKED: len(header).to_bytes(8, "little") + header + b"\0\0"})
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8])
 def test_there_is_room_for_what_was_asked_for_and_not_for_many_empty_arrays(dtype):
     shapes = {"a \u4e2d" * 20: (3, 4), "b": (), "c": (0, 10**6)} | {f"d.{i}": (10**i,) for i in range(5)}
-    packed = pack({name: np.zeros(shape, dtype) for name, shape in shapes.items()})
-    assert unpack({PACKED: packed}, room(shapes)).keys() == shapes.keys()
-    flood = pack({str(i): np.zeros(0, np.float32) for i in range(10**4)})
+    packed = to_bytes({name: np.zeros(shape, dtype) for name, shape in shapes.items()})
+    assert from_bytes({PACKED: packed}, max_packed_size(shapes)).keys() == shapes.keys()
+    flood = to_bytes({str(i): np.zeros(0, np.float32) for i in range(10**4)})
     with pytest.raises(PackingError, match="are enough"):
-        unpack({PACKED: flood}, room({"a": (100,)}))
+        from_bytes({PACKED: flood}, max_packed_size({"a": (100,)}))

@@ -5,7 +5,7 @@ import torch
 
 from condi_core.ownership import ownership
 from condi_core.task.model import TaskModel
-from condi_core.training import fit
+from condi_core.training import train_steps
 from tests.helpers.toy import (
     MEANS,
     STDS,
@@ -178,7 +178,7 @@ def test_it_learns_to_separate_what_is_separable(task):
         return model.loss(model(*batch), labels)
 
     before = loss(data).item()
-    fit(model, loss, [data] * 60, task_config(), 0.01)
+    train_steps(model, loss, [data] * 60, task_config(), 0.01)
     with torch.no_grad():
         assert loss(data) < 0.2 * before
         p = model.probabilities(model(*data))

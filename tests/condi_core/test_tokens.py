@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from condi_core.embeddings import PatchReader, PatchWriter
+from condi_core.embeddings import PatchEmbedding, PatchProjection
 from condi_core.imputer.imputer import Imputer
 from tests.helpers.toy import imputer_config, schema, standardise, windows
 
@@ -13,11 +13,11 @@ from tests.helpers.toy import imputer_config, schema, standardise, windows
 def test_a_token_reads_and_writes_the_patches_of_its_span(span, rates):
     of = schema(rates=rates)
     tokens = -(-of.patches // span)
-    reader = PatchReader(of.rate_groups, 3, 8, span)
+    reader = PatchEmbedding(of.rate_groups, 3, 8, span)
     x = torch.randn(2, len(rates), of.patches, 3, of.samples)
     read = reader(x)
     assert read.shape == (2, len(rates), tokens, 8)
-    writer = PatchWriter(of.rate_groups, 8, 4, span)
+    writer = PatchProjection(of.rate_groups, 8, 4, span)
     for part in writer.by_rate:
         torch.nn.init.normal_(part.weight)
     written = writer(read, of.patches)
@@ -37,7 +37,7 @@ def test_a_token_reads_and_writes_the_patches_of_its_span(span, rates):
 
 def test_padding_of_a_slow_modality_is_neither_read_nor_written():
     of = schema(rates=(5, 1))
-    reader, writer = PatchReader(of.rate_groups, 2, 8, 3), PatchWriter(of.rate_groups, 8, 2, 3)
+    reader, writer = PatchEmbedding(of.rate_groups, 2, 8, 3), PatchProjection(of.rate_groups, 8, 2, 3)
     x = torch.randn(2, 2, of.patches, 2, 5)
     other = x.clone()
     other[:, 1, ..., 1:] = 1e6

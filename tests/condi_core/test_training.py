@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from condi_core.imputer.imputer import Imputer
-from condi_core.training import decayed, fit, seed_of
+from condi_core.training import cosine_rate, derive_seed, train_steps
 from tests.helpers.toy import imputer_config, schema, settings, standardise, windows
 
 SGD = settings(task__optimizer="sgd").task
@@ -15,20 +15,20 @@ ADAMW = settings(task__optimizer="adamw").task
 
 
 def test_seeds_are_the_same_on_every_machine():
-    assert seed_of(0, "train.imputer", 1, "site-a") == 6317117244919094233
-    assert seed_of() == 8203414616412130826
+    assert derive_seed(0, "train.imputer", 1, "site-a") == 6317117244919094233
+    assert derive_seed() == 8203414616412130826
 
 
 def test_seeds_differ_by_every_part_and_its_place():
     seeds = [
-        seed_of(0, "train.imputer", 1, "a"),
-        seed_of(1, "train.imputer", 1, "a"),
-        seed_of(0, "train.task", 1, "a"),
-        seed_of(0, "train.imputer", 2, "a"),
-        seed_of(0, "train.imputer", 1, "b"),
-        seed_of("train.imputer", 0, 1, "a"),
-        seed_of(0, "train.imputer", "1a"),
-        seed_of(0, "train.imputer", 11, ""),
+        derive_seed(0, "train.imputer", 1, "a"),
+        derive_seed(1, "train.imputer", 1, "a"),
+        derive_seed(0, "train.task", 1, "a"),
+        derive_seed(0, "train.imputer", 2, "a"),
+        derive_seed(0, "train.imputer", 1, "b"),
+        derive_seed("train.imputer", 0, 1, "a"),
+        derive_seed(0, "train.imputer", "1a"),
+        derive_seed(0, "train.imputer", 11, ""),
     ]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= s < 2**63 for s in seeds)
@@ -36,13 +36,13 @@ def test_seeds_differ_by_every_part_and_its_place():
 
 
 def test_learning_rate_falls_from_all_of_it_to_a_tenth():
-    rates = [decayed(0.02, r, 9) for r in range(1, 10)]
+    rates = [cosine_rate(0.02, r, 9) for r in range(1, 10)]
     assert rates[0] == pytest.approx(0.02)
     assert rates[-1] == pytest.approx(0.002)
     assert rates[4] == pytest.approx(0.011)
     assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
-    assert decayed(0.02, 1, 1) == pytest.approx(0.02)
-    assert decayed(0.02, 2, 2) == pytest.approx(0.002)
+    assert cosine_rate(0.02, 1, 1) == pytest.approx(0.02)
+    assert cosine_rate(0.02, 2, 2) == pytest.approx(0.002)
 
 
 def squares(model: nn.Module):
@@ -63,7 +63,7 @@ def test_gradient_descent_is_the_step_made_by_hand():
         losses.append(error.square().mean())
         weight -= 1e-5 * 2 / 8 * error.T @ x
         bias -= 1e-5 * 2 / 8 * error.sum(0)
-    mean, steps = fit(model, squares(model), batches, SGD, learning_rate=1e-5)
+    mean, steps = train_steps(model, squares(model), batches, SGD, learning_rate=1e-5)
     assert steps == 2
     assert mean == pytest.approx(float(sum(losses) / 2), rel=1e-5)
     torch.testing.assert_close(model.weight.data, weight)
@@ -82,7 +82,7 @@ def test_adamw_is_that_of_torch_with_clipped_gradients():
         for p in other.parameters():
             p.grad /= max(norm, 1)
         optimizer.step()
-    fit(model, squares(model), batches, ADAMW, learning_rate=0.01)
+    train_steps(model, squares(model), batches, ADAMW, learning_rate=0.01)
     torch.testing.assert_close(model.weight, other.weight, rtol=1e-5, atol=1e-6)
 
 
@@ -90,7 +90,7 @@ def test_frozen_parameters_stay():
     model = nn.Linear(3, 1)
     model.bias.requires_grad_(False)
     before = model.bias.clone()
-    fit(model, squares(model), [(torch.randn(8, 3), torch.ones(8, 1))] * 3, ADAMW, 0.1)
+    train_steps(model, squares(model), [(torch.randn(8, 3), torch.ones(8, 1))] * 3, ADAMW, 0.1)
     assert torch.equal(model.bias, before)
 
 
@@ -102,7 +102,7 @@ def test_model_trains_in_training_mode_and_comes_back_in_evaluation_mode():
         modes.append(model.training)
         return squares(model)(batch)
 
-    fit(model, loss, [(torch.randn(8, 3), torch.ones(8, 1))], SGD, 0.1)
+    train_steps(model, loss, [(torch.randn(8, 3), torch.ones(8, 1))], SGD, 0.1)
     assert modes == [True]
     assert not model.training
 
@@ -112,21 +112,21 @@ def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(bad):
     model = nn.Linear(3, 1)
     x = torch.randn(8, 3)
     with pytest.raises(FloatingPointError, match=f"is {bad} after 2 steps"):
-        fit(model, lambda b: model(x).square().mean() + b, [0.0, 1.0, bad], SGD, 0.01)
+        train_steps(model, lambda b: model(x).square().mean() + b, [0.0, 1.0, bad], SGD, 0.01)
     assert torch.isfinite(model.weight).all()
 
 
 def test_a_deadline_that_has_passed_leaves_one_step():
     model = nn.Linear(3, 1)
     batches = [(torch.randn(8, 3), torch.randn(8, 1))] * 5
-    assert fit(model, squares(model), batches, SGD, 0.01, deadline=time.monotonic() - 1)[1] == 1
-    assert fit(model, squares(model), batches, SGD, 0.01, deadline=time.monotonic() + 60)[1] == 5
+    assert train_steps(model, squares(model), batches, SGD, 0.01, deadline=time.monotonic() - 1)[1] == 1
+    assert train_steps(model, squares(model), batches, SGD, 0.01, deadline=time.monotonic() + 60)[1] == 5
 
 
 def test_no_batches_are_no_steps():
     model = nn.Linear(3, 1)
     before = model.weight.clone()
-    assert fit(model, squares(model), [], SGD, 0.01) == (0, 0)
+    assert train_steps(model, squares(model), [], SGD, 0.01) == (0, 0)
     assert torch.equal(model.weight, before)
 
 
@@ -140,9 +140,9 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit():
         generator = torch.Generator().manual_seed(seed)
         seen = observed & (torch.rand(observed.shape, generator=generator) < 0.7)
         batch = model.prepare(values, seen, observed & ~seen)
-        fit(model, lambda b: model.loss(b, generator), [batch] * 3, imputer_config(), 0.01)
+        train_steps(model, lambda b: model.loss(b, generator), [batch] * 3, imputer_config(), 0.01)
         return model.state_dict()
 
-    first, again, other = trained(seed_of(1)), trained(seed_of(1)), trained(seed_of(2))
+    first, again, other = trained(derive_seed(1)), trained(derive_seed(1)), trained(derive_seed(2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["encoder.read.by_rate.0.weight"], other["encoder.read.by_rate.0.weight"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from condi_core.windows import Standardiser, blank
+from condi_core.windows import Standardiser, zero_unobserved
 from tests.helpers.toy import MEANS, STDS, rubbish, schema, windows
 
 
@@ -18,7 +18,7 @@ def test_schema_shape_is_that_of_the_fastest_modality():
 def test_blank_leaves_nothing_of_unobserved_values(batch):
     values, observed = batch
     for bad in rubbish(values, ~observed):
-        assert torch.equal(blank(bad, observed), torch.where(observed, values, 0.0))
+        assert torch.equal(zero_unobserved(bad, observed), torch.where(observed, values, 0.0))
 
 
 def test_sums_count_observed_samples_only(batch):

@@ -5,7 +5,7 @@ import wfdb
 
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources import demo, ptb_xl
 from data_partitions.sources.demo.heart import draw_ecg, draw_heart
 from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES
@@ -112,7 +112,7 @@ def test_make_writes_ptb_xl_shaped_wfdb_records(raw):
 
 
 def test_lead_identities_hold_within_rounding(raw):
-    for _, row in demo.index(raw, Report()).iterrows():
+    for _, row in demo.index(raw, PreparationLog()).iterrows():
         i, ii, iii, avr, avl, avf = ptb_xl.read_record(raw, row)[:6]
         tolerance = 0.00151  # mV; every lead is rounded to 0.001
         assert np.abs(iii - (ii - i)).max() < tolerance

@@ -11,7 +11,7 @@ from wfdb.io import download
 
 from data_partitions import DataError
 from data_partitions.download import fetch_physionet
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources import demo, physionet_2012, ptb_xl
 from tests.helpers.generated_physionet_2012 import write_set
 
@@ -72,14 +72,14 @@ def test_ptb_xl(tmp_path):
     (tmp_path / "server" / ptb_xl.PUBLISHED / "LICENSE.txt").write_text("CC BY 4.0")
     calls = []
     with served(tmp_path / "server"):
-        ptb_xl.download(tmp_path / "here", Report(progress=lambda *call: calls.append(call)))
+        ptb_xl.download(tmp_path / "here", PreparationLog(progress=lambda *call: calls.append(call)))
     there = {p.relative_to(tmp_path / "server" / ptb_xl.PUBLISHED): p.read_bytes()
              for p in (tmp_path / "server").rglob("*") if p.is_file()}  # fmt: skip
     here = {p.relative_to(tmp_path / "here"): p.read_bytes()
             for p in (tmp_path / "here").rglob("*") if p.is_file()}  # fmt: skip
     assert here == there and len(here) == 3 + 2 * 6
     assert calls[-1] == (f"fetching {ptb_xl.PUBLISHED}", 12, 12)
-    assert len(ptb_xl.index(tmp_path / "here", Report(strict=True))) == 6
+    assert len(ptb_xl.index(tmp_path / "here", PreparationLog(strict=True))) == 6
 
 
 def test_physionet_2012_goes_on_where_it_stopped(tmp_path):
@@ -93,7 +93,7 @@ def test_physionet_2012_goes_on_where_it_stopped(tmp_path):
     (here / "set-a.tar.gz").write_bytes(content[:1000])  # an interrupted call left this
     (here / "Outcomes-a.txt").write_bytes((folder / "Outcomes-a.txt").read_bytes())
     with served(tmp_path / "server") as asked:
-        physionet_2012.download(here, Report())
+        physionet_2012.download(here, PreparationLog())
     assert (here / "set-a.tar.gz").read_bytes() == content
     assert {p.name for p in here.iterdir()} == {p.name for p in folder.iterdir()}
     ranges = [r for path, r in asked if path.endswith("set-a.tar.gz") and r]
@@ -104,12 +104,12 @@ def test_a_server_that_lacks_a_file_or_is_not_there(tmp_path):
     (tmp_path / "server" / "db").mkdir(parents=True)
     (tmp_path / "server" / "db" / "a.txt").write_text("a")
     with served(tmp_path / "server"), pytest.raises(DataError, match="cannot fetch b.txt from .*/db"):
-        fetch_physionet("db", ["a.txt", "b.txt"], tmp_path / "here", Report())
+        fetch_physionet("db", ["a.txt", "b.txt"], tmp_path / "here", PreparationLog())
     assert (tmp_path / "here" / "a.txt").read_text() == "a", "what was fetched is kept"
     with pytest.raises(DataError, match="call it again, what is there is kept") as error:
         wfdb.set_db_index_url("http://127.0.0.1:9/")  # nothing listens there
         try:
-            fetch_physionet("db", ["a.txt"], tmp_path / "nowhere", Report())
+            fetch_physionet("db", ["a.txt"], tmp_path / "nowhere", PreparationLog())
         finally:
             wfdb.set_db_index_url()
     assert "\n" not in str(error.value)

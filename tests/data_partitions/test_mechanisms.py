@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from data_partitions.missingness import Holes, hide
+from data_partitions.missingness import Missingness, missingness_mask
 from tests.helpers.masks import FULL, RATES, TWO, masks, runs
 
-CAUSES = ("nothing", "another", "itself")
+CAUSES = ("mcar", "mar", "mnar")
 
 # Shares
 
@@ -43,11 +43,11 @@ def test_the_share_of_gaps_does_not_depend_on_their_length(patches):
 @pytest.mark.parametrize("cause", CAUSES)
 def test_gaps_are_whole_stretches_at_any_sample(cause):
     starts = set()
-    for hidden in masks(records=50, gaps=0.3, gap_patches=5, gaps_depend_on=cause):
+    for hidden in masks(records=50, gaps=0.3, gap_patches=5, gaps_mechanism=cause):
         for stream in hidden.reshape(12, 1000):
             begins, lengths = runs(stream)
             assert (lengths % 50 == 0).all(), "gaps of 50 samples may touch, not overlap"
-            assert lengths.sum() in ({300, 350} if cause == "another" and lengths.sum() else {300, 0})
+            assert lengths.sum() in ({300, 350} if cause == "mar" and lengths.sum() else {300, 0})
             starts |= set(begins % 10)
     assert starts == set(range(10)), "not only at patch borders"
 
@@ -136,8 +136,8 @@ def test_modalities_count_present_ones_and_leave_one():
 
 
 def lost_at(site, record="a", observed=FULL, seed=0, **changes) -> set[int]:
-    holes = Holes(**({"modality_by_site": 0.5} | changes))
-    hidden = hide(None, observed, holes, seed=seed, record_id=record, site=site)
+    holes = Missingness(**({"modality_by_site": 0.5} | changes))
+    hidden = missingness_mask(None, observed, holes, seed=seed, record_id=record, site=site)
     assert (hidden.all((1, 2)) == hidden.any((1, 2))).all()
     return set(np.flatnonzero(hidden.any((1, 2))))
 
@@ -154,9 +154,9 @@ def test_a_site_lacks_the_same_modalities_in_every_window():
 
 def test_a_site_keeps_one_of_the_modalities_it_has():
     present = np.arange(12) < 3
-    holes, kept = Holes(modality_by_site=1.0), set()
+    holes, kept = Missingness(modality_by_site=1.0), set()
     for i in range(30):
-        hidden = hide(None, FULL, holes, seed=0, record_id="a", site=str(i), present=present)
+        hidden = missingness_mask(None, FULL, holes, seed=0, record_id="a", site=str(i), present=present)
         (left,) = np.flatnonzero(~hidden[:3].any((1, 2)))
         kept.add(left)
         assert not hidden[3:].any(), "the others are not the site's to lose"
@@ -176,12 +176,12 @@ def test_what_a_site_lacks_is_as_if_never_observed():
 
     def hidden(observed, record, **holes):
         at = {"seed": 0, "record_id": record, "site": "s", "present": [True, True, False]}
-        return hide(x, observed, Holes(**holes), **at)
+        return missingness_mask(x, observed, Missingness(**holes), **at)
 
     (lost,) = np.flatnonzero(hidden(observed, "a", modality_by_site=0.5).any((1, 2)))
     rest = observed.copy()
     rest[lost] = False
-    points = {"points": 0.4, "points_depend_on": "another"}
+    points = {"points": 0.4, "points_mechanism": "mar"}
     for record in map(str, range(20)):
         expected = hidden(rest, record, **points) | (observed & ~rest)
         np.testing.assert_array_equal(hidden(observed, record, modality_by_site=0.5, **points), expected)
@@ -197,7 +197,7 @@ def test_what_a_site_lacks_is_as_if_never_observed():
 def test_thinning_leaves_so_many_samples_per_patch_at_random_times():
     rates = (20, 4, 2, 1)
     observed = np.arange(20) < np.array(rates)[:, None, None] + np.zeros((4, 50, 1))
-    left = observed & ~masks(observed, 200, rates=rates, thin_to=1.5)
+    left = observed & ~masks(observed, 200, rates=rates, subsample_to=1.5)
     np.testing.assert_allclose(left.sum((0, 2, 3)) / (200 * 50), [1.5, 1.5, 1.5, 1.0], atol=0.04)
     for m, rate in enumerate(rates):
         each = left[:, m].mean(0)[:, :rate]
@@ -209,5 +209,5 @@ def test_thinning_leaves_so_many_samples_per_patch_at_random_times():
 
 def test_thinning_counts_on_the_grid():
     observed = FULL & (np.random.default_rng(0).random(FULL.shape) < 0.5)
-    left = observed & ~masks(observed, 100, thin_to=4)
+    left = observed & ~masks(observed, 100, subsample_to=4)
     assert left.sum() / (100 * 12 * 100) == pytest.approx(4 * observed.mean(), abs=0.02)

@@ -6,10 +6,10 @@ import pytest
 
 from data_partitions import DataError
 from data_partitions.manifest import Manifest
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.mimic_iv import index, schema
 from data_partitions.sources.mimic_iv.dataset import BUCKETS
-from data_partitions.splits import fixed_splits
+from data_partitions.splits import hash_splits
 from tests.helpers.generated_mimic_iv import make_tables, write_tables
 from tests.helpers.mimic_iv_stays import empty_tables, prepared, with_events
 
@@ -38,7 +38,7 @@ def test_a_stay_that_cannot_be_used_still_counts_in_its_admission(tmp_path):
     tables = cohort_tables()
     tables["icustays"].loc[5, "intime"] = pd.NaT
     write_tables(tmp_path, tables)
-    report = Report()
+    report = PreparationLog()
     table = index(tmp_path, report)
     assert len(report.bad) == 1
     assert not set(tables["icustays"]["stay_id"][4:6].astype(str)) & set(table["record_id"])
@@ -67,7 +67,7 @@ def test_a_short_stay_still_makes_an_admission_one_with_several(tmp_path):
     stays = tables["icustays"]
     stays.loc[1, ["subject_id", "hadm_id"]] = stays.loc[0, ["subject_id", "hadm_id"]]
     stays.loc[1, "outtime"] = stays.loc[1, "intime"] + pd.Timedelta(hours=1)
-    assert len(index(write_tables(tmp_path, tables), Report())) == 0
+    assert len(index(write_tables(tmp_path, tables), PreparationLog())) == 0
 
 
 def test_the_index_has_text_ids_splits_by_patient_and_the_unit_as_site(tmp_path):
@@ -80,12 +80,12 @@ def test_the_index_has_text_ids_splits_by_patient_and_the_unit_as_site(tmp_path)
     units = ["Medical Intensive Care Unit (MICU)", "Medical/Surgical Intensive Care Unit (MICU/SICU)"]
     units += ["Neuro Surgical Intensive Care Unit (Neuro SICU)", "Neuro Stepdown", "Trauma SICU (TSICU)"]
     stays.loc[:4, "first_careunit"] = stays.loc[:4, "last_careunit"] = units
-    table = index(write_tables(tmp_path, tables), Report())
+    table = index(write_tables(tmp_path, tables), PreparationLog())
     assert table["site"][:5].tolist() == ["micu", "micu-sicu", "neuro-sicu", "neuro-stepdown", "tsicu"]
     assert table["patient_id"][:3].tolist() == ["10000000", "10000000", "10000002"]
     assert table["record_id"][:3].tolist() == ["30000000", "30000001", "30000002"]
     assert table["patient_id"].nunique() == 59
-    assert dict(zip(table["patient_id"], table["split"], strict=True)) == fixed_splits(
+    assert dict(zip(table["patient_id"], table["split"], strict=True)) == hash_splits(
         "mimic-iv", table["patient_id"]
     )
     died = tables["admissions"]["hospital_expire_flag"].tolist()
@@ -116,7 +116,7 @@ def test_the_index_has_text_ids_splits_by_patient_and_the_unit_as_site(tmp_path)
 def test_length_of_stay_is_what_remains_from_hour_48(tmp_path, remaining, bucket):
     tables = empty_tables()
     tables["icustays"]["outtime"] = tables["icustays"]["intime"] + pd.Timedelta(hours=48, seconds=remaining)
-    table = index(write_tables(tmp_path, tables), Report(), task="length-of-stay")
+    table = index(write_tables(tmp_path, tables), PreparationLog(), task="length-of-stay")
     assert [name for name in BUCKETS if table[name][0] == 1] == [bucket]
 
 
@@ -124,7 +124,7 @@ def test_there_are_ten_buckets_and_two_outcomes(generated):
     assert len(BUCKETS) == 10
     for task, labels in (("length-of-stay", BUCKETS), ("mortality", ("survived", "died"))):
         assert tuple(schema(generated, task=task)["labels"]) == labels
-        table = index(generated, Report(), task=task)
+        table = index(generated, PreparationLog(), task=task)
         assert (table[list(labels)].sum(axis=1) == 1).all()
         assert schema(generated, task=task)["task"] == "single-label"
         assert schema(generated, task=task)["ordered"] == (task == "length-of-stay")
@@ -162,14 +162,14 @@ def test_a_stay_that_cannot_be_used_is_left_out_and_said(tmp_path, name, column,
     tables[name] = tables[name].astype(object)
     tables[name].loc[1, column] = text
     write_tables(tmp_path, tables)
-    report = Report()
+    report = PreparationLog()
     table = index(tmp_path, report)
     assert table["record_id"].tolist() == ["30000000", "30000002"]
     [sentence] = report.bad
     assert sentence.startswith(f"ICU stay 30000001 lacks {lacks}")
     assert report.notes[0].startswith("3 ICU stays of 3 patients; 1 cannot be used; 0 shorter")
     with pytest.raises(DataError, match="ICU stay 30000001 lacks"):
-        index(tmp_path, Report(strict=True))
+        index(tmp_path, PreparationLog(strict=True))
 
 
 @pytest.mark.parametrize(("name", "key"), [("icustays", "stay_id"), ("patients", "subject_id")])
@@ -178,10 +178,10 @@ def test_two_rows_of_one_id_that_differ_are_refused(tmp_path, name, key):
     tables[name].loc[1, key] = tables[name].loc[0, key]
     write_tables(tmp_path, tables)
     with pytest.raises(DataError, match=f"{key} [13]0000000 is there twice"):
-        index(tmp_path, Report())
+        index(tmp_path, PreparationLog())
 
 
 def test_an_unknown_task_is_refused(generated):
-    for function in (schema, lambda source, task: index(source, Report(), task=task)):
+    for function in (schema, lambda source, task: index(source, PreparationLog(), task=task)):
         with pytest.raises(DataError, match='"readmission" is unknown: choose mortality or length-of-stay'):
             function(generated, task="readmission")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources import mimic_iv
 from data_partitions.sources.mimic_iv import index, schema
 from data_partitions.sources.mimic_iv.items import VARIABLES
@@ -43,7 +43,7 @@ def test_the_cohort_of_the_demo(demo):
         counts.append((int((kept & ~rule).sum()), int((kept & rule).sum()), int(died[kept & rule].sum())))
         kept &= rule
     assert counts == [(66, 74, 12), (0, 74, 12), (12, 62, 10), (9, 53, 8)]
-    report = Report()
+    report = PreparationLog()
     table = index(demo, report)
     for removed, left, deaths in counts:
         sentence.append(f"{removed} .* removed, leaving {left} \\({deaths} died in hospital\\)")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_partitions import DataError
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.mimic_iv import download, index, read, schema
 from tests.helpers.generated_mimic_iv import COLUMNS, make_tables, place_of, write_tables
 from tests.helpers.mimic_iv_stays import EVENTS, prepared
@@ -39,17 +39,17 @@ def test_the_version_is_told_by_folders_and_columns(tmp_path, version, said):
 def test_chunks_of_any_size_give_the_same(
     tmp_path, monkeypatch, generated, generated_windows, rows, read_bytes, block_bytes
 ):
-    few = index(generated, Report()).iloc[:3]
+    few = index(generated, PreparationLog()).iloc[:3]
     folder = tmp_path / "few"
     tables = make_tables()
     for name in EVENTS.values():  # a row is a chunk, so not too many of them
         tables[name] = tables[name][tables[name]["subject_id"].isin(few["subject_id"])].iloc[:1500]
     write_tables(folder, tables)
-    expected = np.stack(list(read(folder, few, Report())))
+    expected = np.stack(list(read(folder, few, PreparationLog())))
     monkeypatch.setattr(tables, "CHUNK_ROWS", rows)
     monkeypatch.setattr(tables, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(tables._decompressed, "__defaults__", (read_bytes,))
-    np.testing.assert_array_equal(np.stack(list(read(folder, few, Report()))), expected)
+    np.testing.assert_array_equal(np.stack(list(read(folder, few, PreparationLog()))), expected)
 
 
 def test_a_gzip_file_of_several_members_is_read_whole(tmp_path, generated, generated_windows):
@@ -65,22 +65,24 @@ def test_a_gzip_file_of_several_members_is_read_whole(tmp_path, generated, gener
 def test_chartevents_may_be_another_file_with_fewer_columns(tmp_path, generated_windows):
     tables = make_tables()
     chart = tables["chartevents"][["itemid", "stay_id", "value", "charttime", "valuenum"]]
-    write_tables(tmp_path, tables, leave_out=["chartevents"])
+    write_tables(tmp_path, tables, reject=["chartevents"])
     chart.to_csv(tmp_path / "mine.csv", index=False)
     _, windows, _ = prepared(tmp_path, chartevents=tmp_path / "mine.csv")
     np.testing.assert_array_equal(np.stack(windows), generated_windows)
 
 
 def test_windows_come_in_the_order_that_is_asked_for(generated, generated_windows):
-    table = index(generated, Report())
+    table = index(generated, PreparationLog())
     some = [7, 0, 31]
-    windows = list(read(generated, table.iloc[some], Report()))
+    windows = list(read(generated, table.iloc[some], PreparationLog()))
     np.testing.assert_array_equal(np.stack(windows), generated_windows[some])
 
 
 def test_progress_ends_where_the_files_end(generated):
     told = {}
-    report = Report(progress=lambda what, done, total: told.setdefault(what, []).append((done, total)))
+    report = PreparationLog(
+        progress=lambda what, done, total: told.setdefault(what, []).append((done, total))
+    )
     list(read(generated, index(generated, report), report))
     assert list(told) == ["reading chartevents", "reading outputevents", "reading labevents"]
     for what, steps in told.items():
@@ -93,7 +95,7 @@ def test_progress_ends_where_the_files_end(generated):
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_missing_table_is_named_with_its_place_and_the_versions(tmp_path, name):
-    write_tables(tmp_path, stays=2, leave_out=[name])
+    write_tables(tmp_path, stays=2, reject=[name])
     place = str(place_of(tmp_path, name, gz=False))
     with pytest.raises(DataError) as caught:
         prepared(tmp_path)
@@ -202,4 +204,4 @@ def test_download_says_how_to_apply(tmp_path):
     with pytest.raises(
         DataError, match="training and sign the data use agreement .*physionet.org/content/mimic"
     ):
-        download(tmp_path, Report())
+        download(tmp_path, PreparationLog())

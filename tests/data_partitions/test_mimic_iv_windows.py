@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.mimic_iv import index
 from data_partitions.sources.mimic_iv.items import VARIABLES
 from tests.helpers.generated_mimic_iv import make_tables, place_of, write_tables
@@ -51,7 +51,7 @@ def test_of_two_values_at_one_time_the_greater_is_taken(tmp_path, backwards):
 
 
 def test_a_cell_is_the_same_by_an_independent_computation(generated, generated_windows):
-    table = index(generated, Report())
+    table = index(generated, PreparationLog())
     chart = pd.read_csv(place_of(generated, "chartevents"), parse_dates=["charttime"], low_memory=False)
     chart = chart[chart["itemid"].isin([220210, 220277])].merge(table[["stay_id", "intime"]], on="stay_id")
     chart["hour"] = (chart["charttime"] - chart["intime"]) // pd.Timedelta(hours=1)

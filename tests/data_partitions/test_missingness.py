@@ -1,4 +1,4 @@
-"""Holes as a whole: what `hide` promises whatever the mechanisms. Each of them: test_mechanisms.py."""
+"""Holes as a whole: what `missingness_mask` promises whatever the mechanisms. Each of them: test_mechanisms.py."""
 
 import hashlib
 import subprocess
@@ -11,44 +11,44 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_partitions import DataError
-from data_partitions.missingness import Holes, hide, random_holes
+from data_partitions.missingness import Missingness, missingness_mask, sample_training_missingness
 
 FULL = np.ones((12, 100, 10), bool)
 VALUES = np.random.default_rng(1).standard_normal(FULL.shape).astype(np.float32)
 EVERYTHING = {
     "points": 0.2,
-    "points_depend_on": "itself",
+    "points_mechanism": "mnar",
     "gaps": 0.1,
-    "gaps_depend_on": "another",
+    "gaps_mechanism": "mar",
     "gap_patches": 4,
     "bursts": 0.1,
     "burst_patches": 1.5,
     "blackout": 0.1,
     "modality_by_window": 0.1,
     "modality_by_site": 0.2,
-    "thin_to": 7.5,
+    "subsample_to": 7.5,
 }
 shares = st.one_of(st.just(0.0), st.floats(0.01, 1.0))
-causes = st.sampled_from(["nothing", "another", "itself"])
+causes = st.sampled_from(["mcar", "mar", "mnar"])
 any_holes = st.builds(
-    Holes,
+    Missingness,
     points=shares,
-    points_depend_on=causes,
+    points_mechanism=causes,
     gaps=shares,
-    gaps_depend_on=causes,
+    gaps_mechanism=causes,
     gap_patches=st.integers(1, 15),
     bursts=shares,
     burst_patches=st.floats(0.01, 20),
     blackout=shares,
     modality_by_window=shares,
     modality_by_site=shares,
-    thin_to=st.sampled_from([0.0, 0.01, 1.0, 2.5, 9.0]),
+    subsample_to=st.sampled_from([0.0, 0.01, 1.0, 2.5, 9.0]),
 )
 
 
 def mask(holes, observed=FULL, values=VALUES, seed=0, record_id="a", **where):
-    holes = holes if isinstance(holes, Holes) else Holes(**holes)
-    return hide(values, observed, holes, seed=seed, record_id=record_id, **where)
+    holes = holes if isinstance(holes, Missingness) else Missingness(**holes)
+    return missingness_mask(values, observed, holes, seed=seed, record_id=record_id, **where)
 
 
 @settings(max_examples=400, deadline=None)
@@ -129,7 +129,7 @@ def test_mechanisms_are_independent_and_compose_by_union():
         "blackout": 0.1,
         "modality_by_window": 0.1,
         "modality_by_site": 0.1,
-        "thin_to": 9,
+        "subsample_to": 9,
     }
     alone = [mask({name: rate}) for name, rate in holes.items()]
     assert len({a.tobytes() for a in alone}) == len(holes)
@@ -137,20 +137,20 @@ def test_mechanisms_are_independent_and_compose_by_union():
 
 
 def test_more_points_hide_a_superset():
-    for cause in ("nothing", "itself"):
-        few, many = (mask({"points": share, "points_depend_on": cause}) for share in (0.2, 0.6))
+    for cause in ("mcar", "mnar"):
+        few, many = (mask({"points": share, "points_mechanism": cause}) for share in (0.2, 0.6))
         assert (many | few == many).all() and many.sum() > few.sum()
 
 
 def test_holes_do_not_depend_on_what_else_is_observed():
     observed = FULL.copy()
     observed[3] = False
-    for holes in ({"points": 0.4}, {"gaps": 0.4}, {"bursts": 0.4}, {"blackout": 0.4}, {"thin_to": 4}):
+    for holes in ({"points": 0.4}, {"gaps": 0.4}, {"bursts": 0.4}, {"blackout": 0.4}, {"subsample_to": 4}):
         np.testing.assert_array_equal(mask(holes, observed), mask(holes) & observed)
 
 
 def test_when_all_would_go_one_stretch_of_one_modality_stays():
-    for holes in ({"points": 1.0}, {"bursts": 1.0}, {"blackout": 1.0}, {"thin_to": 1e-9}):
+    for holes in ({"points": 1.0}, {"bursts": 1.0}, {"blackout": 1.0}, {"subsample_to": 1e-9}):
         left = ~mask(holes | {"gap_patches": 5})
         assert left.any(axis=(1, 2)).sum() == 1
         patches = np.flatnonzero(left.any(axis=(0, 2)))
@@ -195,24 +195,24 @@ def test_the_same_in_another_process():
         ({"gap_patches": 0}, "a gap must have at least one patch, gap_patches is 0"),
         ({"burst_patches": 0.0}, "a burst must have a length, in patches: burst_patches is 0"),
         ({"burst_patches": float("inf")}, "burst_patches is inf"),
-        ({"thin_to": -1.0}, "thin_to must be a number of samples per patch, or 0 for all, it is -1"),
-        ({"thin_to": float("nan")}, "thin_to must be a number"),
+        ({"subsample_to": -1.0}, "subsample_to must be a number of samples per patch, or 0 for all, it is -1"),
+        ({"subsample_to": float("nan")}, "subsample_to must be a number"),
         (
-            {"points_depend_on": "others"},
-            'points_depend_on must be one of nothing, another, itself, it is "others"',
+            {"points_mechanism": "others"},
+            'points_mechanism must be one of nothing, another, itself, it is "others"',
         ),
-        ({"gaps_depend_on": ""}, "gaps_depend_on must be one of"),
+        ({"gaps_mechanism": ""}, "gaps_mechanism must be one of"),
     ],
 )
 def test_impossible_settings_are_refused_in_one_sentence(holes, sentence):
     with pytest.raises(DataError, match=sentence) as refused:
-        Holes(**holes)
+        Missingness(**holes)
     assert "\n" not in str(refused.value)
 
 
 def test_random_holes_is_the_mixture_it_promises():
     rng = np.random.default_rng(0)
-    drawn = [random_holes(rng) for _ in range(3000)]
+    drawn = [sample_training_missingness(rng) for _ in range(3000)]
     gaps = [holes for holes in drawn if holes.gaps]
     whole = [holes for holes in drawn if holes.modality_by_window]
     points = [holes for holes in drawn if not holes.gaps and not holes.modality_by_window]
@@ -231,6 +231,8 @@ def test_random_holes_is_the_mixture_it_promises():
     assert {holes.points for holes in gaps + whole} == {0.0, 0.2}
     assert np.mean([holes.points > 0 for holes in gaps + whole]) == pytest.approx(1 / 3, abs=0.04)
     for h in drawn:
-        rest = Holes(h.points, "nothing", h.gaps, gap_patches=h.gap_patches)
-        assert h in (rest, Holes(h.points, modality_by_window=h.modality_by_window))
-    assert random_holes(np.random.default_rng(7)) == random_holes(np.random.default_rng(7))
+        rest = Missingness(h.points, "mcar", h.gaps, gap_patches=h.gap_patches)
+        assert h in (rest, Missingness(h.points, modality_by_window=h.modality_by_window))
+    assert sample_training_missingness(np.random.default_rng(7)) == sample_training_missingness(
+        np.random.default_rng(7)
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from data_partitions import DataError
 from data_partitions.manifest import Manifest
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import physionet_2012
 from data_partitions.sources.physionet_2012 import VARIABLES, index, read, schema
@@ -26,8 +26,8 @@ def rewrite(source, record, lines, icu=3):
 
 
 def window(source, record, report=None):
-    table = index(source, Report())
-    (found,) = read(source, table[table["record_id"] == str(record)], report or Report(strict=True))
+    table = index(source, PreparationLog())
+    (found,) = read(source, table[table["record_id"] == str(record)], report or PreparationLog(strict=True))
     return found
 
 
@@ -47,7 +47,7 @@ def test_schema(source):
 
 
 def test_index(source):
-    table = index(source, Report(strict=True))
+    table = index(source, PreparationLog(strict=True))
     assert table["record_id"].tolist() == [str(132539 + i) for i in range(12)]
     assert table["site"].tolist() == ["coronary-care", "cardiac-surgery", "medical-icu", "surgical-icu"] * 3
     deaths = [line.split(",")[-1] for line in (source / "Outcomes-a.txt").read_text().split()[1:]]
@@ -79,7 +79,7 @@ def test_absurd_values_are_dropped_and_counted(source):
         ("48:10", "HR", 80),
     ]
     rewrite(source, 132539, lines)
-    report = Report(strict=True)
+    report = PreparationLog(strict=True)
     found = window(source, 132539, report)
     assert found[ROW["HR"], 0, 0] == 70 and np.isfinite(found).sum() == 1
     assert report.notes == [
@@ -90,14 +90,14 @@ def test_absurd_values_are_dropped_and_counted(source):
 
 def test_a_stay_without_any_measurement_is_kept_and_counted(source):
     rewrite(source, 132539, [])
-    report = Report(strict=True)
+    report = PreparationLog(strict=True)
     assert np.isnan(window(source, 132539, report)).all()
     assert report.notes == ["Kept though nothing was measured in 48 h: 1 stays."]
 
 
 def test_rows_come_in_the_order_they_are_asked_for(source):
-    table = index(source, Report()).sample(frac=1, random_state=1)
-    windows = list(read(source, table, Report()))
+    table = index(source, PreparationLog()).sample(frac=1, random_state=1)
+    windows = list(read(source, table, PreparationLog()))
     for (_, row), found in zip(table.iterrows(), windows, strict=True):
         np.testing.assert_array_equal(found, window(source, row["record_id"]))
 
@@ -153,12 +153,12 @@ def test_sites_are_icu_types_and_patients_keep_their_split(tmp_path):
 def test_a_bad_line_leaves_out_its_stay_only(source, line, sentence):
     file = source / "set-a/132541.txt"
     file.write_text(stay_text(132541, 1, []) + line + "\n03:00,HR,80\n")
-    table, report = index(source, Report(strict=True)), Report()
+    table, report = index(source, PreparationLog(strict=True)), PreparationLog()
     windows = list(read(source, table, report))
     assert [w is None for w in windows] == [i == 2 for i in range(12)]
     (bad,) = report.bad
     assert bad.startswith(f"stay 132541, {sentence}")
-    refused(lambda: list(read(source, table, Report(strict=True))), "stay 132541, ", sentence)
+    refused(lambda: list(read(source, table, PreparationLog(strict=True))), "stay 132541, ", sentence)
 
 
 def test_stays_that_the_index_leaves_out(source):
@@ -166,7 +166,7 @@ def test_stays_that_the_index_leaves_out(source):
     rewrite(source, 132541, [], icu=7)
     outcomes = source / "Outcomes-a.txt"
     outcomes.write_text("".join(x for x in outcomes.open() if not x.startswith("132542,")))
-    report = Report()
+    report = PreparationLog()
     assert len(index(source, report)) == 9
     assert "stay 132540" in report.bad[0] and "has ICUType none, expected 1 to 4" in report.bad[0]
     assert "stay 132541" in report.bad[1] and "has ICUType 7, expected 1 to 4" in report.bad[1]
@@ -183,18 +183,18 @@ def test_a_file_without_its_header_line(source):
 
 
 def test_nothing_there(tmp_path):
-    refused(lambda: index(tmp_path, Report()), "has neither set-a.tar.gz nor the folder set-a")
+    refused(lambda: index(tmp_path, PreparationLog()), "has neither set-a.tar.gz nor the folder set-a")
 
 
 def test_outcomes(source):
     outcomes = source / "Outcomes-a.txt"
     text = outcomes.read_text()
     outcomes.write_text(text.replace("In-hospital_death", "Death"))
-    refused(lambda: index(source, Report()), "lacks the column In-hospital_death: it has RecordID")
+    refused(lambda: index(source, PreparationLog()), "lacks the column In-hospital_death: it has RecordID")
     outcomes.write_text(text.replace("132540,10,5,8,-1,", "132540,10,5,8,-1,2"))
-    refused(lambda: index(source, Report()), "stay 132540 has In-hospital_death 2", "expected 0 or 1")
+    refused(lambda: index(source, PreparationLog()), "stay 132540 has In-hospital_death 2", "expected 0 or 1")
     outcomes.unlink()
-    refused(lambda: index(source, Report()), "there is no", "Outcomes-a.txt, which says who died")
+    refused(lambda: index(source, PreparationLog()), "there is no", "Outcomes-a.txt, which says who died")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "not gzip"])
@@ -209,7 +209,7 @@ def test_a_damaged_archive(tmp_path, damage):
     else:
         content[:2] = b"no"
     file.write_bytes(content)
-    refused(lambda: index(tmp_path, Report()), "set-a.tar.gz is damaged", "fetch it anew")
+    refused(lambda: index(tmp_path, PreparationLog()), "set-a.tar.gz is damaged", "fetch it anew")
 
 
 # --- the challenge itself
@@ -220,7 +220,7 @@ def test_set_a():
     found = [Path(p) / "physionet2012" for p in places if p and (Path(p) / "physionet2012").exists()]
     if not found:
         pytest.skip("no PhysioNet Challenge 2012 here: set CONDI_DATA to the folder that has physionet2012/")
-    report = Report()
+    report = PreparationLog()
     table = index(found[0], report)
     assert len(table) == 4000 and table["died"].sum() == 554 and report.bad == []
     assert table["site"].value_counts().to_dict() == {

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from data_partitions import DataError
 from data_partitions.cli import prepare
 from data_partitions.federation import assign_patients, open_federation
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import demo, ptb_xl
 from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES
@@ -39,7 +39,7 @@ def partitions_of(federation):
 def test_every_record_is_at_one_site_and_no_patient_in_two_splits_or_sites(raw, tmp_path, split, sites):
     federation = prepare_federation(ptb_xl, raw, tmp_path / "all", split=split, sites=sites)
     assert len(federation.sites) == sites
-    index = ptb_xl.index(raw, Report())
+    index = ptb_xl.index(raw, PreparationLog())
     index = index[index[list(SUPERCLASSES)].any(axis=1)].set_index("record_id")
     seen, home, split_of = [], {}, {}
     for partition in partitions_of(federation):
@@ -83,8 +83,8 @@ def test_records_without_labels_are_left_out_and_counted(own_raw, tmp_path):
     lines = table.read_text().replace("{'NORM': 100.0, ", "{").splitlines(keepends=True)
     table.write_text("".join(lines))
     calls = []
-    report = Report(progress=lambda *call: calls.append(call))
-    index = ptb_xl.index(own_raw, Report())
+    report = PreparationLog(progress=lambda *call: calls.append(call))
+    index = ptb_xl.index(own_raw, PreparationLog())
     empty = int((~index[list(SUPERCLASSES)].any(axis=1)).sum())
     assert empty > 5
     federation = prepare_federation(
@@ -118,14 +118,14 @@ def damaged(own_raw):
 
 def test_strict_stops_at_a_damaged_record_and_leaves_nothing(damaged, tmp_path):
     (tmp_path / "out").mkdir()
-    options = {"split": "iid", "sites": 2, "report": Report(strict=True)}
+    options = {"split": "iid", "sites": 2, "report": PreparationLog(strict=True)}
     with pytest.raises(DataError, match="record 60 .*its signal has 100 bytes"):
         prepare_federation(ptb_xl, damaged, tmp_path / "out" / "all", **options)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_damaged_record_is_left_out_and_the_others_are_as_before(raw, damaged, tmp_path):
-    report = Report()
+    report = PreparationLog()
     whole = prepare_federation(ptb_xl, raw, tmp_path / "whole", split="iid", sites=2)
     most = prepare_federation(ptb_xl, damaged, tmp_path / "most", split="iid", sites=2, report=report)
     (reason,) = report.bad
@@ -144,7 +144,7 @@ def test_a_site_of_which_nothing_can_be_used_is_left_out_and_said(own_raw, tmp_p
     whole = prepare_federation(ptb_xl, own_raw, tmp_path / "whole", split="iid", sites=3)
     for record in whole.open_site(1).record_ids:
         (own_raw / f"records100/00000/{int(record):05d}_lr.dat").write_text(record)  # no two alike
-    report = Report()
+    report = PreparationLog()
     most = prepare_federation(ptb_xl, own_raw, tmp_path / "most", split="iid", sites=3, report=report)
     assert most.sites == ("site-00", "site-02")
     assert open_federation(tmp_path / "most").sites == most.sites
@@ -269,13 +269,13 @@ def test_demo_command(tmp_path, monkeypatch):
 
 
 def test_ptb_xl_by_hospital(real, tmp_path):
-    report = Report()
+    report = PreparationLog()
     federation = prepare_federation(ptb_xl, real, tmp_path / "all", report=report)
     partitions = partitions_of(federation)
     patients = [set(partition.patient_ids) for partition in partitions]
     assert sum(map(len, patients)) == len(set().union(*patients))
     assert min(partition.manifest.windows["train"] for partition in partitions) >= 10
-    if len(ptb_xl.index(real, Report())) != 388:
+    if len(ptb_xl.index(real, PreparationLog())) != 388:
         pytest.skip("another part of PTB-XL than the numbers are for")
     assert federation.sites == tuple(f"hospital-{i}" for i in range(4))
     assert [len(partition) for partition in partitions] == [190, 127, 15, 46]
@@ -284,7 +284,7 @@ def test_ptb_xl_by_hospital(real, tmp_path):
 
 @pytest.mark.parametrize("split", ["natural", "iid", "dirichlet"])
 def test_duplicates_in_ptb_xl_are_at_one_site(real, split):
-    index = ptb_xl.index(real, Report())
+    index = ptb_xl.index(real, PreparationLog())
     home = assign_patients(index, 3, split, 0, labels=SUPERCLASSES)
     site = index.set_index("record_id")["patient_id"].map(home)
     assert site.value_counts().min() >= 10

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources import ptb_xl
 from data_partitions.sources.ptb_xl import read_record as read
 from tests.helpers.ptb_xl_files import (
@@ -65,7 +65,7 @@ def test_a_csv_that_is_none(own_raw):
 def test_records_without_signals_are_left_out_and_counted(own_raw):
     for record in (2, 5):
         (own_raw / f"records100/00000/{record:05d}_lr.hea").unlink()
-    report = Report()
+    report = PreparationLog()
     table = index(own_raw, report=report)
     assert len(table) == 58 and not {"2", "5"} & set(table["record_id"])
     assert report.notes == ["Left out as their signals are not there: 2 records."]
@@ -114,7 +114,7 @@ def test_bad_records_are_left_out_with_their_reasons_and_the_others_go_on(own_ra
     set_cell(own_raw, 2, strat_fold=11)
     (own_raw / "records100/00000/00004_lr.dat").unlink()
     (own_raw / "records100/00000/00005_lr.dat").write_bytes(b"too short")
-    report = Report()
+    report = PreparationLog()
     table = index(own_raw, report)
     assert set(range(1, 61)) - set(table["record_id"].astype(int)) == {2, 3, 4}
     windows = list(ptb_xl.read(own_raw, table, report))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from data_partitions.manifest import Manifest
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES, schema
 from tests.helpers.ptb_xl_files import change_table, index, refused, set_cell
 
@@ -81,7 +81,7 @@ def test_label_rules(labelled):
 
 
 def test_single_label_keeps_exactly_one_superclass_and_says_how_many_go(labelled):
-    report = Report()
+    report = PreparationLog()
     table = index(labelled, task="single-label", report=report)
     assert table["record_id"].tolist() == ["1", "3", "4", "5"]
     assert report.notes == ["Left out as they have more than one superclass: 1 records."]
@@ -113,7 +113,7 @@ def test_patients_who_share_a_signal_are_one_and_in_one_split(own_raw):
         set_cell(own_raw, record - 1, patient_id={2: 30, 4: 9, 5: 9, 6: 200}[record], strat_fold=fold)
     copy_signal(own_raw, 2, 4)
     copy_signal(own_raw, 5, 6)
-    report = Report()
+    report = PreparationLog()
     table = index(own_raw, report=report).set_index("record_id").loc[["2", "4", "5", "6"]]
     assert set(table["patient_id"]) == {"9"}, "the group's smallest number"
     assert set(table["split"]) == {"val"}, "val before test"
@@ -127,7 +127,7 @@ def test_signals_that_only_begin_alike_are_not_duplicates(own_raw):
     signal = bytearray((folder / "00002_lr.dat").read_bytes())
     signal[-1] ^= 1
     (folder / "00004_lr.dat").write_bytes(signal)
-    report = Report()
+    report = PreparationLog()
     index(own_raw, report=report)
     assert report.notes == []
 
@@ -136,7 +136,7 @@ def test_signals_that_only_begin_alike_are_not_duplicates(own_raw):
 
 
 def test_the_sample_of_ptb_xl(real):
-    report = Report()
+    report = PreparationLog()
     table = index(real, report=report)
     if len(table) != 388:
         pytest.skip("another part of PTB-XL than the numbers are for")

@@ -3,7 +3,7 @@
 import numpy as np
 import wfdb
 
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.ptb_xl import LEADS
 from data_partitions.sources.ptb_xl import read_record as read
 from tests.helpers.ptb_xl_files import change_header, index, row_of
@@ -52,7 +52,7 @@ def test_500_hz(own_raw, tmp_path):
         baseline=[0] * 12,
         write_dir=str(own_raw / "records500/00000"),
     )
-    report = Report()
+    report = PreparationLog()
     table = index(own_raw, rate=500, report=report)
     assert table["record_id"].tolist() == ["4"]
     assert report.notes == ["Left out as their signals are not there: 59 records."]

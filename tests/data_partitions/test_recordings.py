@@ -5,7 +5,16 @@ import pytest
 import wfdb
 
 from data_partitions.errors import DataError
-from data_partitions.recordings import Grid, Recording, Signal, edf, find, format_of, hourly_csv, wfdb_record
+from data_partitions.recordings import (
+    Recording,
+    Signal,
+    WindowGrid,
+    edf,
+    find_recordings,
+    format_of,
+    hourly_csv,
+    wfdb_record,
+)
 
 SCHEMA = {
     "modalities": [{"name": n, "unit": "mV", "samples_per_patch": 10} for n in ("I", "II", "V1")],
@@ -174,13 +183,13 @@ def recording(rate=100.0, seconds=5.0, names=("I", "II", "V1"), unit="mV", lacki
 
 def test_windows_follow_each_other_and_the_last_is_unobserved_beyond_the_end():
     given = recording(seconds=5.0, lacking=slice(30, 70))
-    windows = Grid.of(SCHEMA).windows(given)
+    windows = WindowGrid.of(SCHEMA).windows(given)
     assert windows.shape == (3, 3, 20, 10) and windows.dtype == np.float32
     whole = windows.transpose(1, 0, 2, 3).reshape(3, -1)
     np.testing.assert_array_equal(whole[:, :500], np.float32([s.samples for s in given.signals]))
     assert np.isnan(whole[:, 500:]).all()
     completed = np.where(np.isnan(windows), 42.0, -1.0)
-    for signal, filled in zip(given.signals, Grid.of(SCHEMA).signals(given, completed), strict=True):
+    for signal, filled in zip(given.signals, WindowGrid.of(SCHEMA).signals(given, completed), strict=True):
         lacks = np.isnan(signal.samples)
         np.testing.assert_array_equal(filled[~lacks], signal.samples[~lacks])
         assert (filled[lacks] == 42).all() and lacks.sum() == 40
@@ -188,29 +197,29 @@ def test_windows_follow_each_other_and_the_last_is_unobserved_beyond_the_end():
 
 def test_leads_are_found_by_name_whatever_their_order_and_case():
     given = recording(names=("v1", "i"))
-    windows = Grid.of(SCHEMA).windows(given)
+    windows = WindowGrid.of(SCHEMA).windows(given)
     np.testing.assert_array_equal(windows[0, 2].reshape(-1), np.float32(given.signals[0].samples[:200]))
-    assert np.isnan(windows[:, 1]).all() and Grid.of(SCHEMA).absent(given) == ["II"]
+    assert np.isnan(windows[:, 1]).all() and WindowGrid.of(SCHEMA).absent(given) == ["II"]
     eog = {**SCHEMA, "modalities": [{"name": "EOG", "unit": "uV", "samples_per_patch": 10}]}
-    assert Grid.of(eog).places(recording(names=("EOG horizontal",), unit="µV")) == {0: 0}
+    assert WindowGrid.of(eog).places(recording(names=("EOG horizontal",), unit="µV")) == {0: 0}
 
 
 @pytest.mark.parametrize("rate, tolerance", [(500.0, 0.01), (250.0, 0.03), (50.0, 0.03)])
 def test_other_rates_are_resampled_when_asked_and_refused_with_both_rates_else(rate, tolerance):
     given = recording(rate=rate, seconds=4.0)
     with pytest.raises(DataError, match=f"{rate:g} Hz.*100 Hz"):
-        Grid.of(SCHEMA).windows(given)
-    windows = Grid.of(SCHEMA, resample=True).windows(given)
+        WindowGrid.of(SCHEMA).windows(given)
+    windows = WindowGrid.of(SCHEMA, resample=True).windows(given)
     assert windows.shape == (2, 3, 20, 10)
     expected = np.stack([s.samples for s in recording(rate=100.0, seconds=4.0).signals])
     found = windows.transpose(1, 0, 2, 3).reshape(3, -1)
     inside = slice(2, -2)
     np.testing.assert_allclose(found[0, inside], expected[0, inside], atol=tolerance)
     constant = Signal("I", "mV", rate, np.full(round(4 * rate), 0.7))
-    there = Grid.of(SCHEMA, resample=True).windows(Recording("c", (constant,), None))[:, 0].reshape(-1)
+    there = WindowGrid.of(SCHEMA, resample=True).windows(Recording("c", (constant,), None))[:, 0].reshape(-1)
     np.testing.assert_allclose(there[inside], 0.7, rtol=1e-6)
     lacking = recording(rate=rate, seconds=4.0, lacking=slice(round(rate), round(2 * rate)))
-    back = Grid.of(SCHEMA, resample=True).signals(lacking, windows)
+    back = WindowGrid.of(SCHEMA, resample=True).signals(lacking, windows)
     for old, new, truth in zip(lacking.signals, back, given.signals, strict=True):
         seen = ~np.isnan(old.samples)
         np.testing.assert_array_equal(new[seen], old.samples[seen])
@@ -219,7 +228,7 @@ def test_other_rates_are_resampled_when_asked_and_refused_with_both_rates_else(r
 
 def test_what_was_not_observed_is_not_either_at_another_rate():
     lacking = recording(rate=500.0, seconds=2.0, lacking=slice(500, 750))
-    windows = Grid.of(SCHEMA, resample=True).windows(lacking)[:, 0].reshape(-1)
+    windows = WindowGrid.of(SCHEMA, resample=True).windows(lacking)[:, 0].reshape(-1)
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(windows)), np.arange(100, 150))
 
 
@@ -233,13 +242,13 @@ def test_what_was_not_observed_is_not_either_at_another_rate():
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(given, sentence):
     with pytest.raises(DataError) as error:
-        Grid.of(SCHEMA).windows(given)
+        WindowGrid.of(SCHEMA).windows(given)
     assert sentence in str(error.value) and "some.hea" in str(error.value)
 
 
 def test_unknown_channels_are_left_alone_when_asked():
     given = recording(names=("I", "X9"), lacking=slice(0, 10))
-    grid = Grid.of(SCHEMA, keep_unknown=True)
+    grid = WindowGrid.of(SCHEMA, keep_unknown=True)
     filled = grid.signals(given, np.ones_like(grid.windows(given)))
     assert (filled[0][:10] == 1).all() and np.isnan(filled[1][:10]).all()
 
@@ -251,9 +260,9 @@ def test_files_are_found_by_kind(tmp_path):
     (tmp_path / "b" / "notes.txt").write_text("no")
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "y.csv").write_text("hour,HR\n0,1\n")
-    assert [f.name for f in find(tmp_path)] == ["r1.hea", "x.csv"]
+    assert [f.name for f in find_recordings(tmp_path)] == ["r1.hea", "x.csv"]
     for name in ("r1", "r1.dat", "r1.hea"):
-        assert find(tmp_path / "a" / name) == [tmp_path / "a" / "r1.hea"]
+        assert find_recordings(tmp_path / "a" / name) == [tmp_path / "a" / "r1.hea"]
     assert format_of(tmp_path / "X.EDF") is edf
     (tmp_path / "empty").mkdir()
     for path, sentence in [
@@ -262,7 +271,7 @@ def test_files_are_found_by_kind(tmp_path):
         (tmp_path / "b" / "notes.txt", "of no kind that can be read"),
     ]:
         with pytest.raises(DataError, match=sentence):
-            find(path)
+            find_recordings(path)
 
 
 def test_damaged_files_give_one_sentence(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from mne.datasets.sleep_physionet import age
 
 from data_partitions import DataError
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.sleep_edf import download, index
 from tests.helpers.generated_sleep_edf import write_coded_night
 from tests.helpers.sleep_edf_files import SLEEP, change_bytes
@@ -72,18 +72,18 @@ ALL = ["SC4001E0-PSG.edf", "SC4001EC-Hypnogram.edf", "SC4002E0-PSG.edf", "SC4002
 
 
 def fetch(remote, out, report=None, **options):
-    download(out, report or Report(), **{"subjects": [0], "base_url": remote.url, **options})
+    download(out, report or PreparationLog(), **{"subjects": [0], "base_url": remote.url, **options})
 
 
 def test_download_fetches_what_index_reads_and_nothing_twice(remote, tmp_path, capfd):
     out, seen = tmp_path / "out", []
-    fetch(remote, out, Report(progress=lambda *told: seen.append(told)))
+    fetch(remote, out, PreparationLog(progress=lambda *told: seen.append(told)))
     assert seen == [("fetching nights", 1, 2), ("fetching nights", 2, 2)]
     assert capfd.readouterr() == ("", "")
     assert names_below(out) == ALL == sorted(remote.asked)
     for file in out.rglob("*.edf"):
         assert file.read_bytes() == (remote.folder / file.name).read_bytes()
-    assert len(index(out, Report())) == 28
+    assert len(index(out, PreparationLog())) == 28
     remote.asked.clear()
     fetch(remote, out)
     assert remote.asked == []
@@ -108,7 +108,7 @@ def test_an_interrupted_download_goes_on_where_it_stopped(remote, tmp_path):
     remote.cut.clear()
     fetch(remote, out)
     assert names_below(out) == ALL and remote.asked == ALL[2:]
-    assert len(index(out, Report())) == 28
+    assert len(index(out, PreparationLog())) == 28
 
 
 def test_another_file_than_the_published_one_is_refused(remote, tmp_path):
@@ -144,7 +144,7 @@ def test_nights_that_were_never_published(remote, tmp_path):
 def test_all_that_is_published_is_asked_for(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(age, "fetch_data", lambda s, r, **_: asked.append((s[0], r[0])))
-    download(tmp_path, Report())
+    download(tmp_path, PreparationLog())
     published = pd.read_csv(age.AGE_SLEEP_RECORDS)
     assert set(asked) == set(zip(published["subject"], published["night"], strict=True))
     assert len(asked) == 153

@@ -13,7 +13,7 @@ import pytest
 
 from data_partitions import DataError
 from data_partitions.manifest import Manifest
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.sleep_edf import MODALITIES, STAGES, index, read, schema
 from tests.helpers.generated_sleep_edf import (
     CHANNELS,
@@ -51,7 +51,7 @@ def test_schema_is_a_manifest_but_for_the_site(tmp_path):
 @pytest.mark.parametrize("minutes", [-1.0, float("nan")])
 def test_wake_minutes_out_of_range(tmp_path, minutes):
     with pytest.raises(DataError, match="wake_minutes must be 0 or more, it is"):
-        index(tmp_path, Report(), wake_minutes=minutes)
+        index(tmp_path, PreparationLog(), wake_minutes=minutes)
 
 
 # --- labels and samples line up
@@ -61,7 +61,7 @@ def test_wake_minutes_out_of_range(tmp_path, minutes):
 @pytest.mark.parametrize("late", [0, 7, 90, -30, -45])
 def test_each_label_stands_at_its_samples(tmp_path, late, record_seconds):
     write_coded_night(tmp_path, "SC4001", SLEEP, late=late, record_seconds=record_seconds)
-    table = index(tmp_path, Report())
+    table = index(tmp_path, PreparationLog())
     windows = windows_of(tmp_path, table)
     begins = [late + 30 * k for k in range(len(SLEEP))]
     inside = [k for k, begin in enumerate(begins) if 0 <= begin <= 450 and SLEEP[k] not in "?M"]
@@ -79,14 +79,16 @@ def test_a_slip_in_the_date_of_a_hypnogram_moves_nothing(tmp_path, days):
     write_coded_night(tmp_path / "a", "SC4001", SLEEP, late=30)
     begin = EVENING + timedelta(days=days, seconds=30)
     write_coded_night(tmp_path / "b", "SC4001", SLEEP, late=30, begin=begin)
-    pd.testing.assert_frame_equal(index(tmp_path / "a", Report()), index(tmp_path / "b", Report()))
+    pd.testing.assert_frame_equal(
+        index(tmp_path / "a", PreparationLog()), index(tmp_path / "b", PreparationLog())
+    )
 
 
 def test_starts_on_two_sides_of_midnight(tmp_path):
     write_coded_night(tmp_path, "SC4001", SLEEP, late=90)
     change_bytes(tmp_path / "SC4001E0-PSG.edf", 176, b"23.59.00")
     change_bytes(tmp_path / "SC4001EC-Hypnogram.edf", 176, b"00.00.30")
-    table = index(tmp_path, Report())
+    table = index(tmp_path, PreparationLog())
     assert numbers_of(table)[0] == 3
     np.testing.assert_allclose(windows_of(tmp_path, table)[0, 0], 10, atol=0.01)
 
@@ -102,7 +104,7 @@ def noisy(tmp_path):
 
 def test_samples_are_those_of_the_file_at_its_own_rates(noisy):
     source, samples = noisy
-    table = index(source, Report())
+    table = index(source, PreparationLog())
     windows = windows_of(source, table)
     assert windows.dtype == np.float32 and windows.shape == (14, 5, 30, 100)
     for number, window in zip(numbers_of(table), windows, strict=True):
@@ -124,7 +126,7 @@ def test_nothing_is_upsampled_and_only_what_is_needed_is_read(noisy, monkeypatch
         return get_data(raw, picks, start, stop, **options)
 
     monkeypatch.setattr(mne.io.BaseRaw, "get_data", watched)
-    table = index(source, Report())
+    table = index(source, PreparationLog())
     assert not asked, "the index needs no signals"
     windows_of(source, table.iloc[[4, 2]])  # epochs 4 and 2
     assert sorted(asked) == [
@@ -135,7 +137,7 @@ def test_nothing_is_upsampled_and_only_what_is_needed_is_read(noisy, monkeypatch
 
 def test_rows_may_come_in_any_order_and_each_run_opens_its_night_once(tmp_path, monkeypatch):
     write_nights(tmp_path, subjects=2, nights=1, epochs=24)
-    table = index(tmp_path, Report())
+    table = index(tmp_path, PreparationLog())
     whole = dict(zip(table["record_id"], windows_of(tmp_path, table), strict=True))
     assert len(whole) == len(table) > 40
     for seed in range(2):
@@ -146,9 +148,9 @@ def test_rows_may_come_in_any_order_and_each_run_opens_its_night_once(tmp_path, 
     opened = []
     read_raw = mne.io.read_raw_edf
     monkeypatch.setattr(mne.io, "read_raw_edf", lambda f, **k: opened.append(f) or read_raw(f, **k))
-    list(read(tmp_path, table.iloc[::-1], Report()))
+    list(read(tmp_path, table.iloc[::-1], PreparationLog()))
     assert Counter(file.name for file in opened) == {"SC4001E0-PSG.edf": 2, "SC4011E0-PSG.edf": 2}
-    assert list(read(tmp_path, table.iloc[:0], Report())) == []
+    assert list(read(tmp_path, table.iloc[:0], PreparationLog())) == []
 
 
 def test_respiration_is_as_in_the_file_whatever_unit_it_names(tmp_path):
@@ -158,7 +160,7 @@ def test_respiration_is_as_in_the_file_whatever_unit_it_names(tmp_path):
         return copy_signal(signal, physical_dimension="uV") if signal.label.startswith("Resp") else signal
 
     change_psg(tmp_path / "SC4001E0-PSG.edf", in_uv)
-    windows = windows_of(tmp_path, index(tmp_path, Report()))
+    windows = windows_of(tmp_path, index(tmp_path, PreparationLog()))
     np.testing.assert_allclose(windows[:, 3, :, 0], windows[:, 0, :, 0], atol=0.01)
 
 
@@ -171,7 +173,7 @@ def test_respiration_is_as_in_the_file_whatever_unit_it_names(tmp_path):
 )
 def test_wake_around_sleep_is_cut_at_its_border(tmp_path, minutes, before, after):
     write_coded_night(tmp_path, "SC4001", "W" * 70 + "1" + "W" * 75 + "R" + "W" * 65)
-    report = Report()
+    report = PreparationLog()
     table = index(tmp_path, report, wake_minutes=minutes)
     assert numbers_of(table) == list(range(70 - before, 147 + after)), "wake between sleep is all kept"
     cut = 70 + 65 - before - after
@@ -181,12 +183,12 @@ def test_wake_around_sleep_is_cut_at_its_border(tmp_path, minutes, before, after
 
 def test_thirty_minutes_is_the_default(tmp_path):
     write_coded_night(tmp_path, "SC4001", "W" * 70 + "1")
-    assert len(index(tmp_path, Report())) == 61
+    assert len(index(tmp_path, PreparationLog())) == 61
 
 
 def test_movement_and_unscored_epochs_are_dropped_and_counted(tmp_path):
     write_coded_night(tmp_path, "SC4001", "?W1M2??3M4R?")
-    report = Report()
+    report = PreparationLog()
     table = index(tmp_path, report)
     assert stages_of(table) == ["W", "N1", "N2", "N3", "N3", "REM"]
     assert numbers_of(table) == [1, 2, 4, 7, 9, 10]
@@ -196,7 +198,7 @@ def test_movement_and_unscored_epochs_are_dropped_and_counted(tmp_path):
 
 def test_annotations_past_the_end_of_the_signals_are_cut(tmp_path):
     write_coded_night(tmp_path, "SC4001", "W2" * 8 + "?" * 2000, seconds=320, record_seconds=20)
-    report = Report()
+    report = PreparationLog()
     table = index(tmp_path, report)
     assert numbers_of(table) == list(range(10)), "the eleventh epoch has 20 s of signal"
     assert report.notes == []
@@ -208,7 +210,7 @@ def test_of_a_run_that_is_no_multiple_of_30_s_the_whole_epochs_count(tmp_path):
     runs = [(0, 45, "W"), (45, 100, "2"), (145, 30, "R"), (175, 29, "3"), (204, 86000, "1")]
     runs = [(onset, duration, TEXTS[stage]) for onset, duration, stage in runs]
     write_hypnogram(tmp_path / "SC4001EC-Hypnogram.edf", runs)
-    table = index(tmp_path, Report())
+    table = index(tmp_path, PreparationLog())
     expected = [(0, "W"), (45, "N2"), (75, "N2"), (105, "N2"), (145, "REM")]
     expected += [(204 + 30 * i, "N1") for i in range(9)]
     assert list(zip(table["start"], stages_of(table), strict=True)) == expected
@@ -254,7 +256,7 @@ def test_the_sample_of_sleep_edf(real, tmp_path):
         runs = mne.read_annotations(hypnogram)
         assert runs.description[-1] == "Sleep stage ?", "the signals end before it"
         silent_psg(tmp_path / f"{hypnogram.name[:7]}0-PSG.edf", int(runs.onset[-1]), hypnogram)
-    report = Report()
+    report = PreparationLog()
     table = index(tmp_path, report, wake_minutes=1e6)
     assert report.bad == []
     table["y"] = table[list(STAGES)].to_numpy().argmax(1)
@@ -268,5 +270,5 @@ def test_the_sample_of_sleep_edf(real, tmp_path):
     last = table.groupby("psg").tail(1)
     windows = list(read(tmp_path, last, report))
     assert report.bad == [] and all(np.abs(window[:3]).max() < 1 for window in windows)
-    near = index(tmp_path, Report())
+    near = index(tmp_path, PreparationLog())
     assert (near["W"] == 0).sum() == (table["W"] == 0).sum() and near["W"].sum() < table["W"].sum() / 3

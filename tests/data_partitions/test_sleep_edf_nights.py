@@ -12,9 +12,9 @@ import pytest
 from scipy.signal import welch
 
 from data_partitions import DataError
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.sleep_edf import STAGES, index, read
-from data_partitions.splits import fixed_splits
+from data_partitions.splits import hash_splits
 from tests.helpers.generated_sleep_edf import (
     CHANNELS,
     write_coded_night,
@@ -43,7 +43,7 @@ def five(tmp_path):
 
 def test_index(five):
     seen = []
-    table = index(five, Report(progress=lambda *told: seen.append(told)))
+    table = index(five, PreparationLog(progress=lambda *told: seen.append(told)))
     assert seen == [("reading hypnograms", i, 10) for i in range(1, 11)]
     assert list(table.columns) == ["record_id", "patient_id", "split", "site", *STAGES, "psg", "start"]
     assert table["record_id"].is_unique and len(table) == 10 * 14
@@ -54,19 +54,19 @@ def test_index(five):
 
 
 def test_both_nights_of_a_subject_are_in_one_split(five):
-    table = index(five, Report())
+    table = index(five, PreparationLog())
     splits = table.groupby("patient_id")["split"].agg(["first", "nunique", "size"])
     assert splits["nunique"].tolist() == [1] * 5 and splits["size"].tolist() == [28] * 5
     assert Counter(splits["first"]) == {"train": 3, "val": 1, "test": 1}
     shares = {"train": 0.6, "val": 0.2, "test": 0.2}
-    assert splits["first"].to_dict() == fixed_splits("sleep-edf", [f"{i:02d}" for i in range(5)], shares)
+    assert splits["first"].to_dict() == hash_splits("sleep-edf", [f"{i:02d}" for i in range(5)], shares)
 
 
 def test_a_night_that_cannot_be_used_moves_nobody_to_another_split(five):
-    before = index(five, Report()).set_index("record_id")["split"]
+    before = index(five, PreparationLog()).set_index("record_id")["split"]
     for night in (1, 2):
         (five / f"sleep-cassette/SC402{night}EC-Hypnogram.edf").write_bytes(b"")
-    after = index(five, Report()).set_index("record_id")["split"]
+    after = index(five, PreparationLog()).set_index("record_id")["split"]
     assert len(after) == 8 * 14
     assert (before[after.index] == after).all()
 
@@ -74,11 +74,11 @@ def test_a_night_that_cannot_be_used_moves_nobody_to_another_split(five):
 def test_telemetry_nights_are_left_out_with_one_note(tmp_path):
     for name in ("ST7011J0-PSG", "ST7011JP-Hypnogram", "ST7022J0-PSG", "ST7022JM-Hypnogram"):
         (tmp_path / f"{name}.edf").write_bytes(b"")
-    report = Report()
+    report = PreparationLog()
     with pytest.raises(DataError, match="has only 2 telemetry nights: give a folder with cassette nights"):
         index(tmp_path, report)
     write_coded_night(tmp_path, "SC4001", SLEEP)
-    report = Report()
+    report = PreparationLog()
     assert len(index(tmp_path, report)) == 14
     assert report.bad == []
     note = "Left out as they have no airflow, and their EMG at 100 Hz: 2 telemetry nights (ST7)."
@@ -88,7 +88,7 @@ def test_telemetry_nights_are_left_out_with_one_note(tmp_path):
 def test_no_night_at_all(tmp_path):
     for source in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(DataError, match="has no nights: give a folder with .* SC4001E0-PSG.edf and"):
-            index(source, Report())
+            index(source, PreparationLog())
 
 
 # --- nights that cannot be used
@@ -199,9 +199,9 @@ def test_a_bad_night_is_left_out_in_one_sentence_and_the_others_go_on(tmp_path, 
     damage, sentence = BAD[case]
     for night in ("SC4001", "SC4011"):
         write_coded_night(tmp_path, night, SLEEP)
-    alone = index(tmp_path, Report())
+    alone = index(tmp_path, PreparationLog())
     damage(tmp_path / "SC4011E0-PSG.edf", tmp_path / "SC4011EC-Hypnogram.edf")
-    report = Report()
+    report = PreparationLog()
     table = index(tmp_path, report)
     assert len(report.bad) == 1 and "\n" not in report.bad[0]
     assert sentence.format(folder=tmp_path) in report.bad[0]
@@ -209,31 +209,31 @@ def test_a_bad_night_is_left_out_in_one_sentence_and_the_others_go_on(tmp_path, 
     assert set(table["patient_id"]) == {"00"}
     assert len(windows_of(tmp_path, table)) == 14
     with pytest.raises(DataError) as error:
-        index(tmp_path, Report(strict=True))
+        index(tmp_path, PreparationLog(strict=True))
     assert str(error.value) == report.bad[0]
     (tmp_path / "SC4001E0-PSG.edf").unlink()
     with pytest.raises(DataError, match="no night of .* can be used; the first: night SC4001E must have"):
-        index(tmp_path, Report())
+        index(tmp_path, PreparationLog())
 
 
 def test_a_night_damaged_after_the_index_gives_none_for_its_rows(tmp_path):
     for night in ("SC4001", "SC4011", "SC4021"):
         write_coded_night(tmp_path, night, SLEEP)
-    table = index(tmp_path, Report())
+    table = index(tmp_path, PreparationLog())
     os.truncate(tmp_path / "SC4011E0-PSG.edf", 200_000)
-    report = Report()
+    report = PreparationLog()
     windows = list(read(tmp_path, table, report))
     assert [window is None for window in windows] == [False] * 14 + [True] * 14 + [False] * 14
     assert len(report.bad) == 1 and "SC4011E0-PSG.edf has 200000 bytes" in report.bad[0]
     with pytest.raises(DataError, match="SC4011E0-PSG.edf has 200000 bytes"):
-        list(read(tmp_path, table, Report(strict=True)))
+        list(read(tmp_path, table, PreparationLog(strict=True)))
 
 
 def test_a_night_that_mne_cannot_read_gives_none_for_its_rows(tmp_path):
     write_coded_night(tmp_path, "SC4001", SLEEP)
     physical_min = 256 + len(CHANNELS) * (16 + 80 + 8)
     change_bytes(tmp_path / "SC4001E0-PSG.edf", physical_min, b"a lot   ")
-    report = Report()
+    report = PreparationLog()
     assert list(read(tmp_path, index(tmp_path, report), report)) == [None] * 14
     assert len(report.bad) == 1
     assert "SC4001E0-PSG.edf cannot be read (could not convert string to float: 'a lot" in report.bad[0]
@@ -241,7 +241,7 @@ def test_a_night_that_mne_cannot_read_gives_none_for_its_rows(tmp_path):
 
 def test_mne_is_quiet_and_not_imported_before_it_is_needed(tmp_path, capfd, recwarn):
     write_coded_night(tmp_path, "SC4001", SLEEP)
-    windows_of(tmp_path, index(tmp_path, Report()))
+    windows_of(tmp_path, index(tmp_path, PreparationLog()))
     assert capfd.readouterr() == ("", "") and not recwarn.list
     program = "import sys, data_partitions.sources.sleep_edf; sys.exit('mne' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2]).returncode == 0
@@ -252,7 +252,7 @@ def test_mne_is_quiet_and_not_imported_before_it_is_needed(tmp_path, capfd, recw
 
 def test_generated_signals_follow_the_stage(tmp_path):
     write_nights(tmp_path, subjects=2, nights=1, epochs=120, seed=3)
-    table = index(tmp_path, Report())
+    table = index(tmp_path, PreparationLog())
     windows = windows_of(tmp_path, table)
     stages = np.array(stages_of(table))
     signals = windows[:, :3].reshape(len(table), 3, 3000)

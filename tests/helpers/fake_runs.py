@@ -14,7 +14,7 @@ from condi_core.protocol import fingerprint
 from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.study.design import read_study
 from server_app.study.federations import Federations
-from server_app.study.runner import CarryOut
+from server_app.study.runner import StudyRunner
 from tests.helpers.tiny_federation import manifest, write_tiny
 
 STUDY = {
@@ -53,7 +53,7 @@ class FakeRuns:
 def write_run(directory: RunDirectory, config: RunConfig, scores: Scores) -> None:
     """History, weights and result of a run: a second and 100 bytes each way per round, 10 rounds of sums."""
     lines = [line("relation", 0.0)] * 10
-    methods = [config.method, *filter(None, config.beside.split(","))]
+    methods = [config.method, *filter(None, config.compare_with.split(","))]
     result = {"imputation": {}, "task": {}, "answered": {}}
     if any(METHODS[m].fill for m in methods):
         directory.save_model("imputer", {"w": np.zeros((10, 3))}, lambda site: {})
@@ -79,7 +79,7 @@ def line(phase: str, score: float) -> dict:
 
 def tiny_study(
     folder: Path, run: Callable[[dict], None], monkeypatch, sources: dict[str, Path] | None = None, **changes
-) -> CarryOut:
+) -> StudyRunner:
     """A study in a folder, whose federations are tiny ones; what it says is in `said` of the result."""
     study = read_study(STUDY | {key.replace("_", "-"): value for key, value in changes.items()})
     said: list[str] = []
@@ -89,6 +89,8 @@ def tiny_study(
         write_tiny(path, sites=2)
 
     monkeypatch.setattr(Federations, "_prepare", prepare)
-    done = CarryOut(study, folder, Federations(study, folder, sources or {}, said.append), run, said.append)
+    done = StudyRunner(
+        study, folder, Federations(study, folder, sources or {}, said.append), run, said.append
+    )
     done.said = said
     return done

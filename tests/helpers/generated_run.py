@@ -9,7 +9,7 @@ import torch
 from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer
 from condi_core.task.model import TaskModel
-from condi_core.weights_file import digest, pack
+from condi_core.weights_file import hash_arrays, weights_to_bytes
 from condi_core.windows import Schema
 
 SMALL = {"width": 16, "heads": 2, "blocks": 1, "pair-width": 4}
@@ -53,10 +53,10 @@ def write_run(path: Path, of: Schema, methods=("condi", "mask"), seed=0, **chang
         told[f"task-{method}"] = {
             "settings": settings.task.model_dump_json(by_alias=True),
             "method": method,
-            "imputer": digest(weights["imputer"]) if method == "condi" else "",
+            "imputer": hash_arrays(weights["imputer"]) if method == "condi" else "",
         }
     for name, arrays in weights.items():
-        content = pack(arrays, told[name] | {"schema": of.model_dump_json()})
+        content = weights_to_bytes(arrays, told[name] | {"schema": of.model_dump_json()})
         (path / f"{name}.safetensors").write_bytes(content)
     (path / "config.json").write_text(json.dumps(settings.flat() | {"method": methods[0]}))
     (path / "roster.json").write_text("{}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server_app.operations.credentials import Credentials
-from server_app.operations.flower_processes import Sandbox, free_port
+from server_app.operations.flower_processes import FlowerProcesses, free_port
 
 PROJECT = Path(__file__).parent.parent.parent
 SECONDS = 150  # that things may take on a machine with much else to do
@@ -43,7 +43,7 @@ class Site:
 class Coordinator:
     """A SuperLink with the credentials of sites, which are not registered yet."""
 
-    sandbox: Sandbox
+    sandbox: FlowerProcesses
     credentials: Path
     api: int
     fleet: str
@@ -132,7 +132,7 @@ def coordinator(
 ) -> Iterator[Coordinator]:
     """Start it with new credentials in `folder`, and end it and its sites with the `with` block."""
     Credentials(folder).issue(["localhost"], list(sites), days=90)
-    with Sandbox() as sandbox:
+    with FlowerProcesses() as sandbox:
         sandbox.env |= environment
         made = Coordinator(sandbox, folder, free_port(), f"localhost:{free_port()}")
         sandbox.connect(f"localhost:{made.api}", folder / "ca.crt")

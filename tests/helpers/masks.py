@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_partitions.missingness import Holes, hide
+from data_partitions.missingness import Missingness, missingness_mask
 
 FULL = np.ones((12, 100, 10), bool)
 RATES = (100, 1)  # of two modalities at which everything is to hold as well
@@ -16,7 +16,11 @@ def masks(observed=FULL, records=200, values=None, rates=None, **holes):
     out = []
     for i in range(records):
         x = rng.standard_normal(observed.shape).astype(np.float32) if values is None else values[i]
-        out.append(hide(x, observed, Holes(**holes), seed=0, record_id=str(i), samples_per_patch=rates))
+        out.append(
+            missingness_mask(
+                x, observed, Missingness(**holes), seed=0, record_id=str(i), samples_per_patch=rates
+            )
+        )
     return np.array(out)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.mimic_iv import index, read
 from data_partitions.sources.mimic_iv.events import HOURS
 from data_partitions.sources.mimic_iv.items import VARIABLES
@@ -42,7 +42,7 @@ def with_events(tables, *events):
 
 def prepared(folder, **options):
     """Index, windows (None: left out) and report."""
-    report = Report()
+    report = PreparationLog()
     table = index(folder, report, **options)
     return table, list(read(folder, table, report, **options)), report
 

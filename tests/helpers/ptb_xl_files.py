@@ -4,13 +4,13 @@ import pandas as pd
 import pytest
 
 from data_partitions import DataError
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources import ptb_xl
 
 
 def index(source, report=None, **options):
     """The index of a source in which the first bad record is an error, unless a report is given."""
-    return ptb_xl.index(source, report or Report(strict=True), **options)
+    return ptb_xl.index(source, report or PreparationLog(strict=True), **options)
 
 
 def change_table(source, change):

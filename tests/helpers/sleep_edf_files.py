@@ -3,14 +3,14 @@
 import edfio
 import numpy as np
 
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.sleep_edf import STAGES, read
 
 SLEEP = "WW1W234R2M?R1W2W"  # 480 s: whole records of 20, 30 and 60 s
 
 
 def windows_of(source, table, report=None):
-    return np.stack(list(read(source, table, report or Report())))
+    return np.stack(list(read(source, table, report or PreparationLog())))
 
 
 def stages_of(table):

@@ -3,7 +3,7 @@
 import torch
 
 from condi_core.imputer.imputer import Imputer
-from condi_core.training import fit
+from condi_core.training import train_steps
 from tests.helpers.toy import imputer_config
 
 
@@ -49,5 +49,5 @@ def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> 
         losses.append(value.item())
         return value
 
-    fit(model, loss, batches(), imputer_config(), rate)
+    train_steps(model, loss, batches(), imputer_config(), rate)
     return losses

@@ -21,7 +21,7 @@ SITES = ("site-0", "site-1", "site-2")
 APPS = tuple(f"{site}-app" for site in SITES)
 STAYING = {"superlink", "coordinator", *SITES, *APPS}
 SETTINGS = (
-    'name="tiny" method="mask" beside="" min-sites=1 round-timeout=120.0 task.rounds=4 task.steps=2 '
+    'name="tiny" method="mask" compare-with="" min-sites=1 round-timeout=120.0 task.rounds=4 task.steps=2 '
     "task.batch=4 task.width=8 task.heads=2 task.blocks=1 task.pair-width=4"
 )
 

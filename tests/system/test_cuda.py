@@ -48,12 +48,12 @@ def scores(run: Path) -> np.ndarray:
 
 @pytest.fixture
 def on_processors(run_local, federation):
-    directory, _ = run_local(federation, {"beside": "mask", "name": "processors"})
+    directory, _ = run_local(federation, {"compare-with": "mask", "name": "processors"})
     return directory.path
 
 
 def test_a_card_and_a_processor_come_to_the_same_run(run_local, federation, on_processors):
-    directory, _ = run_local(federation, {"beside": "mask", "name": "card"}, device="cuda")
+    directory, _ = run_local(federation, {"compare-with": "mask", "name": "card"}, device="cuda")
     assert max(apart(directory.path, on_processors).values()) < 1e-4
     np.testing.assert_allclose(scores(directory.path), scores(on_processors), atol=2e-3)
 
@@ -61,7 +61,7 @@ def test_a_card_and_a_processor_come_to_the_same_run(run_local, federation, on_p
 @pytest.mark.engine
 def test_a_simulation_shares_out_the_card(federation, on_processors, small_settings, tmp_path):
     places = ("federation", "output", "name", "resume")
-    pairs = {k: v for k, v in small_settings({"beside": "mask"}).items() if k not in places}
+    pairs = {k: v for k, v in small_settings({"compare-with": "mask"}).items() if k not in places}
     command = [
         Path(sys.executable).with_name("condi"), "run", "--federation", federation, "--out", tmp_path,
         "--name", "shared", "--nodes", "2", "--gpus-per-node", "0.5",
@@ -80,7 +80,7 @@ def test_hospitals_with_and_without_a_card_are_one_federation(federation, on_pro
             made.register(site)
             made.start(site, federation / site, "--device", device)
         wait_for(lambda: made.online() == set(SITES), *(site.log_path for site in made.started))
-        run = made.run(settings(beside="mask", min_sites=3, name="mixed"))
+        run = made.run(settings(compare_with="mask", min_sites=3, name="mixed"))
         assert made.wait(run, 400) == "finished:completed", made.log(run)
         logs = [site.log for site in made.started]
     assert all(torch.cuda.get_device_name() in log for log in logs[:2]), logs

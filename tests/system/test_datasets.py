@@ -40,7 +40,7 @@ def test_from_files_to_the_table(name, tmp_path, small_settings):
     prepared = condi("prepare", name, "--source", "source", "--out", "all", *arguments, cwd=tmp_path)
     assert prepared.returncode == 0, prepared.stderr
     places = ("federation", "output", "name", "resume")
-    settings = small_settings({"beside": "mask", **changes})
+    settings = small_settings({"compare-with": "mask", **changes})
     settings = {k: v for k, v in settings.items() if k not in places}
     done = condi(
         "run", "--federation", "all", "--name", name, "-c", as_pairs(settings), "--nodes", 2, cwd=tmp_path

@@ -45,7 +45,7 @@ def assert_close(one, two):
 def small(small_settings):
     """Settings without those that name places."""
     places = ("federation", "output", "name", "resume")
-    return {k: v for k, v in small_settings({"beside": "mask"}).items() if k not in places}
+    return {k: v for k, v in small_settings({"compare-with": "mask"}).items() if k not in places}
 
 
 @pytest.mark.engine
@@ -65,7 +65,7 @@ def test_both_phases_in_simulation(federation, run_local, small, tmp_path):
         f"Artefacts: {directory}",
     ):
         assert said in done.stdout
-    local, _ = run_local(federation, {"beside": "mask", "name": "local"})
+    local, _ = run_local(federation, {"compare-with": "mask", "name": "local"})
     for model in ("imputer", "task-condi", "task-mask"):
         assert_close(*(load_file(d / f"{model}.safetensors") for d in (directory, local.path)))
     assert not left_running(tmp_path)

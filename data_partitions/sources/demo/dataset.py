@@ -14,12 +14,12 @@ import platformdirs
 
 from data_partitions.errors import DataError
 from data_partitions.federation import Federation, open_federation
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import ptb_xl
 from data_partitions.sources.demo.heart import draw_ecg, draw_heart
 from data_partitions.sources.ptb_xl import LEADS, index, read
-from data_partitions.storage import new_directory
+from data_partitions.storage import atomic_directory
 
 __all__ = ["cached_demo", "index", "make", "prepare_demo", "read", "schema"]
 
@@ -68,7 +68,7 @@ def make(path: str | Path, patients: int = PATIENTS, seed: int = 0) -> None:
     shares = np.array([share for share, _ in _HOSPITALS])
     folds = rng.permutation(np.arange(patients) % 10) + 1
     rows: list[dict] = []
-    with new_directory(path) as temp:
+    with atomic_directory(path) as temp:
         for patient in range(patients):
             site = int(rng.choice(len(_HOSPITALS), p=shares))
             classes = _draw_classes(rng, np.array(_HOSPITALS[site][1]))
@@ -92,7 +92,7 @@ def make(path: str | Path, patients: int = PATIENTS, seed: int = 0) -> None:
         _statements_table().to_csv(temp / "scp_statements.csv")
 
 
-def prepare_demo(path: str | Path, report: Report | None = None) -> Federation:
+def prepare_demo(path: str | Path, report: PreparationLog | None = None) -> Federation:
     """The demo federation at `path`: four hospitals with 9 of 12 leads each; made unless it is there.
 
     Raises DataError when something else is at `path`.

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from data_partitions.errors import DataError
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.mimic_iv.events import HOURS, hourly_values
 from data_partitions.sources.mimic_iv.items import VARIABLES
 from data_partitions.sources.mimic_iv.tables import columns_of, find_table, read_table
-from data_partitions.splits import fixed_splits
+from data_partitions.splits import hash_splits
 
 DATASET = "mimic-iv"
 ADULT = 18  # years
@@ -61,13 +61,13 @@ def schema(source: str | Path, *, task: str = "mortality", **_) -> dict:
     }
 
 
-def index(source: str | Path, report: Report, *, task: str = "mortality", **_) -> pd.DataFrame:
+def index(source: str | Path, report: PreparationLog, *, task: str = "mortality", **_) -> pd.DataFrame:
     """One row per ICU stay of the cohort: record_id (stay_id), patient_id, split, site, labels, and
     subject_id, stay_id, intime, died.
 
     Kept are stays of at least 48 h with a known end, of adults, in admissions with one ICU stay, and
     without a transfer between units; a note has the count of each rule. Patients are split by
-    `fixed_splits`; `site` is the first care unit. A stay whose admission or patient is not there, or has
+    `hash_splits`; `site` is the first care unit. A stay whose admission or patient is not there, or has
     no usable time, age or outcome, is left out.
 
     Raises DataError naming the table or the column that is missing.
@@ -82,7 +82,7 @@ def index(source: str | Path, report: Report, *, task: str = "mortality", **_) -
     for number, name in enumerate(labels):
         stays[name] = (label == number).astype(int)
     stays["record_id"], stays["patient_id"] = stays["stay_id"].astype(str), stays["subject_id"].astype(str)
-    stays["split"] = stays["patient_id"].map(fixed_splits(DATASET, stays["patient_id"]))
+    stays["split"] = stays["patient_id"].map(hash_splits(DATASET, stays["patient_id"]))
     stays["site"] = [_site(unit) for unit in stays["first_careunit"]]
     own = [name for name in ("subject_id", "stay_id", "intime", "died") if name not in labels]
     return stays[["record_id", "patient_id", "split", "site", *labels, *own]]
@@ -91,7 +91,7 @@ def index(source: str | Path, report: Report, *, task: str = "mortality", **_) -
 def read(
     source: str | Path,
     rows: pd.DataFrame,
-    report: Report,
+    report: PreparationLog,
     *,
     chartevents: str | Path | None = None,
     **_,
@@ -112,7 +112,7 @@ def read(
         yield None if nothing else stay[:, :, None]
 
 
-def download(out: str | Path, report: Report, **_) -> None:
+def download(out: str | Path, report: PreparationLog, **_) -> None:
     """Raises DataError, which says how to apply: this data set cannot be fetched without credentials."""
     raise DataError(
         "MIMIC-IV is not open: apply for credentialed access at PhysioNet, do the required training and sign "
@@ -165,7 +165,7 @@ def _stays(source: Path) -> pd.DataFrame:
     )
 
 
-def _usable(text: pd.DataFrame, report: Report) -> pd.DataFrame:
+def _usable(text: pd.DataFrame, report: PreparationLog) -> pd.DataFrame:
     """The stays with times, numbers and outcome in place of their text; others are left out."""
     stays = text.copy()
     for name in ("intime", "outtime", "admittime"):
@@ -185,11 +185,11 @@ def _usable(text: pd.DataFrame, report: Report) -> pd.DataFrame:
     usable = stays[list(needed)].notna()
     for row in np.flatnonzero(~usable.all(axis=1)):
         lacking = needed[usable.columns[np.argmin(usable.iloc[row])]]
-        report.leave_out(DataError(f"ICU stay {text['stay_id'][row]} lacks {lacking}"))
+        report.reject(DataError(f"ICU stay {text['stay_id'][row]} lacks {lacking}"))
     return stays[usable.all(axis=1)].astype({"subject_id": int, "stay_id": int, "died": int})
 
 
-def _cohort(everything: pd.DataFrame, report: Report) -> pd.DataFrame:
+def _cohort(everything: pd.DataFrame, report: PreparationLog) -> pd.DataFrame:
     """The stays that all rules keep, with a note of how many each removed."""
     stays = _usable(everything, report)
     in_icu = (stays["outtime"] - stays["intime"]) / pd.Timedelta(hours=1)

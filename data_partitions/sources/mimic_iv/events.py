@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from data_partitions.errors import DataError
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.mimic_iv.items import (
     ARTERIAL,
     CELSIUS,
@@ -34,7 +34,7 @@ _FAR = 2**40  # seconds, more than between any two times
 
 
 def hourly_values(
-    source: Path, stays: pd.DataFrame, report: Report, chartevents: str | Path | None = None
+    source: Path, stays: pd.DataFrame, report: PreparationLog, chartevents: str | Path | None = None
 ) -> np.ndarray:
     """Last value in each hour from `intime` on: float32 (stay, variable, 48), NaN where there is none.
 
@@ -61,7 +61,7 @@ def hourly_values(
 
 
 def _events(
-    file: Path, table: str, windows: "_Windows", report: Report, dropped: Counter[str]
+    file: Path, table: str, windows: "_Windows", report: PreparationLog, dropped: Counter[str]
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Row of the stay, variable, second after `intime`, priority and value of the events that count."""
     columns = COLUMNS[table]
@@ -111,7 +111,7 @@ def _seconds(text: np.ndarray, file: Path) -> np.ndarray:
         ) from None
 
 
-def _tell(dropped: Counter[str], report: Report) -> None:
+def _tell(dropped: Counter[str], report: PreparationLog) -> None:
     early, fahrenheit = dropped.pop("early", 0), dropped.pop("Fahrenheit", 0)
     if early:
         report.note(f"Dropped as they were charted before the stay began: {early} values.")

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pandas as pd
 
 from data_partitions.errors import DataError
-from data_partitions.preparation_log import Report
+from data_partitions.preparation_log import PreparationLog
 
 # Where each table is; `core/` had patients and admissions in version 1.0.
 FOLDERS = {
@@ -68,7 +68,7 @@ def columns_of(file: Path) -> list[str]:
 
 
 def stream_table(
-    file: Path, columns: dict[str, object], report: Report | None = None, **options
+    file: Path, columns: dict[str, object], report: PreparationLog | None = None, **options
 ) -> Iterator[pd.DataFrame]:
     """Chunks of a table (.csv, or gzip whatever it is called) with these columns, of these dtypes.
 

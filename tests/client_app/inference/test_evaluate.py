@@ -18,7 +18,7 @@ def run(tmp_path, run_local):
         "imputer.samples": 19,
         "imputer.steps": 4,
         "holes.points": 0.4,
-        "beside": "mask",
+        "compare-with": "mask",
         "name": "run",
     }
     directory, _ = run_local(federation, changes, nodes=1)

@@ -74,7 +74,7 @@ def test_nobody_listens(site):
 
 
 def test_nobody_answers(site, monkeypatch):
-    monkeypatch.setattr(connection, "SECONDS", 0.2)
+    monkeypatch.setattr(connection, "TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         _, told = site(silent.getsockname()[1])
     assert "does not answer within 0.2 s: does a firewall" in told["connection"][1]

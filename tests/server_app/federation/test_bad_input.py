@@ -12,8 +12,8 @@ from condi_core.config import RunConfig
 from data_partitions.manifest import Modality
 from data_partitions.partition import write_partition
 from server_app.app import main
-from server_app.errors import OneSentence, RunError
-from server_app.federation.roster import gather
+from server_app.errors import RunError, RunErrorFilter
+from server_app.federation.roster import collect_roster
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.tiny_federation import manifest, site_data, write_tiny
 
@@ -178,7 +178,7 @@ def late(federation, small_settings, tmp_path, monkeypatch):
         nodes = [{"data": str(federation / f"site-{i}"), "cache": str(tmp_path)} for i in (2, 1, 0)]
         grid = LateGrid(client_app, nodes, settings)
         grid.every = every
-        return set(gather(grid, RunConfig.from_flat(settings), lambda: "", expected)[0].sites)
+        return set(collect_roster(grid, RunConfig.from_flat(settings), lambda: "", expected)[0].sites)
 
     return names
 
@@ -203,7 +203,7 @@ def test_a_site_with_one_label_takes_part_and_is_pointed_out(tmp_path, run_local
 
 
 def test_empty_validation_and_test_splits_are_no_obstacle(tmp_path, run_local):
-    directory, _ = run_local(write_tiny(tmp_path / "federation", sites=2, val=0, test=0), {"beside": "mask"})
+    directory, _ = run_local(write_tiny(tmp_path / "federation", sites=2, val=0, test=0), {"compare-with": "mask"})
     assert (directory.path / "result.json").exists()
 
 
@@ -218,7 +218,7 @@ def test_a_site_says_that_what_it_was_sent_is_no_model(federation, run_local):
 
 def test_a_run_error_is_logged_as_its_sentence(caplog):
     log = logging.getLogger("test of the filter")
-    log.addFilter(OneSentence())
+    log.addFilter(RunErrorFilter())
     try:
         raise RunError("three sites are missing")
     except RunError as error:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from condi_core.config import ConfigError, RunConfig
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.errors import RunError
-from server_app.federation.client_sampling import asked_in, taking_turns
+from server_app.federation.client_sampling import num_sampled_sites, sample_sites
 from server_app.federation.strategy import to_record
 from tests.helpers.tiny_federation import write_tiny
 
@@ -19,12 +19,12 @@ NAMES = [f"site-{i}" for i in range(32)]
 
 
 def turns(round_, names=NAMES, share=1 / 3, seed=0):
-    return taking_turns(names, round_, share=share, seed=seed)
+    return sample_sites(names, round_, share=share, seed=seed)
 
 
 @pytest.mark.parametrize(("n", "share"), [(32, 1 / 3), (4, 0.5), (5, 0.4), (3, 0.01), (7, 1.0)])
 def test_all_take_part_once_around_and_equally_often(n, share):
-    names, asked = NAMES[:n], asked_in(n, share)
+    names, asked = NAMES[:n], num_sampled_sites(n, share)
     around = -(-n // asked)
     for first in (1, 1 + around, 1 + 7 * around):
         groups = [turns(first + i, names, share) for i in range(around)]

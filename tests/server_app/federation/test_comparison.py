@@ -16,8 +16,8 @@ from condi_core import load_model
 from condi_core.config import ConfigError, RunConfig
 from condi_core.methods import METHODS
 from condi_core.methods.fedprox import METHOD as FEDPROX
-from condi_core.protocol import POOL
-from condi_core.weights_file import SavedError
+from condi_core.protocol import POOLED_SITE
+from condi_core.weights_file import WeightsFileError
 from data_partitions import DataError
 from data_partitions.federation import write_federation
 from data_partitions.partition import Partition
@@ -119,7 +119,7 @@ def test_of_one_site_every_method_is_local_training(name, tmp_path, run_local):
 
 
 def test_several_methods_beside_one_another(federation, run_local):
-    directory, grid = run_local(federation, TINY | {"beside": " mask, local,mask,estimate"})
+    directory, grid = run_local(federation, TINY | {"compare-with": " mask, local,mask,estimate"})
     result = json.loads((directory.path / "result.json").read_text())
     assert list(result["task"]) == ["condi", "mask", "local", "estimate"]
     assert set(result["imputation"]["gaps 50 %"]) == {"mean", "linear", "estimate", "condi", "local"}
@@ -158,7 +158,7 @@ def test_a_run_of_any_method_can_be_read_and_used(federation, run_local, method,
     if method == "pooled":
         assert np.isfinite(model.impute(values, observed).point).all()
     else:
-        with pytest.raises(SavedError, match="no trained imputer"):
+        with pytest.raises(WeightsFileError, match="no trained imputer"):
             model.impute(values, observed)
 
 
@@ -214,13 +214,13 @@ def test_pooled_data_have_the_windows_and_holes_of_their_sites(federation, small
 
 def test_only_a_simulation_can_pool(federation, tmp_path, small_settings):
     nodes = [{"data": str(federation / f"site-{i}"), "registered": f"site-{i}"} for i in range(3)]
-    given = {"output": str(tmp_path / "runs"), "sites-timeout": 0.1, "beside": "pooled", "method": "mask"}
+    given = {"output": str(tmp_path / "runs"), "sites-timeout": 0.1, "compare-with": "pooled", "method": "mask"}
     settings = small_settings(given)
     with pytest.raises(RunError, match="'pooled' wants the data of all sites in one place.*leave it out"):
         coordinate(LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings))
     assert not (tmp_path / "runs").exists()
     # And whatever a coordinator asks for, a hospital's node opens its own partition alone.
-    asked = RecordDict({"config": ConfigRecord({"federation": str(federation), "site": POOL})})
+    asked = RecordDict({"config": ConfigRecord({"federation": str(federation), "site": POOLED_SITE})})
     context = Context(run_id=1, node_id=1, node_config=nodes[0], state=RecordDict(), run_config=settings)
     with pytest.raises(DataError, match='no site "all/sites": it has site-0'):
         Request(Message(asked, 1, "train.task"), context).site()
@@ -232,7 +232,7 @@ def test_methods_that_need_single_updates_are_refused_with_what_hides_them(
     name, setting, federation, run_local
 ):
     with pytest.raises(ConfigError, match=f"'{name}' needs the update of each.*{next(iter(setting))}"):
-        run_local(federation, {"method": "mask", "beside": name} | setting)
+        run_local(federation, {"method": "mask", "compare-with": name} | setting)
 
 
 def test_the_estimate_is_refused_with_noise(federation, run_local):
@@ -269,7 +269,7 @@ def test_pooled_is_at_least_condi_and_condi_at_least_local(tmp_path, run_local):
         windows = [windows[row] for row in index.index]
         parts.append((manifest(f"site-{i}", counts), index.reset_index(drop=True), windows))
     write_federation(tmp_path / "f", parts, dataset="waves", split="natural", seed=0, made_by="a test")
-    changes = {"beside": "local,pooled", "task.rounds": 6, "task.steps": 6, "task.batch": 8}
+    changes = {"compare-with": "local,pooled", "task.rounds": 6, "task.steps": 6, "task.batch": 8}
     directory, _ = run_local(tmp_path / "f", TINY | changes | {"task.learning-rate": 0.01})
     task = json.loads((directory.path / "result.json").read_text())["task"]
     pooled, condi, local = (task[name]["score"] for name in ("pooled", "condi", "local"))

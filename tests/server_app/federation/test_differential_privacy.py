@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from condi_core.averaging import average
 from condi_core.config import PrivacyConfig
 from server_app.errors import RunError
-from server_app.federation.differential_privacy import clipped, combine, epsilon, private_average
+from server_app.federation.differential_privacy import aggregator_for, clip_update, epsilon, private_average
 from server_app.federation.strategy import to_numpy, to_record
 from tests.server_app.federation.test_strategy import BASE, OWNERS, has, piece
 
@@ -62,10 +62,10 @@ def test_rounds_cost_as_one_with_less_noise_and_nothing_costs_nothing():
 
 def test_an_update_is_shortened_as_a_whole():
     long, short = {"a": np.full(9, 3.0), "b": np.full((2, 2), -4.0)}, {"a": np.full(4, 0.25)}
-    cut = clipped(long, 1.5)
+    cut = clip_update(long, 1.5)
     assert norm(cut) == pytest.approx(1.5, rel=1e-14)
     assert cut["a"][0] / cut["b"][0, 0] == pytest.approx(-3 / 4)
-    assert clipped(short, 0.5) is short, "not longer than the norm"
+    assert clip_update(short, 0.5) is short, "not longer than the norm"
 
 
 def test_no_site_moves_the_average_by_more_than_the_bound():
@@ -124,8 +124,8 @@ def test_no_seed_brings_the_noise_back():
 
 
 def test_off_is_the_average_itself(federation, run_local):
-    assert combine(PrivacyConfig(**OFF), 1.0) is average
-    assert combine(PrivacyConfig(**OFF | {"noise-multiplier": 0.1}), 1.0) is not average
+    assert aggregator_for(PrivacyConfig(**OFF), 1.0) is average
+    assert aggregator_for(PrivacyConfig(**OFF | {"noise-multiplier": 0.1}), 1.0) is not average
     one, _ = run_local(federation, {"name": "one"})
     two, _ = run_local(federation, {"name": "two", "privacy.clip-imputer": 1e-9, "privacy.clip-task": 1e-9})
     for name in ("imputer", "task-condi"):
@@ -147,7 +147,7 @@ def test_a_private_run_says_what_it_is_worth(federation, run_local, capsys):
             reply.content["arrays"] = to_record(sums)
         return reply
 
-    directory, grid = run_local(federation, changes | {"beside": "mask", "name": "private"}, worse)
+    directory, grid = run_local(federation, changes | {"compare-with": "mask", "name": "private"}, worse)
     lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
     scores = [line["metrics"]["score"] for line in lines if line["phase"] == "imputer"]
     assert scores[1] > 5 * scores[0]

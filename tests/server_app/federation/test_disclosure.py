@@ -11,7 +11,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
 from client_app.app import app as client_app
 from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer
-from condi_core.metrics import BINS, COUNTS, IMPUTATION, scored_keys
+from condi_core.metrics import BINS, DECISION_COUNTS, ERROR_SUMS, scored_keys
 from condi_core.ownership import trainable
 from condi_core.serialization import PACKED
 from condi_core.task.model import TaskModel
@@ -72,13 +72,13 @@ class Inspector:
             self.state[name] = {k: tuple(t.shape) for k, t in model.state_dict().items()}
             self.trained[name] = {k: self.state[name][k] for k in trainable(model)}
         spectra = {k: s for k, s in self.state["imputer"].items() if k.endswith(".spectrum")}
-        errors = dict.fromkeys(scored_keys(config.imputer.samples), (len(NAMES), len(IMPUTATION)))
+        errors = dict.fromkeys(scored_keys(config.imputer.samples), (len(NAMES), len(ERROR_SUMS)))
         self.sums = {
             "train.relation": spectra,
             "train.imputer": self.trained["imputer"],
             "train.task": self.trained["task"],
             "evaluate.imputer": errors,
-            "evaluate.task": {"task": (2, len(COUNTS) + 2 * BINS)},
+            "evaluate.task": {"task": (2, len(DECISION_COUNTS) + 2 * BINS)},
         }
 
     def request(self, message):

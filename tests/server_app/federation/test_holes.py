@@ -35,22 +35,22 @@ def test_completed_windows_depend_on_the_sampler(federation, small_settings):
     paths = set()
     for steps in (1, 16):
         site = sites_of(federation, small_settings({"imputer.sampling-steps": steps}))[0]
-        paths.add(completions.path_of(site, METHODS["condi"], "the same weights", "test"))
+        paths.add(completions.cache_path(site, METHODS["condi"], "the same weights", "test"))
     assert len(paths) == 2
 
 
 HOLES = {
     "holes.points": 0.2,
-    "holes.points-depend-on": "itself",
+    "holes.points-mechanism": "mnar",
     "holes.gaps": 0.1,
-    "holes.gaps-depend-on": "another",
+    "holes.gaps-mechanism": "mar",
     "holes.gap-patches": 3,
     "holes.bursts": 0.1,
     "holes.burst-patches": 1.5,
     "holes.blackout": 0.1,
     "holes.modality-by-window": 0.2,
     "holes.modality-by-site": 0.4,
-    "holes.thin-to": 4.0,
+    "holes.subsample-to": 4.0,
 }
 
 
@@ -58,7 +58,7 @@ def test_completed_windows_depend_on_every_setting_of_the_holes(federation, smal
     changes = [{}] + [{key: value} for key, value in HOLES.items()]
     sites = [sites_of(federation, small_settings(change))[0] for change in changes]
     assert HOLES.keys() == {key for key in small_settings() if key.startswith("holes.")}
-    paths = {completions.path_of(site, METHODS["condi"], "the same weights", "test") for site in sites}
+    paths = {completions.cache_path(site, METHODS["condi"], "the same weights", "test") for site in sites}
     assert len(paths) == len(changes)
 
 
@@ -78,8 +78,8 @@ def test_a_site_lacks_modalities_of_its_own_for_the_whole_run(federation, small_
 
 def test_values_decide_what_the_run_hides_where_they_are_said_to(federation, small_settings):
     none = {key: 0.0 for key in ("holes.gaps", "holes.modality-by-window")}
-    for key, least in (("nothing", -0.1), ("itself", 0.7)):
-        site = sites_of(federation, small_settings(none | {"holes.points-depend-on": key}))[2]
+    for key, least in (("mcar", -0.1), ("mnar", 0.7)):
+        site = sites_of(federation, small_settings(none | {"holes.points-mechanism": key}))[2]
         rows = np.arange(len(site.partition))
         values, observed = site.partition.read(rows)
         hidden = observed & ~site.read(rows).observed.numpy()

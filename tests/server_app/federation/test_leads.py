@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from condi_core.weights_file import SavedError, load_imputer
+from condi_core.weights_file import WeightsFileError, load_imputer
 from data_partitions.federation import open_federation
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import demo, ptb_xl
@@ -40,9 +40,9 @@ def test_limb_leads_follow_from_two_of_them(ecg_federation, run_local):
 
 
 def test_weights_that_cannot_be_used_are_said_to_be(ecg_federation, tmp_path, run_local):
-    with pytest.raises(SavedError, match="there is no imputer.safetensors in"):
+    with pytest.raises(WeightsFileError, match="there is no imputer.safetensors in"):
         load_imputer(tmp_path / "imputer.safetensors")
     file = tmp_path / "imputer.safetensors"
     file.write_bytes(b"not weights at all, but long enough to look at")
-    with pytest.raises(SavedError, match="is damaged"):
+    with pytest.raises(WeightsFileError, match="is damaged"):
         load_imputer(file)

@@ -36,7 +36,7 @@ class Grid:
 
 @pytest.fixture
 def ask(monkeypatch):
-    monkeypatch.setattr(messaging, "POLL", 0.001)
+    monkeypatch.setattr(messaging, "POLL_SECONDS", 0.001)
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
 
     def ask(anew_after, timeout):

@@ -64,7 +64,7 @@ def test_completed_windows_are_of_their_holes_and_kept_apart(federation, small_s
         if not filled:
             imputer = Imputer(site.schema, site.config.imputer).eval()
         completions.complete(site, method, imputer, "weights")
-        paths |= {(split, completions.path_of(site, method, "weights", split)) for split in SPLITS}
+        paths |= {(split, completions.cache_path(site, method, "weights", split)) for split in SPLITS}
         filled.append(completions.load(site, method, "weights", "test"))
     assert (filled[0] != filled[1]).any((1, 2, 3, 4)).all()
     found = Counter(split for split, _ in paths)
@@ -108,7 +108,7 @@ def test_without_room_for_all_splits_none_is_kept(federation, small_settings, tm
 
 
 def test_a_run_trains_and_validates_the_same_and_is_tested_otherwise(federation, run_local):
-    one, two = (run_local(federation, {"test-holes": t, "beside": "mask", "name": f"run {t}"})[0].path
+    one, two = (run_local(federation, {"test-holes": t, "compare-with": "mask", "name": f"run {t}"})[0].path
                 for t in ("", MORE))  # fmt: skip
     for model in ("imputer", "task-condi", "task-mask"):
         a, b = (load_file(path / f"{model}.safetensors") for path in (one, two))
@@ -140,10 +140,10 @@ def test_impossible_test_holes_are_refused(small_settings, text, why):
 
 
 def test_a_method_has_its_own_learning_rate(federation, run_local):
-    small = {"beside": "mask", "imputer.rounds": 1, "task.rounds": 1}
+    small = {"compare-with": "mask", "imputer.rounds": 1, "task.rounds": 1}
     slow = run_local(federation, small | {"task.learning-rate": 0.001, "name": "slow"})[0].path
     fast = run_local(federation, small | {"task.learning-rate": 0.01, "name": "fast"})[0].path
-    both = {"task.learning-rate": 0.001, "task.learning-rate-of": "condi=0.01", "name": "both"}
+    both = {"task.learning-rate": 0.001, "task.learning-rate-by-method": "condi=0.01", "name": "both"}
     both = run_local(federation, small | both)[0].path
     for method, same in (("condi", fast), ("mask", slow)):
         a, b = (load_file(path / f"task-{method}.safetensors") for path in (both, same))
@@ -161,4 +161,4 @@ def test_a_method_has_its_own_learning_rate(federation, run_local):
 )
 def test_impossible_rates_of_methods_are_refused(small_settings, text, why):
     with pytest.raises(ConfigError, match=why):
-        RunConfig.from_flat(small_settings({"beside": "mask", "task.learning-rate-of": text}))
+        RunConfig.from_flat(small_settings({"compare-with": "mask", "task.learning-rate-by-method": text}))

@@ -19,7 +19,7 @@ from tests.server_app.federation.test_bad_input import write_site
 def no_waiting(monkeypatch):
     monkeypatch.setattr("server_app.federation.roster.POLL", 0.01)
     monkeypatch.setattr("server_app.federation.rounds.POLL", 0.01)
-    monkeypatch.setattr("server_app.federation.messaging.POLL", 0.01)
+    monkeypatch.setattr("server_app.federation.messaging.POLL_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 from client_app.node.site import Site
 from condi_core.config import RunConfig
-from condi_core.metrics import BINS, COUNTS, task_metrics
+from condi_core.metrics import BINS, DECISION_COUNTS, task_metrics
 from condi_core.task.model import TaskModel
-from condi_core.training import seed_of
+from condi_core.training import derive_seed
 from data_partitions.federation import open_federation, write_federation
 from server_app.errors import RunError
 from server_app.federation.strategy import to_numpy, to_record
@@ -48,7 +48,7 @@ def sites_of(path, settings):
 
 
 def test_a_run_leaves_its_artefacts(federation, run_local):
-    directory, _ = run_local(federation, {"beside": "mask", "name": "whole"})
+    directory, _ = run_local(federation, {"compare-with": "mask", "name": "whole"})
     lines = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
     phases = ["relation"] + ["imputer"] * 2 + ["task-condi"] * 2 + ["task-mask"] * 2
     assert [line["phase"] for line in lines] == phases
@@ -184,7 +184,7 @@ def test_federated_task_sums_equal_the_pooled_ones(federation, run_local):
     tests = [arrays["task"] for arrays in received(grid) if "task" in arrays][-3:]
     total = sum(tests)
     assert total[0, :4].sum() == 9 and total[0, 4:].sum() == 9  # three test windows at each of three sites
-    assert total.shape == (2, len(COUNTS) + 2 * BINS)
+    assert total.shape == (2, len(DECISION_COUNTS) + 2 * BINS)
     result = json.loads((directory.path / "result.json").read_text())["task"]["condi"]
     assert {k: v for k, v in result.items() if k != "score"} == task_metrics(total, single_label=False)
 
@@ -269,7 +269,7 @@ def test_a_site_that_lost_its_completed_windows_is_sent_the_imputer_again(federa
 
 
 def test_seeds_come_from_run_phase_round_and_site():
-    seeds = {seed_of(0, p, r, s) for p in ("imputer", "task-condi") for r in (1, 2) for s in ("a", "b")}
+    seeds = {derive_seed(0, p, r, s) for p in ("imputer", "task-condi") for r in (1, 2) for s in ("a", "b")}
     assert len(seeds) == 8
 
 

@@ -14,13 +14,13 @@ from client_app.app import app as client_app
 from client_app.node import secure_aggregation as at_site
 from condi_core.config import ConfigError, RunConfig
 from condi_core.imputer.imputer import Imputer
-from condi_core.ownership import ownership, trainable, weights
-from condi_core.protocol import MISSING, fingerprint
+from condi_core.ownership import aggregation_weights, ownership, trainable
+from condi_core.protocol import COMPLETIONS_MISSING, fingerprint
 from condi_core.task.model import TaskModel
 from server_app.artifacts import scores
-from server_app.artifacts.run_directory import state_of
+from server_app.artifacts.run_directory import state_arrays
 from server_app.errors import RunError
-from server_app.federation.roster import gather
+from server_app.federation.roster import collect_roster
 from server_app.federation.secure_aggregation import RANGES, SecureTraining
 from server_app.federation.strategy import ModalityFedAvg, to_numpy, to_record
 from tests.helpers.local_grid import LocalGrid
@@ -58,17 +58,17 @@ def rounds(federation, small_settings):
         settings = small_settings({"federation": str(federation), "min-sites": 2})
         nodes = [{"partition-id": i, "num-partitions": 3} for i in range(3)]
         grid, config = LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings)
-        roster, path = gather(grid, config, str)
+        roster, path = collect_roster(grid, config, str)
         torch.manual_seed(0)
         is_task = action == "task"
         model = TaskModel(roster.schema, config.task) if is_task else Imputer(roster.schema, config.imputer)
         model.standardiser.fit(torch.from_numpy(roster.sums))
-        base = state_of(model)
+        base = state_arrays(model)
         returned = {k for k in base if k.endswith(".spectrum")} if action == "relation" else trainable(model)
         told = {"fingerprint": fingerprint(), "federation": path, "phase": action, "learning-rate": 0.01}
         message = ConfigRecord({**told, "method": "mask", "imputer": ""})
-        given = ownership(model), returned, scores.NOTHING, 2
-        strategy = ModalityFedAvg(roster, action, *given, most_steps=20)
+        given = ownership(model), returned, scores.NO_EVALUATION, 2
+        strategy = ModalityFedAvg(roster, action, *given, max_steps=20)
         replies = grid.send_and_receive(strategy.configure_train(round_, to_record(base), message, grid))
         after, metrics = strategy.aggregate_train(round_, replies)
         grid.tamper = tamper
@@ -92,7 +92,7 @@ def test_the_average_is_the_plain_one_within_quantisation(rounds, action, round_
         if name not in training.strategy.returned:
             assert np.array_equal(after[name], start)
             continue
-        weight = weights(training.strategy.owners[name], counts, 1.0, start.shape)
+        weight = aggregation_weights(training.strategy.owners[name], counts, 1.0, start.shape)
         moved = np.abs(plain[name].astype(float) - start)
         bound = STEP * (RANGES[action] + moved) / np.maximum(weight, 1e-3) + 2e-7 * (np.abs(start) + moved)
         assert after[name].dtype == start.dtype and (np.abs(after[name] - plain[name]) <= bound).all(), name
@@ -162,7 +162,7 @@ def test_a_site_that_lost_its_completed_windows_ends_the_attempt_before_anything
     federation, run_local
 ):
     at = Stage.COLLECT_MASKED_VECTORS
-    lose = failing(2, at, Error(MISSING, "missing"), times=1)
+    lose = failing(2, at, Error(COMPLETIONS_MISSING, "missing"), times=1)
 
     def tamper(request, reply):
         settings = request.content.get("fitins.config", {})
@@ -201,7 +201,7 @@ def test_what_is_in_clear_is_that_a_site_answered_and_for_how_long_it_worked(fed
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 9.0])
 def test_a_site_refuses_to_mask_what_cannot_be_carried(federation, run_local, monkeypatch, bad):
-    weighted = at_site.weighted
+    weighted = at_site.weighted_update
 
     def spoil(request, reply, owners):
         settings = request.content["config"]
@@ -211,7 +211,7 @@ def test_a_site_refuses_to_mask_what_cannot_be_carried(federation, run_local, mo
             reply.content["arrays"] = to_record(arrays | {name: np.full_like(arrays[name], bad)})
         return weighted(request, reply, owners)
 
-    monkeypatch.setattr(at_site, "weighted", spoil)
+    monkeypatch.setattr(at_site, "weighted_update", spoil)
     directory, _ = run_local(federation, SECURE, nodes=3)
     lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
     spoiled = next(line for line in lines if line["phase"] == "imputer")

@@ -6,7 +6,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 from flwr.supercore.task_identity import TaskIdentity
 
 from condi_core.averaging import average
-from condi_core.metrics import BINS, COUNTS
+from condi_core.metrics import BINS, DECISION_COUNTS
 from condi_core.ownership import SHARED, Owner
 from condi_core.serialization import PACKED
 from server_app.artifacts import scores
@@ -70,7 +70,7 @@ def strategy():
     sites = {
         f"site-{i}": SiteInfo(i + 1, manifest(f"site-{i}", counts), {}, np.ones((4, 3))) for i in range(3)
     }
-    return ModalityFedAvg(Roster(sites), "imputer", OWNERS, set(BASE), scores.NOTHING, min_sites=1)
+    return ModalityFedAvg(Roster(sites), "imputer", OWNERS, set(BASE), scores.NO_EVALUATION, min_sites=1)
 
 
 def exchange(strategy, answers):
@@ -188,7 +188,7 @@ def test_order_of_replies_does_not_matter(strategy):
     assert all(np.array_equal(one[k], two[k]) for k in BASE)
 
 
-GOOD = {"task": np.ones((2, len(COUNTS) + 2 * BINS))}
+GOOD = {"task": np.ones((2, len(DECISION_COUNTS) + 2 * BINS))}
 
 
 def evaluate(strategy, answers):
@@ -217,18 +217,18 @@ def evaluate(strategy, answers):
         (GOOD | {f"none-{i}": np.zeros(0) for i in range(999)}, {}, "are enough"),
         ({"task": GOOD["task"].astype(np.uint8)}, {}, "task is uint8, expected float64"),
         ({"task": GOOD["task"].astype(np.complex64)}, {}, "task is complex64, expected float64"),
-        ({"task": np.full((2, len(COUNTS) + 2 * BINS), np.nan)}, {}, "not a sum"),
-        ({"task": np.full((2, len(COUNTS) + 2 * BINS), -1.0)}, {}, "not a sum"),
+        ({"task": np.full((2, len(DECISION_COUNTS) + 2 * BINS), np.nan)}, {}, "not a sum"),
+        ({"task": np.full((2, len(DECISION_COUNTS) + 2 * BINS), -1.0)}, {}, "not a sum"),
         (GOOD, {"loss-sum": float("nan")}, "missing or not finite"),
         (GOOD, {"windows": None}, "missing or not finite"),
         (GOOD, {"seconds": None}, "missing or not finite"),
         (GOOD, {"windows": -1.0}, "negative"),
         (GOOD, {"windows": 3.0}, "more windows than it has"),
-        ({"task": np.full((2, len(COUNTS) + 2 * BINS), 1e300)}, {}, "not a sum"),
+        ({"task": np.full((2, len(DECISION_COUNTS) + 2 * BINS), 1e300)}, {}, "not a sum"),
     ],
 )
 def test_a_bad_evaluation_is_refused_by_name_and_the_rest_counts(strategy, arrays, metrics, why):
-    strategy.evaluation = scores.task(strategy.roster.schema)
+    strategy.evaluation = scores.task_evaluation(strategy.roster.schema)
     told = evaluate(strategy, [(GOOD, {}), (arrays, metrics), (GOOD, {})])
     assert list(strategy.failures) == ["site-1"] and why in strategy.failures["site-1"]
     assert (strategy.sums["task"] == 2).all() and told["score"] == 0.5

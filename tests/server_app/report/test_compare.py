@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from condi_core.metrics import task_metrics
 from server_app.artifacts.run_record import read_run
-from server_app.artifacts.tensorboard import Events
+from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.cli import app
 from server_app.errors import RunError
 from server_app.report.comparison import as_json
@@ -145,10 +145,10 @@ def test_events_are_the_history_each_round_once(runs, which):
 def test_events_that_were_lost_are_written_and_others_are_not_again(runs, tmp_path):
     pytest.importorskip("tensorboard")
     history = [json.loads(line) for line in (runs[0] / "history.jsonl").read_text().splitlines()]
-    first = Events(tmp_path)
+    first = TensorBoardWriter(tmp_path)
     first.write(history[:2])
     first.close(history[:2])
-    second = Events(tmp_path)
+    second = TensorBoardWriter(tmp_path)
     second.write(history[:4])
     second.close(history)
     assert scalars(tmp_path) == scalars(runs[0])
@@ -156,6 +156,6 @@ def test_events_that_were_lost_are_written_and_others_are_not_again(runs, tmp_pa
 
 def test_without_tensorboard_nothing_is_written_or_said(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    events = Events(tmp_path)
+    events = TensorBoardWriter(tmp_path)
     events.close([{"phase": "imputer", "round": 1, "metrics": {}, "site-seconds": {}, "loss": 1.0}])
     assert list(tmp_path.iterdir()) == [] and capsys.readouterr().out == ""

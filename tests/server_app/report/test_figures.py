@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from condi_core.metrics import auroc, roc
 from server_app.report.classification import _corners
-from server_app.report.figures import COLOURS, Range, Series, Trace, bars, heat, lines, lying, traces
+from server_app.report.figures import (
+    COLOURS,
+    LinearScale,
+    Series,
+    Trace,
+    bars,
+    heatmap,
+    horizontal_bars,
+    lines,
+    traces,
+)
 from server_app.report.markup import number, size, table
 
 
@@ -27,7 +37,7 @@ def points_of(svg, cls):
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 8))
 def test_ticks_are_inside_even_and_neither_few_nor_many(low, width, about):
-    ticks = Range(low, low + width, 0, 100).ticks(about)
+    ticks = LinearScale(low, low + width, 0, 100).ticks(about)
     assert all(low - 1e-6 * width <= t <= low + width * (1 + 1e-6) for t in ticks)
     assert len(ticks) <= about + 1
     if len(ticks) > 2:
@@ -49,14 +59,14 @@ def test_bars_are_as_long_as_their_values_and_reach_below_the_axis():
     assert heights == pytest.approx([unit, unit, 2 * unit, unit / 2, unit], abs=0.2)
     assert svg.count(">b</text>") == 1  # neighbours of one name share it
     widths = re.findall(
-        r'width="([\d.]+)" height="16"', lying("t", {"x": 0.2, "y": -0.1, "z": math.nan}, "u")
+        r'width="([\d.]+)" height="16"', horizontal_bars("t", {"x": 0.2, "y": -0.1, "z": math.nan}, "u")
     )
     assert len(widths) == 2 and float(widths[0]) == pytest.approx(2 * float(widths[1]), abs=0.2)
 
 
 def test_nothing_known_gives_no_figure():
     assert lines("t", [Series("s", [(1, math.nan)])], "x", "y") == ""
-    assert bars("t", ["a"], {"s": [math.nan]}, "y") == lying("t", {}, "u") == ""
+    assert bars("t", ["a"], {"s": [math.nan]}, "y") == horizontal_bars("t", {}, "u") == ""
 
 
 def test_the_corners_of_a_roc_curve_have_its_area():
@@ -82,7 +92,7 @@ def test_a_window_shows_the_band_where_it_is_known_and_samples_that_stand_alone(
 
 
 def test_cells_are_as_dark_as_their_share_and_colours_begin_anew():
-    svg = heat("t", ["a"], ["x", "y"], [[3, 1]], [[1.0, 0.5]])
+    svg = heatmap("t", ["a"], ["x", "y"], [[3, 1]], [[1.0, 0.5]])
     one, two = (float(a) for a in re.findall(r"fill-opacity:([\d.]+)", svg))
     assert one == pytest.approx(2 * two) and ">3</text>" in svg
     many = lines("t", [Series(str(i), [(0, i), (1, i)]) for i in range(COLOURS + 1)], "x", "y")

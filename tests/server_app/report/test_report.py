@@ -11,11 +11,11 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from condi_core.metrics import SCORED, task_metrics
+from condi_core.metrics import EVALUATED_MISSINGNESS, task_metrics
 from condi_core.weights_file import load_imputer
 from data_partitions.federation import open_federation
 from server_app.artifacts.run_record import ReportError, read_run
-from server_app.artifacts.scores import SHOWN
+from server_app.artifacts.scores import IMPUTER_LABELS
 from server_app.cli import app
 from server_app.report import on_completion
 from server_app.report import windows as drawn
@@ -69,7 +69,9 @@ def test_test_scores_are_those_of_the_result(made, page):
     result = json.loads((made[1] / "result.json").read_text())
     for kind, rows in result["imputation"].items():
         for row, key in (("RMSE", "rmse"), ("MAE", "mae"), ("CRPS", "crps")):
-            assert page.column(f"Test windows, {kind}", row) == [rows[m][key] for m in SHOWN if m in rows]
+            assert page.column(f"Test windows, {kind}", row) == [
+                rows[m][key] for m in IMPUTER_LABELS if m in rows
+            ]
     for name, key in (("AUROC", "auroc"), ("kappa", "kappa"), ("mean loss", "score")):
         told = page.column("Classification of test windows", name)
         assert told == [result["task"][m][key] for m in ("condi", "mask")]
@@ -127,7 +129,7 @@ def test_the_worst_window_comes_first_and_its_error_is_of_hidden_cells(made):
     imputer, schema = load_imputer(made[1] / "imputer.safetensors")
     sites = drawn._of_simulation(record)
     found = drawn._complete_all(record, imputer, schema, sites, None, lambda done, all_: None)
-    assert list(found) == list(SCORED) and all(len(scored) == 15 for scored in found.values())
+    assert list(found) == list(EVALUATED_MISSINGNESS) and all(len(scored) == 15 for scored in found.values())
     sums = load_file(made[1] / "test-imputer.safetensors")
     for kind, scored in found.items():
         # The holes are those of the evaluation, cell for cell.
@@ -241,7 +243,7 @@ def test_a_run_does_not_fail_by_its_report(run, monkeypatch):
 
     monkeypatch.setattr(on_completion, "write_report", broken)
     (run / "model-card.md").unlink()
-    told = on_completion.leave(run)
+    told = on_completion.write_closing_documents(run)
     assert "note: report.html was not written (ZeroDivisionError: of no importance)" in told
     assert (run / "model-card.md").exists() and f"Model card: {run / 'model-card.md'}" in told
 

@@ -7,7 +7,7 @@ import pytest
 
 from server_app.study.design import StudyError
 from server_app.study.results import best_rate, read_csv, write_csv
-from server_app.study.runner import RunNotCompleted
+from server_app.study.runner import RunNotCompletedError
 from tests.helpers.fake_runs import FakeRuns, plain, tiny_study
 
 
@@ -15,7 +15,7 @@ def test_all_methods_of_a_scenario_and_seed_are_one_run_and_each_cell_is_run_onc
     run = FakeRuns()
     rows = tiny_study(tmp_path, run, monkeypatch)()
     assert len(run.started) == 2 * 3 and len(rows) == 2 * 3 * 2
-    assert all((s["method"], s["beside"]) == ("mask", "condi") for s in run.started)
+    assert all((s["method"], s["compare-with"]) == ("mask", "condi") for s in run.started)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
     again = FakeRuns()
     assert tiny_study(tmp_path, again, monkeypatch)() == rows and not again.started
@@ -35,7 +35,7 @@ def test_a_study_that_grows_runs_what_is_new_alone(tmp_path, monkeypatch):
     tiny_study(tmp_path, FakeRuns(), monkeypatch, methods=["mask"], seeds=[0])()
     run = FakeRuns()
     rows = tiny_study(tmp_path, run, monkeypatch, seeds=[0, 1])()
-    assert [(s["seed"], s["method"], s["beside"]) for s in run.started] == [
+    assert [(s["seed"], s["method"], s["compare-with"]) for s in run.started] == [
         (0, "condi", ""), (1, "mask", "condi"), (0, "condi", ""), (1, "mask", "condi")
     ]  # fmt: skip
     assert len(rows) == 2 * 2 * 2
@@ -76,7 +76,7 @@ def test_a_run_that_cannot_go_on_is_set_aside_and_begun_anew(tmp_path, monkeypat
     class Damaged(FakeRuns):
         def __call__(self, settings):
             if settings["resume"]:
-                raise RunNotCompleted("the checkpoint is damaged: start a new run")
+                raise RunNotCompletedError("the checkpoint is damaged: start a new run")
             super().__call__(settings)
 
     done = tiny_study(tmp_path, Damaged(), monkeypatch, seeds=[0], holes={})
@@ -93,7 +93,7 @@ def test_a_run_that_fails_to_go_on_for_another_reason_is_kept(tmp_path, monkeypa
         tiny_study(tmp_path, FakeRuns(stop_at=stop), monkeypatch, seeds=[0], holes={})()
 
     def full(number):
-        raise RunNotCompleted("no space left: make room")
+        raise RunNotCompletedError("no space left: make room")
 
     failed = tiny_study(tmp_path, FakeRuns(stop_at=full), monkeypatch, seeds=[0], holes={})
     assert failed() == [] and list(failed.failed.values()) == ["no space left: make room"]
@@ -105,7 +105,7 @@ def test_a_run_that_fails_to_go_on_for_another_reason_is_kept(tmp_path, monkeypa
 def test_a_run_that_fails_costs_its_cells_and_is_tried_again(tmp_path, monkeypatch):
     def stop(number):
         if number == 2:
-            raise RunNotCompleted("no memory")
+            raise RunNotCompletedError("no memory")
 
     done = tiny_study(tmp_path, FakeRuns(stop_at=stop), monkeypatch)
     assert len(done()) == 10 and list(done.failed.values()) == ["no memory"]
@@ -138,7 +138,7 @@ def by_rate(test_of):
     best = {"mask": 0.02, "condi": 0.05}
 
     def scores(config, method):
-        rate = config.task.rate_of(method)
+        rate = config.task.learning_rate_for(method)
         return [0.9, abs(rate - best[method]), 0.8], test_of(rate)
 
     return scores
@@ -178,7 +178,7 @@ def test_local_epochs_become_steps_of_the_mean_site(tmp_path, monkeypatch):
 
 
 def test_a_row_has_every_factor_metric_and_cost(tmp_path, monkeypatch):
-    holes = {"points": 0.5, "modality-by-window": 0.5, "thin-to": 2.5}
+    holes = {"points": 0.5, "modality-by-window": 0.5, "subsample-to": 2.5}
     rows = tiny_study(tmp_path, FakeRuns(), monkeypatch, holes=holes, test_holes=["points=0.0"])()
     mask, condi = rows[0], rows[1]
     assert mask["auroc"] == plain_auroc(0, "mask") and condi["auroc"] == plain_auroc(0, "condi")

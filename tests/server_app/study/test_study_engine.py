@@ -72,7 +72,7 @@ def test_a_study_that_is_interrupted_goes_on_to_its_tables(tmp_path, small_setti
     demo.make(tmp_path / "source", patients=60)
     small = small_settings({"imputer.relation-rounds": 0, "sites-timeout": 120.0})
     settings = {k: v for k, v in small.items() if k not in PLACES}
-    own = ("method", "beside", "seed", "test-holes", "task.learning-rate", "task.learning-rate-of")
+    own = ("method", "compare-with", "seed", "test-holes", "task.learning-rate", "task.learning-rate-by-method")
     settings = {k: v for k, v in settings.items() if k not in own and not k.startswith("holes.")}
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     (tmp_path / "study.toml").write_text(STUDY + "\n".join(lines))

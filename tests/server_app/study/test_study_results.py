@@ -7,7 +7,7 @@ import pytest
 
 from server_app.study.curves import panels
 from server_app.study.page import write_results
-from server_app.study.statistics import compare, holm, marks, mean_sd
+from server_app.study.statistics import compare, holm, mean_sd, rank_marks
 from server_app.study.tables import Table, all_tables, comparisons, in_order, overview_tables, task_table
 
 
@@ -19,11 +19,16 @@ def test_mean_and_sample_deviation():
 
 
 def test_the_best_and_those_within_the_spread_are_marked():
-    assert marks([(0.80, 0.01), (0.79, 0.001), (0.78, 0.001), (0.77, 0.05)]) == ["best", "tie", "", "tie"]
-    assert marks([(0.3, 0.01), (0.2, 0.01), (0.205, 0.0)], higher=False) == ["", "best", "tie"]
-    assert marks([(0.8, math.nan), (0.79, math.nan), (0.8, math.nan)]) == ["best", "", "best"]
-    assert marks([(math.nan, math.nan), (0.5, 0.1)]) == ["", "best"]
-    assert marks([(math.nan, math.nan)]) == [""]
+    assert rank_marks([(0.80, 0.01), (0.79, 0.001), (0.78, 0.001), (0.77, 0.05)]) == [
+        "best",
+        "tie",
+        "",
+        "tie",
+    ]
+    assert rank_marks([(0.3, 0.01), (0.2, 0.01), (0.205, 0.0)], higher=False) == ["", "best", "tie"]
+    assert rank_marks([(0.8, math.nan), (0.79, math.nan), (0.8, math.nan)]) == ["best", "", "best"]
+    assert rank_marks([(math.nan, math.nan), (0.5, 0.1)]) == ["", "best"]
+    assert rank_marks([(math.nan, math.nan)]) == [""]
 
 
 def test_wilcoxon_on_a_known_example():

@@ -7,8 +7,8 @@ import pytest
 
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.errors import RunError
-from server_app.study.reuse import carry_over
-from server_app.study.runner import START, Progress
+from server_app.study.reuse import reuse_training
+from server_app.study.runner import ENGINE_SECONDS, Progress
 from tests.helpers.fake_runs import FakeRuns, tiny_study
 from tests.helpers.tiny_federation import write_tiny
 
@@ -30,13 +30,13 @@ def scores(directory):
 
 
 def test_scores_are_those_of_training_again(federation, run_local, tmp_path):
-    before, _ = run_local(federation, SHORT | {"beside": "mask,estimate", "name": "before"})
+    before, _ = run_local(federation, SHORT | {"compare-with": "mask,estimate", "name": "before"})
     settings = json.loads((before.path / "config.json").read_text())
-    again, grid = run_local(federation, SHORT | {"beside": "estimate", "test-holes": HARDER, "name": "again"})
+    again, grid = run_local(federation, SHORT | {"compare-with": "estimate", "test-holes": HARDER, "name": "again"})
     trained = [m.metadata.message_type for m in grid.sent].count("train.task")
 
-    carried = settings | {"name": "carried", "test-holes": HARDER, "beside": "estimate"}
-    assert carry_over(before.path, carried)
+    carried = settings | {"name": "carried", "test-holes": HARDER, "compare-with": "estimate"}
+    assert reuse_training(before.path, carried)
     path = before.path.with_name("carried")
     shutil.rmtree(tmp_path / "cache")
     directory, grid = run_local(federation, carried | {"resume": str(path)})
@@ -98,6 +98,6 @@ def test_time_left_counts_what_is_only_scored_too():
     progress = Progress([True, True, False, False, False])
     assert progress.left == "time left is not known yet"
     progress.done, progress.seconds = 1, {True: [600.0], False: []}
-    assert progress.left == f"about {(600 + 3 * START) / 60:.0f} min left"
+    assert progress.left == f"about {(600 + 3 * ENGINE_SECONDS) / 60:.0f} min left"
     progress.done, progress.seconds = 3, {True: [600.0, 540.0], False: [30.0]}
     assert progress.left == "about 60 s left"
