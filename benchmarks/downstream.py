@@ -24,7 +24,7 @@ from zscored import write_source
 from condi_core.methods import METHODS
 
 SETTINGS = (
-    "holes.points=0.8 holes.gaps=0.0 holes.modality-by-window=0.0 imputer.relation-rounds=8 imputer.rounds=4 "
+    "missingness.points=0.8 missingness.gaps=0.0 missingness.modality-by-window=0.0 imputer.relation-rounds=8 imputer.rounds=4 "
     "imputer.steps=20 imputer.samples=0 task.rounds=12 task.steps=40 task.batch=32"
 )
 

@@ -90,7 +90,10 @@ def main() -> None:
         folder = Path(name)
         demo.make(folder / "records", patients=900)
         for sites, settings in (
-            (8, "imputer.rounds=3 imputer.steps=30 task.rounds=3 task.steps=50 task.batch=32 compare-with=''"),
+            (
+                8,
+                "imputer.rounds=3 imputer.steps=30 task.rounds=3 task.steps=50 task.batch=32 compare-with=''",
+            ),
             (64, "imputer.rounds=3 imputer.steps=4 task.rounds=3 task.steps=8 compare-with=''"),
         ):
             federation = folder / f"federation-{sites}"

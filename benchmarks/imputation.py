@@ -134,12 +134,12 @@ def score_condi(imputer: Imputer, windows: Pool, dataset: Dataset) -> dict[str, 
 def score(method: Method, imputer: Imputer, windows: Pool, dataset: Dataset) -> dict[str, dict]:
     """`{kind: metrics}`, and `{"cost": {"scoring": seconds}}`. What a method leaves NaN is not scored."""
     found, seconds = {}, 0.0
-    for kind, holes in dataset.masks.items():
+    for kind, missingness in dataset.masks.items():
         # Those of IMPUTATION, then squared errors of one draw and of linear interpolation.
         sums = np.zeros((windows.values.shape[1], 7))
         for start in range(0, len(windows.records), BLOCK):
             some = windows.of(slice(start, start + BLOCK))
-            hidden = some.hidden(repeat((holes, derive_seed("benchmark", kind))))
+            hidden = some.hidden(repeat((missingness, derive_seed("benchmark", kind))))
             values, observed, hidden = map(torch.from_numpy, (some.values, some.observed, hidden))
             seen, truth = observed & ~hidden, imputer.standardiser(values, observed)
             began = time.process_time()

@@ -23,7 +23,7 @@ from data_partitions.missingness import Missingness, missingness_mask, sample_tr
 
 # Without holes but the source's own, as outside imputers see none; phase 2 as small as can be.
 ALWAYS = (
-    "compare-with='' holes.points=0.0 holes.gaps=0.0 holes.modality-by-window=0.0 imputer.samples=0 "
+    "compare-with='' missingness.points=0.0 missingness.gaps=0.0 missingness.modality-by-window=0.0 imputer.samples=0 "
     "task.rounds=1 task.steps=1 task.batch=1 task.width=2 task.heads=1 task.blocks=1"
 )
 
@@ -71,7 +71,10 @@ class Pool(NamedTuple):
         """What is hidden of each window by holes and a seed."""
         windows = zip(*self, choices, strict=False)
         return np.stack(
-            [missingness_mask(v, o, holes, seed=seed, record_id=r) for v, o, r, (holes, seed) in windows]
+            [
+                missingness_mask(v, o, missingness, seed=seed, record_id=r)
+                for v, o, r, (missingness, seed) in windows
+            ]
         )
 
 

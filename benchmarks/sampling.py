@@ -195,7 +195,7 @@ def main() -> None:
     except (WeightsFileError, DataError) as error:
         sys.exit(f"Error: {error}")
     found = {}
-    print(f"{'holes':<14} {'evaluations':<18}" + "".join(f"{c:>10}" for c in COLUMNS))
+    print(f"{'missingness':<14} {'evaluations':<18}" + "".join(f"{c:>10}" for c in COLUMNS))
     for kind in EVALUATED_MISSINGNESS:
         prepared = list(batches(windows, imputer, kind))
         linear = None

@@ -48,13 +48,13 @@ class MissingnessConfig(_Settings):
         mine, given = self.model_dump(by_alias=True), {}
         for key, value in _pairs(changes).items():
             if key not in mine:
-                raise PydanticCustomError("holes", f"unknown '{key}'{_nearest(key, list(mine))}")
+                raise PydanticCustomError("missingness", f"unknown '{key}'{_nearest(key, list(mine))}")
             given[key] = _number(value)
         try:
             return MissingnessConfig.model_validate(mine | given)
         except ValidationError as error:
             first = error.errors()[0]
-            raise PydanticCustomError("holes", f"{first['loc'][0]}: {first['msg']}") from None
+            raise PydanticCustomError("missingness", f"{first['loc'][0]}: {first['msg']}") from None
 
 
 class PrivacyConfig(_Settings):
@@ -125,18 +125,18 @@ class RunConfig(_Settings):
     sites_per_round: Annotated[float, Field(gt=0, le=1)]
     sites_timeout: Positive
     round_timeout: Positive
-    holes: MissingnessConfig
-    test_holes: str
+    missingness: MissingnessConfig
+    test_missingness: str
     privacy: PrivacyConfig
     secure_aggregation: bool
     imputer: ImputerConfig
     task: TaskConfig
 
-    @field_validator("test_holes")
+    @field_validator("test_missingness")
     @classmethod
-    def _test_holes_are_holes(cls, changes: str, info: ValidationInfo) -> str:
-        if "holes" in info.data:
-            info.data["holes"].changed(changes)
+    def _test_missingness_is_valid(cls, changes: str, info: ValidationInfo) -> str:
+        if "missingness" in info.data:
+            info.data["missingness"].changed(changes)
         return changes
 
     @field_validator("task")
@@ -198,7 +198,7 @@ class RunConfig(_Settings):
 
     def missingness_for_split(self, split: str) -> MissingnessConfig:
         """The holes that windows of a split have; training and validation have the same."""
-        return self.holes.changed(self.test_holes) if split == "test" else self.holes
+        return self.missingness.changed(self.test_missingness) if split == "test" else self.missingness
 
     def training_differences(self, other: RunConfig) -> list[str]:
         """Keys whose difference makes the two runs train differently."""

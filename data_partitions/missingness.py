@@ -1,4 +1,4 @@
-"""Simulated holes: which of the observed samples are hidden. Never stored, fixed by (seed, record id).
+"""Simulated missingness: which of the observed samples are hidden. Never stored, fixed by (seed, record id).
 
 `Missingness` says what to hide, `missingness_mask` which samples of a window that is. What each mechanism does:
 `mechanisms`.
@@ -58,28 +58,32 @@ class Missingness:
     def __post_init__(self) -> None:
         for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
-                raise DataError(f"holes: {name} must be a share from 0 to 1, it is {getattr(self, name):g}")
+                raise DataError(
+                    f"missingness: {name} must be a share from 0 to 1, it is {getattr(self, name):g}"
+                )
         for name in ("points_mechanism", "gaps_mechanism"):
             if getattr(self, name) not in DEPENDS_ON:
                 raise DataError(
-                    f'holes: {name} must be one of {", ".join(DEPENDS_ON)}, it is "{getattr(self, name)}"'
+                    f'missingness: {name} must be one of {", ".join(DEPENDS_ON)}, it is "{getattr(self, name)}"'
                 )
         if self.gap_patches < 1:
-            raise DataError(f"holes: a gap must have at least one patch, gap_patches is {self.gap_patches}")
+            raise DataError(
+                f"missingness: a gap must have at least one patch, gap_patches is {self.gap_patches}"
+            )
         if not 0 < self.burst_patches < math.inf:
             raise DataError(
-                f"holes: a burst must have a length, in patches: burst_patches is {self.burst_patches:g}"
+                f"missingness: a burst must have a length, in patches: burst_patches is {self.burst_patches:g}"
             )
         if not 0 <= self.subsample_to < math.inf:
             raise DataError(
-                f"holes: subsample_to must be a number of samples per patch, or 0 for all, it is {self.subsample_to:g}"
+                f"missingness: subsample_to must be a number of samples per patch, or 0 for all, it is {self.subsample_to:g}"
             )
 
 
 def missingness_mask(
     values: np.ndarray,
     observed: np.ndarray,
-    holes: Missingness,
+    missingness: Missingness,
     *,
     seed: int,
     record_id: str,
@@ -109,30 +113,44 @@ def missingness_mask(
         return _stream(seed, record_id, mechanism)
 
     left = observed
-    if holes.modality_by_site:
+    if missingness.modality_by_site:
         at_site = np.ones(len(observed), bool) if present is None else np.asarray(present, bool)
         left = observed.copy()
-        left[mechanisms.drop_modalities(at_site, holes.modality_by_site, _stream(seed, site, "site"))] = False
+        left[
+            mechanisms.drop_modalities(at_site, missingness.modality_by_site, _stream(seed, site, "site"))
+        ] = False
     hidden = np.zeros(shape, bool)
-    if holes.points:
-        hidden |= mechanisms.points(values, left, holes.points, holes.points_mechanism, stream("points"))
-    if holes.gaps:
-        hidden |= mechanisms.gaps(
-            values, left, rates, holes.gaps, holes.gap_patches, holes.gaps_mechanism, stream("gaps")
+    if missingness.points:
+        hidden |= mechanisms.points(
+            values, left, missingness.points, missingness.points_mechanism, stream("points")
         )
-    if holes.bursts:
-        hidden |= mechanisms.bursts(shape, rates, holes.bursts, holes.burst_patches, stream("bursts"))
-    if holes.blackout:
-        hidden |= mechanisms.blackout(shape, rates, holes.blackout, holes.gap_patches, stream("blackout"))
-    if holes.subsample_to:
-        hidden |= mechanisms.subsample(shape, rates, holes.subsample_to, stream("thinning"))
-    if holes.modality_by_window:
+    if missingness.gaps:
+        hidden |= mechanisms.gaps(
+            values,
+            left,
+            rates,
+            missingness.gaps,
+            missingness.gap_patches,
+            missingness.gaps_mechanism,
+            stream("gaps"),
+        )
+    if missingness.bursts:
+        hidden |= mechanisms.bursts(
+            shape, rates, missingness.bursts, missingness.burst_patches, stream("bursts")
+        )
+    if missingness.blackout:
+        hidden |= mechanisms.blackout(
+            shape, rates, missingness.blackout, missingness.gap_patches, stream("blackout")
+        )
+    if missingness.subsample_to:
+        hidden |= mechanisms.subsample(shape, rates, missingness.subsample_to, stream("thinning"))
+    if missingness.modality_by_window:
         there = left.any(axis=(1, 2))
-        hidden[mechanisms.drop_modalities(there, holes.modality_by_window, stream("modalities"))] = True
+        hidden[mechanisms.drop_modalities(there, missingness.modality_by_window, stream("modalities"))] = True
     hidden &= left
     if left.any() and (hidden == left).all():
-        _show_one_stretch(hidden, holes.gap_patches, stream("show"))
-    if holes.modality_by_site:
+        _show_one_stretch(hidden, missingness.gap_patches, stream("show"))
+    if missingness.modality_by_site:
         hidden |= observed & ~left
     return hidden
 
@@ -142,7 +160,7 @@ def missingness_masks(
     rows: np.ndarray,
     values: np.ndarray,
     observed: np.ndarray,
-    holes: Missingness,
+    missingness: Missingness,
     seed: int,
 ) -> np.ndarray:
     """`missingness_mask` for windows of a site: bool (window, modality, patch, sample), fixed by seed and record."""
@@ -153,7 +171,7 @@ def missingness_masks(
             missingness_mask(
                 v,
                 o,
-                holes,
+                missingness,
                 seed=seed,
                 record_id=partition.record_ids[row],
                 samples_per_patch=[m.samples_per_patch for m in manifest.modalities],
@@ -170,10 +188,10 @@ def sample_training_missingness(rng: np.random.Generator) -> Missingness:
     if kind == "points":
         return Missingness(points=float(rng.uniform(0.1, 0.9)))
     if kind == "gaps":
-        holes = {"gaps": float(rng.uniform(0.2, 0.7)), "gap_patches": int(rng.choice([2, 5, 10, 20]))}
+        missingness = {"gaps": float(rng.uniform(0.2, 0.7)), "gap_patches": int(rng.choice([2, 5, 10, 20]))}
     else:
-        holes = {"modality_by_window": float(rng.uniform(0.1, 0.6))}
-    return Missingness(**holes, points=0.2 if rng.random() < 1 / 3 else 0.0)
+        missingness = {"modality_by_window": float(rng.uniform(0.1, 0.6))}
+    return Missingness(**missingness, points=0.2 if rng.random() < 1 / 3 else 0.0)
 
 
 def _stream(seed: int, name: str, mechanism: str) -> np.random.Generator:

@@ -64,4 +64,4 @@ app = typer.Typer(
 
 @app.callback()
 def condi() -> None:
-    """Federated learning for clinical time series with holes."""
+    """Federated learning for clinical time series with missingness."""

@@ -57,7 +57,7 @@ def evaluate(
         bool,
         typer.Option(
             "--as-measured",
-            help="Classify without simulated holes.",
+            help="Classify without simulated missingness.",
         ),
     ] = False,
     device: DeviceOption = "auto",
@@ -101,7 +101,7 @@ def _site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
         raise DataError(
             f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"
         )
-    config = config.model_copy(update={"holes": config.missingness_for_split("test"), "test_holes": ""})
+    config = config.model_copy(update={"missingness": config.missingness_for_split("test"), "test_missingness": ""})
     name = partition.manifest.site
     if split in ("train", "all") and name in sites:
         raise DataError(
@@ -135,7 +135,7 @@ def _interval(found: list[dict[str, float]]) -> dict[str, dict]:
 def _imputation(
     model: TrainedRun, site: Site, rows: np.ndarray, resamples: np.ndarray, progress: ProgressCallback
 ) -> dict[str, dict]:
-    """`{kind of holes: {method: {metric: {"value", "interval"}}}}`; a patch counts the same at any rate."""
+    """`{kind of missingness: {method: {metric: {"value", "interval"}}}}`; a patch counts the same at any rate."""
     if model.imputer is None:
         return {}
     samples = site.config.imputer.samples

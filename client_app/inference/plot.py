@@ -27,7 +27,7 @@ def plot(
     modalities: Annotated[float, typer.Option(min=0, max=0.9, help="Share of modalities to hide.")] = 0.25,
     seed: Annotated[int, typer.Option(help="Of the holes and the draws.")] = 0,
 ) -> None:
-    """Draw a window with simulated holes: truth, what the model saw, its median and 90 % band."""
+    """Draw a window with simulated missingness: truth, what the model saw, its median and 90 % band."""
     try:
         _plot(model, data, out, record, seconds, gaps, modalities, seed)
     except (DataError, WeightsFileError, OSError, ValueError) as error:

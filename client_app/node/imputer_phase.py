@@ -130,11 +130,13 @@ def error_sums_by_block(
     site: Site, imputer: Imputer, rows: np.ndarray, samples: int, all_measured: bool
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """For each kind of holes, method and block of `rows`: its key, the rows, `(window, modality, 5)` sums."""
-    for kind, holes in EVALUATED_MISSINGNESS.items():
+    for kind, missingness in EVALUATED_MISSINGNESS.items():
         generator = torch.Generator().manual_seed(derive_seed(site.config.seed, kind, site.name))
         for block in blocks(rows):
             values, observed = map(np.asarray, site.read(block, all_measured))
-            hidden = site.hide(values, observed, block, derive_seed("scored", kind), Missingness(**holes))
+            hidden = site.hide(
+                values, observed, block, derive_seed("scored", kind), Missingness(**missingness)
+            )
             tensors = map(torch.from_numpy, (values, observed & ~hidden, hidden))
             values, seen, hidden = site.to_device(*tensors)
             truth = imputer.standardiser(values, seen | hidden)

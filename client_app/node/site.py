@@ -91,10 +91,10 @@ class Site:
         return rows if self.discloses(split) else rows[:0]
 
     def hide(
-        self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, holes: Missingness
+        self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, missingness: Missingness
     ) -> np.ndarray:
         """Holes in `observed` (window, modality, patch, sample), fixed by `seed`, record id and site."""
-        return missingness_masks(self.partition, rows, values, observed, holes, seed)
+        return missingness_masks(self.partition, rows, values, observed, missingness, seed)
 
     def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
         """Windows as the run sees them: the samples its simulated holes hide are blank.
@@ -106,13 +106,15 @@ class Site:
         splits = self.partition.splits[rows]
         hidden = np.zeros_like(observed)
         for split in np.unique(splits):
-            holes, those = (
+            missingness, those = (
                 Missingness(**self.config.missingness_for_split(split).model_dump()),
                 splits == split,
             )
             if all_measured:
-                holes = Missingness(modality_by_site=holes.modality_by_site)
-            hidden[those] = self.hide(values[those], observed[those], rows[those], self.config.seed, holes)
+                missingness = Missingness(modality_by_site=missingness.modality_by_site)
+            hidden[those] = self.hide(
+                values[those], observed[those], rows[those], self.config.seed, missingness
+            )
         observed = observed & ~hidden
         return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
 

@@ -60,7 +60,7 @@ _PLACE = ("round", "rounds")
 
 
 class Result(_Read):
-    """result.json; `imputation` is `{kind of holes: {method: metrics}}`, `task` is `{method: metrics}`."""
+    """result.json; `imputation` is `{kind of missingness: {method: metrics}}`, `task` is `{method: metrics}`."""
 
     imputation: dict[str, dict[str, dict[str, Any]]]
     task: dict[str, dict[str, Any]]

@@ -33,7 +33,7 @@ NO_EVALUATION = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda su
 
 
 def imputation_evaluation(schema: Schema) -> Evaluation:
-    """Over all kinds of holes: RMSE, and that of linear interpolation on the same cells."""
+    """Over all kinds of missingness: RMSE, and that of linear interpolation on the same cells."""
     weight = patch_weights(schema)
 
     def shapes(samples: int) -> dict[str, tuple[int, ...]]:
@@ -73,7 +73,7 @@ def patch_weights(schema: Schema) -> np.ndarray:
 
 
 def imputation_rows(sums: Arrays, schema: Schema) -> dict[str, dict]:
-    """`{kind of holes: {method: metrics, with "rmse by modality"}}`."""
+    """`{kind of missingness: {method: metrics, with "rmse by modality"}}`."""
     rows: dict[str, dict] = {}
     for key, array in sums.items():
         kind, method = key.split("/")

@@ -82,8 +82,8 @@ def _data(run: RunRecord) -> list[str]:
 
 
 def _holes(run: RunRecord) -> list[str]:
-    made = {k: v for k, v in run.config.items() if k.startswith("holes.")}
-    changed = run.config.get("test-holes", "")
+    made = {k: v for k, v in run.config.items() if k.startswith("missingness.")}
+    changed = run.config.get("test-missingness", "")
     return [
         "## Simulated missingness",
         "",
@@ -108,7 +108,7 @@ def _imputation(run: RunRecord) -> list[str]:
             band = f"{found['coverage']:.1%}" if "draws" in method else "–"
             rows.append([kind, name, *(f"{found[k]:.3f}" for k in ("rmse", "mae", "crps")), band, spread])
     told = "On cells of test windows hidden from every row alike, in standard deviations of the modality."
-    columns = ["holes", "", "RMSE", "MAE", "CRPS", "in 90 % band", "RMSE, lowest to highest site"]
+    columns = ["missingness", "", "RMSE", "MAE", "CRPS", "in 90 % band", "RMSE, lowest to highest site"]
     return ["## Imputation", "", told, "", *_table(columns, rows)]
 
 

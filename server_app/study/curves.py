@@ -51,14 +51,18 @@ def panels(rows: Sequence[Row], metric: str) -> list[Panel]:
 
 def _belongs(row: Row, data: str, partition: str, kind: str) -> bool:
     """Whether a row of another kind is an end of a panel's curves: no holes, or those of its training."""
-    here = (row["data"], row["partition"]) == (data, partition) and row["test-holes"] == "as in training"
-    return here and (kind == f"trained with {row['holes']}" if kind.startswith("trained") else not _kind(row))
+    here = (row["data"], row["partition"]) == (data, partition) and row[
+        "test-missingness"
+    ] == "as in training"
+    return here and (
+        kind == f"trained with {row['missingness']}" if kind.startswith("trained") else not _kind(row)
+    )
 
 
 def _kind(row: Row) -> str:
-    if row["test-holes"] != "as in training":
-        return f"trained with {row['holes']}"
-    parts = [part for part in str(row["holes"]).split() if part != "none"]
+    if row["test-missingness"] != "as in training":
+        return f"trained with {row['missingness']}"
+    parts = [part for part in str(row["missingness"]).split() if part != "none"]
     return ", ".join(part.partition("=")[0] if part.partition("=")[0] in SHARES else part for part in parts)
 
 

@@ -27,7 +27,7 @@ STUDY_KEYS = {
     "method": "methods",
     "compare-with": "methods",
     "seed": "seeds",
-    "test-holes": "test-holes",
+    "test-missingness": "test-missingness",
     "task.learning-rate": "learning-rates",
     "task.learning-rate-by-method": "learning-rates",
 }
@@ -87,9 +87,9 @@ PARAMETERS_OF = {
 }
 
 
-def _without_nothing(holes: dict[str, Value]) -> dict[str, Value]:
+def _without_zero_shares(missingness: dict[str, Value]) -> dict[str, Value]:
     """Holes without shares of 0, so that what loses the same is one scenario however it is written."""
-    kept = {key: value for key, value in holes.items() if key not in SHARES or value != 0}
+    kept = {key: value for key, value in missingness.items() if key not in SHARES or value != 0}
     return {
         key: value for key, value in kept.items() if any(s in kept for s in PARAMETERS_OF.get(key, (key,)))
     }
@@ -101,25 +101,25 @@ class Scenario:
 
     data: str
     partition: SplitSpec
-    holes: tuple[tuple[str, Value], ...]
-    test_holes: str
+    missingness: tuple[tuple[str, Value], ...]
+    test_missingness: str
 
     @property
-    def holes_label(self) -> str:
-        return " ".join(f"{key}={value}" for key, value in self.holes if value != 0) or "none"
+    def missingness_label(self) -> str:
+        return " ".join(f"{key}={value}" for key, value in self.missingness if value != 0) or "none"
 
     @property
     def tested_label(self) -> str:
         """All holes of test windows, as `holes_label` has those of training windows."""
-        changes = dict(pair.split("=", 1) for pair in self.test_holes.split())
+        changes = dict(pair.split("=", 1) for pair in self.test_missingness.split())
         nothing = {key: 0 for key, text in changes.items() if key in SHARES and float(text) == 0}
-        holes = _without_nothing(dict(self.holes) | changes | nothing)
-        return replace(self, holes=tuple(holes.items())).holes_label
+        missingness = _without_zero_shares(dict(self.missingness) | changes | nothing)
+        return replace(self, missingness=tuple(missingness.items())).missingness_label
 
     @property
     def label(self) -> str:
         told = f"{self.data}, {self.partition.label}, holes {self.holes_label}"
-        return told + (f", in test {self.test_holes}" if self.test_holes else "")
+        return told + (f", in test {self.test_holes}" if self.test_missingness else "")
 
 
 class Study(_Table):
@@ -130,11 +130,11 @@ class Study(_Table):
     local_epochs: Number | None = None
     data: Annotated[dict[str, DatasetSpec], Field(min_length=1)]
     partition: Annotated[list[SplitSpec], Field(min_length=1)] = [SplitSpec()]
-    holes: Annotated[list[dict[str, Any]], Field(min_length=1)] = [{}]
-    test_holes: Annotated[list[str], Field(min_length=1)] = [""]
+    missingness: Annotated[list[dict[str, Any]], Field(min_length=1)] = [{}]
+    test_missingness: Annotated[list[str], Field(min_length=1)] = [""]
     settings: dict[str, Any] = {}
 
-    @field_validator("partition", "holes", mode="before")
+    @field_validator("partition", "missingness", mode="before")
     @classmethod
     def _one_table_will_do(cls, given: Any) -> Any:
         return [given] if isinstance(given, dict) else given
@@ -143,11 +143,13 @@ class Study(_Table):
     def scenarios(self) -> list[Scenario]:
         """All combinations, in the order of the file; of a key of holes with a list each entry is one."""
         found = []
-        for data, partition, table, test in product(self.data, self.partition, self.holes, self.test_holes):
+        for data, partition, table, test in product(
+            self.data, self.partition, self.missingness, self.test_missingness
+        ):
             entries = [value if isinstance(value, list) else [value] for value in table.values()]
             for values in product(*entries):
-                holes = _without_nothing(dict(zip(table, values, strict=True)))
-                found.append(Scenario(data, partition, tuple(holes.items()), test))
+                missingness = _without_zero_shares(dict(zip(table, values, strict=True)))
+                found.append(Scenario(data, partition, tuple(missingness.items()), test))
         return list(dict.fromkeys(found))
 
     @property
@@ -159,9 +161,9 @@ class Study(_Table):
 
         A share that the study does not name is 0, whatever it is in other runs.
         """
-        settings = defaults() | {f"holes.{name}": 0.0 for name in SHARES} | flatten(self.settings)
-        settings |= {f"holes.{key}": value for key, value in scenario.holes}
-        return settings | {"test-holes": scenario.test_holes, "seed": seed}
+        settings = defaults() | {f"missingness.{name}": 0.0 for name in SHARES} | flatten(self.settings)
+        settings |= {f"missingness.{key}": value for key, value in scenario.missingness}
+        return settings | {"test-missingness": scenario.test_missingness, "seed": seed}
 
 
 def presets() -> dict[str, str]:
@@ -197,7 +199,7 @@ def read_study(table: dict[str, Any]) -> Study:
     for key in ("methods", "seeds", "learning_rates"):
         values = getattr(study, key)
         complaints += [f"{key.replace('_', '-')} has {v!r} twice" for v in values if values.count(v) > 1][:1]
-    complaints += _bad_settings(study) + _bad_holes(study)
+    complaints += _bad_settings(study) + _bad_missingness(study)
     if not complaints:
         for scenario in study.scenarios:
             try:
@@ -216,8 +218,10 @@ def _is_seed(seed: Any) -> bool:
 def _bad_settings(study: Study) -> list[str]:
     known, complaints = setting_names(), []
     for key in flatten(study.settings):
-        if key in STUDY_KEYS or key.startswith("holes."):
-            complaints.append(f"setting '{key}' is the study's own: write {STUDY_KEYS.get(key, '[holes]')}")
+        if key in STUDY_KEYS or key.startswith("missingness."):
+            complaints.append(
+                f"setting '{key}' is the study's own: write {STUDY_KEYS.get(key, '[missingness]')}"
+            )
         elif key in PLACES:
             complaints.append(f"setting '{key}' cannot be set in a study, which makes its own run folders")
         elif study.local_epochs and key in ("task.steps", "imputer.steps"):
@@ -227,12 +231,12 @@ def _bad_settings(study: Study) -> list[str]:
     return complaints
 
 
-def _bad_holes(study: Study) -> list[str]:
+def _bad_missingness(study: Study) -> list[str]:
     known = [name.replace("_", "-") for name in MissingnessConfig.model_fields]
-    named = dict.fromkeys(key for table in study.holes for key in table)
+    named = dict.fromkeys(key for table in study.missingness for key in table)
     complaints = [f"unknown key '{key}' of holes{_nearest(key, known)}" for key in named if key not in known]
-    empty = {key for table in study.holes for key, value in table.items() if value == []}
-    return complaints + [f"holes: {key} has no entry" for key in sorted(empty)]
+    empty = {key for table in study.missingness for key, value in table.items() if value == []}
+    return complaints + [f"missingness: {key} has no entry" for key in sorted(empty)]
 
 
 def _complaint(error: Any) -> str:

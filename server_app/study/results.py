@@ -37,7 +37,7 @@ IGNORED_SETTINGS = {
     "round-timeout",
 }
 IGNORED_SETTINGS |= {"method", "compare-with", "task.learning-rate", "task.learning-rate-by-method"}
-TEXT = {"data", "partition", "holes", "test-holes", "tested-on", "method", "code", "run"}
+TEXT = {"data", "partition", "missingness", "test-missingness", "tested-on", "method", "code", "run"}
 FIRST_PHASE = {"nothing": (), "relation": ("relation",), "diffusion": ("relation", "imputer")}
 
 
@@ -107,10 +107,10 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
         "data": scenario.data,
         "partition": scenario.partition.label,
         "sites": len(roster),
-        "holes": scenario.holes_label,
-        "test-holes": config.test_holes or "as in training",
+        "missingness": scenario.missingness_label,
+        "test-missingness": config.test_missingness or "as in training",
         "tested-on": scenario.tested_label,
-        **{key: value for key, value in settings.items() if key.startswith("holes.")},
+        **{key: value for key, value in settings.items() if key.startswith("missingness.")},
         "missing": share_missing(config, "train", rates),
         "missing-in-test": share_missing(config, "test", rates),
         "seed": config.seed,
@@ -135,11 +135,16 @@ def share_missing(config: RunConfig, split: str, rates: Sequence[int]) -> float:
 
     Mechanisms are independent of each other, so what they leave multiplies. `rates` are samples per patch.
     """
-    holes = config.missingness_for_split(split)
-    left = (1 - holes.points) * (1 - holes.gaps) * (1 - holes.bursts) * (1 - holes.blackout)
-    left *= (1 - holes.modality_by_window) * (1 - holes.modality_by_site)
-    if holes.subsample_to:
-        left *= float(np.minimum(1, holes.subsample_to / np.asarray(rates)).mean())
+    missingness = config.missingness_for_split(split)
+    left = (
+        (1 - missingness.points)
+        * (1 - missingness.gaps)
+        * (1 - missingness.bursts)
+        * (1 - missingness.blackout)
+    )
+    left *= (1 - missingness.modality_by_window) * (1 - missingness.modality_by_site)
+    if missingness.subsample_to:
+        left *= float(np.minimum(1, missingness.subsample_to / np.asarray(rates)).mean())
     return 1 - left
 
 

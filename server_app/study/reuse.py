@@ -1,4 +1,4 @@
-"""A run that begins where another has ended: the same training, scored on test windows with other holes."""
+"""A run that begins where another has ended: the same training, scored on test windows with other missingness."""
 
 from __future__ import annotations
 

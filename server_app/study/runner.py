@@ -108,7 +108,11 @@ class StudyRunner:
                 for rate in self.study.rates:
                     run = self.cells[self._cell(scenario, seed, method, rate)]
                     row: Row = {"data": scenario.data, "partition": scenario.partition.label}
-                    row |= {"holes": scenario.holes_label, "method": method, "learning-rate": rate}
+                    row |= {
+                        "missingness": scenario.missingness_label,
+                        "method": method,
+                        "learning-rate": rate,
+                    }
                     row |= {"validation": validation_score(run, method), "chosen": int(rate == chosen)}
                     found.append(row | {"run": run.name})
         return found
@@ -157,15 +161,17 @@ class StudyRunner:
             self.progress.done += 1
 
     def _trains(self, scenario: Scenario) -> bool:
-        """Whether it is the first of those that differ in nothing but test holes."""
-        return scenario.test_holes == self.study.test_holes[0]
+        """Whether it is the first of those that differ in nothing but test missingness."""
+        return scenario.test_missingness == self.study.test_missingness[0]
 
     def _by_training(
         self, scenario: Scenario, seed: int, rates: dict[str, float]
     ) -> dict[Path | None, dict[str, float]]:
         """Methods with their rates by the run that has trained them for other test holes; None: no run."""
         found: dict[Path | None, dict[str, float]] = {}
-        others = [replace(scenario, test_holes=holes) for holes in self.study.test_holes]
+        others = [
+            replace(scenario, test_missingness=missingness) for missingness in self.study.test_missingness
+        ]
         for method, rate in rates.items():
             runs = (self.cells.get(self._cell(other, seed, method, rate)) for other in others)
             found.setdefault(next(filter(None, runs), None), {})[method] = rate
@@ -179,7 +185,9 @@ class StudyRunner:
 
     def _chosen(self, scenario: Scenario) -> dict[str, float]:
         """The rate of each method, of those that have been tried with all of them."""
-        tried = Scenario(scenario.data, scenario.partition, scenario.holes, self.study.test_holes[0])
+        tried = Scenario(
+            scenario.data, scenario.partition, scenario.missingness, self.study.test_missingness[0]
+        )
         chosen, seed = {}, self.study.seeds[0]
         for method in self.study.methods:
             if len(self.study.rates) == 1:

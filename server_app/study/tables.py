@@ -75,7 +75,7 @@ def by_scenario(rows: Sequence[Row]) -> dict[tuple, list[Row]]:
     """Rows of what is compared with each other, by (data, partition, holes, test holes)."""
     found: dict[tuple, list[Row]] = {}
     for row in rows:
-        key = tuple(row[name] for name in ("data", "partition", "holes", "test-holes"))
+        key = tuple(row[name] for name in ("data", "partition", "missingness", "test-missingness"))
         found.setdefault(key, []).append(row)
     return found
 
@@ -84,7 +84,7 @@ def all_tables(rows: Sequence[Row], metric: str) -> list[Table]:
     """An overview; task, imputation and cost of every scenario; CondI beside each other method over all."""
     found: list[Table | None] = [*overview_tables(rows, metric)]
     for key, cells in by_scenario(rows).items():
-        where = f"{key[0]}, {key[1]}; holes: {key[2]}; in test: {key[3]}"
+        where = f"{key[0]}, {key[1]}; missingness: {key[2]}; in test: {key[3]}"
         found += [task_table(cells, where), imputation_table(cells, where), cost_table(cells, where)]
     found.append(comparison_table(rows, metric))
     return [table for table in found if table is not None]
@@ -99,14 +99,14 @@ def overview_tables(rows: Sequence[Row], metric: str) -> list[Table]:
     for (data, partition), scenarios in groups.items():
         if len(scenarios) < 2:
             continue
-        holes = [(str(cells[0]["holes"]), str(cells[0]["tested-on"])) for cells in scenarios]
-        columns, trained = [tested for _, tested in holes], {training for training, _ in holes}
-        if all(training == tested for training, tested in holes):
+        missingness = [(str(cells[0]["missingness"]), str(cells[0]["tested-on"])) for cells in scenarios]
+        columns, trained = [tested for _, tested in missingness], {training for training, _ in missingness}
+        if all(training == tested for training, tested in missingness):
             told = "holes in training and in test"
         elif len(trained) == 1:
             told = f"holes in test, trained with {trained.pop()}"
         else:
-            told, columns = "holes in training → in test", [" → ".join(pair) for pair in holes]
+            told, columns = "holes in training → in test", [" → ".join(pair) for pair in missingness]
         methods = in_order([str(row["method"]) for cells in scenarios for row in cells])
         values = [
             [[r[metric] for r in cells if r["method"] == name] for name in methods] for cells in scenarios
@@ -188,7 +188,9 @@ def comparisons(rows: Sequence[Row], metric: str, ours: str = "condi") -> dict[s
     score: dict[str, dict[tuple, float]] = {}
     for row in rows:
         if row.get(metric) is not None:
-            where = tuple(row[key] for key in ("data", "partition", "holes", "test-holes", "seed"))
+            where = tuple(
+                row[key] for key in ("data", "partition", "missingness", "test-missingness", "seed")
+            )
             score.setdefault(str(row["method"]), {})[where] = float(row[metric])
     found = {}
     for name in in_order(list(score)):

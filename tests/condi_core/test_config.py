@@ -10,7 +10,7 @@ def test_defaults_are_valid_and_are_all_there_is():
     config = RunConfig.from_flat(defaults())
     assert sorted(setting_names()) == sorted(defaults())
     assert config.imputer.learning_rate == defaults()["imputer.learning-rate"]
-    assert config.holes.gap_patches == defaults()["holes.gap-patches"]
+    assert config.missingness.gap_patches == defaults()["missingness.gap-patches"]
     assert config.min_sites == defaults()["min-sites"]
 
 
@@ -28,7 +28,7 @@ def test_flat_undoes_from_flat():
         ("task.round", "task.rounds"),
         ("sed", "seed"),
         ("seed.x", "seed"),
-        ("holes.gap-patch", "holes.gap-patches"),
+        ("missingness.gap-patch", "missingness.gap-patches"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_valid_one(key, nearest):
@@ -49,7 +49,7 @@ def test_every_bad_key_is_named_at_once():
         "imputer.width": 30,  # which four heads do not divide
         "task.learning-rate": 0.0,
         "task.steps": True,
-        "holes.points": 1.0,
+        "missingness.points": 1.0,
         "min-sites": 0,
         "seed": 1.5,
         "task.optimizer": "adam",
@@ -77,8 +77,8 @@ def test_counts_are_whole_positive_numbers(value):
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan"), "0.5"])
 def test_shares_lie_below_one(value):
-    with pytest.raises(ConfigError, match="holes.points"):
-        RunConfig.from_flat(defaults() | {"holes.points": value})
+    with pytest.raises(ConfigError, match="missingness.points"):
+        RunConfig.from_flat(defaults() | {"missingness.points": value})
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_shares_lie_below_one(value):
     ],
 )
 def test_impossible_holes_are_refused(key, value):
-    with pytest.raises(ConfigError, match=f"^setting 'holes.{key}': .*, got {value!r}$"):
-        RunConfig.from_flat(defaults() | {f"holes.{key}": value})
+    with pytest.raises(ConfigError, match=f"^setting 'missingness.{key}': .*, got {value!r}$"):
+        RunConfig.from_flat(defaults() | {f"missingness.{key}": value})
 
 
 def test_a_whole_number_will_do_for_a_real_one():
@@ -122,7 +122,7 @@ def test_same_training_lists_what_differs_but_not_the_places():
         "round-timeout": 2.0,
     }
     assert config.training_differences(RunConfig.from_flat(defaults() | places)) == []
-    changed = {"task.rounds": 99, "seed": 9, "holes.gaps": 0.1, "method": "mask", "imputer.heads": 2}
+    changed = {"task.rounds": 99, "seed": 9, "missingness.gaps": 0.1, "method": "mask", "imputer.heads": 2}
     other = RunConfig.from_flat(defaults() | places | changed)
     assert config.training_differences(other) == sorted(changed)
     assert other.training_differences(config) == sorted(changed)

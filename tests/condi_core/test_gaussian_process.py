@@ -43,16 +43,16 @@ def dense_conditional(relation, x, seen) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("time", [24, 25, 40])
-@pytest.mark.parametrize("holes", ["points", "gap", "absent", "few"])
-def test_conditional_mean_is_that_of_the_dense_gaussian(time, holes):
+@pytest.mark.parametrize("missingness", ["points", "gap", "absent", "few"])
+def test_conditional_mean_is_that_of_the_dense_gaussian(time, missingness):
     relation, x = related(3, time)
     seen = torch.rand(x.shape) < 0.5
-    if holes == "gap":
+    if missingness == "gap":
         seen[:] = True
         seen[:, 1, 5:17] = False
-    elif holes == "absent":
+    elif missingness == "absent":
         seen[:, 2] = False
-    elif holes == "few":
+    elif missingness == "few":
         seen[:] = False
         seen[:, 0, 3] = seen[:, 1, 20] = True
     y = torch.where(seen, x, 0.0)
@@ -77,7 +77,7 @@ def test_few_iterations_come_close_and_more_come_closer():
     assert errors[3] < 0.03
 
 
-def test_conditional_mean_of_a_window_does_not_depend_on_the_others():
+def test_conditional_mean_of_a_window_does_not_mechanism_the_others():
     relation, x = related(3, 40)
     seen = torch.rand(x.shape) < torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])[:, None, None]
     y = torch.where(seen, x, 0.0)

@@ -8,7 +8,7 @@ from torch import nn
 from condi_core.imputer.imputer import ConditionedBatch, Imputer
 from condi_core.ownership import ownership, trainable
 from tests.helpers.toy import imputer_config, padding, schema, standardise, windows
-from tests.helpers.toy_training import generator, holes, relate, train
+from tests.helpers.toy_training import generator, missingness, relate, train
 
 # Draws.
 
@@ -55,7 +55,7 @@ def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
 def test_in_mixed_precision_the_estimate_is_the_same_and_the_network_about_so(imputer, batch):
     """Sites compute in float32; benchmarks/imputer.py measures whether bfloat16 is worth it on a GPU."""
     values, observed = batch
-    seen = observed & ~holes(observed.shape, 0, generator(2))
+    seen = observed & ~missingness(observed.shape, 0, generator(2))
     target = observed & ~seen
     expected = imputer.prepare(values, seen, target)
     mean, drawn = imputer.draw(expected, 2, generator())
@@ -86,7 +86,7 @@ def matched(monkeypatch, noise, unknown, t) -> None:
 
 def test_losses_of_two_sites_average_to_that_of_their_pool(imputer, batch, monkeypatch):
     values, observed = batch
-    seen = observed & ~holes(observed.shape, 0, generator(2))
+    seen = observed & ~missingness(observed.shape, 0, generator(2))
     seen[0] = observed[0]  # a window with nothing to learn from counts as one all the same
     prepared = imputer.prepare(values, seen, observed & ~seen)
     noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
@@ -104,7 +104,7 @@ def test_losses_of_two_sites_average_to_that_of_their_pool(imputer, batch, monke
 def test_loss_is_the_one_written_down(imputer, batch, monkeypatch):
     """Point error, likelihood and diffusion by hand, for a prediction of the velocity that is 0."""
     values, observed = batch
-    seen = observed & ~holes(observed.shape, 0, generator(2))
+    seen = observed & ~missingness(observed.shape, 0, generator(2))
     prepared = imputer.prepare(values, seen, observed & ~seen)
     nn.init.zeros_(imputer.denoiser.head.by_rate[0].weight)
     nn.init.zeros_(imputer.denoiser.head.by_rate[0].bias)
@@ -140,7 +140,7 @@ def test_a_patch_weighs_the_same_in_the_loss_at_every_rate():
 def test_the_denoiser_sees_what_it_will_see_when_drawing(imputer, batch, monkeypatch):
     """Noisy residuals of targets, noise where nobody knows the truth, and nothing where samples are seen."""
     values, observed = batch
-    seen = observed & ~holes(observed.shape, 0, generator(2))
+    seen = observed & ~missingness(observed.shape, 0, generator(2))
     prepared = imputer.prepare(values, seen, observed & ~seen)
     with torch.no_grad():
         _, mean, log_deviation = imputer._encode(prepared)
@@ -160,7 +160,7 @@ def test_the_denoiser_sees_what_it_will_see_when_drawing(imputer, batch, monkeyp
 
 def test_gradients_reach_every_parameter(imputer, batch):
     values, observed = batch
-    seen = observed & ~holes(observed.shape, 0, generator(2))
+    seen = observed & ~missingness(observed.shape, 0, generator(2))
     imputer.loss(imputer.prepare(values, seen, observed & ~seen), generator()).backward()
     for name, parameter in imputer.named_parameters():
         gradient = parameter.grad
@@ -189,7 +189,7 @@ def trained():
 def held_out(model: Imputer) -> tuple[float, float]:
     """The loss with fixed random numbers, and the negative log-likelihood of the normal head."""
     values, observed = windows(schema(), 40, seed=3, share=0.9)
-    seen = observed & ~holes(observed.shape, 0, generator(8))
+    seen = observed & ~missingness(observed.shape, 0, generator(8))
     prepared = model.prepare(values, seen, observed & ~seen)
     _, mean, log_deviation = model._encode(prepared)
     z = (prepared.x - mean) / log_deviation.exp()
@@ -217,7 +217,7 @@ def test_a_step_of_training_hardly_moves_the_mean_from_the_estimate(batch):
 def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
     model, _, _ = trained
     values, observed = windows(schema(), 40, seed=2, share=0.9)
-    seen = observed & ~holes(observed.shape, ["points", "gap", "absent"].index(kind), generator(7))
+    seen = observed & ~missingness(observed.shape, ["points", "gap", "absent"].index(kind), generator(7))
     prepared = model.prepare(values, seen, observed & ~seen)
     mean, drawn = model.draw(prepared, 11, generator())
 

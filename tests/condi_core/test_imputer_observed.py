@@ -5,7 +5,7 @@ import torch
 
 from condi_core.imputer.imputer import Imputer
 from tests.helpers.toy import MEANS, STDS, rubbish, schema, windows
-from tests.helpers.toy_training import generator, holes, relate, train
+from tests.helpers.toy_training import generator, missingness, relate, train
 
 # What is observed is returned as it is.
 
@@ -59,7 +59,7 @@ def test_a_fully_observed_window_is_returned_unchanged(imputer, batch):
 def test_nothing_depends_on_values_that_were_not_observed(imputer, batch):
     values, observed = batch
     relate(imputer, *batch)
-    seen = observed & ~holes(observed.shape, 0, generator(2))
+    seen = observed & ~missingness(observed.shape, 0, generator(2))
     target = observed & ~seen
     prepared = imputer.prepare(values, seen, target)
     loss = imputer.loss(prepared, generator())
@@ -76,7 +76,7 @@ def test_nothing_depends_on_values_that_were_not_observed(imputer, batch):
         assert torch.equal(again[0], mean) and torch.equal(again[1], drawn)
 
 
-def test_the_relation_does_not_depend_on_values_that_were_not_observed(imputer, batch):
+def test_the_relation_does_not_mechanism_values_that_were_not_observed(imputer, batch):
     values, observed = batch
     start = imputer.references.relations[0].spectrum.clone()
     found = []
@@ -92,7 +92,7 @@ def test_the_relation_does_not_depend_on_values_that_were_not_observed(imputer, 
 def test_targets_are_asked_for_and_not_shown(imputer, batch):
     """The truth of a target is in the loss alone."""
     values, observed = batch
-    seen = observed & ~holes(observed.shape, 0, generator(2))
+    seen = observed & ~missingness(observed.shape, 0, generator(2))
     target = observed & ~seen
     prepared = imputer.prepare(values, seen, target)
     assert torch.equal(prepared.x, imputer.standardiser(values, observed))

@@ -127,7 +127,7 @@ def test_windows_that_lack_modalities_or_everything_train_every_model(name, mode
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_a_window_says_does_not_depend_on_the_others(name, model_of, batch):
+def test_what_a_window_says_does_not_mechanism_the_others(name, model_of, batch):
     model, (values, observed) = model_of(name), batch
     whole = model(values, observed, observed)
     alone = torch.cat([model(v[None], o[None], o[None]) for v, o in zip(values, observed, strict=True)])

@@ -112,7 +112,7 @@ def test_imputation_metrics_by_hand():
     assert metrics == {"mae": 0.5, "rmse": 1.5, "crps": 0.25, "coverage": 0.75}
 
 
-def test_imputation_metrics_of_weighted_sums_do_not_depend_on_the_weight():
+def test_imputation_metrics_of_weighted_sums_do_not_mechanism_the_weight():
     sums = np.array([50.0, 50, 60, 40, 45])
     assert imputation_metrics(sums / 100) == pytest.approx(imputation_metrics(sums))
 

@@ -69,7 +69,7 @@ def test_windows_are_completed_the_same_in_any_batch_and_order(model):
         np.testing.assert_allclose(told.draws, expected.draws[:, order], atol=1e-4)
 
 
-def test_draws_depend_on_the_seed_and_on_the_window(model):
+def test_draws_mechanism_the_seed_and_on_the_window(model):
     x = windows(2)
     x[1] = x[0]
     first = model.impute(x, samples=2).samples

@@ -141,7 +141,7 @@ def test_schema_does_not_pretend_to_be_ptb_xl(raw):
 def federation(tmp_path_factory):
     """The demo federation, from fewer patients."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "PATIENTS", 250)
+        patch.setattr(demo.dataset, "PATIENTS", 250)
         yield demo.prepare_demo(tmp_path_factory.mktemp("demo") / "all")
 
 
@@ -182,8 +182,8 @@ def test_another_process_was_quicker(federation, tmp_path, monkeypatch):
         (tmp_path / "all").symlink_to(federation.path)
         raise DataError("exists already")
 
-    monkeypatch.setattr(demo, "PATIENTS", 2)
-    monkeypatch.setattr(demo, "prepare_federation", lose)
+    monkeypatch.setattr(demo.dataset, "PATIENTS", 2)
+    monkeypatch.setattr(demo.dataset, "prepare_federation", lose)
     assert demo.prepare_demo(tmp_path / "all").sites == federation.sites
 
 

@@ -19,20 +19,20 @@ def test_shares_are_met(mechanism, rate):
 
 
 @pytest.mark.parametrize(
-    "holes",
-    [{name: 0.3, f"{name}_depend_on": cause} for name in ("points", "gaps") for cause in CAUSES]
+    "missingness",
+    [{name: 0.3, f"{name}_mechanism": cause} for name in ("points", "gaps") for cause in CAUSES]
     + [{"bursts": 0.3}, {"blackout": 0.3}],
     ids=str,
 )
-def test_shares_are_met_at_very_different_rates(holes):
-    hidden = masks(TWO, 1000, rates=RATES, gap_patches=3, **holes)
+def test_shares_are_met_at_very_different_rates(missingness):
+    hidden = masks(TWO, 1000, rates=RATES, gap_patches=3, **missingness)
     share = hidden.sum((0, 2, 3)) / (1000 * TWO.sum((1, 2)))
     np.testing.assert_allclose(share, 0.3, atol=0.03)
     assert not hidden[:, 1, :, 1:].any(), "padding"
 
 
 @pytest.mark.parametrize("patches", [2, 5, 20])
-def test_the_share_of_gaps_does_not_depend_on_their_length(patches):
+def test_the_share_of_gaps_does_not_mechanism_their_length(patches):
     assert masks(gaps=0.33, gap_patches=patches).mean() == pytest.approx(0.33, abs=0.02)
     assert masks(blackout=0.33, gap_patches=patches).mean() == pytest.approx(0.33, abs=0.02)
 
@@ -136,8 +136,8 @@ def test_modalities_count_present_ones_and_leave_one():
 
 
 def lost_at(site, record="a", observed=FULL, seed=0, **changes) -> set[int]:
-    holes = Missingness(**({"modality_by_site": 0.5} | changes))
-    hidden = missingness_mask(None, observed, holes, seed=seed, record_id=record, site=site)
+    missingness = Missingness(**({"modality_by_site": 0.5} | changes))
+    hidden = missingness_mask(None, observed, missingness, seed=seed, record_id=record, site=site)
     assert (hidden.all((1, 2)) == hidden.any((1, 2))).all()
     return set(np.flatnonzero(hidden.any((1, 2))))
 
@@ -154,9 +154,11 @@ def test_a_site_lacks_the_same_modalities_in_every_window():
 
 def test_a_site_keeps_one_of_the_modalities_it_has():
     present = np.arange(12) < 3
-    holes, kept = Missingness(modality_by_site=1.0), set()
+    missingness, kept = Missingness(modality_by_site=1.0), set()
     for i in range(30):
-        hidden = missingness_mask(None, FULL, holes, seed=0, record_id="a", site=str(i), present=present)
+        hidden = missingness_mask(
+            None, FULL, missingness, seed=0, record_id="a", site=str(i), present=present
+        )
         (left,) = np.flatnonzero(~hidden[:3].any((1, 2)))
         kept.add(left)
         assert not hidden[3:].any(), "the others are not the site's to lose"
@@ -174,9 +176,9 @@ def test_what_a_site_lacks_is_as_if_never_observed():
     observed = np.ones(x.shape, bool)
     observed[2] = False
 
-    def hidden(observed, record, **holes):
+    def hidden(observed, record, **missingness):
         at = {"seed": 0, "record_id": record, "site": "s", "present": [True, True, False]}
-        return missingness_mask(x, observed, Missingness(**holes), **at)
+        return missingness_mask(x, observed, Missingness(**missingness), **at)
 
     (lost,) = np.flatnonzero(hidden(observed, "a", modality_by_site=0.5).any((1, 2)))
     rest = observed.copy()

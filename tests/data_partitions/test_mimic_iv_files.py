@@ -8,6 +8,7 @@ import pytest
 from data_partitions import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.mimic_iv import download, index, read, schema
+from data_partitions.sources.mimic_iv import tables as mimic_tables
 from tests.helpers.generated_mimic_iv import COLUMNS, make_tables, place_of, write_tables
 from tests.helpers.mimic_iv_stays import EVENTS, prepared
 
@@ -46,9 +47,9 @@ def test_chunks_of_any_size_give_the_same(
         tables[name] = tables[name][tables[name]["subject_id"].isin(few["subject_id"])].iloc[:1500]
     write_tables(folder, tables)
     expected = np.stack(list(read(folder, few, PreparationLog())))
-    monkeypatch.setattr(tables, "CHUNK_ROWS", rows)
-    monkeypatch.setattr(tables, "BLOCK_BYTES", block_bytes)
-    monkeypatch.setattr(tables._decompressed, "__defaults__", (read_bytes,))
+    monkeypatch.setattr(mimic_tables, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(mimic_tables, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(mimic_tables._decompressed, "__defaults__", (read_bytes,))
     np.testing.assert_array_equal(np.stack(list(read(folder, few, PreparationLog()))), expected)
 
 

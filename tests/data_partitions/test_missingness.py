@@ -46,9 +46,9 @@ any_holes = st.builds(
 )
 
 
-def mask(holes, observed=FULL, values=VALUES, seed=0, record_id="a", **where):
-    holes = holes if isinstance(holes, Missingness) else Missingness(**holes)
-    return missingness_mask(values, observed, holes, seed=seed, record_id=record_id, **where)
+def mask(missingness, observed=FULL, values=VALUES, seed=0, record_id="a", **where):
+    missingness = missingness if isinstance(missingness, Missingness) else Missingness(**missingness)
+    return missingness_mask(values, observed, missingness, seed=seed, record_id=record_id, **where)
 
 
 @settings(max_examples=400, deadline=None)
@@ -58,27 +58,27 @@ def mask(holes, observed=FULL, values=VALUES, seed=0, record_id="a", **where):
     seen=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
     seed=st.integers(0, 2**63),
     record_id=st.text(max_size=8),
-    holes=any_holes,
+    missingness=any_holes,
     data=st.data(),
 )
 def test_a_subset_of_the_observed_never_all_of_it_and_always_the_same(
-    rates, patches, seen, seed, record_id, holes, data
+    rates, patches, seen, seed, record_id, missingness, data
 ):
     rng = np.random.default_rng(0)
     shape = (len(rates), patches, max(rates))
     observed = (rng.random(shape) < seen) & (np.arange(max(rates)) < np.array(rates)[:, None, None])
     values = rng.standard_normal(shape).astype(np.float32)
     where = {"seed": seed, "record_id": record_id, "samples_per_patch": rates, "site": "a"}
-    hidden = mask(holes, observed, values, **where)
+    hidden = mask(missingness, observed, values, **where)
     assert hidden.shape == observed.shape and hidden.dtype == bool
     assert not (hidden & ~observed).any()
-    left = observed & ~mask({"modality_by_site": holes.modality_by_site}, observed, values, **where)
+    left = observed & ~mask({"modality_by_site": missingness.modality_by_site}, observed, values, **where)
     assert not (observed & ~left & ~hidden).any(), "what the site lacks is hidden"
     assert (left & ~hidden).any() == left.any()
     np.random.seed(data.draw(st.integers(0, 9)))
     state = np.random.get_state()[1].copy()
     rubbish = np.where(left, values, data.draw(st.sampled_from([np.nan, np.inf, -1e30, 7.0])))
-    np.testing.assert_array_equal(hidden, mask(holes, observed, rubbish, **where))
+    np.testing.assert_array_equal(hidden, mask(missingness, observed, rubbish, **where))
     assert (np.random.get_state()[1] == state).all()
 
 
@@ -110,10 +110,10 @@ def test_masks_stay_what_they_were(name):
     elif name == "slow":
         observed, rates = np.zeros((2, 30, 100), bool), (100, 1)
         observed[0] = observed[1, :, 0] = True
-    holes, expected = OLD[name]
+    missingness, expected = OLD[name]
     digest = hashlib.sha256()
     for record in ("a", "b", "rec/3"):
-        digest.update(mask(holes, observed, None, 5, record, samples_per_patch=rates).tobytes())
+        digest.update(mask(missingness, observed, None, 5, record, samples_per_patch=rates).tobytes())
     assert digest.hexdigest() == expected
 
 
@@ -122,7 +122,7 @@ def test_with_nothing_said_nothing_is_hidden():
 
 
 def test_mechanisms_are_independent_and_compose_by_union():
-    holes = {
+    missingness = {
         "points": 0.1,
         "gaps": 0.1,
         "bursts": 0.1,
@@ -131,9 +131,9 @@ def test_mechanisms_are_independent_and_compose_by_union():
         "modality_by_site": 0.1,
         "subsample_to": 9,
     }
-    alone = [mask({name: rate}) for name, rate in holes.items()]
-    assert len({a.tobytes() for a in alone}) == len(holes)
-    np.testing.assert_array_equal(mask(holes), np.logical_or.reduce(alone))
+    alone = [mask({name: rate}) for name, rate in missingness.items()]
+    assert len({a.tobytes() for a in alone}) == len(missingness)
+    np.testing.assert_array_equal(mask(missingness), np.logical_or.reduce(alone))
 
 
 def test_more_points_hide_a_superset():
@@ -142,16 +142,22 @@ def test_more_points_hide_a_superset():
         assert (many | few == many).all() and many.sum() > few.sum()
 
 
-def test_holes_do_not_depend_on_what_else_is_observed():
+def test_holes_do_not_mechanism_what_else_is_observed():
     observed = FULL.copy()
     observed[3] = False
-    for holes in ({"points": 0.4}, {"gaps": 0.4}, {"bursts": 0.4}, {"blackout": 0.4}, {"subsample_to": 4}):
-        np.testing.assert_array_equal(mask(holes, observed), mask(holes) & observed)
+    for missingness in (
+        {"points": 0.4},
+        {"gaps": 0.4},
+        {"bursts": 0.4},
+        {"blackout": 0.4},
+        {"subsample_to": 4},
+    ):
+        np.testing.assert_array_equal(mask(missingness, observed), mask(missingness) & observed)
 
 
 def test_when_all_would_go_one_stretch_of_one_modality_stays():
-    for holes in ({"points": 1.0}, {"bursts": 1.0}, {"blackout": 1.0}, {"subsample_to": 1e-9}):
-        left = ~mask(holes | {"gap_patches": 5})
+    for missingness in ({"points": 1.0}, {"bursts": 1.0}, {"blackout": 1.0}, {"subsample_to": 1e-9}):
+        left = ~mask(missingness | {"gap_patches": 5})
         assert left.any(axis=(1, 2)).sum() == 1
         patches = np.flatnonzero(left.any(axis=(0, 2)))
         assert 1 <= len(patches) <= 5 and (np.diff(patches) == 1).all()
@@ -159,16 +165,16 @@ def test_when_all_would_go_one_stretch_of_one_modality_stays():
 
 
 def test_seed_and_record_decide():
-    for holes in ({"points": 0.5}, {"bursts": 0.5}, {"blackout": 0.5}, EVERYTHING):
-        masks = [mask(holes, seed=seed, record_id=r).tobytes() for seed in (0, 1) for r in ("a", "b")]
+    for missingness in ({"points": 0.5}, {"bursts": 0.5}, {"blackout": 0.5}, EVERYTHING):
+        masks = [mask(missingness, seed=seed, record_id=r).tobytes() for seed in (0, 1) for r in ("a", "b")]
         assert len(set(masks)) == 4
 
 
 def test_the_same_in_another_process():
     code = (
-        "import numpy as np, hashlib; from data_partitions.missingness import Holes, hide;"
+        "import numpy as np, hashlib; from data_partitions.missingness import Missingness, missingness_mask;"
         "v = np.random.default_rng(1).standard_normal((12, 100, 10)).astype(np.float32);"
-        f"h = hide(v, v < 9, Holes(**{EVERYTHING!r}), seed=5, record_id='r', site='s');"
+        f"h = missingness_mask(v, v < 9, Missingness(**{EVERYTHING!r}), seed=5, record_id='r', site='s');"
         "print(hashlib.sha256(h.tobytes()).hexdigest())"
     )
     there = subprocess.run(
@@ -184,9 +190,9 @@ def test_the_same_in_another_process():
 
 
 @pytest.mark.parametrize(
-    ("holes", "sentence"),
+    ("missingness", "sentence"),
     [
-        ({"points": 1.1}, "holes: points must be a share from 0 to 1, it is 1.1"),
+        ({"points": 1.1}, "missingness: points must be a share from 0 to 1, it is 1.1"),
         ({"gaps": -0.1}, "gaps must be a share from 0 to 1, it is -0.1"),
         ({"bursts": 2.0}, "bursts must be a share"),
         ({"blackout": float("inf")}, "blackout must be a share"),
@@ -195,41 +201,46 @@ def test_the_same_in_another_process():
         ({"gap_patches": 0}, "a gap must have at least one patch, gap_patches is 0"),
         ({"burst_patches": 0.0}, "a burst must have a length, in patches: burst_patches is 0"),
         ({"burst_patches": float("inf")}, "burst_patches is inf"),
-        ({"subsample_to": -1.0}, "subsample_to must be a number of samples per patch, or 0 for all, it is -1"),
+        (
+            {"subsample_to": -1.0},
+            "subsample_to must be a number of samples per patch, or 0 for all, it is -1",
+        ),
         ({"subsample_to": float("nan")}, "subsample_to must be a number"),
         (
             {"points_mechanism": "others"},
-            'points_mechanism must be one of nothing, another, itself, it is "others"',
+            'points_mechanism must be one of mcar, mar, mnar, it is "others"',
         ),
         ({"gaps_mechanism": ""}, "gaps_mechanism must be one of"),
     ],
 )
-def test_impossible_settings_are_refused_in_one_sentence(holes, sentence):
+def test_impossible_settings_are_refused_in_one_sentence(missingness, sentence):
     with pytest.raises(DataError, match=sentence) as refused:
-        Missingness(**holes)
+        Missingness(**missingness)
     assert "\n" not in str(refused.value)
 
 
 def test_random_holes_is_the_mixture_it_promises():
     rng = np.random.default_rng(0)
     drawn = [sample_training_missingness(rng) for _ in range(3000)]
-    gaps = [holes for holes in drawn if holes.gaps]
-    whole = [holes for holes in drawn if holes.modality_by_window]
-    points = [holes for holes in drawn if not holes.gaps and not holes.modality_by_window]
+    gaps = [missingness for missingness in drawn if missingness.gaps]
+    whole = [missingness for missingness in drawn if missingness.modality_by_window]
+    points = [
+        missingness for missingness in drawn if not missingness.gaps and not missingness.modality_by_window
+    ]
     assert len(gaps) + len(whole) + len(points) == 3000
     np.testing.assert_allclose(
         np.array([len(points), len(gaps), len(whole)]) / 3000, [0.4, 0.3, 0.3], atol=0.03
     )
-    assert {holes.gap_patches for holes in gaps} == {2, 5, 10, 20}
+    assert {missingness.gap_patches for missingness in gaps} == {2, 5, 10, 20}
     for some, name, low, high in [
         (points, "points", 0.1, 0.9),
         (gaps, "gaps", 0.2, 0.7),
         (whole, "modality_by_window", 0.1, 0.6),
     ]:
-        values = [getattr(holes, name) for holes in some]
+        values = [getattr(missingness, name) for missingness in some]
         assert low <= min(values) < low + 0.02 and high - 0.02 < max(values) <= high
-    assert {holes.points for holes in gaps + whole} == {0.0, 0.2}
-    assert np.mean([holes.points > 0 for holes in gaps + whole]) == pytest.approx(1 / 3, abs=0.04)
+    assert {missingness.points for missingness in gaps + whole} == {0.0, 0.2}
+    assert np.mean([missingness.points > 0 for missingness in gaps + whole]) == pytest.approx(1 / 3, abs=0.04)
     for h in drawn:
         rest = Missingness(h.points, "mcar", h.gaps, gap_patches=h.gap_patches)
         assert h in (rest, Missingness(h.points, modality_by_window=h.modality_by_window))

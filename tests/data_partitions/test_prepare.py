@@ -255,7 +255,7 @@ def test_command_keeps_what_exists(raw, tmp_path):
 
 
 def test_demo_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "PATIENTS", 90)
+    monkeypatch.setattr(demo.dataset, "PATIENTS", 90)
     result = run("demo", "--out", tmp_path / "all")
     assert result.exit_code == 0, result.output
     assert "demo (1), multi-label" in result.stdout

@@ -24,12 +24,12 @@ SCHEMA = {
 
 
 def write_wfdb(
-    folder, name="r1", seconds=5, rate=100, fmt="16", holes=True, leads=("I", "II", "V1"), unit="mV"
+    folder, name="r1", seconds=5, rate=100, fmt="16", missingness=True, leads=("I", "II", "V1"), unit="mV"
 ):
     """A record whose second lead lacks a stretch; its digital samples `(time, lead)`."""
     rng = np.random.default_rng(3)
     samples = rng.integers(-900, 900, (seconds * rate, len(leads)))
-    if holes:
+    if missingness:
         samples[rate : 2 * rate, 1] = -(2**15) if fmt == "16" else -(2**11)
     folder.mkdir(parents=True, exist_ok=True)
     wfdb.wrsamp(
@@ -70,7 +70,7 @@ def test_a_record_keeps_its_header_and_its_observed_samples(tmp_path, fmt):
 
 
 def test_a_whole_record_is_copied_byte_by_byte(tmp_path):
-    write_wfdb(tmp_path / "in", holes=False)
+    write_wfdb(tmp_path / "in", missingness=False)
     recording = wfdb_record.read(tmp_path / "in" / "r1.hea")
     (tmp_path / "out").mkdir()
     wfdb_record.write(recording, [s.samples for s in recording.signals], tmp_path / "out")

@@ -21,14 +21,16 @@ STUDY = {
     "methods": ["mask", "condi"],
     "seeds": [0, 1, 2],
     "data": {"waves": {"dataset": "demo"}},
-    "holes": {"points": [0.2, 0.8]},
+    "missingness": {"points": [0.2, 0.8]},
 }
 # (config, method) → validation scores of the rounds, and AUROC on the test windows
 Scores = Callable[[RunConfig, str], tuple[list[float], float]]
 
 
 def plain(config: RunConfig, method: str) -> tuple[list[float], float]:
-    return [0.9, 0.5, 0.7], 0.8 + 0.05 * (method == "condi") - 0.2 * config.holes.points + 0.01 * config.seed
+    return [0.9, 0.5, 0.7], 0.8 + 0.05 * (
+        method == "condi"
+    ) - 0.2 * config.missingness.points + 0.01 * config.seed
 
 
 class FakeRuns:

@@ -10,7 +10,7 @@ TWO = np.zeros((2, 30, 100), bool)
 TWO[0] = TWO[1, :, 0] = True
 
 
-def masks(observed=FULL, records=200, values=None, rates=None, **holes):
+def masks(observed=FULL, records=200, values=None, rates=None, **missingness):
     """Masks of some records, (record, modality, patch, sample); values are noise unless given."""
     rng = np.random.default_rng(2)
     out = []
@@ -18,7 +18,7 @@ def masks(observed=FULL, records=200, values=None, rates=None, **holes):
         x = rng.standard_normal(observed.shape).astype(np.float32) if values is None else values[i]
         out.append(
             missingness_mask(
-                x, observed, Missingness(**holes), seed=0, record_id=str(i), samples_per_patch=rates
+                x, observed, Missingness(**missingness), seed=0, record_id=str(i), samples_per_patch=rates
             )
         )
     return np.array(out)

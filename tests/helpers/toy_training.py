@@ -1,4 +1,4 @@
-"""Toy imputers in training: steps of EM, and of local training on fresh holes."""
+"""Toy imputers in training: steps of EM, and of local training on fresh missingness."""
 
 import torch
 
@@ -11,7 +11,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def holes(shape, kind: int, random: torch.Generator) -> torch.Tensor:
+def missingness(shape, kind: int, random: torch.Generator) -> torch.Tensor:
     """Points, gaps of five patches, or one modality of each window."""
     if kind == 0:
         return torch.rand(shape, generator=random) < 0.5
@@ -42,7 +42,7 @@ def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> 
         for step in range(steps):
             picked = torch.randint(len(values), (16,), generator=random)
             x, o = values[picked], observed[picked]
-            yield model.prepare(x, seen := o & ~holes(o.shape, step % 3, random), o & ~seen)
+            yield model.prepare(x, seen := o & ~missingness(o.shape, step % 3, random), o & ~seen)
 
     def loss(batch):
         value = model.loss(batch, random)

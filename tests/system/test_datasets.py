@@ -12,7 +12,7 @@ from tests.helpers.generated_physionet_2012 import write_set
 from tests.helpers.generated_sleep_edf import write_nights
 from tests.system.test_engines import as_pairs, condi, left_running
 
-ICU = {"holes.points": 0.2, "holes.gaps": 0.0, "holes.modality-by-window": 0.0}
+ICU = {"missingness.points": 0.2, "missingness.gaps": 0.0, "missingness.modality-by-window": 0.0}
 DATASETS = {
     # name: (writer, arguments of `condi prepare`, labels, settings)
     "ptb-xl": (lambda path: demo.make(path, patients=60), [], "NORM, MI, STTC, CD, HYP", {}),

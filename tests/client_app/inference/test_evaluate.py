@@ -17,7 +17,7 @@ def run(tmp_path, run_local):
     changes = {
         "imputer.samples": 19,
         "imputer.steps": 4,
-        "holes.points": 0.4,
+        "missingness.points": 0.4,
         "compare-with": "mask",
         "name": "run",
     }

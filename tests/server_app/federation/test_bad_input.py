@@ -171,7 +171,7 @@ class LateGrid(LocalGrid):
 @pytest.fixture
 def late(federation, small_settings, tmp_path, monkeypatch):
     """`late(every, expected)`: names of the sites that a run with at least one starts with."""
-    monkeypatch.setattr("server_app.federation.roster.POLL", 0.01)
+    monkeypatch.setattr("server_app.federation.roster.POLL_SECONDS", 0.01)
 
     def names(every, expected=()):
         settings = small_settings({"output": str(tmp_path / "runs"), "min-sites": 1})
@@ -203,7 +203,9 @@ def test_a_site_with_one_label_takes_part_and_is_pointed_out(tmp_path, run_local
 
 
 def test_empty_validation_and_test_splits_are_no_obstacle(tmp_path, run_local):
-    directory, _ = run_local(write_tiny(tmp_path / "federation", sites=2, val=0, test=0), {"compare-with": "mask"})
+    directory, _ = run_local(
+        write_tiny(tmp_path / "federation", sites=2, val=0, test=0), {"compare-with": "mask"}
+    )
     assert (directory.path / "result.json").exists()
 
 

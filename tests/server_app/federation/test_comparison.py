@@ -191,8 +191,8 @@ def test_what_another_site_trains_changes_nothing_at_a_site_alone(federation, ru
 
 
 def test_pooled_data_have_the_windows_and_holes_of_their_sites(federation, small_settings):
-    config = RunConfig.from_flat(small_settings({"holes.modality-by-site": 0.5}))
-    sites = sites_of(federation, small_settings({"holes.modality-by-site": 0.5}))
+    config = RunConfig.from_flat(small_settings({"missingness.modality-by-site": 0.5}))
+    sites = sites_of(federation, small_settings({"missingness.modality-by-site": 0.5}))
     pool, larger = pooled(str(federation), config)
     one = Site(pool.name, pool, larger, torch.device("cpu"), sites[0].cache)
     assert len(pool) == 3 * 8 and larger.task.batch == 3 * config.task.batch
@@ -214,7 +214,12 @@ def test_pooled_data_have_the_windows_and_holes_of_their_sites(federation, small
 
 def test_only_a_simulation_can_pool(federation, tmp_path, small_settings):
     nodes = [{"data": str(federation / f"site-{i}"), "registered": f"site-{i}"} for i in range(3)]
-    given = {"output": str(tmp_path / "runs"), "sites-timeout": 0.1, "compare-with": "pooled", "method": "mask"}
+    given = {
+        "output": str(tmp_path / "runs"),
+        "sites-timeout": 0.1,
+        "compare-with": "pooled",
+        "method": "mask",
+    }
     settings = small_settings(given)
     with pytest.raises(RunError, match="'pooled' wants the data of all sites in one place.*leave it out"):
         coordinate(LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings))

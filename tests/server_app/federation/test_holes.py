@@ -21,7 +21,7 @@ def sites_of(path, settings):
 
 
 def test_what_a_site_lacks_in_a_run_is_not_scored_there_either(federation, small_settings):
-    settings = small_settings({"holes.modality-by-site": 0.5, "holes.points": 0.4})
+    settings = small_settings({"missingness.modality-by-site": 0.5, "missingness.points": 0.4})
     for site in sites_of(federation, settings):
         rows = site.partition.rows("test")
         measured, run = (site.read(rows, all_measured=flag).observed for flag in (True, False))
@@ -31,7 +31,7 @@ def test_what_a_site_lacks_in_a_run_is_not_scored_there_either(federation, small
         assert torch.equal(measured[:, ~lacking], whole[:, ~lacking]) and not run[:, lacking].any()
 
 
-def test_completed_windows_depend_on_the_sampler(federation, small_settings):
+def test_completed_windows_mechanism_the_sampler(federation, small_settings):
     paths = set()
     for steps in (1, 16):
         site = sites_of(federation, small_settings({"imputer.sampling-steps": steps}))[0]
@@ -40,32 +40,32 @@ def test_completed_windows_depend_on_the_sampler(federation, small_settings):
 
 
 HOLES = {
-    "holes.points": 0.2,
-    "holes.points-mechanism": "mnar",
-    "holes.gaps": 0.1,
-    "holes.gaps-mechanism": "mar",
-    "holes.gap-patches": 3,
-    "holes.bursts": 0.1,
-    "holes.burst-patches": 1.5,
-    "holes.blackout": 0.1,
-    "holes.modality-by-window": 0.2,
-    "holes.modality-by-site": 0.4,
-    "holes.subsample-to": 4.0,
+    "missingness.points": 0.2,
+    "missingness.points-mechanism": "mnar",
+    "missingness.gaps": 0.1,
+    "missingness.gaps-mechanism": "mar",
+    "missingness.gap-patches": 3,
+    "missingness.bursts": 0.1,
+    "missingness.burst-patches": 1.5,
+    "missingness.blackout": 0.1,
+    "missingness.modality-by-window": 0.2,
+    "missingness.modality-by-site": 0.4,
+    "missingness.subsample-to": 4.0,
 }
 
 
-def test_completed_windows_depend_on_every_setting_of_the_holes(federation, small_settings):
+def test_completed_windows_mechanism_every_setting_of_the_holes(federation, small_settings):
     changes = [{}] + [{key: value} for key, value in HOLES.items()]
     sites = [sites_of(federation, small_settings(change))[0] for change in changes]
-    assert HOLES.keys() == {key for key in small_settings() if key.startswith("holes.")}
+    assert HOLES.keys() == {key for key in small_settings() if key.startswith("missingness.")}
     paths = {completions.cache_path(site, METHODS["condi"], "the same weights", "test") for site in sites}
     assert len(paths) == len(changes)
 
 
 def test_a_site_lacks_modalities_of_its_own_for_the_whole_run(federation, small_settings):
-    none = {key: 0.0 for key in ("holes.points", "holes.gaps", "holes.modality-by-window")}
+    none = {key: 0.0 for key in ("missingness.points", "missingness.gaps", "missingness.modality-by-window")}
     lacking = []
-    for site in sites_of(federation, small_settings(none | {"holes.modality-by-site": 0.5})):
+    for site in sites_of(federation, small_settings(none | {"missingness.modality-by-site": 0.5})):
         rows = np.arange(len(site.partition))
         _, observed = site.partition.read(rows)
         seen = site.read(rows).observed.numpy()
@@ -77,9 +77,9 @@ def test_a_site_lacks_modalities_of_its_own_for_the_whole_run(federation, small_
 
 
 def test_values_decide_what_the_run_hides_where_they_are_said_to(federation, small_settings):
-    none = {key: 0.0 for key in ("holes.gaps", "holes.modality-by-window")}
+    none = {key: 0.0 for key in ("missingness.gaps", "missingness.modality-by-window")}
     for key, least in (("mcar", -0.1), ("mnar", 0.7)):
-        site = sites_of(federation, small_settings(none | {"holes.points-mechanism": key}))[2]
+        site = sites_of(federation, small_settings(none | {"missingness.points-mechanism": key}))[2]
         rows = np.arange(len(site.partition))
         values, observed = site.partition.read(rows)
         hidden = observed & ~site.read(rows).observed.numpy()

@@ -22,8 +22,8 @@ def ecg_federation(tmp_path_factory):
 
 def test_limb_leads_follow_from_two_of_them(ecg_federation, run_local):
     changes = {"imputer.relation-rounds": 3, "imputer.rounds": 1, "task.rounds": 1}
-    holes = {"holes.points": 0.3, "holes.gaps": 0.0, "holes.modality-by-window": 0.0}
-    directory, _ = run_local(ecg_federation, changes | holes)
+    missingness = {"missingness.points": 0.3, "missingness.gaps": 0.0, "missingness.modality-by-window": 0.0}
+    directory, _ = run_local(ecg_federation, changes | missingness)
     imputer, schema = load_imputer(directory.path / "imputer.safetensors")
     found = open_federation(ecg_federation)
     sites = [found.open_site(name) for name in found.sites]

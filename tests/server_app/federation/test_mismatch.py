@@ -31,8 +31,8 @@ def seen(site, rows):
 
 
 def test_test_windows_have_their_holes_whatever_they_are_read_with(federation, small_settings):
-    plain, other = (site_of(federation, small_settings({"test-holes": t})) for t in ("", MORE))
-    as_train = site_of(federation, small_settings({"holes.points": 0.8, "holes.gaps": 0.0}))
+    plain, other = (site_of(federation, small_settings({"test-missingness": t})) for t in ("", MORE))
+    as_train = site_of(federation, small_settings({"missingness.points": 0.8, "missingness.gaps": 0.0}))
     every = np.arange(len(plain.partition))
     test = plain.partition.splits == "test"
     one, two, three = (seen(site, every) for site in (plain, other, as_train))
@@ -44,7 +44,7 @@ def test_test_windows_have_their_holes_whatever_they_are_read_with(federation, s
 
 
 def test_hidden_test_samples_are_never_visible(federation, small_settings):
-    site = site_of(federation, small_settings({"test-holes": MORE}))
+    site = site_of(federation, small_settings({"test-missingness": MORE}))
     rows = site.partition.rows("test")
     windows = site.read(rows)
     assert not windows.values[~windows.observed].any()
@@ -60,7 +60,7 @@ def test_completed_windows_are_of_their_holes_and_kept_apart(federation, small_s
     torch.manual_seed(0)
     filled, paths, method = [], set(), METHODS["condi"]
     for text in ("", MORE, "gaps=0.0   points=0.8", "points=0.3"):
-        site = site_of(federation, small_settings({"test-holes": text}), tmp_path)
+        site = site_of(federation, small_settings({"test-missingness": text}), tmp_path)
         if not filled:
             imputer = Imputer(site.schema, site.config.imputer).eval()
         completions.complete(site, method, imputer, "weights")
@@ -108,7 +108,7 @@ def test_without_room_for_all_splits_none_is_kept(federation, small_settings, tm
 
 
 def test_a_run_trains_and_validates_the_same_and_is_tested_otherwise(federation, run_local):
-    one, two = (run_local(federation, {"test-holes": t, "compare-with": "mask", "name": f"run {t}"})[0].path
+    one, two = (run_local(federation, {"test-missingness": t, "compare-with": "mask", "name": f"run {t}"})[0].path
                 for t in ("", MORE))  # fmt: skip
     for model in ("imputer", "task-condi", "task-mask"):
         a, b = (load_file(path / f"{model}.safetensors") for path in (one, two))
@@ -134,8 +134,8 @@ def test_a_run_trains_and_validates_the_same_and_is_tested_otherwise(federation,
 )
 def test_impossible_test_holes_are_refused(small_settings, text, why):
     with pytest.raises(ConfigError) as refused:
-        RunConfig.from_flat(small_settings({"test-holes": text}))
-    assert str(refused.value).startswith("setting 'test-holes': ") and why in str(refused.value)
+        RunConfig.from_flat(small_settings({"test-missingness": text}))
+    assert str(refused.value).startswith("setting 'test-missingness': ") and why in str(refused.value)
     assert str(refused.value).endswith(f"got {text!r}")
 
 

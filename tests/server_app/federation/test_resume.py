@@ -20,7 +20,9 @@ PROJECT = Path(__file__).parents[3]
 
 
 def test_killed_after_every_round_it_ends_in_the_same_weights(federation, tmp_path, small_settings):
-    settings = small_settings({"federation": str(federation), "output": str(tmp_path), "compare-with": "mask"})
+    settings = small_settings(
+        {"federation": str(federation), "output": str(tmp_path), "compare-with": "mask"}
+    )
     file = tmp_path / "settings.json"
 
     def run(*flags, **changes):

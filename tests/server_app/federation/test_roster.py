@@ -17,8 +17,8 @@ from tests.server_app.federation.test_bad_input import write_site
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("server_app.federation.roster.POLL", 0.01)
-    monkeypatch.setattr("server_app.federation.rounds.POLL", 0.01)
+    monkeypatch.setattr("server_app.federation.roster.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("server_app.federation.rounds.POLL_SECONDS", 0.01)
     monkeypatch.setattr("server_app.federation.messaging.POLL_SECONDS", 0.01)
 
 

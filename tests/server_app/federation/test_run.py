@@ -159,7 +159,7 @@ def test_one_step_of_sgd_equals_the_pooled_gradient_step(tmp_path, run_local, sm
         "task.rounds": 1,
         "task.steps": 1,
         "task.batch": 6,
-        "holes.modality-by-window": 0.0,
+        "missingness.modality-by-window": 0.0,
     }
     directory, grid = run_local(federation, changes)
     sites = sites_of(federation, small_settings(changes))
@@ -279,7 +279,7 @@ def test_sites_weigh_by_their_training_windows(tmp_path, run_local):
     counts = [{"train": n, "val": 3, "test": 3} for n in (4, 20)]
     sites = [(manifest(f"site-{i}", counts[i], "d" if i else ""), *parts[i]) for i in range(2)]
     write_federation(tmp_path / "f", sites, dataset="waves", split="natural", seed=0, made_by="a test")
-    _, grid = run_local(tmp_path / "f", {"holes.modality-by-window": 0.0})
+    _, grid = run_local(tmp_path / "f", {"missingness.modality-by-window": 0.0})
     for reply in grid.received:
         metrics = reply.content.get("metrics", {})
         if "counts" in metrics and SPECTRUM not in to_numpy(reply.content["arrays"]):

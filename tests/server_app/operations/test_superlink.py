@@ -14,9 +14,9 @@ WRITE = """
 import sys
 from flwr.supercore.object_store.sql_object_store import SqlObjectStore
 from flwr.proto.message_pb2 import ObjectTree
-from server_app.superlink import wait_for_the_database
+from server_app.operations.superlink import raise_sqlite_busy_timeout
 if sys.argv[2] == "patient":
-    wait_for_the_database()
+    raise_sqlite_busy_timeout()
 store = SqlObjectStore(sys.argv[1])
 store.initialize()
 print("ready", flush=True)

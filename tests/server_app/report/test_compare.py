@@ -110,7 +110,13 @@ def test_the_card_has_data_scores_and_their_spread(runs):
     assert f"| condi: windows completed by diffusion | {cell} |" in card
     linear = result["imputation"]["gaps 50 %"]["linear"]
     assert f"| gaps 50 % | linear interpolation | {linear['rmse']:.3f} | {linear['mae']:.3f} |" in card
-    for text in ("waves, version 1", "Limits of use", "holes.points = 0.3", "flwr: 1.39", "weights of round"):
+    for text in (
+        "waves, version 1",
+        "Limits of use",
+        "missingness.points = 0.3",
+        "flwr: 1.39",
+        "weights of round",
+    ):
         assert text in card, text
 
 

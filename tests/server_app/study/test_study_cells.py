@@ -69,7 +69,7 @@ def test_a_run_that_cannot_go_on_is_set_aside_and_begun_anew(tmp_path, monkeypat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tiny_study(tmp_path, FakeRuns(stop_at=stop), monkeypatch, seeds=[0], holes={})()
+        tiny_study(tmp_path, FakeRuns(stop_at=stop), monkeypatch, seeds=[0], missingness={})()
     (begun,) = (tmp_path / "runs").iterdir()
     (begun / "note").write_text("kept")
 
@@ -79,7 +79,7 @@ def test_a_run_that_cannot_go_on_is_set_aside_and_begun_anew(tmp_path, monkeypat
                 raise RunNotCompletedError("the checkpoint is damaged: start a new run")
             super().__call__(settings)
 
-    done = tiny_study(tmp_path, Damaged(), monkeypatch, seeds=[0], holes={})
+    done = tiny_study(tmp_path, Damaged(), monkeypatch, seeds=[0], missingness={})
     assert len(done()) == 2 and not done.failed
     assert (begun.with_name(f"{begun.name}.set-aside-1") / "note").read_text() == "kept"
     assert any("the checkpoint is damaged" in line for line in done.said)
@@ -90,15 +90,15 @@ def test_a_run_that_fails_to_go_on_for_another_reason_is_kept(tmp_path, monkeypa
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tiny_study(tmp_path, FakeRuns(stop_at=stop), monkeypatch, seeds=[0], holes={})()
+        tiny_study(tmp_path, FakeRuns(stop_at=stop), monkeypatch, seeds=[0], missingness={})()
 
     def full(number):
         raise RunNotCompletedError("no space left: make room")
 
-    failed = tiny_study(tmp_path, FakeRuns(stop_at=full), monkeypatch, seeds=[0], holes={})
+    failed = tiny_study(tmp_path, FakeRuns(stop_at=full), monkeypatch, seeds=[0], missingness={})
     assert failed() == [] and list(failed.failed.values()) == ["no space left: make room"]
     assert len(list((tmp_path / "runs").iterdir())) == 1
-    assert len(tiny_study(tmp_path, again := FakeRuns(), monkeypatch, seeds=[0], holes={})()) == 2
+    assert len(tiny_study(tmp_path, again := FakeRuns(), monkeypatch, seeds=[0], missingness={})()) == 2
     assert again.started[0]["resume"]
 
 
@@ -148,7 +148,7 @@ def by_rate(test_of):
 def test_the_learning_rate_is_chosen_on_validation_alone(tmp_path, monkeypatch, test_of):
     run = FakeRuns(by_rate(test_of))
     done = tiny_study(
-        tmp_path, run, monkeypatch, learning_rates=[0.01, 0.02, 0.05], test_holes=["", "gaps=0.5"]
+        tmp_path, run, monkeypatch, learning_rates=[0.01, 0.02, 0.05], test_missingness=["", "gaps=0.5"]
     )
     rows = done()
     assert {(row["method"], row["learning-rate"]) for row in rows} == {("mask", 0.02), ("condi", 0.05)}
@@ -156,7 +156,7 @@ def test_the_learning_rate_is_chosen_on_validation_alone(tmp_path, monkeypatch, 
     # Per scenario three trials, which serve the first seed, then the other seeds; other test holes need none,
     # and train nothing: what the first seed scores lies in the runs of two rates.
     assert len(run.started) == 2 * (3 + 2 + 2 + 2)
-    assert [bool(s["resume"]) for s in run.started] == [bool(s["test-holes"]) for s in run.started]
+    assert [bool(s["resume"]) for s in run.started] == [bool(s["test-missingness"]) for s in run.started]
     assert all(row["validation"] == 0 for row in rows)
     trials = done.trials()
     assert len(trials) == 2 * 2 * 3 and sum(row["chosen"] for row in trials) == 4
@@ -178,8 +178,10 @@ def test_local_epochs_become_steps_of_the_mean_site(tmp_path, monkeypatch):
 
 
 def test_a_row_has_every_factor_metric_and_cost(tmp_path, monkeypatch):
-    holes = {"points": 0.5, "modality-by-window": 0.5, "subsample-to": 2.5}
-    rows = tiny_study(tmp_path, FakeRuns(), monkeypatch, holes=holes, test_holes=["points=0.0"])()
+    missingness = {"points": 0.5, "modality-by-window": 0.5, "subsample-to": 2.5}
+    rows = tiny_study(
+        tmp_path, FakeRuns(), monkeypatch, missingness=missingness, test_missingness=["points=0.0"]
+    )()
     mask, condi = rows[0], rows[1]
     assert mask["auroc"] == plain_auroc(0, "mask") and condi["auroc"] == plain_auroc(0, "condi")
     assert mask["missing"] == pytest.approx(1 - 0.5 * 0.5 * 0.5)  # 2.5 of 5 samples a patch
@@ -190,13 +192,13 @@ def test_a_row_has_every_factor_metric_and_cost(tmp_path, monkeypatch):
     assert condi["imputation: gaps 50 %: linear: rmse"] == 0.4
     assert mask["local-steps"] == condi["local-steps"] == 5 * 20
     assert (tmp_path / "runs" / mask["run"]).is_dir() and mask["run"] == condi["run"]
-    assert sum(key.startswith("holes.") for key in mask) == 11
-    assert mask["test-holes"] == "points=0.0" and mask["validation"] == 0.5
+    assert sum(key.startswith("missingness.") for key in mask) == 11
+    assert mask["test-missingness"] == "points=0.0" and mask["validation"] == 0.5
 
 
 def plain_auroc(seed, method):
     class Config:
-        class holes:
+        class missingness:
             points = 0.5
 
     Config.seed = seed
@@ -225,8 +227,8 @@ def test_a_damaged_result_is_run_again(tmp_path, monkeypatch):
 
 
 def test_a_cell_says_by_which_code_it_was_computed(tmp_path, monkeypatch):
-    monkeypatch.setattr("fake_runs.fingerprint", lambda: "before")
+    monkeypatch.setattr("tests.helpers.fake_runs.fingerprint", lambda: "before")
     tiny_study(tmp_path, FakeRuns(), monkeypatch, seeds=[0])()
-    monkeypatch.setattr("fake_runs.fingerprint", lambda: "after")
+    monkeypatch.setattr("tests.helpers.fake_runs.fingerprint", lambda: "after")
     rows = tiny_study(tmp_path, FakeRuns(), monkeypatch, seeds=[0, 1])()
     assert {(row["seed"], row["code"]) for row in rows} == {(0, "before"), (1, "after")}

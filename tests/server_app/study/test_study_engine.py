@@ -25,7 +25,7 @@ source = "source"
 [partition]
 split = "iid"
 sites = 2
-[holes]
+[missingness]
 points = [0.2, 0.6]
 [settings]
 """
@@ -47,7 +47,7 @@ PLACES = ("federation", "output", "name", "resume", "sites")
 )
 def test_what_cannot_be_carried_out_is_said_in_a_sentence(tmp_path, monkeypatch, arguments, why):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("server_app.study.cli.end_on_signals", lambda: None)
+    monkeypatch.setattr("server_app.study.cli.exit_on_signals", lambda: None)
     (tmp_path / "study.toml").write_text(STUDY.replace("iid", "idd"))
     done = CliRunner().invoke(app, ["study", *arguments])
     assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
@@ -56,7 +56,7 @@ def test_what_cannot_be_carried_out_is_said_in_a_sentence(tmp_path, monkeypatch,
 
 def test_presets_are_listed_and_shown_and_planned(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("server_app.study.cli.end_on_signals", lambda: None)
+    monkeypatch.setattr("server_app.study.cli.exit_on_signals", lambda: None)
     assert "annotated example" in CliRunner().invoke(app, ["study", "--list"]).stdout
     shown = CliRunner().invoke(app, ["study", "--show", "quick"]).stdout
     (tmp_path / "mine.toml").write_text(shown)
@@ -72,8 +72,15 @@ def test_a_study_that_is_interrupted_goes_on_to_its_tables(tmp_path, small_setti
     demo.make(tmp_path / "source", patients=60)
     small = small_settings({"imputer.relation-rounds": 0, "sites-timeout": 120.0})
     settings = {k: v for k, v in small.items() if k not in PLACES}
-    own = ("method", "compare-with", "seed", "test-holes", "task.learning-rate", "task.learning-rate-by-method")
-    settings = {k: v for k, v in settings.items() if k not in own and not k.startswith("holes.")}
+    own = (
+        "method",
+        "compare-with",
+        "seed",
+        "test-missingness",
+        "task.learning-rate",
+        "task.learning-rate-by-method",
+    )
+    settings = {k: v for k, v in settings.items() if k not in own and not k.startswith("missingness.")}
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     (tmp_path / "study.toml").write_text(STUDY + "\n".join(lines))
     command = [Path(sys.executable).with_name("condi"), "study", "study.toml", "--nodes", "2"]
@@ -100,6 +107,6 @@ def test_a_study_that_is_interrupted_goes_on_to_its_tables(tmp_path, small_setti
         assert cell["auroc"] == result["task"][cell["method"]]["auroc"]
         assert cell["seconds"] > 0 and cell["bytes-up"] > 0 and cell["missing"] in (pytest.approx(0.2), 0.6)
     table = Path(told["files"]["text"]).read_text()
-    assert table.count("Task, ecg, iid, 2 sites; holes: points=") == 2
+    assert table.count("Task, ecg, iid, 2 sites; missingness: points=") == 2
     assert table.index("\n  mask") < table.index("\n  condi")
     assert not left_running(tmp_path)

@@ -21,16 +21,22 @@ from tests.helpers.fake_runs import STUDY
         ({"data": {"a": {"dataset": "ptbxl"}}}, "key 'data.a.dataset': input should be 'demo', 'ptb-xl'"),
         ({"data": {"a": {"dataset": "demo", "sorce": "x"}}}, "'sorce' of data.a (did you mean 'source'?)"),
         ({"partition": {"split": "iid", "site": 3}}, "'site' of partition.0 (did you mean 'sites'?)"),
-        ({"holes": {"point": [0.1]}}, "unknown key 'point' of holes (did you mean 'points'?)"),
-        ({"holes": {"points": []}}, "holes: points has no entry"),
-        ({"holes": {"points": [0.2, 1.2]}}, "setting 'holes.points': input should be less than 1, got 1.2"),
-        ({"test-holes": ["points=2"]}, "setting 'test-holes': points: Input should be less than 1"),
+        ({"missingness": {"point": [0.1]}}, "unknown key 'point' of holes (did you mean 'points'?)"),
+        ({"missingness": {"points": []}}, "missingness: points has no entry"),
+        (
+            {"missingness": {"points": [0.2, 1.2]}},
+            "setting 'missingness.points': input should be less than 1, got 1.2",
+        ),
+        (
+            {"test-missingness": ["points=2"]},
+            "setting 'test-missingness': points: Input should be less than 1",
+        ),
         ({"settings": {"task": {"round": 1}}}, "unknown setting 'task.round' (did you mean 'task.rounds'?)"),
         ({"settings": {"task": {"rounds": 0}}}, "setting 'task.rounds': "),
         ({"settings": {"seed": 1}}, "setting 'seed' is the study's own: write seeds"),
         (
-            {"settings": {"holes": {"points": 0.1}}},
-            "setting 'holes.points' is the study's own: write [holes]",
+            {"settings": {"missingness": {"points": 0.1}}},
+            "setting 'missingness.points' is the study's own: write [missingness]",
         ),
         ({"settings": {"name": "x"}}, "setting 'name' cannot be set in a study"),
         ({"local-epochs": 2, "settings": {"task": {"steps": 3}}}, "'task.steps' follows from local-epochs"),
@@ -46,7 +52,7 @@ def test_what_is_wrong_in_the_file_is_said_in_a_sentence(changes, why):
 
 def test_everything_that_is_wrong_is_named_at_once():
     with pytest.raises(StudyError) as refused:
-        read_study(STUDY | {"methods": ["x"], "holes": {"y": 1}, "settings": {"z": 1}})
+        read_study(STUDY | {"methods": ["x"], "missingness": {"y": 1}, "settings": {"z": 1}})
     assert all(f"'{name}'" in str(refused.value) for name in "xyz")
 
 
@@ -64,20 +70,20 @@ def test_the_grid_is_all_combinations():
     table = STUDY | {
         "data": {"a": {"dataset": "demo"}, "b": {"dataset": "demo"}},
         "partition": [{"split": "natural"}, {"split": "dirichlet", "sites": 3, "alpha": 0.1}],
-        "holes": [{"points": [0.1, 0.2, 0.3], "modality-by-window": [0.0, 0.5]}, {"gaps": 0.4}, {}],
-        "test-holes": ["", "points=0.9"],
+        "missingness": [{"points": [0.1, 0.2, 0.3], "modality-by-window": [0.0, 0.5]}, {"gaps": 0.4}, {}],
+        "test-missingness": ["", "points=0.9"],
     }
     scenarios = read_study(table).scenarios
     assert len(scenarios) == len(set(scenarios)) == 2 * 2 * (3 * 2 + 1 + 1) * 2
-    assert Counter(s.holes_label for s in scenarios)["points=0.3 modality-by-window=0.5"] == 8
-    assert Counter(s.holes_label for s in scenarios)["none"] == 8
+    assert Counter(s.missingness_label for s in scenarios)["points=0.3 modality-by-window=0.5"] == 8
+    assert Counter(s.missingness_label for s in scenarios)["none"] == 8
 
 
 def test_what_test_windows_lack_is_told_whole():
-    holes = {"points": 0.3, "gaps": 0.3, "gap-patches": 5}
+    missingness = {"points": 0.3, "gaps": 0.3, "gap-patches": 5}
     tests = ["", "points=0.8", "gaps=0 modality-by-window=0.25", "points=0 gaps=0"]
-    scenarios = read_study(STUDY | {"holes": holes, "test-holes": tests}).scenarios
-    assert {s.holes_label for s in scenarios} == {"points=0.3 gaps=0.3 gap-patches=5"}
+    scenarios = read_study(STUDY | {"missingness": missingness, "test-missingness": tests}).scenarios
+    assert {s.missingness_label for s in scenarios} == {"points=0.3 gaps=0.3 gap-patches=5"}
     assert [s.tested_label for s in scenarios] == [
         "points=0.3 gaps=0.3 gap-patches=5",
         "points=0.8 gaps=0.3 gap-patches=5",
@@ -90,8 +96,18 @@ def test_shares_that_a_study_does_not_name_are_nothing_and_the_rest_as_in_a_run(
     study = read_study(STUDY | {"settings": {"task": {"width": 64}}})
     settings = study.run_settings(study.scenarios[1], seed=7)
     changed = {k for k, v in settings.items() if v != defaults()[k]}
-    assert changed == {"holes.points", "holes.gaps", "holes.modality-by-window", "seed", "task.width"}
-    assert settings["holes.points"] == 0.8 and settings["holes.gaps"] == 0.0 and settings["seed"] == 7
+    assert changed == {
+        "missingness.points",
+        "missingness.gaps",
+        "missingness.modality-by-window",
+        "seed",
+        "task.width",
+    }
+    assert (
+        settings["missingness.points"] == 0.8
+        and settings["missingness.gaps"] == 0.0
+        and settings["seed"] == 7
+    )
 
 
 def test_presets_are_valid_and_say_what_they_are():
@@ -100,7 +116,7 @@ def test_presets_are_valid_and_say_what_they_are():
         study, _ = load_study(name)
         assert "mask" in study.methods and "condi" in study.methods and len(presets()[name]) > 40
     paper, _ = load_study("paper")
-    assert {s.holes for s in paper.scenarios} == {
+    assert {s.missingness for s in paper.scenarios} == {
         (("modality-by-window", a), ("points", b)) for a in (0.2, 0.8) for b in (0.2, 0.8)
     }
 
@@ -119,13 +135,13 @@ def test_a_federation_is_drawn_anew_by_seed_where_something_is_random():
 
 def test_holes_that_lose_the_same_are_one_scenario():
     data = {"x": {"dataset": "demo"}}
-    holes = [
+    missingness = [
         {"points": [0, 0.5]},
         {"gaps": [0, 0.5], "gap-patches": 5},
         {"points": 0.5, "gaps": 0.0, "gap-patches": 3},
     ]
-    found = Study(methods=["mask"], seeds=[0], data=data, holes=holes).scenarios
-    assert [s.holes for s in found] == [(), (("points", 0.5),), (("gaps", 0.5), ("gap-patches", 5))]
+    found = Study(methods=["mask"], seeds=[0], data=data, missingness=missingness).scenarios
+    assert [s.missingness for s in found] == [(), (("points", 0.5),), (("gaps", 0.5), ("gap-patches", 5))]
 
 
 def test_scenarios_say_what_they_are():

@@ -65,9 +65,9 @@ def test_holm():
 
 
 def row(method, seed, auroc, points=0.5, test="as in training", **more):
-    holes = f"points={points}" if points else "none"
-    shown = {"data": "waves", "partition": "natural", "holes": holes, "test-holes": test}
-    shown["tested-on"] = holes if test == "as in training" else test
+    missingness = f"points={points}" if points else "none"
+    shown = {"data": "waves", "partition": "natural", "missingness": missingness, "test-missingness": test}
+    shown["tested-on"] = missingness if test == "as in training" else test
     missing = {"missing": points, "missing-in-test": points if test == "as in training" else 0.9}
     metrics = {"auroc": auroc, "auprc": 0.5, "f1": 0.5, "accuracy": 0.5}
     cost = {"seconds": 2.0, "bytes-down": 10, "bytes-up": 5, "parameters": 99, "local-steps": 6}

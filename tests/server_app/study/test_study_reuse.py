@@ -32,10 +32,12 @@ def scores(directory):
 def test_scores_are_those_of_training_again(federation, run_local, tmp_path):
     before, _ = run_local(federation, SHORT | {"compare-with": "mask,estimate", "name": "before"})
     settings = json.loads((before.path / "config.json").read_text())
-    again, grid = run_local(federation, SHORT | {"compare-with": "estimate", "test-holes": HARDER, "name": "again"})
+    again, grid = run_local(
+        federation, SHORT | {"compare-with": "estimate", "test-missingness": HARDER, "name": "again"}
+    )
     trained = [m.metadata.message_type for m in grid.sent].count("train.task")
 
-    carried = settings | {"name": "carried", "test-holes": HARDER, "compare-with": "estimate"}
+    carried = settings | {"name": "carried", "test-missingness": HARDER, "compare-with": "estimate"}
     assert reuse_training(before.path, carried)
     path = before.path.with_name("carried")
     shutil.rmtree(tmp_path / "cache")
@@ -55,8 +57,10 @@ def test_scores_are_those_of_training_again(federation, run_local, tmp_path):
 
 @pytest.mark.parametrize("spoil", ["code", "checkpoint", "damage", "roster"])
 def test_nothing_is_carried_over_from_what_cannot_be_trusted(tmp_path, monkeypatch, spoil):
-    def study(run, *holes):
-        return tiny_study(tmp_path, run, monkeypatch, seeds=[0], holes={}, test_holes=list(holes))
+    def study(run, *missingness):
+        return tiny_study(
+            tmp_path, run, monkeypatch, seeds=[0], missingness={}, test_missingness=list(missingness)
+        )
 
     study(FakeRuns(), "")()
     (run,) = (tmp_path / "runs").iterdir()
@@ -77,7 +81,9 @@ def test_nothing_is_carried_over_from_what_cannot_be_trusted(tmp_path, monkeypat
 
 def test_what_was_trained_serves_all_test_holes_and_goes_on_when_killed(tmp_path, monkeypatch):
     def study(run):
-        return tiny_study(tmp_path, run, monkeypatch, seeds=[0, 1], holes={}, test_holes=["", "gaps=0.5"])
+        return tiny_study(
+            tmp_path, run, monkeypatch, seeds=[0, 1], missingness={}, test_missingness=["", "gaps=0.5"]
+        )
 
     def stop(number):
         if number == 3:
