@@ -208,11 +208,16 @@ class RunConfig(_Settings):
         return sorted(k for k in mine if k not in place and mine[k] != theirs[k])
 
     def flat(self) -> dict[str, Any]:
-        """Back to Flower's flat form."""
-        out = {}
-        for key, value in self.model_dump(by_alias=True).items():
-            out |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-        return out
+        """Return the settings in Flower's flat form."""
+        return flatten(self.model_dump(by_alias=True))
+
+
+def flatten(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested tables: `{"imputer": {"rounds": 4}}` becomes `{"imputer.rounds": 4}`."""
+    flat = {}
+    for key, value in table.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def _names(listed: str) -> list[str]:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from typer.testing import CliRunner
 
 from client_app.app import app as client_app
-from condi_core.config import RunConfig
+from condi_core.config import RunConfig, flatten
 from server_app.app import coordinate
 from server_app.cli import app
 from tests.helpers.finished_runs import run_in, write_hostile
@@ -54,10 +54,7 @@ SMALL = {
 def flat_defaults() -> dict:
     """The run's settings as Flower hands them over."""
     table = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
-    flat = {}
-    for key, value in table.items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
+    return flatten(table)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+from condi_core.config import flatten
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 Value = str | int | float | bool
@@ -63,14 +65,6 @@ def read_run_config(entries: Iterable[str]) -> dict[str, Value]:
             ) from None
         settings |= flatten(table)
     return settings
-
-
-def flatten(table: dict, prefix: str = "") -> dict[str, Value]:
-    """{"imputer.rounds": 4} of {"imputer": {"rounds": 4}}."""
-    found = {}
-    for key, value in table.items():
-        found |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
 
 
 def write_run_config(settings: dict[str, Value], path: Path) -> None:

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from condi_core.config import ConfigError, MissingnessConfig, RunConfig, setting_names
+from condi_core.config import ConfigError, MissingnessConfig, RunConfig, flatten, setting_names
 from condi_core.methods import METHODS
-from server_app.operations.run_config import Value, defaults, flatten
+from server_app.operations.run_config import Value, defaults
 
 PRESETS = Path(__file__).parent / "presets"
 # Settings that a study makes out of its own keys.
@@ -118,8 +118,8 @@ class Scenario:
 
     @property
     def label(self) -> str:
-        told = f"{self.data}, {self.partition.label}, holes {self.holes_label}"
-        return told + (f", in test {self.test_holes}" if self.test_missingness else "")
+        label = f"{self.data}, {self.partition.label}, missingness {self.missingness_label}"
+        return label + (f", in test {self.test_missingness}" if self.test_missingness else "")
 
 
 class Study(_Table):
