@@ -15,10 +15,13 @@ class TooFewSitesError(RunError):
     """Fewer than `min-sites` answered well."""
 
 
-def last_line(reason: str) -> str:
-    """The last line of what may be a whole traceback."""
-    lines = [line.strip() for line in reason.strip().splitlines() if line.strip()]
-    return without_control_characters(lines[-1][:MAX_REASON_CHARS]) if lines else "it failed without a reason"
+def last_line(reason: str | None) -> str:
+    """Return the last line of an error's reason, which may be a whole traceback.
+
+    Flower turns an empty reason into None on the wire.
+    """
+    lines = [line.strip() for line in (reason or "").splitlines() if line.strip()]
+    return without_control_characters(lines[-1][:MAX_REASON_CHARS]) if lines else "no reason given"
 
 
 def without_control_characters(text: str) -> str:

@@ -53,12 +53,12 @@ class ModalityFedAvg(Strategy):
         min_sites: int,
         combine: Aggregator | None = None,
         turns: Callable[[Sequence[str], int], list[str]] | None = None,
-        most_steps: int = 1,
+        max_steps: int = 1,
     ) -> None:
         self.roster, self.action, self.owners, self.returned = roster, action, owners, returned
         self.evaluation, self.min_sites, self.combine = evaluation, min_sites, combine or average
         self.turns = turns or (lambda sites, round_: list(sites))
-        self.max_steps = most_steps
+        self.max_steps = max_steps
         self.asked: list[str] = list(roster.sites)
         self.base: Arrays = {}
         self.answered: dict[str, float] = {}  # seconds each site worked
@@ -137,7 +137,7 @@ class ModalityFedAvg(Strategy):
         good: dict[str, RecordDict] = {}
         for reply in replies:
             name = self.roster.site_of(reply)
-            if self.roster.virtual and reply.has_error() and "ActorDiedError" in reply.error.reason:
+            if self.roster.virtual and reply.has_error() and "ActorDiedError" in (reply.error.reason or ""):
                 # Flower puts the dead actor back into its pool, where it fails whatever it is given next.
                 raise RunError("a worker of the simulation died, most often because memory ran out")
             if reply.has_error():

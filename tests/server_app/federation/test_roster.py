@@ -112,6 +112,16 @@ def test_garbage_for_an_introduction_costs_that_site_alone(hospitals, run, chang
     assert why in capsys.readouterr().out
 
 
+def test_an_error_without_a_reason_excludes_that_site_alone(hospitals, run, capsys):
+    def tamper(request, reply):
+        failing = request.metadata.message_type == "query.describe" and request.metadata.dst_node_id == 1002
+        return Message(Error(2), reply_to=request) if failing else reply
+
+    directory, _ = run(hospitals, tamper=tamper)
+    assert roster_of(directory) == ["site-0", "site-1"]
+    assert "left out: site-2: no reason given" in capsys.readouterr().out
+
+
 def test_names_beyond_ascii_and_nodes_without_a_name(tmp_path, hospitals, run, capsys):
     path = write_site(tmp_path / "Zürich-3")
     hospitals[0] |= {"data": str(path), "registered": "Zürich-3"}

@@ -126,6 +126,15 @@ def test_a_site_absent_before_its_shares_are_given_out_is_left_out(tmp_path, run
     assert sorted(unmasked[:3]) == [1000, 1001, 1002]
 
 
+@pytest.mark.parametrize("at", [Stage.SETUP, Stage.COLLECT_MASKED_VECTORS])
+def test_an_error_without_a_reason_excludes_that_site_alone(tmp_path, run_local, at):
+    federation = write_tiny(tmp_path / "four", sites=4)
+    directory, _ = run_local(federation, SECURE, failing(3, at, Error(2), times=1), nodes=4)
+    lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
+    assert lines[0]["failures"] == {"site-3": "no reason given"} and len(lines[0]["site-seconds"]) == 3
+    assert all(not line["failures"] for line in lines[1:])
+
+
 def test_too_few_sites_stop_the_run_with_their_reasons(federation, run_local):
     with pytest.raises(
         RunError, match="relation, round 1: 2 sites are left where 3 are needed .site-1: no answer"

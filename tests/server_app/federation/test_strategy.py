@@ -1,5 +1,7 @@
 """ModalityFedAvg: what is averaged with what, and which replies are refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
@@ -118,6 +120,8 @@ def exchange(strategy, answers):
         ({"record": ArrayRecord({**to_record(piece(10)), "more": Array(np.zeros(2))})}, "not packed as one"),
         ({"record": ArrayRecord({PACKED: Array(np.arange(99))})}, "cannot be read (SafetensorError)"),
         (Error(2, "Traceback\n  lines\nValueError: it broke"), "ValueError: it broke"),
+        (Error(2), "no reason given"),
+        (Error(2, " \n"), "no reason given"),
     ],
 )
 def test_a_bad_reply_is_refused_by_name_and_the_rest_goes_on(strategy, answer, why):
@@ -126,6 +130,12 @@ def test_a_bad_reply_is_refused_by_name_and_the_rest_goes_on(strategy, answer, w
     assert list(strategy.answered) == ["site-0", "site-2"]
     assert all((a == 10).all() for a in to_numpy(arrays).values())
     assert metrics["windows"] == 4.0
+
+
+def test_an_error_without_a_reason_costs_one_reply_in_a_simulation_too(strategy):
+    strategy.roster = replace(strategy.roster, virtual=True)
+    exchange(strategy, [{}, Error(2), {}])
+    assert strategy.failures == {"site-1": "no reason given"}
 
 
 def test_a_site_cannot_answer_in_the_name_of_another(strategy):
