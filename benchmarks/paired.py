@@ -22,8 +22,8 @@ from client_app.node.imputer_phase import blocks
 from client_app.node.site import Site
 from client_app.node.task_phase import TaskWindows
 from condi_core.config import RunConfig
-from condi_core.metrics import classification_sums, task_metrics
 from condi_core.model import load_model
+from condi_core.task.kind import MULTI_LABEL
 from data_partitions.federation import open_federation
 
 RESAMPLES = 2000
@@ -49,15 +49,15 @@ def predictions(run: Path, method: str) -> tuple[np.ndarray, np.ndarray, np.ndar
             for rows in blocks(windows.rows):
                 draws = [model(*windows.read(rows, draw)[:3]) for draw in range(windows.draws)]
                 ids.append(site.partition.record_ids[rows])
-                found.append(torch.stack([model.probabilities(out) for out in draws]).mean(0).numpy())
+                found.append(torch.stack([model.predictions(out) for out in draws]).mean(0).numpy())
                 labels.append(site.partition.labels[rows] > 0.5)
     order = np.argsort(np.concatenate(ids))
     return tuple(np.concatenate(part)[order] for part in (ids, found, labels))
 
 
 def macro_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
-    sums = classification_sums(torch.from_numpy(scores), torch.from_numpy(labels), single_label=False)
-    return task_metrics(sums, single_label=False)["auroc"]
+    sums = MULTI_LABEL.sums(torch.from_numpy(scores), torch.from_numpy(labels))
+    return MULTI_LABEL.metrics(sums, False)["auroc"]
 
 
 def difference(

@@ -60,7 +60,8 @@ def _describe(site: Site) -> str:
             "out, join it with another, or ask for less"
         )
     windows = {"train": len(training)} | {s: len(site.scored(s)) for s in SPLITS[1:]}
-    told = {s: partition.labels[partition.rows(s)].sum(0).tolist() for s in SPLITS if site.discloses(s)}
+    count = site.schema.task_kind.label_counts
+    told = {s: count(partition.labels[partition.rows(s)]).tolist() for s in SPLITS if site.discloses(s)}
     manifest = partition.manifest.model_copy(update={"windows": windows})
     return json.dumps(
         {

@@ -77,17 +77,28 @@ def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
     return {"mae": absolute, "rmse": squared**0.5, "crps": quantile, "coverage": covered}
 
 
-def classification_sums(probabilities: Tensor, labels: Tensor, single_label: bool) -> np.ndarray:
-    """Per label COUNTS of decisions, then score histograms of both classes: `(label, COUNTS + 2 * BINS)`.
+def classification_sums(
+    probabilities: Tensor, labels: Tensor, decided: Tensor, exclusive: bool = False
+) -> np.ndarray:
+    """Count decisions per label, and the scores of windows with and without it in histograms.
 
-    A single-label task decides for the likeliest label, a multi-label one at 1/2. `distance` is by how many
-    places the label decided for is beside this one, where this one is true (0 in multi-label tasks).
+    Parameters
+    ----------
+    probabilities : (batch, label)
+    labels : 0/1 (batch, label)
+    decided : bool (batch, label), the labels that each window is given
+    exclusive : whether each window has exactly one label and is given exactly one. Only then `distance` is
+        counted: where a label is true, by how many places the decided label is away from it.
+
+    Returns
+    -------
+    float64 (label, len(DECISION_COUNTS) + 2 * BINS): the counts, then the histogram of windows with the label,
+    then that of windows without it
     """
-    p, y = probabilities.double().numpy(), labels.numpy() > 0.5
-    chosen, place = p.argmax(1)[:, None], np.arange(p.shape[1])
-    decided = chosen == place if single_label else p >= 0.5
-    distance = y * np.abs(chosen - place) if single_label else np.zeros_like(p)
-    counts = [decided & y, decided & ~y, ~decided & y, ~decided & ~y, distance]
+    p, y, d = probabilities.double().numpy(), labels.numpy() > 0.5, decided.numpy()
+    steps = np.abs(d.argmax(1)[:, None] - np.arange(p.shape[1]))
+    distance = y * steps if exclusive else np.zeros_like(p)
+    counts = [d & y, d & ~y, ~d & y, ~d & ~y, distance]
     bins = np.minimum((p * BINS).astype(int), BINS - 1)
     out = np.zeros((y.shape[1], len(DECISION_COUNTS) + 2 * BINS))
     out[:, : len(DECISION_COUNTS)] = np.stack([c.sum(0) for c in counts], 1)
@@ -98,12 +109,17 @@ def classification_sums(probabilities: Tensor, labels: Tensor, single_label: boo
     return out
 
 
-def confusion(probabilities: Tensor, labels: Tensor) -> np.ndarray:
-    """Windows of a single-label task by true label (row) and likeliest label (column): `(label, label)`."""
-    decided, true = probabilities.argmax(1).numpy(), labels.argmax(1).numpy()
-    out = np.zeros((probabilities.shape[1],) * 2)
-    np.add.at(out, (true, decided), 1)
+def confusion_matrix(decided: Tensor, labels: Tensor) -> np.ndarray:
+    """Count windows by their one true label (row) and the one that was decided for (column)."""
+    rows, columns = labels.argmax(1).numpy(), decided.int().argmax(1).numpy()
+    out = np.zeros((labels.shape[1],) * 2)
+    np.add.at(out, (rows, columns), 1)
     return out
+
+
+def score_histograms(sums: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each label the score histograms of windows with it and without it, of `classification_sums`."""
+    return [(row[:BINS], row[BINS:]) for row in sums[:, len(DECISION_COUNTS) :]]
 
 
 def roc(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,26 +178,29 @@ def kappa(sums: np.ndarray, ordered: bool) -> float:
     return float(1 - observed / by_chance) if by_chance else float("nan")
 
 
-def task_metrics(sums: np.ndarray, single_label: bool, ordered: bool = False) -> dict[str, float]:
-    """Macro-AUROC, AUPRC, macro-F1 and accuracy, and kappa for single-label tasks.
+def label_metrics(
+    sums: np.ndarray, correct: np.ndarray, decisions: np.ndarray, event_only: bool = False
+) -> dict[str, float]:
+    """Read macro-AUROC, macro-AUPRC, macro-F1 and accuracy from `classification_sums`.
 
-    Labels without both classes (or any positive) are left out. Of two exclusive labels AUPRC is that of the
-    second, the event. Accuracy is per decision: for multi-label tasks the share of label decisions that are
-    right. A metric of which nothing is left is NaN.
+    A label without one of the classes (of F1 and AUPRC: without positives) is excluded from the mean. A metric
+    without any label left is NaN.
+
+    Parameters
+    ----------
+    sums : as `classification_sums` makes them, added up
+    correct, decisions : (label,), number of correct decisions and of all: accuracy is their quotient
+    event_only : whether the first label is only the absence of the second, and excluded from AUPRC
     """
-    tp, fp, fn, tn, _ = sums[:, : len(DECISION_COUNTS)].T
-    histograms = [np.split(row[len(DECISION_COUNTS) :], 2) for row in sums]
-    event_only = single_label and len(sums) == 2
-    known = tp + fn > 0
-    right, decisions = (tp, tp + fn) if single_label else (tp + tn, tp + fp + fn + tn)
+    tp, fp, fn = sums[:, :3].T
+    histograms = score_histograms(sums)
     f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
-    metrics = {
+    return {
         "auroc": _mean([auroc(*pair) for pair in histograms]),
         "auprc": _mean([average_precision(*pair) for pair in histograms[event_only:]]),
-        "f1": _mean(f1[known]),
-        "accuracy": float(right.sum() / decisions.sum()) if decisions.any() else float("nan"),
+        "f1": _mean(f1[tp + fn > 0]),
+        "accuracy": float(correct.sum() / decisions.sum()) if decisions.any() else float("nan"),
     }
-    return metrics | ({"kappa": kappa(sums, ordered)} if single_label else {})
 
 
 def _mean(values) -> float:

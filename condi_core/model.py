@@ -138,7 +138,7 @@ class TrainedRun:
             filled = interpolated(self.schema, model.task.standardiser, x, seen, rule)[None]
         else:
             known = seen
-        return torch.stack([model.task.probabilities(model.task(f, seen, known)) for f in filled])
+        return torch.stack([model.task.predictions(model.task(f, seen, known)) for f in filled])
 
     @property
     def _padding(self) -> Tensor:

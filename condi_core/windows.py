@@ -6,11 +6,13 @@ A window is a grid modality × patch × sample. `values` is float32 and `observe
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor
+
+from condi_core.task.kind import TASK_KINDS, TaskKind
 
 
 class RateGroup(NamedTuple):
@@ -46,8 +48,19 @@ class Schema(BaseModel):
     patch_seconds: float
     patches: int
     labels: tuple[str, ...]
-    task: Literal["multi-label", "single-label"]
+    task: str  # a key of `TASK_KINDS`
     ordered: bool = False  # whether a label that is near the true one is less wrong
+
+    @field_validator("task")
+    @classmethod
+    def _task_is_known(cls, task: str) -> str:
+        if task not in TASK_KINDS:
+            raise ValueError(f"expected one of {', '.join(TASK_KINDS)}, got '{task}'")
+        return task
+
+    @property
+    def task_kind(self) -> TaskKind:
+        return TASK_KINDS[self.task]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -18,14 +18,12 @@ from client_app.node.imputer_phase import blocks, error_sums_by_block
 from client_app.node.site import Site
 from condi_core.config import ConfigError, RunConfig
 from condi_core.metrics import (
-    DECISION_COUNTS,
     EVALUATED_MISSINGNESS,
     calibration,
     calibration_error,
-    classification_sums,
     imputation_metrics,
+    score_histograms,
     scored_keys,
-    task_metrics,
 )
 from condi_core.model import TrainedRun
 from condi_core.weights_file import WeightsFileError
@@ -101,7 +99,9 @@ def _site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
         raise DataError(
             f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"
         )
-    config = config.model_copy(update={"missingness": config.missingness_for_split("test"), "test_missingness": ""})
+    config = config.model_copy(
+        update={"missingness": config.missingness_for_split("test"), "test_missingness": ""}
+    )
     name = partition.manifest.site
     if split in ("train", "all") and name in sites:
         raise DataError(
@@ -163,7 +163,7 @@ def _task(
 ) -> dict[str, dict]:
     """`{method: {metric: {"value", "interval"}, "reliability": {label: tenths as of `calibration`}}}`."""
     schema, labels, out = model.schema, site.partition.labels[rows], {}
-    single = schema.task == "single-label"
+    kind = schema.task_kind
     for method in model.classifiers:
         told = []
         for block in blocks(rows):
@@ -174,27 +174,22 @@ def _task(
         sums = []
         for counts in resamples:
             drawn = np.repeat(np.arange(len(rows)), counts)
-            sums.append(classification_sums(probabilities[drawn], true[drawn], single))
+            sums.append(kind.sums(probabilities[drawn], true[drawn]))
         found = [
-            task_metrics(s, single, schema.ordered) | {"calibration error": _calibration_error(s)}
+            kind.metrics(s, schema.ordered) | {"calibration error": _calibration_error(s["task"])}
             for s in sums
         ]
         by_label = {
             label: calibration(*h).tolist()
-            for label, h in zip(schema.labels, _histograms(sums[0]), strict=True)
+            for label, h in zip(schema.labels, score_histograms(sums[0]["task"]), strict=True)
         }
         out[method] = _interval(found) | {"reliability": by_label}
     return out
 
 
-def _histograms(sums: np.ndarray) -> list[list[np.ndarray]]:
-    """Scores of windows with and without each label."""
-    return [np.split(row[len(DECISION_COUNTS) :], 2) for row in sums]
-
-
 def _calibration_error(sums: np.ndarray) -> float:
     """Mean over labels."""
-    return float(np.mean([calibration_error(*h) for h in _histograms(sums)]))
+    return float(np.mean([calibration_error(*h) for h in score_histograms(sums)]))
 
 
 def _show(told: dict) -> None:

@@ -80,8 +80,8 @@ class Site:
         fewer than that. It is the whole split then: its other counts and the total would give away the one.
         """
         rows = self.partition.rows(split)
-        patients, labels = self.partition.patient_ids[rows], self.partition.labels[rows] > 0.5
-        groups = [np.ones(len(rows), bool), *labels.T, *~labels.T]
+        patients, labels = self.partition.patient_ids[rows], self.partition.labels[rows]
+        groups = [np.ones(len(rows), bool), *self.schema.task_kind.label_groups(labels)]
         sizes = [len(np.unique(patients[group])) for group in groups]
         return not any(0 < size < self.config.privacy.smallest_count for size in sizes)
 

@@ -13,7 +13,6 @@ from client_app.node.imputer_phase import blocks
 from client_app.node.site import Site
 from condi_core.imputer.interpolation import interpolated
 from condi_core.methods import Method
-from condi_core.metrics import BINS, DECISION_COUNTS, classification_sums, confusion
 from condi_core.task.model import TaskModel
 from condi_core.training import train_steps
 from condi_core.windows import Standardiser
@@ -89,19 +88,16 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
 def score(windows: TaskWindows, model: TaskModel) -> tuple[dict[str, np.ndarray], float, int]:
     """Sums of the task metrics by name, sum of the loss, and the number of windows; draws are averaged."""
     site, loss, count = windows.site, 0.0, 0
-    n = len(site.schema.labels)
-    sums = {"task": np.zeros((n, len(DECISION_COUNTS) + 2 * BINS))}
-    if model.single_label:
-        sums["confusion"] = np.zeros((n, n))
+    shapes = model.kind.sum_shapes(len(site.schema.labels))
+    sums = {name: np.zeros(shape) for name, shape in shapes.items()}
     for rows in blocks(site.scored(windows.split)):
         outputs = []
         for draw in range(windows.draws):
             *inputs, labels = windows.read(rows, draw)
             outputs.append(model(*inputs))
-        probabilities = torch.stack([model.probabilities(o) for o in outputs]).mean(0).cpu()
-        sums["task"] += classification_sums(probabilities, labels.cpu(), model.single_label)
-        if model.single_label:
-            sums["confusion"] += confusion(probabilities, labels.cpu())
+        predictions = torch.stack([model.predictions(o) for o in outputs]).mean(0).cpu()
+        for name, added in model.kind.sums(predictions, labels.cpu()).items():
+            sums[name] += added
         loss += sum(model.loss(o, labels).item() for o in outputs) / len(outputs) * len(rows)
         count += len(rows)
     return sums, loss, count

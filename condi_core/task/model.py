@@ -41,12 +41,12 @@ class Extractor(nn.Module):
 
 
 class TaskModel(nn.Module):
-    """Classifier of completed windows for single-label and multi-label tasks."""
+    """Model of completed windows; its loss and predictions are those of the kind of task."""
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__()
         m = len(schema.modalities)
-        self.single_label = schema.task == "single-label"
+        self.kind = schema.task_kind
         self.standardiser = Standardiser(m)
         self.extractor = Extractor(schema, config.width, config.blocks)
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)
@@ -93,10 +93,9 @@ class TaskModel(nn.Module):
         return self.loss(self(values, observed, known), labels)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy against 0/1 `labels` (batch, label)."""
-        if self.single_label:
-            return F.cross_entropy(logits, labels.argmax(1))
-        return F.binary_cross_entropy_with_logits(logits, labels)
+        """Return the mean loss of a batch; both are (batch, label)."""
+        return self.kind.loss(logits, labels)
 
-    def probabilities(self, logits: Tensor) -> Tensor:
-        return logits.softmax(-1) if self.single_label else logits.sigmoid()
+    def predictions(self, logits: Tensor) -> Tensor:
+        """Turn logits (batch, label) into what is reported: probabilities of the labels."""
+        return self.kind.predictions(logits)

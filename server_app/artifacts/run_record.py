@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from condi_core.metrics import DECISION_COUNTS, task_metrics
+from condi_core.metrics import score_histograms
 from condi_core.windows import Schema
 from data_partitions.sources.demo import DATASET
 from server_app.artifacts import scores
@@ -130,8 +130,7 @@ class RunRecord:
         return [phase.removeprefix("task-") for phase in self.sums if phase.startswith("task-")]
 
     def task_metrics(self, sums: Arrays) -> dict[str, float]:
-        schema = self.schema
-        return task_metrics(sums["task"], schema.task == "single-label", schema.ordered)
+        return self.schema.task_kind.metrics(sums, self.schema.ordered)
 
     def best_round(self, phase: str) -> int | None:
         """The round whose weights were kept: that of the lowest validation score, or the last."""
@@ -163,8 +162,7 @@ def sum_over_sites(by_site: dict[str, Arrays]) -> Arrays:
 
 def histograms(sums: Arrays, label: int) -> tuple[np.ndarray, np.ndarray]:
     """Score histograms of a label's positives and negatives."""
-    positives, negatives = np.split(sums["task"][label, len(DECISION_COUNTS) :], 2)
-    return positives, negatives
+    return score_histograms(sums["task"])[label]
 
 
 def read_run(path: Path) -> RunRecord:

@@ -8,14 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from condi_core.averaging import Arrays
-from condi_core.metrics import (
-    BINS,
-    DECISION_COUNTS,
-    ERROR_SUMS,
-    imputation_metrics,
-    scored_keys,
-    task_metrics,
-)
+from condi_core.metrics import ERROR_SUMS, imputation_metrics, scored_keys
 from condi_core.windows import Schema
 
 
@@ -53,14 +46,11 @@ def task_evaluation(schema: Schema) -> Evaluation:
     """Mean validation loss as the score to select on, and the task's metrics."""
 
     def shapes(samples: int) -> dict[str, tuple[int, ...]]:
-        n = len(schema.labels)
-        found = {"task": (n, len(DECISION_COUNTS) + 2 * BINS)}
-        return found | ({"confusion": (n, n)} if schema.task == "single-label" else {})
+        return schema.task_kind.sum_shapes(len(schema.labels))
 
     def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
         loss = extra["loss-sum"] / extra["windows"] if extra["windows"] else float("nan")
-        single = schema.task == "single-label"
-        return {"score": loss, **task_metrics(sums["task"], single, schema.ordered)}
+        return {"score": loss, **schema.task_kind.metrics(sums, schema.ordered)}
 
     return Evaluation(shapes, ("loss-sum", "windows"), read)
 

@@ -96,7 +96,7 @@ def _confusion(run: RunRecord, sums: Arrays) -> str:
     if "confusion" in sums:
         counts = sums["confusion"]
         title, columns, row_label, column_label = "Confusion matrix", labels, "true", "decided"
-    elif run.schema.task == "multi-label":
+    elif "confusion" not in run.schema.task_kind.sum_shapes(len(labels)):
         tp, fp, fn, tn = sums["task"][:, :4].T
         counts = np.stack([tp, fn, fp, tn], 1)
         columns = ["found", "missed", "false alarm", "rightly not"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from condi_core.metrics import DECISION_COUNTS
 from server_app.artifacts import scores
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import PHASE_SUFFIX
@@ -77,7 +76,7 @@ def _task(run: RunRecord) -> str:
 
 def _windows(run: RunRecord, method: str, site: str) -> float:
     sums = run.sums[f"task-{method}"].get(site)
-    return 0.0 if sums is None else float(sums["task"][0, : len(DECISION_COUNTS) - 1].sum())
+    return 0.0 if sums is None else run.schema.task_kind.num_windows(sums)
 
 
 def _gain(run: RunRecord) -> str:

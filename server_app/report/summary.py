@@ -29,9 +29,8 @@ def summary_table(result: dict, schema: Schema, config: RunConfig, path: Path) -
                     f"  ({(n - 1) / (n + 1):.0%} would be right, as the band of {n} draws ends with them)"
                 )
     out += ["", f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"]
-    shown = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc."}
-    if schema.task == "single-label":
-        shown["kappa"] = "kappa"
+    labels = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc.", "kappa": "kappa"}
+    shown = {key: labels[key] for key in schema.task_kind.metric_names}
     out.append(f"  {'':<37}" + "".join(f"{name:>8}" for name in shown.values()))
     for method, metrics in result["task"].items():
         label = f"{method}: {METHODS[method].summary}"

@@ -8,19 +8,18 @@ import torch
 
 from condi_core.metrics import (
     BINS,
-    DECISION_COUNTS,
     auroc,
     calibration,
     calibration_error,
-    classification_sums,
-    confusion,
     roc,
+    score_histograms,
 )
+from condi_core.task.kind import MULTI_LABEL, SINGLE_LABEL
 
 
 def histograms(p, y):
-    row = classification_sums(torch.from_numpy(p)[:, None], torch.from_numpy(y)[:, None], False)[0]
-    return np.split(row[len(DECISION_COUNTS) :], 2)
+    sums = MULTI_LABEL.sums(torch.from_numpy(p)[:, None], torch.from_numpy(y)[:, None])
+    return score_histograms(sums["task"])[0]
 
 
 @pytest.fixture
@@ -71,7 +70,8 @@ def test_a_confusion_matrix_has_the_counts_of_decisions():
     p = torch.from_numpy(rng.dirichlet(np.ones(4), 200))
     true = rng.integers(0, 4, 200)
     y = torch.eye(4)[true]
-    table, sums = confusion(p, y), classification_sums(p, y, True)
+    found = SINGLE_LABEL.sums(p, y)
+    table, sums = found["confusion"], found["task"]
     assert table[2, 1] == ((true == 2) & (p.argmax(1).numpy() == 1)).sum() > 0
     hits, wrong, missed = sums[:, 0], sums[:, 1], sums[:, 2]
     assert (table.diagonal() == hits).all()

@@ -13,12 +13,12 @@ from condi_core.metrics import (
     LEVELS,
     auroc,
     average_precision,
-    classification_sums,
     imputation_metrics,
     imputation_sums,
     kappa,
-    task_metrics,
+    score_histograms,
 )
+from condi_core.task.kind import MULTI_LABEL, SINGLE_LABEL, TASK_KINDS
 from tests.helpers.toy import rubbish
 
 SHAPE = (6, 4, 12, 5)
@@ -163,9 +163,10 @@ def test_average_precision_is_the_mean_of_precision_at_each_positive():
 def decided(true, chosen, labels):
     """Sums of a single-label task in which these labels were true and chosen."""
     one_hot = torch.nn.functional.one_hot
-    return classification_sums(
-        one_hot(torch.tensor(chosen), labels).float(), one_hot(torch.tensor(true), labels), True
+    sums = SINGLE_LABEL.sums(
+        one_hot(torch.tensor(chosen), labels).float(), one_hot(torch.tensor(true), labels)
     )
+    return sums["task"]
 
 
 def test_kappa_by_hand():
@@ -187,12 +188,10 @@ def test_kappa_by_hand():
 
 def test_auprc_of_two_exclusive_labels_is_that_of_the_event():
     p, y = predicted(200, 2, single=True)
-    sums = classification_sums(p, y, True)
-    event = average_precision(*sums[1, len(DECISION_COUNTS) :].reshape(2, BINS))
-    assert task_metrics(sums, True)["auprc"] == event
-    assert event != pytest.approx(
-        average_precision(*sums[0, len(DECISION_COUNTS) :].reshape(2, BINS)), abs=1e-3
-    )
+    sums = SINGLE_LABEL.sums(p, y)
+    absence, event = (average_precision(*pair) for pair in score_histograms(sums["task"]))
+    assert SINGLE_LABEL.metrics(sums, False)["auprc"] == event
+    assert event != pytest.approx(absence, abs=1e-3)
 
 
 def predicted(windows: int, labels: int, single: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -205,21 +204,22 @@ def predicted(windows: int, labels: int, single: bool) -> tuple[torch.Tensor, to
     return ((logits.sigmoid() * BINS).floor() + 0.5) / BINS, y
 
 
-@pytest.mark.parametrize("single", [False, True])
-def test_task_sums_of_two_sites_add_to_those_of_their_pool(single):
-    p, y = predicted(50, 4, single)
-    whole = classification_sums(p, y, single)
-    assert whole.shape == (4, len(DECISION_COUNTS) + 2 * BINS)
-    np.testing.assert_array_equal(
-        classification_sums(p[:13], y[:13], single) + classification_sums(p[13:], y[13:], single), whole
-    )
-    assert (whole[:, :4].sum(1) == 50).all()
-    assert (whole[:, len(DECISION_COUNTS) :].sum(1) == 50).all()
+@pytest.mark.parametrize("kind", TASK_KINDS.values(), ids=TASK_KINDS)
+def test_task_sums_of_two_sites_add_to_those_of_their_pool(kind):
+    p, y = predicted(50, 4, kind is SINGLE_LABEL)
+    pooled, first, second = kind.sums(p, y), kind.sums(p[:13], y[:13]), kind.sums(p[13:], y[13:])
+    assert {name: array.shape for name, array in pooled.items()} == kind.sum_shapes(4)
+    for name, array in pooled.items():
+        np.testing.assert_array_equal(first[name] + second[name], array)
+    counts = pooled["task"]
+    assert counts.shape == (4, len(DECISION_COUNTS) + 2 * BINS)
+    assert (counts[:, :4].sum(1) == 50).all() and kind.num_windows(pooled) == 50
+    assert (counts[:, len(DECISION_COUNTS) :].sum(1) == 50).all()
 
 
 def test_multi_label_metrics_by_hand():
     p, y = predicted(80, 3, single=False)
-    metrics = task_metrics(classification_sums(p, y, False), False)
+    metrics = MULTI_LABEL.metrics(MULTI_LABEL.sums(p, y), False)
     decided, true = p.numpy() >= 0.5, y.numpy() > 0.5
     areas = [brute_force(p[true[:, k], k].numpy(), p[~true[:, k], k].numpy()) for k in range(3)]
     precision = (decided & true).sum(0) / decided.sum(0)
@@ -232,7 +232,7 @@ def test_multi_label_metrics_by_hand():
 
 def test_single_label_metrics_by_hand():
     p, y = predicted(80, 3, single=True)
-    metrics = task_metrics(classification_sums(p, y, True), True)
+    metrics = SINGLE_LABEL.metrics(SINGLE_LABEL.sums(p, y), False)
     decided, true = p.argmax(1).numpy(), y.argmax(1).numpy()
     f1 = []
     for k in range(3):
@@ -246,32 +246,34 @@ def test_single_label_metrics_by_hand():
 
 def test_a_model_that_cannot_tell_labels_apart_is_not_always_right():
     p, y = torch.full((30, 3), 1 / 3), torch.eye(3).repeat(10, 1)
-    metrics = task_metrics(classification_sums(p, y, True), True)
+    metrics = SINGLE_LABEL.metrics(SINGLE_LABEL.sums(p, y), False)
     assert metrics["accuracy"] == pytest.approx(1 / 3)
     assert metrics["auroc"] == 0.5
 
 
 def test_probabilities_of_zero_and_one_have_their_bins():
     p = torch.tensor([[0.0], [1.0], [0.4999], [0.5]])
-    sums = classification_sums(p, torch.tensor([[0.0], [1.0], [0.0], [1.0]]), False)
-    assert sums[0, :4].tolist() == [2, 0, 0, 2]
-    positives, negatives = sums[0, len(DECISION_COUNTS) :].reshape(2, BINS)
+    sums = MULTI_LABEL.sums(p, torch.tensor([[0.0], [1.0], [0.0], [1.0]]))
+    assert sums["task"][0, :4].tolist() == [2, 0, 0, 2]
+    positives, negatives = score_histograms(sums["task"])[0]
     assert positives[BINS - 1] == positives[BINS // 2] == 1
     assert negatives[0] == negatives[BINS // 2 - 1] == 1
-    assert task_metrics(sums, False) == {"auroc": 1, "auprc": 1, "f1": 1, "accuracy": 1}
+    assert MULTI_LABEL.metrics(sums, False) == {"auroc": 1, "auprc": 1, "f1": 1, "accuracy": 1}
 
 
 def test_a_label_without_positives_is_left_out():
     p, y = predicted(80, 3, single=False)
     with_it = torch.cat([y, torch.zeros(80, 1)], 1)
-    wider = task_metrics(classification_sums(torch.cat([p, p[:, :1]], 1), with_it, False), False)
-    without = task_metrics(classification_sums(p, y, False), False)
+    wider = MULTI_LABEL.metrics(MULTI_LABEL.sums(torch.cat([p, p[:, :1]], 1), with_it), False)
+    without = MULTI_LABEL.metrics(MULTI_LABEL.sums(p, y), False)
     assert wider["auroc"] == pytest.approx(without["auroc"])
     assert wider["f1"] == pytest.approx(without["f1"])
 
 
-@pytest.mark.parametrize("single", [False, True])
-def test_task_metrics_of_nothing_are_not_numbers(single):
-    sums = classification_sums(torch.zeros(0, 3), torch.zeros(0, 3), single)
-    assert (sums == 0).all()
-    assert all(math.isnan(v) for v in task_metrics(sums, single).values())
+@pytest.mark.parametrize("kind", TASK_KINDS.values(), ids=TASK_KINDS)
+def test_task_metrics_of_nothing_are_not_numbers(kind):
+    sums = kind.sums(torch.zeros(0, 3), torch.zeros(0, 3))
+    assert all((array == 0).all() for array in sums.values())
+    metrics = kind.metrics(sums, False)
+    assert tuple(metrics) == kind.metric_names
+    assert all(math.isnan(v) for v in metrics.values())

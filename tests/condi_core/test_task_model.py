@@ -149,7 +149,7 @@ def test_multi_label_loss_and_probabilities_by_hand(task_model):
     p = 1 / (1 + torch.exp(-logits))
     expected = -(labels * p.log() + (1 - labels) * (1 - p).log()).mean()
     torch.testing.assert_close(task_model.loss(logits, labels), expected)
-    torch.testing.assert_close(task_model.probabilities(logits), p)
+    torch.testing.assert_close(task_model.predictions(logits), p)
 
 
 def test_single_label_loss_and_probabilities_by_hand():
@@ -157,7 +157,7 @@ def test_single_label_loss_and_probabilities_by_hand():
     logits, labels = torch.randn(5, 3), torch.eye(3)[[0, 2, 1, 1, 2]]
     p = logits.exp() / logits.exp().sum(1, keepdim=True)
     torch.testing.assert_close(model.loss(logits, labels), -(p.log() * labels).sum(1).mean())
-    torch.testing.assert_close(model.probabilities(logits), p)
+    torch.testing.assert_close(model.predictions(logits), p)
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label"])
@@ -181,7 +181,7 @@ def test_it_learns_to_separate_what_is_separable(task):
     train_steps(model, loss, [data] * 60, task_config(), 0.01)
     with torch.no_grad():
         assert loss(data) < 0.2 * before
-        p = model.probabilities(model(*data))
+        p = model.predictions(model(*data))
     if task == "single-label":
         assert (p.argmax(1) == which).float().mean() > 0.95
     assert ((p > 0.5) == (labels > 0.5)).float().mean() > 0.95

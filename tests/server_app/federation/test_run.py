@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 
 from client_app.node.site import Site
 from condi_core.config import RunConfig
-from condi_core.metrics import BINS, DECISION_COUNTS, task_metrics
+from condi_core.metrics import BINS, DECISION_COUNTS
+from condi_core.task.kind import MULTI_LABEL
 from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed
 from data_partitions.federation import open_federation, write_federation
@@ -186,7 +187,7 @@ def test_federated_task_sums_equal_the_pooled_ones(federation, run_local):
     assert total[0, :4].sum() == 9 and total[0, 4:].sum() == 9  # three test windows at each of three sites
     assert total.shape == (2, len(DECISION_COUNTS) + 2 * BINS)
     result = json.loads((directory.path / "result.json").read_text())["task"]["condi"]
-    assert {k: v for k, v in result.items() if k != "score"} == task_metrics(total, single_label=False)
+    assert {k: v for k, v in result.items() if k != "score"} == MULTI_LABEL.metrics({"task": total}, False)
 
 
 def test_scored_holes_are_the_same_in_every_round_and_at_the_end(federation, run_local):

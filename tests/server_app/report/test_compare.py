@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from condi_core.metrics import task_metrics
+from condi_core.task.kind import MULTI_LABEL
 from server_app.artifacts.run_record import read_run
 from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.cli import app
@@ -105,7 +105,7 @@ def test_the_card_has_data_scores_and_their_spread(runs):
     card = (runs[0] / "model-card.md").read_text()
     result = json.loads((runs[0] / "result.json").read_text())
     sums = load_file(runs[0] / "test-task-condi.safetensors")
-    areas = [task_metrics(sums[f"{site}/task"], False)["auroc"] for site in HOSTILE]
+    areas = [MULTI_LABEL.metrics({"task": sums[f"{site}/task"]}, False)["auroc"] for site in HOSTILE]
     cell = f"{result['task']['condi']['auroc']:.3f} ({min(areas):.3f} to {max(areas):.3f})"
     assert f"| condi: windows completed by diffusion | {cell} |" in card
     linear = result["imputation"]["gaps 50 %"]["linear"]

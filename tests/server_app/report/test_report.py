@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from condi_core.metrics import EVALUATED_MISSINGNESS, task_metrics
+from condi_core.metrics import EVALUATED_MISSINGNESS
+from condi_core.task.kind import SINGLE_LABEL
 from condi_core.weights_file import load_imputer
 from data_partitions.federation import open_federation
 from server_app.artifacts.run_record import ReportError, read_run
@@ -79,7 +80,9 @@ def test_test_scores_are_those_of_the_result(made, page):
 
 def test_scores_of_a_site_are_those_of_its_sums(made, page):
     kept = load_file(made[1] / "test-task-mask.safetensors")
-    expected = [task_metrics(kept[f"{site}/task"], True)["accuracy"] for site in sorted(HOSTILE)]
+    expected = [
+        SINGLE_LABEL.metrics({"task": kept[f"{site}/task"]}, False)["accuracy"] for site in sorted(HOSTILE)
+    ]
     caption = "Classification at each site, test windows"
     assert page.column(caption, "accuracy, mask") == pytest.approx(expected)
     assert page.column(caption, "windows") == [5, 5, 5]
@@ -256,7 +259,10 @@ def test_gains_over_training_alone_are_differences_of_a_sites_scores(made, run):
     caption = "condi beside training alone, test windows of each site"
     kept = {m: load_file(run / f"test-task-{m}.safetensors") for m in ("condi", "local")}
     for site, gain in zip(sorted(HOSTILE), page.column(caption, "AUROC, gain"), strict=True):
-        both, alone = (task_metrics(kept[m][f"{site}/task"], True)["auroc"] for m in ("condi", "local"))
+        both, alone = (
+            SINGLE_LABEL.metrics({"task": kept[m][f"{site}/task"]}, False)["auroc"]
+            for m in ("condi", "local")
+        )
         assert gain == pytest.approx(both - alone)
     assert page.figures["Gain in AUROC over training alone"] >= 3
 
