@@ -66,7 +66,7 @@ def test_a_gzip_file_of_several_members_is_read_whole(tmp_path, generated, gener
 def test_chartevents_may_be_another_file_with_fewer_columns(tmp_path, generated_windows):
     tables = make_tables()
     chart = tables["chartevents"][["itemid", "stay_id", "value", "charttime", "valuenum"]]
-    write_tables(tmp_path, tables, reject=["chartevents"])
+    write_tables(tmp_path, tables, leave_out=["chartevents"])
     chart.to_csv(tmp_path / "mine.csv", index=False)
     _, windows, _ = prepared(tmp_path, chartevents=tmp_path / "mine.csv")
     np.testing.assert_array_equal(np.stack(windows), generated_windows)
@@ -96,7 +96,7 @@ def test_progress_ends_where_the_files_end(generated):
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_missing_table_is_named_with_its_place_and_the_versions(tmp_path, name):
-    write_tables(tmp_path, stays=2, reject=[name])
+    write_tables(tmp_path, stays=2, leave_out=[name])
     place = str(place_of(tmp_path, name, gz=False))
     with pytest.raises(DataError) as caught:
         prepared(tmp_path)
