@@ -27,6 +27,7 @@ from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from server_app.operations.flower_processes import ENVIRONMENT_MARK
 from tests.helpers.hospitals import Coordinator, coordinator, history, wait_for
 from tests.helpers.tiny_federation import write_tiny
 
@@ -41,7 +42,7 @@ KINDS = {
 def memory(made: Coordinator) -> dict[str, float]:
     """Megabytes of each kind of process; of sites the one that stays."""
     found = {}
-    mark = f"CONDI_SANDBOX={made.sandbox.folder}".encode()
+    mark = f"{ENVIRONMENT_MARK}={made.flower.folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command, environment = ((process / n).read_bytes() for n in ("cmdline", "environ"))
@@ -73,7 +74,7 @@ def soak(folder: Path, rounds: int, count: int, seed: int) -> dict:
             f"task.pair-width=4 output='{folder}/runs' name='run'"
         )
         seen, deadline, wanted = 0, time.monotonic() + WITHIN, set(names)
-        while made.sandbox.status(run)[0] in ("pending", "starting", "running"):
+        while made.flower.status(run)[0] in ("pending", "starting", "running"):
             assert time.monotonic() < deadline, made.log(run)
             done = len(history(directory))
             if done > seen:
@@ -90,7 +91,7 @@ def soak(folder: Path, rounds: int, count: int, seed: int) -> dict:
             for kind, megabytes in memory(made).items():
                 samples[kind].append(megabytes)
             time.sleep(3)
-        status, log = made.sandbox.status(run)[0], made.log(run)
+        status, log = made.flower.status(run)[0], made.log(run)
     assert status == "finished:completed", log
     lines = history(directory)
     assert [line["round"] for line in lines] == list(range(1, rounds + 1)), "a round is lost"

@@ -1,15 +1,19 @@
-"""The program `condi`: its sub-commands live in the packages they serve."""
+"""The program `condi`: its sub-commands are in the packages that they serve."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated
 
 import click
 import typer
 from typer.core import TyperGroup
 
-MODULES = {
+# The module of each command. It holds options and help, and imports what computes inside the command's function:
+# torch, which most commands need, takes seconds to import.
+COMMAND_MODULES = {
     "prepare": "data_partitions.cli",
     "run": "server_app.operations.simulate",
     "submit": "server_app.operations.submit",
@@ -27,41 +31,51 @@ MODULES = {
 }
 
 
-class Commands(Mapping[str, click.Command]):
-    """Commands by name, each the function or `Typer` of that name in its module.
-
-    A module is imported when its command is asked for: most need torch, which takes seconds.
-    """
+class LazyCommands(Mapping[str, click.Command]):
+    """Commands by name: each is the function or `Typer` of that name in its module, imported on first use."""
 
     def __getitem__(self, name: str) -> click.Command:
-        found = getattr(import_module(MODULES[name]), name)
-        if not isinstance(found, typer.Typer):
-            function, found = found, typer.Typer(add_completion=False)
-            found.command(name)(function)
-        return typer.main.get_command(found)
+        command = getattr(import_module(COMMAND_MODULES[name]), name)
+        if not isinstance(command, typer.Typer):
+            function, command = command, typer.Typer(add_completion=False)
+            command.command(name)(function)
+        return typer.main.get_command(command)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(MODULES)
+        return iter(COMMAND_MODULES)
 
     def __len__(self) -> int:
-        return len(MODULES)
+        return len(COMMAND_MODULES)
 
 
-class Condi(TyperGroup):
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are needed."""
+
     def __init__(self, **settings) -> None:
         super().__init__(**settings)
-        self.commands = Commands()
+        self.commands = LazyCommands()  # type: ignore[assignment]  # click only reads it
 
 
 app = typer.Typer(
-    cls=Condi,
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    suggest_commands=False,  # click does it too
+    suggest_commands=False,  # click suggests commands as well
 )
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"condi {version('condi')}")
+        raise typer.Exit
+
+
 @app.callback()
-def condi() -> None:
-    """Federated learning for clinical time series with missingness."""
+def condi(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Federated learning for clinical time series with missing samples, stretches or signals."""

@@ -1,10 +1,11 @@
-"""The two certificates of a federation, as RFC 5280 wants them, and reading keys and certificates back."""
+"""Make the two certificates of a federation as RFC 5280 requires, and read keys and certificates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -14,40 +15,48 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS = 3650
-WARN_DAYS = 30
-BACKDATED = timedelta(hours=1)  # for clocks that are a little behind
+WARNING_DAYS = 30
+BACKDATING = timedelta(hours=1)  # tolerates clocks that are a little slow
 
 
 class CredentialsError(ValueError):
-    """Keys or certificates cannot be used: what is wrong, and what to do."""
+    """Keys or certificates cannot be used; the message says what is wrong and what to do."""
 
 
-def authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    """A certificate that signs servers' certificates, and nothing else, with this key."""
+def make_ca_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    """Make the certificate of the federation's CA, which may sign servers' certificates and nothing else."""
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    # The same for the same key, so that what it signed before stays good under a renewed certificate.
+    # The same key gets the same subject, so that certificates it has signed stay valid under a renewed one.
     subject = _name(f"CondI federation {identifier.digest.hex()[:8]}")
     return (
         _builder(subject, subject, key.public_key(), CA_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .sign(key, hashes.SHA384())
     )
 
 
-def server(
+def make_server_certificate(
     key: ec.EllipticCurvePublicKey,
     names: Sequence[x509.GeneralName],
     days: int,
     ca_key: ec.EllipticCurvePrivateKey,
     ca: x509.Certificate,
 ) -> x509.Certificate:
-    """A TLS server's certificate for these names, for `days` or as long as the CA's."""
-    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key())
+    """Make the TLS certificate of the SuperLink.
+
+    Parameters
+    ----------
+    key : the SuperLink's public key
+    names : host names and addresses that the certificate is valid for
+    days : its lifetime, which ends no later than the CA's certificate
+    ca_key, ca : key and certificate of the CA that signs it
+    """
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     return (
         _builder(_name("CondI SuperLink"), ca.subject, key, days, ca.not_valid_after_utc)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(_key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(identifier, critical=False)
@@ -55,7 +64,8 @@ def server(
     )
 
 
-def signed_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+def is_signed_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+    """Return whether the CA has issued the certificate."""
     try:
         certificate.verify_directly_issued_by(ca)
     except (InvalidSignature, ValueError, TypeError):
@@ -63,8 +73,8 @@ def signed_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
     return True
 
 
-def names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
-    """What the certificate is for."""
+def subject_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    """Return the host names and addresses that a certificate is valid for."""
     try:
         return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
@@ -72,7 +82,7 @@ def names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
 
 
 def read_certificate(path: Path) -> x509.Certificate | None:
-    """The certificate in a file, None when there is no such file; CredentialsError when it is none."""
+    """Read a certificate; None when there is no such file, CredentialsError when it is not a certificate."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except FileNotFoundError:
@@ -83,12 +93,12 @@ def read_certificate(path: Path) -> x509.Certificate | None:
         ) from None
 
 
-def read_key(path: Path) -> ec.EllipticCurvePrivateKey | None:
-    """The private key in a file, None when there is no such file; CredentialsError when it cannot be used."""
+def read_private_key(path: Path) -> ec.EllipticCurvePrivateKey | None:
+    """Read a private key; None when there is no such file, CredentialsError when it cannot be used."""
     try:
         content = path.read_bytes()
         load = load_ssh_private_key if b"OPENSSH" in content else load_pem_private_key
-        return load(content, None)
+        return cast(ec.EllipticCurvePrivateKey, load(content, None))  # others that can sign do as well
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
@@ -97,18 +107,21 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey | None:
         ) from None
 
 
-def warning(name: str, certificate: x509.Certificate, now: datetime) -> str:
-    """What to do about a certificate that ends soon; empty when it does not."""
-    left = (certificate.not_valid_after_utc - now) / timedelta(days=1)
-    if left >= WARN_DAYS:
+def expiry_warning(file_name: str, certificate: x509.Certificate, now: datetime) -> str:
+    """Say how to renew a certificate that expires soon; empty when it does not."""
+    days_left = (certificate.not_valid_after_utc - now) / timedelta(days=1)
+    if days_left >= WARNING_DAYS:
         return ""
-    when = f"ends in {left:.0f} days" if left > 0 else "has ended"
-    if name == "ca.crt":
+    expiry = f"expires in {days_left:.0f} days" if days_left > 0 else "has expired"
+    if file_name == "ca.crt":
         return (
-            f"{name} {when}: remove ca.crt, superlink.crt and every sites/*/ca.crt, call again with every "
-            "--host, and give each site the new ca.crt"
+            f"{file_name} {expiry}: remove ca.crt, superlink.crt and every sites/*/ca.crt, run the command "
+            "again with every --host, and give each site the new ca.crt"
         )
-    return f"{name} {when}: remove superlink.crt, call again with every --host, and restart the SuperLink"
+    return (
+        f"{file_name} {expiry}: remove superlink.crt, run the command again with every --host, and restart "
+        "the SuperLink"
+    )
 
 
 def _builder(
@@ -116,23 +129,23 @@ def _builder(
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
     days: int,
-    until: datetime | None = None,
+    latest_end: datetime | None = None,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC).replace(microsecond=0)
     end = now + timedelta(days=days)
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
-        .not_valid_after(min(end, until) if until else end)
+        .not_valid_before(now - BACKDATING)
+        .not_valid_after(min(end, latest_end) if latest_end else end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 
-def _usage(**used: bool) -> x509.KeyUsage:
-    kinds = "digital_signature content_commitment key_encipherment data_encipherment key_agreement "
-    kinds += "key_cert_sign crl_sign encipher_only decipher_only"
-    return x509.KeyUsage(**(dict.fromkeys(kinds.split(), False) | used))
+def _key_usage(**used: bool) -> x509.KeyUsage:
+    names = "digital_signature content_commitment key_encipherment data_encipherment key_agreement "
+    names += "key_cert_sign crl_sign encipher_only decipher_only"
+    return x509.KeyUsage(**(dict.fromkeys(names.split(), False) | used))
 
 
 def _name(common_name: str) -> x509.Name:

@@ -1,15 +1,15 @@
-"""`condi credentials`: what coordinator and sites know each other by.
+"""`condi credentials`: make the keys and certificates by which a coordinator and its sites trust each other.
 
 folder/
-  ca.key, ca.crt                signs the server's certificate; what sites trust
-  superlink.key, superlink.crt  who the SuperLink is
-  superexec.secret              between the coordinator's SuperLink and its SuperExec
-  sites/NAME/                   all that a site needs, to be carried there
-    site.key, site.pub          who the site is, in OpenSSH's format, which Flower reads
+  ca.key, ca.crt                signs the SuperLink's certificate; sites trust ca.crt
+  superlink.key, superlink.crt  identify the SuperLink
+  superexec.secret              shared by the coordinator's SuperLink and its SuperExec
+  sites/NAME/                   everything a site needs, to be carried to it
+    site.key, site.pub          identify the site, in OpenSSH's format, which Flower reads
     ca.crt
-    superexec.secret            between this site's SuperNode and its SuperExec
+    superexec.secret            shared by this site's SuperNode and its SuperExec
 
-Nothing that is there is ever replaced: a file is made anew from the others once it has been removed.
+An existing file is never replaced: remove a file and run the command again to have it made from the others.
 """
 
 from __future__ import annotations
@@ -41,126 +41,158 @@ from data_partitions.manifest import Name
 from server_app.operations import certificates
 from server_app.operations.certificates import (
     CredentialsError,
-    names_of,
     read_certificate,
-    read_key,
+    read_private_key,
+    subject_names,
 )
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+HOST_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 
 
 class Credentials:
-    """The folder of one federation; `made` and `certificates` tell what the last `issue` did and found."""
+    """The credentials of one federation in a folder.
+
+    Attributes
+    ----------
+    folder : where they are
+    created : paths, relative to the folder, of the files that the last `issue` has written
+    certificates : certificates of the federation by file name, after `issue`
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.made: list[str] = []
+        self.created: list[str] = []
         self.certificates: dict[str, x509.Certificate] = {}
 
     def issue(self, hosts: Sequence[str], sites: Sequence[str], days: int) -> None:
-        """Check what is there, then make what is missing; a new certificate of the server is for `days`.
+        """Check the files that exist, then make those that are missing.
 
-        Raises CredentialsError when files do not belong together, when the server's certificate is not for
-        all `hosts`, or when a name cannot be used; nothing has been written then.
+        Parameters
+        ----------
+        hosts : names and addresses at which sites reach the SuperLink, besides those of the loopback device
+        sites : names of sites to make credentials for, besides those that have some
+        days : lifetime of the SuperLink's certificate, if it is made now
+
+        Raises
+        ------
+        CredentialsError
+            When files do not belong together, when the SuperLink's certificate is not valid for all `hosts`,
+            or when a name cannot be used. Nothing has been written then.
         """
-        self.made = []
-        names = [_general_name(host) for host in dict.fromkeys([*hosts, *LOOPBACK])]
+        self.created = []
+        names = [_general_name(host) for host in dict.fromkeys([*hosts, *LOOPBACK_HOSTS])]
         folders = [self.folder / "sites" / _site_name(site) for site in sites]
         folders += sorted(key.parent for key in self.folder.glob("sites/*/site.key"))
-        folders = [folder for folder in dict.fromkeys(folders) if not _handed_over(folder)]
-        self._check(names, bool(hosts))
+        folders = [folder for folder in dict.fromkeys(folders) if not _is_handed_over(folder)]
+        self._check_coordinator(names, hosts_given=bool(hosts))
         for folder in folders:
             self._check_site(folder)
 
         ca = read_certificate(self.folder / "ca.crt")
         if ca is None:
-            ca = certificates.authority(self._key("ca.key"))
+            ca = certificates.make_ca_certificate(self._private_key("ca.key"))
             self._write("ca.crt", ca.public_bytes(Encoding.PEM))
         server = read_certificate(self.folder / "superlink.crt")
         if server is None:
-            key = self._key("superlink.key").public_key()
-            server = certificates.server(key, names, days, self._key("ca.key"), ca)
+            key = self._private_key("superlink.key").public_key()
+            server = certificates.make_server_certificate(key, names, days, self._private_key("ca.key"), ca)
             self._write("superlink.crt", server.public_bytes(Encoding.PEM))
-        self._secret("superexec.secret")
+        self._write_secret("superexec.secret")
         for site in (f"sites/{folder.name}" for folder in folders):
-            public = self._key(f"{site}/site.key").public_key()
-            line = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+            public_key = self._private_key(f"{site}/site.key").public_key()
+            line = public_key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
             self._write(f"{site}/site.pub", line + f" {Path(site).name}\n".encode())
             self._write(f"{site}/ca.crt", ca.public_bytes(Encoding.PEM))
-            self._secret(f"{site}/superexec.secret")
+            self._write_secret(f"{site}/superexec.secret")
         self.certificates = {"ca.crt": ca, "superlink.crt": server}
 
-    def _check(self, names: list[x509.GeneralName], told_hosts: bool) -> None:
-        """CredentialsError unless what the coordinator has belongs together and can be completed."""
+    def _check_coordinator(self, names: list[x509.GeneralName], hosts_given: bool) -> None:
+        """Raise CredentialsError unless the coordinator's files belong together and can be completed."""
         for path in [*self.folder.glob("*.key"), *self.folder.glob("*.secret")]:
             _check_mode(path)
         ca, server = (read_certificate(self.folder / f"{stem}.crt") for stem in ("ca", "superlink"))
-        ca_key, server_key = (read_key(self.folder / f"{stem}.key") for stem in ("ca", "superlink"))
+        ca_key, server_key = (read_private_key(self.folder / f"{stem}.key") for stem in ("ca", "superlink"))
         for stem, certificate, key in (("ca", ca, ca_key), ("superlink", server, server_key)):
             if certificate and key and certificate.public_key() != key.public_key():
                 raise CredentialsError(
-                    f"{stem}.crt in {self.folder} is not of {stem}.key: remove {stem}.crt for a new one"
+                    f"{stem}.crt in {self.folder} does not belong to {stem}.key: remove {stem}.crt to have a "
+                    "new one made"
                 )
         if server and not server_key:
             raise CredentialsError(
-                f"superlink.key is not in {self.folder}: bring it back, or remove superlink.crt to have both "
-                "made anew"
+                f"superlink.key is missing in {self.folder}: bring it back, or remove superlink.crt to have "
+                "both made again"
             )
         if not ca_key and (bool(ca) != bool(server)):
             raise CredentialsError(
-                f"ca.key is not in {self.folder}, and {'superlink.crt' if ca else 'ca.crt'} must be signed "
-                "with it: bring it back, or begin in another folder"
+                f"ca.key is missing in {self.folder}, and {'superlink.crt' if ca else 'ca.crt'} must be signed "
+                "with it: bring it back, or start in another folder"
             )
-        if server and not certificates.signed_by(server, ca or certificates.authority(ca_key)):
+        if server:
+            issuer = ca
+            if issuer is None and ca_key is not None:
+                issuer = certificates.make_ca_certificate(ca_key)
+            if issuer is None or not certificates.is_signed_by(server, issuer):
+                raise CredentialsError(
+                    f"superlink.crt in {self.folder} was not signed by ca.crt: remove superlink.crt to have it "
+                    "made again"
+                )
+            self._check_hosts(server, names)
+        elif not hosts_given:
             raise CredentialsError(
-                f"superlink.crt in {self.folder} was not signed by ca.crt: remove superlink.crt, and it is "
-                "made anew"
-            )
-        if server and (lacking := [name for name in names if name not in names_of(server)]):
-            wanted = [str(name.value) for name in dict.fromkeys([*names_of(server), *names])]
-            again = " ".join(f"--host {name}" for name in wanted if name not in LOOPBACK)
-            raise CredentialsError(
-                f"superlink.crt in {self.folder} is not for {', '.join(str(n.value) for n in lacking)}: "
-                f"remove superlink.crt and call again with {again}"
-            )
-        if not server and not told_hosts:
-            raise CredentialsError(
-                "the server's certificate needs at least one --host: every name or address at which sites "
+                "the server's certificate needs at least one --host: give every name or address at which sites "
                 "reach the SuperLink"
             )
 
+    def _check_hosts(self, server: x509.Certificate, names: list[x509.GeneralName]) -> None:
+        """Raise CredentialsError unless the SuperLink's certificate is valid for all names."""
+        valid_names = subject_names(server)
+        missing = [str(name.value) for name in names if name not in valid_names]
+        if missing:
+            all_names = [str(name.value) for name in dict.fromkeys([*valid_names, *names])]
+            hosts = " ".join(f"--host {name}" for name in all_names if name not in LOOPBACK_HOSTS)
+            raise CredentialsError(
+                f"superlink.crt in {self.folder} is not valid for {', '.join(missing)}: remove superlink.crt "
+                f"and run the command again with {hosts}"
+            )
+
     def _check_site(self, folder: Path) -> None:
+        """Raise CredentialsError unless a site's files belong together."""
         for path in [*folder.glob("*.key"), *folder.glob("*.secret")]:
             _check_mode(path)
-        key, public = read_key(folder / "site.key"), folder / "site.pub"
-        if key and public.exists():
+        key, public_file = read_private_key(folder / "site.key"), folder / "site.pub"
+        if key and public_file.exists():
             try:
-                belongs = load_ssh_public_key(public.read_bytes()) == key.public_key()
+                belongs = load_ssh_public_key(public_file.read_bytes()) == key.public_key()
             except ValueError:
                 belongs = False
             if not belongs:
-                raise CredentialsError(f"{public} is not of its site.key: remove it, and it is made anew")
+                raise CredentialsError(
+                    f"{public_file} does not belong to its site.key: remove it to have it made again"
+                )
         trusted = read_certificate(folder / "ca.crt")
         if trusted and trusted != read_certificate(self.folder / "ca.crt"):
             raise CredentialsError(
-                f"{folder}/ca.crt is another than that of the federation: remove it, and it is made anew"
+                f"{folder}/ca.crt differs from the federation's: remove it to have it made again"
             )
 
-    def _key(self, name: str) -> ec.EllipticCurvePrivateKey:
-        """The private key of that name, made when there is none."""
-        if key := read_key(self.folder / name):
+    def _private_key(self, name: str) -> ec.EllipticCurvePrivateKey:
+        """Return the private key in a file, which is made when there is none."""
+        if key := read_private_key(self.folder / name):
             return key
         key = ec.generate_private_key(ec.SECP384R1())
         form = PrivateFormat.OpenSSH if name.endswith("site.key") else PrivateFormat.PKCS8
         self._write(name, key.private_bytes(Encoding.PEM, form, NoEncryption()), mode=0o600)
         return key
 
-    def _secret(self, name: str) -> None:
-        self._write(name, secrets.token_hex(32).encode(), mode=0o600)  # every byte of it is the secret
+    def _write_secret(self, name: str) -> None:
+        self._write(
+            name, secrets.token_hex(32).encode(), mode=0o600
+        )  # Flower reads the file to its last byte
 
     def _write(self, name: str, content: bytes, mode: int = 0o644) -> None:
-        """Make a file, whole or not at all, unless it is there."""
+        """Write a file atomically, unless it exists."""
         path = self.folder / name
         if path.exists():
             return
@@ -174,20 +206,20 @@ class Credentials:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(temporary, path)  # unlike a rename it never replaces
+            os.link(temporary, path)  # unlike a rename, this never replaces a file
         finally:
             os.unlink(temporary)
-        self.made.append(name)
+        self.created.append(name)
 
 
-def _handed_over(folder: Path) -> bool:
-    """Whether the private key is at the site alone, and only its public half here."""
+def _is_handed_over(folder: Path) -> bool:
+    """Return whether a site's private key is at the site, and only its public key is in the folder."""
     return (folder / "site.pub").exists() and not (folder / "site.key").exists()
 
 
 def _check_mode(path: Path) -> None:
     if path.stat().st_mode & 0o077:
-        raise CredentialsError(f"{path} can be read by others: chmod 600 {shlex.quote(str(path))}")
+        raise CredentialsError(f"{path} can be read by other users: run chmod 600 {shlex.quote(str(path))}")
 
 
 def _general_name(host: str) -> x509.GeneralName:
@@ -195,9 +227,9 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         pass
-    if len(host) > 253 or not re.fullmatch(rf"{LABEL}(\.{LABEL})*", host):
+    if len(host) > 253 or not re.fullmatch(rf"{HOST_LABEL}(\.{HOST_LABEL})*", host):
         raise CredentialsError(
-            f"--host '{host}' is no host: expected a name or an IP address alone, such as fl.example.org"
+            f"--host '{host}' is not a host: expected a name or an IP address alone, such as fl.example.org"
         )
     return x509.DNSName(host.lower())
 
@@ -213,49 +245,55 @@ def _site_name(site: str) -> str:
 
 
 def credentials(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="Where they are kept.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", file_okay=False, help="Folder of the credentials.")
+    ],
     host: Annotated[
         list[str] | None,
         typer.Option(help="Name or address at which sites reach the SuperLink; repeatable."),
     ] = None,
     site: Annotated[list[str] | None, typer.Option(help="Name of a site; repeatable.")] = None,
     days: Annotated[
-        int, typer.Option(min=1, max=3650, help="Lifetime of a new certificate of the SuperLink.")
+        int, typer.Option(min=1, max=3650, help="Lifetime in days of a new certificate of the SuperLink.")
     ] = 365,
 ) -> None:
-    """Make the keys and certificates of a federation, or what is missing; say when certificates end.
+    """Make the keys and certificates of a federation that are missing, and print when certificates expire.
 
-    Nothing is replaced: remove superlink.crt and name every --host again to renew it.
+    No file is replaced: to renew the SuperLink's certificate, remove
+    superlink.crt and run the command again with every --host.
     """
-    kept = Credentials(folder.expanduser().absolute())
+    issued = Credentials(folder.expanduser().absolute())
     try:
-        kept.issue(host or [], site or [], days)
+        issued.issue(host or [], site or [], days)
     except (CredentialsError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"made in {kept.folder}: {', '.join(kept.made)}" if kept.made else "everything was there")
-    for name, certificate in kept.certificates.items():
-        typer.echo(f"{name} ends {certificate.not_valid_after_utc:%Y-%m-%d}")
-        if warning := certificates.warning(name, certificate, datetime.now(UTC)):
+    if issued.created:
+        typer.echo(f"created in {issued.folder}: {', '.join(issued.created)}")
+    else:
+        typer.echo("nothing is missing")
+    for name, certificate in issued.certificates.items():
+        typer.echo(f"{name} expires {certificate.not_valid_after_utc:%Y-%m-%d}")
+        if warning := certificates.expiry_warning(name, certificate, datetime.now(UTC)):
             typer.echo(f"Warning: {warning}", err=True)
-    if kept.made:
-        typer.echo(_next_steps(kept))
+    if issued.created:
+        typer.echo(_next_steps(issued))
 
 
-def _next_steps(kept: Credentials) -> str:
-    """What to give to whom, of what was made."""
+def _next_steps(issued: Credentials) -> str:
+    """Return what to do with the files that were created."""
     lines = ["", "Next:"]
-    if "superlink.crt" in kept.made:
+    if "superlink.crt" in issued.created:
         lines.append("- the SuperLink reads ca.crt, superlink.crt and superlink.key when it starts")
-    if "superexec.secret" in kept.made:
+    if "superexec.secret" in issued.created:
         lines.append("- the SuperLink and the coordinator's SuperExec read superexec.secret")
-    for name in sorted({Path(name).parts[1] for name in kept.made if name.startswith("sites/")}):
-        folder = kept.folder / "sites" / name
-        public, called = shlex.quote(str(folder / "site.pub")), shlex.quote(name)
+    for site in sorted({Path(name).parts[1] for name in issued.created if name.startswith("sites/")}):
+        folder = issued.folder / "sites" / site
+        public_file, quoted_site = shlex.quote(str(folder / "site.pub")), shlex.quote(site)
         lines += [
-            f"- {name}: flwr supernode register {public} CONNECTION --name {called}",
+            f"- {site}: flwr supernode register {public_file} CONNECTION --name {quoted_site}",
             f"  carry {folder} to the site by a way nobody else can read, then remove site.key here",
         ]
-    if "ca.key" in kept.made:
+    if "ca.key" in issued.created:
         lines.append("- keep ca.key off this machine: only a new certificate of the SuperLink needs it")
     return "\n".join(lines)

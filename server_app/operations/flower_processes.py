@@ -1,4 +1,4 @@
-"""Flower processes of one's own: started in a temporary folder, ended and removed with the `with` block."""
+"""Start Flower processes in a temporary folder, and end them and remove it with the `with` block."""
 
 import http.client
 import json
@@ -15,37 +15,46 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-START_SECONDS = 60
-GRACE_SECONDS = 3
+SUPERLINK_START_SECONDS = 60
+END_SECONDS = 3  # that processes have to end after each signal
+ENVIRONMENT_MARK = "CONDI_PROCESSES"  # an environment variable that all descendants inherit
 
 
 class FlowerError(Exception):
-    """Flower refused a request or a process of it did not start, in one sentence for the user."""
+    """Flower refused a request, or one of its processes did not start; the message is one sentence."""
 
 
 class FlowerProcesses:
-    """A temporary folder with a Flower home in it, and every process started from here.
+    """A temporary folder with a Flower home, and every process that is started with it.
 
-    Leaving the `with` block ends them all, also those that left their parent, and removes the folder.
+    Leaving the `with` block ends all of these processes, including those that have left their parent, and
+    removes the folder.
+
+    Attributes
+    ----------
+    folder : the temporary folder
+    empty : an empty folder, the working directory of all processes
+    env : the environment of all processes; callers may change it before they start one
     """
 
     def __init__(self) -> None:
-        # Ray puts Unix sockets in here, and the path of a socket is limited to about 100 characters.
+        # Ray creates Unix sockets in this folder, and the path of a socket is limited to about 100 characters.
         root = tempfile.gettempdir()
         self.folder = Path(tempfile.mkdtemp(prefix="condi-", dir=root if len(root) < 30 else "/tmp"))
-        # Ray imports from the working directory before anything else, so there must be nothing in it.
+        # Ray imports from the working directory before anything else, so the directory must be empty.
         self.empty = self.folder / "empty"
         self.empty.mkdir()
-        # Flower's HTTP clients would ask a configured proxy for the way to this very machine.
-        direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-        direct = f"{direct},127.0.0.1" if direct else "127.0.0.1"
+        # Without this, Flower's HTTP clients would send requests to this machine through a configured proxy.
+        no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+        no_proxy = f"{no_proxy},127.0.0.1" if no_proxy else "127.0.0.1"
         self.env = os.environ | {
             "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]),
             "PYTHONPATH": os.pathsep.join(_without_checkouts(os.environ.get("PYTHONPATH", ""))),
             "PYTHONUNBUFFERED": "1",
-            "NO_PROXY": direct,
-            "no_proxy": direct,
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
             "FLWR_HOME": str(self.home("flwr")),
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -53,10 +62,10 @@ class FlowerProcesses:
             "RAY_TMPDIR": str(self.folder),
             "RAY_DEDUP_LOGS": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
-            # Ray's "Tip: In future versions of Ray ...", in every run.
+            # Hides Ray's "Tip: In future versions of Ray ...", which every run would print.
             "PYTHONWARNINGS": f"{os.environ.get('PYTHONWARNINGS', '')},ignore:Tip:FutureWarning".lstrip(","),
-            # Every descendant inherits this and is found again by it.
-            "CONDI_SANDBOX": str(self.folder),
+            # Every descendant inherits this variable, by which `close` finds it.
+            ENVIRONMENT_MARK: str(self.folder),
         }
         self.env.pop("RAY_ADDRESS", None)
         self._children: list[subprocess.Popen] = []
@@ -68,20 +77,33 @@ class FlowerProcesses:
         self.close()
 
     def home(self, name: str) -> Path:
-        """A Flower home of its own for one process."""
+        """Create a folder in which one process keeps its Flower home, and return it."""
         home = self.folder / name
         home.mkdir()
         return home
 
-    def start(self, *command: str, **options) -> subprocess.Popen:
-        """Start a command in its own session, with the sandbox's environment and an empty directory."""
-        options = {"cwd": self.empty, "env": self.env, "stdin": subprocess.DEVNULL} | options
-        child = subprocess.Popen(command, start_new_session=True, **options)
+    def start(self, *command: str, **options: Any) -> subprocess.Popen:
+        """Start a command in a session of its own, in the empty folder and with the environment `env`.
+
+        Parameters
+        ----------
+        *command : the program and its arguments
+        **options : options of `subprocess.Popen` that replace these defaults
+        """
+        defaults = {"cwd": self.empty, "env": self.env, "stdin": subprocess.DEVNULL}
+        child = subprocess.Popen(command, start_new_session=True, **(defaults | options))
         self._children.append(child)
         return child
 
     def connect(self, address: str, root_certificates: Path | None = None) -> None:
-        """Call a SuperLink `condi` in the `flwr` commands; without certificates it is an insecure one."""
+        """Configure the connection `condi` of the `flwr` commands.
+
+        Parameters
+        ----------
+        address : HOST:PORT of the SuperLink's Control API
+        root_certificates : certificate file of the CA that signed the SuperLink's; None for a SuperLink
+            without TLS
+        """
         security = "insecure = true"
         if root_certificates is not None:
             security = f"root-certificates = {json.dumps(str(root_certificates.absolute()))}"
@@ -90,7 +112,13 @@ class FlowerProcesses:
         )
 
     def start_superlink(self, *arguments: str) -> subprocess.Popen:
-        """Start an insecure SuperLink on a free loopback port; `flwr` knows it as the connection `condi`."""
+        """Start a SuperLink without TLS on a free loopback port and configure the connection `condi` to it.
+
+        Raises
+        ------
+        FlowerError
+            When it does not answer within `SUPERLINK_START_SECONDS`.
+        """
         port = free_port()
         self.connect(f"127.0.0.1:{port}")
         log = self.folder / "superlink.log"
@@ -99,30 +127,47 @@ class FlowerProcesses:
                 "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(port), *arguments,
                 stdout=sink, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(port):
+        deadline = time.monotonic() + SUPERLINK_START_SECONDS
+        while not _is_healthy(port):
             if superlink.poll() is not None or time.monotonic() > deadline:
-                last = (log.read_text(errors="replace").strip() or "it printed nothing").splitlines()[-1]
-                raise FlowerError(f"Flower's SuperLink did not start: {last}")
+                printed = log.read_text(errors="replace").strip() or "it printed nothing"
+                raise FlowerError(f"Flower's SuperLink did not start: {printed.splitlines()[-1]}")
             time.sleep(0.1)
         return superlink
 
     def flwr(self, *arguments: str) -> dict:
-        """Run a `flwr` command that answers in JSON; what it complains about becomes a FlowerError."""
+        """Run a `flwr` command and return its answer, which is JSON.
+
+        Raises
+        ------
+        FlowerError
+            With Flower's reason, when the command fails.
+        """
         command = ["flwr", *arguments, "--format", "json"]
-        done = subprocess.run(command, cwd=self.empty, env=self.env, capture_output=True, text=True)
+        result = subprocess.run(command, cwd=self.empty, env=self.env, capture_output=True, text=True)
         try:
-            answer = json.loads(done.stdout)
+            answer = json.loads(result.stdout)
         except ValueError:
-            raise FlowerError(_one_line(done.stderr or done.stdout)) from None
+            raise FlowerError(_one_line(result.stderr or result.stdout)) from None
         if not answer.get("success"):
-            # Before the reason stand remarks, the last of them which connection is used.
+            # Flower puts remarks before the reason; the last of them names the connection in use.
             reason = re.sub(r"(?s).*Using SuperLink: [^\n]*\n", "", answer.get("error-message", ""))
             raise FlowerError(_one_line(reason))
         return answer
 
     def submit(self, project: Path, run_config: str, federation: Mapping[str, object] | None = None) -> str:
-        """Start a run of the app in a project folder, with Flower's settings; gives the run's id."""
+        """Start a run of the Flower app in a project folder.
+
+        Parameters
+        ----------
+        project : folder of the app
+        run_config : value of Flower's `--run-config`: pairs, or the path of a TOML file
+        federation : settings of the simulation, as in Flower's `--federation-config`
+
+        Returns
+        -------
+        The run's id.
+        """
         options = ["--run-config", run_config]
         if federation:
             pairs = " ".join(f"{key}={value}" for key, value in federation.items())
@@ -130,43 +175,47 @@ class FlowerProcesses:
         return self.flwr("run", str(project), "condi", *options)["run-id"]
 
     def status(self, run_id: str) -> tuple[str, str]:
-        """Status of a run, such as `finished:failed`, and its details."""
+        """Return a run's status, such as `finished:failed`, and the details of it."""
         run = self.flwr("ls", "condi", "--run-id", run_id)["runs"][0]
         return run["status"], run["status-details"]
 
     def close(self) -> None:
-        """End all processes of the sandbox and remove its folder."""
+        """End all processes and remove the folder."""
         with _signals_ignored():
             for number in (signal.SIGTERM, signal.SIGKILL):
-                told: set[int] = set()
-                deadline = time.monotonic() + GRACE_SECONDS
+                signalled: set[int] = set()
+                deadline = time.monotonic() + END_SECONDS
                 while (alive := self._alive()) and time.monotonic() < deadline:
-                    # Once each: on a second SIGTERM Flower's processes die without tidying up.
-                    for pid in alive - told:
-                        _signal(pid, number)
-                    told |= alive
+                    # Each gets the signal once: on a second SIGTERM Flower's processes end without cleaning up.
+                    for pid in alive - signalled:
+                        _send_signal(pid, number)
+                    signalled |= alive
                     time.sleep(0.05)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _alive(self) -> set[int]:
+        """Return the process ids of all descendants that have not ended."""
         children = {child.pid for child in self._children if child.poll() is None}
-        return children | _pids_with(f"CONDI_SANDBOX={self.folder}")
+        return children | _pids_with_environment(f"{ENVIRONMENT_MARK}={self.folder}")
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
+    """Return a loopback port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def _without_checkouts(search_path: str) -> list[str]:
-    """Entries of a search path, less those that have an app to import instead of the one in the bundle."""
+    """Return the entries of a search path, except for checkouts of the app.
+
+    Such a checkout would be imported in place of the code in the bundle.
+    """
     entries = filter(None, search_path.split(os.pathsep))
     return [entry for entry in entries if not Path(entry, "server_app").exists()]
 
 
-def _answers(port: int) -> bool:
+def _is_healthy(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/health")
@@ -177,21 +226,21 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def _pids_with(variable: str) -> set[int]:
-    """Processes that were started with this environment variable (Linux; elsewhere none are found)."""
-    found = set()
+def _pids_with_environment(variable: str) -> set[int]:
+    """Return the ids of processes that were started with this environment variable (none outside Linux)."""
+    pids = set()
     for environment in Path("/proc").glob("[0-9]*/environ"):
         try:
             if variable.encode() in environment.read_bytes().split(b"\0"):
-                found.add(int(environment.parent.name))
+                pids.add(int(environment.parent.name))
         except OSError:
-            continue  # ended meanwhile, or of another user
-    return found
+            continue  # the process has ended, or it belongs to another user
+    return pids
 
 
 @contextmanager
 def _signals_ignored() -> Iterator[None]:
-    """Hold off signals that would interrupt; only the main thread gets any."""
+    """Ignore signals that would interrupt the block; only the main thread receives any."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -204,7 +253,7 @@ def _signals_ignored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _signal(pid: int, number: int) -> None:
+def _send_signal(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:

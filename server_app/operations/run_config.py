@@ -1,4 +1,4 @@
-"""Settings of a run as a user gives them: pairs or TOML files, checked against those that the app has."""
+"""Read the settings of a run as a user writes them: pairs or TOML files, checked against the app's settings."""
 
 import difflib
 import json
@@ -11,15 +11,29 @@ from condi_core.config import flatten
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-Value = str | int | float | bool
+SettingValue = str | int | float | bool
 
 
 class RunRejectedError(Exception):
-    """What was asked for cannot be run."""
+    """The run cannot be started as requested; the message says what to change."""
 
 
-def defaults(project: Path = PROJECT) -> dict[str, Value]:
-    """Every setting that the app has, with its default."""
+def default_settings(project: Path = PROJECT) -> dict[str, SettingValue]:
+    """Return every setting of the app in a project folder, with its default.
+
+    Parameters
+    ----------
+    project : folder with the pyproject.toml of a Flower app
+
+    Returns
+    -------
+    Settings in Flower's flat form, `{"imputer.rounds": 4, ...}`.
+
+    Raises
+    ------
+    RunRejectedError
+        When the folder has no such file.
+    """
     try:
         app = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
     except (OSError, KeyError, ValueError):
@@ -30,9 +44,13 @@ def defaults(project: Path = PROJECT) -> dict[str, Value]:
     return flatten(app.get("config", {}))
 
 
-def check_keys(project: Path, run_config: Iterable[str]) -> None:
-    """Refuse settings that the app does not have; Flower would refuse them too, but not say which."""
-    known, complaints = defaults(project), []
+def require_known_settings(project: Path, run_config: Iterable[str]) -> None:
+    """Raise RunRejectedError for names that are not settings of the app.
+
+    Flower would refuse them too, but would not say which ones.
+    """
+    known = default_settings(project)
+    complaints = []
     for key in run_config:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
@@ -41,13 +59,26 @@ def check_keys(project: Path, run_config: Iterable[str]) -> None:
         raise RunRejectedError("; ".join(complaints) + ".")
 
 
-def read_run_config(entries: Iterable[str]) -> dict[str, Value]:
-    """Settings from Flower's `--run-config`: `key=value key2='some text'` or the path of a TOML file.
+def read_run_config(entries: Iterable[str]) -> dict[str, SettingValue]:
+    """Read settings from the values of `--run-config`.
 
-    Unlike Flower this refuses what it cannot read instead of passing over it, and takes files and pairs.
+    Unlike Flower, this refuses what it cannot read instead of ignoring it, and accepts files and pairs together.
+
+    Parameters
+    ----------
+    entries : each either `key=value key2='some text'` or the path of a TOML file; later entries win
+
+    Returns
+    -------
+    Settings in Flower's flat form.
+
+    Raises
+    ------
+    RunRejectedError
+        When an entry cannot be read.
     """
     pair = re.compile(r"(\S+?)=('[^']*'|\"[^\"]*\"|\S+)")
-    settings: dict[str, Value] = {}
+    settings: dict[str, SettingValue] = {}
     for entry in entries:
         try:
             if entry.endswith(".toml"):
@@ -67,12 +98,12 @@ def read_run_config(entries: Iterable[str]) -> dict[str, Value]:
     return settings
 
 
-def write_run_config(settings: dict[str, Value], path: Path) -> None:
-    """Write settings as the TOML file that `flwr run` takes."""
-    path.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in settings.items()))
+def write_run_config(settings: dict[str, SettingValue], path: Path) -> None:
+    """Write settings as a TOML file for `flwr run`."""
+    path.write_text("".join(f"{key} = {_to_toml(value)}\n" for key, value in settings.items()))
 
 
-def _toml(value: Value) -> str:
+def _to_toml(value: SettingValue) -> str:
     if isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=False)
     return str(value)

@@ -1,40 +1,45 @@
-"""`condi run`: a whole federation on this machine, for scripts and CI.
+"""`condi run`: run a whole federation on this machine, for scripts and CI.
 
-It is `flwr run` with a SuperLink of its own, so that the code that runs is the bundle just built, the exit
-status tells how the run ended, and nothing keeps running afterwards.
+This is `flwr run` with a SuperLink of its own: the code that runs is the bundle that was just built, the exit
+status says how the run ended, and no process is left running afterwards.
 """
 
 import json
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from server_app.operations.command_line import (
+    CpusPerNode,
+    GpusPerNode,
+    Nodes,
+    Quiet,
+    RunConfigEntries,
+    Verbose,
+    exit_on_run_errors,
+    exit_on_signals,
+    line_printer,
+)
 from server_app.operations.flower_processes import FlowerError, FlowerProcesses
 from server_app.operations.run_config import (
     PROJECT,
     RunRejectedError,
-    Value,
-    check_keys,
+    SettingValue,
     read_run_config,
+    require_known_settings,
     write_run_config,
 )
-from server_app.operations.run_log import (
-    ReadableLog,
-    RunFailedError,
-    exit_on_signals,
-    exit_with,
-    follow_to_end,
-    save_failure_log,
-)
+from server_app.operations.run_log import ReadableLog, follow_to_end
+
+PATH_SETTINGS = ("federation", "output", "resume")
 
 
 def simulate(
     project: Path,
-    run_config: dict[str, Value],
+    run_config: dict[str, SettingValue],
     *,
     nodes: int = 4,
     cpus_per_node: int = 1,
@@ -42,77 +47,92 @@ def simulate(
     ray: str = "",
     show: Callable[[str], None] = print,
 ) -> None:
-    """Run the Flower app in a project folder on virtual nodes and wait until it completes.
+    """Run a Flower app on virtual nodes and wait until it completes.
 
-    They work in a Ray of their own on this machine, or in the cluster at the address `ray`.
+    Parameters
+    ----------
+    project : folder of the app
+    run_config : settings in Flower's flat form; the others have their defaults
+    nodes : number of virtual nodes
+    cpus_per_node, gpus_per_node : what a node has while it computes
+    ray : address HOST:PORT of a Ray cluster to compute in; empty for a new one on this machine
+    show : called with each line of the run's log, unfiltered, as it appears
 
-    `show` is called with each line of the run's log, unfiltered, as it appears.
+    Raises
+    ------
+    RunRejectedError
+        When the settings cannot be used.
+    RunFailedError
+        When the run started and did not complete.
+    FlowerError
+        When Flower itself does not start.
     """
-    check_keys(project, run_config)
+    require_known_settings(project, run_config)
     federation = {
         "num-supernodes": nodes,
         "client-resources-num-cpus": cpus_per_node,
         "client-resources-num-gpus": float(gpus_per_node),
     }
     if not ray:
-        # Otherwise Ray starts a process for each CPU of the machine, however few nodes there are.
+        # Without this, Ray starts a process for each CPU of the machine, however few nodes there are.
         federation["init-args-num-cpus"] = min(nodes * cpus_per_node, os.cpu_count() or 1)
-    with FlowerProcesses() as sandbox:
-        settings = sandbox.folder / "run-config.toml"
-        write_run_config(run_config, settings)
-        sandbox.env.setdefault("OMP_NUM_THREADS", str(cpus_per_node))
+    with FlowerProcesses() as processes:
+        settings_file = processes.folder / "run-config.toml"
+        write_run_config(run_config, settings_file)
+        processes.env.setdefault("OMP_NUM_THREADS", str(cpus_per_node))
         if ray:
-            sandbox.env["RAY_ADDRESS"] = ray
-        sandbox.start_superlink("--simulation")
+            processes.env["RAY_ADDRESS"] = ray
+        processes.start_superlink("--simulation")
         try:
-            run_id = sandbox.submit(project, str(settings), federation)
+            run_id = processes.submit(project, str(settings_file), federation)
         except FlowerError as error:
             raise RunRejectedError(f"Flower refused the run: {error}") from None
-        follow_to_end(sandbox, run_id, show)
+        follow_to_end(processes, run_id, show)
 
 
 def run(
     federation: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder that `condi prepare` wrote.")
     ] = None,
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for run folders.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder in which run folders are.")] = Path(
+        "runs"
+    ),
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Run folder to go on from.")
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of an interrupted run to resume."),
     ] = None,
-    run_config: Annotated[
-        list[str] | None,
-        typer.Option("--run-config", "-c", help="\"key=value key2='some text'\" or a TOML file; repeatable."),
-    ] = None,
-    nodes: Annotated[int, typer.Option(min=1, help="Virtual nodes.")] = 4,
-    cpus_per_node: Annotated[int, typer.Option(min=1, help="CPUs of one node while it computes.")] = 1,
-    gpus_per_node: Annotated[float, typer.Option(min=0, help="GPUs of one node, such as 0.5.")] = 0.0,
+    run_config: RunConfigEntries = None,
+    nodes: Nodes = 4,
+    cpus_per_node: CpusPerNode = 1,
+    gpus_per_node: GpusPerNode = 0.0,
     ray: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="A Ray cluster to work in, rather than on this machine.")
+        str,
+        typer.Option(metavar="HOST:PORT", help="Ray cluster to compute in; default: this machine alone."),
     ] = "",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only why a run failed.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the whole log.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Run a whole federation on this machine: every site a virtual node."""
+    """Run a whole federation on this machine, with a virtual node for every site."""
     exit_on_signals()
     out = out.expanduser().absolute()
-    readable = ReadableLog()
-    try:
+    log = ReadableLog()
+    with exit_on_run_errors(log, failure_logs=out):
         settings = read_run_config(run_config or [])
         if resume is not None:
-            # A run goes on with its own settings, unless others are given, which it will then refuse.
-            settings = _settings_of(resume) | settings | {"resume": str(resume)}
+            # A resumed run has its own settings unless others are given, which it will then refuse.
+            settings = _settings_of_run(resume) | settings | {"resume": str(resume)}
         if federation is not None:
             settings["federation"] = str(federation)
         settings.setdefault("output", str(out))
-        for key in ("federation", "output", "resume"):
-            if settings.get(key):  # the app works in another directory
+        for key in PATH_SETTINGS:
+            if settings.get(key):  # the app has another working directory
                 settings[key] = str(Path(str(settings[key])).expanduser().absolute())
         if name is not None:
             settings["name"] = name
         if not ray and cpus_per_node > (available := os.cpu_count() or 1):
             raise RunRejectedError(
-                f"--cpus-per-node is {cpus_per_node}, but this machine has {available} CPUs."
+                f"--cpus-per-node is {cpus_per_node}, but this machine has {available} CPUs: choose fewer."
             )
         simulate(
             PROJECT,
@@ -121,25 +141,16 @@ def run(
             cpus_per_node=cpus_per_node,
             gpus_per_node=gpus_per_node,
             ray=ray,
-            show=(lambda line: None) if quiet else partial(print, flush=True) if verbose else readable,
+            show=line_printer(log, quiet, verbose),
         )
-    except RunRejectedError as error:
-        exit_with(2, str(error))
-    except FlowerError as error:
-        exit_with(1, str(error))
-    except RunFailedError as error:
-        kept = save_failure_log(error.log, out)
-        exit_with(1, f"{error} (log: {kept})" if kept else "" if str(error) == readable.last else str(error))
-    except KeyboardInterrupt:
-        exit_with(130, "stopped.")
 
 
-def _settings_of(run: Path) -> dict[str, Value]:
-    """Settings that a run was started with, less those that say where it is."""
+def _settings_of_run(folder: Path) -> dict[str, SettingValue]:
+    """Return the settings that a run was started with, without those that say where it is."""
     try:
-        saved = json.loads((run / "config.json").read_text())
+        saved = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
         raise RunRejectedError(
-            f"There is no run to go on with at {run}: it has no readable config.json."
+            f"There is no run to resume in {folder}: it has no readable config.json."
         ) from None
     return {key: value for key, value in saved.items() if key not in ("name", "output", "resume")}

@@ -1,23 +1,16 @@
-"""`condi report` and `condi compare`: what a coordinator types after a run."""
+"""`condi report` and `condi compare`: read finished and unfinished runs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress as Bar
 
-from server_app.artifacts.run_record import ReportError, read_run
-from server_app.report import comparison
-from server_app.report.page import write_page, write_report
-from server_app.report.windows import Progress
-
-PATIENCE = 2.0  # seconds before a bar is shown
+BAR_DELAY_SECONDS = 2.0  # before a progress bar appears
 
 
 def report(
@@ -30,54 +23,65 @@ def report(
         Path | None, typer.Option(dir_okay=False, help="File to write; default: report.html in the run.")
     ] = None,
 ) -> None:
-    """Write one page of all that is known of a run, to open in a browser.
+    """Write the report of a run: one page to open in a browser.
 
-    RUN is its folder, such as runs/demo.
+    RUN is the folder of the run, such as runs/demo.
 
-    It has who took part, loss and metrics of each round, test scores beside
-    naive rows, ROC curves and calibration, each site's scores and gains, cost,
-    settings and versions. Every run leaves one at its end; this makes it anew,
-    also of a run that is unfinished.
+    The page has the participating sites, loss and metrics of each round, test
+    scores compared with naive baselines, ROC curves and calibration, the scores
+    and gains of each site, cost, settings and versions. Every run writes its
+    report when it ends; this command writes it again, also for a run that is
+    unfinished.
 
     Windows are drawn where the data are: on the machine of a simulation, or of
-    the sites named by --data. Such a page shows records of patients and is to
-    be kept as these are.
+    the sites that are named by --data. Such a page shows patients' records and
+    must be protected as these are.
 
     Example: condi report runs/demo && xdg-open runs/demo/report.html
     """
-    with _errors(), _bar("windows") as progress:
+    from server_app.report.page import write_report
+
+    with _exit_on_report_error(), _progress_bar("windows") as progress:
         path = write_report(run, data, out, progress=progress)
     typer.echo(path)
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of two runs or more.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of at least two runs.")],
     out: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write a page with figures as well.")
+        Path | None, typer.Option(dir_okay=False, help="Page with figures to write as well.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON rather than as tables.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Put runs side by side: settings that differ, test scores, and cost.
+    """Compare runs: settings that differ, test scores, and cost.
 
-    RUNS are the folders of two runs or more.
+    RUNS are the folders of at least two runs.
 
     Example: condi compare runs/demo runs/more-rounds --out compare.html
     """
-    with _errors():
+    from rich.console import Console
+
+    from server_app.artifacts.run_record import ReportError, read_run
+    from server_app.report import comparison
+    from server_app.report.page import write_page
+
+    with _exit_on_report_error():
         if len(runs) < 2:
-            raise ReportError("one run cannot be compared: name two or more")
-        found = [read_run(run) for run in runs]
+            raise ReportError("one run cannot be compared: name at least two")
+        records = [read_run(run) for run in runs]
         if out:
-            typer.echo(write_page(out, comparison.comparison_page(found)), err=True)
+            typer.echo(write_page(out, comparison.comparison_page(records)), err=True)
         if as_json:
-            typer.echo(comparison.as_json(found))
+            typer.echo(comparison.as_json(records))
         else:
-            comparison.print_tables(found, Console())
+            comparison.print_tables(records, Console())
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
-    """Say what is wrong in a sentence and leave with 1."""
+def _exit_on_report_error() -> Iterator[None]:
+    """End the command with status 1 and one sentence when a run cannot be read."""
+    from server_app.artifacts.run_record import ReportError
+
     try:
         yield
     except ReportError as error:
@@ -86,16 +90,18 @@ def _errors() -> Iterator[None]:
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Progress]:
-    """A bar on standard error, shown when the work takes longer than one waits without it."""
+def _progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal's standard error, once the work has taken a while."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     started = time.monotonic()
-    with Bar(
-        console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal
-    ) as bar:
-        task = bar.add_task(what, visible=False)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, visible=False)
 
-        def progress(done: int, all_: int) -> None:
-            late = time.monotonic() - started > PATIENCE
-            bar.update(task, completed=done, total=all_, visible=late)
+        def update(completed: int, total: int) -> None:
+            late = time.monotonic() - started > BAR_DELAY_SECONDS
+            bar.update(task, completed=completed, total=total, visible=late)
 
-        yield progress
+        yield update

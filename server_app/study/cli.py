@@ -13,9 +13,10 @@ from typing import Annotated
 
 import typer
 
+from server_app.operations.command_line import exit_on_signals, exit_with
 from server_app.operations.flower_processes import FlowerError
-from server_app.operations.run_config import PROJECT, RunRejectedError, Value
-from server_app.operations.run_log import ReadableLog, RunFailedError, exit_on_signals, exit_with
+from server_app.operations.run_config import PROJECT, RunRejectedError, SettingValue
+from server_app.operations.run_log import ReadableLog, RunFailedError
 from server_app.operations.simulate import simulate
 from server_app.study.design import PRESETS, StudyError, load_study, presets
 from server_app.study.federations import Federations, sources_of
@@ -75,7 +76,7 @@ def study(
     say = partial(typer.echo, err=True)
     readable = ReadableLog()
 
-    def run(settings: dict[str, Value]) -> None:
+    def run(settings: dict[str, SettingValue]) -> None:
         try:
             simulate(
                 PROJECT, settings, nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node,

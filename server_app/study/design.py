@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from condi_core.config import ConfigError, MissingnessConfig, RunConfig, flatten, setting_names
 from condi_core.methods import METHODS
-from server_app.operations.run_config import Value, defaults
+from server_app.operations.run_config import SettingValue, default_settings
 
 PRESETS = Path(__file__).parent / "presets"
 # Settings that a study makes out of its own keys.
@@ -87,7 +87,7 @@ PARAMETERS_OF = {
 }
 
 
-def _without_zero_shares(missingness: dict[str, Value]) -> dict[str, Value]:
+def _without_zero_shares(missingness: dict[str, SettingValue]) -> dict[str, SettingValue]:
     """Holes without shares of 0, so that what loses the same is one scenario however it is written."""
     kept = {key: value for key, value in missingness.items() if key not in SHARES or value != 0}
     return {
@@ -101,7 +101,7 @@ class Scenario:
 
     data: str
     partition: SplitSpec
-    missingness: tuple[tuple[str, Value], ...]
+    missingness: tuple[tuple[str, SettingValue], ...]
     test_missingness: str
 
     @property
@@ -154,14 +154,16 @@ class Study(_Table):
 
     @property
     def rates(self) -> list[float]:
-        return self.learning_rates or [float(defaults()["task.learning-rate"])]
+        return self.learning_rates or [float(default_settings()["task.learning-rate"])]
 
-    def run_settings(self, scenario: Scenario, seed: int) -> dict[str, Value]:
+    def run_settings(self, scenario: Scenario, seed: int) -> dict[str, SettingValue]:
         """Every setting of the scenario's runs, but for places, methods and their rates.
 
         A share that the study does not name is 0, whatever it is in other runs.
         """
-        settings = defaults() | {f"missingness.{name}": 0.0 for name in SHARES} | flatten(self.settings)
+        settings = (
+            default_settings() | {f"missingness.{name}": 0.0 for name in SHARES} | flatten(self.settings)
+        )
         settings |= {f"missingness.{key}": value for key, value in scenario.missingness}
         return settings | {"test-missingness": scenario.test_missingness, "seed": seed}
 

@@ -10,10 +10,10 @@ from condi_core.config import RunConfig
 from condi_core.protocol import fingerprint
 from server_app.artifacts.run_directory import CHECKPOINT, RunDirectory, RunState
 from server_app.errors import RunError
-from server_app.operations.run_config import Value
+from server_app.operations.run_config import SettingValue
 
 
-def reuse_training(trained: Path, settings: dict[str, Value]) -> bool:
+def reuse_training(trained: Path, settings: dict[str, SettingValue]) -> bool:
     """Make the folder of a run of `settings`, to go on with, whose rounds are those of the run in `trained`.
 
     That one must have trained alike, with these methods among others. Nothing is made where its checkpoint

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from condi_core.config import RunConfig
 from server_app.errors import RunError
-from server_app.operations.run_config import Value
+from server_app.operations.run_config import SettingValue
 from server_app.study.design import Scenario, Study
 from server_app.study.federations import Federations, federation_name, steps_of_epochs
 from server_app.study.results import (
@@ -37,7 +37,7 @@ SECONDS_PER_STEP = (
     0.12  # seconds of a site's step with the default model, a rough guess where no run has been
 )
 REFUSED = "start a new run"  # in the message of a run that can never be gone on with
-Runner = Callable[[dict[str, Value]], None]
+Runner = Callable[[dict[str, SettingValue]], None]
 
 
 class RunNotCompletedError(Exception):
@@ -230,7 +230,7 @@ class StudyRunner:
             return
         self.cells = completed_cells(self.runs)
 
-    def _start(self, path: Path, settings: dict[str, Value], trained: Path | None) -> None:
+    def _start(self, path: Path, settings: dict[str, SettingValue], trained: Path | None) -> None:
         """Go on with the run in `path`, or with what is `trained`; or, where neither can be, start it."""
         begun = (path / "config.json").exists() and (path / "roster.json").exists()
         if begun:
@@ -249,7 +249,7 @@ class StudyRunner:
                 _set_aside(path)
         self.run(settings)
 
-    def _settings(self, scenario: Scenario, seed: int) -> dict[str, Value]:
+    def _settings(self, scenario: Scenario, seed: int) -> dict[str, SettingValue]:
         """All settings of a run but for places, methods and rates; prepares the federation for it."""
         settings = self.study.run_settings(scenario, seed)
         federation = self.federations.open(scenario, seed)

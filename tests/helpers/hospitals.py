@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server_app.operations.credentials import Credentials
-from server_app.operations.flower_processes import FlowerProcesses, free_port
+from server_app.operations.flower_processes import ENVIRONMENT_MARK, FlowerProcesses, free_port
 
 PROJECT = Path(__file__).parent.parent.parent
 SECONDS = 150  # that things may take on a machine with much else to do
@@ -43,7 +43,7 @@ class Site:
 class Coordinator:
     """A SuperLink with the credentials of sites, which are not registered yet."""
 
-    sandbox: FlowerProcesses
+    flower: FlowerProcesses
     credentials: Path
     api: int
     fleet: str
@@ -53,12 +53,12 @@ class Coordinator:
 
     def start_superlink(self) -> None:
         """Start it, or start it again with its database."""
-        folder, log = self.credentials, self.sandbox.folder / "superlink.log"
+        folder, log = self.credentials, self.flower.folder / "superlink.log"
         with log.open("ab") as sink:
-            self.superlink = self.sandbox.start(
+            self.superlink = self.flower.start(
                 "condi", "superlink", "--host", "127.0.0.1", "--port", str(self.api),
                 "--fleet-api-address", self.fleet, "--enable-supernode-auth",
-                "--database", str(self.sandbox.folder / "state.db"),
+                "--database", str(self.flower.folder / "state.db"),
                 "--ssl-ca-certfile", f"{folder}/ca.crt",
                 "--ssl-certfile", f"{folder}/superlink.crt", "--ssl-keyfile", f"{folder}/superlink.key",
                 stdout=sink, stderr=subprocess.STDOUT,
@@ -68,22 +68,22 @@ class Coordinator:
 
     def register(self, site: str) -> None:
         key = f"{self.credentials}/sites/{site}/site.pub"
-        answer = self.sandbox.flwr("supernode", "register", key, "--name", site)
+        answer = self.flower.flwr("supernode", "register", key, "--name", site)
         self.names[str(answer["node-id"])] = site
 
     def start(self, site: str, data: Path, *options: str, **environment: str) -> Site:
         """`condi site` as that site."""
         given, log = (
             self.credentials / "sites" / site,
-            self.sandbox.folder / f"{site}-{time.monotonic_ns()}.log",
+            self.flower.folder / f"{site}-{time.monotonic_ns()}.log",
         )
         files = ("--root-certificates", given / "ca.crt", "--key", given / "site.key", "--data", data)
         with log.open("wb") as sink:
-            process = self.sandbox.start(
+            process = self.flower.start(
                 "condi", "site", "--superlink", self.fleet, *map(str, files), "--device", "cpu",
-                "--cache", str(self.sandbox.folder / "cache" / site), "--port", str(free_port()), *options,
+                "--cache", str(self.flower.folder / "cache" / site), "--port", str(free_port()), *options,
                 stdout=sink, stderr=subprocess.STDOUT,
-                env=self.sandbox.env | {"FLWR_HOME": str(self.sandbox.folder / f"home-{site}")} | environment,
+                env=self.flower.env | {"FLWR_HOME": str(self.flower.folder / f"home-{site}")} | environment,
             )  # fmt: skip
         self.started.append(Site(process, log))
         return self.started[-1]
@@ -92,18 +92,18 @@ class Coordinator:
         """Names of the sites that the SuperLink takes to be online."""
         return {
             self.names[n["node-id"]]
-            for n in self.sandbox.flwr("supernode", "list")["nodes"]
+            for n in self.flower.flwr("supernode", "list")["nodes"]
             if n["status"] == "online"
         }
 
     def run(self, run_config: str) -> str:
         """Start a run; gives its id."""
-        return self.sandbox.submit(PROJECT, run_config)
+        return self.flower.submit(PROJECT, run_config)
 
     def wait(self, run_id: str, seconds: float) -> str:
         """Wait for the end of a run; gives its status, such as `finished:completed`."""
         deadline = time.monotonic() + seconds
-        while not (status := self.sandbox.status(run_id)[0]).startswith("finished"):
+        while not (status := self.flower.status(run_id)[0]).startswith("finished"):
             assert time.monotonic() < deadline, f"{status} after {seconds} s:\n{self.log(run_id)}"
             time.sleep(1)
         return status
@@ -111,12 +111,12 @@ class Coordinator:
     def log(self, run_id: str) -> str:
         """The log of a run so far."""
         command = ["flwr", "log", run_id, "condi", "--show"]
-        where = {"cwd": self.sandbox.empty, "env": self.sandbox.env}
+        where = {"cwd": self.flower.empty, "env": self.flower.env}
         return subprocess.run(command, **where, capture_output=True, text=True, check=True).stdout
 
     def kill_server_app(self) -> None:
         """End the ServerApp's process without notice."""
-        mark = f"CONDI_SANDBOX={self.sandbox.folder}".encode()
+        mark = f"{ENVIRONMENT_MARK}={self.flower.folder}".encode()
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 command, environment = ((process / n).read_bytes() for n in ("cmdline", "environ"))
@@ -132,10 +132,10 @@ def coordinator(
 ) -> Iterator[Coordinator]:
     """Start it with new credentials in `folder`, and end it and its sites with the `with` block."""
     Credentials(folder).issue(["localhost"], list(sites), days=90)
-    with FlowerProcesses() as sandbox:
-        sandbox.env |= environment
-        made = Coordinator(sandbox, folder, free_port(), f"localhost:{free_port()}")
-        sandbox.connect(f"localhost:{made.api}", folder / "ca.crt")
+    with FlowerProcesses() as flower:
+        flower.env |= environment
+        made = Coordinator(flower, folder, free_port(), f"localhost:{free_port()}")
+        flower.connect(f"localhost:{made.api}", folder / "ca.crt")
         made.start_superlink()
         yield made
 

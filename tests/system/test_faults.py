@@ -60,7 +60,7 @@ def test_a_run_survives_sites_that_die_hang_lie_or_are_cut_off(tmp_path, setting
         while rounds() < 2:
             if again.process.poll() is not None:
                 again = start(2)
-            assert made.sandbox.status(run)[0] == "running", made.log(run)
+            assert made.flower.status(run)[0] == "running", made.log(run)
             time.sleep(2)
         cut.pull()
         time.sleep(30)

@@ -75,9 +75,9 @@ def test_only_what_a_trusted_reviewer_has_signed_is_run(federation, tmp_path):
         def run(what: str) -> str:
             """Why the run, which lacks a second site, has ended."""
             settings = "min-sites=2 sites-timeout=1.0"
-            run_id = started.sandbox.flwr("run", what, "condi", "--run-config", settings)["run-id"]
-            wait_for(lambda: started.sandbox.status(run_id)[0].startswith("finished"), log)
-            return started.sandbox.status(run_id)[1]
+            run_id = started.flower.flwr("run", what, "condi", "--run-config", settings)["run-id"]
+            wait_for(lambda: started.flower.status(run_id)[0].startswith("finished"), log)
+            return started.flower.status(run_id)[1]
 
         refused = "The FAB could not be verified."
         assert refused in run(str(PROJECT)) and "not supported by the connected SuperLink" in log.read_text()

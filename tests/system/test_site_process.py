@@ -36,19 +36,19 @@ def test_a_site_is_refused_until_it_is_registered_and_then_is_the_node(coordinat
     command = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
     # Of the process that was started as `condi site`.
     assert command[2:4] == ["-m", "client_app.join.supernode"]
-    (node,) = coordinator.sandbox.flwr("supernode", "list")["nodes"]
+    (node,) = coordinator.flower.flwr("supernode", "list")["nodes"]
     assert node["status"] == "online"
 
     process.send_signal(signal.SIGTERM)
     assert process.wait(SECONDS) == 0
     assert "SuperNode terminated gracefully." in log.read_text()
-    (node,) = coordinator.sandbox.flwr("supernode", "list")["nodes"]
+    (node,) = coordinator.flower.flwr("supernode", "list")["nodes"]
     assert node["status"] == "offline", json.dumps(node)
 
 
 def test_a_clock_that_the_superlink_does_not_accept(coordinator, federation):
     coordinator.register("site-0")
-    late = coordinator.sandbox.folder / "late"
+    late = coordinator.flower.folder / "late"
     late.mkdir()
     (late / "sitecustomize.py").write_text(
         "import datetime, sys\n"
@@ -57,7 +57,7 @@ def test_a_clock_that_the_superlink_does_not_accept(coordinator, federation):
         "    real = signing.now\n"
         "    signing.now = lambda: real() + datetime.timedelta(seconds=7)\n"
     )
-    coordinator.sandbox.env["PYTHONPATH"] = str(late)
+    coordinator.flower.env["PYTHONPATH"] = str(late)
     early = coordinator.start("site-0", federation / "site-0")
     assert early.process.wait(SECONDS) == 1, early.log
     assert "The SuperLink has turned this node away. At the start this is because of the clock" in early.log

@@ -19,7 +19,7 @@ def test_a_model_of_200_megabytes_passes_and_submit_tells_how_a_run_ended(tmp_pa
     with hospitals(tmp_path / "keys", federation, ["site-0"]) as made:
         command = ["condi", "submit", "--superlink", f"localhost:{made.api}", "-c", given]
         trusted = ["--root-certificates", str(made.credentials / "ca.crt")]
-        options = {"capture_output": True, "text": True, "env": made.sandbox.env, "timeout": 800}
+        options = {"capture_output": True, "text": True, "env": made.flower.env, "timeout": 800}
         assert subprocess.run([*command, *trusted], **options).returncode == 0
         again = subprocess.run([*command, *trusted], **options)
         assert (again.returncode, again.stderr.count("\n")) == (1, 2)  # which run it is, and why it failed

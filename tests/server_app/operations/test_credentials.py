@@ -1,4 +1,4 @@
-"""`condi credentials`: certificates that verify, files that are never replaced, sentences that help."""
+"""`condi credentials`: certificates verify, files are never replaced, and errors say what to do."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def folder(tmp_path):
 
 
 def call(folder: Path, *arguments: str, status: int = 0) -> str:
-    """All that the command prints; for an error, its one line."""
-    done = CliRunner().invoke(app, ["credentials", str(folder), *arguments])
-    assert done.exit_code == status, done.output
+    """Return what the command prints; for an error that is one line."""
+    result = CliRunner().invoke(app, ["credentials", str(folder), *arguments])
+    assert result.exit_code == status, result.output
     if status:
-        assert done.output.startswith("Error: ") and done.output.count("\n") == 1
-    return done.output
+        assert result.output.startswith("Error: ") and result.output.count("\n") == 1
+    return result.output
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -44,7 +44,7 @@ def certificate(path: Path) -> x509.Certificate:
 
 
 def verify(folder: Path, host: str, ca: Path | None = None) -> None:
-    """Path validation as browsers do it; VerificationError when it fails."""
+    """Validate the certificate path as browsers do; VerificationError when that fails."""
     name = x509.DNSName(host)
     if host[0].isdigit() or ":" in host:
         name = x509.IPAddress(ipaddress.ip_address(host))
@@ -52,19 +52,19 @@ def verify(folder: Path, host: str, ca: Path | None = None) -> None:
     PolicyBuilder().store(store).build_server_verifier(name).verify(certificate(folder / "superlink.crt"), [])
 
 
-def test_makes_all_that_coordinator_and_sites_need(folder):
+def test_makes_every_file_that_coordinator_and_sites_need(folder):
     call(folder, *HOSTS, "--site", "alpha", "--site", "Klinik Süd")
     expected = FILES | {f"sites/{site}/{name}" for site in ("alpha", "Klinik Süd") for name in SITE_FILES}
     assert set(contents(folder)) == expected
 
 
 @pytest.mark.parametrize("host", ["fl.example.org", "10.0.0.5", "localhost", "127.0.0.1", "::1"])
-def test_the_server_is_believed_under_every_name(folder, host):
+def test_the_server_is_trusted_under_every_name(folder, host):
     call(folder, *HOSTS)
     verify(folder, host)
 
 
-def test_the_server_is_not_believed_under_another_name_or_by_another_ca(folder, tmp_path):
+def test_the_server_is_not_trusted_under_another_name_or_with_another_ca(folder, tmp_path):
     call(folder, *HOSTS)
     call(tmp_path / "other", *HOSTS)
     with pytest.raises(VerificationError):
@@ -73,7 +73,7 @@ def test_the_server_is_not_believed_under_another_name_or_by_another_ca(folder, 
         verify(folder, "fl.example.org", ca=tmp_path / "other" / "ca.crt")
 
 
-def test_certificates_last_ten_years_and_the_days_asked_for(folder):
+def test_certificates_last_ten_years_and_the_requested_days(folder):
     call(folder, *HOSTS, "--days", "90")
     now = datetime.now(UTC)
     for name, days in (("ca.crt", 3650), ("superlink.crt", 90)):
@@ -82,7 +82,7 @@ def test_certificates_last_ten_years_and_the_days_asked_for(folder):
         assert abs(now - cert.not_valid_before_utc - timedelta(hours=1)) < timedelta(minutes=1)
 
 
-def test_secrets_are_for_their_owner_alone(folder):
+def test_only_the_owner_can_read_secrets(folder):
     call(folder, *HOSTS, "--site", "alpha")
     for path in [folder, *folder.rglob("*")]:
         secret = path.is_dir() or path.suffix in (".key", ".secret")
@@ -91,7 +91,7 @@ def test_secrets_are_for_their_owner_alone(folder):
     assert len(set(secrets)) == 2 and all(len(secret) == 64 for secret in secrets)
 
 
-def test_a_site_is_known_by_a_p384_key_in_the_format_that_flower_reads(folder):
+def test_a_site_has_a_p384_key_in_the_format_that_flower_reads(folder):
     call(folder, *HOSTS, "--site", "alpha")
     key = serialization.load_ssh_private_key((folder / "sites/alpha/site.key").read_bytes(), None)
     public = serialization.load_ssh_public_key((folder / "sites/alpha/site.pub").read_bytes())
@@ -102,23 +102,23 @@ def test_a_site_is_known_by_a_p384_key_in_the_format_that_flower_reads(folder):
 def test_a_second_call_changes_nothing(folder):
     call(folder, *HOSTS, "--site", "alpha")
     before = contents(folder)
-    told = call(folder, "--host", "fl.example.org", "--site", "alpha")
+    output = call(folder, "--host", "fl.example.org", "--site", "alpha")
     assert contents(folder) == before
-    assert told.startswith("everything was there\nca.crt ends 2") and "Next" not in told
+    assert output.startswith("nothing is missing\nca.crt expires 2") and "Next" not in output
 
 
 def test_a_site_is_added_without_the_key_of_the_ca(folder):
     call(folder, *HOSTS, "--site", "alpha")
     (folder / "ca.key").unlink()
     before = contents(folder)
-    told = call(folder, "--site", "beta")
+    output = call(folder, "--site", "beta")
     after = contents(folder)
     assert set(after) - set(before) == {f"sites/beta/{name}" for name in SITE_FILES}
     assert {name: after[name] for name in before} == before
-    assert f"register {folder}/sites/beta/site.pub CONNECTION --name beta" in told and "alpha" not in told
+    assert f"register {folder}/sites/beta/site.pub CONNECTION --name beta" in output and "alpha" not in output
 
 
-def test_a_key_that_went_to_its_site_is_not_made_again(folder):
+def test_a_key_that_was_handed_over_is_not_made_again(folder):
     call(folder, *HOSTS, "--site", "alpha")
     for name in SITE_FILES - {"site.pub"}:
         (folder / "sites/alpha" / name).unlink()
@@ -127,7 +127,7 @@ def test_a_key_that_went_to_its_site_is_not_made_again(folder):
     assert contents(folder) == before
 
 
-def test_what_an_interrupted_call_left_out_is_added(folder):
+def test_files_that_an_interrupted_call_did_not_make_are_added(folder):
     call(folder, *HOSTS, "--site", "alpha")
     before = contents(folder)
     for name in ("site.pub", "ca.crt"):
@@ -147,33 +147,33 @@ def test_the_servers_certificate_is_renewed_with_its_key(folder):
     verify(folder, "new.example.org")
 
 
-def test_a_renewed_ca_vouches_for_the_server_it_signed_before(folder):
+def test_a_renewed_ca_certificate_verifies_the_server_certificate_of_before(folder):
     call(folder, *HOSTS, "--site", "alpha")
     (folder / "ca.crt").unlink()
-    assert "sites/alpha/ca.crt is another" in call(folder, status=1)
+    assert "sites/alpha/ca.crt differs" in call(folder, status=1)
     (folder / "sites/alpha/ca.crt").unlink()
     call(folder)
     verify(folder, "fl.example.org")
     assert (folder / "sites/alpha/ca.crt").read_bytes() == (folder / "ca.crt").read_bytes()
 
 
-def test_says_that_a_certificate_is_about_to_end(folder):
-    told = call(folder, *HOSTS, "--days", "30")
-    wanted = "Warning: superlink.crt ends in 30 days: remove superlink.crt, call again with every --host, and"
-    assert wanted in told and wanted in call(folder)
-    assert told.count("Warning") == 1
+def test_warns_of_a_certificate_that_expires_soon(folder):
+    output = call(folder, *HOSTS, "--days", "30")
+    warning = "Warning: superlink.crt expires in 30 days: remove superlink.crt, run the command again with every --host"
+    assert warning in output and warning in call(folder)
+    assert output.count("Warning") == 1
 
 
-def test_says_nothing_of_a_certificate_with_time_left(folder):
+def test_does_not_warn_of_a_certificate_that_expires_later(folder):
     assert "Warning" not in call(folder, *HOSTS, "--days", "31")
 
 
-def test_refuses_a_host_that_the_certificate_is_not_for(folder):
+def test_refuses_a_host_that_the_certificate_is_not_valid_for(folder):
     call(folder, *HOSTS)
-    told = call(folder, "--host", "10.0.0.6", status=1)
-    assert told == (
-        f"Error: superlink.crt in {folder} is not for 10.0.0.6: remove superlink.crt and call again with "
-        "--host fl.example.org --host 10.0.0.5 --host 10.0.0.6\n"
+    output = call(folder, "--host", "10.0.0.6", status=1)
+    assert output == (
+        f"Error: superlink.crt in {folder} is not valid for 10.0.0.6: remove superlink.crt and run the command "
+        "again with --host fl.example.org --host 10.0.0.5 --host 10.0.0.6\n"
     )
 
 
@@ -184,17 +184,17 @@ def swap(folder: Path, other: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda f, o: swap(f, o, "ca.crt"), "ca.crt in {f} is not of ca.key"),
-        (lambda f, o: swap(f, o, "superlink.crt"), "superlink.crt in {f} is not of superlink.key"),
+        (lambda f, o: swap(f, o, "ca.crt"), "ca.crt in {f} does not belong to ca.key"),
+        (lambda f, o: swap(f, o, "superlink.crt"), "superlink.crt in {f} does not belong to superlink.key"),
         (lambda f, o: [swap(f, o, "ca.crt"), swap(f, o, "ca.key")], "was not signed by ca.crt"),
-        (lambda f, o: (f / "superlink.key").unlink(), "superlink.key is not in {f}: bring it back, or"),
+        (lambda f, o: (f / "superlink.key").unlink(), "superlink.key is missing in {f}: bring it back, or"),
         (lambda f, o: [(f / n).unlink() for n in ("ca.key", "superlink.crt")], "and superlink.crt must"),
-        (lambda f, o: [(f / n).unlink() for n in ("ca.key", "ca.crt")], "ca.key is not in {f}, and ca.crt"),
-        (lambda f, o: swap(f, o, "sites/alpha/site.pub"), "{f}/sites/alpha/site.pub is not of its site.key"),
-        (lambda f, o: swap(f, o, "sites/alpha/ca.crt"), "{f}/sites/alpha/ca.crt is another than that of"),
+        (lambda f, o: [(f / n).unlink() for n in ("ca.key", "ca.crt")], "ca.key is missing in {f}, and ca.crt"),
+        (lambda f, o: swap(f, o, "sites/alpha/site.pub"), "{f}/sites/alpha/site.pub does not belong to its"),
+        (lambda f, o: swap(f, o, "sites/alpha/ca.crt"), "{f}/sites/alpha/ca.crt differs from the"),
         (lambda f, o: (f / "ca.crt").write_text("x"), "{f}/ca.crt is not a certificate in PEM"),
         (lambda f, o: (f / "superlink.key").write_text("x"), "{f}/superlink.key is not a private key"),
-        (lambda f, o: (f / "ca.key").chmod(0o640), "{f}/ca.key can be read by others: chmod 600 {f}/ca.key"),
+        (lambda f, o: (f / "ca.key").chmod(0o640), "{f}/ca.key can be read by other users: run chmod 600 {f}/ca.key"),
         (lambda f, o: (f / "sites/alpha/site.key").chmod(0o604), "{f}/sites/alpha/site.key can be read by"),
     ],
 )  # fmt: skip
@@ -211,12 +211,12 @@ def test_says_which_files_do_not_belong_together(folder, tmp_path, damage, sente
 @pytest.mark.parametrize(
     "host", ["fl.example.org:9092", "https://fl.example.org", "a b", "", "-x.org", "*.org"]
 )
-def test_refuses_what_is_no_host(folder, host):
-    assert f"--host '{host}' is no host" in call(folder, "--host", host, status=1)
+def test_refuses_an_invalid_host(folder, host):
+    assert f"--host '{host}' is not a host" in call(folder, "--host", host, status=1)
     assert not folder.exists()
 
 
 @pytest.mark.parametrize("site", ["../x", "a/b", ".hidden", "", "x" * 101])
-def test_refuses_what_is_no_name_of_a_site(folder, site):
+def test_refuses_an_invalid_site_name(folder, site):
     assert f"--site '{site}' cannot be the name of a folder" in call(folder, *HOSTS, "--site", site, status=1)
     assert not folder.exists()

@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-HELD = 7.0  # seconds, where Flower by itself gives up after 5
+LOCK_SECONDS = 7.0  # Flower alone gives up after 5
 
 WRITE = """
 import sys
 from flwr.supercore.object_store.sql_object_store import SqlObjectStore
 from flwr.proto.message_pb2 import ObjectTree
 from server_app.operations.superlink import raise_sqlite_busy_timeout
-if sys.argv[2] == "patient":
+if sys.argv[2] == "longer":
     raise_sqlite_busy_timeout()
 store = SqlObjectStore(sys.argv[1])
 store.initialize()
@@ -26,19 +26,19 @@ print(len(store))
 """
 
 
-@pytest.mark.parametrize(("patience", "outcome"), [("patient", "1\n"), ("as it comes", "")])
-def test_a_lock_is_waited_for(tmp_path, patience, outcome):
-    command = [sys.executable, "-c", WRITE, tmp_path / "state.db", patience]
+@pytest.mark.parametrize(("timeout", "printed"), [("longer", "1\n"), ("default", "")])
+def test_a_write_waits_for_the_database_lock(tmp_path, timeout, printed):
+    command = [sys.executable, "-c", WRITE, tmp_path / "state.db", timeout]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as writer:
         assert writer.stdout.readline() == "ready\n"
         holder = sqlite3.connect(tmp_path / "state.db", isolation_level=None, check_same_thread=False)
         holder.execute("BEGIN IMMEDIATE")
-        threading.Timer(HELD, holder.execute, ["COMMIT"]).start()
-        began = time.monotonic()
-        told, errors = writer.communicate("go\n")
-    assert told == outcome
-    if patience == "patient":
-        assert time.monotonic() - began >= HELD
-    else:  # what this is for; when it fails, Flower has learned to wait
+        threading.Timer(LOCK_SECONDS, holder.execute, ["COMMIT"]).start()
+        started = time.monotonic()
+        output, errors = writer.communicate("go\n")
+    assert output == printed
+    if timeout == "longer":
+        assert time.monotonic() - started >= LOCK_SECONDS
+    else:  # when this fails, Flower waits long enough by itself
         assert "database is locked" in errors

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from server_app.operations.run_config import defaults
+from server_app.operations.run_config import default_settings
 from server_app.study.design import Scenario, Study, StudyError, load_study, presets, read_study
 from server_app.study.federations import federation_name
 from tests.helpers.fake_runs import STUDY
@@ -95,7 +95,7 @@ def test_what_test_windows_lack_is_told_whole():
 def test_shares_that_a_study_does_not_name_are_nothing_and_the_rest_as_in_a_run():
     study = read_study(STUDY | {"settings": {"task": {"width": 64}}})
     settings = study.run_settings(study.scenarios[1], seed=7)
-    changed = {k for k, v in settings.items() if v != defaults()[k]}
+    changed = {k for k, v in settings.items() if v != default_settings()[k]}
     assert changed == {
         "missingness.points",
         "missingness.gaps",
