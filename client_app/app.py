@@ -59,9 +59,9 @@ def _describe(site: Site) -> str:
             f"site {site.name} has fewer patients for training than privacy.smallest-count={least}: leave it "
             "out, join it with another, or ask for less"
         )
-    windows = {"train": len(training)} | {s: len(site.scored(s)) for s in SPLITS[1:]}
+    windows = {"train": len(training)} | {s: len(site.scorable_rows(s)) for s in SPLITS[1:]}
     count = site.schema.task_kind.label_counts
-    told = {s: count(partition.labels[partition.rows(s)]).tolist() for s in SPLITS if site.discloses(s)}
+    told = {s: count(partition.labels[partition.rows(s)]).tolist() for s in SPLITS if site.may_disclose(s)}
     manifest = partition.manifest.model_copy(update={"windows": windows})
     return json.dumps(
         {

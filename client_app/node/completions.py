@@ -1,114 +1,180 @@
-"""A site's completed windows: made once by the frozen imputer, kept on the site's disk.
+"""A site's completed windows: made once by the frozen imputer, and kept on the site's disk.
 
-Kept by split, under a key of all they depend on: imputer, holes, seed, number of draws, partition. Phase 2
-reads them by row, memory-mapped; a site that lost them answers so and is sent the imputer again.
+They are kept by split, with the masks of what had been observed, under a hash of all that they depend on.
+Phase 2 reads them by row, memory-mapped. A site that lost them says so and is sent the imputer again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
 
 from client_app.node.imputer_phase import blocks
+from client_app.node.masks import pack_masks, unpack_masks
 from client_app.node.site import Site
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import Method
 from condi_core.protocol import fingerprint
 from condi_core.training import derive_seed
+from data_partitions import mechanisms, missingness
 from data_partitions.manifest import SPLITS
 from data_partitions.storage import atomic_write
 
-MAX_CACHED_FILES = (
-    12  # files of one partition kept on disk: four completions of all splits; the oldest are removed
-)
+MAX_CACHED_COMPLETIONS = 12  # of one partition: four of all three splits; the oldest are removed
 
 
 class CompletionMissing(LookupError):
     """The site has no completed windows for this imputer; it must be sent to `complete` first."""
 
 
+class Completion(NamedTuple):
+    """Completed windows of a split, memory-mapped, in the order of the split's rows.
+
+    `values` are float32 `(window, draw, modality, patch, sample)` in source units; `packed_observed` are the
+    masks of what the run left observed, as of `pack_masks`.
+    """
+
+    values: np.ndarray
+    packed_observed: np.ndarray
+
+    def observed(self, positions: np.ndarray) -> np.ndarray:
+        """Bool masks `(window, modality, patch, sample)` of some windows."""
+        return unpack_masks(self.packed_observed[positions], self.values.shape[2:])
+
+
 def cache_path(site: Site, method: Method, imputer_hash: str, split: str) -> Path:
-    """Where the completed windows of a split of this site, run and imputer are or will be."""
-    partition = site.partition.fingerprint()
-    depends = [
-        fingerprint(),
-        method.name,
-        imputer_hash,
-        site.config.seed,
-        split,
-        site.config.missingness_for_split(split).model_dump(),
-        site.config.task.completions,
-        site.config.imputer.sampling_steps,
-        partition,
-    ]
-    digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
-    return site.cache / partition[:16] / f"{digest[:32]}.npy"
+    """Return where the completed values of a split of this site, run and imputer are, or will be.
+
+    The name is a hash of everything that completions depend on, and of all settings of the imputer: a setting
+    that is added later cannot be forgotten here.
+    """
+    config = site.config
+    dependencies = {
+        "code": _code_fingerprint(),
+        "method": method.name,
+        "imputer": imputer_hash,
+        "settings": config.imputer.model_dump(),
+        "draws": config.task.completions,
+        "missingness": config.missingness_for_split(split).model_dump(),
+        "seed": config.seed,
+        "site": site.name,
+        "partition": site.fingerprint,
+        "split": split,
+    }
+    digest = hashlib.sha256(json.dumps(dependencies).encode()).hexdigest()
+    return site.cache / site.fingerprint[:16] / f"{digest[:32]}.values.npy"
+
+
+@cache
+def _code_fingerprint() -> str:
+    """Hash of the code that simulates missingness and completes windows."""
+    sources = [inspect.getsource(module) for module in (mechanisms, missingness)]
+    return hashlib.sha256("\0".join([fingerprint(), *sources]).encode()).hexdigest()
+
+
+def _observed_path(values: Path) -> Path:
+    return values.with_name(values.name.replace(".values.", ".observed."))
 
 
 def complete(
     site: Site, method: Method, imputer: Imputer, imputer_hash: str, splits: Sequence[str] = SPLITS
 ) -> None:
-    """Complete the windows of some splits, each unless that was done before.
+    """Complete the windows of some splits and keep them, where that was not done before.
 
-    Where there is no room for all that are lacking none of these is kept.
+    Parameters
+    ----------
+    site : Site
+    method : Method
+        Its `fill` completes windows.
+    imputer : Imputer
+        The frozen imputer, on the site's device.
+    imputer_hash : str
+        Hash of the imputer's weights, part of the name of the files.
+    splits : sequence of str
+
+    Raises
+    ------
+    OSError
+        When the disk is full or cannot be written; then none of the splits made now is kept.
     """
-    made: list[Path] = []
+    written: list[Path] = []
     try:
         for split in splits:
             path = cache_path(site, method, imputer_hash, split)
-            if path.exists():
+            if path.exists() and _observed_path(path).exists():
                 os.utime(path)
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, site, method, imputer, site.partition.rows(split))
-            made.append(path)
+            written.append(path)
     except OSError:
-        for path in made:
-            path.unlink(missing_ok=True)
+        for path in written:
+            _remove(path)
         raise
-    if made:
-        _evict_oldest(made[0].parent)
+    if written:
+        _evict_oldest(written[0].parent)
 
 
 def _write(path: Path, site: Site, method: Method, imputer: Imputer, rows: np.ndarray) -> None:
+    """Write completed values, and then the masks of what was observed."""
     draws = max(site.config.task.completions, 1)
+    packed: list[np.ndarray] = []
     with atomic_write(path) as file:
-        shape = (len(rows), draws, *site.schema.shape)
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        _write_header(file, "<f4", (len(rows), draws, *site.schema.shape))
         for block in blocks(rows):
             seed = derive_seed(site.config.seed, "complete", site.name, int(block[0]))
             generator = torch.Generator().manual_seed(seed)
-            windows = site.to_device(*site.read(block))
-            filled = method.fill(imputer, *windows, site.config.task.completions, generator)
-            file.write(filled.transpose(0, 1).cpu().contiguous().numpy().astype("<f4").tobytes())
+            windows = site.read(block)
+            packed.append(pack_masks(windows.observed.numpy()))
+            completed = method.fill(
+                imputer, *site.to_device(*windows), site.config.task.completions, generator
+            )
+            file.write(completed.transpose(0, 1).cpu().contiguous().numpy().astype("<f4").tobytes())
+        width = -(-int(np.prod(site.schema.shape)) // 8)
+        with atomic_write(_observed_path(path)) as masks:
+            _write_header(masks, "|u1", (len(rows), width))
+            masks.writelines(part.tobytes() for part in packed)
+
+
+def _write_header(file: BinaryIO, dtype: str, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+
+
+def _remove(path: Path) -> None:
+    for file in (path, _observed_path(path)):
+        file.unlink(missing_ok=True)
 
 
 def _evict_oldest(folder: Path) -> None:
     """Keep the latest completions of a partition; another run may be doing the same at this moment."""
     ages = {}
-    for file in folder.glob("*.npy"):
+    for file in folder.glob("*.values.npy"):
         try:
             ages[file] = file.stat().st_mtime
         except FileNotFoundError:
             continue
-    for old in sorted(ages, key=ages.get)[:-MAX_CACHED_FILES]:
-        old.unlink(missing_ok=True)
+    for path in sorted(ages, key=ages.__getitem__)[:-MAX_CACHED_COMPLETIONS]:
+        _remove(path)
 
 
-def load(site: Site, method: Method, imputer_hash: str, split: str) -> np.ndarray:
-    """Completed windows `(window, draw, modality, patch, sample)` of a split, memory-mapped.
-
-    They are in source units, and in the order of the split's rows.
-    """
+def load(site: Site, method: Method, imputer_hash: str, split: str) -> Completion:
+    """Load the completion of a split, memory-mapped; CompletionMissing when the site does not have it."""
+    path = cache_path(site, method, imputer_hash, split)
     try:
-        return np.load(cache_path(site, method, imputer_hash, split), mmap_mode="r", allow_pickle=False)
+        return Completion(
+            np.load(path, mmap_mode="r", allow_pickle=False),
+            np.load(_observed_path(path), mmap_mode="r", allow_pickle=False),
+        )
     except FileNotFoundError:
         raise CompletionMissing(
-            "completed windows are missing here; the imputer must be sent again"
+            "completed windows are missing at this site; send the imputer again"
         ) from None

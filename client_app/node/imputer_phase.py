@@ -98,7 +98,7 @@ def _prepare(
         seen = np.stack(
             [
                 o
-                & ~site.hide(
+                & ~site.missingness_masks(
                     v[None], o[None], row[None], int(rng.integers(2**62)), sample_training_missingness(rng)
                 )[0]
                 for v, o, row in zip(values.numpy(), observed.numpy(), rows, strict=True)
@@ -120,7 +120,7 @@ def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, n
     zero = np.zeros((len(site.schema.modalities), len(ERROR_SUMS)))
     sums = {key: zero for key in scored_keys(samples)}
     for key, _, added in error_sums_by_block(
-        site, imputer, site.scored(split), samples, all_measured=split == "test"
+        site, imputer, site.scorable_rows(split), samples, all_measured=split == "test"
     ):
         sums[key] = sums[key] + added.sum(0)
     return sums
@@ -134,7 +134,7 @@ def error_sums_by_block(
         generator = torch.Generator().manual_seed(derive_seed(site.config.seed, kind, site.name))
         for block in blocks(rows):
             values, observed = map(np.asarray, site.read(block, all_measured))
-            hidden = site.hide(
+            hidden = site.missingness_masks(
                 values, observed, block, derive_seed("scored", kind), Missingness(**missingness)
             )
             tensors = map(torch.from_numpy, (values, observed & ~hidden, hidden))

@@ -1,26 +1,32 @@
-"""Which partition a message is about, on which device, and what of it this run may see."""
+"""Which partition a message is about, on which device, and which of its samples this run may see."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from flwr.app import Context
 
+from client_app.node.masks import MaskStore, unpack_masks
 from condi_core.config import RunConfig
 from condi_core.protocol import POOLED_SITE
 from condi_core.windows import Schema, Windows
 from data_partitions import DataError
 from data_partitions.federation import open_federation
+from data_partitions.manifest import SPLITS
 from data_partitions.missingness import Missingness, missingness_masks
 from data_partitions.partition import Partition
 from data_partitions.pool import Pool
 
+_observed_masks = MaskStore()  # A node's process serves many requests about the same windows.
+
 
 def partitions_of_node(context: Context, federation: str) -> dict[str, Path]:
-    """Partitions behind this node, by name of the site.
+    """Return the folders of the partitions behind this node, by name of the site.
 
     A hospital's node names its one partition in the node config (`data`). A virtual node of a simulation
     has a number instead, and stands for every n-th site of the run's federation, so that any number of
@@ -34,34 +40,48 @@ def partitions_of_node(context: Context, federation: str) -> dict[str, Path]:
         return {Partition.open(path, check=False).manifest.site: path}
     if not is_virtual(context):
         raise DataError(
-            "this node's config names no data: start it with --node-config 'data=\"/its/folder\"'"
+            "this node's config names no data: start the node with --node-config 'data=\"/its/folder\"'"
         )
-    found = open_federation(federation)
-    mine = found.sites[int(node["partition-id"]) :: int(node["num-partitions"])]
-    return {name: found.path / name for name in mine}
+    sites = open_federation(federation)
+    names = sites.sites[int(node["partition-id"]) :: int(node["num-partitions"])]
+    return {name: sites.path / name for name in names}
 
 
 def pooled(federation: str, config: RunConfig) -> tuple[Pool, RunConfig]:
-    """All sites of a simulation as one, and settings with as many windows per step as sites together have."""
-    found = open_federation(federation)
-    names = config.named_sites or found.sites
-    pool = Pool(tuple(found.open_site(name, check=False) for name in sorted(names)), POOLED_SITE)
-    asked = max(1, round(config.sites_per_round * len(pool.parts)))
-    larger = {
-        phase: part.model_copy(update={"batch": part.batch * asked})
+    """Pool all sites of a simulation, and let a step have as many windows as sampled sites have together."""
+    sites = open_federation(federation)
+    names = config.named_sites or sites.sites
+    pool = Pool(tuple(sites.open_site(name, check=False) for name in sorted(names)), POOLED_SITE)
+    sampled_sites = max(1, round(config.sites_per_round * len(pool.parts)))
+    larger_batches = {
+        phase: part.model_copy(update={"batch": part.batch * sampled_sites})
         for phase, part in (("imputer", config.imputer), ("task", config.task))
     }
-    return pool, config.model_copy(update=larger)
+    return pool, config.model_copy(update=larger_batches)
 
 
 def is_virtual(context: Context) -> bool:
-    """True on a node of a simulation, which knows its number and nothing else."""
+    """Whether this is a node of a simulation, which knows its number and nothing else."""
     return "partition-id" in context.node_config and "data" not in context.node_config
 
 
 @dataclass(frozen=True)
 class Site:
-    """One site in one run."""
+    """One site in one run.
+
+    Parameters
+    ----------
+    name : str
+        Name of the site in the roster.
+    partition : Partition or Pool
+        Its windows; a pool stands for all sites of a simulation.
+    config : RunConfig
+        Settings of the run.
+    device : torch.device
+        Where the site computes.
+    cache : Path
+        Folder in which completed windows are kept.
+    """
 
     name: str
     partition: Partition | Pool
@@ -73,11 +93,16 @@ class Site:
     def schema(self) -> Schema:
         return Schema.model_validate(self.partition.manifest.schema())
 
-    def discloses(self, split: str) -> bool:
-        """Whether counts and scores of a split may be told under `privacy.smallest-count`.
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the partition's data, read once."""
+        return self.partition.fingerprint()
 
-        Not so when the split, a label in it, or the rest without that label, is of some patients but of
-        fewer than that. It is the whole split then: its other counts and the total would give away the one.
+    def may_disclose(self, split: str) -> bool:
+        """Whether counts and scores of a split may be disclosed under `privacy.smallest-count`.
+
+        They may not when the split, the patients with a label, or those without it are fewer than that, and
+        not none. The whole split is then withheld: its other counts and the total would give away the one.
         """
         rows = self.partition.rows(split)
         patients, labels = self.partition.patient_ids[rows], self.partition.labels[rows]
@@ -85,38 +110,77 @@ class Site:
         sizes = [len(np.unique(patients[group])) for group in groups]
         return not any(0 < size < self.config.privacy.smallest_count for size in sizes)
 
-    def scored(self, split: str) -> np.ndarray:
-        """Rows of a split that evaluations may be about."""
+    def scorable_rows(self, split: str) -> np.ndarray:
+        """Rows of a split whose scores may be disclosed: all or none."""
         rows = self.partition.rows(split)
-        return rows if self.discloses(split) else rows[:0]
+        return rows if self.may_disclose(split) else rows[:0]
 
-    def hide(
+    def missingness_masks(
         self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, missingness: Missingness
     ) -> np.ndarray:
-        """Holes in `observed` (window, modality, patch, sample), fixed by `seed`, record id and site."""
+        """Masks of the samples to hide among `observed`, fixed by `seed`, record id and site.
+
+        Parameters
+        ----------
+        values, observed : ndarray, shape (window, modality, patch, sample)
+            What was measured; values matter where the missingness depends on them.
+        rows : ndarray of int, shape (window,)
+            Rows of the windows in the partition.
+        seed : int
+        missingness : Missingness
+
+        Returns
+        -------
+        ndarray of bool, shape (window, modality, patch, sample)
+            True where a sample is hidden.
+        """
         return missingness_masks(self.partition, rows, values, observed, missingness, seed)
 
     def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
-        """Windows as the run sees them: the samples its simulated holes hide are blank.
+        """Read windows as the run sees them: zero, and not observed, where its missingness hides a sample.
 
-        Each has the holes of its split, whichever rows are read together.
-        With `all_measured` all that was measured of the modalities which the site has in this run.
+        Each window has the missingness of its split, whichever rows are read together.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (window,)
+            Rows of the partition.
+        all_measured : bool
+            Hide nothing but the modalities that the site is without in this run.
         """
         values, observed = self.partition.read(rows)
+        if all_measured or not len(rows):
+            observed = self._left_observed(values, observed, rows, all_measured)
+        else:
+
+            def make(i: np.ndarray) -> np.ndarray:
+                return self._left_observed(values[i], observed[i], rows[i], False)
+
+            packed = _observed_masks.get_or_make(self._mask_key, rows, make)
+            observed = unpack_masks(packed, self.schema.shape)
+        return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
+
+    @cached_property
+    def _mask_key(self) -> str:
+        missingness = [self.config.missingness_for_split(split).model_dump() for split in SPLITS]
+        return json.dumps([self.fingerprint, self.config.seed, missingness])
+
+    def _left_observed(
+        self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, all_measured: bool
+    ) -> np.ndarray:
+        """The samples among `observed` that the missingness of each window's split leaves."""
         splits = self.partition.splits[rows]
         hidden = np.zeros_like(observed)
         for split in np.unique(splits):
-            missingness, those = (
-                Missingness(**self.config.missingness_for_split(split).model_dump()),
-                splits == split,
-            )
+            missingness = Missingness(**self.config.missingness_for_split(split).model_dump())
             if all_measured:
                 missingness = Missingness(modality_by_site=missingness.modality_by_site)
-            hidden[those] = self.hide(
-                values[those], observed[those], rows[those], self.config.seed, missingness
+            of_split = splits == split
+            hidden[of_split] = self.missingness_masks(
+                values[of_split], observed[of_split], rows[of_split], self.config.seed, missingness
             )
-        observed = observed & ~hidden
-        return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
+        return observed & ~hidden
 
     def to_device(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+        """Move tensors to the site's device."""
         return [t.to(self.device) for t in tensors]

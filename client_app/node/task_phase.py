@@ -19,7 +19,24 @@ from condi_core.windows import Standardiser
 
 
 class TaskWindows:
-    """What the task model reads of a split of a site under one method."""
+    """The windows of one split of a site as the task model reads them under one method.
+
+    Parameters
+    ----------
+    site : Site
+    method : Method
+    imputer_hash : str
+        Which imputer's completions to read; of no account for methods without an imputer.
+    split : str
+        "train", "val" or "test".
+    standardiser : Standardiser, optional
+        That of the task model, for methods that interpolate.
+
+    Raises
+    ------
+    CompletionMissing
+        When the method reads completed windows and the site does not have them.
+    """
 
     def __init__(
         self,
@@ -29,47 +46,84 @@ class TaskWindows:
         split: str,
         standardiser: Standardiser | None = None,
     ) -> None:
-        """The `standardiser` is that of the task model; methods that interpolate need it."""
-        self.site, self.method, self.split, self.standardiser = site, method, split, standardiser
+        self.site = site
+        self.method = method
+        self.split = split
+        self.standardiser = standardiser
         self.rows = site.partition.rows(split)
-        self.filled = completions.load(site, method, imputer_hash, split) if method.fill else None
+        self.completion = completions.load(site, method, imputer_hash, split) if method.fill else None
 
     @property
     def draws(self) -> int:
-        return 1 if self.filled is None else self.filled.shape[1]
+        """Number of completions of each window."""
+        return 1 if self.completion is None else self.completion.values.shape[1]
 
     def read(self, rows: np.ndarray, draw: int | np.ndarray = 0) -> list[Tensor]:
-        """Values, observed, known `(batch, modality, patch, sample)` and labels `(batch, label)`.
+        """Read windows to the site's device.
 
-        `rows` of the partition, of the split.
+        Parameters
+        ----------
+        rows : ndarray of int, shape (batch,)
+            Rows of the partition that belong to the split.
+        draw : int or ndarray of int, shape (batch,)
+            Which completion of each window.
+
+        Returns
+        -------
+        list of Tensor
+            Values, observed and known `(batch, modality, patch, sample)`, and labels `(batch, label)`. A
+            sample is known when it was observed or completed.
         """
-        values, observed = self.site.to_device(*self.site.read(rows))
-        known = observed
-        if self.filled is not None:
-            values = torch.from_numpy(self.filled[np.searchsorted(self.rows, rows), draw])
-            known = torch.ones_like(observed)
-        elif self.method.interpolate:
+        labels = torch.from_numpy(self.site.partition.labels[rows])
+        if self.completion is not None:
+            positions = np.searchsorted(self.rows, rows)
+            values = torch.from_numpy(self.completion.values[positions, draw])
+            observed = torch.from_numpy(self.completion.observed(positions))
+        else:
+            values, observed = self.site.read(rows)
+        values, observed, labels = self.site.to_device(values, observed, labels)
+        if self.completion is not None:
+            return [values, observed, torch.ones_like(observed), labels]
+        if self.method.interpolate:
             values = interpolated(
                 self.site.schema, self.standardiser, values, observed, self.method.interpolate
             )
-            known = torch.ones_like(observed)
-        labels = torch.from_numpy(self.site.partition.labels[rows])
-        return self.site.to_device(values, observed, known, labels)
+            return [values, observed, torch.ones_like(observed), labels]
+        return [values, observed, observed, labels]
 
 
 def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: float, deadline: float) -> dict:
-    """Local steps of the classification loss; each window in turn, completed by one of its draws."""
+    """Take local steps of the classification loss; each window comes in turn, completed by one of its draws.
+
+    Parameters
+    ----------
+    windows : TaskWindows
+    model : TaskModel
+        Trained in place.
+    seed : int
+        Seed of the order of windows and of the draws.
+    learning_rate : float
+    deadline : float
+        When to stop, on the monotonic clock.
+
+    Returns
+    -------
+    dict
+        `loss` (mean), `steps`, `windows` of the site, and which modalities each window that was used had:
+        `present`, bool `(window, modality)`.
+    """
     site, config, rng = windows.site, windows.site.config.task, np.random.default_rng(seed)
     rows = windows.rows
-    wanted = min(config.batch, len(rows)) * config.steps
-    order = np.concatenate([rng.permutation(rows) for _ in range(-(-wanted // len(rows)))])[:wanted]
+    num_windows = min(config.batch, len(rows)) * config.steps
+    order = np.concatenate([rng.permutation(rows) for _ in range(-(-num_windows // len(rows)))])[:num_windows]
     present = np.zeros((len(order), len(site.schema.modalities)), bool)
 
     def batches() -> Iterator[list[Tensor]]:
-        for step, picked in enumerate(np.split(order, config.steps)):
-            batch = windows.read(picked, rng.integers(windows.draws, size=len(picked)))
+        for step, step_rows in enumerate(np.split(order, config.steps)):
+            batch = windows.read(step_rows, rng.integers(windows.draws, size=len(step_rows)))
             # A modality that was completed is read and trained like one that was observed.
-            present[step * len(picked) : (step + 1) * len(picked)] = batch[2].flatten(2).any(-1).cpu()
+            in_batch = batch[2].flatten(2).any(-1).cpu()
+            present[step * len(step_rows) : (step + 1) * len(step_rows)] = in_batch
             yield batch
 
     penalty = windows.method.penalty
@@ -79,18 +133,27 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
         value = model.objective(*batch)
         return value + penalty(model, start) if penalty else value
 
-    mean, steps = train_steps(model, loss, batches(), config, learning_rate, deadline)
+    mean_loss, steps = train_steps(model, loss, batches(), config, learning_rate, deadline)
     used = present[: steps * len(order) // config.steps]
-    return {"loss": mean, "steps": steps, "present": used, "windows": len(rows)}
+    return {"loss": mean_loss, "steps": steps, "present": used, "windows": len(rows)}
 
 
 @torch.no_grad()
 def score(windows: TaskWindows, model: TaskModel) -> tuple[dict[str, np.ndarray], float, int]:
-    """Sums of the task metrics by name, sum of the loss, and the number of windows; draws are averaged."""
-    site, loss, count = windows.site, 0.0, 0
+    """Score the windows whose scores may be disclosed; predictions are averaged over draws.
+
+    Returns
+    -------
+    sums : dict
+        Sums of the task metrics by name.
+    loss : float
+        Sum of the loss over windows.
+    num_windows : int
+    """
+    site, loss, num_windows = windows.site, 0.0, 0
     shapes = model.kind.sum_shapes(len(site.schema.labels))
     sums = {name: np.zeros(shape) for name, shape in shapes.items()}
-    for rows in blocks(site.scored(windows.split)):
+    for rows in blocks(site.scorable_rows(windows.split)):
         outputs = []
         for draw in range(windows.draws):
             *inputs, labels = windows.read(rows, draw)
@@ -99,5 +162,5 @@ def score(windows: TaskWindows, model: TaskModel) -> tuple[dict[str, np.ndarray]
         for name, added in model.kind.sums(predictions, labels.cpu()).items():
             sums[name] += added
         loss += sum(model.loss(o, labels).item() for o in outputs) / len(outputs) * len(rows)
-        count += len(rows)
-    return sums, loss, count
+        num_windows += len(rows)
+    return sums, loss, num_windows
