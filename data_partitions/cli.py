@@ -159,7 +159,8 @@ def inspect(
         partitions = open_sites(path)
         with progress_bars() as progress:
             modalities = modalities_table(partitions, progress)
-        _print(sites_table(partitions), labels_table(partitions), modalities)
+        for table in (sites_table(partitions), labels_table(partitions), modalities):
+            typer.echo(table.to_text() + "\n")
         _print(f"Labels: {partitions[0].manifest.label_rule}.")
         if plot is not None:
             plot_sites(partitions, plot)
@@ -174,7 +175,7 @@ def _parse_modalities(text: str) -> int | str | tuple[str, ...]:
 
 def _say_what_was_made(federation: Federation, report: PreparationLog) -> None:
     partitions = open_sites(federation.path)
-    _print(sites_table(partitions))
+    typer.echo(sites_table(partitions).to_text() + "\n")
     manifest = partitions[0].manifest
     _print(f"Labels: {', '.join(manifest.labels)}: {manifest.label_rule}.")
     for note in report.notes:

@@ -1,15 +1,15 @@
 """What a site or a federation holds, as tables that fit 80 columns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
 from data_partitions.federation import open_federation
 from data_partitions.manifest import SPLITS, Manifest
 from data_partitions.partition import Partition
 from data_partitions.preparation_log import ProgressCallback
+from data_partitions.table import Cell, Table, Value
 
 
 def open_sites(path: str | Path) -> list[Partition]:
@@ -23,64 +23,58 @@ def open_sites(path: str | Path) -> list[Partition]:
 def sites_table(partitions: Sequence[Partition]) -> Table:
     """Windows per split, patients and modalities of each site."""
     manifest = partitions[0].manifest
-    title = f"{manifest.dataset} ({manifest.version}), {manifest.task}"
-    table = Table("site", title=title, title_justify="left")
-    for name in (*SPLITS, "patients"):
-        table.add_column(name, justify="right")
-    table.add_column("modalities")
-    for partition in partitions:
-        table.add_row(
+    rows: list[list[Value]] = [
+        [
             partition.manifest.site,
-            *(str(partition.manifest.windows[split]) for split in SPLITS),
-            str(len(set(partition.patient_ids))),
+            *(partition.manifest.windows[split] for split in SPLITS),
+            len(set(partition.patient_ids)),
             _modalities_in_words(partition.manifest),
-        )
+        ]
+        for partition in partitions
+    ]
     if len(partitions) > 1:
-        sums = [sum(p.manifest.windows[split] for p in partitions) for split in SPLITS]
+        windows = [sum(p.manifest.windows[split] for p in partitions) for split in SPLITS]
         patients = sum(len(set(p.patient_ids)) for p in partitions)
-        table.add_section()
-        table.add_row("all", *map(str, sums), str(patients))
-    return table
+        rows.append(["all", *windows, patients, ""])
+    title = f"{manifest.dataset} ({manifest.version}), {manifest.task}"
+    return Table(title, ["site", *SPLITS, "patients", "modalities"], rows)
 
 
 def labels_table(partitions: Sequence[Partition]) -> Table:
     """Windows, patients and each label, per split, added up over the sites."""
-    table = Table("", *SPLITS)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    rows: list[list[Value]] = []
 
-    def add(name: str, count) -> None:
-        table.add_row(name, *(str(sum(count(p, p.rows(split)) for p in partitions)) for split in SPLITS))
+    def add(name: str, count: Callable[[Partition, np.ndarray], int]) -> None:
+        rows.append([name, *(sum(count(p, p.rows(split)) for p in partitions) for split in SPLITS)])
 
     add("windows", lambda p, rows: len(rows))
     add("patients", lambda p, rows: len(set(p.patient_ids[rows])))
-    table.add_section()
     for i, label in enumerate(partitions[0].manifest.labels):
         add(label, lambda p, rows, i=i: int(p.labels[rows, i].sum()))
-    return table
+    return Table("Labels", ["", *SPLITS], rows)
 
 
 def modalities_table(partitions: Sequence[Partition], progress: ProgressCallback) -> Table:
     """Unit, rate and natural missingness of each modality, over the sites that have it."""
-    totals, done, of = {}, 0, sum(map(len, partitions))
+    totals: dict[str, np.ndarray] = {}
+    done, of = 0, sum(map(len, partitions))
     for partition in partitions:
         for name, counts in partition.missing().items():
             totals[name] = totals.get(name, 0) + np.array(counts)
         done += len(partition)
         progress("reading windows", done, of)
-    table = Table("modality", "unit")
-    for name in ("rate", "sites", "not observed", "windows without any"):
-        table.add_column(name, justify="right")
+    rows: list[list[Value]] = []
     for m in partitions[0].manifest.modalities:
-        there = sum(
+        sites = sum(
             any(other.present for other in p.manifest.modalities if other.name == m.name) for p in partitions
         )
-        row = [m.name, m.unit, rate_in_words(m.rate), str(there)]
-        if there:
+        shares: list[Value] = ["", ""]
+        if sites:
             samples, missing, windows, without = totals[m.name]
-            row += [f"{missing / samples:.1%}", f"{without / windows:.1%}"]
-        table.add_row(*row)
-    return table
+            shares = [Cell(f"{share:.1%}", share) for share in (missing / samples, without / windows)]
+        rows.append([m.name, m.unit, Cell(rate_in_words(m.rate), m.rate), sites, *shares])
+    columns = ["modality", "unit", "rate", "sites", "not observed", "windows without any"]
+    return Table("Modalities", columns, rows)
 
 
 def rate_in_words(rate: float) -> str:

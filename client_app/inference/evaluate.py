@@ -9,8 +9,6 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from client_app.inference.impute_partition import open_compatible_partition
 from client_app.inference.options import DeviceOption, JsonOption, ModelOption, open_run
@@ -31,6 +29,7 @@ from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.manifest import SPLITS
 from data_partitions.preparation_log import ProgressCallback
+from data_partitions.table import Cell, Table, Value
 
 LEVELS = (0.025, 0.975)
 SHOWN_IMPUTERS = {
@@ -194,28 +193,23 @@ def _calibration_error(sums: np.ndarray) -> float:
 
 def _show(told: dict) -> None:
     """The tables, for people."""
-    console = Console(highlight=False, markup=False)
     title = f"{told['site']}: {told['windows']} windows of {told['patients']} patients"
     if told["imputation"]:
-        table = Table(title=f"{title}\nRMSE of imputation in standard deviations", title_justify="left")
-        table.add_column()
-        for kind in told["imputation"]:
-            table.add_column(kind, justify="right")
+        rows: list[list[Value]] = []
         for method in next(iter(told["imputation"].values())):
-            found = [methods[method]["rmse"] for methods in told["imputation"].values()]
-            table.add_row(SHOWN_IMPUTERS.get(method, method), *map(_cell, found))
-        console.print(table)
-    table = Table(title="Classification; calib.: expected calibration error", title_justify="left")
-    table.add_column()
-    for name in SHOWN.values():
-        table.add_column(name, justify="right")
-    for method, metrics in told["task"].items():
-        table.add_row(method, *(_cell(metrics[metric]) for metric in SHOWN))
-    console.print(table)
+            errors = [methods[method]["rmse"] for methods in told["imputation"].values()]
+            rows.append([SHOWN_IMPUTERS.get(method, method), *map(_cell, errors)])
+        title = f"{title}\nRMSE of imputation in standard deviations"
+        typer.echo(Table(title, ["", *told["imputation"]], rows).to_text() + "\n")
+    rows = [
+        [method, *(_cell(metrics[metric]) for metric in SHOWN)] for method, metrics in told["task"].items()
+    ]
+    title = "Classification; calib.: expected calibration error"
+    typer.echo(Table(title, ["", *SHOWN.values()], rows).to_text())
 
 
-def _cell(found: dict) -> str:
+def _cell(found: dict) -> Cell:
     if found["interval"] is None:
-        return f"{found['value']:.3f}"
+        return Cell(f"{found['value']:.3f}", found["value"])
     low, high = found["interval"]
-    return f"{found['value']:.3f}\n{low:.3f} to {high:.3f}"
+    return Cell(f"{found['value']:.3f}\n{low:.3f}–{high:.3f}", found["value"])

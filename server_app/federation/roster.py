@@ -23,6 +23,7 @@ from condi_core.windows import Schema
 from data_partitions.federation import check_same_schema
 from data_partitions.manifest import SPLITS
 from data_partitions.pool import pooled_manifest
+from data_partitions.table import Table, Value
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError, last_line, without_control_characters
 from server_app.federation.messaging import POLL_SECONDS, send_and_receive
@@ -77,21 +78,25 @@ class Roster:
     def lines(self) -> list[str]:
         """A table of who takes part, and who does not."""
         schema = self.schema
-        width = max(map(len, self.sites))
-        out = [f"{'site':<{width}}  {'train':>5} {'val':>5} {'test':>5}  modalities"]
+        rows: list[list[Value]] = []
+        notes = []
         for name, site in self.sites.items():
             lacking = [m.name for m in site.manifest.modalities if not m.present]
             has = f"{len(schema.names) - len(lacking)} of {len(schema.names)}"
             has += f", without {' '.join(lacking)}" if lacking else ""
-            w = site.manifest.windows
-            out.append(f"{name:<{width}}  {w['train']:>5} {w['val']:>5} {w['test']:>5}  {has}")
+            rows.append([name, *(site.manifest.windows[split] for split in SPLITS), has])
             if withheld := [split for split, counts in site.labels.items() if counts is None]:
-                out.append(f"note: site {name} has withheld its label counts in {', '.join(withheld)}")
+                notes.append(f"note: site {name} has withheld its label counts in {', '.join(withheld)}")
             counts = site.labels["train"] or np.ones(len(schema.labels))
             present = [label for label, n in zip(schema.labels, counts, strict=True) if n]
             if len(present) < 2 <= len(schema.labels):
-                out.append(f"note: site {name} has only {present[0] if present else 'no label'} in training")
-        return out + [f"left out: {name}: {why}" for name, why in self.left_out.items()]
+                notes.append(
+                    f"note: site {name} has only {present[0] if present else 'no label'} in training"
+                )
+        table = Table("", ["site", *SPLITS, "modalities"], rows).to_text(width=None)
+        return [*table.splitlines(), *notes] + [
+            f"left out: {name}: {why}" for name, why in self.left_out.items()
+        ]
 
 
 def pooled(roster: Roster) -> Roster:

@@ -6,10 +6,11 @@ import numpy as np
 
 from condi_core.methods import METHODS
 from condi_core.metrics import DECISION_COUNTS, auroc, average_precision, calibration, calibration_error, roc
+from data_partitions.table import Table, format_number
 from server_app.artifacts.run_directory import Arrays
 from server_app.artifacts.run_record import RunRecord, histograms, sum_over_sites
 from server_app.report.figures import Series, heatmap, lines
-from server_app.report.markup import details, figure_row, heading, number, paragraph, section, table
+from server_app.report.markup import details, figure_row, heading, paragraph, section
 
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "macro F1", "accuracy": "accuracy", "kappa": "kappa"}
 
@@ -20,9 +21,9 @@ def classification(run: RunRecord) -> tuple[str, str]:
     keys = [key for key in (*METRICS, "score") if any(key in found for found in run.task.values())]
     rows = [[titled(method), *(found.get(key) for key in keys)] for method, found in run.task.items()]
     parts = [
-        table(
+        Table(
             "Classification of test windows", ["method", *(METRICS.get(k, "mean loss") for k in keys)], rows
-        )
+        ).to_html()
     ]
     for method in run.scored_methods:
         parts += [heading(titled(method)), *_method(run, sum_over_sites(run.sums[f"task-{method}"]))]
@@ -51,18 +52,18 @@ def _method(run: RunRecord, sums: Arrays) -> list[str]:
     unit = (0.0, 1.0)
     square = {"x_range": unit, "y_range": unit, "diagonal": True}
     known = [row[-1] for row in rows if not np.isnan(row[-1])]
-    mean = number(float(np.mean(known)) if known else None)
+    mean = format_number(float(np.mean(known)) if known else None)
     return [
         figure_row(
             _confusion(run, sums),
             lines("ROC", curves, "false positive rate", "true positive rate", **square),
             lines("Reliability", reliable, "mean predicted", "observed rate", **square),
         ),
-        table(
+        Table(
             "Label by label",
             ["label", *DECISION_COUNTS[:4], "AUROC", "AUPRC", "calibration error"],
             rows,
-        ),
+        ).to_html(),
         paragraph(
             "Reliability: scores in ten bins of equal width, each label against the rest; the calibration "
             f"error is the mean distance from the diagonal, weighted by windows (over the labels {mean} "
@@ -70,11 +71,11 @@ def _method(run: RunRecord, sums: Arrays) -> list[str]:
         ),
         details(
             "Reliability in numbers",
-            table(
+            Table(
                 "Reliability in ten bins",
                 ["label", "score", "mean predicted", "observed rate", "windows"],
                 bins,
-            ),
+            ).to_html(),
         ),
     ]
 

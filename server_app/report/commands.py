@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,8 +60,6 @@ def compare(
 
     Example: condi compare runs/demo runs/more-rounds --out compare.html
     """
-    from rich.console import Console
-
     from server_app.artifacts.run_record import ReportError, read_run
     from server_app.report import comparison
     from server_app.report.page import write_page
@@ -74,7 +73,7 @@ def compare(
         if as_json:
             typer.echo(comparison.as_json(records))
         else:
-            comparison.print_tables(records, Console())
+            typer.echo(comparison.comparison_text(records, shutil.get_terminal_size().columns))
 
 
 @contextmanager

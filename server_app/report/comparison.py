@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 import math
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import IMPUTER_LABELS
-from server_app.errors import without_control_characters
 from server_app.report.classification import METRICS
 from server_app.report.configuration import shown
 from server_app.report.figures import Series, bars, lines
-from server_app.report.markup import figure_row, number, paragraph, section, size, table
-from server_app.report.page import page
+from server_app.report.markup import figure_row, page, section, size
 
 PLACE = ("name", "output", "resume")  # settings in which runs differ without being different
 
@@ -85,64 +80,43 @@ def _plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_tables(runs: list[RunRecord], console: Console) -> None:
-    """Three tables for the terminal; more runs than fit beside each other are cut by rich, never dropped."""
-    parts = [
-        ("Settings that differ", settings(runs)),
-        ("Test windows", results(runs)),
-        ("Cost", costs(runs)),
-    ]
-    for title, rows in parts:
-        grid = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        grid.add_column("", min_width=min(42, max(map(len, rows), default=1)))
-        for name in names(runs):
-            grid.add_column(Text(without_control_characters(name)), justify="right")
-        for key, row in rows.items():
-            grid.add_row(
-                Text(without_control_characters(key)),
-                *(Text(without_control_characters(_told(key, value))) for value in row),
-            )
-        console.print(grid if rows else Text(f"{title}: none", style="italic"))
-        console.print()
-
-
-def _told(key: str, value) -> str:
-    if value is None:
-        return number(None)
-    if key.startswith("bytes"):
-        return size(value).text
-    if isinstance(value, bool | str):
-        return shown(value)
-    return f"{value:.1f}" if key == "seconds" else number(value)
+def comparison_text(runs: list[RunRecord], width: int) -> str:
+    """Write three tables for the terminal, `width` characters wide."""
+    return "\n\n".join(table.to_text(width) for table in _tables(runs))
 
 
 def comparison_page(runs: list[RunRecord]) -> str:
-    """The same tables as a page, with figures."""
-    columns = ["", *names(runs)]
-    parts = [settings(runs), results(runs), costs(runs)]
-    differ, came, cost = (
-        [[key, *(_cell(key, v) for v in row)] for key, row in rows.items()] for rows in parts
-    )
+    """Write the same tables as a page, with figures."""
+    differing, scores, cost = (table.to_html() for table in _tables(runs))
     unfinished = [name for name, run in zip(names(runs), runs, strict=True) if run.result is None]
-    told = f"{len(runs)} runs side by side." + (
-        f" Not finished: {', '.join(unfinished)}." if unfinished else ""
-    )
+    summary = f"{len(runs)} runs." + (f" Not finished: {', '.join(unfinished)}." if unfinished else "")
     sections = [
-        section(
-            "Settings that differ",
-            table("Settings", columns, differ) if differ else paragraph("The runs have the same settings."),
-        ),
-        section("Test windows", figure_row(*_figures(runs)), table("Results on test windows", columns, came)),
-        section("Validation round by round", figure_row(*_curves(runs))),
-        section("Cost", table("Cost", columns, cost)),
+        section("Settings", differing),
+        section("Test windows", figure_row(*_figures(runs)), scores),
+        section("Validation", figure_row(*_curves(runs))),
+        section("Cost", cost),
     ]
-    return page("Runs side by side", told, sections)
+    return page("Comparison of runs", summary, sections)
 
 
-def _cell(key: str, value):
-    if key.startswith("bytes") and value is not None:
+def _tables(runs: list[RunRecord]) -> list[Table]:
+    parts = {
+        "Settings that differ": settings(runs),
+        "Results on test windows": results(runs),
+        "Cost": costs(runs),
+    }
+    return [
+        Table(title, ["", *names(runs)], [[key, *(_cell(key, v) for v in row)] for key, row in rows.items()])
+        for title, rows in parts.items()
+    ]
+
+
+def _cell(key: str, value: str | float | None) -> Value:
+    if isinstance(value, bool | str):
+        return shown(value)
+    if value is not None and key.startswith("bytes"):
         return size(value)
-    return shown(value) if isinstance(value, bool | str) else value
+    return Cell(f"{value:.1f}", value) if value is not None and key == "seconds" else value
 
 
 def _figures(runs: list[RunRecord]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from data_partitions.table import Table
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.markup import details, paragraph, section, table
+from server_app.report.markup import details, paragraph, section
 
 
 def configuration(run: RunRecord) -> tuple[str, str]:
@@ -12,10 +13,10 @@ def configuration(run: RunRecord) -> tuple[str, str]:
     return section(
         "Configuration",
         paragraph(privacy(run)),
-        table("Versions", ["what", "version"], versions)
+        Table("Versions", ["what", "version"], versions).to_html()
         if versions
         else paragraph("The run has kept no versions."),
-        details("All settings", table("Settings", ["setting", "value"], settings)),
+        details("All settings", Table("Settings", ["setting", "value"], settings).to_html()),
     )
 
 

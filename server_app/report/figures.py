@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from server_app.report.markup import escape, number
+from data_partitions.table import escape_html, format_number
 
 WIDTH = 360
 COLOURS = 8  # after that they begin anew, dashed
@@ -93,10 +93,10 @@ def bars(title: str, groups: Sequence[str], series: dict[str, Sequence[float]], 
             if math.isfinite(values[g]):
                 left, right = x(g + 0.09 + s * each), x(g + 0.09 + (s + 0.92) * each)
                 top, bottom = sorted((y(values[g]), y(0)))
+                tooltip = escape_html(f"{group}, {name}: {format_number(values[g])}")
                 out.append(
                     f'<rect class="bar {_colour(s)}" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
-                    f'height="{max(bottom - top, 0.5):.1f}"><title>{escape(group)}, {escape(name)}: '
-                    f"{number(values[g])}</title></rect>"
+                    f'height="{max(bottom - top, 0.5):.1f}"><title>{tooltip}</title></rect>'
                 )
     start = 0
     for group, members in itertools.groupby(groups):
@@ -160,7 +160,7 @@ def heatmap(
                 f'<rect class="cell" x="{left + wide * j + 1:.1f}" y="{top + high * i + 1:.1f}" '
                 f'width="{wide - 2:.1f}" height="{high - 2:.1f}" style="fill-opacity:{alpha:.3f}"/>'
             )
-            out.append(_text(left + wide * (j + 0.5), middle, number(value), "middle", cls="on"))
+            out.append(_text(left + wide * (j + 0.5), middle, format_number(value), "middle", cls="on"))
     return _figure(title, out, height, [])
 
 
@@ -201,7 +201,7 @@ def traces(title: str, panels: Sequence[Trace], x_label: str) -> str:
         out.append(_text(4, each * i + 30, _short(p.name, 9), "start", p.name, cls="on"))
         out.append(_text(4, each * i + 44, _short(p.unit, 9), "start", p.unit))
         out.append(f'<path class="axis" d="M{left},{each * (i + 1)}H{WIDTH - 8}"/>')
-    out += [_text(x(t), height - 20, number(t), "middle") for t in x.ticks(5)]
+    out += [_text(x(t), height - 20, format_number(t), "middle") for t in x.ticks(5)]
     out.append(_text((left + WIDTH) / 2, height - 6, x_label, "middle"))
     return _figure(title, out, height, [])
 
@@ -233,29 +233,33 @@ def _axes(
     out = []
     for tick in y.ticks():
         out.append(f'<path class="grid" d="M{x.start},{y(tick):.1f}H{x.end}"/>')
-        out.append(_text(x.start - 5, y(tick) + 4, number(round(tick, 10)), "end"))
+        out.append(_text(x.start - 5, y(tick) + 4, format_number(round(tick, 10)), "end"))
     if ticks_x:
-        out += [_text(x(tick), height - 22, number(round(tick, 10)), "middle") for tick in x.ticks(6, whole)]
+        out += [
+            _text(x(tick), height - 22, format_number(round(tick, 10)), "middle")
+            for tick in x.ticks(6, whole)
+        ]
     out.append(f'<path class="axis" d="M{x.start},{y.end}V{y.start}H{x.end}"/>')
     out.append(_text((x.start + x.end) / 2, height - 6, x_label, "middle"))
     middle = (y.start + y.end) / 2
     turned = f'text-anchor="middle" transform="rotate(-90 10 {middle})"'
-    out.append(f'<text x="10" y="{middle}" {turned}>{escape(y_label)}</text>')
+    out.append(f'<text x="10" y="{middle}" {turned}>{escape_html(y_label)}</text>')
     return out
 
 
 def _figure(title: str, parts: Iterable[str], height: float, names: Sequence[str]) -> str:
     legend = _legend({_colour(i): name for i, name in enumerate(names)})
+    caption = escape_html(title)
     return (
-        f"<figure><figcaption>{escape(title)}</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+        f"<figure><figcaption>{caption}</figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{caption}">{"".join(parts)}</svg>'
         f"{legend}</figure>"
     )
 
 
 def _legend(keys: dict[str, str]) -> str:
     """Names by the class that has their colour."""
-    parts = (f'<span><i class="key {cls}"></i>{escape(name)}</span> ' for cls, name in keys.items())
+    parts = (f'<span><i class="key {cls}"></i>{escape_html(name)}</span> ' for cls, name in keys.items())
     return f'<p class="legend">{"".join(parts)}</p>' if keys else ""
 
 
@@ -267,8 +271,8 @@ def _text(x: float, y: float, text: str, anchor: str, full: str = "", cls: str =
     if not text:
         return ""
     kind = f' class="{cls}"' if cls else ""
-    told = f"<title>{escape(full)}</title>" if full and full != text else ""
-    return f'<text{kind} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{told}{escape(text)}</text>'
+    told = f"<title>{escape_html(full)}</title>" if full and full != text else ""
+    return f'<text{kind} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{told}{escape_html(text)}</text>'
 
 
 def _short(text: str, length: int) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from data_partitions.table import Table
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import IMPUTER_LABELS
 from server_app.report.figures import bars
-from server_app.report.markup import details, figure_row, paragraph, percent, section, side_by_side, table
+from server_app.report.markup import details, figure_row, paragraph, percent, section, side_by_side
 
 METRICS = {"rmse": "RMSE", "mae": "MAE", "crps": "CRPS", "coverage": "in 90 % band"}
 
@@ -54,7 +55,7 @@ def _table(kind: str, rows: dict, methods: list[str]) -> str:
         ]
         for m in methods
     ]
-    return table(f"Test windows, {kind}", ["", *METRICS.values()], told)
+    return Table(f"Test windows, {kind}", ["", *METRICS.values()], told).to_html()
 
 
 def _band(run: RunRecord) -> str:
@@ -70,4 +71,4 @@ def _by_modality(run: RunRecord, kind: str, rows: dict, methods: list[str]) -> s
     names = run.schema.names if run.schema else ()
     told = [[IMPUTER_LABELS.get(m, m), *rows[m].get("rmse by modality", [])] for m in methods if m in rows]
     told = [row for row in told if len(row) == len(names) + 1]
-    return table(f"RMSE of each modality, {kind}", ["", *names], told)
+    return Table(f"RMSE of each modality, {kind}", ["", *names], told).to_html()

@@ -9,6 +9,7 @@ import math
 
 from condi_core.methods import METHODS
 from data_partitions.manifest import SPLITS
+from data_partitions.table import Table, escape_markdown
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import IMPUTER_LABELS
 from server_app.report.classification import METRICS
@@ -26,18 +27,21 @@ LIMITS = (
 def model_card(run: RunRecord) -> str:
     """The card in Markdown; of an unfinished run what there is."""
     parts = [
-        [f"# Model card: {_text(run.name)}"],
+        [f"# Model card: {escape_markdown(run.name)}"],
         _models(run),
         _data(run),
         _holes(run),
         _imputation(run),
         _task(run),
         ["## Limits of use", "", *(f"- {limit}" for limit in LIMITS)],
-        ["## Privacy", "", _text(privacy(run))],
+        ["## Privacy", "", escape_markdown(privacy(run))],
         [
             "## Versions",
             "",
-            *(f"- {_text(name)}: {_text(version)}" for name, version in run.versions.items()),
+            *(
+                f"- {escape_markdown(name)}: {escape_markdown(version)}"
+                for name, version in run.versions.items()
+            ),
         ],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -48,12 +52,12 @@ def _models(run: RunRecord) -> list[str]:
     for model, count in run.parameters().items():
         best = run.best_round(model.partition(".")[0])
         kept = f", weights of round {best}" if best else ""
-        lines.append(f"- `{_text(model)}.safetensors`: {count} parameters{kept}")
+        lines.append(f"- `{escape_markdown(model)}.safetensors`: {count} parameters{kept}")
     if run.result is None:
         lines.append("- The run is not finished: figures are of what had been scored.")
     method = run.config["method"]
     told = METHODS[method].summary if method in METHODS else "a method of another version"
-    return [*lines, f"- Method `{_text(method)}`: {told}; seed {run.config['seed']}."]
+    return [*lines, f"- Method `{escape_markdown(method)}`: {told}; seed {run.config['seed']}."]
 
 
 def _data(run: RunRecord) -> list[str]:
@@ -64,12 +68,12 @@ def _data(run: RunRecord) -> list[str]:
     lines = [
         "## Data",
         "",
-        f"- Data set: {_text(schema.dataset)}, version {_text(first.version)}",
-        f"- Licence of the data: {_text(first.license)}",
+        f"- Data set: {escape_markdown(schema.dataset)}, version {escape_markdown(first.version)}",
+        f"- Licence of the data: {escape_markdown(first.license)}",
         f"- Window: {schema.patches} patches of {schema.patch_seconds:g} s; modalities "
-        + _text(", ".join(f"{m.name} ({m.unit}, {m.rate:g} Hz)" for m in first.modalities)),
-        f"- Task: {schema.task}, labels {_text(', '.join(schema.labels))}",
-        f"- Label rule: {_text(first.label_rule)}",
+        + escape_markdown(", ".join(f"{m.name} ({m.unit}, {m.rate:g} Hz)" for m in first.modalities)),
+        f"- Task: {schema.task}, labels {escape_markdown(', '.join(schema.labels))}",
+        f"- Label rule: {escape_markdown(first.label_rule)}",
         "- Splits: by patient within each site; test was scored once, "
         + ("the last round was kept" if noise else "validation chose the round"),
         "",
@@ -89,8 +93,8 @@ def _holes(run: RunRecord) -> list[str]:
         "",
         "In training, validation and classification, on top of what the data lack by nature:",
         "",
-        *(f"- `{_text(key)} = {_text(shown(value))}`" for key, value in made.items()),
-        *([f"- in test windows otherwise: `{_text(changed)}`"] if changed else []),
+        *(f"- `{escape_markdown(key)} = {escape_markdown(shown(value))}`" for key, value in made.items()),
+        *([f"- in test windows otherwise: `{escape_markdown(changed)}`"] if changed else []),
     ]
 
 
@@ -136,11 +140,4 @@ def _spread(values: list[float]) -> str:
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return ["| " + " | ".join(c if c == "---" else _text(c) for c in line) + " |" for line in lines]
-
-
-def _text(text: object) -> str:
-    """Text that is text in Markdown as well, whoever has chosen it."""
-    plain = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return "".join("\\" + c if c in "\\`*_[]<>#|&" else c for c in plain)
+    return [Table("", columns, rows).to_markdown()]

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 
+from data_partitions.table import format_number
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.artifacts.run_record import ReportError, RunRecord, read_run
 from server_app.report.classification import classification
 from server_app.report.configuration import configuration
 from server_app.report.imputation import imputation
-from server_app.report.markup import escape, number
+from server_app.report.markup import Section, page
 from server_app.report.participants import participants
 from server_app.report.rounds import cost, training
 from server_app.report.sites import by_site
-from server_app.report.style import SCRIPT, STYLE
 from server_app.report.windows import Progress, windows
-
-Section = tuple[str, str]  # its anchor and its HTML
 
 
 def write_report(
@@ -72,28 +68,8 @@ def status(run: RunRecord) -> str:
         told.append(f"The run is not finished: its last round was {last}; this is what there is of it.")
     for kind, rows in run.imputation.items():
         if "condi" in rows and "linear" in rows:
-            mine, naive = number(rows["condi"]["rmse"]), number(rows["linear"]["rmse"])
+            mine, naive = format_number(rows["condi"]["rmse"]), format_number(rows["linear"]["rmse"])
             told.append(f"RMSE of {kind}: {mine} (linear interpolation {naive}).")
     for method, metrics in run.task.items():
-        told.append(f"AUROC of {method}: {number(metrics.get('auroc'))}.")
+        told.append(f"AUROC of {method}: {format_number(metrics.get('auroc'))}.")
     return " ".join(told)
-
-
-def page(title: str, told: str, sections: list[Section]) -> str:
-    """A page of sections. Nothing is loaded, and no script runs but the one that sorts tables."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    links = "".join(f'<a href="#{anchor}">{escape(_title(anchor))}</a>' for anchor, _ in sections)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><header><h1>{escape(title)}</h1>"
-        f'<p class="status">{escape(told)}</p><nav>{links}</nav></header>\n'
-        + "\n".join(content for _, content in sections)
-        + f"\n<script>{SCRIPT}</script></body></html>\n"
-    )
-
-
-def _title(anchor: str) -> str:
-    return anchor.replace("-", " ").capitalize()

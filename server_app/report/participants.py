@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from data_partitions.manifest import SPLITS
+from data_partitions.table import DASH, Cell, Table
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.markup import DASH, Cell, details, paragraph, percent, section, table
+from server_app.report.markup import details, paragraph, percent, section
 
 
 def participants(run: RunRecord) -> tuple[str, str]:
@@ -33,7 +34,7 @@ def participants(run: RunRecord) -> tuple[str, str]:
     return section(
         "Who took part",
         paragraph(told),
-        table("Sites of the run, with their windows and labels", [*columns, *labels], rows),
+        Table("Sites of the run, with their windows and labels", [*columns, *labels], rows).to_html(),
         details("What of each modality training saw", _seen(run)),
         _absences(run),
     )
@@ -49,7 +50,7 @@ def _seen(run: RunRecord) -> str:
             count / most if most else float("nan") for count, most in zip(site.sums[:, 0], grid, strict=True)
         ]
         rows.append([name, *map(percent, shares)])
-    return table("Training samples observed and not hidden", ["site", *schema.names], rows)
+    return Table("Training samples observed and not hidden", ["site", *schema.names], rows).to_html()
 
 
 def _absences(run: RunRecord) -> str:
@@ -62,4 +63,4 @@ def _absences(run: RunRecord) -> str:
         rows += [[f"{phase}, test", name, str(why)] for name, why in told.get("failures", {}).items()]
     if not rows:
         return paragraph("Every site answered in every round.")
-    return table("Who did not answer", ["when", "site", "why"], rows)
+    return Table("Who did not answer", ["when", "site", "why"], rows).to_html()

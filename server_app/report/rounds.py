@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import math
 
+from data_partitions.table import Cell, Table
 from server_app.artifacts.run_record import Round, RunRecord
 from server_app.report.figures import Series, bars, lines
-from server_app.report.markup import (
-    Cell,
-    details,
-    figure_row,
-    heading,
-    paragraph,
-    seconds,
-    section,
-    size,
-    table,
-)
+from server_app.report.markup import details, figure_row, heading, paragraph, seconds, section, size
 
 
 def training(run: RunRecord) -> tuple[str, str]:
@@ -60,9 +51,9 @@ def cost(run: RunRecord) -> tuple[str, str]:
             bars("Seconds per round", labels, {"seconds": [line.seconds for line in run.history]}, "s"),
             bars("Megabytes per round, all sites together", labels, sent, "MB"),
         ),
-        table("What the run cost", columns, rows),
+        Table("What the run cost", columns, rows).to_html(),
         paragraph("Bytes are those of the arrays. Every round is in the tables under Training."),
-        table("Numbers in the models", ["model", "parameters"], models) if models else "",
+        Table("Numbers in the models", ["model", "parameters"], models).to_html() if models else "",
     )
 
 
@@ -114,18 +105,16 @@ def _table(phase: str, rounds: list[Round], best: int | None) -> str:
     def rows(columns: list[str]) -> list[list]:
         shown = []
         for line, found in zip(rounds, numbers, strict=True):
-            here = Cell(
-                f"{line.round}{' kept' if line.round == best else ''}", line.round, line.round == best
-            )
+            here = Cell(str(line.round), line.round, "best" if line.round == best else "")
             shown.append([here, *(_shown(key, found.get(key)) for key in columns)])
         return shown
 
     columns = keys + rest
     named = [NAMED.get(key, key.removeprefix("metrics.")) for key in columns]
     each = [key.removeprefix("site-seconds.") for key in sites]
-    return table(f"{phase}, round by round", ["round", *named], rows(columns)) + details(
+    return Table(f"{phase}, round by round", ["round", *named], rows(columns)).to_html() + details(
         "Seconds that each site trained",
-        table(f"{phase}, seconds of each site", ["round", *each], rows(sites)),
+        Table(f"{phase}, seconds of each site", ["round", *each], rows(sites)).to_html(),
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+from data_partitions.table import Table, Value
 from server_app.artifacts import scores
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.report.classification import METRICS
 from server_app.report.figures import bars, horizontal_bars
-from server_app.report.markup import Value, figure_row, heading, paragraph, section, table
+from server_app.report.markup import figure_row, heading, paragraph, section
 
 ALONE = "local"  # the method in which each site trains for itself
 
@@ -53,7 +54,7 @@ def _imputation(run: RunRecord) -> str:
     every = dict.fromkeys(column for told in found.values() for column in told)
     columns = [c for c in every if c.split(", ", 1)[1] in shown]
     rows = [[site, *(told.get(c) for c in columns)] for site, told in found.items()]
-    return table("RMSE of imputation at each site, test windows", ["site", *columns], rows)
+    return Table("RMSE of imputation at each site, test windows", ["site", *columns], rows).to_html()
 
 
 def _task(run: RunRecord) -> str:
@@ -69,8 +70,9 @@ def _task(run: RunRecord) -> str:
         rows.append([site, windows, *told])
     columns = [f"{METRICS[key]}, {method}" for key in keys for method in methods]
     areas = {m: [found[m].get(site, {}).get("auroc", math.nan) for site in run.sites] for m in methods}
-    return figure_row(bars("AUROC at each site, test windows", list(run.sites), areas, "AUROC")) + table(
-        "Classification at each site, test windows", ["site", "windows", *columns], rows
+    return (
+        figure_row(bars("AUROC at each site, test windows", list(run.sites), areas, "AUROC"))
+        + Table("Classification at each site, test windows", ["site", "windows", *columns], rows).to_html()
     )
 
 
@@ -96,6 +98,9 @@ def _gain(run: RunRecord) -> str:
     columns = [f"{METRICS[k]}, {what}" for k in keys for what in ("alone", method, "gain")]
     at = columns.index(f"{METRICS['auroc']}, gain") + 1
     gains = {str(row[0]): row[at] for row in rows}
-    return figure_row(horizontal_bars("Gain in AUROC over training alone", gains, "AUROC")) + table(
-        f"{method} beside training alone, test windows of each site", ["site", *columns], rows
+    return (
+        figure_row(horizontal_bars("Gain in AUROC over training alone", gains, "AUROC"))
+        + Table(
+            f"{method} beside training alone, test windows of each site", ["site", *columns], rows
+        ).to_html()
     )

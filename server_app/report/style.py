@@ -59,6 +59,7 @@ circle.median { fill: var(--c1); } circle.truth { fill: var(--truth); } circle.s
   transparent 4px 7px); }
 .key.seen { --c: var(--fg); } .key.truth { --c: var(--truth); } .key.median { --c: var(--c1); }
 .key.band { --c: var(--c1); opacity: .35; height: .7em; }
+pre { overflow-x: auto; font-size: .87rem; } figure.plot { max-width: 60rem; background: white; }
 @media print { nav { display: none; } figure { break-inside: avoid; } }
 """
 

@@ -7,47 +7,62 @@ from pathlib import Path
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from condi_core.windows import Schema
+from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.scores import IMPUTER_LABELS
+
+METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc.", "kappa": "kappa"}
 
 
 def summary_table(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
-    """The tables at the end of a run, 80 columns wide."""
-    out = []
-    if kinds := result["imputation"]:
-        out += ["", "Imputation of test windows: RMSE (and CRPS) in standard deviations"]
-        out.append(f"  {'':<24}" + "".join(f"{kind:>17}" for kind in kinds))
-        for method, label in IMPUTER_LABELS.items():
-            found = [methods.get(method) for methods in kinds.values()]
-            if all(found):
-                out.append(f"  {label:<24}" + "".join(f"{m['rmse']:>9.3f} ({m['crps']:.3f})" for m in found))
-        covered = [m["condi, draws"]["coverage"] for m in kinds.values() if "condi, draws" in m]
-        if covered:
-            n = config.imputer.samples
-            out.append(f"  {'inside the 90 % band':<24}" + "".join(f"{c:>16.0%} " for c in covered))
-            if n < 19:
-                out.append(
-                    f"  ({(n - 1) / (n + 1):.0%} would be right, as the band of {n} draws ends with them)"
-                )
-    out += ["", f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"]
-    labels = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc.", "kappa": "kappa"}
-    shown = {key: labels[key] for key in schema.task_kind.metric_names}
-    out.append(f"  {'':<37}" + "".join(f"{name:>8}" for name in shown.values()))
-    for method, metrics in result["task"].items():
-        label = f"{method}: {METHODS[method].summary}"
-        out.append(f"  {label:<37}" + "".join(f"{metrics[key]:>8.3f}" for key in shown))
-    if schema.ordered:
-        out.append("  (kappa with linear weights)")
+    """Write the tables at the end of a run, 80 characters wide."""
+    parts = []
+    if result["imputation"]:
+        parts.append(_imputation(result["imputation"], config.imputer.samples).to_text())
+    parts.append(_classification(result["task"], schema).to_text())
     if privacy := result.get("privacy"):
-        out += [
-            "",
+        parts.append(
             f"Differential privacy of a site: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g}"
-            f" ({privacy['averages']} averages,",
-            f"  noise {privacy['noise-multiplier']:g} times the clipping norm), of the weights alone: sums to"
-            " standardise by,",
-            "  losses and scores, of every round and in this table, are told without noise",
-        ]
-    for name, told in result["answered"].items():
-        out += [
-            f"  not in the test scores of {name}: {site} ({why})" for site, why in told["failures"].items()
-        ]
-    return "\n".join([*out, "", f"Artefacts: {path}"])
+            f" ({privacy['averages']} averages,\n  noise {privacy['noise-multiplier']:g} times the clipping"
+            " norm), for the weights alone. Sums for standardisation,\n  losses and scores of every round and"
+            " of this table are reported without noise."
+        )
+    excluded = [
+        f"  not in the test scores of {name}: {site} ({reason})"
+        for name, replies in result["answered"].items()
+        for site, reason in replies["failures"].items()
+    ]
+    if excluded:
+        parts.append("\n".join(excluded))
+    return "\n\n".join(["", *parts, f"Artefacts: {path}"])
+
+
+def _imputation(results: dict[str, dict[str, dict]], draws: int) -> Table:
+    rows: list[list[Value]] = []
+    for method, label in IMPUTER_LABELS.items():
+        metrics = [methods[method] for methods in results.values() if method in methods]
+        if len(metrics) == len(results):
+            rows.append([label, *(Cell(f"{m['rmse']:.3f} ({m['crps']:.3f})", m["rmse"]) for m in metrics)])
+    note = ""
+    coverage = [
+        methods["condi, draws"]["coverage"] for methods in results.values() if "condi, draws" in methods
+    ]
+    if coverage:
+        rows.append(["inside the 90 % interval", *(Cell(f"{c:.0%}", c) for c in coverage)])
+        if draws < 19:
+            note = (
+                f"{(draws - 1) / (draws + 1):.0%} inside the interval is correct here, as the interval of "
+                f"{draws} draws ends at the lowest and the highest draw."
+            )
+    title = "Imputation of test windows: RMSE (and CRPS) in standard deviations"
+    return Table(title, ["", *results], rows, note)
+
+
+def _classification(results: dict[str, dict], schema: Schema) -> Table:
+    keys = schema.task_kind.metric_names
+    rows = [
+        [f"{method}: {METHODS[method].summary}", *(Cell(f"{metrics[k]:.3f}", metrics[k]) for k in keys)]
+        for method, metrics in results.items()
+    ]
+    title = f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"
+    note = "kappa with linear weights" if schema.ordered else ""
+    return Table(title, ["", *(METRICS[key] for key in keys)], rows, note)

@@ -22,9 +22,10 @@ from data_partitions.federation import open_federation
 from data_partitions.missingness import Missingness, missingness_masks
 from data_partitions.partition import Partition
 from data_partitions.sources.demo import DATASET, cached_demo
+from data_partitions.table import format_number
 from server_app.artifacts.run_record import ReportError, RunRecord
 from server_app.report.figures import Trace, legend_of_traces, traces
-from server_app.report.markup import figure_row, heading, number, paragraph, section
+from server_app.report.markup import figure_row, heading, paragraph, section
 
 MOST = 48  # windows scored, over all kinds of holes
 TOGETHER = 2  # windows completed at once
@@ -231,7 +232,7 @@ def _figure(window: Completed, place: int, of: int, schema: Schema) -> str:
     unit, scale = ("h", 3600) if schema.patch_seconds >= 3600 else ("s", 1)
     panels = [_trace(window, m, slice(first, first + length), schema, scale) for m in chosen]
     what = ("worst", "second worst")[place] if place < min(2, of // 2) else "typical"
-    title = f"{window.site}, {window.record}: RMSE {number(window.error)} ({what} of {of})"
+    title = f"{window.site}, {window.record}: RMSE {format_number(window.error)} ({what} of {of})"
     return traces(title, panels, unit)
 
 

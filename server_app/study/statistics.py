@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_partitions.table import Mark
+
 MIN_PAIRS = 6  # pairs that differ, below which a signed-rank test cannot reach p = 0.05
 
 
@@ -18,7 +20,7 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def rank_marks(found: Sequence[tuple[float, float]], higher: bool = True) -> list[str]:
+def rank_marks(found: Sequence[tuple[float, float]], higher: bool = True) -> list[Mark]:
     """Of (mean, sd) per method: "best", "tie" or "".
 
     A method ties with the best when their means differ by no more than the larger of their two standard
@@ -29,7 +31,7 @@ def rank_marks(found: Sequence[tuple[float, float]], higher: bool = True) -> lis
         return [""] * len(found)
     top = max(numbers) if higher else min(numbers)
     spread = max((0.0 if math.isnan(sd) else sd) for mean, sd in found if mean == top)
-    out = []
+    out: list[Mark] = []
     for mean, sd in found:
         wide = max(spread, 0.0 if math.isnan(sd) else sd)
         near = abs(mean - top) <= wide or math.isclose(abs(mean - top), wide, rel_tol=1e-9)

@@ -4,65 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from html import escape
 
+from data_partitions.table import DASH, Cell, Table
 from server_app.study.results import Row
 from server_app.study.statistics import Comparison, compare, holm, mean_sd, rank_marks
 
 NAIVE = ("mask", "mean", "last", "linear", "estimate")
 NAIVE_IMPUTERS = ("mean", "last", "linear", "estimate")
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "accuracy", "kappa": "kappa"}
-SIGNS = {"best": "*", "tie": "~", "": " "}
 LEGEND = "Mean ± sample standard deviation over seeds. * best; ~ as near to it as the larger deviation."
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells of text; of each whether it is "best", a "tie" or neither."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    signs: dict[tuple[int, int], str] = field(default_factory=dict)  # (row, column) → mark
-    note: str = ""
-
-    def _cell(self, i: int, j: int) -> str:
-        return (self.rows[i][j] + " " + SIGNS[self.signs.get((i, j), "")]).rstrip()
-
-    def text(self) -> str:
-        widths = [
-            max(len(name), *(len(self._cell(i, j)) for i in range(len(self.rows))))
-            for j, name in enumerate(self.columns)
-        ]
-        lines = [self.title, "  " + "  ".join(n.ljust(w) for n, w in zip(self.columns, widths, strict=True))]
-        for i in range(len(self.rows)):
-            cells = [self._cell(i, j).ljust(w) for j, w in enumerate(widths)]
-            lines.append("  " + "  ".join(cells))
-        return "\n".join(line.rstrip() for line in [*lines, *([f"  {self.note}"] if self.note else [])])
-
-    def markdown(self) -> str:
-        def line(cells: Sequence[str]) -> str:
-            return "| " + " | ".join(c.replace("|", "\\|").replace("*", "\\*") for c in cells) + " |"
-
-        lines = [f"### {self.title}", "", line(self.columns), "|" + "---|" * len(self.columns)]
-        lines += [line([self._cell(i, j) for j in range(len(self.columns))]) for i in range(len(self.rows))]
-        return "\n".join([*lines, "", self.note]).rstrip()
-
-    def html(self) -> str:
-        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
-        body = ""
-        for i in range(len(self.rows)):
-            cells = [
-                f'<td class="{self.signs.get((i, j), "")}">{escape(self._cell(i, j))}</td>'
-                for j in range(len(self.columns))
-            ]
-            body += f"<tr>{''.join(cells)}</tr>\n"
-        note = f"<p>{escape(self.note)}</p>" if self.note else ""
-        return (
-            f"<h3>{escape(self.title)}</h3>\n<div class=wide><table>\n<thead><tr>{head}</tr></thead>\n"
-            f"<tbody>{body}</tbody></table></div>{note}"
-        )
 
 
 def in_order(methods: Sequence[str], naive: Sequence[str] = NAIVE) -> list[str]:
@@ -145,15 +95,15 @@ def imputation_table(rows: Sequence[Row], where: str) -> Table | None:
 
 def cost_table(rows: Sequence[Row], where: str) -> Table:
     """What each method costs a run; that of phase 1 is in each method that uses it."""
-    out = []
+    out: list[list[Cell]] = []
     for name in in_order([str(row["method"]) for row in rows]):
         mine = [row for row in rows if row["method"] == name]
         measured = (("seconds", 1), ("bytes-down", 1e6), ("bytes-up", 1e6))
         fixed = (("parameters", ","), ("local-steps", ","), ("learning-rate", "g"))
         out.append(
-            [name]
+            [Cell(name)]
             + [_number([row[key] for row in mine], scale, 1) for key, scale in measured]
-            + [", ".join(dict.fromkeys(format(row[key], how) for row in mine)) for key, how in fixed]
+            + [Cell(", ".join(dict.fromkeys(format(row[key], how) for row in mine))) for key, how in fixed]
         )
     columns = ["", "seconds", "MB down", "MB up", "parameters", "local steps", "learning rate"]
     return Table(f"Cost, {where}", columns, out, note="Phase 1 counts for each method that completes by it.")
@@ -208,18 +158,18 @@ def _marked(
     higher: list[bool],
     last: list[str] | None = None,
 ) -> Table:
-    cells, signs = [[name] for name in names], {}
-    for j, (column, up) in enumerate(zip(values, higher, strict=True), start=1):
+    rows: list[list[Cell]] = [[Cell(name)] for name in names]
+    for column, up in zip(values, higher, strict=True):
         for i, mark in enumerate(rank_marks([mean_sd(v) for v in column], up)):
-            cells[i].append(_number(column[i]))
-            signs[i, j] = mark
-    for row, told in zip(cells, last or [], strict=False):
-        row.append(told)
-    return Table(title, columns, cells, signs, LEGEND)
+            cell = _number(column[i])
+            rows[i].append(Cell(cell.text, cell.value, mark))
+    for row, told in zip(rows, last or [], strict=False):
+        row.append(Cell(told))
+    return Table(title, columns, rows, LEGEND)
 
 
-def _number(values: Sequence[float], scale: float = 1.0, digits: int = 3) -> str:
+def _number(values: Sequence[float], scale: float = 1.0, digits: int = 3) -> Cell:
     mean, sd = mean_sd([value / scale for value in values])
     if math.isnan(mean):
-        return "-"
-    return f"{mean:.{digits}f}" + ("" if math.isnan(sd) else f" ± {sd:.{digits}f}")
+        return Cell(DASH)
+    return Cell(f"{mean:.{digits}f}" + ("" if math.isnan(sd) else f" ± {sd:.{digits}f}"), mean)

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -179,7 +180,7 @@ def test_command(raw, tmp_path):
     for partition in partitions:
         counts = partition.manifest.windows
         (line,) = [line for line in result.stdout.splitlines() if partition.manifest.site in line]
-        cells = [cell.strip() for cell in line.strip("│").split("│")]
+        cells = re.split(r"\s{2,}", line.strip())
         assert cells[1:5] == [
             *(str(counts[split]) for split in ("train", "val", "test")),
             str(len(set(partition.patient_ids))),

@@ -66,7 +66,7 @@ def test_tables_fit_a_terminal_of_80_columns(runs, monkeypatch):
     assert done.exit_code == 0 and max(map(len, done.output.splitlines())) <= 80
     result = json.loads((runs[0] / "result.json").read_text())
     shown = f"{result['imputation']['points 50 %']['condi']['rmse']:.4g}"
-    row = next(x for x in done.output.splitlines() if x.startswith("RMSE points 50 %, CondI, point"))
+    row = next(x for x in done.output.splitlines() if x.strip().startswith("RMSE points 50 %, CondI, point"))
     assert row.split()[-3:] == [shown, "–", shown]  # a run gone on with ends in the same weights
 
 

@@ -291,7 +291,7 @@ def test_the_round_that_was_kept_is_the_one_of_the_lowest_score(run):
         line["metrics"]["score"] = score
     (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     rows = Page(write_report(run, limit=0.0).read_text()).tables["imputer, round by round"][1:]
-    assert [row[0][0] for row in rows] == ["1 kept", "2"]
+    assert [row[0][0] for row in rows] == ["1 *", "2"]
 
 
 def test_windows_are_left_out_when_they_take_too_long(made):

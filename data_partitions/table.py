@@ -1,0 +1,199 @@
+"""Tables for the terminal, for Markdown and for HTML: the one place that aligns and escapes cells."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
+from typing import Literal
+
+DASH = "–"  # where there is no value
+GAP = "  "  # between the columns of a text table
+MIN_COLUMN_WIDTH = 6  # characters to which a column of a text table is narrowed at most
+
+Mark = Literal["", "best", "tie"]
+SIGNS: dict[Mark, str] = {"": "", "best": "*", "tie": "~"}
+# A number, perhaps with a deviation and the sign of a mark: the group is what stands before its decimal point.
+_NUMBER = re.compile(r"([+-]?\d+)(\.\d+)?(e[+-]\d+)?( ± \S+)?( [*~])?")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The text of a cell, and the number behind it, by which an HTML table is sorted."""
+
+    text: str
+    value: float | None = None
+    mark: Mark = ""
+
+    @property
+    def signed(self) -> str:
+        """The text with the sign of its mark."""
+        return f"{self.text} {SIGNS[self.mark]}" if self.mark else self.text
+
+
+Value = Cell | str | float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the rows.
+
+    Parameters
+    ----------
+    title : str
+        One line, or none ("").
+    columns : sequence of str
+        Names of the columns.
+    rows : sequence of sequences
+        Values by column: a `Cell`, a text, a number (shown with four significant digits) or None (a dash).
+    note : str
+        A sentence below the table.
+
+    A column other than the first that has a number is aligned to the right. Its decimal points are below each
+    other where all its cells are numbers. A cell of a text table may have several lines.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Value]]
+    note: str = ""
+
+    @cached_property
+    def cells(self) -> list[list[Cell]]:
+        return [[as_cell(value) for value in row] for row in self.rows]
+
+    @cached_property
+    def numeric(self) -> list[bool]:
+        """Whether a column has numbers."""
+        return [
+            j > 0 and any(row[j].value is not None for row in self.cells) for j in range(len(self.columns))
+        ]
+
+    def to_text(self, width: int | None = 80) -> str:
+        """Lay the table out for a terminal; columns are narrowed and wrapped to fit `width` characters."""
+        if not self.cells:
+            return f"{self.title}: none" if self.title else ""
+        indent = GAP if self.title else ""
+        columns = [_aligned([row[j].signed for row in self.cells], n) for j, n in enumerate(self.numeric)]
+        columns = [[printable(name), *texts] for name, texts in zip(self.columns, columns, strict=True)]
+        widths = [max(len(line) for text in texts for line in text.split("\n")) for texts in columns]
+        space = math.inf if width is None else width - len(indent) - len(GAP) * (len(widths) - 1)
+        while sum(widths) > space and max(widths) > MIN_COLUMN_WIDTH:
+            widths[widths.index(max(widths))] -= 1
+        lines = [self.title] if self.title else []
+        for row in zip(*columns, strict=True):
+            wrapped = [_wrapped(text, width) for text, width in zip(row, widths, strict=True)]
+            for parts in zip_longest(*wrapped, fillvalue=""):
+                padded = [
+                    part.rjust(width) if numeric else part.ljust(width)
+                    for part, width, numeric in zip(parts, widths, self.numeric, strict=True)
+                ]
+                lines.append((indent + GAP.join(padded)).rstrip())
+        if self.note:
+            note = [self.note] if width is None else textwrap.wrap(self.note, width - len(indent))
+            lines += [indent + line for line in note]
+        return "\n".join(lines)
+
+    def to_markdown(self) -> str:
+        """Write the table in Markdown, with its title as a heading of the third level."""
+        lines = [[escape_markdown(name) for name in self.columns]]
+        lines += [["---:" if numeric else "---" for numeric in self.numeric]]
+        lines += [[escape_markdown(cell.signed) for cell in row] for row in self.cells]
+        parts = [f"### {escape_markdown(self.title)}"] if self.title else []
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        return "\n\n".join(parts + ([escape_markdown(self.note)] if self.note else []))
+
+    def to_html(self) -> str:
+        """Write the table in HTML, in a box that scrolls; a click on a button in its head sorts the rows."""
+        if not self.cells:
+            return f"<p>{escape_html(self.title)}: none.</p>"
+        head = "".join(
+            f'<th scope="col"{_css_class(numeric)}><button type="button">{escape_html(name)}</button></th>'
+            for name, numeric in zip(self.columns, self.numeric, strict=True)
+        )
+        rows = "".join(f"<tr>{self._html_row(row)}</tr>" for row in self.cells)
+        title = escape_html(self.title)
+        note = f"<p>{escape_html(self.note)}</p>" if self.note else ""
+        return (
+            f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table>'
+            f"<caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{note}"
+        )
+
+    def _html_row(self, row: Sequence[Cell]) -> str:
+        cells = []
+        for j, (cell, numeric) in enumerate(zip(row, self.numeric, strict=True)):
+            tag = "th" if j == 0 else "td"
+            scope = f' scope="row" title="{escape_html(cell.text)}"' if j == 0 else ""
+            value = f' data-value="{exact}"' if (exact := _exact(cell.value)) else ""
+            text = escape_html(cell.signed)
+            text = f"<mark>{text}</mark>" if cell.mark == "best" else text
+            cells.append(f"<{tag}{scope}{_css_class(numeric)}{value}>{text}</{tag}>")
+        return "".join(cells)
+
+
+def as_cell(value: Value) -> Cell:
+    """Give a value the text of a cell."""
+    if isinstance(value, Cell):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Cell(format_number(value), float(value))
+    return Cell(DASH if value is None else str(value))
+
+
+def format_number(value: float | None) -> str:
+    """Format a number with four significant digits, a whole one with all; a dash if it is not finite."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def printable(text: object) -> str:
+    """Drop control characters other than newlines."""
+    return "".join(c for c in str(text) if c.isprintable() or c == "\n")
+
+
+def escape_html(text: object) -> str:
+    """Escape text and attributes of HTML."""
+    return html.escape(printable(text), quote=True)
+
+
+def escape_markdown(text: object) -> str:
+    """Escape text of Markdown, on one line."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return "".join("\\" + c if c in "\\`*_[]<>#|&" else c for c in plain)
+
+
+def _aligned(texts: Sequence[str], numeric: bool) -> list[str]:
+    """Pad numbers at the end, so that alignment to the right puts their decimal points below each other."""
+    texts = [printable(text) for text in texts]
+    matches = [_NUMBER.fullmatch(text) for text in texts]
+    if not numeric or not all(
+        match or text in ("", DASH) for match, text in zip(matches, texts, strict=True)
+    ):
+        return texts
+    tails = [len(text) - match.end(1) if match else 0 for match, text in zip(matches, texts, strict=True)]
+    return [text + " " * (max(tails) - tail) for text, tail in zip(texts, tails, strict=True)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines: list[str] = []
+    for line in text.split("\n"):
+        lines += [line] if len(line) <= width else textwrap.wrap(line, width) or [""]
+    return lines
+
+
+def _exact(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return ""
+    return repr(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))
+
+
+def _css_class(numeric: bool) -> str:
+    return ' class="n"' if numeric else ""

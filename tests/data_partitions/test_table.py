@@ -1,0 +1,59 @@
+"""Tables: the same cells as text, Markdown and HTML."""
+
+import math
+
+import pytest
+
+from data_partitions.table import Cell, Table, format_number
+
+TABLE = Table(
+    "T|",
+    ["", "a|b", "c"],
+    [["x<y", Cell("0.1", 0.1, "tie"), 3], ["z", Cell("10.2 ± 0.1", 10.2, "best"), None], ["w", None, 12.5]],
+    "n*",
+)
+
+
+def test_numbers_are_aligned_by_their_decimal_points():
+    assert TABLE.to_text().splitlines() == [
+        "T|",
+        "                a|b     c",
+        "  x<y   0.1 ~         3",
+        "  z    10.2 ± 0.1 *   –",
+        "  w     –            12.5",
+        "  n*",
+    ]
+
+
+def test_markdown_and_html_escape_their_cells():
+    lines = TABLE.to_markdown().splitlines()
+    assert lines[0] == "### T\\|" and lines[2] == "|  | a\\|b | c |" and lines[3] == "| --- | ---: | ---: |"
+    assert lines[4] == "| x\\<y | 0.1 ~ | 3 |" and lines[5] == "| z | 10.2 ± 0.1 \\* | – |"
+    assert lines[-1] == "n\\*"
+    page = TABLE.to_html()
+    assert '<td class="n" data-value="10.2"><mark>10.2 ± 0.1 *</mark></td>' in page
+    assert "x&lt;y" in page and "x<y" not in page and "<caption>T|</caption>" in page
+
+
+@pytest.mark.parametrize("width", [30, 44, 80, None])
+def test_text_is_wrapped_to_its_width_and_nothing_is_lost(width):
+    words = "one two three four five six seven eight nine ten"
+    text = Table("Title", ["name", "value", "remark"], [["a", 1.5, words], ["b", 22, "short"]]).to_text(width)
+    assert max(map(len, text.splitlines())) <= (width or 200)
+    assert all(word in text for word in words.split()) and "1.5" in text
+
+
+def test_a_table_without_rows_says_so():
+    empty = Table("Results", ["a", "b"], [])
+    assert empty.to_text() == "Results: none" and empty.to_html() == "<p>Results: none.</p>"
+
+
+def test_numbers_are_short_and_their_values_exact():
+    values = (3, 0.123456, 12345.6, math.nan, None, 1e-7)
+    assert [format_number(value) for value in values] == ["3", "0.1235", "12346", "–", "–", "1e-07"]
+    assert 'data-value="0.1"' in Table("c", ["a", "b"], [["x", 0.1]]).to_html()
+    assert 'data-value="123456789012345"' in Table("c", ["a", "b"], [["x", 123456789012345]]).to_html()
+
+
+def test_control_characters_do_not_reach_a_terminal():
+    assert "\x1b" not in Table("", ["a"], [["x\x1b[31m"]]).to_text()
