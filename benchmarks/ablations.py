@@ -13,9 +13,10 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from runs import Pool, Run, training_windows
+from torch import Tensor
 
 from condi_core.config import ImputerConfig
-from condi_core.imputer import references
+from condi_core.imputer import closed_form
 from condi_core.imputer.diffusion import EulerSampler
 from condi_core.imputer.imputer import ConditionedBatch, Imputer
 from condi_core.training import cosine_rate, derive_seed, train_steps
@@ -26,13 +27,19 @@ CROPS = 2  # that training sees of a window before its holes are redrawn
 def patches(imputer: Imputer) -> dict[str, list]:
     """What takes each part out of an imputer."""
     blocks = [*imputer.encoder.blocks, imputer.denoiser.block]
-    refer = imputer.references.forward
+    estimate = imputer.closed_form.forward
+
+    def zeros(*args: Tensor) -> closed_form.References:
+        return closed_form.References(*map(torch.zeros_like, estimate(*args)))
+
     return {
         "CondI": [],
-        "no cross-modal attention": [patch.object(b.across, "forward", lambda x, bias: x) for b in blocks],
+        "no cross-modal attention": [
+            patch.object(b.modality_attention, "forward", lambda x, bias: x) for b in blocks
+        ],
         "no W_cond": [patch.object(imputer.cross_modal, "forward", lambda to_heads: 0.0)],
-        "no estimate": [patch.object(imputer.references, "forward", lambda *a: torch.zeros_like(refer(*a)))],
-        "no record adaptation": [patch.object(references, "ADAPTATIONS", 0)],
+        "no estimate": [patch.object(imputer.closed_form, "forward", zeros)],
+        "no record adaptation": [patch.object(closed_form, "EM_STEPS", 0)],
         # A velocity of 0 has no gradient, and standard normal residuals flow along it as they are.
         "no diffusion": [
             patch.object(imputer.denoiser, "forward", lambda noisy, *_: torch.zeros_like(noisy)),
@@ -48,7 +55,7 @@ def ablations(run: Run, windows: Pool, steps: int, score: Callable[[Imputer], di
         torch.manual_seed(derive_seed(seed, "initial weights", "imputer"))
         imputer = Imputer(run.schema, run.config.imputer)
         imputer.standardiser.load_state_dict(run.imputer.standardiser.state_dict())
-        imputer.references.load_state_dict(run.imputer.references.state_dict())
+        imputer.closed_form.load_state_dict(run.imputer.closed_form.state_dict())
         with ExitStack() as changed:
             for change in patches(imputer)[name]:
                 changed.enter_context(change)
@@ -68,7 +75,7 @@ def train(imputer: Imputer, config: ImputerConfig, windows: Pool, steps: int, se
             patches = prepared.x.shape[2]
             crop = config.crop or patches
             for start in rng.integers(0, max(patches - crop, 0) + 1, CROPS):
-                yield ConditionedBatch(*(t[:, :, start : start + crop] for t in prepared))
+                yield prepared.select(slice(None), slice(start, start + crop))
 
     for round_ in range(1, config.rounds + 1):
         some = islice(crops(), max(1, steps // config.rounds))

@@ -35,14 +35,13 @@ from runs import Pool, Run, call, carry_out, pool, training_windows
 from torch import Tensor
 
 from condi_core.imputer.imputer import Imputer, median_over_draws
-from condi_core.imputer.interpolation import last_value, linear_interpolation, same_instant
+from condi_core.imputer.interpolation import last_value, linear_interpolation, same_instant_regression
 from condi_core.metrics import imputation_metrics, imputation_sums
 from condi_core.training import derive_seed
-from condi_core.windows import zero_unobserved
+from condi_core.windows import WINDOWS_PER_BLOCK, zero_unobserved
 from data_partitions.missingness import Missingness
 
 DRAWS = 20
-BLOCK = 16  # windows worked on at once
 METRICS = {"mae": "MAE", "rmse": "RMSE", "ratio": "/linear", "crps": "CRPS", "coverage": "in 90 % band"}
 COSTS = {"training": "s of training", "scoring": "s of scoring", "parameters": "parameters"}
 Method = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
@@ -93,13 +92,13 @@ DATASETS = {
 
 
 def condi(imputer: Imputer, draws: int, values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor | None]:
-    mean, drawn = imputer.draw(imputer.prepare(values, seen), draws, torch.Generator().manual_seed(0))
+    mean, drawn = imputer.sample(imputer.prepare(values, seen), draws, torch.Generator().manual_seed(0))
     return mean, drawn if draws else None
 
 
 def methods_of(imputer: Imputer) -> dict[str, Method]:
     """The methods that need no training beyond that of the run."""
-    relation = imputer.references.relations[0]  # all modalities of these data sets have one rate
+    cross_spectrum = imputer.closed_form.cross_spectra[0]  # all modalities of these data sets have one rate
 
     def in_time(fill: Callable[[Tensor, Tensor], Tensor]) -> Method:
         def method(values: Tensor, seen: Tensor) -> tuple[Tensor, None]:
@@ -108,7 +107,7 @@ def methods_of(imputer: Imputer) -> dict[str, Method]:
         return method
 
     def instant(x: Tensor, seen: Tensor) -> Tensor:
-        return same_instant(x, seen, relation.covariance())[0]
+        return same_instant_regression(x, seen, cross_spectrum.covariance())[0]
 
     def median(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         drawn = condi(imputer, DRAWS, values, seen)[1]
@@ -119,7 +118,7 @@ def methods_of(imputer: Imputer) -> dict[str, Method]:
         "last value carried forward": in_time(last_value),
         "linear interpolation": in_time(linear_interpolation),
         "same-instant least squares": in_time(instant),
-        "closed-form estimate": lambda v, seen: (imputer.prepare(v, seen).reference[:, :, :, 0], None),
+        "closed-form estimate": lambda v, seen: (imputer.prepare(v, seen).references.conditional_mean, None),
         "CondI, point estimate": partial(condi, imputer, 0),
         f"CondI, median of {DRAWS} draws": median,
     }
@@ -137,8 +136,8 @@ def score(method: Method, imputer: Imputer, windows: Pool, dataset: Dataset) -> 
     for kind, missingness in dataset.masks.items():
         # Those of IMPUTATION, then squared errors of one draw and of linear interpolation.
         sums = np.zeros((windows.values.shape[1], 7))
-        for start in range(0, len(windows.records), BLOCK):
-            some = windows.of(slice(start, start + BLOCK))
+        for start in range(0, len(windows.records), WINDOWS_PER_BLOCK):
+            some = windows.of(slice(start, start + WINDOWS_PER_BLOCK))
             hidden = some.hidden(repeat((missingness, derive_seed("benchmark", kind))))
             values, observed, hidden = map(torch.from_numpy, (some.values, some.observed, hidden))
             seen, truth = observed & ~hidden, imputer.standardiser(values, observed)
@@ -171,7 +170,7 @@ def compare(
 
     Without `few` no outside peers are trained.
     """
-    relation = sum(x.numel() for x in run.imputer.references.state_dict().values())
+    relation = sum(x.numel() for x in run.imputer.closed_form.state_dict().values())
     weights = relation + sum(p.numel() for p in run.imputer.parameters())
     related, trained = run.seconds["relation"], sum(run.seconds[phase] for phase in ("relation", "imputer"))
     found = {}

@@ -29,7 +29,7 @@ from torch import nn
 
 from client_app.node.imputer_phase import EPOCHS_PER_PREPARATION
 from condi_core.config import ImputerConfig, RunConfig
-from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
+from condi_core.imputer.imputer import Imputer, median_over_draws
 from condi_core.windows import Schema
 
 ICU_TOKEN_PATCHES = 8  # of one hour each
@@ -105,7 +105,7 @@ def works(kind: Kind, threads: int, device: str, half: bool = False) -> dict[str
     values = torch.randn(kind.windows, device=device)
     seen = torch.rand(kind.windows, device=device) < 0.5
     prepared = imputer.prepare(values, seen, ~seen)
-    crop = ConditionedBatch(*(t[:, :, : config.crop or patches] for t in prepared))
+    crop = prepared.select(slice(None), slice(config.crop or patches))
     network = torch.autocast(device, torch.bfloat16, enabled=half)
 
     def step() -> None:
@@ -119,7 +119,7 @@ def works(kind: Kind, threads: int, device: str, half: bool = False) -> dict[str
     def complete(draws: int) -> None:
         given = imputer.prepare(values, seen)
         with network:
-            mean, drawn = imputer.draw(given, draws, generator)
+            mean, drawn = imputer.sample(given, draws, generator)
         imputer.standardiser.inverse(median_over_draws(drawn) if draws else mean)
 
     return {

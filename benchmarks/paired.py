@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from client_app.node import completions
-from client_app.node.imputer_phase import blocks
 from client_app.node.site import Site
 from client_app.node.task_phase import TaskWindows
 from condi_core.config import RunConfig
 from condi_core.model import load_model
 from condi_core.task.kind import MULTI_LABEL
+from condi_core.windows import iterate_blocks
 from data_partitions.federation import open_federation
 
 RESAMPLES = 2000
@@ -46,7 +46,7 @@ def predictions(run: Path, method: str) -> tuple[np.ndarray, np.ndarray, np.ndar
             if chosen.fill:
                 completions.complete(site, chosen, imputer, "", ["test"])
             windows = TaskWindows(site, chosen, "", "test", model.standardiser)
-            for rows in blocks(windows.rows):
+            for rows in iterate_blocks(windows.rows):
                 draws = [model(*windows.read(rows, draw)[:3]) for draw in range(windows.draws)]
                 ids.append(site.partition.record_ids[rows])
                 found.append(torch.stack([model.predictions(out) for out in draws]).mean(0).numpy())

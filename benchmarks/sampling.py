@@ -28,14 +28,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from samplers import DDIMSampler, DDPMSampler, HeunSampler
 from torch import Tensor
 
-from condi_core.imputer.diffusion import DDIMSampler, DDPMSampler, EulerSampler, HeunSampler
+from condi_core.imputer.diffusion import EulerSampler
 from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
 from condi_core.metrics import EVALUATED_MISSINGNESS, imputation_metrics, imputation_sums
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError, load_imputer
-from condi_core.windows import Schema
+from condi_core.windows import Schema, iterate_blocks
 from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.missingness import Missingness, missingness_mask
@@ -44,7 +45,6 @@ from data_partitions.partition import Partition
 SAMPLERS = {"flow": EulerSampler, "ddim": DDIMSampler, "heun": HeunSampler, "ancestral": DDPMSampler}
 EVALUATIONS = (1, 2, 4, 8, 16, 50)
 ECG = ("ptb-xl", "demo")
-BLOCK = 16  # windows worked on at once
 COLUMNS = ("median", "crps", "coverage", "one draw", "energy", "bpm", "seconds")
 
 
@@ -78,8 +78,7 @@ def batches(
     """Windows with holes of one kind, fixed by the record, and their references."""
     for site, rows in windows:
         rates = [m.samples_per_patch for m in site.manifest.modalities]
-        for start in range(0, len(rows), BLOCK):
-            block = rows[start : start + BLOCK]
+        for block in iterate_blocks(rows):
             values, observed = site.read(block)
             hidden = np.stack([
                 missingness_mask(v, o, Missingness(**EVALUATED_MISSINGNESS[kind]), seed=derive_seed("scored", kind), record_id=record,
@@ -163,14 +162,14 @@ def evaluate(
 
 
 def candidates(imputer: Imputer, draws: int) -> Iterator[tuple[str, Callable[[ConditionedBatch], Tensor]]]:
-    yield "linear", lambda batch: batch.reference[:, :, :, 2][None]
+    yield "linear", lambda batch: batch.references.interpolation[None]
     yield "truth", lambda batch: batch.x[None]
-    yield "mean of the model", lambda batch: imputer.draw(batch, 0)[0][None]
+    yield "mean of the model", lambda batch: imputer.sample(batch, 0)[0][None]
 
     def sampled(sampler: object) -> Callable[[ConditionedBatch], Tensor]:
         def draw(batch: ConditionedBatch) -> Tensor:
             imputer.sampler = sampler
-            return imputer.draw(batch, draws)[1]
+            return imputer.sample(batch, draws)[1]
 
         return draw
 

@@ -1,7 +1,7 @@
-"""What the models learn about modalities: identity, relation of each source to each target, own weights.
+"""The weights that belong to modalities: embeddings, pairwise embeddings, and patch layers.
 
-Every table has the modality (or target and source) as its leading axis, so that a site's rows can be
-averaged with the rows of the sites that have the same modality, and with no others (see `ownership`).
+Every table has the modality (or target and source) as its leading axis, so that a site's rows are averaged
+with the rows of the sites that have the same modality, and with no others (see `condi_core.ownership`).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class ModalityEmbedding(nn.Module):
         self.weight = nn.Parameter(0.1 * torch.randn(modalities, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """`tokens` (batch, modality, token, width)."""
+        """Add the embedding to `tokens` (batch, modality, token, width)."""
         return tokens + self.weight[:, None, :]
 
 
 class CrossModalEmbedding(nn.Module):
-    """W_cond: what a source modality is worth to a target, `(target, source, width)`."""
+    """W_cond `(target, source, width)`: how much a source modality tells about a target modality."""
 
     owners = {"weight": "pair"}
 
@@ -39,14 +39,18 @@ class CrossModalEmbedding(nn.Module):
         self.weight = nn.Parameter(0.1 * torch.randn(modalities, modalities, width))
 
     def forward(self, to_heads: nn.Linear) -> Tensor:
-        """Attention bias `(head, target, source)` as one block of a network reads the embedding."""
+        """Return the attention bias `(head, target, source)` of a block that projects by `to_heads`."""
         return to_heads(self.weight).permute(2, 0, 1)
 
 
 class PerModalityLinear(nn.Module):
-    """A linear layer with weights of its own for each of some modalities; all start from the same weights.
+    """A linear layer with separate weights for each modality; all start from the same weights.
 
-    `members` are the places of these modalities among all.
+    Parameters
+    ----------
+    members : positions of these modalities among all modalities
+    inputs, outputs : width of the last axis before and after
+    zero : whether the weights start at zero rather than at random
     """
 
     owners = {"weight": "modality", "bias": "modality"}
@@ -59,56 +63,75 @@ class PerModalityLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(members), outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (batch, member, token, inputs) → (batch, member, token, outputs)."""
+        """Map `x` (batch, member, token, inputs) to (batch, member, token, outputs)."""
         return torch.einsum("bmpi,mio->bmpo", x, self.weight) + self.bias[:, None, :]
 
 
 class PatchEmbedding(nn.Module):
-    """From the samples of `span` patches in a row, in several channels, to a token; weights per modality."""
+    """Embed the samples of consecutive patches, in several channels, as tokens; weights per modality.
+
+    Parameters
+    ----------
+    groups : the modalities grouped by their rate
+    channels : channels of each sample
+    width : of a token
+    span : consecutive patches that make one token
+    """
 
     def __init__(self, groups: Sequence[RateGroup], channels: int, width: int, span: int = 1) -> None:
         super().__init__()
-        self.groups, self.span = tuple(groups), span
+        self.groups = tuple(groups)
+        self.span = span
         self.by_rate = nn.ModuleList(
             PerModalityLinear(g.members, channels * span * g.samples, width) for g in self.groups
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (batch, modality, patch, channel, sample) → tokens (batch, modality, token, width).
+        """Map `x` (batch, modality, patch, channel, sample) to tokens (batch, modality, token, width).
 
-        The last token may reach beyond the window, where there are zeros.
+        Where the patches are no multiple of the span, the last token reads zeros beyond the window.
         """
         x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[2] % self.span))
         parts = [
-            read(g.of(x).unflatten(2, (-1, self.span)).flatten(3))
-            for g, read in zip(self.groups, self.by_rate, strict=True)
+            linear(group.select(x).unflatten(2, (-1, self.span)).flatten(3))
+            for group, linear in zip(self.groups, self.by_rate, strict=True)
         ]
-        return _in_order(self.groups, parts)
+        return _merge_groups(self.groups, parts)
 
 
 class PatchProjection(nn.Module):
-    """From a token to numbers for each sample of its `span` patches, in several channels; starts at zero."""
+    """Project tokens to numbers for each sample of their patches, in several channels; starts at zero.
+
+    Parameters
+    ----------
+    groups : the modalities grouped by their rate
+    width : of a token
+    channels : numbers per sample
+    span : consecutive patches that make one token
+    """
 
     def __init__(self, groups: Sequence[RateGroup], width: int, channels: int, span: int = 1) -> None:
         super().__init__()
-        self.groups, self.channels, self.span = tuple(groups), channels, span
+        self.groups = tuple(groups)
+        self.channels = channels
+        self.span = span
         self.by_rate = nn.ModuleList(
             PerModalityLinear(g.members, width, span * channels * g.samples, zero=True) for g in self.groups
         )
 
     def forward(self, tokens: Tensor, patches: int) -> Tensor:
-        """From `tokens` (batch, modality, token, width) to (batch, modality, patch, channel, sample)."""
+        """Map `tokens` (batch, modality, token, width) to (batch, modality, patch, channel, sample)."""
         samples, parts = max(g.samples for g in self.groups), []
-        for group, write in zip(self.groups, self.by_rate, strict=True):
-            own = tokens if len(self.groups) == 1 else tokens[:, list(group.members)]
-            written = write(own).unflatten(3, (self.span, self.channels, group.samples)).flatten(2, 3)
-            parts.append(F.pad(written[:, :, :patches], (0, samples - group.samples)))
-        return _in_order(self.groups, parts)
+        for group, linear in zip(self.groups, self.by_rate, strict=True):
+            selected = tokens if len(self.groups) == 1 else tokens[:, list(group.members)]
+            grid = linear(selected).unflatten(3, (self.span, self.channels, group.samples)).flatten(2, 3)
+            parts.append(F.pad(grid[:, :, :patches], (0, samples - group.samples)))
+        return _merge_groups(self.groups, parts)
 
 
-def _in_order(groups: Sequence[RateGroup], parts: list[Tensor]) -> Tensor:
-    """Parts of the groups, each with the members on axis 1, as one tensor over all modalities."""
+def _merge_groups(groups: Sequence[RateGroup], parts: list[Tensor]) -> Tensor:
+    """Join the groups' tensors, members on axis 1, into one tensor in the order of the schema."""
     if len(parts) == 1:
         return parts[0]
-    places = [place for group in groups for place in group.members]
-    return torch.cat(parts, 1)[:, sorted(range(len(places)), key=places.__getitem__)]
+    positions = [position for group in groups for position in group.members]
+    return torch.cat(parts, 1)[:, sorted(range(len(positions)), key=positions.__getitem__)]

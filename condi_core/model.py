@@ -14,15 +14,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from condi_core.imputer.imputer import Imputer
-from condi_core.imputer.interpolation import interpolated
+from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import METHODS, Method
 from condi_core.metrics import quantiles
 from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError, hash_arrays, load_imputer, load_task
-from condi_core.windows import Schema, zero_unobserved
-
-BLOCK = 16  # windows worked on at once
+from condi_core.windows import WINDOWS_PER_BLOCK, Schema, zero_unobserved
 
 
 class Imputation(NamedTuple):
@@ -94,7 +92,7 @@ class TrainedRun:
         points, draws, padding = [], [], self._padding.to(self.device)
         for x, seen in self._blocks(values, observed):
             batch = self.imputer.prepare(x, seen)
-            mean, drawn = self.imputer.draw(batch, samples, _random(x, seen, seed))
+            mean, drawn = self.imputer.sample(batch, samples, _random(x, seen, seed))
             for found, kept in ((mean, points), (drawn, draws)):
                 completed = torch.where(seen, x, self.imputer.standardiser.inverse(found))
                 kept.append(completed.masked_fill(padding, torch.nan).cpu().numpy())
@@ -135,7 +133,7 @@ class TrainedRun:
         if model.method.fill:
             filled = model.method.fill(model.imputer, x, seen, draws, _random(x, seen, seed))
         elif rule := model.method.interpolate:
-            filled = interpolated(self.schema, model.task.standardiser, x, seen, rule)[None]
+            filled = interpolate_windows(self.schema, model.task.standardiser, x, seen, rule)[None]
         else:
             known = seen
         return torch.stack([model.task.predictions(model.task(f, seen, known)) for f in filled])
@@ -157,8 +155,8 @@ class TrainedRun:
             )
         if seen.dtype != bool:
             raise ValueError(f"observed must be bool, it is {seen.dtype}")
-        for start in range(0, len(x), BLOCK):
-            block, there = (torch.tensor(a[start : start + BLOCK]) for a in (x, seen))
+        for start in range(0, len(x), WINDOWS_PER_BLOCK):
+            block, there = (torch.tensor(a[start : start + WINDOWS_PER_BLOCK]) for a in (x, seen))
             there &= ~self._padding
             if not torch.isfinite(block[there]).all():
                 raise ValueError("an observed value is not finite: mark it as not observed")

@@ -1,43 +1,68 @@
-"""The tensors every model works on, and their checks.
+"""Define the tensors that every model works on, and standardise them.
 
-A window is a grid modality × patch × sample. `values` is float32 and `observed` bool, both
-`(batch, modality, patch, sample)`; where `observed` is False, `values` carries no information.
+A window is a grid of modality × patch × sample. `values` is float32 and `observed` is bool, both of shape
+`(batch, modality, patch, sample)`. Where `observed` is False, `values` carries no information.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor
 
 from condi_core.task.kind import TASK_KINDS, TaskKind
 
+WINDOWS_PER_BLOCK = 16  # windows processed at once where nothing is trained
+
 
 class RateGroup(NamedTuple):
-    """Modalities, by their place, that have the same number of samples per patch: they share a time axis.
+    """Modalities with the same number of samples per patch, which therefore share a time axis.
 
-    What is worked out per sample is worked out per group, so that a slow modality costs what its own
-    samples cost, and not those of the padding that it has beside a fast one.
+    What is computed per sample is computed per group, so that a slow modality costs what its own samples
+    cost and not what its padding to the rate of a fast modality would cost.
+
+    Attributes
+    ----------
+    members : positions of these modalities among all modalities of the schema
+    samples : samples per patch
     """
 
     members: tuple[int, ...]
     samples: int
 
-    def of(self, x: Tensor) -> Tensor:
-        """The group's own part of `(batch, modality, patch, ..., sample)`, in all of these but padding."""
+    def select(self, x: Tensor) -> Tensor:
+        """Return the part of `x` (batch, modality, patch, ..., sample) that belongs to the group.
+
+        The padding of the last axis is removed.
+        """
         if x.shape[-1] == self.samples and x.shape[1] == len(self.members):
             return x
         return x[:, list(self.members), ..., : self.samples]
 
 
 class Schema(BaseModel):
-    """What all sites of a federation share: modalities, patching, labels and the kind of task."""
+    """What all sites of a federation share: modalities, patching, labels and the kind of task.
+
+    Attributes
+    ----------
+    dataset : name of the data set
+    modalities : name, unit and samples per patch of each modality
+    patch_seconds : duration of a patch
+    patches : patches per window
+    labels : names of the labels
+    task : the kind of task, a key of `TASK_KINDS`
+    ordered : whether the labels have an order, so that a label next to the true one is less wrong
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     class Modality(BaseModel):
+        """One signal of a window."""
+
         model_config = ConfigDict(frozen=True, extra="forbid")
         name: str
         unit: str
@@ -48,8 +73,8 @@ class Schema(BaseModel):
     patch_seconds: float
     patches: int
     labels: tuple[str, ...]
-    task: str  # a key of `TASK_KINDS`
-    ordered: bool = False  # whether a label that is near the true one is less wrong
+    task: str
+    ordered: bool = False
 
     @field_validator("task")
     @classmethod
@@ -60,20 +85,22 @@ class Schema(BaseModel):
 
     @property
     def task_kind(self) -> TaskKind:
+        """Loss, predictions, sums and metrics of the kind of task."""
         return TASK_KINDS[self.task]
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the modalities."""
         return tuple(m.name for m in self.modalities)
 
     @property
     def samples(self) -> int:
-        """Samples per patch of the fastest modality: the last axis of every tensor."""
+        """Samples per patch of the fastest modality: the length of the last axis of every tensor."""
         return max(m.samples_per_patch for m in self.modalities)
 
     @property
     def rate_groups(self) -> tuple[RateGroup, ...]:
-        """The modalities by their samples per patch, fastest first."""
+        """The modalities grouped by their samples per patch, fastest first."""
         rates = [m.samples_per_patch for m in self.modalities]
         return tuple(
             RateGroup(tuple(i for i, rate in enumerate(rates) if rate == samples), samples)
@@ -82,24 +109,49 @@ class Schema(BaseModel):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """`(modality, patch, sample)` of a window."""
+        """Shape `(modality, patch, sample)` of a window."""
         return len(self.modalities), self.patches, self.samples
+
+    @property
+    def patch_weights(self) -> np.ndarray:
+        """Weight `(modality,)` of one sample of each modality in errors summed over modalities.
+
+        It is one over the samples per patch, as in training: a patch of a slow modality counts as much as a
+        patch of a fast one.
+        """
+        return np.array([1 / m.samples_per_patch for m in self.modalities])
 
 
 class Windows(NamedTuple):
-    """A batch: `values` float32 and `observed` bool, both `(batch, modality, patch, sample)`."""
+    """A batch of windows: `values` float32 and `observed` bool, both `(batch, modality, patch, sample)`."""
 
     values: Tensor
     observed: Tensor
 
 
+def iterate_blocks(rows: np.ndarray, size: int = WINDOWS_PER_BLOCK) -> Iterator[np.ndarray]:
+    """Yield `rows` in consecutive blocks of at most `size`."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
 def zero_unobserved(values: Tensor, observed: Tensor) -> Tensor:
-    """`values` with zeros where nothing was observed: whatever stood there cannot leak."""
+    """Replace what was not observed by zeros, so that the values stored there cannot leak."""
     return torch.where(observed, values, 0.0)
 
 
 class Standardiser(torch.nn.Module):
-    """Mean and standard deviation per modality, from sums that sites add up; travels with the model."""
+    """Mean and standard deviation per modality, from sums that sites add up.
+
+    Both are buffers, so that they travel with the model.
+
+    Parameters
+    ----------
+    modalities : number of modalities
+    """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, modalities: int) -> None:
         super().__init__()
@@ -108,13 +160,29 @@ class Standardiser(torch.nn.Module):
 
     @staticmethod
     def sums(values: Tensor, observed: Tensor) -> Tensor:
-        """Count, sum and sum of squares per modality, float64 `(modality, 3)`, of observed samples."""
+        """Compute the sums that `fit` needs.
+
+        Parameters
+        ----------
+        values, observed : Tensor (batch, modality, patch, sample), in source units
+
+        Returns
+        -------
+        Tensor (modality, 3), float64: count, sum and sum of squares of the observed samples
+        """
         x = zero_unobserved(values, observed).double()
         dims = (0, 2, 3)
         return torch.stack([observed.double().sum(dims), x.sum(dims), (x * x).sum(dims)], dim=1)
 
     def fit(self, sums: Tensor) -> None:
-        """Set mean and deviation from added-up `sums`; a constant modality keeps a deviation of 1."""
+        """Set mean and standard deviation from added-up sums.
+
+        A constant modality, and one that was never observed, keeps a standard deviation of 1.
+
+        Parameters
+        ----------
+        sums : Tensor (modality, 3), as from `sums`, added over batches and sites
+        """
         count, total, squares = sums.double().unbind(1)
         mean = total / count.clamp(min=1)
         variance = squares / count.clamp(min=1) - mean**2
@@ -123,9 +191,10 @@ class Standardiser(torch.nn.Module):
         self.std.copy_(torch.where(constant, 1.0, variance.clamp(min=0).sqrt()))
 
     def forward(self, values: Tensor, observed: Tensor) -> Tensor:
-        """Standardised values, 0 (the mean) where nothing was observed."""
+        """Standardise `values` (batch, modality, patch, sample); unobserved samples become 0, the mean."""
         mean, std = self.mean[:, None, None], self.std[:, None, None]
         return zero_unobserved((values - mean) / std, observed)
 
     def inverse(self, standardised: Tensor) -> Tensor:
+        """Convert standardised values (..., modality, patch, sample) back to source units."""
         return standardised * self.std[:, None, None] + self.mean[:, None, None]

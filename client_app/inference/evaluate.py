@@ -12,7 +12,7 @@ import typer
 
 from client_app.inference.impute_partition import open_compatible_partition
 from client_app.inference.options import DeviceOption, JsonOption, ModelOption, open_run
-from client_app.node.imputer_phase import blocks, error_sums_by_block
+from client_app.node.imputer_phase import error_sums_by_block
 from client_app.node.site import Site
 from condi_core.config import ConfigError, RunConfig
 from condi_core.metrics import (
@@ -25,6 +25,7 @@ from condi_core.metrics import (
 )
 from condi_core.model import TrainedRun
 from condi_core.weights_file import WeightsFileError
+from condi_core.windows import iterate_blocks
 from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.manifest import SPLITS
@@ -139,10 +140,9 @@ def _imputation(
         return {}
     samples = site.config.imputer.samples
     sums: dict[str, list[np.ndarray]] = {key: [] for key in scored_keys(samples)}
-    weight = np.array([1 / m.samples_per_patch for m in model.schema.modalities])
-    done, steps = 0, len(sums) * -(-len(rows) // len(next(blocks(rows))))
+    done, steps = 0, len(sums) * -(-len(rows) // len(next(iterate_blocks(rows))))
     for key, _, found in error_sums_by_block(site, model.imputer, rows, samples, all_measured=True):
-        sums[key].append(np.einsum("wmk,m->wk", found, weight))
+        sums[key].append(np.einsum("wmk,m->wk", found, model.schema.patch_weights))
         done += 1
         progress("imputation", done, steps)
     out: dict[str, dict] = {kind: {} for kind in EVALUATED_MISSINGNESS}
@@ -165,7 +165,7 @@ def _task(
     kind = schema.task_kind
     for method in model.classifiers:
         told = []
-        for block in blocks(rows):
+        for block in iterate_blocks(rows):
             values, observed = site.read(block, as_measured)
             told.append(model.predict(values.numpy(), observed.numpy(), method=method).probabilities)
             progress(f"classification, {method}", sum(map(len, told)), len(rows))

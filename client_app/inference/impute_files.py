@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from condi_core.model import BLOCK, TrainedRun
+from condi_core.model import TrainedRun
+from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions import DataError
 from data_partitions.preparation_log import ProgressCallback
 from data_partitions.recordings import Recording, WindowGrid, find_recordings, format_of
@@ -109,8 +110,8 @@ class _File:
         """The channels of the completed file, and of those of its quantiles."""
         found = np.repeat(windows[None], 1 + len(levels), 0)
         lacking = np.flatnonzero((np.isnan(windows) & self.grid.samples_there).any((1, 2, 3)))
-        for start in range(0, len(lacking), BLOCK):
-            rows = lacking[start : start + BLOCK]
+        for start in range(0, len(lacking), WINDOWS_PER_BLOCK):
+            rows = lacking[start : start + WINDOWS_PER_BLOCK]
             imputed = self.model.impute(windows[rows], samples=self.samples, seed=self.seed)
             found[0, rows] = imputed.point
             if levels:

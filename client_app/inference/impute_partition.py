@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from client_app.inference.impute_files import QUANTILE_LEVELS
-from condi_core.model import BLOCK, TrainedRun
+from condi_core.model import TrainedRun
+from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions import DataError
 from data_partitions.manifest import Modality
 from data_partitions.partition import Partition
@@ -42,9 +43,9 @@ def impute_partition(
     levels = QUANTILE_LEVELS if samples else ()
     files = _Files(partial, partition, done, levels)
     with files:
-        for start in range(done, len(partition), BLOCK):
+        for start in range(done, len(partition), WINDOWS_PER_BLOCK):
             progress("windows", start, len(partition))
-            rows = np.arange(start, min(start + BLOCK, len(partition)))
+            rows = np.arange(start, min(start + WINDOWS_PER_BLOCK, len(partition)))
             values, observed = partition.read(rows)
             found = model.impute(values, observed, samples, seed)
             files.append([found.point, *(found.quantiles(levels) if levels else ())], ~observed)

@@ -63,7 +63,7 @@ def _plot(
     )[None]
     generator = torch.Generator().manual_seed(seed)
     seen = torch.from_numpy(observed & ~hidden)
-    drawn = imputer.impute(torch.from_numpy(values), seen, DRAWS, generator).samples[:, 0].numpy()
+    drawn = imputer.impute(torch.from_numpy(values), seen, DRAWS, generator).draws[:, 0].numpy()
 
     figure = Figure(figsize=(10, 0.9 * len(schema.names) + 0.8), layout="constrained")
     axes = figure.subplots(len(schema.names), 1, sharex=True, squeeze=False)[:, 0]

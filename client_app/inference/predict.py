@@ -24,8 +24,9 @@ from client_app.inference.options import (
     open_run,
 )
 from condi_core.config import ConfigError
-from condi_core.model import BLOCK, TrainedRun
+from condi_core.model import TrainedRun
 from condi_core.weights_file import WeightsFileError
+from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.preparation_log import ProgressCallback
@@ -83,9 +84,9 @@ Window = tuple[str, int, np.ndarray]
 
 def _of_partition(model: TrainedRun, data: Path, progress: ProgressCallback) -> Iterator[Window]:
     partition = open_compatible_partition(model, data)
-    for start in range(0, len(partition), BLOCK):
+    for start in range(0, len(partition), WINDOWS_PER_BLOCK):
         progress("windows", start, len(partition))
-        rows = np.arange(start, min(start + BLOCK, len(partition)))
+        rows = np.arange(start, min(start + WINDOWS_PER_BLOCK, len(partition)))
         values, observed = partition.read(rows)
         for row, window in zip(rows, np.where(observed, values, np.nan), strict=True):
             yield str(partition.record_ids[row]), 0, window
@@ -124,7 +125,7 @@ def _rows(
 
     for window in windows:
         waiting.append(window)
-        if len(waiting) == BLOCK:
+        if len(waiting) == WINDOWS_PER_BLOCK:
             yield from classified()
             waiting.clear()
     if waiting:

@@ -18,13 +18,13 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import torch
 
-from client_app.node.imputer_phase import blocks
 from client_app.node.masks import pack_masks, unpack_masks
 from client_app.node.site import Site
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import Method
 from condi_core.protocol import fingerprint
 from condi_core.training import derive_seed
+from condi_core.windows import iterate_blocks
 from data_partitions import mechanisms, missingness
 from data_partitions.manifest import SPLITS
 from data_partitions.storage import atomic_write
@@ -130,7 +130,7 @@ def _write(path: Path, site: Site, method: Method, imputer: Imputer, rows: np.nd
     packed: list[np.ndarray] = []
     with atomic_write(path) as file:
         _write_header(file, "<f4", (len(rows), draws, *site.schema.shape))
-        for block in blocks(rows):
+        for block in iterate_blocks(rows):
             seed = derive_seed(site.config.seed, "complete", site.name, int(block[0]))
             generator = torch.Generator().manual_seed(seed)
             windows = site.read(block)

@@ -11,25 +11,19 @@ from client_app.node.site import Site
 from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
 from condi_core.metrics import ERROR_SUMS, EVALUATED_MISSINGNESS, imputation_sums_by_window, scored_keys
 from condi_core.training import derive_seed, train_steps
-from condi_core.windows import Standardiser, zero_unobserved
+from condi_core.windows import WINDOWS_PER_BLOCK, Standardiser, iterate_blocks, zero_unobserved
 from data_partitions.missingness import Missingness, sample_training_missingness
 
-BLOCK = 16  # windows worked on at once where nothing is learned
-GPU_BLOCK = 128  # the same for estimates on a GPU, where few take as long as many
+GPU_BLOCK = 128  # windows prepared at once on a GPU, where few take as long as many
 EPOCHS_PER_PREPARATION = (
     4  # training steps that look at a window, each at another crop, before its holes are redrawn
 )
 
 
-def blocks(rows: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
 def standardising_sums(site: Site) -> np.ndarray:
     """Count, sum and sum of squares per modality `(modality, 3)` of what training may see."""
     total = np.zeros((len(site.schema.modalities), 3))
-    for rows in blocks(site.partition.rows("train")):
+    for rows in iterate_blocks(site.partition.rows("train")):
         total += Standardiser.sums(*site.read(rows)).numpy()
     return total
 
@@ -43,22 +37,23 @@ def estimate_cross_spectrum(
     cross-periodogram of windows completed by draws.
     """
     generator = torch.Generator().manual_seed(seed)
-    references, rows = imputer.references, site.partition.rows("train")
+    closed_form, rows = imputer.closed_form, site.partition.rows("train")
     totals: dict[str, torch.Tensor] = {}
     counts = np.zeros((len(site.schema.modalities),) * 2)
     with torch.no_grad():
-        for block in blocks(rows):
+        for block in iterate_blocks(rows):
             values, observed = site.to_device(*site.read(block))
             x = imputer.standardiser(values, observed)
-            for name, members, spectra, count in references.evidence(x, observed, first, generator):
-                totals[name] = totals.get(name, 0) + spectra.double()
-                counts[np.ix_(members, members)] += count.cpu().numpy()
+            for statistics in closed_form.sufficient_statistics(x, observed, first, generator):
+                name, members = statistics.name, statistics.members
+                totals[name] = totals.get(name, 0) + statistics.spectra.double()
+                counts[np.ix_(members, members)] += statistics.counts.cpu().numpy()
     means = {}
     for name, total in totals.items():
-        members = references.get_submodule(name).members
+        members = closed_form.get_submodule(name).members
         weight = torch.as_tensor(counts[np.ix_(members, members)]).clamp(min=1).to(total.device)
         mean = total / weight[:, :, None, None]
-        means[f"references.{name}.spectrum"] = mean.float().cpu().numpy()
+        means[f"closed_form.{name}.spectrum"] = mean.float().cpu().numpy()
     return means, counts, len(rows)
 
 
@@ -78,7 +73,7 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
         for step in range(config.steps):
             chosen = torch.from_numpy(order[step * config.batch : (step + 1) * config.batch])
             start = int(rng.integers(0, max(site.schema.patches - crop, 0) + 1))
-            yield ConditionedBatch(*site.to_device(*(t[chosen, :, start : start + crop] for t in pool)))
+            yield pool.select(chosen, slice(start, start + crop)).to(site.device)
 
     def loss(batch: ConditionedBatch) -> torch.Tensor:
         return imputer.loss(batch, generator)
@@ -93,7 +88,7 @@ def _prepare(
 ) -> tuple[ConditionedBatch, np.ndarray]:
     """Windows with fresh holes and their references, on the CPU; and which modalities each has."""
     parts, present = [], []
-    for rows in blocks(picked, GPU_BLOCK if site.device.type == "cuda" else BLOCK):
+    for rows in iterate_blocks(picked, GPU_BLOCK if site.device.type == "cuda" else WINDOWS_PER_BLOCK):
         values, observed = site.read(rows)
         seen = np.stack(
             [
@@ -107,8 +102,8 @@ def _prepare(
         present.append(observed.flatten(2).any(-1).numpy())
         seen = torch.from_numpy(seen)
         prepared = imputer.prepare(*site.to_device(values, seen, observed & ~seen))
-        parts.append([t.cpu() for t in prepared])
-    return ConditionedBatch(*(torch.cat(t) for t in zip(*parts, strict=True))), np.concatenate(present)
+        parts.append(prepared.to("cpu"))
+    return ConditionedBatch.concatenate(parts), np.concatenate(present)
 
 
 def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, np.ndarray]:
@@ -132,7 +127,7 @@ def error_sums_by_block(
     """For each kind of holes, method and block of `rows`: its key, the rows, `(window, modality, 5)` sums."""
     for kind, missingness in EVALUATED_MISSINGNESS.items():
         generator = torch.Generator().manual_seed(derive_seed(site.config.seed, kind, site.name))
-        for block in blocks(rows):
+        for block in iterate_blocks(rows):
             values, observed = map(np.asarray, site.read(block, all_measured))
             hidden = site.missingness_masks(
                 values, observed, block, derive_seed("scored", kind), Missingness(**missingness)
@@ -141,9 +136,13 @@ def error_sums_by_block(
             values, seen, hidden = site.to_device(*tensors)
             truth = imputer.standardiser(values, seen | hidden)
             prepared = imputer.prepare(zero_unobserved(values, seen), seen)
-            estimate, _, lines = prepared.reference.unbind(3)
-            mean, drawn = imputer.draw(prepared, samples, generator)
-            points = {"mean": torch.zeros_like(truth), "linear": lines, "estimate": estimate, "condi": mean}
+            mean, drawn = imputer.sample(prepared, samples, generator)
+            points = {
+                "mean": torch.zeros_like(truth),
+                "linear": prepared.references.interpolation,
+                "estimate": prepared.references.conditional_mean,
+                "condi": mean,
+            }
             if samples:
                 points["condi, draws"] = median_over_draws(drawn)
             for method, point in points.items():

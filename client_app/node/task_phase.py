@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from client_app.node import completions
-from client_app.node.imputer_phase import blocks
 from client_app.node.site import Site
-from condi_core.imputer.interpolation import interpolated
+from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import Method
 from condi_core.task.model import TaskModel
 from condi_core.training import train_steps
-from condi_core.windows import Standardiser
+from condi_core.windows import Standardiser, iterate_blocks
 
 
 class TaskWindows:
@@ -85,7 +84,7 @@ class TaskWindows:
         if self.completion is not None:
             return [values, observed, torch.ones_like(observed), labels]
         if self.method.interpolate:
-            values = interpolated(
+            values = interpolate_windows(
                 self.site.schema, self.standardiser, values, observed, self.method.interpolate
             )
             return [values, observed, torch.ones_like(observed), labels]
@@ -130,7 +129,7 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
     start = {name: p.detach().clone() for name, p in model.named_parameters()} if penalty else {}
 
     def loss(batch: list[Tensor]) -> Tensor:
-        value = model.objective(*batch)
+        value = model.training_loss(*batch)
         return value + penalty(model, start) if penalty else value
 
     mean_loss, steps = train_steps(model, loss, batches(), config, learning_rate, deadline)
@@ -153,7 +152,7 @@ def score(windows: TaskWindows, model: TaskModel) -> tuple[dict[str, np.ndarray]
     site, loss, num_windows = windows.site, 0.0, 0
     shapes = model.kind.sum_shapes(len(site.schema.labels))
     sums = {name: np.zeros(shape) for name, shape in shapes.items()}
-    for rows in blocks(site.scorable_rows(windows.split)):
+    for rows in iterate_blocks(site.scorable_rows(windows.split)):
         outputs = []
         for draw in range(windows.draws):
             *inputs, labels = windows.read(rows, draw)

@@ -1,11 +1,11 @@
-"""The relation between all modalities as a cross-spectral matrix S(f), learned as plain sums.
+"""The cross-spectral matrix S(f) of all modalities of one rate, estimated from sums that sites add up.
 
-A window is taken for a stretch of a stationary multichannel Gaussian process. Its cross-spectral
-matrix (modality × modality × frequency) says how every modality follows from every other at every lag.
-Sites estimate it by EM on incomplete windows: a site draws its missing samples from the current S and
-sends the sum of the cross-periodograms; the coordinator divides by the count. Sums add up exactly, so
-the federated estimate is the pooled one, and two modalities that no site has together still get a value
-through those each has been seen with. (Dempster, Laird, Rubin 1977; Welch 1967.)
+A window is modelled as a stretch of a stationary multichannel Gaussian process. Its cross-spectral matrix
+(modality × modality × frequency) says how every modality follows from every other one at every lag. Sites
+estimate it by EM on incomplete windows (Dempster, Laird, Rubin 1977): a site draws its missing samples from
+the current S and sends the sum of the cross-periodograms (Welch 1967); the coordinator divides by the count.
+Sums add up exactly, so the federated estimate is the pooled one. Two modalities that no site has together
+still get a value, through the modalities that each was observed with.
 """
 
 from __future__ import annotations
@@ -17,52 +17,68 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SEGMENT_SAMPLES = 256  # samples of a Welch segment: 2.56 s of ECG, enough for all but the slowest wander
-EIGENVALUE_FLOOR = 1e-3  # least eigenvalue of S, as a share of the mean variance
+EIGENVALUE_FLOOR = 1e-3  # smallest eigenvalue of S, as a fraction of the mean variance
 
 
 class CrossSpectrum(nn.Module):
-    """S(f) in standardised units of the modalities at the places `members`, which share a time axis.
+    """S(f), in standardised units, of modalities that share a time axis.
 
-    `timeline` is the number of samples of a window on it.
+    Parameters
+    ----------
+    members : positions of these modalities among all modalities
+    timeline : samples of a window on their time axis
     """
 
     owners = {"spectrum": "pair"}
+    spectrum: Tensor
+    prior_spectrum: Tensor
 
     def __init__(self, members: Sequence[int], timeline: int) -> None:
         super().__init__()
         self.members = tuple(members)
         self.segment = min(SEGMENT_SAMPLES, timeline)
-        # Room after the window so that the circular transform does not tie its end to its beginning.
-        self.length = _fast_length(timeline + self.segment)
+        # The circular transform has room after the window, so that its end is not tied to its beginning.
+        self.fft_length = _next_fast_length(timeline + self.segment)
         bins = self.segment // 2 + 1
-        # Slow rather than fast, and independent modalities: what is assumed before anything is seen.
-        red = 1 / (1 + (torch.arange(bins) * 8 / bins) ** 2)
-        self.register_buffer("red", red / _mean_over_circle(red, self.segment), persistent=False)
-        self.register_buffer("spectrum", self._same_at_all_lags(torch.eye(len(members))))
+        # Before any data: slow frequencies have more power than fast ones, and modalities are independent.
+        prior = 1 / (1 + (torch.arange(bins) * 8 / bins) ** 2)
+        prior = prior / _mean_over_circle(prior, self.segment)
+        self.register_buffer("prior_spectrum", prior, persistent=False)
+        self.register_buffer("spectrum", self._with_prior_shape(torch.eye(len(members))))
 
-    def _same_at_all_lags(self, covariance: Tensor) -> Tensor:
-        real = covariance[:, :, None] * self.red
+    def _with_prior_shape(self, covariance: Tensor) -> Tensor:
+        """Return the spectrum that has this covariance and the shape of the prior."""
+        real = covariance[:, :, None] * self.prior_spectrum
         return torch.stack([real, torch.zeros_like(real)], -1)
 
-    def moments(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Where EM starts: covariance over samples seen together, and their number, for every pair.
+    def initial_covariance(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """Estimate where EM starts: the covariance over samples of a pair observed at the same instant.
 
-        `x`, `seen` (batch, modality, time). Returns a spectrum `(modality, modality, frequency, 2)` that
-        has this covariance and the assumed shape, and the counts `(modality, modality)` to average it by.
+        Parameters
+        ----------
+        x, observed : Tensor (batch, modality, time), standardised
+
+        Returns
+        -------
+        spectrum : Tensor (modality, modality, frequency, 2) with this covariance and the prior's shape
+        counts : Tensor (modality, modality) of samples, by which spectra are averaged over sites
         """
-        s = seen.double()
+        s = observed.double()
         counts = torch.einsum("bit,bjt->ij", s, s)
         products = torch.einsum("bit,bjt->ij", x.double() * s, x.double() * s)
-        return self._same_at_all_lags((products / counts.clamp(min=1)).float()), counts
+        return self._with_prior_shape((products / counts.clamp(min=1)).float()), counts
 
     def matrix(self) -> Tensor:
-        """S on the frequencies of a window, complex `(frequency, modality, modality)`, floored."""
-        values, vectors = self.eigen()
+        """Return S on the frequencies of a window, complex `(frequency, modality, modality)`, floored."""
+        values, vectors = self.eigendecomposition()
         return (vectors * values[:, None, :]) @ vectors.mH
 
-    def eigen(self) -> tuple[Tensor, Tensor]:
-        """Eigenvalues `(frequency, modality)` and vectors `(frequency, modality, modality)` of S."""
-        m, bins = self.spectrum.shape[0], self.length // 2 + 1
+    def eigendecomposition(self) -> tuple[Tensor, Tensor]:
+        """Return floored eigenvalues `(frequency, modality)` and eigenvectors `(frequency, modality, modality)`.
+
+        The average of matrices over different sites need not be positive definite; the floor makes it so.
+        """
+        m, bins = self.spectrum.shape[0], self.fft_length // 2 + 1
         flat = self.spectrum.permute(0, 1, 3, 2).reshape(1, m * m * 2, -1)
         fine = F.interpolate(flat, size=bins, mode="linear", align_corners=True)
         matrix = torch.view_as_complex(fine.reshape(m, m, 2, bins).permute(3, 0, 1, 2).contiguous())
@@ -71,25 +87,30 @@ class CrossSpectrum(nn.Module):
         return values.clamp(min=float(floor)), vectors
 
     def covariance(self) -> Tensor:
-        """Covariance of all modalities at the same instant, `(modality, modality)`, positive definite."""
+        """Return the covariance of the modalities at one instant `(modality, modality)`, positive definite."""
         values, vectors = torch.linalg.eigh(_mean_over_circle(self.spectrum[..., 0], self.segment))
         return (vectors * values.clamp(min=1e-5 * float(values.mean()))) @ vectors.mT
 
-    def periodograms(self, x: Tensor) -> Tensor:
-        """Sum over windows of the mean cross-periodogram of complete `x` (batch, modality, time).
+    def sum_periodograms(self, x: Tensor) -> Tensor:
+        """Sum the mean cross-periodogram of complete windows; divided by their number it estimates S.
 
-        Returns `(modality, modality, frequency, 2)`, the real and imaginary part in the last axis;
-        divide by the number of windows for S.
+        Parameters
+        ----------
+        x : Tensor (batch, modality, time), standardised and complete
+
+        Returns
+        -------
+        Tensor (modality, modality, frequency, 2): real and imaginary part in the last axis
         """
         taper = torch.hann_window(self.segment + 2, periodic=False, device=x.device)[1:-1]
-        pieces = x.unfold(-1, self.segment, max(self.segment // 2, 1)) * taper
-        spectra = torch.fft.rfft(pieces, dim=-1) / taper.square().sum().sqrt()
+        segments = x.unfold(-1, self.segment, max(self.segment // 2, 1)) * taper
+        spectra = torch.fft.rfft(segments, dim=-1) / taper.square().sum().sqrt()
         cross = torch.einsum("bisf,bjsf->ijf", spectra, spectra.conj())
-        return torch.view_as_real(cross) / pieces.shape[2]
+        return torch.view_as_real(cross) / segments.shape[2]
 
 
 def _mean_over_circle(half: Tensor, length: int) -> Tensor:
-    """Mean over all frequencies of a circle of which the last axis holds the non-negative half."""
+    """Average over all frequencies of a circle of which the last axis holds the non-negative half."""
     weight = torch.full((half.shape[-1],), 2.0, device=half.device)
     weight[0] = 1.0
     if length % 2 == 0:
@@ -97,16 +118,16 @@ def _mean_over_circle(half: Tensor, length: int) -> Tensor:
     return (half * weight).sum(-1) / length
 
 
-def _fast_length(n: int) -> int:
-    """The least even number from `n` up without prime factors above 5: quick to transform."""
+def _next_fast_length(n: int) -> int:
+    """Return the smallest even number from `n` up whose prime factors are at most 5: fast to transform."""
 
-    def smooth(k: int) -> bool:
+    def is_smooth(k: int) -> bool:
         for p in (2, 3, 5):
             while k % p == 0:
                 k //= p
         return k == 1
 
     n += n % 2
-    while not smooth(n):
+    while not is_smooth(n):
         n += 2
     return n

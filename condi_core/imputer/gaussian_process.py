@@ -1,10 +1,11 @@
-"""What a window is, given what is seen of it: the conditional mean of a Gaussian process, and draws.
+"""The conditional distribution of a window given its observed samples, under a Gaussian process.
 
-A window is x = S^½ u of coordinates u (frequency, modality, window) that are white where S, the relation that
-all sites share, holds; their covariance K, one matrix per window and band of frequencies, is how this window
-departs from it: the leads of one heart are related more closely than those of hearts in general. From what
-is seen follows u, from u an estimate of K, and from that a better u: steps of EM for the posterior mode of K,
-under an inverse Wishart prior around the identity (Dempster, Laird, Rubin 1977).
+A window is x = S^½ u, where S is the cross-spectrum that all sites share and u are coordinates (frequency,
+modality, window). Over the population u is white. In a single window it has a covariance K, one matrix per
+window and frequency band, that describes how the window deviates from the population: the leads of one heart
+are related more closely than those of hearts in general. The observed samples give u, u gives an estimate of
+K, and K gives a better u. These are steps of EM (Dempster, Laird, Rubin 1977) towards the posterior mode of
+K under an inverse Wishart prior around the identity.
 
 Working in u needs no inverse of S, so that modalities which follow from others (limb leads) do no harm.
 """
@@ -18,160 +19,214 @@ from torch import Tensor
 
 from condi_core.imputer.cross_spectrum import CrossSpectrum
 from condi_core.imputer.diffusion import cpu_randn
-from condi_core.imputer.interpolation import same_instant
+from condi_core.imputer.interpolation import same_instant_regression
 
-CG_ITERATIONS = 16  # of conjugate gradients, and as many again after each adaptation to the window
-NOISE_VARIANCE = 0.01  # variance of measurement noise that is assumed, of a modality's variance
-BANDS = 8  # of frequencies, in each of which a window has one K; narrow where slow, wide where fast
-MIN_BAND_BINS = 16  # frequencies per band at least, on average; short windows have fewer bands
-BAND_WARP = 0.04  # share of the highest frequency up to which bands are about equally wide
-PRIOR_WEIGHT = 1.0  # of the relation that sites share: as many frequencies of a band per modality
-POWER_WEIGHT = 100  # of the power that sites share, in samples, beside the window's own
-QUADRATURE_BINS = 8  # frequencies of a band at which the remaining uncertainty is worked out
+CG_ITERATIONS = 16  # iterations of conjugate gradients, and as many again after each EM step
+NOISE_VARIANCE = 0.01  # assumed variance of the measurement noise, as a fraction of a modality's variance
+BANDS = 8  # frequency bands with one K each: narrow at low frequencies, wide at high ones
+MIN_BAND_BINS = 16  # smallest mean number of frequencies per band; short windows have fewer bands
+BAND_WARP = 0.04  # fraction of the highest frequency below which bands are about equally wide
+PRIOR_WEIGHT = 1.0  # weight of the population in K, in frequencies of a band per modality
+POWER_WEIGHT = 100  # weight of the population's power against the window's own, in samples
+QUADRATURE_BINS = 8  # frequencies of a band at which the remaining uncertainty is computed
 
 
 class StationaryPrior:
-    """How windows of `time` samples come from white coordinates (frequency, modality, window) by S."""
+    """The linear map between windows and coordinates that are white over the population.
 
-    def __init__(self, relation: CrossSpectrum, time: int) -> None:
-        self.length, self.time = relation.length, time
-        self.values, self.vectors = relation.eigen()
-        self.root = self.spread(self.values.sqrt())
-        self.bands = _bands(relation.length // 2 + 1)
+    Coordinates are `(frequency, modality, window)`, windows `(time, modality, window)`.
 
-    def spread(self, gain: Tensor) -> Tensor:
-        """The matrix with the eigenvectors of S and eigenvalues `gain` (frequency, modality)."""
-        return (self.vectors * gain[:, None, :]) @ self.vectors.mH
+    Parameters
+    ----------
+    cross_spectrum : S
+    time : samples of a window
+    """
 
-    def window(self, u: Tensor) -> Tensor:
-        """From coordinates to the window (time, modality, window)."""
-        return torch.fft.irfft(torch.bmm(self.root, u), n=self.length, dim=0, norm="ortho")[: self.time]
+    def __init__(self, cross_spectrum: CrossSpectrum, time: int) -> None:
+        self.fft_length = cross_spectrum.fft_length
+        self.time = time
+        self.eigenvalues, self.eigenvectors = cross_spectrum.eigendecomposition()
+        self.root = self.with_eigenvalues(self.eigenvalues.sqrt())
+        self.bands = _frequency_bands(self.fft_length // 2 + 1)
 
-    def adjoint(self, x: Tensor) -> Tensor:
-        """The adjoint of `window`."""
-        return torch.bmm(self.root, self.spectrum(x))
+    def with_eigenvalues(self, eigenvalues: Tensor) -> Tensor:
+        """Return the matrix with the eigenvectors of S and other `eigenvalues` (frequency, modality)."""
+        return (self.eigenvectors * eigenvalues[:, None, :]) @ self.eigenvectors.mH
 
-    def spectrum(self, x: Tensor) -> Tensor:
-        return torch.fft.rfft(x, n=self.length, dim=0, norm="ortho").contiguous()
+    def to_window(self, u: Tensor) -> Tensor:
+        """Map coordinates to the window."""
+        spectrum = torch.bmm(self.root, u)
+        return torch.fft.irfft(spectrum, n=self.fft_length, dim=0, norm="ortho")[: self.time]
 
-    def coordinates(self, x: Tensor, noise: float) -> Tensor:
-        """Expected coordinates of a complete window measured with noise."""
-        return torch.bmm(self.spread(self.values.sqrt() / (self.values + noise)), self.spectrum(x))
+    def apply_adjoint(self, x: Tensor) -> Tensor:
+        """Apply the adjoint of `to_window`."""
+        return torch.bmm(self.root, self.to_spectrum(x))
+
+    def to_spectrum(self, x: Tensor) -> Tensor:
+        """Transform a window, extended by zeros, to frequencies."""
+        return torch.fft.rfft(x, n=self.fft_length, dim=0, norm="ortho").contiguous()
+
+    def whiten(self, x: Tensor, noise_variance: float) -> Tensor:
+        """Return the expected coordinates of a complete window measured with noise."""
+        gain = self.with_eigenvalues(self.eigenvalues.sqrt() / (self.eigenvalues + noise_variance))
+        return torch.bmm(gain, self.to_spectrum(x))
 
 
 class WindowCovariance:
-    """How each window departs from the population: K⁻¹ for every band of frequencies."""
+    """The covariance K of the coordinates of each window, as K⁻¹ per frequency band.
 
-    def __init__(self, population: StationaryPrior, precision: list[Tensor] | None = None) -> None:
-        self.population, self.precision = population, precision
+    Parameters
+    ----------
+    prior : the map between windows and coordinates
+    precision : K⁻¹ of each band, Tensor (window, modality, modality); None: the identity, the population's
+    """
 
-    def penalty(self, u: Tensor) -> Tensor:
-        """K⁻¹ u."""
+    def __init__(self, prior: StationaryPrior, precision: list[Tensor] | None = None) -> None:
+        self.prior = prior
+        self.precision = precision
+
+    def apply_precision(self, u: Tensor) -> Tensor:
+        """Return K⁻¹ u."""
         if self.precision is None:
             return u
-        parts, bands = u.permute(2, 1, 0).contiguous(), self.population.bands
-        found = [p @ parts[..., a:b] for p, (a, b) in zip(self.precision, bands, strict=True)]
-        return torch.cat(found, 2).permute(2, 1, 0).contiguous()
+        by_window, bands = u.permute(2, 1, 0).contiguous(), self.prior.bands
+        parts = [p @ by_window[..., a:b] for p, (a, b) in zip(self.precision, bands, strict=True)]
+        return torch.cat(parts, 2).permute(2, 1, 0).contiguous()
 
-    def after(self, u: Tensor, seen: Tensor, noise: float) -> WindowCovariance:
-        """One step of EM from posterior means `u`.
+    def em_step(self, u: Tensor, conditioning: Tensor, noise_variance: float) -> WindowCovariance:
+        """Estimate K anew from the posterior means of the coordinates.
 
-        `seen` (time, modality, window). How uncertain `u` is follows in the mean field, from the share of
-        each modality that is seen: samples missing here and there count as seen a little less exactly.
+        The uncertainty of `u` follows in the mean field from the fraction of each modality that is
+        observed: samples missing here and there count as if all were observed a little less precisely.
+
+        Parameters
+        ----------
+        u : Tensor (frequency, modality, window)
+        conditioning : Tensor (time, modality, window), 1 where a sample is observed
+        noise_variance : of the measurement noise
         """
-        m, of = seen.shape[1], self.population
-        share = seen.sum(0).mT / of.length
+        m, prior = conditioning.shape[1], self.prior
+        fraction = conditioning.sum(0).mT / prior.fft_length
         eye, weight = torch.eye(m, device=u.device, dtype=u.dtype), PRIOR_WEIGHT * m
         precision, u = [], u.permute(2, 1, 0)
-        for i, (a, b) in enumerate(of.bands):
-            own = eye if self.precision is None else self.precision[i][:, None]
-            few = of.root[torch.linspace(a, b - 1, min(QUADRATURE_BINS, b - a), device=u.device).long()]
-            given = few.mH @ (share[:, None, :, None] * few)
-            left = noise * torch.linalg.inv(noise * own + given).mean(1)
-            moment = u[..., a:b] @ u[..., a:b].mH + (b - a) * left
+        for i, (a, b) in enumerate(prior.bands):
+            previous = eye if self.precision is None else self.precision[i][:, None]
+            bins = torch.linspace(a, b - 1, min(QUADRATURE_BINS, b - a), device=u.device).long()
+            root = prior.root[bins]
+            information = root.mH @ (fraction[:, None, :, None] * root)
+            uncertainty = noise_variance * torch.linalg.inv(noise_variance * previous + information).mean(1)
+            moment = u[..., a:b] @ u[..., a:b].mH + (b - a) * uncertainty
             estimate = (weight * eye + moment) / (weight + b - a)
             values, vectors = torch.linalg.eigh(estimate)
             precision.append((vectors / values.clamp(1e-3, 1e3)[:, None, :]) @ vectors.mH)
-        return WindowCovariance(of, precision)
+        return WindowCovariance(prior, precision)
 
 
 def conditional_mean(
     x: Tensor,
-    seen: Tensor,
-    relation: CrossSpectrum,
-    adaptations: int = 0,
+    conditioning: Tensor,
+    cross_spectrum: CrossSpectrum,
+    em_steps: int = 0,
     iterations: int = CG_ITERATIONS,
-    sample: torch.Generator | None = None,
-    noise: float = NOISE_VARIANCE,
-    start: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    noise_variance: float = NOISE_VARIANCE,
+    initial: Tensor | None = None,
 ) -> Tensor:
-    """Mean of every sample given all that is seen, at all times and in all modalities.
+    """Estimate every sample given all observed samples, at all times and in all modalities.
 
-    `x`, `seen` (batch, modality, time), zeros where not seen. Solves the normal equations
-    (s² K⁻¹ + Bᴴ M B) u = Bᴴ M x, where M is `seen` and x = B u, by conjugate gradients, anew after each of
-    the `adaptations` of K to the window; these begin with its power, so that noise is a share of that too.
-    With `sample`, one draw from the conditional distribution instead (Matheron's rule), so that variance is
-    not lost when S is estimated from it; draws are those of the population, ValueError if they should adapt.
-    `start`: the estimate to start from, by default that of `same_instant`.
+    Solves the normal equations (s² K⁻¹ + Bᴴ M B) u = Bᴴ M x by conjugate gradients, where M is
+    `conditioning` and x = B u, and again after each of the `em_steps` that adapt K to the window. Adaptation
+    begins with the window's power, so that the noise is a fraction of that too.
+
+    With a `generator` the result is one draw from the conditional distribution (Matheron's rule), so that
+    variance is not lost when S is estimated from it. Draws are those of the population.
+
+    Parameters
+    ----------
+    x : Tensor (batch, modality, time), standardised, 0 where not `conditioning`
+    conditioning : Tensor of the same shape, bool: the observed samples
+    cross_spectrum : S of these modalities
+    em_steps : EM steps that adapt K to each window
+    iterations : of conjugate gradients, each time
+    generator : source of the draw; None: the mean
+    noise_variance : s², of the measurement noise
+    initial : Tensor like `x`, the estimate to start from; None: regression on the same instant
+
+    Returns
+    -------
+    Tensor (batch, modality, time)
+
+    Raises
+    ------
+    ValueError : for a draw with `em_steps`
     """
-    if adaptations and sample is not None:
-        raise ValueError("draws come from the population's relation: leave adaptations at 0")
-    of, order = StationaryPrior(relation, x.shape[-1]), (2, 1, 0)
-    scale = _scale(x, seen) if adaptations else 1.0
-    start = same_instant(x, seen, relation.covariance())[0] if start is None else start
-    x, start = x / scale, (start / scale).permute(order)
-    mask, y = seen.to(x.dtype).permute(order).contiguous(), x.permute(order).contiguous()
-    if sample is not None:
-        white = cpu_randn((relation.length, *y.shape[1:]), sample, x.device)
-        drawn = of.spectrum(white)
-        errors = math.sqrt(noise) * cpu_randn(y.shape, sample, x.device)
-        y = (y - of.window(drawn) - errors) * mask
-        start = start - of.window(drawn)
-    departure = WindowCovariance(of)
-    u = _solve(departure, y, mask, noise, iterations, of.coordinates(start, noise))
-    for _ in range(adaptations):
-        departure = departure.after(u, mask, noise)
-        u = _solve(departure, y, mask, noise, iterations, u)
-    if sample is not None:
-        u = u + drawn
-    return of.window(u).permute(order) * scale
+    if em_steps and generator is not None:
+        raise ValueError(f"a draw follows the shared cross-spectrum: set em_steps to 0, not {em_steps}")
+    prior, order = StationaryPrior(cross_spectrum, x.shape[-1]), (2, 1, 0)
+    scale: Tensor | float = _window_scale(x, conditioning) if em_steps else 1.0
+    if initial is None:
+        initial = same_instant_regression(x, conditioning, cross_spectrum.covariance())[0]
+    x, initial = x / scale, (initial / scale).permute(order)
+    mask, y = conditioning.to(x.dtype).permute(order).contiguous(), x.permute(order).contiguous()
+    if generator is not None:
+        white = cpu_randn((prior.fft_length, *y.shape[1:]), generator, x.device)
+        draw = prior.to_spectrum(white)
+        noise = math.sqrt(noise_variance) * cpu_randn(y.shape, generator, x.device)
+        y = (y - prior.to_window(draw) - noise) * mask
+        initial = initial - prior.to_window(draw)
+    covariance = WindowCovariance(prior)
+    u = _solve(covariance, y, mask, noise_variance, iterations, prior.whiten(initial, noise_variance))
+    for _ in range(em_steps):
+        covariance = covariance.em_step(u, mask, noise_variance)
+        u = _solve(covariance, y, mask, noise_variance, iterations, u)
+    if generator is not None:
+        u = u + draw
+    return prior.to_window(u).permute(order) * scale
 
 
-def _scale(x: Tensor, seen: Tensor) -> Tensor:
-    """Root mean square of what is seen of each window (batch, 1, 1), drawn a little towards 1."""
-    count = seen.sum((1, 2), keepdim=True)
-    power = torch.where(seen, x, 0.0).square().sum((1, 2), keepdim=True)
+def _window_scale(x: Tensor, conditioning: Tensor) -> Tensor:
+    """Return the root mean square of each window's observed samples (batch, 1, 1), shrunk towards 1."""
+    count = conditioning.sum((1, 2), keepdim=True)
+    power = torch.where(conditioning, x, 0.0).square().sum((1, 2), keepdim=True)
     return ((power + POWER_WEIGHT) / (count + POWER_WEIGHT)).sqrt()
 
 
 def _solve(
-    departure: WindowCovariance, y: Tensor, mask: Tensor, noise: float, iterations: int, u: Tensor
+    covariance: WindowCovariance,
+    y: Tensor,
+    mask: Tensor,
+    noise_variance: float,
+    iterations: int,
+    u: Tensor,
 ) -> Tensor:
-    """Conjugate gradients from `u`; the preconditioner knows what share is missing, but not where."""
-    of = departure.population
-    share = mask.mean((0, 1)) * of.time / of.length
-    damping = 1 / (noise + of.values[:, :, None] * share)
-    forth, back = of.vectors.mH.contiguous(), of.vectors
+    """Solve by preconditioned conjugate gradients from `u`.
 
-    def system(u: Tensor) -> Tensor:
-        return noise * departure.penalty(u) + of.adjoint(mask * of.window(u))
+    The preconditioner knows which fraction of the samples is missing, but not which of them.
+    """
+    prior = covariance.prior
+    fraction = mask.mean((0, 1)) * prior.time / prior.fft_length
+    damping = 1 / (noise_variance + prior.eigenvalues[:, :, None] * fraction)
+    to_eigenbasis, from_eigenbasis = prior.eigenvectors.mH.contiguous(), prior.eigenvectors
+
+    def apply_system(u: Tensor) -> Tensor:
+        return noise_variance * covariance.apply_precision(u) + prior.apply_adjoint(mask * prior.to_window(u))
 
     def precondition(r: Tensor) -> Tensor:
-        return torch.bmm(back, torch.bmm(forth, r) * damping)
+        return torch.bmm(from_eigenbasis, torch.bmm(to_eigenbasis, r) * damping)
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
-        # Over the whole circle of frequencies, of which only one half is held.
+        # The product is over the whole circle of frequencies, of which only one half is stored.
         inside = torch.linalg.vecdot(a.flatten(0, 1), b.flatten(0, 1), dim=0).real
         ends = (a[0].conj() * b[0]).real.sum(0)
-        if of.length % 2 == 0:
+        if prior.fft_length % 2 == 0:
             ends = ends + (a[-1].conj() * b[-1]).real.sum(0)
         return 2 * inside - ends
 
-    r = of.adjoint(mask * y) - system(u)
+    r = prior.apply_adjoint(mask * y) - apply_system(u)
     p = s = precondition(r)
     rs = dot(r, s)
     for _ in range(iterations):
-        sp = system(p)
+        sp = apply_system(p)
         step = rs / dot(p, sp).clamp(min=1e-20)
         u, r = u + step * p, r - step * sp
         s = precondition(r)
@@ -180,10 +235,11 @@ def _solve(
     return u
 
 
-def _bands(frequencies: int) -> list[tuple[int, int]]:
-    """From and up to which frequency each band goes."""
+def _frequency_bands(frequencies: int) -> list[tuple[int, int]]:
+    """Return the first and the last (exclusive) frequency of each band."""
     bands = max(1, min(BANDS, frequencies // MIN_BAND_BINS))
-    place = torch.arange(frequencies) / max(frequencies - 1, 1)
-    band = (torch.log1p(place / BAND_WARP) / math.log1p(1 / BAND_WARP) * bands).long().clamp(max=bands - 1)
+    relative = torch.arange(frequencies) / max(frequencies - 1, 1)
+    warped = torch.log1p(relative / BAND_WARP) / math.log1p(1 / BAND_WARP)
+    band = (warped * bands).long().clamp(max=bands - 1)
     edges = [0, *(band.diff().nonzero().flatten() + 1).tolist(), frequencies]
     return list(zip(edges, edges[1:], strict=False))

@@ -1,14 +1,14 @@
-"""The imputer as a whole: closed-form reference, refined mean, conditional diffusion of what remains.
+"""The imputer: closed-form estimates, a refined mean, and a conditional diffusion of the residual.
 
-A hidden sample is modelled as mean + deviation · r. The encoder gives both in one pass: the mean as the
-closed-form estimate, moved towards simpler references where those do better, and a correction. A diffusion,
-conditioned on the encoder's tokens, gives residuals r that hang together in time and across modalities.
-Observed samples are returned bit for bit.
+A missing sample is modelled as mean + deviation · r. The encoder predicts both in one pass. The mean is the
+closed-form conditional mean, moved towards simpler baselines where those do better, plus a correction. A
+diffusion conditioned on the encoder's tokens draws residuals r that are coherent in time and across
+modalities. Observed samples are returned bit for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,154 +17,257 @@ from torch.nn import functional as F
 
 from condi_core.config import ImputerConfig
 from condi_core.embeddings import CrossModalEmbedding
-from condi_core.imputer.closed_form import NUM_ESTIMATES, ClosedFormEstimates
+from condi_core.imputer.closed_form import ClosedFormEstimates, References
 from condi_core.imputer.denoiser import Denoiser, Encoder
 from condi_core.imputer.diffusion import EulerSampler, add_noise, cpu_randn, velocity
 from condi_core.windows import Schema, Standardiser, zero_unobserved
 
-TOKEN_SAMPLES = 16  # of the fastest modality in a token, about, where the settings leave it open
-MEAN_STEP_SCALE = (
-    0.1  # of a change of the mean: a step moves it by a tenth, and estimates are better than that
-)
-DENOISER_BATCH = 16  # windows in one pass of the denoiser on a CPU, about what its caches hold
+TOKEN_SAMPLES = 16  # approximate samples of the fastest modality in a token, where the settings leave it open
+MEAN_STEP_SCALE = 0.1  # scale of the network's change of the mean; one step must not spoil a good estimate
+DENOISER_BATCH = 16  # windows in one pass of the denoiser on a CPU, about as many as its caches hold
+
+# One generator for a batch, or one for each window, whose draws are then the same in any batch.
+Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
 def median_over_draws(draws: Tensor) -> Tensor:
-    """Median over the leading axis; `Tensor.median` takes the lower of two middle values, which is biased."""
+    """Return the median over the leading axis.
+
+    `Tensor.median` takes the lower of the two middle values, which is biased.
+    """
     return draws.quantile(0.5, dim=0)
 
 
 class ConditionedBatch(NamedTuple):
-    """Windows in standardised units with their references; made once, used for many training steps."""
+    """Standardised windows with their closed-form estimates; prepared once, used for many training steps.
 
-    x: Tensor  # truth where `seen` or `target`, else 0; (batch, modality, patch, sample)
-    seen: Tensor  # what the model may look at
-    target: Tensor  # what it is asked for: observed by the site, but hidden from the model
-    reference: Tensor  # (batch, modality, patch, reference, sample)
+    Attributes
+    ----------
+    x : Tensor (batch, modality, patch, sample): the truth where `conditioning` or `target`, else 0
+    conditioning : bool Tensor, what the model may look at
+    target : bool Tensor, what the loss is about: observed at the site, but hidden from the model
+    references : closed-form estimates from the conditioning samples
+    """
 
+    x: Tensor
+    conditioning: Tensor
+    target: Tensor
+    references: References
 
-# One for a batch, or one for each of its windows, which then draws the same in any batch.
-Random = torch.Generator | Sequence[torch.Generator] | None
+    def select(self, windows: Tensor | slice, patches: slice) -> ConditionedBatch:
+        """Select some windows of the batch, and a range of their patches."""
+        return self._map(lambda tensor: tensor[windows, :, patches])
+
+    def to(self, device: torch.device | str) -> ConditionedBatch:
+        """Move all tensors to a device."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def _map(self, transform: Callable[[Tensor], Tensor]) -> ConditionedBatch:
+        references = References(*map(transform, self.references))
+        return ConditionedBatch(
+            transform(self.x), transform(self.conditioning), transform(self.target), references
+        )
+
+    @staticmethod
+    def concatenate(batches: Sequence[ConditionedBatch]) -> ConditionedBatch:
+        """Join batches along the batch axis."""
+        x, conditioning, target, references = zip(*batches, strict=True)
+        joined = References(*map(torch.cat, zip(*references, strict=True)))
+        return ConditionedBatch(torch.cat(x), torch.cat(conditioning), torch.cat(target), joined)
 
 
 class Completion(NamedTuple):
-    """`point` (batch, modality, patch, sample) in source units; `samples` has a leading axis of draws."""
+    """Completed windows in source units.
+
+    Attributes
+    ----------
+    point : Tensor (batch, modality, patch, sample), the single best estimate
+    draws : Tensor (draw, batch, modality, patch, sample), equally likely completions
+    """
 
     point: Tensor
-    samples: Tensor
+    draws: Tensor
 
 
 class Imputer(nn.Module):
-    """Conditional diffusion model of a window's hidden samples (phase 1)."""
+    """Conditional diffusion model of the missing samples of a window (phase 1).
+
+    Training hides samples that were observed and learns to predict them, as CSDI does (Tashiro et al. 2021).
+
+    Parameters
+    ----------
+    schema : of the windows
+    config : settings of phase 1
+    """
+
+    rates: Tensor
 
     def __init__(self, schema: Schema, config: ImputerConfig) -> None:
         super().__init__()
-        m = len(schema.modalities)
+        m, num_references = len(schema.modalities), len(References._fields)
         self.sampler = EulerSampler(config.sampling_steps)
         self.standardiser = Standardiser(m)
-        self.references = ClosedFormEstimates(schema)
+        self.closed_form = ClosedFormEstimates(schema)
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)
         self.span = config.token_patches or max(1, min(8, round(TOKEN_SAMPLES / schema.samples)))
         self.encoder = Encoder(
-            schema, 2 + NUM_ESTIMATES, 2 + NUM_ESTIMATES, config.width, config.heads, config.blocks,
-            config.pair_width, self.span,
-        )  # fmt: skip
+            schema,
+            channels=2 + num_references,  # values and mask
+            outputs=2 + num_references,  # log-deviation, correction, and a mixing logit per baseline
+            width=config.width,
+            heads=config.heads,
+            blocks=config.blocks,
+            pair_width=config.pair_width,
+            span=self.span,
+        )
         self.denoiser = Denoiser(schema, config.width, config.heads, config.pair_width, self.span)
         rates = torch.tensor([float(modality.samples_per_patch) for modality in schema.modalities])
         self.register_buffer("rates", rates[:, None, None], persistent=False)
 
-    def prepare(self, values: Tensor, seen: Tensor, target: Tensor | None = None) -> ConditionedBatch:
-        """Standardise, and work out the closed-form references from what is seen (no gradient)."""
-        target = torch.zeros_like(seen) if target is None else target
-        # In full precision also where the network is not: the estimate hangs on small differences.
-        with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
-            x = self.standardiser(values, seen | target)
-            reference = self.references(zero_unobserved(x, seen), seen)
-        return ConditionedBatch(x, seen, target, reference)
+    def prepare(self, values: Tensor, conditioning: Tensor, target: Tensor | None = None) -> ConditionedBatch:
+        """Standardise windows and compute their closed-form estimates, without gradients.
 
-    def loss(self, batch: ConditionedBatch, generator: torch.Generator) -> Tensor:
-        """Error of the mean, likelihood of the deviation and diffusion loss, over the targets."""
+        Parameters
+        ----------
+        values : Tensor (batch, modality, patch, sample), in source units
+        conditioning : bool Tensor, what the model may look at
+        target : bool Tensor, what the loss is about; None: nothing
+        """
+        target = torch.zeros_like(conditioning) if target is None else target
+        # The estimate depends on small differences: full precision even where the network runs in less.
+        with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
+            x = self.standardiser(values, conditioning | target)
+            references = self.closed_form(zero_unobserved(x, conditioning), conditioning)
+        return ConditionedBatch(x, conditioning, target, references)
+
+    def loss(self, batch: ConditionedBatch, generator: torch.Generator | None) -> Tensor:
+        """Compute the training loss over the targets.
+
+        It is the error of the mean, plus 0.1 times the negative log-likelihood of the deviation, plus 0.3
+        times the diffusion loss on the velocity.
+
+        Parameters
+        ----------
+        batch : from `prepare`, with targets
+        generator : source of noise and diffusion times
+
+        Returns
+        -------
+        Tensor, a scalar
+        """
         tokens, mean, log_deviation = self._encode(batch)
-        # A mean over all cells, not over targets: then the mean over two sites is that of their pool. A patch
-        # counts the same in a slow modality as in a fast one, however many samples it has.
+        # The mean is over all cells and not over targets, so that the mean of two sites is that of their
+        # pool. A patch counts the same in a slow modality as in a fast one, however many samples it has.
         weight = batch.target.float() / (self.rates * batch.target[..., 0].numel())
         error = batch.x - mean
-        point = (weight * (error.abs() + error.square())).sum()
-        standard = error.detach() * torch.exp(-log_deviation)
-        likelihood = (weight * (log_deviation + 0.5 * standard.square().clamp(max=100))).sum()
+        point_loss = (weight * (error.abs() + error.square())).sum()
+        standardised_error = error.detach() * torch.exp(-log_deviation)
+        likelihood = log_deviation + 0.5 * standardised_error.square().clamp(max=100)
+        likelihood_loss = (weight * likelihood).sum()
 
-        hidden = ~batch.seen
+        missing = ~batch.conditioning
         noise = cpu_randn(batch.x.shape, generator, batch.x.device)
-        # A sample that nobody ever measured has no residual to learn from; it stands in as noise.
-        unknown = cpu_randn(batch.x.shape, generator, batch.x.device)
-        residual = torch.where(batch.target, standard.detach().clamp(-8, 8), unknown)
+        # A sample that was never measured has no residual to learn from; noise takes its place.
+        placeholder = cpu_randn(batch.x.shape, generator, batch.x.device)
+        residual = torch.where(batch.target, standardised_error.detach().clamp(-8, 8), placeholder)
         t = torch.rand(len(batch.x), generator=generator).to(batch.x.device)
-        noisy = add_noise(residual, noise, t) * hidden
-        v = self.denoiser(noisy, hidden, t, tokens, self.cross_modal, self._share(batch.seen))
-        diffusion = (weight * (v - velocity(residual, noise, t)).square()).sum()
-        return point + 0.1 * likelihood + 0.3 * diffusion
+        noisy = add_noise(residual, noise, t) * missing
+        fraction = self._observed_fraction(batch.conditioning)
+        v = self.denoiser(noisy, missing, t, tokens, self.cross_modal, fraction)
+        diffusion_loss = (weight * (v - velocity(residual, noise, t)).square()).sum()
+        return point_loss + 0.1 * likelihood_loss + 0.3 * diffusion_loss
 
     @torch.no_grad()
     def impute(
-        self, values: Tensor, observed: Tensor, samples: int = 0, generator: Random = None
+        self, values: Tensor, observed: Tensor, num_draws: int = 0, generator: Generators = None
     ) -> Completion:
-        """Complete windows `(batch, modality, patch, sample)` given in source units.
+        """Complete windows.
 
-        The point estimate is the encoder's mean, or the median where `samples` > 0 are drawn.
+        Parameters
+        ----------
+        values, observed : Tensor (batch, modality, patch, sample), in source units
+        num_draws : draws of the completed windows
+        generator : source of the draws, one for the batch or one for each window
+
+        Returns
+        -------
+        Completion, whose point estimate is the encoder's mean, or the median of the draws if there are any
         """
-        mean, drawn = self.draw(self.prepare(values, observed), samples, generator)
+        mean, draws = self.sample(self.prepare(values, observed), num_draws, generator)
 
         def complete(x: Tensor) -> Tensor:
             return torch.where(observed, values, self.standardiser.inverse(x))
 
-        return Completion(complete(median_over_draws(drawn) if samples else mean), complete(drawn))
+        return Completion(complete(median_over_draws(draws) if num_draws else mean), complete(draws))
 
     @torch.no_grad()
-    def draw(self, batch: ConditionedBatch, samples: int, generator: Random = None) -> tuple[Tensor, Tensor]:
-        """Mean and `samples` draws (draw, batch, modality, patch, sample), in standardised units."""
-        tokens, mean, log_deviation = self._encode(batch)
-        if not samples:
-            return mean, mean.new_zeros((0, *mean.shape))
-        return mean, mean + log_deviation.exp() * self._residuals(batch, tokens, samples, generator)
+    def sample(
+        self, batch: ConditionedBatch, num_draws: int, generator: Generators = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the mean of every sample, and draw from the conditional distribution.
 
-    def _residuals(self, batch: ConditionedBatch, tokens: Tensor, samples: int, generator: Random) -> Tensor:
-        """`samples` draws of the standardised residual, all in one batch."""
-        hidden, share = ~batch.seen, self._share(batch.seen)
-        start = _noise((samples, *hidden.shape), generator, hidden.device)
-        # Draws go through the network together, as many at a time as the processor likes best.
-        together = samples if hidden.is_cuda else max(1, DENOISER_BATCH // len(hidden))
+        Parameters
+        ----------
+        batch : from `prepare`
+        num_draws : number of draws; 0: the mean alone
+        generator : source of the draws, one for the batch or one for each window
+
+        Returns
+        -------
+        mean : Tensor (batch, modality, patch, sample), standardised
+        draws : Tensor (draw, batch, modality, patch, sample), standardised
+        """
+        tokens, mean, log_deviation = self._encode(batch)
+        if not num_draws:
+            return mean, mean.new_zeros((0, *mean.shape))
+        return mean, mean + log_deviation.exp() * self._sample_residuals(batch, tokens, num_draws, generator)
+
+    def _sample_residuals(
+        self, batch: ConditionedBatch, tokens: Tensor, num_draws: int, generator: Generators
+    ) -> Tensor:
+        """Draw standardised residuals (draw, batch, modality, patch, sample)."""
+        missing, fraction = ~batch.conditioning, self._observed_fraction(batch.conditioning)
+        start = _initial_noise((num_draws, *missing.shape), generator, missing.device)
+        # Draws go through the network together, as many at a time as suit the processor.
+        draws_per_pass = num_draws if missing.is_cuda else max(1, DENOISER_BATCH // len(missing))
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
-            n = len(x) // len(hidden)
-            inside = hidden.repeat(n, 1, 1, 1)
-            given = tokens.repeat(n, 1, 1, 1)
-            return self.denoiser(x * inside, inside, t, given, self.cross_modal, share.repeat(n, 1, 1))
+            n = len(x) // len(missing)
+            mask = missing.repeat(n, 1, 1, 1)
+            return self.denoiser(
+                x * mask, mask, t, tokens.repeat(n, 1, 1, 1), self.cross_modal, fraction.repeat(n, 1, 1)
+            )
 
-        drawn = [self.sampler.sample(part.flatten(0, 1), predict) for part in start.split(together)]
-        return torch.cat(drawn).unflatten(0, (samples, -1)).clamp(-8, 8)
+        residuals = [self.sampler.sample(part.flatten(0, 1), predict) for part in start.split(draws_per_pass)]
+        return torch.cat(residuals).unflatten(0, (num_draws, -1)).clamp(-8, 8)
 
     def _encode(self, batch: ConditionedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        visible = zero_unobserved(batch.x, batch.seen)
-        channels = torch.cat([torch.stack([visible, batch.seen.float()], 3), batch.reference], 3)
-        tokens, numbers = self.encoder(channels, self.cross_modal, self._share(batch.seen))
-        log_deviation, correction, towards = numbers.split([1, 1, NUM_ESTIMATES], 3)
-        estimate, simpler = batch.reference.split([1, NUM_ESTIMATES - 1], 3)
-        simpler = torch.cat([simpler, torch.zeros_like(estimate)], 3)  # the last is the modality's mean
-        pull = torch.tanh(MEAN_STEP_SCALE * towards) * (simpler - estimate)
-        mean = estimate + MEAN_STEP_SCALE * correction + pull.sum(3, keepdim=True)
+        """Return the encoder's tokens, and mean and log-deviation (batch, modality, patch, sample)."""
+        references, visible = batch.references, zero_unobserved(batch.x, batch.conditioning)
+        channels = torch.stack([visible, batch.conditioning.float(), *references], 3)
+        fraction = self._observed_fraction(batch.conditioning)
+        tokens, outputs = self.encoder(channels, self.cross_modal, fraction)
+        log_deviation, correction, mixing_logits = outputs.split([1, 1, outputs.shape[3] - 2], 3)
+        estimate = references.conditional_mean[:, :, :, None]
+        modality_mean = torch.zeros_like(references.conditional_mean)  # of standardised values
+        baselines = torch.stack([references.same_instant, references.interpolation, modality_mean], 3)
+        mixing_weight = torch.tanh(MEAN_STEP_SCALE * mixing_logits)
+        shift = (mixing_weight * (baselines - estimate)).sum(3, keepdim=True)
+        mean = estimate + MEAN_STEP_SCALE * correction + shift
         return tokens, mean.squeeze(3), (log_deviation.squeeze(3) - 1.5).clamp(-6, 3)
 
-    def _share(self, seen: Tensor) -> Tensor:
-        """Observed fraction of every token `(batch, modality, token)`."""
-        share, beyond = seen.float().sum(-1) / self.rates[..., 0], -seen.shape[2] % self.span
-        total = F.pad(share, (0, beyond)).unflatten(2, (-1, self.span)).sum(-1)
+    def _observed_fraction(self, conditioning: Tensor) -> Tensor:
+        """Return the observed fraction of every token (batch, modality, token)."""
+        fraction = conditioning.float().sum(-1) / self.rates[..., 0]
+        beyond = -conditioning.shape[2] % self.span  # patches of the last token beyond the window
+        total = F.pad(fraction, (0, beyond)).unflatten(2, (-1, self.span)).sum(-1)
         patches = torch.full((total.shape[2],), float(self.span), device=total.device)
         patches[-1] -= beyond
         return total / patches
 
 
-def _noise(shape: tuple[int, ...], generator: Random, device: torch.device) -> Tensor:
-    """Unit normal `(draw, batch, ...)`."""
+def _initial_noise(shape: tuple[int, ...], generator: Generators, device: torch.device) -> Tensor:
+    """Draw standard normal noise of `shape` (draw, batch, ...)."""
     if not isinstance(generator, Sequence):
         return cpu_randn(shape, generator, device)
     return torch.stack([cpu_randn((shape[0], *shape[2:]), g, device) for g in generator], 1)

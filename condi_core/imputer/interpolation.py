@@ -1,8 +1,7 @@
-"""Closed-form references in standardised units: what can be known without a network.
+"""Estimates that need no trained network: interpolation in time, and regression at the same instant.
 
-The last value and linear interpolation in time, and least squares from the other modalities at the same
-instant; what follows from all times and modalities together is in `posterior`. All take `x` and `seen` as
-`(batch, modality, time)`, zeros where not seen.
+All take `x` and `observed` as `(batch, modality, time)` in standardised units, with zeros in `x` where
+nothing was observed. `condi_core.imputer.gaussian_process` combines all times and modalities.
 """
 
 from __future__ import annotations
@@ -15,53 +14,90 @@ from torch import Tensor
 from condi_core.windows import Schema, Standardiser
 
 
-def linear_interpolation(x: Tensor, seen: Tensor) -> Tensor:
-    """Straight lines between seen samples, the nearest one beyond the ends, 0 where nothing is seen."""
+def linear_interpolation(x: Tensor, observed: Tensor) -> Tensor:
+    """Interpolate linearly between observed samples.
+
+    Before the first and after the last observed sample the nearest one is repeated; a modality without
+    any is 0, its mean.
+
+    Parameters
+    ----------
+    x, observed : Tensor (batch, modality, time)
+
+    Returns
+    -------
+    Tensor (batch, modality, time)
+    """
     length = x.shape[-1]
     time = torch.arange(length, device=x.device).expand_as(x)
-    before = torch.where(seen, time, -1).cummax(-1).values
-    after = torch.where(seen, time, length).flip(-1).cummin(-1).values.flip(-1)
+    before = torch.where(observed, time, -1).cummax(-1).values
+    after = torch.where(observed, time, length).flip(-1).cummin(-1).values.flip(-1)
     left = x.gather(-1, before.clamp(min=0))
     right = x.gather(-1, after.clamp(max=length - 1))
     left = torch.where(before < 0, right, left)
     right = torch.where(after >= length, left, right)
-    share = (time - before) / (after - before).clamp(min=1)
-    filled = torch.where((before < 0) | (after >= length), left, left + (right - left) * share)
-    return torch.where(seen.any(-1, keepdim=True), filled, 0.0)
+    fraction = (time - before) / (after - before).clamp(min=1)
+    filled = torch.where((before < 0) | (after >= length), left, left + (right - left) * fraction)
+    return torch.where(observed.any(-1, keepdim=True), filled, 0.0)
 
 
-def last_value(x: Tensor, seen: Tensor) -> Tensor:
-    """The last seen value carried forward, 0 before the first."""
+def last_value(x: Tensor, observed: Tensor) -> Tensor:
+    """Carry the last observation forward; before the first one the result is 0, the mean."""
     time = torch.arange(x.shape[-1], device=x.device).expand_as(x)
-    last = torch.where(seen, time, -1).cummax(-1).values
+    last = torch.where(observed, time, -1).cummax(-1).values
     return torch.where(last < 0, 0.0, x.gather(-1, last.clamp(min=0)))
 
 
-def same_instant(x: Tensor, seen: Tensor, covariance: Tensor, noise: float = 1e-3) -> tuple[Tensor, Tensor]:
-    """Conditional mean and variance of every sample given all modalities seen at that instant."""
-    # Rows and columns of unseen modalities become those of the identity: one solve for all patterns.
-    s = seen.transpose(1, 2).to(x.dtype)
+def same_instant_regression(
+    x: Tensor, observed: Tensor, covariance: Tensor, noise_variance: float = 1e-3
+) -> tuple[Tensor, Tensor]:
+    """Regress every sample on all modalities observed at the same instant.
+
+    Parameters
+    ----------
+    x, observed : Tensor (batch, modality, time)
+    covariance : Tensor (modality, modality) of the modalities at one instant
+    noise_variance : variance of the measurement noise
+
+    Returns
+    -------
+    mean, variance : Tensor (batch, modality, time), conditional on what was observed at that instant
+    """
+    # Rows and columns of unobserved modalities become those of the identity: one solve serves all patterns.
+    s = observed.transpose(1, 2).to(x.dtype)
     eye = torch.eye(x.shape[1], device=x.device, dtype=x.dtype)
-    gram = s[..., :, None] * (covariance + noise * eye) * s[..., None, :] + torch.diag_embed(1 - s)
-    to_seen = covariance * s[..., None, :]
-    gain = torch.linalg.solve(gram, to_seen.mT).mT
+    gram = s[..., :, None] * (covariance + noise_variance * eye) * s[..., None, :] + torch.diag_embed(1 - s)
+    to_observed = covariance * s[..., None, :]
+    gain = torch.linalg.solve(gram, to_observed.mT).mT
     mean = (gain @ x.transpose(1, 2)[..., None]).squeeze(-1)
-    variance = covariance.diagonal() - (gain * to_seen).sum(-1)
+    variance = covariance.diagonal() - (gain * to_observed).sum(-1)
     return mean.transpose(1, 2), variance.clamp(min=0).transpose(1, 2)
 
 
-def interpolated(
+def interpolate_windows(
     schema: Schema,
     standardiser: Standardiser,
     values: Tensor,
     observed: Tensor,
     rule: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """Windows (batch, modality, patch, sample) in source units, completed in time by such a rule."""
+    """Complete windows in time by a rule such as `linear_interpolation`, at each modality's own rate.
+
+    Parameters
+    ----------
+    schema : of the windows
+    standardiser : of the model that reads them
+    values, observed : Tensor (batch, modality, patch, sample), in source units
+    rule : maps standardised `(x, observed)` (batch, modality, time) to the completed `x`
+
+    Returns
+    -------
+    Tensor (batch, modality, patch, sample) in source units; observed samples are unchanged
+    """
     x = standardiser(values, observed)
     filled = torch.zeros_like(x)
     for group in schema.rate_groups:
-        y, seen = group.of(x), group.of(observed)
-        completed = rule(y.flatten(2), seen.flatten(2)).view_as(y)
+        y, mask = group.select(x), group.select(observed)
+        completed = rule(y.flatten(2), mask.flatten(2)).view_as(y)
         filled[:, list(group.members), :, : group.samples] = completed
     return torch.where(observed, values, standardiser.inverse(filled))

@@ -16,7 +16,7 @@ def _fill(
     imputer: Imputer, values: Tensor, observed: Tensor, draws: int, generator: torch.Generator
 ) -> Tensor:
     completion = imputer.impute(values, observed, draws, generator)
-    return completion.samples if draws else completion.point[None]
+    return completion.draws if draws else completion.point[None]
 
 
 METHOD = Method("condi", "windows completed by diffusion", phase1="diffusion", fill=_fill)

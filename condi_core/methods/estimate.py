@@ -17,7 +17,7 @@ from condi_core.methods.method import Method
 def _fill(
     imputer: Imputer, values: Tensor, observed: Tensor, draws: int, generator: torch.Generator
 ) -> Tensor:
-    estimate = imputer.prepare(values, observed).reference[..., 0, :]
+    estimate = imputer.prepare(values, observed).references.conditional_mean
     completed = torch.where(observed, values, imputer.standardiser.inverse(estimate))
     return completed.expand(max(draws, 1), *completed.shape)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from condi_core.config import TaskConfig
 from condi_core.embeddings import ModalityEmbedding, PatchEmbedding
 from condi_core.methods.method import Method
-from condi_core.task.contrastive import mean_over
+from condi_core.task.contrastive import masked_mean
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
@@ -27,13 +27,13 @@ class LSTMExtractor(nn.Module):
 
     def __init__(self, schema: Schema, width: int) -> None:
         super().__init__()
-        self.read = PatchEmbedding(schema.rate_groups, 2, width)
-        self.identity = ModalityEmbedding(len(schema.modalities), width)
+        self.patch_embedding = PatchEmbedding(schema.rate_groups, 2, width)
+        self.modality_embedding = ModalityEmbedding(len(schema.modalities), width)
         self.lstm = nn.LSTM(width, width, batch_first=True)
 
     def forward(self, x: Tensor, observed: Tensor) -> Tensor:
         """Standardised `x` (batch, modality, patch, sample) → features (batch, modality, width)."""
-        tokens = self.identity(self.read(torch.stack([x, observed.to(x.dtype)], 3)))
+        tokens = self.modality_embedding(self.patch_embedding(torch.stack([x, observed.to(x.dtype)], 3)))
         return self.lstm(tokens.flatten(0, 1))[1][0][0].unflatten(0, x.shape[:2])
 
 
@@ -42,11 +42,11 @@ class LSTMFusion(TaskModel):
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__(schema, config)
-        del self.joint, self.summary, self.read_out, self.cross_modal, self.relation
+        del self.modality_attention, self.cls_token, self.pooling_attention, self.cross_modal, self.pair_bias
         self.extractor = LSTMExtractor(schema, config.width)
 
-    def decide(self, features: Tensor, known: Tensor) -> Tensor:
-        return self.classifier(mean_over(features, known)) + self.vote(features, known)
+    def classify(self, features: Tensor, known: Tensor) -> Tensor:
+        return self.classifier(masked_mean(features, known)) + self.modality_logits(features, known)
 
 
 METHOD = Method("fedinmm", "an LSTM reads the holes", model=LSTMFusion)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from condi_core.config import TaskConfig
 from condi_core.methods.method import Method
-from condi_core.task.contrastive import between_modalities
+from condi_core.task.contrastive import modality_contrastive_loss
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
@@ -30,29 +30,29 @@ class CrossModalAggregator(TaskModel):
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__(schema, config)
-        self.missing = nn.Parameter(0.1 * torch.randn(len(schema.modalities), config.width))
+        self.missing_embedding = nn.Parameter(0.1 * torch.randn(len(schema.modalities), config.width))
         self.gate = nn.Linear(2 * config.width, config.width)
 
     def aggregate(self, features: Tensor, known: Tensor) -> Tensor:
         """Features (batch, modality, width) made from all modalities."""
-        features = torch.where(known[..., None], features, self.missing)
-        mixed = self.joint(features, self.cross_modal(self.relation)[None])
+        features = torch.where(known[..., None], features, self.missing_embedding)
+        mixed = self.modality_attention(features, self.cross_modal(self.pair_bias)[None])
         return torch.lerp(features, mixed, self.gate(torch.cat([features, mixed], -1)).sigmoid())
 
     def conclude(self, aggregated: Tensor) -> Tensor:
         """Logits from aggregated features."""
-        tokens = torch.cat([self.summary.expand(len(aggregated), 1, -1), aggregated], 1)
-        whole = self.read_out(tokens, aggregated.new_zeros(()))[:, 0]
-        return self.classifier(whole) + self.vote(aggregated, torch.ones_like(aggregated[..., 0]))
+        tokens = torch.cat([self.cls_token.expand(len(aggregated), 1, -1), aggregated], 1)
+        whole = self.pooling_attention(tokens, aggregated.new_zeros(()))[:, 0]
+        return self.classifier(whole) + self.modality_logits(aggregated, torch.ones_like(aggregated[..., 0]))
 
-    def decide(self, features: Tensor, known: Tensor) -> Tensor:
+    def classify(self, features: Tensor, known: Tensor) -> Tensor:
         return self.conclude(self.aggregate(features, known))
 
-    def objective(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
-        features, present = self.features(values, observed, known), known.flatten(2).any(-1)
+    def training_loss(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
+        features, present = self.extract_features(values, observed, known), known.flatten(2).any(-1)
         aggregated = self.aggregate(features, present)
-        before = between_modalities(features, present, TEMPERATURE)
-        after = between_modalities(aggregated, torch.ones_like(present), TEMPERATURE)
+        before = modality_contrastive_loss(features, present, TEMPERATURE)
+        after = modality_contrastive_loss(aggregated, torch.ones_like(present), TEMPERATURE)
         return self.loss(self.conclude(aggregated), labels) + WEIGHT * (before + after)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from condi_core.config import TaskConfig
 from condi_core.methods.method import Method
-from condi_core.task.contrastive import between_modalities
+from condi_core.task.contrastive import modality_contrastive_loss
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
@@ -29,19 +29,20 @@ class MIFLModel(TaskModel):
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__(schema, config)
-        del self.joint, self.summary, self.read_out, self.cross_modal, self.relation, self.votes
+        del self.modality_attention, self.cls_token, self.pooling_attention, self.cross_modal, self.pair_bias
+        del self.modality_heads
         m, width = len(schema.modalities), config.width
-        self.missing = nn.Parameter(0.1 * torch.randn(m, width))
+        self.missing_embedding = nn.Parameter(0.1 * torch.randn(m, width))
         self.classifier = nn.Sequential(nn.LayerNorm(m * width), nn.Linear(m * width, len(schema.labels)))
 
-    def decide(self, features: Tensor, known: Tensor) -> Tensor:
-        features = torch.where(known[..., None], features, self.missing)
+    def classify(self, features: Tensor, known: Tensor) -> Tensor:
+        features = torch.where(known[..., None], features, self.missing_embedding)
         return self.classifier(features.flatten(1))
 
-    def objective(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
-        features, present = self.features(values, observed, known), known.flatten(2).any(-1)
-        aligned = between_modalities(features, present, TEMPERATURE)
-        return self.loss(self.decide(features, present), labels) + WEIGHT * aligned
+    def training_loss(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
+        features, present = self.extract_features(values, observed, known), known.flatten(2).any(-1)
+        aligned = modality_contrastive_loss(features, present, TEMPERATURE)
+        return self.loss(self.classify(features, present), labels) + WEIGHT * aligned
 
 
 METHOD = Method("mifl", "missing-modality embeddings", model=MIFLModel)

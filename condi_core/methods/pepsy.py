@@ -33,7 +33,7 @@ from condi_core.averaging import Arrays, SiteUpdate, average
 from condi_core.config import TaskConfig
 from condi_core.methods.method import Method
 from condi_core.ownership import Owner
-from condi_core.task.contrastive import between_modalities, contrast, mean_over
+from condi_core.task.contrastive import info_nce, masked_mean, modality_contrastive_loss
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
@@ -47,7 +47,7 @@ class PEPSYModel(TaskModel):
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__(schema, config)
-        del self.joint, self.summary, self.read_out, self.cross_modal, self.relation
+        del self.modality_attention, self.cls_token, self.pooling_attention, self.cross_modal, self.pair_bias
         width = config.width
         self.controls = nn.Parameter(torch.randn(CONTROLS, width))
         self.query = nn.Linear(width + 1, width)
@@ -58,7 +58,7 @@ class PEPSYModel(TaskModel):
         self.register_buffer("samples", samples, persistent=False)
 
     def forward(self, values: Tensor, observed: Tensor, known: Tensor) -> Tensor:
-        features, share = self.features(values, observed, known), self.share(observed)
+        features, share = self.extract_features(values, observed, known), self.share(observed)
         return self.conclude(self.reconfigure(features, share)[0])
 
     def reconfigure(self, features: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,11 +67,11 @@ class PEPSYModel(TaskModel):
         `share` (batch, modality) of samples observed: 0 where the modality is missing.
         """
         present = share > 0
-        features = torch.where(present[..., None], features, mean_over(features, present)[:, None])
+        features = torch.where(present[..., None], features, masked_mean(features, present)[:, None])
         query = F.normalize(self.query(torch.cat([features, share[..., None]], -1)), dim=-1)
         similar, chosen = (query @ F.normalize(self.key(self.controls), dim=-1).mT).topk(SELECTED, -1)
         pattern = (similar.softmax(-1)[..., None] * self.controls[chosen]).sum(-2)
-        identity = self.extractor.identity.weight.expand_as(features)
+        identity = self.extractor.modality_embedding.weight.expand_as(features)
         return self.compose(torch.cat([identity, features, pattern], -1)), features, similar.mean()
 
     def conclude(self, complete: Tensor) -> Tensor:
@@ -80,15 +80,15 @@ class PEPSYModel(TaskModel):
         mixed = near @ complete
         gate = self.gate(torch.cat([complete, mixed], -1)).sigmoid()
         fused = torch.lerp(complete, mixed, gate)
-        return self.classifier(fused.mean(1)) + self.vote(fused, torch.ones_like(fused[..., 0]))
+        return self.classifier(fused.mean(1)) + self.modality_logits(fused, torch.ones_like(fused[..., 0]))
 
-    def objective(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
+    def training_loss(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
         share = self.share(observed)
-        features, present = self.features(values, observed, known), share > 0
+        features, present = self.extract_features(values, observed, known), share > 0
         complete, filled, relevance = self.reconfigure(features, share)
-        aligned = between_modalities(features, present, TEMPERATURE)
-        whole = mean_over(complete, present)
-        found = sum(contrast(one, whole, TEMPERATURE) for one in complete.unbind(1)) / complete.shape[1]
+        aligned = modality_contrastive_loss(features, present, TEMPERATURE)
+        whole = masked_mean(complete, present)
+        found = sum(info_nce(one, whole, TEMPERATURE) for one in complete.unbind(1)) / complete.shape[1]
         return (
             self.loss(self.conclude(complete), labels) + WEIGHT * (aligned + found) - QUERY_WEIGHT * relevance
         )

@@ -7,33 +7,52 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def mean_over(features: Tensor, present: Tensor) -> Tensor:
-    """Mean `(batch, width)` of features (batch, modality, width) over present modalities, 0 without any."""
-    share = present.to(features.dtype).unsqueeze(-1)
-    return (features * share).sum(1) / share.sum(1).clamp(min=1)
+def masked_mean(features: Tensor, present: Tensor) -> Tensor:
+    """Average `features` (batch, modality, width) over present modalities; 0 where there are none.
 
+    Parameters
+    ----------
+    features : Tensor (batch, modality, width)
+    present : bool Tensor (batch, modality)
 
-def contrast(one: Tensor, two: Tensor, temperature: float) -> Tensor:
-    """InfoNCE (van den Oord et al. 2018, eq. 4): each row of `one` must find its own row of `two`.
-
-    Both (batch, width); similarity is the cosine over `temperature`.
+    Returns
+    -------
+    Tensor (batch, width)
     """
-    similarity = F.normalize(one, dim=-1) @ F.normalize(two, dim=-1).mT / temperature
-    return F.cross_entropy(similarity, torch.arange(len(one), device=one.device))
+    mask = present.to(features.dtype).unsqueeze(-1)
+    return (features * mask).sum(1) / mask.sum(1).clamp(min=1)
 
 
-def between_modalities(features: Tensor, present: Tensor, temperature: float) -> Tensor:
-    """Each modality must find its own window among the means of the window's other modalities.
+def info_nce(anchors: Tensor, positives: Tensor, temperature: float) -> Tensor:
+    """Compute InfoNCE (van den Oord et al. 2018, eq. 4): each anchor must find its own positive.
 
-    `features` (batch, modality, width); only `present` (batch, modality) ones take part, in windows that
-    have two or more of them. 0 where no two windows can be compared.
+    Parameters
+    ----------
+    anchors, positives : Tensor (batch, width); rows of the same index belong together
+    temperature : by which the cosine similarity is divided
+    """
+    similarity = F.normalize(anchors, dim=-1) @ F.normalize(positives, dim=-1).mT / temperature
+    return F.cross_entropy(similarity, torch.arange(len(anchors), device=anchors.device))
+
+
+def modality_contrastive_loss(features: Tensor, present: Tensor, temperature: float) -> Tensor:
+    """Contrast each modality with the mean of the other modalities of its window, over all windows.
+
+    Only present modalities take part, in windows that have at least two. The loss is 0 where no two windows
+    can be compared.
+
+    Parameters
+    ----------
+    features : Tensor (batch, modality, width)
+    present : bool Tensor (batch, modality)
+    temperature : as in `info_nce`
     """
     total, terms = features.new_zeros(()), 0
-    for place in range(features.shape[1]):
+    for modality in range(features.shape[1]):
         others = present.clone()
-        others[:, place] = False
-        usable = present[:, place] & others.any(1)
+        others[:, modality] = False
+        usable = present[:, modality] & others.any(1)
         if usable.sum() > 1:
-            rest = mean_over(features[usable], others[usable])
-            total, terms = total + contrast(features[usable, place], rest, temperature), terms + 1
+            rest = masked_mean(features[usable], others[usable])
+            total, terms = total + info_nce(features[usable, modality], rest, temperature), terms + 1
     return total / max(terms, 1)

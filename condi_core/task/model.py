@@ -1,7 +1,8 @@
-"""The task model (phase 2): extractors per modality, joint embedding over modalities, classifier and votes.
+"""The task model (phase 2): features per modality, attention over modalities, and a classifier.
 
-Legend: `features` W_ins, `identity` W_mod, `cross_modal` W_cond. Reads completed windows together with
-the mask of what was observed, since what is missing says something about the patient too.
+In the symbols of the method: `features` are W_ins, `modality_embedding` is W_mod, `cross_modal` is W_cond.
+The model reads completed windows together with the mask of what was observed, since what is missing says
+something about the patient too.
 """
 
 from __future__ import annotations
@@ -17,12 +18,19 @@ from condi_core.windows import Schema, Standardiser
 
 
 class Extractor(nn.Module):
-    """Instance features of each modality from its patches: own reading weights, then shared convolutions."""
+    """Extract features of each modality: a patch embedding per modality, then shared convolutions.
+
+    Parameters
+    ----------
+    schema : of the windows
+    width : of the features
+    blocks : residual convolutions along time
+    """
 
     def __init__(self, schema: Schema, width: int, blocks: int) -> None:
         super().__init__()
-        self.read = PatchEmbedding(schema.rate_groups, 2 * 3, width)
-        self.identity = ModalityEmbedding(len(schema.modalities), width)
+        self.patch_embedding = PatchEmbedding(schema.rate_groups, 2 * 3, width)
+        self.modality_embedding = ModalityEmbedding(len(schema.modalities), width)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.GroupNorm(1, width), nn.GELU(), nn.Conv1d(width, width, 5, padding=2))
             for _ in range(blocks)
@@ -30,67 +38,106 @@ class Extractor(nn.Module):
         self.pool = nn.Linear(2 * width, width)
 
     def forward(self, x: Tensor, observed: Tensor) -> Tensor:
-        """Standardised `x` (batch, modality, patch, sample) → features (batch, modality, width)."""
+        """Map standardised `x` (batch, modality, patch, sample) to features (batch, modality, width)."""
         channels = F.pad(torch.stack([x, observed.to(x.dtype)], 3), (0, 0, 0, 0, 1, 1))
-        # A patch is read with its neighbours: a beat does not care where the grid cuts it.
-        around = channels.unfold(2, 3, 1).movedim(-1, -2).flatten(3, 4)
-        h = self.identity(self.read(around)).flatten(0, 1).mT
+        # A patch is read with both neighbours, so that it does not matter where the grid cuts a beat.
+        neighbours = channels.unfold(2, 3, 1).movedim(-1, -2).flatten(3, 4)
+        h = self.modality_embedding(self.patch_embedding(neighbours)).flatten(0, 1).mT
         for block in self.blocks:
             h = h + block(h)
         return self.pool(torch.cat([h.mean(-1), h.amax(-1)], -1)).unflatten(0, x.shape[:2])
 
 
 class TaskModel(nn.Module):
-    """Model of completed windows; its loss and predictions are those of the kind of task."""
+    """Model of completed windows; its loss and predictions are those of the kind of task.
+
+    Three masks of shape (batch, modality, patch, sample) or (batch, modality) occur: `observed` is what was
+    measured; `available` marks the values that carry information because they were observed or completed;
+    `present` marks the modalities with any available value. A modality that is not present is ignored.
+
+    Parameters
+    ----------
+    schema : of the windows
+    config : settings of phase 2
+    """
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__()
         m = len(schema.modalities)
         self.kind = schema.task_kind
         self.standardiser = Standardiser(m)
-        self.extractor = Extractor(schema, config.width, config.blocks)
+        self.extractor: nn.Module = Extractor(schema, config.width, config.blocks)
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)
-        self.relation = nn.Linear(config.pair_width, config.heads, bias=False)
-        self.joint = Attention(config.width, config.heads)
-        self.summary = nn.Parameter(torch.zeros(config.width))
-        self.read_out = Attention(config.width, config.heads)
+        self.pair_bias = nn.Linear(config.pair_width, config.heads, bias=False)
+        self.modality_attention = Attention(config.width, config.heads)
+        self.cls_token = nn.Parameter(torch.zeros(config.width))
+        self.pooling_attention = Attention(config.width, config.heads)
         self.classifier = nn.Sequential(
             nn.LayerNorm(config.width), nn.Linear(config.width, len(schema.labels))
         )
-        self.votes = PerModalityLinear(range(m), config.width, len(schema.labels), zero=True)
+        self.modality_heads = PerModalityLinear(range(m), config.width, len(schema.labels), zero=True)
 
-    def forward(self, values: Tensor, observed: Tensor, known: Tensor) -> Tensor:
-        """Logits (batch, label) of windows in source units.
+    def forward(self, values: Tensor, observed: Tensor, available: Tensor) -> Tensor:
+        """Compute the logits of windows.
 
-        `known` says which `values` mean something, because they were observed or completed; a modality
-        without any is passed by. A window of which nothing at all is known still gets finite logits.
+        Parameters
+        ----------
+        values : Tensor (batch, modality, patch, sample), in source units, completed by the method
+        observed : bool Tensor of the same shape, what was measured
+        available : bool Tensor of the same shape, what was measured or completed
+
+        Returns
+        -------
+        Tensor (batch, label); finite even for a window of which nothing is available
         """
-        return self.decide(self.features(values, observed, known), known.flatten(2).any(-1))
+        present = available.flatten(2).any(-1)
+        return self.classify(self.extract_features(values, observed, available), present)
 
-    def features(self, values: Tensor, observed: Tensor, known: Tensor) -> Tensor:
-        """Instance features of each modality (batch, modality, width)."""
-        return self.extractor(self.standardiser(values, known).clamp(-30, 30), observed)
+    def extract_features(self, values: Tensor, observed: Tensor, available: Tensor) -> Tensor:
+        """Extract features of each modality (batch, modality, width)."""
+        return self.extractor(self.standardiser(values, available).clamp(-30, 30), observed)
 
-    def decide(self, features: Tensor, known: Tensor) -> Tensor:
-        """Logits from features (batch, modality, width) of the `known` modalities (batch, modality)."""
-        absent = features.new_zeros(known.shape).masked_fill(~known, -1e4)[:, None, None, :]
-        features = self.joint(features, self.cross_modal(self.relation) + absent)
-        tokens = torch.cat([self.summary.expand(len(features), 1, -1), features], 1)
-        whole = self.read_out(tokens, F.pad(absent, (1, 0)))[:, 0]
-        return self.classifier(whole) + self.vote(features, known)
+    def classify(self, features: Tensor, present: Tensor) -> Tensor:
+        """Compute logits (batch, label) from features (batch, modality, width) of the present modalities.
 
-    def vote(self, features: Tensor, known: Tensor) -> Tensor:
-        """Logits (batch, label): what each of the `known` (batch, modality) says by itself, added up.
-
-        Attention has to learn which lead is which; these know it from the start, which is most of what a
-        model can learn in the few steps of a federation.
+        Parameters
+        ----------
+        features : Tensor (batch, modality, width)
+        present : bool Tensor (batch, modality)
         """
-        said = self.votes(F.layer_norm(features, features.shape[-1:])[:, :, None])[:, :, 0]
-        return (said * known[..., None]).sum(1)
+        absent_bias = features.new_zeros(present.shape).masked_fill(~present, -1e4)[:, None, None, :]
+        features = self.modality_attention(features, self.cross_modal(self.pair_bias) + absent_bias)
+        tokens = torch.cat([self.cls_token.expand(len(features), 1, -1), features], 1)
+        pooled = self.pooling_attention(tokens, F.pad(absent_bias, (1, 0)))[:, 0]
+        return self.classifier(pooled) + self.modality_logits(features, present)
 
-    def objective(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
-        """What training makes small."""
-        return self.loss(self(values, observed, known), labels)
+    def modality_logits(self, features: Tensor, present: Tensor) -> Tensor:
+        """Sum the logits that each present modality gives by itself.
+
+        Attention has to learn which lead is which; these heads know it from the start, which is most of what
+        a model can learn in the few steps of a federation.
+
+        Parameters
+        ----------
+        features : Tensor (batch, modality, width)
+        present : bool Tensor (batch, modality)
+
+        Returns
+        -------
+        Tensor (batch, label)
+        """
+        logits = self.modality_heads(F.layer_norm(features, features.shape[-1:])[:, :, None])[:, :, 0]
+        return (logits * present[..., None]).sum(1)
+
+    def training_loss(self, values: Tensor, observed: Tensor, available: Tensor, labels: Tensor) -> Tensor:
+        """Compute what training minimises; methods add their own terms.
+
+        Parameters
+        ----------
+        values, observed, available : as in `forward`
+        labels : Tensor (batch, label) of 0 and 1
+        """
+        return self.loss(self(values, observed, available), labels)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of a batch; both are (batch, label)."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from condi_core.averaging import Arrays
 from condi_core.metrics import ERROR_SUMS, imputation_metrics, scored_keys
 from condi_core.windows import Schema
@@ -27,7 +25,7 @@ NO_EVALUATION = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda su
 
 def imputation_evaluation(schema: Schema) -> Evaluation:
     """Over all kinds of missingness: RMSE, and that of linear interpolation on the same cells."""
-    weight = patch_weights(schema)
+    weight = schema.patch_weights[:, None]
 
     def shapes(samples: int) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys(scored_keys(samples), (len(schema.names), len(ERROR_SUMS)))
@@ -55,19 +53,12 @@ def task_evaluation(schema: Schema) -> Evaluation:
     return Evaluation(shapes, ("loss-sum", "windows"), read)
 
 
-def patch_weights(schema: Schema) -> np.ndarray:
-    """What a hidden sample of each modality counts `(modality, 1)`: as in training, a patch counts the same
-    in a slow modality as in a fast one.
-    """
-    return np.array([[1 / m.samples_per_patch] for m in schema.modalities])
-
-
 def imputation_rows(sums: Arrays, schema: Schema) -> dict[str, dict]:
     """`{kind of missingness: {method: metrics, with "rmse by modality"}}`."""
     rows: dict[str, dict] = {}
     for key, array in sums.items():
         kind, method = key.split("/")
-        kept = imputation_metrics((patch_weights(schema) * array).sum(0))
+        kept = imputation_metrics((schema.patch_weights[:, None] * array).sum(0))
         kept["rmse by modality"] = [imputation_metrics(a)["rmse"] for a in array]
         rows.setdefault(kind, {})[method] = kept
     return rows

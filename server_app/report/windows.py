@@ -200,12 +200,12 @@ def _complete(
     generator = torch.Generator().manual_seed(derive_seed(run.config["seed"], "report", kind, int(rows[0])))
     draws = max(run.config.get("imputer.samples", 0), 20)
     given = torch.from_numpy(np.where(seen, values, 0).astype(np.float32))
-    drawn = imputer.impute(given, torch.from_numpy(seen), draws, generator).samples
+    drawn = imputer.impute(given, torch.from_numpy(seen), draws, generator).draws
     low, high = np.quantile(drawn.numpy(), (0.05, 0.95), axis=0, method="weibull")
     point = median_over_draws(drawn).numpy()
     deviation = imputer.standardiser.std.numpy()[:, None, None]
     squared = np.where(hidden, ((point - np.where(hidden, values, 0)) / deviation) ** 2, 0.0)
-    rates = np.array([1 / m.samples_per_patch for m in schema.modalities])[:, None, None]
+    weights = schema.patch_weights[:, None, None]
     return [
         Completed(
             site.manifest.site,
@@ -215,7 +215,7 @@ def _complete(
             hidden[i],
             np.stack([point[i], low[i], high[i]]),
             squared[i],
-            float(np.sqrt((rates * squared[i]).sum() / (rates * hidden[i]).sum())),
+            float(np.sqrt((weights * squared[i]).sum() / (weights * hidden[i]).sum())),
         )
         for i, row in enumerate(rows)
         if hidden[i].any()

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from condi_core.imputer.closed_form import References
 from condi_core.imputer.imputer import Imputer
 from tests.helpers.toy import (
     MEANS,
@@ -28,8 +29,8 @@ def test_a_modality_of_one_sample_per_patch_is_completed():
     standardise(model, values, observed)
     relate(model, values, observed)
     completion = model.impute(values, observed, 2, generator())
-    assert torch.isfinite(completion.samples).all()
-    assert torch.equal(completion.samples[:, observed], values[observed].expand(2, -1))
+    assert torch.isfinite(completion.draws).all()
+    assert torch.equal(completion.draws[:, observed], values[observed].expand(2, -1))
 
 
 def test_a_slower_modality_is_padded_and_its_padding_is_nothing():
@@ -42,10 +43,10 @@ def test_a_slower_modality_is_padded_and_its_padding_is_nothing():
     stir(model)
     relate(model, values, observed)
     expected = model.impute(values, observed, 2, generator())
-    assert torch.isfinite(expected.samples).all()
-    assert torch.equal(expected.samples[:, observed], values[observed].expand(2, -1))
+    assert torch.isfinite(expected.draws).all()
+    assert torch.equal(expected.draws[:, observed], values[observed].expand(2, -1))
     for bad in rubbish(values, ~observed):
-        assert torch.equal(model.impute(bad, observed, 2, generator()).samples, expected.samples)
+        assert torch.equal(model.impute(bad, observed, 2, generator()).draws, expected.draws)
 
 
 def test_a_slow_modality_costs_what_its_own_samples_cost():
@@ -68,21 +69,22 @@ def test_references_of_each_rate_are_those_it_would_have_alone():
     together = Imputer(of, imputer_config())
     standardise(together, values, observed)
     relate(together, values, observed)
-    found = together.prepare(values, observed).reference
+    found = together.prepare(values, observed).references
     for alone, members in ((fast, [0, 2]), (slow, [1, 3])):
         samples = alone.samples
         own, seen = values[:, members, :, :samples], observed[:, members, :, :samples]
         model = Imputer(alone, imputer_config())
         standardise(model, own, seen)
         group = [g.samples for g in of.rate_groups].index(samples)
-        model.references.relations[0].load_state_dict(together.references.relations[group].state_dict())
-        expected = model.prepare(own, seen).reference
-        torch.testing.assert_close(found[:, members, ..., :samples], expected)
-    lines = found[0, 1, :, 2, 0]
+        spectrum = together.closed_form.cross_spectra[group].state_dict()
+        model.closed_form.cross_spectra[0].load_state_dict(spectrum)
+        for reference, expected in zip(found, model.prepare(own, seen).references, strict=True):
+            torch.testing.assert_close(reference[:, members, :, :samples], expected)
+    lines = found.interpolation[0, 1, :, 0]
     at = observed[0, 1, :, 0].nonzero()[:, 0]
     x = together.standardiser(values, observed)[0, 1, at, 0]
     np.testing.assert_allclose(lines, np.interp(range(of.patches), at, x), atol=1e-6)
-    assert (found[:, [1, 3], ..., 1:] == 0).all()
+    assert all((reference[:, [1, 3], :, 1:] == 0).all() for reference in found)
 
 
 # What references say.
@@ -102,13 +104,13 @@ def test_leads_that_follow_from_others_are_derived():
     relate(model, values, complete, rounds=1)
     seen = complete.clone()
     seen[:, 2:6] = False
-    reference = model.prepare(values, seen).reference
+    references = model.prepare(values, seen).references
     truth = model.standardiser(values, complete)
     assert (truth.std((0, 2, 3)) - 1).abs().max() < 0.01
     for lead in range(2, 6):
-        error = (reference[:, lead] - truth[:, lead, :, None]).square().mean((0, 1, 3)).sqrt()
-        assert error[0] < 0.02 and error[1] < 0.02
-        assert error[2] > 0.9  # by itself, there is nothing to interpolate
+        error = References(*((r - truth)[:, lead].square().mean().sqrt() for r in references))
+        assert error.conditional_mean < 0.02 and error.same_instant < 0.02
+        assert error.interpolation > 0.9  # by itself, there is nothing to interpolate
 
 
 def test_what_the_other_modalities_settle_is_taken_from_them():
@@ -121,7 +123,8 @@ def test_what_the_other_modalities_settle_is_taken_from_them():
     relate(model, values, complete, rounds=1)
     seen = torch.rand(values.shape, generator=generator()) < 0.5
     seen[:, 0] |= ~seen[:, 1]
-    estimate, instant, _ = model.prepare(values, seen).reference.unbind(3)
+    references = model.prepare(values, seen).references
+    estimate, instant = references.conditional_mean, references.same_instant
     truth = model.standardiser(values, complete)
     settled = ~seen[:, 1]
     assert torch.equal(estimate[:, 1][settled], instant[:, 1][settled])
@@ -135,13 +138,13 @@ def test_what_the_other_modalities_settle_is_taken_from_them():
 def test_the_mean_can_be_moved_to_each_simpler_reference(imputer, batch):
     prepared = imputer.prepare(*batch)
     nn.init.zeros_(imputer.encoder.head.by_rate[0].weight)
-    estimate, instant, lines = prepared.reference.unbind(3)
+    estimate, instant, lines = prepared.references
     for place, expected in enumerate((instant, lines, torch.zeros_like(lines))):
         bias = imputer.encoder.head.by_rate[0].bias
         nn.init.zeros_(bias)
         # Of deviation, correction and three weights, a weight whose hyperbolic tangent is 1.
         with torch.no_grad():
             bias.view(4, imputer.span, 5, 5)[:, :, 2 + place] = 100.0
-        torch.testing.assert_close(imputer.draw(prepared, 0)[0], expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(imputer.sample(prepared, 0)[0], expected, atol=1e-5, rtol=0)
     nn.init.zeros_(bias)
-    torch.testing.assert_close(imputer.draw(prepared, 0)[0], estimate)
+    torch.testing.assert_close(imputer.sample(prepared, 0)[0], estimate)

@@ -16,7 +16,7 @@ def correlated(windows: int, time: int, generator: torch.Generator) -> torch.Ten
 
 def fitted(x: torch.Tensor) -> CrossSpectrum:
     relation = CrossSpectrum(range(x.shape[1]), x.shape[2])
-    relation.spectrum.copy_(relation.periodograms(x) / len(x))
+    relation.spectrum.copy_(relation.sum_periodograms(x) / len(x))
     return relation
 
 
@@ -24,7 +24,7 @@ def fitted(x: torch.Tensor) -> CrossSpectrum:
 def test_white_noise_has_a_periodogram_of_one(timeline):
     relation = CrossSpectrum(range(2), timeline)
     x = torch.randn(400, 2, timeline)
-    s = relation.periodograms(x) / 400
+    s = relation.sum_periodograms(x) / 400
     bins = min(timeline, SEGMENT_SAMPLES) // 2 + 1
     assert s.shape == (2, 2, bins, 2)
     # A periodogram of white noise has deviation 1 (at both ends of the spectrum √2): over all of it and
@@ -40,7 +40,7 @@ def test_a_periodogram_has_the_frequency_and_the_phase_of_its_wave():
     # 10 cycles in 64 samples; the second is a quarter of a cycle behind the first.
     angle = 2 * torch.pi * 10 / 64 * time
     relation = CrossSpectrum(range(2), 64)
-    s = torch.view_as_complex(relation.periodograms(torch.stack([angle.cos(), angle.sin()])[None]))
+    s = torch.view_as_complex(relation.sum_periodograms(torch.stack([angle.cos(), angle.sin()])[None]))
     assert s[0, 0].real.argmax() == 10
     assert s[0, 1, 10].angle().item() == pytest.approx(torch.pi / 2, abs=1e-3)
     assert s[1, 0, 10].angle().item() == pytest.approx(-torch.pi / 2, abs=1e-3)
@@ -49,8 +49,8 @@ def test_a_periodogram_has_the_frequency_and_the_phase_of_its_wave():
 def test_sums_of_two_sites_are_those_of_their_pool():
     x = correlated(30, 300, torch.Generator().manual_seed(0)).double()
     relation = CrossSpectrum(range(3), 300)
-    parts = relation.periodograms(x[:11]) + relation.periodograms(x[11:])
-    torch.testing.assert_close(parts, relation.periodograms(x), rtol=1e-12, atol=1e-10)
+    parts = relation.sum_periodograms(x[:11]) + relation.sum_periodograms(x[11:])
+    torch.testing.assert_close(parts, relation.sum_periodograms(x), rtol=1e-12, atol=1e-10)
 
 
 @pytest.mark.parametrize("timeline", [60, 61, 700])
@@ -75,7 +75,7 @@ def test_matrix_is_hermitian_positive_and_floored():
     x = torch.cat([x, x[:, :1] - x[:, 1:2]], 1)  # singular: one modality follows from two others
     relation = fitted(x)
     s = relation.matrix()
-    assert s.shape == (relation.length // 2 + 1, 4, 4)
+    assert s.shape == (relation.fft_length // 2 + 1, 4, 4)
     assert s.is_complex()
     torch.testing.assert_close(s, s.mH, atol=1e-6, rtol=0)
     mean = s.diagonal(dim1=1, dim2=2).real.mean()
@@ -91,7 +91,7 @@ def test_an_average_that_is_no_longer_positive_is_made_so():
     red = relation.spectrum[0, 0, :, 0].clone()
     for a, b, sign in ((0, 1, 1), (1, 2, 1), (0, 2, -1)):
         relation.spectrum[a, b, :, 0] = relation.spectrum[b, a, :, 0] = 0.95 * sign * red
-    values, vectors = relation.eigen()
+    values, vectors = relation.eigendecomposition()
     assert torch.linalg.eigvalsh(relation.spectrum[..., 0].mean(-1)).min() < -0.5
     assert values.min() > 0
     assert torch.linalg.eigvalsh(relation.covariance()).min() > 0
@@ -104,7 +104,7 @@ def test_matrix_has_the_spectrum_of_the_process():
     x = correlated(2000, 128, torch.Generator().manual_seed(3))
     relation = fitted(x)
     s = relation.matrix()
-    f = torch.arange(relation.length // 2 + 1) / relation.length
+    f = torch.arange(relation.fft_length // 2 + 1) / relation.fft_length
     expected = 0.6 * torch.exp(2j * torch.pi * f * 2)
     assert (s[:, 0, 1] - expected)[3:-3].abs().max() < 0.15
     assert (s[:, 0, 0].real - 1).abs().mean() < 0.03
@@ -123,9 +123,9 @@ def test_start_is_a_red_spectrum_of_independent_modalities_with_variance_one():
 def test_length_leaves_room_after_the_window(timeline):
     relation = CrossSpectrum(range(1), timeline)
     assert relation.segment == min(SEGMENT_SAMPLES, timeline)
-    assert relation.length >= timeline + relation.segment
-    assert relation.length < 1.1 * (timeline + relation.segment) + 2
-    assert relation.length % 2 == 0
+    assert relation.fft_length >= timeline + relation.segment
+    assert relation.fft_length < 1.1 * (timeline + relation.segment) + 2
+    assert relation.fft_length % 2 == 0
 
 
 def test_moments_are_the_covariances_of_samples_seen_together():
@@ -135,7 +135,7 @@ def test_moments_are_the_covariances_of_samples_seen_together():
     seen[:, 2] &= ~seen[:, 1]  # never together
     x = torch.where(seen, x, 0.0)
     relation = CrossSpectrum(range(3), 60)
-    spectrum, counts = relation.moments(x, seen)
+    spectrum, counts = relation.initial_covariance(x, seen)
     relation.spectrum.copy_(spectrum)
     for i in range(3):
         for j in range(3):
@@ -143,13 +143,13 @@ def test_moments_are_the_covariances_of_samples_seen_together():
             assert counts[i, j] == both.sum()
             expected = (x[:, i] * x[:, j])[both].sum() / max(int(both.sum()), 1)
             assert spectrum[i, j, :, 0].mean() == pytest.approx(
-                expected.item() * relation.red.mean().item(), abs=1e-5
+                expected.item() * relation.prior_spectrum.mean().item(), abs=1e-5
             )
     assert counts[1, 2] == 0 and (spectrum[1, 2] == 0).all()
     assert (spectrum[..., 1] == 0).all()
     torch.testing.assert_close(relation.covariance()[0, 1], (x[:, 0] * x[:, 1]).sum() / counts[0, 1].float())
     # Of two sites, averaged pair by pair, they are those of the pool.
-    parts = [relation.moments(x[s], seen[s]) for s in (slice(0, 7), slice(7, 20))]
+    parts = [relation.initial_covariance(x[s], seen[s]) for s in (slice(0, 7), slice(7, 20))]
     total = sum(s * c[:, :, None, None] for s, c in parts)
     average = total / sum(c for _, c in parts).clamp(min=1)[:, :, None, None]
     torch.testing.assert_close(average.float(), spectrum, atol=1e-5, rtol=1e-4)

@@ -5,16 +5,8 @@ import math
 import pytest
 import torch
 
-from condi_core.imputer.diffusion import (
-    DDIMSampler,
-    DDPMSampler,
-    EulerSampler,
-    HeunSampler,
-    add_noise,
-    alpha_sigma,
-    time_grid,
-    velocity,
-)
+from benchmarks.samplers import DDIMSampler, DDPMSampler, HeunSampler
+from condi_core.imputer.diffusion import EulerSampler, add_noise, alpha_sigma, time_grid, velocity
 
 SAMPLERS = (EulerSampler, DDIMSampler, HeunSampler, DDPMSampler)
 MEAN = torch.tensor([1.7, -0.5, 0.0], dtype=torch.float64)

@@ -22,14 +22,14 @@ def related(modalities: int, time: int, seed: int = 0) -> tuple[CrossSpectrum, t
     x = ar_process(200, time, a, b, generator)
     x = x / x.std((0, 2), keepdim=True)
     relation = CrossSpectrum(range(modalities), time)
-    relation.spectrum.copy_(relation.periodograms(x) / len(x))
+    relation.spectrum.copy_(relation.sum_periodograms(x) / len(x))
     return relation, x[:5]
 
 
 def dense(relation: CrossSpectrum, time: int) -> torch.Tensor:
     """Covariance of all samples of a window, float64 `(modality, time, modality, time)`."""
-    lags = torch.fft.irfft(relation.matrix().to(torch.complex128), n=relation.length, dim=0)
-    apart = (torch.arange(time)[:, None] - torch.arange(time)) % relation.length
+    lags = torch.fft.irfft(relation.matrix().to(torch.complex128), n=relation.fft_length, dim=0)
+    apart = (torch.arange(time)[:, None] - torch.arange(time)) % relation.fft_length
     return lags[apart].permute(2, 0, 3, 1)
 
 
@@ -103,7 +103,7 @@ def test_draws_have_the_conditional_mean_and_covariance():
         seen.expand(draws, -1, -1),
         relation,
         iterations=40,
-        sample=torch.Generator().manual_seed(0),
+        generator=torch.Generator().manual_seed(0),
     )
     deviation = covariance.diagonal().sqrt().view(2, time)
     assert ((drawn.mean(0) - mean) / deviation).abs().max() < 5 / draws**0.5
@@ -118,7 +118,7 @@ def test_draws_are_those_of_the_generator():
     seen = torch.rand(x.shape) < 0.5
     y = torch.where(seen, x, 0.0)
     first, again, other = (
-        conditional_mean(y, seen, relation, sample=torch.Generator().manual_seed(s)) for s in (1, 1, 2)
+        conditional_mean(y, seen, relation, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert (first - other)[~seen].abs().mean() > 0.1
@@ -127,7 +127,7 @@ def test_draws_are_those_of_the_generator():
 def test_only_seen_samples_matter():
     relation, x = related(3, 30)
     seen = torch.rand(x.shape) < 0.5
-    found = [conditional_mean(torch.where(seen, x, bad), seen, relation, adaptations=2) for bad in (0.0, 1e3)]
+    found = [conditional_mean(torch.where(seen, x, bad), seen, relation, em_steps=2) for bad in (0.0, 1e3)]
     torch.testing.assert_close(*found)
 
 
@@ -139,11 +139,11 @@ def test_coordinates_and_window_are_each_others_adjoint():
     relation, x = related(3, 40)
     x = x.permute(2, 1, 0)
     population = StationaryPrior(relation, 40)
-    u = population.spectrum(torch.randn(relation.length, 3, 5))
+    u = population.to_spectrum(torch.randn(relation.fft_length, 3, 5))
     weight = torch.full((len(u),), 2.0)
     weight[0] = weight[-1] = 1.0  # the length is even
-    there = (population.window(u) * x).sum()
-    back = ((u.conj() * population.adjoint(x)).real.sum((1, 2)) * weight).sum()
+    there = (population.to_window(u) * x).sum()
+    back = ((u.conj() * population.apply_adjoint(x)).real.sum((1, 2)) * weight).sum()
     torch.testing.assert_close(there, back, rtol=1e-4, atol=1e-3)
 
 
@@ -151,9 +151,9 @@ def test_with_everything_seen_a_step_of_em_is_the_formula():
     """K = (weight + sum of u uᴴ) / (weight + frequencies) in each band, as nothing is left uncertain."""
     relation, x = related(3, 200)
     population = StationaryPrior(relation, 200)
-    u = population.spectrum(torch.randn(relation.length, 3, 2))
-    seen = torch.ones(relation.length, 3, 2)  # beyond the window too, for once
-    penalty = WindowCovariance(population).after(u, seen, 1e-9).penalty(u)
+    u = population.to_spectrum(torch.randn(relation.fft_length, 3, 2))
+    seen = torch.ones(relation.fft_length, 3, 2)  # beyond the window too, for once
+    penalty = WindowCovariance(population).em_step(u, seen, 1e-9).apply_precision(u)
     for a, b in population.bands:
         for i in range(2):
             own = u[a:b, :, i]
@@ -165,9 +165,9 @@ def test_with_everything_seen_a_step_of_em_is_the_formula():
 def test_where_nothing_is_seen_a_window_does_not_depart():
     relation, _ = related(3, 40)
     population = StationaryPrior(relation, 40)
-    u = population.spectrum(torch.randn(relation.length, 3, 2))
-    nothing = WindowCovariance(population).after(0 * u, torch.zeros(40, 3, 2), NOISE_VARIANCE)
-    torch.testing.assert_close(nothing.penalty(u), u, rtol=1e-4, atol=1e-4)
+    u = population.to_spectrum(torch.randn(relation.fft_length, 3, 2))
+    nothing = WindowCovariance(population).em_step(0 * u, torch.zeros(40, 3, 2), NOISE_VARIANCE)
+    torch.testing.assert_close(nothing.apply_precision(u), u, rtol=1e-4, atol=1e-4)
 
 
 def test_a_window_of_its_own_kind_is_completed_better_by_adaptation():
@@ -179,13 +179,13 @@ def test_a_window_of_its_own_kind_is_completed_better_by_adaptation():
     x = ar_process(draws, time, a, population, generator)
     scale = x.std((0, 2), keepdim=True)
     relation = CrossSpectrum(range(3), time)
-    relation.spectrum.copy_(relation.periodograms(x / scale) / draws)
+    relation.spectrum.copy_(relation.sum_periodograms(x / scale) / draws)
     own = ar_process(20, time, a, torch.randn(3, 1, generator=generator), generator)
     own = own / own.std((0, 2), keepdim=True)
     seen = torch.rand(own.shape, generator=generator) < 0.4
     y = torch.where(seen, own, 0.0)
     errors = [
-        (conditional_mean(y, seen, relation, adaptations=n) - own)[~seen].square().mean().sqrt()
+        (conditional_mean(y, seen, relation, em_steps=n) - own)[~seen].square().mean().sqrt()
         for n in (0, 1, 3)
     ]
     assert errors[1] < 0.9 * errors[0]
@@ -203,14 +203,14 @@ def test_adaptation_begins_with_the_power_of_the_window():
 def test_a_window_like_all_others_loses_nothing_by_adaptation():
     relation, _ = related(3, 200)
     generator = torch.Generator().manual_seed(4)
-    white = torch.randn(relation.length, 3, 40, generator=generator)
+    white = torch.randn(relation.fft_length, 3, 40, generator=generator)
     population = StationaryPrior(relation, 200)
-    x = population.window(population.spectrum(white)).permute(2, 1, 0)
+    x = population.to_window(population.to_spectrum(white)).permute(2, 1, 0)
     x = x + NOISE_VARIANCE**0.5 * torch.randn(x.shape, generator=generator)
     seen = torch.rand(x.shape, generator=generator) < 0.5
     y = torch.where(seen, x, 0.0)
     exact, adapted = (
-        (conditional_mean(y, seen, relation, adaptations=n, iterations=60) - x)[~seen].square().mean().sqrt()
+        (conditional_mean(y, seen, relation, em_steps=n, iterations=60) - x)[~seen].square().mean().sqrt()
         for n in (0, 3)
     )
     assert exact < adapted < 1.05 * exact
@@ -223,15 +223,15 @@ def test_short_windows_have_fewer_bands(time):
     x = x[..., :time]
     seen = torch.rand(x.shape) < 0.7
     bands = StationaryPrior(relation, time).bands
-    assert bands[0][0] == 0 and bands[-1][1] == relation.length // 2 + 1
+    assert bands[0][0] == 0 and bands[-1][1] == relation.fft_length // 2 + 1
     assert all(a < b for a, b in bands) and all(
         b == c for (_, b), (c, _) in zip(bands, bands[1:], strict=False)
     )
-    assert torch.isfinite(conditional_mean(torch.where(seen, x, 0.0), seen, relation, adaptations=3)).all()
+    assert torch.isfinite(conditional_mean(torch.where(seen, x, 0.0), seen, relation, em_steps=3)).all()
 
 
 def test_draws_do_not_adapt():
     relation, x = related(2, 30)
     seen = torch.rand(x.shape) < 0.5
-    with pytest.raises(ValueError, match="leave adaptations at 0"):
-        conditional_mean(x, seen, relation, 1, sample=torch.Generator())
+    with pytest.raises(ValueError, match="set em_steps to 0, not 1"):
+        conditional_mean(x, seen, relation, 1, generator=torch.Generator())

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from condi_core.imputer.imputer import ConditionedBatch, Imputer
+from condi_core.imputer.imputer import Imputer
 from condi_core.ownership import ownership, trainable
 from tests.helpers.toy import imputer_config, padding, schema, standardise, windows
-from tests.helpers.toy_training import generator, missingness, relate, train
+from tests.helpers.toy_training import generator, missingness, relate, same_batch, train
 
 # Draws.
 
@@ -16,10 +16,10 @@ from tests.helpers.toy_training import generator, missingness, relate, train
 def test_draws_do_not_influence_each_other(imputer, batch, monkeypatch):
     """How many draws share a pass of the network changes nothing but the speed."""
     prepared = imputer.prepare(*batch)
-    expected = imputer.draw(prepared, 5, generator())[1]
+    expected = imputer.sample(prepared, 5, generator())[1]
     for together in (1, 12, 1000):
         monkeypatch.setattr("condi_core.imputer.imputer.DENOISER_BATCH", together)
-        found = imputer.draw(prepared, 5, generator())[1]
+        found = imputer.sample(prepared, 5, generator())[1]
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert all((expected[i] - expected[j]).abs().mean() > 0.1 for i in range(5) for j in range(i))
 
@@ -28,11 +28,11 @@ def test_draws_do_not_influence_each_other(imputer, batch, monkeypatch):
 def test_point_is_the_median_where_there_are_draws(imputer, batch, draws):
     values, observed = batch
     completion = imputer.impute(values, observed, draws, generator())
-    assert completion.samples.shape == (draws, *values.shape)
-    median = np.median(completion.samples.numpy(), axis=0)
+    assert completion.draws.shape == (draws, *values.shape)
+    median = np.median(completion.draws.numpy(), axis=0)
     np.testing.assert_allclose(completion.point.numpy(), median, rtol=1e-4, atol=1e-5)
     alone = imputer.impute(values, observed)
-    assert alone.samples.shape == (0, *values.shape)
+    assert alone.draws.shape == (0, *values.shape)
     assert not torch.equal(alone.point, completion.point)
 
 
@@ -43,7 +43,7 @@ def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
         standardise(model, *batch)
         nn.init.normal_(model.encoder.head.by_rate[0].weight, std=0.1)
         prepared = model.prepare(*batch)
-        mean, drawn = model.draw(prepared, 400, generator())
+        mean, drawn = model.sample(prepared, 400, generator())
         with torch.no_grad():
             log_deviation = model._encode(prepared)[2]
         z = (drawn - mean) / log_deviation.exp()
@@ -58,12 +58,12 @@ def test_in_mixed_precision_the_estimate_is_the_same_and_the_network_about_so(im
     seen = observed & ~missingness(observed.shape, 0, generator(2))
     target = observed & ~seen
     expected = imputer.prepare(values, seen, target)
-    mean, drawn = imputer.draw(expected, 2, generator())
+    mean, drawn = imputer.sample(expected, 2, generator())
     loss = imputer.loss(expected, generator())
     with torch.autocast("cpu", torch.bfloat16):
         prepared = imputer.prepare(values, seen, target)
-        assert all(torch.equal(a, b) for a, b in zip(prepared, expected, strict=True))
-        half_mean, half_drawn = imputer.draw(prepared, 2, generator())
+        assert same_batch(prepared, expected)
+        half_mean, half_drawn = imputer.sample(prepared, 2, generator())
         half_loss = imputer.loss(prepared, generator())
     half_loss.backward()
     assert half_mean.dtype == half_drawn.dtype == half_loss.dtype == torch.float32
@@ -94,7 +94,7 @@ def test_losses_of_two_sites_average_to_that_of_their_pool(imputer, batch, monke
     def loss(part: slice) -> float:
         with monkeypatch.context() as patch:
             matched(patch, noise[part], unknown[part], t[part])
-            return imputer.loss(ConditionedBatch(*(x[part] for x in prepared)), None).item()
+            return imputer.loss(prepared.select(part, slice(None)), None).item()
 
     parts = (loss(slice(0, 2)) * 2 + loss(slice(2, 6)) * 4) / 6
     assert parts == pytest.approx(loss(slice(0, 6)), rel=1e-4)
@@ -209,8 +209,8 @@ def test_a_step_of_training_hardly_moves_the_mean_from_the_estimate(batch):
     standardise(model, *batch)
     train(model, *batch, steps=1, rate=0.002)
     prepared = model.prepare(*batch)
-    moved = model.draw(prepared, 0)[0] - prepared.reference[:, :, :, 0]
-    assert 0 < moved[~prepared.seen].square().mean().sqrt() < 0.02
+    moved = model.sample(prepared, 0)[0] - prepared.references.conditional_mean
+    assert 0 < moved[~prepared.conditioning].square().mean().sqrt() < 0.02
 
 
 @pytest.mark.parametrize("kind", ["points", "gap", "absent"])
@@ -219,12 +219,12 @@ def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
     values, observed = windows(schema(), 40, seed=2, share=0.9)
     seen = observed & ~missingness(observed.shape, ["points", "gap", "absent"].index(kind), generator(7))
     prepared = model.prepare(values, seen, observed & ~seen)
-    mean, drawn = model.draw(prepared, 11, generator())
+    mean, drawn = model.sample(prepared, 11, generator())
 
     def rmse(x):
         return (x - prepared.x)[prepared.target].square().mean().sqrt().item()
 
-    lines = prepared.reference[:, :, :, -1]
+    lines = prepared.references.interpolation
     # Each modality carries noise of 0.1 of its own, which nothing can know.
     assert 0.09 < rmse(mean) < 0.13
     assert rmse(mean) < (0.6 if kind == "points" else 0.3) * rmse(lines)

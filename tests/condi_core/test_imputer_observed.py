@@ -5,7 +5,7 @@ import torch
 
 from condi_core.imputer.imputer import Imputer
 from tests.helpers.toy import MEANS, STDS, rubbish, schema, windows
-from tests.helpers.toy_training import generator, missingness, relate, train
+from tests.helpers.toy_training import generator, missingness, relate, same_batch, same_references, train
 
 # What is observed is returned as it is.
 
@@ -14,7 +14,7 @@ def kept(model: Imputer, values, observed) -> None:
     before = values.clone()
     completion = model.impute(values, observed, 3, generator())
     assert torch.equal(completion.point[observed], before[observed])
-    assert torch.equal(completion.samples[:, observed], before[observed].expand(3, -1))
+    assert torch.equal(completion.draws[:, observed], before[observed].expand(3, -1))
     assert torch.equal(model.impute(values, observed).point[observed], before[observed])
     assert torch.equal(values, before)
     assert (completion.point != values)[~observed].all()
@@ -39,7 +39,7 @@ def test_values_come_out_in_the_units_of_the_source(imputer, batch):
     point = imputer.impute(values, observed).point
     x = (point - MEANS[:, None, None]) / STDS[:, None, None]
     assert x[~observed].abs().mean() < 5
-    mean, _ = imputer.draw(imputer.prepare(values, observed), 0)
+    mean, _ = imputer.sample(imputer.prepare(values, observed), 0)
     scale = imputer.standardiser.std[:, None, None]
     expected = mean * scale + imputer.standardiser.mean[:, None, None]
     assert ((point - expected) / scale)[~observed].abs().max() < 1e-3
@@ -50,7 +50,7 @@ def test_a_fully_observed_window_is_returned_unchanged(imputer, batch):
     everything = torch.ones_like(batch[1])
     completion = imputer.impute(values, everything, 2, generator())
     assert torch.equal(completion.point, values)
-    assert torch.equal(completion.samples, values.expand(2, *values.shape))
+    assert torch.equal(completion.draws, values.expand(2, *values.shape))
 
 
 # What is not observed cannot be seen.
@@ -64,26 +64,26 @@ def test_nothing_depends_on_values_that_were_not_observed(imputer, batch):
     prepared = imputer.prepare(values, seen, target)
     loss = imputer.loss(prepared, generator())
     completion = imputer.impute(values, observed, 2, generator())
-    mean, drawn = imputer.draw(prepared, 2, generator())
+    mean, drawn = imputer.sample(prepared, 2, generator())
     for bad in rubbish(values, ~observed):
         other = imputer.prepare(bad, seen, target)
-        assert all(torch.equal(a, b) for a, b in zip(other, prepared, strict=True))
+        assert same_batch(other, prepared)
         assert torch.equal(imputer.loss(other, generator()), loss)
         found = imputer.impute(bad, observed, 2, generator())
         assert torch.equal(found.point, completion.point)
-        assert torch.equal(found.samples, completion.samples)
-        again = imputer.draw(other, 2, generator())
+        assert torch.equal(found.draws, completion.draws)
+        again = imputer.sample(other, 2, generator())
         assert torch.equal(again[0], mean) and torch.equal(again[1], drawn)
 
 
 def test_the_relation_does_not_mechanism_values_that_were_not_observed(imputer, batch):
     values, observed = batch
-    start = imputer.references.relations[0].spectrum.clone()
+    start = imputer.closed_form.cross_spectra[0].spectrum.clone()
     found = []
     for v in [values, *rubbish(values, ~observed)]:
-        imputer.references.relations[0].spectrum.copy_(start)
+        imputer.closed_form.cross_spectra[0].spectrum.copy_(start)
         relate(imputer, v, observed)
-        found.append(imputer.references.relations[0].spectrum.clone())
+        found.append(imputer.closed_form.cross_spectra[0].spectrum.clone())
     assert torch.isfinite(found[0]).all()
     assert (found[0] - start).abs().max() > 0.1
     assert all(torch.equal(f, found[0]) for f in found)
@@ -97,13 +97,14 @@ def test_targets_are_asked_for_and_not_shown(imputer, batch):
     prepared = imputer.prepare(values, seen, target)
     assert torch.equal(prepared.x, imputer.standardiser(values, observed))
     other = imputer.prepare(torch.where(target, values + 100 * STDS[:, None, None], values), seen, target)
-    assert torch.equal(other.reference, prepared.reference)
+    assert same_references(other, prepared)
     assert not torch.equal(other.x, prepared.x)
-    for a, b in zip(imputer.draw(other, 2, generator()), imputer.draw(prepared, 2, generator()), strict=True):
-        assert torch.equal(a, b)
+    mean, draws = imputer.sample(other, 2, generator())
+    expected_mean, expected_draws = imputer.sample(prepared, 2, generator())
+    assert torch.equal(mean, expected_mean) and torch.equal(draws, expected_draws)
     assert imputer.loss(other, generator()) > imputer.loss(prepared, generator()) + 10
     blind = imputer.prepare(values, seen)
-    assert torch.equal(blind.reference, prepared.reference)
+    assert same_references(blind, prepared)
     assert not blind.target.any()
 
 
@@ -128,12 +129,13 @@ def test_windows_do_not_influence_each_other(imputer, batch):
     observed[1, 2] = False
     relate(imputer, *batch)
     together = imputer.prepare(values, observed)
-    mean = imputer.draw(together, 0)[0]
+    mean = imputer.sample(together, 0)[0]
     for i in range(6):
         alone = imputer.prepare(values[i : i + 1], observed[i : i + 1])
         # Conjugate gradients, stopped early, carry on how sums were rounded.
-        torch.testing.assert_close(alone.reference, together.reference[i : i + 1], atol=5e-3, rtol=0)
-        torch.testing.assert_close(imputer.draw(alone, 0)[0], mean[i : i + 1], atol=5e-3, rtol=0)
+        for reference, expected in zip(alone.references, together.references, strict=True):
+            torch.testing.assert_close(reference, expected[i : i + 1], atol=5e-3, rtol=0)
+        torch.testing.assert_close(imputer.sample(alone, 0)[0], mean[i : i + 1], atol=5e-3, rtol=0)
 
 
 # Corner cases.
@@ -145,8 +147,8 @@ def test_nothing_observed_gives_finite_completions(imputer, batch):
     observed[0] = False
     completion = imputer.impute(values, observed, 3, generator())
     assert torch.isfinite(completion.point).all()
-    assert torch.isfinite(completion.samples).all()
-    assert (imputer.prepare(values, observed).reference[0] == 0).all()
+    assert torch.isfinite(completion.draws).all()
+    assert all((r[0] == 0).all() for r in imputer.prepare(values, observed).references)
 
 
 def test_one_observed_sample_is_enough(imputer, batch):
@@ -156,9 +158,10 @@ def test_one_observed_sample_is_enough(imputer, batch):
     values = torch.where(one, MEANS[:, None, None] + 2 * STDS[:, None, None], 0.0)
     relate(imputer, *windows(schema(), 40))
     completion = imputer.impute(values, one, 2, generator())
-    assert torch.isfinite(completion.samples).all()
-    assert torch.equal(completion.samples[:, one], values[one].expand(2, -1))
-    _, instant, lines = imputer.prepare(values, one).reference.unbind(3)
+    assert torch.isfinite(completion.draws).all()
+    assert torch.equal(completion.draws[:, one], values[one].expand(2, -1))
+    references = imputer.prepare(values, one).references
+    instant, lines = references.same_instant, references.interpolation
     known = imputer.standardiser(values, one)[0, 1, 4, 2]
     torch.testing.assert_close(lines[:, 1], known.expand_as(lines[:, 1]))
     assert (lines[:, [0, 2, 3]] == 0).all()
@@ -183,5 +186,5 @@ def test_strange_values_give_finite_completions(imputer, batch, what):
     relate(imputer, *batch)
     for seen in (observed, observed & (torch.rand(observed.shape, generator=generator(6)) < 0.05)):
         completion = imputer.impute(values, seen, 3, generator())
-        assert torch.isfinite(completion.point).all() and torch.isfinite(completion.samples).all()
-        assert torch.equal(completion.samples[:, seen], values[seen].expand(3, -1))
+        assert torch.isfinite(completion.point).all() and torch.isfinite(completion.draws).all()
+        assert torch.equal(completion.draws[:, seen], values[seen].expand(3, -1))

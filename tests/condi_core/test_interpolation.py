@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from condi_core.imputer.interpolation import linear_interpolation, same_instant
+from condi_core.imputer.interpolation import linear_interpolation, same_instant_regression
 from tests.helpers.toy import rubbish
 
 
@@ -18,7 +18,7 @@ def test_same_instant_is_the_dense_formula():
     seen[0, :, 0] = False
     seen[0, :, 1] = True
     y = torch.where(seen, x, 0.0)
-    mean, variance = same_instant(y, seen, c, noise=1e-3)
+    mean, variance = same_instant_regression(y, seen, c, noise_variance=1e-3)
     d = c.double()
     for b in range(3):
         for t in range(20):
@@ -36,8 +36,8 @@ def test_same_instant_is_the_dense_formula():
 def test_same_instant_reads_seen_samples_only():
     c = covariance_of(3)
     x, seen = torch.randn(4, 3, 30), torch.rand(4, 3, 30) < 0.5
-    found = same_instant(torch.where(seen, x, 1e3), seen, c)[0]
-    torch.testing.assert_close(found, same_instant(torch.where(seen, x, 0.0), seen, c)[0])
+    found = same_instant_regression(torch.where(seen, x, 1e3), seen, c)[0]
+    torch.testing.assert_close(found, same_instant_regression(torch.where(seen, x, 0.0), seen, c)[0])
 
 
 def test_linear_interpolation_is_that_of_numpy():

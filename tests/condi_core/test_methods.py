@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from condi_core.imputer.interpolation import interpolated
+from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import METHODS
 from condi_core.methods.fedprox import proximal
-from condi_core.task.contrastive import between_modalities, contrast
+from condi_core.task.contrastive import info_nce, modality_contrastive_loss
 from tests.helpers.toy import padding, rubbish, schema, standardise, stir, task_config, windows
 
 MODELS = sorted({m.model: name for name, m in METHODS.items()}.values())
@@ -51,7 +51,7 @@ def test_condi_fills_and_keeps_what_was_observed(imputer, batch, draws):
     assert torch.equal(filled[:, observed], values[observed].expand(max(draws, 1), -1))
     assert (filled[:, ~observed] != 0).float().mean() > 0.9
     completion = imputer.impute(values, observed, draws, torch.Generator().manual_seed(0))
-    assert torch.equal(filled, completion.samples if draws else completion.point[None])
+    assert torch.equal(filled, completion.draws if draws else completion.point[None])
     again = METHODS["condi"].fill(imputer, values, observed, draws, torch.Generator().manual_seed(1))
     assert torch.equal(again, filled) == (draws == 0)
     if draws > 1:
@@ -63,7 +63,7 @@ def test_the_estimate_is_the_closed_form_whatever_the_network_is(imputer, batch)
     fill = METHODS["estimate"].fill
     filled = fill(imputer, values, observed, 0, torch.Generator())[0]
     x = imputer.standardiser(values, observed)
-    closed = imputer.standardiser.inverse(imputer.references(x, observed)[:, :, :, 0])
+    closed = imputer.standardiser.inverse(imputer.closed_form(x, observed).conditional_mean)
     assert torch.equal(filled, torch.where(observed, values, closed))
     stirred = fill(stir(imputer, seed=5), values, observed, 2, torch.Generator())
     assert torch.equal(stirred, filled.expand(2, *filled.shape))
@@ -84,18 +84,20 @@ def test_interpolations_go_along_the_time_of_each_rate(name, model_of):
     values, observed = windows(of, 4)
     observed[0, 1], observed[1, 0] = False, False
     standardiser = model_of("mask").standardiser
-    found = interpolated(of, standardiser, values, observed, METHODS[name].interpolate)
+    found = interpolate_windows(of, standardiser, values, observed, METHODS[name].interpolate)
     assert torch.equal(found[observed], values[observed])
     x = standardiser(found, torch.ones_like(observed))
     assert (x[0, 1].abs() < 1e-4).all() and (x[1, 0].abs() < 1e-4).all()  # nothing seen: the mean
     for other in rubbish(values, ~observed):
-        assert torch.equal(interpolated(of, standardiser, other, observed, METHODS[name].interpolate), found)
+        assert torch.equal(
+            interpolate_windows(of, standardiser, other, observed, METHODS[name].interpolate), found
+        )
     # An hour between two hours of a slow modality, whatever stands in its padding.
     seen = torch.zeros_like(observed)
     seen[:, 0, [3, 5], 0] = True
     values = torch.zeros_like(values)
     values[:, 0, 3, 0], values[:, 0, 5, 0] = 1100.0, 1200.0
-    found = interpolated(of, standardiser, values, seen, METHODS[name].interpolate)[:, 0, :, 0]
+    found = interpolate_windows(of, standardiser, values, seen, METHODS[name].interpolate)[:, 0, :, 0]
     mean = standardiser.mean[0].item()
     expected = {"mean": (mean, mean), "last": (mean, 1100.0), "linear": (1100.0, 1150.0)}[name]
     torch.testing.assert_close(found[:, [2, 4]], torch.tensor(expected).expand(4, 2))
@@ -107,11 +109,11 @@ def test_task_models_and_their_losses_read_observed_samples_only(name, model_of,
     observed = observed.clone()
     observed[0, 1] = observed[1, :2] = observed[2, 3] = False
     logits = model(values, observed, observed)
-    loss = model.objective(values, observed, observed, labels())
+    loss = model.training_loss(values, observed, observed, labels())
     assert torch.isfinite(logits).all() and torch.isfinite(loss)
     for other in rubbish(values, ~observed):
         assert torch.equal(model(other, observed, observed), logits)
-        assert torch.equal(model.objective(other, observed, observed, labels()), loss)
+        assert torch.equal(model.training_loss(other, observed, observed, labels()), loss)
     moved = torch.where(observed, values + model.standardiser.std[:, None, None], values)
     assert (model(moved, observed, observed) - logits).abs().min() > 0
 
@@ -121,7 +123,7 @@ def test_windows_that_lack_modalities_or_everything_train_every_model(name, mode
     model, (values, observed) = model_of(name), batch
     observed = observed.clone()
     observed[0], observed[1, 1:] = False, False
-    model.objective(values, observed, observed, labels()).backward()
+    model.training_loss(values, observed, observed, labels()).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
     assert all((p.grad != 0).any() for p in model.parameters() if p.numel() > 32)
 
@@ -140,7 +142,7 @@ def test_slow_modalities_and_one_window_alone_train_every_model(name):
     values, observed = windows(of, 1)
     assert not (observed & ~padding(of)).any()
     model = METHODS[name].model(of, task_config())
-    assert torch.isfinite(model.objective(values, observed, observed, labels(1)))
+    assert torch.isfinite(model.training_loss(values, observed, observed, labels(1)))
 
 
 def test_fedprox_adds_half_mu_times_the_squared_distance(model_of):
@@ -159,16 +161,16 @@ def test_fedprox_adds_half_mu_times_the_squared_distance(model_of):
 def test_contrast_is_its_formula():
     one, two = torch.eye(2), torch.tensor([[2.0, 0.0], [0.0, 5.0]])
     expected = -torch.log(torch.tensor(1 / (1 + torch.e ** (-1 / 0.5))))
-    torch.testing.assert_close(contrast(one, two, 0.5), expected)
-    assert contrast(one, two.flip(0), 0.5) > contrast(one, two, 0.5)
+    torch.testing.assert_close(info_nce(one, two, 0.5), expected)
+    assert info_nce(one, two.flip(0), 0.5) > info_nce(one, two, 0.5)
 
 
 def test_modalities_are_contrasted_where_there_are_two_of_them():
     features = torch.zeros(3, 3, 2)
     features[0, :2], features[1, :2] = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     present = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 0, 0]]).bool()
-    expected = contrast(torch.eye(2), torch.eye(2), 0.5)
-    torch.testing.assert_close(between_modalities(features, present, 0.5), expected)
+    expected = info_nce(torch.eye(2), torch.eye(2), 0.5)
+    torch.testing.assert_close(modality_contrastive_loss(features, present, 0.5), expected)
     features[:, 2], features[2] = 7.0, 9.0  # absent, and alone in its window
-    torch.testing.assert_close(between_modalities(features, present, 0.5), expected)
-    assert between_modalities(features[:1], present[:1], 0.5) == 0
+    torch.testing.assert_close(modality_contrastive_loss(features, present, 0.5), expected)
+    assert modality_contrastive_loss(features[:1], present[:1], 0.5) == 0

@@ -70,9 +70,9 @@ def test_imputer_stays_beside_the_best_naive_row(trained, kind):
     def rmse(x: torch.Tensor) -> float:
         return (x - truth)[hidden].square().mean().sqrt().item()
 
-    lines = prepared.reference[:, :, :, -1].flatten(2)
+    lines = prepared.references.interpolation.flatten(2)
     naive = [rmse(torch.zeros_like(truth)), rmse(last_value(y, seen.flatten(2))), rmse(lines)]
-    estimate = rmse(prepared.reference[:, :, :, 0].flatten(2))
-    point = rmse(model.draw(prepared, 0)[0].flatten(2))
+    estimate = rmse(prepared.references.conditional_mean.flatten(2))
+    point = rmse(model.sample(prepared, 0)[0].flatten(2))
     assert estimate < 1.2 * min(naive)
     assert point < 1.08 * min(naive)

@@ -13,16 +13,16 @@ def test_owners_of_the_imputer(imputer):
     assert list(owners) == list(imputer.state_dict())
     assert {name for name, owner in owners.items() if owner.kind == "pair"} == {
         "cross_modal.weight",
-        "references.relations.0.spectrum",
+        "closed_form.cross_spectra.0.spectrum",
     }
     assert {name for name, owner in owners.items() if owner.kind == "modality"} == {
-        "encoder.identity.weight",
-        "encoder.read.by_rate.0.weight",
-        "encoder.read.by_rate.0.bias",
+        "encoder.modality_embedding.weight",
+        "encoder.patch_embedding.by_rate.0.weight",
+        "encoder.patch_embedding.by_rate.0.bias",
         "encoder.head.by_rate.0.weight",
         "encoder.head.by_rate.0.bias",
-        "denoiser.read.by_rate.0.weight",
-        "denoiser.read.by_rate.0.bias",
+        "denoiser.patch_embedding.by_rate.0.weight",
+        "denoiser.patch_embedding.by_rate.0.bias",
         "denoiser.head.by_rate.0.weight",
         "denoiser.head.by_rate.0.bias",
     }
@@ -33,11 +33,11 @@ def test_owners_of_the_task_model(task_model):
     assert list(owners) == list(task_model.state_dict())
     assert {name for name, owner in owners.items() if owner.kind == "pair"} == {"cross_modal.weight"}
     assert {name for name, owner in owners.items() if owner.kind == "modality"} == {
-        "extractor.identity.weight",
-        "extractor.read.by_rate.0.weight",
-        "extractor.read.by_rate.0.bias",
-        "votes.weight",
-        "votes.bias",
+        "extractor.modality_embedding.weight",
+        "extractor.patch_embedding.by_rate.0.weight",
+        "extractor.patch_embedding.by_rate.0.bias",
+        "modality_heads.weight",
+        "modality_heads.bias",
     }
 
 
@@ -58,13 +58,13 @@ def test_trainable_is_all_but_the_buffers(which, request):
     state, buffers = set(model.state_dict()), {name for name, _ in model.named_buffers()}
     assert trainable(model) == state - buffers
     closed_form = {"standardiser.mean", "standardiser.std"}
-    closed_form |= {"references.relations.0.spectrum"} if which == "imputer" else set()
+    closed_form |= {"closed_form.cross_spectra.0.spectrum"} if which == "imputer" else set()
     assert state & buffers == closed_form  # constants that every end can compute do not travel
 
 
 def test_frozen_parameters_are_not_trainable(task_model):
-    task_model.summary.requires_grad_(False)
-    assert "summary" not in trainable(task_model)
+    task_model.cls_token.requires_grad_(False)
+    assert "cls_token" not in trainable(task_model)
 
 
 @pytest.mark.parametrize("which", ["imputer", "task_model"])
@@ -116,7 +116,7 @@ def test_rows_of_some_modalities_are_weighed_by_those():
 
 def test_tables_of_one_rate_name_their_modalities():
     owners = ownership(Imputer(schema(rates=(5, 1, 5, 1)), imputer_config()))
-    assert owners["encoder.read.by_rate.0.weight"] == Owner("modality", (0, 2))
+    assert owners["encoder.patch_embedding.by_rate.0.weight"] == Owner("modality", (0, 2))
     assert owners["denoiser.head.by_rate.1.bias"] == Owner("modality", (1, 3))
-    assert owners["references.relations.1.spectrum"] == Owner("pair", (1, 3))
+    assert owners["closed_form.cross_spectra.1.spectrum"] == Owner("pair", (1, 3))
     assert owners["cross_modal.weight"] == Owner("pair")

@@ -123,17 +123,17 @@ def test_nothing_known_gives_finite_logits_that_are_the_same_for_all(task_model,
 
 def test_votes_of_known_modalities_add_up(task_model, batch):
     values, observed = batch
-    features = task_model.features(values, observed, observed)
+    features = task_model.extract_features(values, observed, observed)
     one, two, both = torch.tensor([[[1, 0, 0, 0]], [[0, 0, 1, 0]], [[1, 0, 1, 0]]]).bool().expand(3, 6, 4)
-    said = [task_model.vote(features, known) for known in (one, two, both)]
+    said = [task_model.modality_logits(features, known) for known in (one, two, both)]
     torch.testing.assert_close(said[0] + said[1], said[2])
     unit = (features[:, 2] - features[:, 2].mean(1, keepdim=True)) / features[:, 2].std(
         1, correction=0, keepdim=True
     )
-    expected = unit @ task_model.votes.weight[2] + task_model.votes.bias[2]
+    expected = unit @ task_model.modality_heads.weight[2] + task_model.modality_heads.bias[2]
     torch.testing.assert_close(said[1], expected, atol=1e-3, rtol=1e-3)
     fresh = TaskModel(schema(), task_config())
-    assert not fresh.vote(features, both).any()
+    assert not fresh.modality_logits(features, both).any()
 
 
 def test_wild_values_are_limited(task_model, batch):

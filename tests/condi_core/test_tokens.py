@@ -62,7 +62,7 @@ def test_a_window_need_not_be_a_whole_number_of_tokens():
         completion = model.impute(
             values[:, :, : 12 - more], observed[:, :, : 12 - more], 2, torch.Generator()
         )
-        assert torch.isfinite(completion.samples).all()
+        assert torch.isfinite(completion.draws).all()
         found.append(completion.point.shape[2])
     assert found == [12, 9]
 
@@ -72,4 +72,6 @@ def test_the_observed_fraction_of_a_token_leaves_out_what_is_beyond_the_window()
     seen = torch.zeros(1, 2, 12, 5, dtype=torch.bool)
     seen[:, 0] = True  # all of the fast modality
     seen[:, 1, ::2, 0] = True  # every other patch of the slow one
-    torch.testing.assert_close(model._share(seen), torch.tensor([[[1.0, 1.0, 1.0], [0.6, 0.4, 0.5]]]))
+    torch.testing.assert_close(
+        model._observed_fraction(seen), torch.tensor([[[1.0, 1.0, 1.0], [0.6, 0.4, 0.5]]])
+    )

@@ -145,4 +145,6 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit():
 
     first, again, other = trained(derive_seed(1)), trained(derive_seed(1)), trained(derive_seed(2))
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["encoder.read.by_rate.0.weight"], other["encoder.read.by_rate.0.weight"])
+    assert not torch.equal(
+        first["encoder.patch_embedding.by_rate.0.weight"], other["encoder.patch_embedding.by_rate.0.weight"]
+    )

@@ -115,5 +115,5 @@ def em(relation, x: Tensor, seen: Tensor, rounds: int, generator: torch.Generato
     from condi_core.imputer.gaussian_process import conditional_mean
 
     for _ in range(rounds):
-        drawn = conditional_mean(torch.where(seen, x, 0.0), seen, relation, sample=generator)
-        relation.spectrum.copy_(relation.periodograms(torch.where(seen, x, drawn)) / len(x))
+        drawn = conditional_mean(torch.where(seen, x, 0.0), seen, relation, generator=generator)
+        relation.spectrum.copy_(relation.sum_periodograms(torch.where(seen, x, drawn)) / len(x))

@@ -2,7 +2,7 @@
 
 import torch
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import ConditionedBatch, Imputer
 from condi_core.training import train_steps
 from tests.helpers.toy import imputer_config
 
@@ -29,9 +29,9 @@ def relate(model: Imputer, values, observed, rounds: int = 3) -> None:
     """Steps of EM, the way sites take them together."""
     x, random = model.standardiser(values, observed), generator(3)
     for _ in range(rounds):
-        for name, _, spectra, counts in list(model.references.evidence(x, observed, False, random)):
-            spectrum = model.references.get_submodule(name).spectrum
-            spectrum.copy_(spectra / counts[:, :, None, None])
+        for statistics in list(model.closed_form.sufficient_statistics(x, observed, False, random)):
+            spectrum = model.closed_form.get_submodule(statistics.name).spectrum
+            spectrum.copy_(statistics.spectra / statistics.counts[:, :, None, None])
 
 
 def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> list[float]:
@@ -51,3 +51,15 @@ def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> 
 
     train_steps(model, loss, batches(), imputer_config(), rate)
     return losses
+
+
+def same_references(batch: ConditionedBatch, other: ConditionedBatch) -> bool:
+    """Whether the closed-form estimates of two batches are equal to the bit."""
+    return all(torch.equal(a, b) for a, b in zip(batch.references, other.references, strict=True))
+
+
+def same_batch(batch: ConditionedBatch, other: ConditionedBatch) -> bool:
+    """Whether two batches are equal to the bit."""
+    fields = ("x", "conditioning", "target")
+    equal = all(torch.equal(getattr(batch, name), getattr(other, name)) for name in fields)
+    return equal and same_references(batch, other)

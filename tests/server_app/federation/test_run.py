@@ -21,7 +21,7 @@ from server_app.federation.strategy import to_numpy, to_record
 from tests.helpers.tiny_federation import manifest, site_data, write_tiny
 
 MODELS = ("imputer", "task-condi")
-SPECTRUM = "references.relations.0.spectrum"
+SPECTRUM = "closed_form.cross_spectra.0.spectrum"
 
 
 def weights(directory, names=MODELS):
@@ -111,7 +111,7 @@ def test_a_modality_no_site_trained_keeps_its_rows(tmp_path, run_local):
     before = first_sent(grid, "train.imputer")
     after = weights(directory, ["imputer"])
     changed = {k: (before[k] != after[f"imputer/{k}"]) for k in before}
-    read = changed["encoder.read.by_rate.0.weight"]
+    read = changed["encoder.patch_embedding.by_rate.0.weight"]
     assert not read[3].any() and read[0].any()
     assert not changed["cross_modal.weight"][3].any() and not changed["cross_modal.weight"][:, 3].any()
     assert changed["cross_modal.weight"][0, 1].any()
