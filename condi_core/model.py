@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import METHODS, Method
 from condi_core.metrics import quantiles
+from condi_core.run_files import RunFileError, read_config, weights_paths
 from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError, hash_arrays, load_imputer, load_task
@@ -192,7 +192,7 @@ def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = 
         classifiers[method.name] = Classifier(method, task.to(device), imputer, draws)
         schemas.append(schema)
     if not schemas:
-        if any(run.glob("task-*.safetensors")):
+        if weights_paths(run, "task-"):
             raise WeightsFileError(
                 f"{run} holds models of single sites: say of which site, or give its partition"
             )
@@ -212,18 +212,14 @@ def _files(run: Path, kind: str, site: str) -> list[Path]:
     """Files such as `imputer.safetensors`, and of those of single sites, `task-local.north.safetensors`, the
     site's.
     """
-    found = [
-        (f, f.name.removesuffix(".safetensors").partition(".")) for f in run.glob(f"{kind}*.safetensors")
-    ]
-    kept = [file for file, (_, _, own) in found if own in ("", site)]
-    return sorted(kept, key=lambda file: (len(file.name), file.name))  # first that of all sites together
+    return [path for path, of_site in weights_paths(run, kind).items() if of_site in ("", site)]
 
 
 def _method_of(run: Path) -> str:
     """The method that the run was about."""
     try:
-        return str(json.loads((run / "config.json").read_text())["method"])
-    except (OSError, ValueError, TypeError, KeyError):
+        return read_config(run).method
+    except RunFileError:
         return "condi"
 
 

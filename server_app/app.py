@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from condi_core.config import ConfigError, RunConfig
+from condi_core.run_files import RESULT_FILE, ROSTER_FILE, VERSIONS_FILE
 from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.sources.demo import cached_demo, prepare_demo
@@ -60,10 +60,10 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
 
     if directory is None:
         directory = RunDirectory.create(config, roster.schema.dataset)
-        directory.write("roster.json", json.dumps(roster.to_json(), indent=1))
+        directory.write_json(ROSTER_FILE, roster.to_json())
     else:
         roster.check_unchanged(before)
-    directory.write("versions.json", json.dumps(versions(), indent=1))
+    directory.write_json(VERSIONS_FILE, versions())
     print(f"artefacts in {directory.path}", flush=True)
     run = Run(grid, config, federation, directory, state, TensorBoardWriter(directory.path))
 
@@ -80,8 +80,8 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         result["task"][name], result["answered"][f"task-{name}"] = task_scores
 
     if config.privacy.noise_multiplier:
-        result["privacy"] = privacy_budget(config.privacy, state.released)
-    directory.write("result.json", json.dumps(result, indent=1))
+        result["privacy"] = privacy_budget(config.privacy, state.noisy_releases)
+    directory.write_json(RESULT_FILE, result)
     print(summary_table(result, roster.schema, config, directory.path), flush=True)
     run.events.close(state.history)
     print(write_closing_documents(directory.path), flush=True)

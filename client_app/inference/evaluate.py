@@ -14,7 +14,7 @@ from client_app.inference.impute_partition import open_compatible_partition
 from client_app.inference.options import DeviceOption, JsonOption, ModelOption, open_run
 from client_app.node.imputer_phase import error_sums_by_block
 from client_app.node.site import Site
-from condi_core.config import ConfigError, RunConfig
+from condi_core.config import ConfigError
 from condi_core.metrics import (
     EVALUATED_MISSINGNESS,
     calibration,
@@ -24,6 +24,7 @@ from condi_core.metrics import (
     scored_keys,
 )
 from condi_core.model import TrainedRun
+from condi_core.run_files import RunFileError, read_config, read_roster
 from condi_core.weights_file import WeightsFileError
 from condi_core.windows import iterate_blocks
 from data_partitions import DataError
@@ -91,10 +92,9 @@ def _site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
     """The partition under the settings of the run."""
     partition = open_compatible_partition(model, data)
     try:
-        config = RunConfig.from_flat(json.loads((run / "config.json").read_text()))
-        sites = json.loads((run / "roster.json").read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{run} has no readable config.json and roster.json ({error})") from None
+        config, sites = read_config(run), read_roster(run)
+    except RunFileError as error:
+        raise DataError(str(error)) from None
     if partition.manifest.schema() != model.schema.model_dump(mode="json"):
         raise DataError(
             f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"

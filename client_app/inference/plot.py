@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import typer
 
+from condi_core.run_files import weights_path
 from condi_core.weights_file import WeightsFileError, load_imputer
 from data_partitions import DataError
 from data_partitions.missingness import Missingness, missingness_mask
@@ -42,7 +43,7 @@ def _plot(
         from matplotlib.figure import Figure
     except ImportError:
         raise WeightsFileError("plots need matplotlib: pip install -e '.[plot]'") from None
-    imputer, schema = load_imputer(model / "imputer.safetensors" if model.is_dir() else model)
+    imputer, schema = load_imputer(weights_path(model, "imputer") if model.is_dir() else model)
     partition = Partition.open(data, check=False)
     if partition.manifest.schema() != schema.model_dump(mode="json"):
         raise DataError(

@@ -1,16 +1,6 @@
-"""The run directory: settings, roster, history, weights, and the checkpoint that a run can go on from.
+"""The run directory as the coordinator writes it, and the checkpoint from which a run is resumed.
 
-runs/<name>/
-  config.json            settings of the run
-  roster.json            who takes part, with what
-  history.jsonl          one line per round: loss, metrics, bytes, seconds, who answered
-  checkpoint.safetensors all that going on needs, replaced as a whole after every round
-  imputer.safetensors    the best imputer; schema and settings in its metadata
-  task-<method>.safetensors  (of methods that train a model per site: task-<method>.<site>.safetensors)
-  test-<phase>.safetensors  sums of the test scores, by site: what a report's curves are drawn from
-  result.json            the closing tables as numbers
-  versions.json          what the coordinator ran with
-  report.html, model-card.md, tensorboard/
+`condi_core.run_files` lists the files and reads those that hold JSON.
 """
 
 from __future__ import annotations
@@ -22,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,31 +22,45 @@ from safetensors.numpy import save
 from condi_core.averaging import Arrays, has_site_versions, site_view
 from condi_core.config import RunConfig
 from condi_core.protocol import fingerprint
+from condi_core.run_files import (
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    HISTORY_FILE,
+    ROSTER_FILE,
+    RunFileError,
+    RunFileMissingError,
+    read_config,
+    read_roster,
+    sums_path,
+    weights_path,
+)
 from condi_core.weights_file import weights_to_bytes
 from data_partitions.storage import atomic_write
 from server_app.errors import RunError
 
-CHECKPOINT = "checkpoint.safetensors"
 PACKAGES = ("condi", "flwr", "torch", "numpy", "safetensors")
 
 
 def versions() -> dict[str, str]:
-    """What the coordinator works with; `code` is the hash of the method's source that sites must share."""
-    found = {"python": platform.python_version(), "platform": platform.platform(), "code": fingerprint()}
+    """Return the coordinator's software versions.
+
+    `code` is the hash of the method's source, which all sites must share.
+    """
+    result = {"python": platform.python_version(), "platform": platform.platform(), "code": fingerprint()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            result[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed as a package"
-    return found
+            result[package] = "not installed as a package"
+    return result
 
 
 @dataclass
 class RunState:
-    """Where a run stands: rounds done in each phase, weights now and at the best round, history."""
+    """Where a run stands: finished rounds of each phase, weights now and at the best round, and history."""
 
-    done: dict[str, int] = field(default_factory=dict)  # phase → rounds finished
-    released: int = 0  # averages with noise that have left the coordinator, also of rounds not finished
+    done: dict[str, int] = field(default_factory=dict)  # phase → finished rounds
+    noisy_releases: int = 0  # averages with noise that left the coordinator, also of unfinished rounds
     scores: dict[str, tuple[float, int]] = field(default_factory=dict)  # model → best score and its round
     history: list[dict] = field(default_factory=list)
     models: dict[str, Arrays] = field(default_factory=dict)
@@ -63,107 +68,157 @@ class RunState:
 
 
 class RunDirectory:
-    """Reads and writes one run directory; every file appears whole or not at all."""
+    """Write one run directory; every file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        An existing run directory; `create` makes a new one, and `resume` opens one with its checkpoint.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @classmethod
     def create(cls, config: RunConfig, dataset: str) -> RunDirectory:
-        """A new directory below `output` (default `./runs`); RunError when it exists or cannot be made."""
+        """Make a new run directory and write its config.json.
+
+        Parameters
+        ----------
+        config : RunConfig
+            The run's settings: `output` is the parent directory (default `./runs`) and `name` the directory
+            (default: method, data set and time).
+        dataset : str
+            Name of the data set.
+
+        Raises
+        ------
+        RunError
+            The directory exists, or it cannot be made.
+        """
         name = config.name or f"{config.method}-{dataset}-{datetime.now():%Y%m%d-%H%M%S}"
         path = (Path(config.output).expanduser() if config.output else Path("runs")).absolute() / name
         try:
             path.mkdir(parents=True)
         except FileExistsError:
             raise RunError(
-                f"the run directory {path} exists: choose another name, or go on with it by resume='{path}'"
+                f"the run directory {path} exists: choose another name, or resume it with resume='{path}'"
             ) from None
         except OSError as error:
             raise RunError(f"cannot make the run directory {path}: {error.strerror}; set output") from None
         directory = cls(path)
-        directory.write("config.json", json.dumps(config.flat(), indent=2))
+        directory.write_json(CONFIG_FILE, config.flat())
         return directory
 
     @classmethod
     def resume(cls, config: RunConfig) -> tuple[RunDirectory, RunState]:
-        """The directory named by `resume` and the state of its checkpoint; RunError when they do not fit."""
+        """Open the run directory named by `resume`, and load its checkpoint.
+
+        Raises
+        ------
+        RunError
+            There is no such run, a file of it is damaged, or it was trained with other settings.
+        """
         directory = cls(Path(config.resume).expanduser().absolute())
         try:
-            before = RunConfig.from_flat(json.loads((directory.path / "config.json").read_text()))
-        except FileNotFoundError:
+            before = read_config(directory.path)
+        except RunFileMissingError:
             raise RunError(
-                f"there is no run to go on with at {directory.path}: it has no config.json"
+                f"there is no run to resume at {directory.path}: it has no {CONFIG_FILE}"
             ) from None
-        except ValueError as error:
-            raise RunError(
-                f"{directory.path}/config.json is damaged or of another version: {error}"
-            ) from None
+        except RunFileError as error:
+            raise RunError(str(error)) from None
         if different := config.training_differences(before):
-            was = before.flat()
-            pairs = " ".join(f"{k}={json.dumps(was[k])}" for k in different)
+            settings = before.flat()
+            pairs = " ".join(f"{key}={json.dumps(settings[key])}" for key in different)
             raise RunError(
-                f"the checkpoint in {directory.path} is of another configuration: go on with its own "
+                f"the checkpoint in {directory.path} was trained with other settings: resume it with its own "
                 f"settings, --run-config '{pairs} resume=\"{directory.path}\"', or start a new run"
             )
         return directory, directory.load()
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Replace a file as a whole; what was there stays when the disk is full. OSError when it fails."""
+        """Replace a file as a whole; OSError when that fails, with the old content still there."""
         with atomic_write(self.path / name) as file:
             file.write(content.encode() if isinstance(content, str) else content)
 
+    def write_json(self, name: str, content: Any) -> None:
+        """Replace a file by JSON, as `write` does."""
+        self.write(name, json.dumps(content, indent=1))
+
     def save(self, state: RunState) -> None:
-        """Write history and checkpoint; RunError when that fails, with the last checkpoint still valid."""
+        """Write the history and the checkpoint.
+
+        Both are replaced as a whole: lines that were only appended would stand twice after a run is resumed
+        from the checkpoint before them, and a checkpoint of several files could be of two rounds.
+
+        Raises
+        ------
+        RunError
+            The disk is full, or cannot be written; the previous checkpoint is still valid then.
+        """
         arrays = {
-            f"{kind}/{model}/{name}": np.ascontiguousarray(a)
+            f"{kind}/{model}/{name}": np.ascontiguousarray(array)
             for kind, models in (("models", state.models), ("best", state.best))
             for model, named in models.items()
-            for name, a in named.items()
+            for name, array in named.items()
         }
-        told = {name: getattr(state, name) for name in ("done", "released", "scores", "history")}
+        progress = {name: getattr(state, name) for name in ("done", "noisy_releases", "scores", "history")}
         try:
-            self.write("history.jsonl", "".join(json.dumps(line) + "\n" for line in state.history))
-            self.write(CHECKPOINT, save(arrays, metadata={"state": json.dumps(told)}))
+            self.write(HISTORY_FILE, "".join(json.dumps(line) + "\n" for line in state.history))
+            self.write(CHECKPOINT_FILE, save(arrays, metadata={"state": json.dumps(progress)}))
         except OSError as error:
             raise RunError(
-                f"cannot write the checkpoint in {self.path}: {error.strerror}; the one before is still "
-                f"valid: make room and go on with resume='{self.path}'"
+                f"cannot write the checkpoint in {self.path}: {error.strerror}; the previous one is still "
+                f"valid: free some space and resume with resume='{self.path}'"
             ) from None
 
     def save_model(
-        self, name: str, state: Arrays, told: Callable[[str], dict[str, str]], sites: Iterable[str] = ()
+        self,
+        name: str,
+        state: Arrays,
+        metadata_for: Callable[[str], dict[str, str]],
+        sites: Iterable[str] = (),
     ) -> None:
-        """Write weights with what is needed to use them, which `told` says of a site, or of all ("").
+        """Write the weights of a model with the metadata that using them needs.
 
-        One file; or, where sites have versions of their own, one each: `name.site.safetensors`.
+        Parameters
+        ----------
+        name : str
+            Name of the model, such as `imputer` or `task-condi`.
+        state : Arrays
+            Its weights; with versions of their own for `sites`, one file per site is written.
+        metadata_for : callable
+            Gives the metadata of a site's file, or for "" that of the one file of all sites.
+        sites : iterable of str
+            Sites of the run.
         """
-        apart = list(sites)
-        for site in apart if has_site_versions(state, apart) else [""]:
-            file = f"{name}.{site}.safetensors" if site else f"{name}.safetensors"
-            self.write(file, weights_to_bytes(site_view(state, site), told(site)))
+        names = list(sites)
+        for site in names if has_site_versions(state, names) else [""]:
+            content = weights_to_bytes(site_view(state, site), metadata_for(site))
+            self.write(weights_path(self.path, name, site).name, content)
 
     def save_sums(self, phase: str, sums: dict[str, Arrays]) -> None:
-        """Write what each site has added to the test scores of a phase, as arrays `<site>/<name>`."""
+        """Write what each site added to the test scores of a phase, as arrays `<site>/<name>`."""
         arrays = {
-            f"{site}/{name}": np.asarray(a, float)
+            f"{site}/{name}": np.asarray(array, float)
             for site, named in sums.items()
-            for name, a in named.items()
+            for name, array in named.items()
         }
-        self.write(f"test-{phase}.safetensors", weights_to_bytes(arrays, {}))
+        self.write(sums_path(self.path, phase).name, weights_to_bytes(arrays, {}))
 
-    def roster(self) -> dict:
-        """What the sites were when the run began; RunError when that is not to be had."""
+    def roster(self) -> dict[str, dict]:
+        """Return what the sites were when the run began; RunError when that cannot be read."""
         try:
-            return dict(json.loads((self.path / "roster.json").read_text()))
-        except (OSError, ValueError, TypeError):
-            raise RunError(f"{self.path}/roster.json is missing or damaged: start a new run") from None
+            return read_roster(self.path)
+        except RunFileError:
+            raise RunError(f"{self.path / ROSTER_FILE} is missing or damaged: start a new run") from None
 
     def load(self) -> RunState:
-        """The state of the checkpoint; RunError when it is damaged."""
-        path = self.path / CHECKPOINT
+        """Return the state in the checkpoint; RunError when it is damaged."""
+        path = self.path / CHECKPOINT_FILE
         if not path.exists():
-            return RunState()  # stopped before the first round was over
+            return RunState()  # the run stopped before its first round was finished
         try:
             with safe_open(path, "np") as file:
                 state = RunState(**json.loads(file.metadata()["state"]))
@@ -177,5 +232,5 @@ class RunDirectory:
 
 
 def state_arrays(model: torch.nn.Module) -> Arrays:
-    """A copy of a model's weights and buffers as named arrays."""
-    return {name: np.array(t.detach().numpy()) for name, t in model.state_dict().items()}
+    """Return a copy of a model's weights and buffers as named arrays."""
+    return {name: np.array(tensor.detach().numpy()) for name, tensor in model.state_dict().items()}

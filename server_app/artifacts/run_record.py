@@ -1,8 +1,7 @@
-"""A run directory read back, as much of it as there is."""
+"""A run directory read back and interpreted, as far as the run has come."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -11,22 +10,37 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 
+from condi_core.averaging import Arrays
 from condi_core.metrics import score_histograms
+from condi_core.run_files import (
+    HISTORY_FILE,
+    RESULT_FILE,
+    ROSTER_FILE,
+    RunFileError,
+    RunFileMissingError,
+    interpret,
+    read_config,
+    read_history,
+    read_result,
+    read_roster,
+    read_versions,
+    weights_paths,
+)
 from condi_core.windows import Schema
 from data_partitions.sources.demo import DATASET
 from server_app.artifacts import scores
-from server_app.artifacts.run_directory import Arrays
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.artifacts.site_info import SiteInfo
 
-Read = TypeVar("Read")
+Content = TypeVar("Content")
+POSITION_KEYS = ("round", "rounds")  # numbers of a line that say where in the phase it is
 
 
 class ReportError(RuntimeError):
-    """A run that no report can be made of: what was expected, what is there, what to do."""
+    """No report can be made of a run: the message says what was expected, what came and what to do."""
 
 
 class _Read(BaseModel):
@@ -34,7 +48,7 @@ class _Read(BaseModel):
 
 
 class Round(_Read):
-    """A line of history.jsonl; what it has beyond these is kept."""
+    """A line of history.jsonl; keys beyond these are kept."""
 
     phase: str
     round: int
@@ -48,19 +62,16 @@ class Round(_Read):
     failures: dict[str, str]
 
     def numbers(self) -> dict[str, float]:
-        """Every number of the line but those of its place, by a name such as `metrics.rmse`."""
+        """Return every number of the line except its position, by a name such as `metrics.rmse`."""
         flat: dict[str, float] = {}
         for key, value in self.model_dump(by_alias=True).items():
             inner = {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-            flat |= {k: v for k, v in inner.items() if isinstance(v, int | float) and k not in _PLACE}
+            flat |= {k: v for k, v in inner.items() if isinstance(v, int | float) and k not in POSITION_KEYS}
         return flat
 
 
-_PLACE = ("round", "rounds")
-
-
 class Result(_Read):
-    """result.json; `imputation` is `{kind of missingness: {method: metrics}}`, `task` is `{method: metrics}`."""
+    """result.json: `{missingness pattern: {method: metrics}}` of imputers, `{method: metrics}` of tasks."""
 
     imputation: dict[str, dict[str, dict[str, Any]]]
     task: dict[str, dict[str, Any]]
@@ -70,14 +81,32 @@ class Result(_Read):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run directory holds. `result` is None until the run is over; `sums` has what was scored."""
+    """What a run directory holds, finished or not. `read_run` makes one.
+
+    Parameters
+    ----------
+    path : Path
+        The run directory.
+    config : dict
+        Its settings in Flower's flat form.
+    sites : dict of str to SiteInfo
+        Sites by name; empty when the run ended before its sites were known.
+    history : list of Round
+        Rounds in the order in which they were done.
+    result : Result or None
+        The closing tables; None until the run is finished.
+    sums : dict
+        Sums of the test scores by phase, site and name; of phases that have been tested.
+    versions : dict of str to str
+        Software versions of the coordinator.
+    """
 
     path: Path
-    config: dict
+    config: dict[str, Any]
     sites: dict[str, SiteInfo] = field(default_factory=dict)
     history: list[Round] = field(default_factory=list)
     result: Result | None = None
-    sums: dict[str, dict[str, Arrays]] = field(default_factory=dict)  # phase → site → name → sums
+    sums: dict[str, dict[str, Arrays]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -85,44 +114,46 @@ class RunRecord:
         return self.path.resolve().name
 
     @property
-    def schema(self) -> Schema | None:
+    def schema(self) -> Schema:
+        """Schema of the run's windows; ReportError when the run has no `sites`."""
         for site in self.sites.values():
             return Schema.model_validate(site.manifest.schema())
-        return None
+        raise ReportError(
+            f"the run in {self.path} has no {ROSTER_FILE}: it ended before its sites were known"
+        )
 
     @property
-    def generated(self) -> bool:
-        """Whether nothing in it is of a patient."""
+    def is_synthetic(self) -> bool:
+        """Whether all data are the generated demo, so that no patient is in them."""
         return {site.manifest.dataset for site in self.sites.values()} == {DATASET}
 
     @property
     def phases(self) -> dict[str, list[Round]]:
         """Rounds by phase, in the order in which they were done."""
-        found: dict[str, list[Round]] = {}
+        rounds: dict[str, list[Round]] = {}
         for line in self.history:
-            found.setdefault(line.phase, []).append(line)
-        return found
+            rounds.setdefault(line.phase, []).append(line)
+        return rounds
 
     @cached_property
     def imputation(self) -> dict[str, dict[str, dict]]:
-        """Test rows of the imputer: those of the result, or read from the sums of a run still going on."""
+        """Test rows of the imputers: those of the result, or of the sums while the run is unfinished."""
         if self.result and self.result.imputation:
             return self.result.imputation
-        found: dict[str, dict[str, dict]] = {}
-        for who, suffix in PHASE_SUFFIX.items():
+        table: dict[str, dict[str, dict]] = {}
+        for scope, suffix in PHASE_SUFFIX.items():
             if by_site := self.sums.get(f"imputer{suffix}"):
-                scores.add_imputation(
-                    found, scores.imputation_rows(sum_over_sites(by_site), self.schema), who
-                )
-        return found
+                rows = scores.imputation_rows(sum_over_sites(by_site), self.schema)
+                scores.add_imputation(table, rows, scope)
+        return table
 
     @cached_property
-    def task(self) -> dict[str, dict[str, float]]:
-        """Test metrics by method, likewise."""
-        found = dict(self.result.task) if self.result else {}
+    def task(self) -> dict[str, dict[str, Any]]:
+        """Test metrics by method: those of the result, and of the sums where it has none."""
+        metrics = dict(self.result.task) if self.result else {}
         for method in self.scored_methods:
-            found.setdefault(method, self.task_metrics(sum_over_sites(self.sums[f"task-{method}"])))
-        return found
+            metrics.setdefault(method, self.task_metrics(sum_over_sites(self.sums[f"task-{method}"])))
+        return metrics
 
     @property
     def scored_methods(self) -> list[str]:
@@ -130,10 +161,11 @@ class RunRecord:
         return [phase.removeprefix("task-") for phase in self.sums if phase.startswith("task-")]
 
     def task_metrics(self, sums: Arrays) -> dict[str, float]:
+        """Return the metrics of the sums of a task phase."""
         return self.schema.task_kind.metrics(sums, self.schema.ordered)
 
     def best_round(self, phase: str) -> int | None:
-        """The round whose weights were kept: that of the lowest validation score, or the last."""
+        """Return the round whose weights were kept: that of the lowest validation score, or the last."""
         scored = [line for line in self.phases.get(phase, []) if "score" in line.metrics]
         finite = [line for line in scored if math.isfinite(line.metrics["score"])]
         if self.config.get("privacy.noise-multiplier") or not finite:
@@ -141,73 +173,88 @@ class RunRecord:
         return min(finite, key=lambda line: line.metrics["score"]).round
 
     def parameters(self) -> dict[str, int]:
-        """Numbers in each model that the run has left."""
-        found = {}
-        files = [*self.path.glob("imputer*.safetensors"), *self.path.glob("task-*.safetensors")]
+        """Return the number of parameters of each model that the run has written, by name of its file."""
+        counts = {}
+        files = [*weights_paths(self.path, "imputer"), *weights_paths(self.path, "task-")]
         for file in sorted(files, key=lambda f: f.name.removesuffix(".safetensors")):
             with _open(file) as opened:
                 shapes = [opened.get_slice(key).get_shape() for key in opened.keys()]  # noqa: SIM118
-            found[file.stem] = sum(math.prod(shape) for shape in shapes)
-        return found
+            counts[file.stem] = sum(math.prod(shape) for shape in shapes)
+        return counts
 
 
 def sum_over_sites(by_site: dict[str, Arrays]) -> Arrays:
-    """Sums of all sites together."""
-    added: Arrays = {}
+    """Add up the sums of all sites."""
+    total: Arrays = {}
     for arrays in by_site.values():
         for name, array in arrays.items():
-            added[name] = added.get(name, 0) + array
-    return added
+            total[name] = total.get(name, 0) + array
+    return total
 
 
 def histograms(sums: Arrays, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Score histograms of a label's positives and negatives."""
+    """Return the score histograms of a label's positives and negatives."""
     return score_histograms(sums["task"])[label]
 
 
 def read_run(path: Path) -> RunRecord:
-    """What there is of a run; ReportError in one sentence when it is none, or a file of it is damaged."""
+    """Read a run directory, as far as the run has come.
+
+    Parameters
+    ----------
+    path : Path
+        The run directory.
+
+    Returns
+    -------
+    RunRecord
+
+    Raises
+    ------
+    ReportError
+        There is no run at `path`, or a file of it is damaged.
+    """
     if not path.is_dir():
-        raise ReportError(f"there is no run at {path}: give the folder of a run, such as runs/demo")
-    config = _read(path / "config.json", lambda text: _config(json.loads(text)))
-    if config is None:
-        raise ReportError(f"{path} is not the folder of a run: it has no config.json")
-    roster = _read(path / "roster.json", lambda text: _roster(json.loads(text))) or {}
-    record = RunRecord(
-        path=path,
-        config=config,
-        sites=roster,
-        history=_read(path / "history.jsonl", _history) or [],
-        result=_read(path / "result.json", lambda text: Result.model_validate(json.loads(text))),
-        versions=_read(path / "versions.json", lambda text: dict(json.loads(text))) or {},
-    )
-    record.sums.update(_sums(record))
+        raise ReportError(f"there is no run at {path}: give a run directory, such as runs/demo")
+    try:
+        record = RunRecord(
+            path=path,
+            config=read_config(path).flat(),
+            sites=_optional(lambda: _sites(path)) or {},
+            history=_optional(lambda: _rounds(path)) or [],
+            result=_optional(lambda: _result(path)),
+            versions=_optional(lambda: read_versions(path)) or {},
+        )
+    except RunFileError as error:
+        raise ReportError(str(error)) from None
+    record.sums.update(_read_sums(record))
     return record
 
 
-def _read(file: Path, read: Callable[[str], Read]) -> Read | None:
+def _optional(read: Callable[[], Content]) -> Content | None:
+    """Return what is read, or None when the run has no such file yet."""
     try:
-        return read(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return read()
+    except RunFileMissingError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        why = " ".join(first.split())[:200]
-        raise ReportError(f"{file} is damaged or not of a run of this version ({why})") from None
 
 
-def _config(told: dict) -> dict:
-    if not {"method", "seed", "imputer.rounds", "task.rounds"} <= told.keys():
-        raise ValueError("these are not the settings of a run")
-    return dict(told)
+def _sites(path: Path) -> dict[str, SiteInfo]:
+    def convert() -> dict[str, SiteInfo]:
+        return {name: SiteInfo.read(0, {"name": name, **site}) for name, site in roster.items()}
+
+    roster = read_roster(path)
+    return interpret(path / ROSTER_FILE, convert)
 
 
-def _roster(told: dict) -> dict[str, SiteInfo]:
-    return {name: SiteInfo.read(0, {"name": name, **site}) for name, site in told.items()}
+def _rounds(path: Path) -> list[Round]:
+    lines = read_history(path)
+    return interpret(path / HISTORY_FILE, lambda: [Round.model_validate(line) for line in lines])
 
 
-def _history(text: str) -> list[Round]:
-    return [Round.model_validate(json.loads(line)) for line in text.splitlines() if line.strip()]
+def _result(path: Path) -> Result:
+    content = read_result(path)
+    return interpret(path / RESULT_FILE, lambda: Result.model_validate(content))
 
 
 def _open(file: Path) -> safe_open:
@@ -217,25 +264,25 @@ def _open(file: Path) -> safe_open:
         raise ReportError(f"{file} is damaged ({error})") from None
 
 
-def _name(key: str, known: Collection[str]) -> str:
-    """What `<site>/<name>` is a sum of; both may have a slash in them."""
-    return next((name for name in known if key.endswith(f"/{name}")), "")
+def _sum_name(key: str, names: Collection[str]) -> str:
+    """Return the name in `<site>/<name>`; both parts may contain a slash."""
+    return next((name for name in names if key.endswith(f"/{name}")), "")
 
 
-def _sums(record: RunRecord) -> dict[str, dict[str, Arrays]]:
-    found: dict[str, dict[str, Arrays]] = {}
-    schema = record.schema
-    for file in sorted(record.path.glob("test-*.safetensors")) if schema else ():
+def _read_sums(record: RunRecord) -> dict[str, dict[str, Arrays]]:
+    """Return the sums of the test scores by phase, site and name."""
+    sums: dict[str, dict[str, Arrays]] = {}
+    for file in sorted(weights_paths(record.path, "test-")) if record.sites else ():
         phase = file.stem.removeprefix("test-")
-        expected = (scores.imputation_evaluation if phase.startswith("imputer") else scores.task_evaluation)(
-            schema
-        ).shapes(1)
+        evaluation = scores.imputation_evaluation if phase.startswith("imputer") else scores.task_evaluation
+        shapes = evaluation(record.schema).shapes(1)
+        # The file has the names in alphabetical order; sums are added up in the order of the evaluation.
+        positions = {name: position for position, name in enumerate(shapes)}
         with _open(file) as opened:
-            places = {name: place for place, name in enumerate(expected)}  # the file has them by the alphabet
-            for key in sorted(opened.keys(), key=lambda k: places.get(_name(k, expected), -1)):
-                name = _name(key, expected)
+            for key in sorted(opened.keys(), key=lambda k: positions.get(_sum_name(k, shapes), -1)):
+                name = _sum_name(key, shapes)
                 site, array = key.removesuffix(f"/{name}"), opened.get_tensor(key)
-                if array.shape != expected.get(name):
+                if array.shape != shapes.get(name):
                     raise ReportError(f"{file} is damaged ({key} is {array.shape})")
-                found.setdefault(phase, {}).setdefault(site, {})[name] = array
-    return found
+                sums.setdefault(phase, {}).setdefault(site, {})[name] = array
+    return sums

@@ -91,7 +91,7 @@ class Run:
         private = self.config.privacy.noise_multiplier > 0
         if private:
             # Counted before anybody gets it: should this round be repeated, that is one more.
-            state.released += 1
+            state.noisy_releases += 1
             self.directory.save(state)
         state.models[phase.model] = after
         line = {

@@ -4,7 +4,6 @@ This is `flwr run` with a SuperLink of its own: the code that runs is the bundle
 status says how the run ended, and no process is left running afterwards.
 """
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from condi_core.run_files import RunFileError, read_config
 from server_app.operations.command_line import (
     CpusPerNode,
     GpusPerNode,
@@ -148,8 +148,8 @@ def run(
 def _settings_of_run(folder: Path) -> dict[str, SettingValue]:
     """Return the settings that a run was started with, without those that say where it is."""
     try:
-        saved = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
+        saved = read_config(folder).flat()
+    except RunFileError:
         raise RunRejectedError(
             f"There is no run to resume in {folder}: it has no readable config.json."
         ) from None

@@ -30,7 +30,7 @@ def settings(runs: list[RunRecord]) -> Rows:
     """Settings that are not the same in all runs, and the data and code where these differ."""
     keys = dict.fromkeys(key for run in runs for key in run.config if key not in PLACE)
     found = {key: [run.config.get(key) for run in runs] for key in keys}
-    found["data set"] = [run.schema.dataset if run.schema else None for run in runs]
+    found["data set"] = [run.schema.dataset if run.sites else None for run in runs]
     found["who took part"] = [", ".join(run.sites) or None for run in runs]
     found["code"] = [run.versions.get("code") for run in runs]
     return {key: values for key, values in found.items() if any(v != values[0] for v in values)}

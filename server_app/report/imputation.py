@@ -68,7 +68,7 @@ def _band(run: RunRecord) -> str:
 
 
 def _by_modality(run: RunRecord, kind: str, rows: dict, methods: list[str]) -> str:
-    names = run.schema.names if run.schema else ()
+    names = run.schema.names if run.sites else ()
     told = [[IMPUTER_LABELS.get(m, m), *rows[m].get("rmse by modality", [])] for m in methods if m in rows]
     told = [row for row in told if len(row) == len(names) + 1]
     return Table(f"RMSE of each modality, {kind}", ["", *names], told).to_html()

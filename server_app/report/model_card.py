@@ -61,9 +61,9 @@ def _models(run: RunRecord) -> list[str]:
 
 
 def _data(run: RunRecord) -> list[str]:
-    schema = run.schema
-    if schema is None:
+    if not run.sites:
         return ["## Data", "", "No site took part."]
+    schema = run.schema
     first, noise = next(iter(run.sites.values())).manifest, run.config.get("privacy.noise-multiplier")
     lines = [
         "## Data",

@@ -26,7 +26,7 @@ def write_closing_documents(path: Path) -> str:
 
 def _report(path: Path) -> None:
     # Windows are records of patients: they are put on a page when somebody asks for it.
-    write_report(path, limit=LIMIT if read_run(path).generated else 0.0)
+    write_report(path, limit=LIMIT if read_run(path).is_synthetic else 0.0)
 
 
 def _card(path: Path) -> None:

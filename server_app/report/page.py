@@ -61,7 +61,7 @@ def run_page(run: RunRecord, drawn: Section) -> str:
 
 def status(run: RunRecord) -> str:
     """What a reader wants to know first, in a few sentences."""
-    data = run.schema.dataset if run.schema else "no site yet"
+    data = run.schema.dataset if run.sites else "no site yet"
     told = [f"Method {run.config['method']} on {data}, {len(run.sites)} sites, seed {run.config['seed']}."]
     if run.result is None:
         last = f"{run.history[-1].phase}, round {run.history[-1].round}" if run.history else "no round"

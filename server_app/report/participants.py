@@ -9,11 +9,11 @@ from server_app.report.markup import details, paragraph, percent, section
 
 
 def participants(run: RunRecord) -> tuple[str, str]:
-    schema = run.schema
-    if schema is None:
+    if not run.sites:
         return section(
             "Who took part", paragraph("The run has no roster.json: it ended before its sites came.")
         )
+    schema = run.schema
     first = next(iter(run.sites.values())).manifest
     length = schema.patches * schema.patch_seconds
     told = (

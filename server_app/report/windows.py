@@ -14,6 +14,7 @@ from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer, median_over_draws
 from condi_core.methods import METHODS
 from condi_core.metrics import EVALUATED_MISSINGNESS
+from condi_core.run_files import weights_path
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError, load_imputer
 from condi_core.windows import Schema
@@ -57,8 +58,8 @@ def windows(
     ReportError when a partition that is given is not one of the run's.
     """
     title = "Windows"
-    file = run.path / "imputer.safetensors"
-    if run.schema is None or not file.is_file() or not _diffuses(run):
+    file = weights_path(run.path, "imputer")
+    if not run.sites or not file.is_file() or not _diffuses(run):
         return section(
             title, paragraph("No windows are drawn: the run has left no imputer of all its sites.")
         )
@@ -82,7 +83,7 @@ def windows(
     if found is None:
         later = f"No windows are drawn, as that takes over {limit:g} s here: condi report {run.name}"
         return section(title, paragraph(later))
-    care = "" if run.generated else " They are records of patients: this page is to be kept as the data are."
+    care = "" if run.is_synthetic else " They are records of patients: this page is to be kept as the data are."
     parts = [
         paragraph(
             "Test windows with the holes of the evaluation, the worst and typical of those scored, by the "

@@ -18,6 +18,16 @@ from safetensors import SafetensorError, safe_open
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
+from condi_core.run_files import (
+    RESULT_FILE,
+    RunFileError,
+    read_config,
+    read_history,
+    read_result,
+    read_roster,
+    read_versions,
+    weights_paths,
+)
 from data_partitions.storage import atomic_write
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.study.design import Scenario
@@ -54,11 +64,11 @@ def cell_key(settings: dict, federation: str, method: str, rate: float) -> str:
 def completed_cells(runs: Path) -> dict[str, Path]:
     """The run folder of every cell that has been computed, by its identity; damaged folders have none."""
     found: dict[str, Path] = {}
-    for result in sorted(runs.glob("*/result.json")):
+    for result in sorted(runs.glob(f"*/{RESULT_FILE}")):
         try:
-            methods = json.loads(result.read_text())["task"]
-            config = RunConfig.from_flat(json.loads((result.parent / "config.json").read_text()))
-        except (OSError, ValueError, KeyError, TypeError):
+            methods = read_result(result.parent)["task"]
+            config = read_config(result.parent)
+        except (RunFileError, KeyError):
             continue
         federation, settings = Path(config.federation).name, config.flat()
         for method in methods:
@@ -73,7 +83,7 @@ def validation_score(run: Path, method: str) -> float:
 
     NaN when there were no validation windows.
     """
-    scores = [line["metrics"].get("score") for line in _history(run) if line["phase"] == f"task-{method}"]
+    scores = [line["metrics"].get("score") for line in read_history(run) if line["phase"] == f"task-{method}"]
     return min((s for s in scores if s is not None and math.isfinite(s)), default=math.nan)
 
 
@@ -85,16 +95,14 @@ def best_rate(scores: dict[float, float]) -> float:
 def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
     """One row: every factor, every metric, seconds, bytes, parameters and the run; RunUnreadable."""
     try:
-        result = json.loads((run / "result.json").read_text())
-        config = RunConfig.from_flat(json.loads((run / "config.json").read_text()))
-        roster = json.loads((run / "roster.json").read_text())
-        lines = [line for line in _history(run) if line["phase"] in _phases(method)]
+        result, config, roster = read_result(run), read_config(run), read_roster(run)
+        lines = [line for line in read_history(run) if line["phase"] in _phases(method)]
         metrics = result["task"][method]
         seconds = sum(line["seconds"] for line in lines)
         traffic = {f"bytes-{way}": sum(line[f"bytes-{way}"] for line in lines) for way in ("down", "up")}
         rates = [m["samples_per_patch"] for m in next(iter(roster.values()))["manifest"]["modalities"]]
         parameters = _parameters(run, method)
-        code = json.loads((run / "versions.json").read_text())["code"]
+        code = read_versions(run)["code"]
         absent = result["answered"][f"task-{method}"]["failures"]
         failures = len(absent) + sum(len(line["failures"]) for line in lines)
     except (OSError, ValueError, KeyError, TypeError, StopIteration, SafetensorError) as error:
@@ -154,16 +162,12 @@ def _phases(method: str) -> set[str]:
     return {f"task-{method}", *(phase + PHASE_SUFFIX[chosen.sites] for phase in FIRST_PHASE[chosen.phase1])}
 
 
-def _history(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-
-
 def _parameters(run: Path, method: str) -> int:
     """Numbers in the weights that the method needs; where each site has its own, those of one site."""
     chosen, total = METHODS[method], 0
     imputer = f"imputer{PHASE_SUFFIX[chosen.sites]}"
     for name in (f"task-{method}", *((imputer,) if chosen.phase1 != "nothing" else ())):
-        one, *_ = sorted([*run.glob(f"{name}.safetensors"), *run.glob(f"{name}.*.safetensors")])
+        one, *_ = (path for path in weights_paths(run, name) if path.name.partition(".")[0] == name)
         with safe_open(one, "np") as file:
             kept = file.keys()
             if name == imputer and chosen.phase1 == "relation":  # nothing of the network is used
@@ -201,7 +205,7 @@ def _value(column: str, text: str) -> str | int | float | None:
 
 def run_seconds(runs: Iterable[Path]) -> list[float]:
     """Seconds of all rounds of finished runs."""
-    return [sum(line["seconds"] for line in _history(run)) for run in runs]
+    return [sum(line["seconds"] for line in read_history(run)) for run in runs]
 
 
 def run_name(federation: str, settings: dict, methods: Sequence[str], rates: dict[str, float]) -> str:

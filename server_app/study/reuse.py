@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
 from condi_core.config import RunConfig
 from condi_core.protocol import fingerprint
-from server_app.artifacts.run_directory import CHECKPOINT, RunDirectory, RunState
+from condi_core.run_files import CHECKPOINT_FILE, ROSTER_FILE, RunFileError, read_versions
+from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.errors import RunError
 from server_app.operations.run_config import SettingValue
 
@@ -21,15 +21,15 @@ def reuse_training(trained: Path, settings: dict[str, SettingValue]) -> bool:
     """
     config, other = RunConfig.from_flat(settings), RunDirectory(trained)
     try:
-        code = json.loads((trained / "versions.json").read_text())["code"]
-        if code != fingerprint() or not (trained / CHECKPOINT).exists():
+        code = read_versions(trained)["code"]
+        if code != fingerprint() or not (trained / CHECKPOINT_FILE).exists():
             return False
         state, roster = other.load(), other.roster()
-    except (RunError, OSError, ValueError, KeyError, TypeError):
+    except (RunError, RunFileError, KeyError):
         return False
     directory = RunDirectory.create(config, "")
     directory.save(_of(state, [config.method, *config.compare_with.split(",")]))
-    directory.write("roster.json", json.dumps(roster, indent=1))
+    directory.write_json(ROSTER_FILE, roster)
     return True
 
 
@@ -44,4 +44,4 @@ def _of(state: RunState, methods: Collection[str]) -> RunState:
 
     history = [line for line in state.history if needed(line["phase"])]
     models, best = part(state.models), part(state.best)
-    return RunState(part(state.done), state.released, part(state.scores), history, models, best)
+    return RunState(part(state.done), state.noisy_releases, part(state.scores), history, models, best)

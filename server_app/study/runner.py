@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from condi_core.config import RunConfig
+from condi_core.run_files import CONFIG_FILE, RESULT_FILE, ROSTER_FILE
 from server_app.errors import RunError
 from server_app.operations.run_config import SettingValue
 from server_app.study.design import Scenario, Study
@@ -225,14 +226,14 @@ class StudyRunner:
             self.say(f"  failed: {error}")
             return
         progress.seconds[trained is None].append(time.monotonic() - started)
-        if not (path / "result.json").exists():
-            self.failed[name] = "it left no result.json"
+        if not (path / RESULT_FILE).exists():
+            self.failed[name] = f"it left no {RESULT_FILE}"
             return
         self.cells = completed_cells(self.runs)
 
     def _start(self, path: Path, settings: dict[str, SettingValue], trained: Path | None) -> None:
         """Go on with the run in `path`, or with what is `trained`; or, where neither can be, start it."""
-        begun = (path / "config.json").exists() and (path / "roster.json").exists()
+        begun = (path / CONFIG_FILE).exists() and (path / ROSTER_FILE).exists()
         if begun:
             self.say("  it was begun before and goes on")
         else:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from server_app.artifacts.run_directory import CHECKPOINT, RunDirectory, RunState
+from condi_core.run_files import CHECKPOINT_FILE
+from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.errors import RunError
 from tests.helpers.tiny_federation import write_tiny
 
@@ -54,19 +55,19 @@ def test_a_full_disk_leaves_the_old_checkpoint_valid(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match="No space left on device; the one before is still valid.*resume="):
+    with pytest.raises(RunError, match="No space left on device; the previous one is still valid.*resume="):
         directory.save(RunState(done={"imputer": 2}, models={"imputer": {"w": np.zeros(3, np.float32)}}))
     monkeypatch.undo()
     state = directory.load()
     assert state.done == {"imputer": 1} and (state.models["imputer"]["w"] == 1).all()
-    assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT, "history.jsonl"]  # no half-written file
+    assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT_FILE, "history.jsonl"]
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(federation, run_local):
     directory, _ = run_local(federation)
     with pytest.raises(RunError) as refused:
         run_local(federation, {"resume": str(directory.path), "imputer.rounds": 3, "seed": 7})
-    assert "another configuration" in str(refused.value)
+    assert "trained with other settings" in str(refused.value)
     assert "--run-config 'imputer.rounds=2 seed=0 resume=" in str(refused.value)
 
 
@@ -81,7 +82,7 @@ def test_where_a_run_lives_may_change(federation, run_local, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\x10\0\0\0\0\0\0\0not a header....", b"x" * 500])
 def test_a_damaged_checkpoint_is_named(federation, run_local, content):
     directory, _ = run_local(federation)
-    (directory.path / CHECKPOINT).write_bytes(content)
+    (directory.path / CHECKPOINT_FILE).write_bytes(content)
     with pytest.raises(RunError, match="checkpoint .* is damaged") as refused:
         run_local(federation, {"resume": str(directory.path)})
     assert "\n" not in str(refused.value)
@@ -89,7 +90,7 @@ def test_a_damaged_checkpoint_is_named(federation, run_local, content):
 
 def test_a_truncated_checkpoint_is_named(federation, run_local):
     directory, _ = run_local(federation)
-    file = directory.path / CHECKPOINT
+    file = directory.path / CHECKPOINT_FILE
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(RunError, match="is damaged"):
         run_local(federation, {"resume": str(directory.path)})
@@ -121,5 +122,5 @@ def test_an_existing_run_directory_is_left_alone(federation, run_local):
 
 
 def test_nothing_to_resume_is_said(federation, run_local, tmp_path):
-    with pytest.raises(RunError, match="no run to go on with at .*/nothing"):
+    with pytest.raises(RunError, match="no run to resume at .*/nothing"):
         run_local(federation, {"resume": str(tmp_path / "nothing")})
