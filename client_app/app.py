@@ -1,4 +1,4 @@
-"""The ClientApp: what a site does when the coordinator asks."""
+"""The ClientApp: one handler for each kind of request that the coordinator sends to a site."""
 
 from __future__ import annotations
 
@@ -22,62 +22,68 @@ from condi_core.ownership import ownership
 from condi_core.task.model import TaskModel
 from data_partitions.manifest import SPLITS
 
-# In a simulation Ray has not been imported yet: say every site's lines, and none of its own.
-os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-warnings.filterwarnings("ignore", message="Tip: In future versions of Ray", category=FutureWarning)
-logging.getLogger("flwr").addFilter(lambda record: "Manually terminating" not in record.getMessage())
 
+def configure_process() -> None:
+    """Let a simulation print the lines of every site, and none of Ray's own; Ray is not imported yet."""
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    warnings.filterwarnings("ignore", message="Tip: In future versions of Ray", category=FutureWarning)
+    logging.getLogger("flwr").addFilter(lambda record: "Manually terminating" not in record.getMessage())
+
+
+configure_process()
 app = ClientApp()
 
 
 @app.query("describe")
 @handler
 def describe(request: Request) -> RecordDict:
-    """What this node's sites hold: schema, counts and standardising sums; nothing per record.
+    """Describe this node's sites: schema, counts and standardising sums; nothing per record.
 
     Counts that `privacy.smallest-count` withholds are absent: None for labels, no windows to score.
     """
-    if is_virtual(request.context) and not request.settings["federation"]:
+    virtual = is_virtual(request.context)
+    if virtual and not request.settings["federation"]:
         return RecordDict({"config": ConfigRecord({"sites": [], "wants-federation": True, "virtual": True})})
-    found = [_describe(request.site(name, check=True)) for name in request.partitions]
-    told = {"sites": found, "wants-federation": False, "virtual": is_virtual(request.context)}
-    return RecordDict({"config": ConfigRecord(told)})
+    sites = [_describe_site(request.site(name, check=True)) for name in request.partitions]
+    config = ConfigRecord({"sites": sites, "wants-federation": False, "virtual": virtual})
+    return RecordDict({"config": config})
 
 
 @app.query("left_out")
-def left_out(message: Message, context: Context) -> Message:
-    """Say in the site's own log why the coordinator goes on without it."""
-    print(f"condi: the coordinator goes on without this site: {message.content['config']['why']}", flush=True)
+def log_exclusion(message: Message, context: Context) -> Message:
+    """Print to the site's own log why the coordinator runs without it."""
+    reason = message.content.config_records["config"]["why"]
+    print(f"condi: the coordinator excluded this site from the run: {reason!s}", flush=True)
     return Message(RecordDict(), reply_to=message)
 
 
-def _describe(site: Site) -> str:
-    partition, least = site.partition, site.config.privacy.smallest_count
+def _describe_site(site: Site) -> str:
+    partition, smallest_count = site.partition, site.config.privacy.smallest_count
     training = partition.rows("train")
-    if 0 < len(np.unique(partition.patient_ids[training])) < least:
+    if 0 < len(np.unique(partition.patient_ids[training])) < smallest_count:
         raise ConfigError(
-            f"site {site.name} has fewer patients for training than privacy.smallest-count={least}: leave it "
-            "out, join it with another, or ask for less"
+            f"site {site.name} has fewer patients for training than privacy.smallest-count={smallest_count}: "
+            "exclude it, merge it with another site, or lower the setting"
         )
     windows = {"train": len(training)} | {s: len(site.scorable_rows(s)) for s in SPLITS[1:]}
     count = site.schema.task_kind.label_counts
-    told = {s: count(partition.labels[partition.rows(s)]).tolist() for s in SPLITS if site.may_disclose(s)}
+    counts = {s: count(partition.labels[partition.rows(s)]).tolist() for s in SPLITS if site.may_disclose(s)}
     manifest = partition.manifest.model_copy(update={"windows": windows})
     return json.dumps(
         {
             "name": site.name,
             "manifest": manifest.model_dump(mode="json", exclude={"made_by"}),
-            "labels": dict.fromkeys(SPLITS) | told,
+            "labels": dict.fromkeys(SPLITS) | counts,
             "sums": imputer_phase.standardising_sums(site).tolist(),
         }
     )
 
 
-def _imputer(request: Request, site: Site) -> Imputer:
+def _load_imputer(request: Request, site: Site) -> Imputer:
     return request.load(Imputer(site.schema, site.config.imputer), site.device)
 
 
-def _task(request: Request, split: str) -> tuple[task_phase.TaskWindows, TaskModel]:
+def _load_task(request: Request, split: str) -> tuple[task_phase.TaskWindows, TaskModel]:
     site, method = request.site(), METHODS[request.settings["method"]]
     model = request.load(method.model(site.schema, site.config.task), site.device)
     windows = task_phase.TaskWindows(site, method, request.settings["imputer"], split, model.standardiser)
@@ -87,22 +93,23 @@ def _task(request: Request, split: str) -> tuple[task_phase.TaskWindows, TaskMod
 @app.train("relation")
 @handler
 def train_relation(request: Request) -> RecordDict:
-    """Phase 1, first: covariances, then steps of EM, for the relation between modalities."""
+    """Phase 1, first part: estimate the cross-spectrum, from covariances and then by EM."""
     site, first = request.site(), request.settings["server-round"] == 1
     spectra, counts, windows = imputer_phase.estimate_cross_spectrum(
-        site, _imputer(request, site), request.seed, first
+        site, _load_imputer(request, site), request.seed, first
     )
-    told = {"windows": float(windows), "counts": counts.ravel().tolist(), "loss": 0.0, "steps": 1}
-    metrics = MetricRecord(told)
+    metrics = MetricRecord(
+        {"windows": float(windows), "counts": counts.ravel().tolist(), "loss": 0.0, "steps": 1}
+    )
     return RecordDict({"arrays": to_record(spectra), "metrics": metrics})
 
 
 @app.train("imputer")
 @handler
 def train_imputer(request: Request) -> RecordDict:
-    """Phase 1: local steps of the diffusion model."""
+    """Phase 1, second part: take local steps of the diffusion model."""
     site = request.site()
-    model = _imputer(request, site)
+    model = _load_imputer(request, site)
     rate = request.settings["learning-rate"]
     return training_reply(model, imputer_phase.train(site, model, request.seed, rate, request.deadline))
 
@@ -110,19 +117,19 @@ def train_imputer(request: Request) -> RecordDict:
 @app.evaluate("imputer")
 @handler
 def evaluate_imputer(request: Request) -> RecordDict:
-    """Errors on fixed hidden cells, beside the naive rows on the same cells, as sums."""
+    """Score the imputer and the naive baselines on the same hidden samples, as sums of errors."""
     site, settings = request.site(), request.settings
-    sums = imputer_phase.score(site, _imputer(request, site), settings["split"], settings["samples"])
+    sums = imputer_phase.score(site, _load_imputer(request, site), settings["split"], settings["samples"])
     return RecordDict({"arrays": to_record(sums)})
 
 
 @app.query("complete")
 @handler
 def complete(request: Request) -> RecordDict:
-    """Complete windows of the site with the frozen imputer, once, and keep them on its disk."""
+    """Complete windows of the site with the frozen imputer, once, and keep them on the site's disk."""
     site, settings = request.site(), request.settings
     method = METHODS[settings["method"]]
-    imputer, splits = _imputer(request, site), settings["splits"]
+    imputer, splits = _load_imputer(request, site), settings["splits"]
     completions.complete(site, method, imputer, settings["imputer"], splits)
     return RecordDict()
 
@@ -130,34 +137,32 @@ def complete(request: Request) -> RecordDict:
 @app.train("task")
 @handler
 def train_task(request: Request) -> RecordDict:
-    """Phase 2: local steps of the task model."""
-    windows, model = _task(request, "train")
+    """Phase 2: take local steps of the task model."""
+    windows, model = _load_task(request, "train")
     rate = request.settings["learning-rate"]
     return training_reply(model, task_phase.train(windows, model, request.seed, rate, request.deadline))
 
 
 @app.train(mods=[secure_aggregation.refuse_unsafe_masking, secaggplus_mod])
 def train_secure(message: Message, context: Context) -> Message:
-    """A round of training of any phase under secure aggregation."""
+    """Run a training round of any phase under secure aggregation."""
     settings = secure_aggregation.unpack_request(message)
     action = settings["action"]
-    reply = {"relation": train_relation, "imputer": train_imputer, "task": train_task}[action](
-        message, context
-    )
+    handlers = {"relation": train_relation, "imputer": train_imputer, "task": train_task}
+    reply = handlers[action](message, context)
     site = Request(message, context).site()
-    model = (
-        METHODS[settings["method"]].model(site.schema, site.config.task)
-        if action == "task"
-        else Imputer(site.schema, site.config.imputer)
-    )
+    if action == "task":
+        model = METHODS[settings["method"]].model(site.schema, site.config.task)
+    else:
+        model = Imputer(site.schema, site.config.imputer)
     return secure_aggregation.weighted_update(message, reply, ownership(model))
 
 
 @app.evaluate("task")
 @handler
 def evaluate_task(request: Request) -> RecordDict:
-    """Confusion counts and score histograms, as sums."""
-    windows, model = _task(request, request.settings["split"])
+    """Score the task model, as sums of the task's metrics."""
+    windows, model = _load_task(request, request.settings["split"])
     sums, loss, count = task_phase.score(windows, model)
     metrics = MetricRecord({"loss-sum": loss, "windows": float(count)})
     return RecordDict({"arrays": to_record(sums), "metrics": metrics})

@@ -1,7 +1,6 @@
-"""What a site looks at before it joins: its data, its credentials, its device, its clock.
+"""What a site checks on its machine before it joins: its data, credentials, device, clock and port.
 
-Each check returns what it found, raises `CheckError` with what is wrong and what to do, and may give a
-`Warn`ing, which is something found that will need attention.
+Each check returns a `CheckResult`, or raises `CheckError` with what is wrong and what to do.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import yaml
 from cryptography import x509
@@ -31,19 +31,22 @@ from data_partitions import DataError
 from data_partitions.manifest import SPLITS
 from data_partitions.partition import Partition
 
-WARN_DAYS = 30
+EXPIRY_WARNING_DAYS = 30
 
 
 class CheckError(Exception):
     """What is wrong and what to do, in one sentence."""
 
 
-class Warn(str):
-    """Found well, with something to do soon."""
+class CheckResult(NamedTuple):
+    """Outcome of a check: a warning needs attention soon, and "unknown" could not be checked."""
+
+    level: Literal["ok", "warning", "error", "unknown"]
+    text: str
 
 
-def check_data(folder: Path) -> str:
-    """Read the partition through once."""
+def check_data(folder: Path) -> CheckResult:
+    """Read the site's partition through once."""
     try:
         partition = Partition.open(folder)
     except (DataError, OSError) as error:
@@ -51,64 +54,67 @@ def check_data(folder: Path) -> str:
     manifest = partition.manifest
     present = sum(m.present for m in manifest.modalities)
     windows = ", ".join(f"{manifest.windows[split]} {split}" for split in SPLITS)
-    return (
+    return CheckResult(
+        "ok",
         f"{manifest.site} of {manifest.dataset}: {windows} windows, {present} of {len(manifest.modalities)} "
-        "modalities, all values read"
+        "modalities; all values were read",
     )
 
 
-def check_cache(folder: Path) -> str:
-    """Make the folder of completed windows, and try to write in it."""
+def check_cache(folder: Path) -> CheckResult:
+    """Make the folder of completed windows, and try to write to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise CheckError(
-            f"completed windows cannot be kept in {folder} ({error.strerror}): choose another --cache"
+            f"completed windows cannot be written to {folder} ({error.strerror}): choose another --cache"
         ) from None
-    return f"{folder} can be written"
+    return CheckResult("ok", f"{folder} can be written")
 
 
-def check_authorities(file: Path) -> list[x509.Certificate]:
-    """The certificates in `file`, by which the SuperLink is believed; all must be able to sign."""
-    content = _read(file, "the certificate of the federation's authority (ca.crt)")
+def load_authorities(file: Path) -> list[x509.Certificate]:
+    """Load the authorities that vouch for the SuperLink; CheckError unless all of them can sign."""
+    content = _read_file(file, "the certificate of the federation's authority (ca.crt)")
     if b"PRIVATE KEY" in content:
-        raise CheckError(f"{file} has a private key in it: a site is given ca.crt alone, so ask for it again")
+        raise CheckError(f"{file} contains a private key, which no site should have: ask for ca.crt alone")
     try:
-        found = x509.load_pem_x509_certificates(content)
+        certificates = x509.load_pem_x509_certificates(content)
     except ValueError:
-        raise CheckError(f"{file} is not a certificate in PEM: give the ca.crt of the federation") from None
-    for certificate in found:
+        raise CheckError(
+            f"{file} is not a certificate in PEM format: give the ca.crt of the federation"
+        ) from None
+    for certificate in certificates:
         if not _is_authority(certificate):
             raise CheckError(
-                f"{file} has a certificate that can sign no other ({certificate.subject.rfc4514_string()}): "
+                f"{file} has a certificate that cannot sign others ({certificate.subject.rfc4514_string()}): "
                 "give the ca.crt of the federation"
             )
-    return found
+    return certificates
 
 
-def check_validity(certificates: Iterable[x509.Certificate], name: str, remedy: str) -> str:
-    """How long they last, at least; Problem when one has ended."""
+def check_validity(certificates: Iterable[x509.Certificate], name: str, remedy: str) -> CheckResult:
+    """Check until when certificates are valid; CheckError with the remedy when one has expired."""
     end = min(certificate.not_valid_after_utc for certificate in certificates)
-    left = (end - datetime.now(UTC)) / timedelta(days=1)
-    if left <= 0:
-        raise CheckError(f"{name} ended on {end:%Y-%m-%d}: {remedy}")
-    if left < WARN_DAYS:
-        return Warn(f"{name} ends in {left:.0f} days: {remedy}")
-    return f"{name} is good until {end:%Y-%m-%d}"
+    days = (end - datetime.now(UTC)) / timedelta(days=1)
+    if days <= 0:
+        raise CheckError(f"{name} expired on {end:%Y-%m-%d}: {remedy}")
+    if days < EXPIRY_WARNING_DAYS:
+        return CheckResult("warning", f"{name} expires in {days:.0f} days: {remedy}")
+    return CheckResult("ok", f"{name} is valid until {end:%Y-%m-%d}")
 
 
-def check_key(file: Path) -> str:
-    """The site's private key as Flower wants it; says its fingerprint."""
-    content = _read(file, "the site's private key (site.key)")
-    _refuse_public(file)
+def check_key(file: Path) -> CheckResult:
+    """Check that the site's private key is one that Flower accepts, and show its fingerprint."""
+    content = _read_file(file, "the site's private key (site.key)")
+    _require_private(file)
     if content.startswith((b"ecdsa-", b"ssh-")):
-        raise CheckError(f"{file} is the public half of a key: give the private one, site.key")
+        raise CheckError(f"{file} is the public half of a key: give the private half, site.key")
     try:
         private = load_ssh_private_key(content, None)
     except TypeError:
         raise CheckError(
-            f"{file} has a passphrase, which nobody is asked for: remove it by ssh-keygen -p -f {file}"
+            f"{file} has a passphrase, for which nobody is prompted: remove it by ssh-keygen -p -f {file}"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise CheckError(
@@ -117,29 +123,31 @@ def check_key(file: Path) -> str:
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         kind = type(private).__name__.removesuffix("PrivateKey").lstrip("_")
         raise CheckError(
-            f"{file} is an {kind} key, and the SuperLink knows sites by elliptic-curve keys: make one by "
+            f"{file} is an {kind} key, but the SuperLink knows sites by elliptic-curve keys: make one by "
             "ssh-keygen -t ecdsa -b 384 and have its public half registered"
         )
-    # As `ssh-keygen -lf site.pub` shows it, for both sides to compare.
-    mark = ssh_key_fingerprint(private.public_key(), hashes.SHA256())
-    return f"{private.curve.name}, SHA256:{base64.b64encode(mark).decode().rstrip('=')}"
+    # Both sides can compare it with what `ssh-keygen -lf site.pub` prints.
+    fingerprint = ssh_key_fingerprint(private.public_key(), hashes.SHA256())
+    return CheckResult(
+        "ok", f"{private.curve.name}, SHA256:{base64.b64encode(fingerprint).decode().rstrip('=')}"
+    )
 
 
-def check_secret(file: Path) -> str:
-    """What this SuperNode and its SuperExec share."""
-    content = _read(file, "the secret of this site's SuperExec (superexec.secret)")
-    _refuse_public(file)
+def check_secret(file: Path) -> CheckResult:
+    """Check the secret that this SuperNode and its SuperExec share."""
+    content = _read_file(file, "the secret of this site's SuperExec (superexec.secret)")
+    _require_private(file)
     if not content:
-        raise CheckError(f"{file} is empty: give the superexec.secret that the site was given")
-    return f"{file}, apps run in a SuperExec of their own"
+        raise CheckError(f"{file} is empty: give the superexec.secret of this site")
+    return CheckResult("ok", f"{file}; apps run in a separate SuperExec")
 
 
-def check_trusted_keys(file: Path) -> str:
-    """Whose signatures an app must have."""
-    content = _read(file, "public keys of whose apps this site runs")
+def check_trusted_keys(file: Path) -> CheckResult:
+    """Check the public keys by one of which an app must be signed."""
+    content = _read_file(file, "the public keys of those whose apps this site runs")
     try:
         entities = yaml.safe_load(content)
-        if not isinstance(entities, dict) or not entities:  # for an empty one Flower would check nothing
+        if not isinstance(entities, dict) or not entities:  # Flower would check nothing for an empty file.
             raise ValueError
         keys = [load_ssh_public_key(line.encode()) for line in entities.values()]
         if not all(isinstance(public, ed25519.Ed25519PublicKey) for public in keys):
@@ -149,18 +157,19 @@ def check_trusted_keys(file: Path) -> str:
             f"{file} must map at least one key id to an Ed25519 public key, as in "
             "fpk_reviewer: 'ssh-ed25519 AAAA...'"
         ) from None
-    return f"only apps signed by {', '.join(map(str, entities))} run here"
+    return CheckResult("ok", f"only apps signed by {', '.join(map(str, entities))} run here")
 
 
-def check_device(name: str) -> str:
+def check_device(name: str) -> CheckResult:
+    """Check that this machine has the device."""
     try:
-        return describe_device(name)
+        return CheckResult("ok", describe_device(name))
     except ConfigError as error:
-        raise CheckError(f"{error}: choose by --device") from None
+        raise CheckError(f"{error}: choose another --device") from None
 
 
-def check_clock(certificates: Iterable[x509.Certificate]) -> str:
-    """The clock is not before any certificate was made; how far it is off can be told by no certificate.
+def check_clock(certificates: Iterable[x509.Certificate]) -> CheckResult:
+    """Check that the clock is not earlier than any certificate; how wrong it is, no certificate shows.
 
     A SuperLink refuses what a node has signed more than 5 s ahead of its own clock or 305 s behind it
     (flwr.common.constant, SYSTEM_TIME_TOLERANCE and TIMESTAMP_TOLERANCE, in Flower 1.39).
@@ -169,14 +178,17 @@ def check_clock(certificates: Iterable[x509.Certificate]) -> str:
     start = max((c.not_valid_before_utc for c in certificates), default=now)
     if now < start:
         raise CheckError(
-            f"it is {now:%Y-%m-%d %H:%M} UTC by this machine, and a certificate is good only from "
-            f"{start:%Y-%m-%d %H:%M} on: set the clock, by NTP for instance"
+            f"the clock of this machine shows {now:%Y-%m-%d %H:%M} UTC, but a certificate is valid only from "
+            f"{start:%Y-%m-%d %H:%M} on: set the clock, for example by NTP"
         )
-    return f"{now:%Y-%m-%d %H:%M:%S} UTC (a SuperLink allows 5 s ahead of its own, 305 s behind)"
+    return CheckResult(
+        "ok",
+        f"{now:%Y-%m-%d %H:%M:%S} UTC; a SuperLink accepts clocks up to 5 s ahead of its own and 305 s behind",
+    )
 
 
-def check_port(host: str, number: int) -> str:
-    """Whether the node's own Runtime API can listen there."""
+def check_port(host: str, number: int) -> CheckResult:
+    """Check that the node's own Runtime API can listen at the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as probe:
@@ -186,7 +198,7 @@ def check_port(host: str, number: int) -> str:
         raise CheckError(
             f"this node cannot serve its apps at {host}:{number} ({error.strerror}): choose another --port"
         ) from None
-    return f"apps of this node are served at {host}:{number}"
+    return CheckResult("ok", f"this node can serve its apps at {host}:{number}")
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -196,13 +208,13 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _read(file: Path, what: str) -> bytes:
+def _read_file(file: Path, expected: str) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise CheckError(f"{file} cannot be read ({error.strerror}): give {what}") from None
+        raise CheckError(f"{file} cannot be read ({error.strerror}): give {expected}") from None
 
 
-def _refuse_public(file: Path) -> None:
+def _require_private(file: Path) -> None:
     if os.name == "posix" and file.stat().st_mode & 0o007:
-        raise CheckError(f"{file} can be read by everybody on this machine: chmod 600 {file}")
+        raise CheckError(f"{file} can be read by everybody on this machine: run chmod 600 {file}")

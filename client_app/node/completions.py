@@ -32,7 +32,7 @@ from data_partitions.storage import atomic_write
 MAX_CACHED_COMPLETIONS = 12  # of one partition: four of all three splits; the oldest are removed
 
 
-class CompletionMissing(LookupError):
+class CompletionsMissingError(LookupError):
     """The site has no completed windows for this imputer; it must be sent to `complete` first."""
 
 
@@ -167,7 +167,7 @@ def _evict_oldest(folder: Path) -> None:
 
 
 def load(site: Site, method: Method, imputer_hash: str, split: str) -> Completion:
-    """Load the completion of a split, memory-mapped; CompletionMissing when the site does not have it."""
+    """Load the completion of a split, memory-mapped; CompletionsMissingError when the site does not have it."""
     path = cache_path(site, method, imputer_hash, split)
     try:
         return Completion(
@@ -175,6 +175,6 @@ def load(site: Site, method: Method, imputer_hash: str, split: str) -> Completio
             np.load(_observed_path(path), mmap_mode="r", allow_pickle=False),
         )
     except FileNotFoundError:
-        raise CompletionMissing(
+        raise CompletionsMissingError(
             "completed windows are missing at this site; send the imputer again"
         ) from None

@@ -1,8 +1,8 @@
-"""From a message to what it asks for, and from what a site found to its reply.
+"""From the coordinator's message to a request of one site, and from the site's result to its reply.
 
 Requests carry a ConfigRecord `config` and, where a model travels, an ArrayRecord `arrays`, packed into one
-array. Replies carry `arrays`, and numbers in a MetricRecord `metrics`. What goes wrong becomes an error
-reply of one sentence; the details stay in the site's own log, as they may name records.
+array. Replies carry `arrays`, and numbers in a MetricRecord `metrics`. A failure becomes an error reply of
+one sentence; its details stay in the site's own log, as they may name records.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import platformdirs
@@ -24,7 +24,7 @@ from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, 
 from torch import nn
 
 from client_app.device import exclusive_use, find_device
-from client_app.node.completions import CompletionMissing
+from client_app.node.completions import CompletionsMissingError
 from client_app.node.site import Site, is_virtual, partitions_of_node, pooled
 from condi_core.config import ConfigError, RunConfig
 from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, fingerprint
@@ -33,16 +33,28 @@ from condi_core.training import derive_seed
 from data_partitions import DataError
 from data_partitions.partition import Partition
 
-FAILED = 2  # Flower's code for a client app that failed
+CLIENT_APP_FAILED = 2  # Flower's error code for a client app that failed
+TRAINING_FRACTION = 0.8  # of the round's time; the rest is for loading, sending and waiting in line
+
+ModelType = TypeVar("ModelType", bound=nn.Module)
 
 
-class VersionMismatch(RuntimeError):
+class VersionMismatchError(RuntimeError):
     """The coordinator runs other code than this site."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the coordinator asks of one site."""
+    """A message of the coordinator to one site.
+
+    Parameters
+    ----------
+    message : Message
+    context : Context
+        Of the node that received the message.
+    start : float
+        When the request came, on the monotonic clock.
+    """
 
     message: Message
     context: Context
@@ -50,18 +62,34 @@ class Request:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        return dict(self.message.content["config"])
+        """Settings of this request."""
+        return dict(self.message.content.config_records["config"])
 
     @cached_property
     def config(self) -> RunConfig:
+        """Settings of the run."""
         return RunConfig.from_flat(dict(self.context.run_config))
 
     @property
     def partitions(self) -> dict[str, Path]:
+        """Folders of the partitions behind this node, by name of the site."""
         return partitions_of_node(self.context, self.settings["federation"])
 
     def site(self, name: str | None = None, check: bool = False) -> Site:
-        """The site asked for, or `name`; `check` reads through its values once."""
+        """Open a site of this node.
+
+        Parameters
+        ----------
+        name : str, optional
+            Default: the site that the request is addressed to.
+        check : bool
+            Read through the partition's values once.
+
+        Raises
+        ------
+        DataError
+            When this node has no such site, or its partition cannot be used.
+        """
         name = name or self.settings["site"]
         node = self.context.node_config
         cache = Path(str(node.get("cache", platformdirs.user_cache_path("condi") / "completed")))
@@ -77,109 +105,138 @@ class Request:
 
     @property
     def device(self) -> torch.device:
+        """The device that the node's config names."""
         return find_device(str(self.context.node_config.get("device", "auto")))
 
-    def load(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """`model` with the weights that came with the message."""
-        arrays = to_numpy(self.message.content["arrays"])
+    def load(self, model: ModelType, device: torch.device) -> ModelType:
+        """Load the weights of the message into `model`, and move it to `device` for evaluation."""
+        arrays = to_numpy(self.message.content.array_records["arrays"])
         model.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
         return model.to(device).eval()
 
     @property
     def seed(self) -> int:
-        """Of everything random in this part of the run: from run seed, phase, round and site alone."""
+        """Seed of this part of the run: from the run's seed, phase, round and site alone."""
         s = self.settings
         return derive_seed(self.config.seed, s["phase"], s["server-round"], s["site"])
 
     @property
     def deadline(self) -> float:
         """When to stop training so that the reply still arrives in time, on the monotonic clock."""
-        return self.start + 0.8 * self.config.round_timeout
+        return self.start + TRAINING_FRACTION * self.config.round_timeout
 
 
-def handler(handler: Callable[[Request], RecordDict]) -> Callable[[Message, Context], Message]:
-    """Wrap a handler: check the version, time it, and turn expected failures into one-sentence replies."""
+def handler(function: Callable[[Request], RecordDict]) -> Callable[[Message, Context], Message]:
+    """Make a handler of messages from a function of requests.
 
-    @wraps(handler)
+    The handler checks that both ends run the same code, measures the seconds, ends a process that hangs, and
+    turns expected failures into error replies of one sentence.
+    """
+
+    @wraps(function)
     def answer(message: Message, context: Context) -> Message:
         request = Request(message, context)
         watchdog = _Watchdog(request)
         try:
             watchdog.start()
             if request.settings["fingerprint"] != fingerprint():
-                raise VersionMismatch(
+                raise VersionMismatchError(
                     f"this site runs condi_core {fingerprint()}, the coordinator "
                     f"{request.settings['fingerprint']}: install the same version at both"
                 )
-            # In a simulation Ray shares out the cards.
+            # In a simulation Ray assigns the GPUs.
             with nullcontext() if is_virtual(context) else exclusive_use(request.device):
-                reply = handler(request)
-        except CompletionMissing as error:
+                reply = function(request)
+        except CompletionsMissingError as error:
             return Message(Error(COMPLETIONS_MISSING, str(error)), reply_to=message)
-        except (ConfigError, FloatingPointError, VersionMismatch, torch.OutOfMemoryError) as error:
-            return _error_reply(request, str(error), str(error))
+        except (ConfigError, FloatingPointError, VersionMismatchError, torch.OutOfMemoryError) as error:
+            return error_reply(request, str(error))
         except PackingError as error:
-            why = f"the coordinator's message cannot be used: {error}"
-            return _error_reply(request, why, why)
+            return error_reply(request, f"the coordinator's message cannot be used: {error}")
         except (DataError, OSError) as error:
             # The sentence may name records and paths: for the site's own log.
-            return _error_reply(request, str(error), "the site's data cannot be used; its own log says why")
+            return error_reply(request, str(error), "the site's data cannot be used; its own log says why")
         finally:
             watchdog.cancel()
-        reply.setdefault("metrics", MetricRecord({}))["seconds"] = time.monotonic() - request.start
+        if "metrics" not in reply:
+            reply["metrics"] = MetricRecord({})
+        reply.metric_records["metrics"]["seconds"] = time.monotonic() - request.start
         return Message(reply, reply_to=message)
 
     return answer
 
 
-def _error_reply(request: Request, why: str, told: str) -> Message:
-    """Say why in the site's own log, and what may be told to the coordinator."""
-    print(f"condi: {why}", flush=True)
-    told = why if is_virtual(request.context) else told
-    return Message(Error(FAILED, told), reply_to=request.message)
+def error_reply(request: Request, reason: str, disclosed: str | None = None) -> Message:
+    """Print the reason to the site's own log, and tell the coordinator what may be disclosed of it.
+
+    Parameters
+    ----------
+    request : Request
+    reason : str
+        One sentence, which may name records and paths of the site.
+    disclosed : str, optional
+        What a hospital tells instead; by default, and in a simulation, the reason itself.
+    """
+    print(f"condi: {reason}", flush=True)
+    if disclosed is None or is_virtual(request.context):
+        disclosed = reason
+    return Message(Error(CLIENT_APP_FAILED, disclosed), reply_to=request.message)
 
 
 class _Watchdog(threading.Timer):
     """Ends a hospital's client process that hangs past the round, as its node would wait for it forever."""
 
     def __init__(self, request: Request) -> None:
-        super().__init__(0, self.bite)
-        self.request, self.daemon = request, True
+        super().__init__(0, self.expire)
+        self.request = request
+        self.daemon = True
 
     def start(self) -> None:
-        if not is_virtual(self.request.context):  # where many sites share one process
+        if not is_virtual(self.request.context):  # In a simulation many sites share one process.
             self.interval = self.request.config.round_timeout
             super().start()
 
-    def bite(self) -> None:
-        print(f"condi: gave up after {self.interval:g} s: the coordinator no longer waits", flush=True)
+    def expire(self) -> None:
+        print(
+            f"condi: stopped after {self.interval:g} s, as the coordinator no longer waits for this reply",
+            flush=True,
+        )
         os._exit(1)
 
 
 def to_numpy(record: ArrayRecord) -> dict[str, np.ndarray]:
+    """Unpack the arrays of a message."""
     return from_bytes({name: array.data for name, array in record.items()})
 
 
 def to_record(arrays: dict[str, np.ndarray]) -> ArrayRecord:
+    """Pack arrays into one, for a message."""
     return packed_record(to_bytes(arrays))
 
 
 def packed_record(packed: bytes) -> ArrayRecord:
+    """Wrap arrays that `to_bytes` packed, for a message."""
     return ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
 
 
 def training_reply(model: nn.Module, result: dict[str, Any]) -> RecordDict:
-    """Reply of a training round: the trained weights, and what they weigh in the average.
+    """Reply to a training round with the trained weights, and with what they weigh in the average.
 
-    As in FedAvg a site weighs by its training windows, not by its local steps; of these a modality counts
-    for the share in which it was seen among the windows of the round.
+    As in FedAvg (McMahan et al. 2017, Algorithm 1) a site weighs by its training windows, not by its local
+    steps. A modality counts for the fraction of the round's windows that had it.
+
+    Parameters
+    ----------
+    model : nn.Module
+    result : dict
+        `loss`, `steps`, `windows`, and `present`, bool `(window, modality)`, of the windows of the round.
     """
     present = result["present"].astype(np.float64)
-    share = present.T @ present / len(present)
+    fraction = present.T @ present / len(present)  # of windows that have both modalities of a pair
     weights = {n: p.detach().cpu().numpy() for n, p in model.named_parameters() if p.requires_grad}
     metrics = {
         "windows": float(result["windows"]),
-        "counts": (result["windows"] * share).ravel().tolist(),
+        "counts": (result["windows"] * fraction).ravel().tolist(),
         "loss": float(result["loss"]),
         "steps": int(result["steps"]),
     }

@@ -1,12 +1,14 @@
 """A site's part of secure aggregation: its update as numbers in [-1, 1], before Flower's SecAgg+ masks them.
 
-Each piece is weighted at the site and comes as `weight × (trained - start) / range`, behind them the weights
-themselves, so that the coordinator can divide the sum of the ones by the sum of the others. It learns no
-single site's piece, weight or loss; in clear are that the site answered and how long it worked. Since nobody
+Each part is weighted at the site and sent as `weight × (trained - start) / range`. The weights themselves
+follow, so that the coordinator can divide the sum of the first by the sum of the second. It learns no single
+site's update, weight or loss; it does see that the site answered and how many seconds it took. Since nobody
 can check a masked update, the site checks its own.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
@@ -15,13 +17,13 @@ from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from flwr.compat.common.recorddict_compat import fitres_to_recorddict, recorddict_to_fitins
 
-from client_app.node.request import FAILED, packed_record, to_numpy
+from client_app.node.request import CLIENT_APP_FAILED, packed_record, to_numpy
 from condi_core.ownership import Owner, aggregation_weights
 from condi_core.protocol import LOSS_RANGE, MIN_SECURE_SITES
 
 
 class UpdateRefusedError(Exception):
-    """This site has no update to give: the masking ends here."""
+    """This site has no update that it can send; the masking ends here."""
 
     def __init__(self, error: Error) -> None:
         super().__init__(error.reason)
@@ -29,53 +31,76 @@ class UpdateRefusedError(Exception):
 
 
 def refuse_unsafe_masking(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """A mod around the masking, which knows of no error replies and agrees to any number of sites.
+    """Wrap Flower's masking, which knows no error replies and agrees to any number of sites.
 
-    A site has no part in masks that few could take off: of fewer than three sites, or by a minority.
+    A site refuses masks that a few sites could remove: among fewer than three sites, or when a minority
+    suffices to unmask.
     """
-    asked = message.content.get(RECORD_KEY_CONFIGS, {})
-    if asked.get(Key.STAGE) == Stage.SETUP:
-        sites, threshold = asked[Key.SAMPLE_NUMBER], asked[Key.THRESHOLD]
+    config = message.content.config_records.get(RECORD_KEY_CONFIGS, ConfigRecord())
+    if config.get(Key.STAGE) == Stage.SETUP:
+        sites, threshold = int(config[Key.SAMPLE_NUMBER]), int(config[Key.THRESHOLD])  # type: ignore[arg-type]
         if sites < MIN_SECURE_SITES or 2 * threshold <= sites:
-            reason = f"this site is not masked among {sites} sites of which {threshold} can unmask it"
-            return Message(Error(FAILED, reason), reply_to=message)
+            reason = (
+                f"this site refuses masks among {sites} sites of which {threshold} can unmask it: expected at "
+                f"least {MIN_SECURE_SITES} sites, and more than half of them to unmask"
+            )
+            return Message(Error(CLIENT_APP_FAILED, reason), reply_to=message)
     try:
         return call_next(message, context)
-    except UpdateRefusedError as refused:
-        return Message(refused.error, reply_to=message)
+    except UpdateRefusedError as refusal:
+        return Message(refusal.error, reply_to=message)
 
 
-def unpack_request(message: Message) -> dict:
+def unpack_request(message: Message) -> dict[str, Any]:
     """Put a request's arrays and settings where all handlers look for them; return the settings."""
-    asked = recorddict_to_fitins(message.content, keep_input=True)
-    settings = dict(asked.config)
-    (packed,) = asked.parameters.tensors
+    instructions = recorddict_to_fitins(message.content, keep_input=True)
+    settings: dict[str, Any] = dict(instructions.config)
+    (packed,) = instructions.parameters.tensors
     message.content["arrays"] = packed_record(packed)
     message.content["config"] = ConfigRecord(settings)
     return settings
 
 
 def weighted_update(request: Message, reply: Message, owners: dict[str, Owner]) -> Message:
-    """The reply of a training round as what is to be masked; Refused when it is an error or too large."""
+    """Turn the reply of a training round into the numbers to mask.
+
+    Parameters
+    ----------
+    request : Message
+        As `unpack_request` left it.
+    reply : Message
+        Reply of the phase's handler.
+    owners : dict
+        Which modalities own each of the model's weights.
+
+    Raises
+    ------
+    UpdateRefusedError
+        When the reply is an error, or an update is not finite or beyond the range.
+    """
     if reply.has_error():
         raise UpdateRefusedError(reply.error)
-    settings, told = request.content["config"], reply.content["metrics"]
-    base = to_numpy(request.content["arrays"])
-    windows = float(told["windows"]) / settings["most-windows"]
-    modalities = round(len(told["counts"]) ** 0.5)
-    counts = np.array(told["counts"]).reshape(modalities, modalities) / settings["most-counted"]
-    pieces = []
-    for name, array in sorted(to_numpy(reply.content["arrays"]).items()):
+    settings: dict[str, Any] = dict(request.content.config_records["config"])
+    metrics: dict[str, Any] = dict(reply.content.metric_records["metrics"])
+    base = to_numpy(request.content.array_records["arrays"])
+    windows = metrics["windows"] / settings["most-windows"]
+    modalities = round(len(metrics["counts"]) ** 0.5)
+    counts = np.array(metrics["counts"]).reshape(modalities, modalities) / settings["most-counted"]
+    parts = []
+    for name, array in sorted(to_numpy(reply.content.array_records["arrays"]).items()):
         update = (array.astype(np.float64) - base[name]) / settings["range"]
         if not np.abs(update).max(initial=0) <= 1:  # also when it is not a number
-            reason = f"its update of {name} is not finite or beyond {settings['range']:g}: not carried masked"
-            raise UpdateRefusedError(Error(FAILED, reason))
-        pieces.append(update * aggregation_weights(owners[name], counts, windows, update.shape))
-    loss = min(float(told["loss"]), LOSS_RANGE) / LOSS_RANGE
-    answer = FitRes(
+            reason = (
+                f"the update of {name} is not finite or exceeds {settings['range']:g}, the most that secure "
+                "aggregation carries"
+            )
+            raise UpdateRefusedError(Error(CLIENT_APP_FAILED, reason))
+        parts.append(update * aggregation_weights(owners[name], counts, windows, update.shape))
+    loss = min(metrics["loss"], LOSS_RANGE) / LOSS_RANGE
+    result = FitRes(
         Status(Code.OK, ""),
-        ndarrays_to_parameters([*pieces, counts, np.array([windows, windows * loss])]),
-        num_examples=1,  # in clear, and so the same everywhere
-        metrics={"seconds": told["seconds"]},
+        ndarrays_to_parameters([*parts, counts, np.array([windows, windows * loss])]),
+        num_examples=1,  # not masked, and so the same at every site
+        metrics={"seconds": metrics["seconds"]},
     )
-    return Message(RecordDict(fitres_to_recorddict(answer, keep_input=False)), reply_to=request)
+    return Message(RecordDict(fitres_to_recorddict(result, keep_input=False)), reply_to=request)

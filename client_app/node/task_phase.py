@@ -33,7 +33,7 @@ class TaskWindows:
 
     Raises
     ------
-    CompletionMissing
+    CompletionsMissingError
         When the method reads completed windows and the site does not have them.
     """
 

@@ -91,8 +91,8 @@ def test_two_sites_that_each_need_most_of_a_card_both_get_it():
     """Each goes on for a while after its turn, as a client process does that sends its reply."""
     work = """if True:
         import time, torch
-        from client_app.device import turn
-        with turn(torch.device("cuda:0")):
+        from client_app.device import exclusive_use
+        with exclusive_use(torch.device("cuda:0")):
             total = torch.cuda.mem_get_info()[1]
             held = torch.zeros(int(0.6 * total) // 4, device="cuda:0")
             assert held[-1] == 0

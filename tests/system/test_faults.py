@@ -69,7 +69,7 @@ def test_a_run_survives_sites_that_die_hang_lie_or_are_cut_off(tmp_path, setting
     assert status == "finished:completed", log
     first, second, third, fourth = (line["failures"] for line in history(directory))
     assert set(first) & set(sites) == {"site-1", "site-2"}
-    assert "gave up after 75 s" in hung
+    assert "stopped after 75 s" in hung
     assert "refused: " in second["site-0"] and "beyond 1e+06" in second["site-0"]
     assert "not finite" in second["site-1"] and "expected float32" in second["site-2"]
     assert set(third) <= {"site-3", "site-3 (evaluation)"}

@@ -60,4 +60,4 @@ def test_a_clock_that_the_superlink_does_not_accept(coordinator, federation):
     coordinator.flower.env["PYTHONPATH"] = str(late)
     early = coordinator.start("site-0", federation / "site-0")
     assert early.process.wait(SECONDS) == 1, early.log
-    assert "The SuperLink has turned this node away. At the start this is because of the clock" in early.log
+    assert "The SuperLink refuses this node. At the start the reason is the clock" in early.log

@@ -1,4 +1,4 @@
-"""`condi site` and what it finds on its machine: each thing that is wrong is told, all of them at once."""
+"""`condi site` and what it checks on its machine: every problem is reported, all of them at once."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from tests.helpers.tls import listening, write_key
 
 @pytest.fixture
 def check(site, authority):
-    """What one check of a site says whose SuperLink is well, if it is the only one that is not well."""
+    """`check(name, mark)`: the text of the only check with that mark, at a site whose SuperLink is well."""
 
     def call(name: str, mark: str = "✗", **options) -> str:
         with listening(authority.server("localhost")) as port:
-            status, told = site(port, **options)
+            status, results = site(port, **options)
         assert status == (1 if mark == "✗" else 0)
-        assert {n: m for n, (m, _) in told.items() if m != "✓"} == ({name: mark} if mark != "✓" else {})
-        return told[name][1]
+        assert {n: m for n, (m, _) in results.items() if m != "✓"} == ({name: mark} if mark != "✓" else {})
+        return results[name][1]
 
     return call
 
 
-def test_says_what_it_found_where_all_is_well(site, authority, tmp_path):
+def test_reports_results_when_all_is_well(site, authority, tmp_path):
     with listening(authority.server("localhost")) as port:
-        status, told = site(port)
-    assert status == 0 and {mark for mark, _ in told.values()} == {"✓"}
-    assert list(told) == ["data", "cache", "certificate", "key", "device", "port", "clock", "connection"]
-    windows = "site-0 of waves: 8 train, 3 val, 3 test windows, 3 of 4 modalities, all values read"
-    assert told["data"][1] == windows
-    assert told["connection"][1].startswith(
-        f"the SuperLink's certificate at localhost:{port} is good until 2"
+        status, results = site(port)
+    assert status == 0 and {mark for mark, _ in results.values()} == {"✓"}
+    assert list(results) == ["data", "cache", "certificate", "key", "device", "port", "clock", "connection"]
+    windows = "site-0 of waves: 8 train, 3 val, 3 test windows, 3 of 4 modalities; all values were read"
+    assert results["data"][1] == windows
+    assert results["connection"][1].startswith(
+        f"the SuperLink's certificate at localhost:{port} is valid until 2"
     )
     listed = subprocess.run(["ssh-keygen", "-lf", tmp_path / "site.key"], capture_output=True, text=True)
-    assert told["key"][1].split(", ")[1] in listed.stdout.split()
+    assert results["key"][1].split(", ")[1] in listed.stdout.split()
 
 
 RSA, P256 = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())
@@ -53,11 +53,11 @@ ED25519 = ed25519.Ed25519PrivateKey.generate()
 @pytest.mark.parametrize(
     ("key", "options", "sentence"),
     [
-        (P256, {"mode": 0o604}, "can be read by everybody on this machine: chmod 600 "),
-        (RSA, {}, "is an RSA key, and the SuperLink knows sites by elliptic-curve keys: "),
-        (ED25519, {}, "is an Ed25519 key, and the SuperLink knows"),
+        (P256, {"mode": 0o604}, "can be read by everybody on this machine: run chmod 600 "),
+        (RSA, {}, "is an RSA key, but the SuperLink knows sites by elliptic-curve keys: "),
+        (ED25519, {}, "is an Ed25519 key, but the SuperLink knows"),
         (P256, {"form": PrivateFormat.PKCS8}, "is not a private key in OpenSSH's format: make one by"),
-        (None, {}, "is the public half of a key: give the private one, site.key"),
+        (None, {}, "is the public half of a key: give the private half, site.key"),
     ],
 )  # fmt: skip
 def test_a_key_that_cannot_be_used(check, tmp_path, key, options, sentence):
@@ -72,30 +72,30 @@ def test_a_key_that_cannot_be_used(check, tmp_path, key, options, sentence):
 
 def test_a_key_with_a_passphrase(check, tmp_path):
     file = tmp_path / "locked"
-    made = ["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "secret", "-f", file]
-    subprocess.run(made, check=True)
-    assert f"{file} has a passphrase, which nobody is asked for" in check("key", key=file)
+    command = ["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "secret", "-f", file]
+    subprocess.run(command, check=True)
+    assert f"{file} has a passphrase, for which nobody is prompted" in check("key", key=file)
 
 
 def test_a_key_that_is_not_there(check, tmp_path):
-    wanted = (
+    expected = (
         f"{tmp_path}/x cannot be read (No such file or directory): give the site's private key (site.key)"
     )
-    assert check("key", key=tmp_path / "x") == wanted
+    assert check("key", key=tmp_path / "x") == expected
 
 
-def test_a_secret_that_is_none(check, tmp_path):
+def test_an_unusable_secret(check, tmp_path):
     file = tmp_path / "superexec.secret"
     file.write_text("secret")
     file.chmod(0o644)
     assert "can be read by everybody" in check("secret", superexec_secret=file)
     file.chmod(0o600)
-    assert "apps run in a SuperExec of their own" in check("secret", "✓", superexec_secret=file)
+    assert "apps run in a separate SuperExec" in check("secret", "✓", superexec_secret=file)
     file.write_text("")
     assert "is empty: give the superexec.secret" in check("secret", superexec_secret=file)
 
 
-def test_whose_apps_are_run(check, tmp_path):
+def test_trusted_keys(check, tmp_path):
     file = tmp_path / "trusted.yaml"
     ed25519_line, ec_line = (
         key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
@@ -126,45 +126,44 @@ def test_a_partition_that_is_damaged(check, federation, tmp_path):
 
 def test_a_cache_that_cannot_be_written(check, tmp_path):
     (tmp_path / "file").write_text("")
-    told = check("cache", cache=tmp_path / "file" / "cache")
-    assert told.startswith("completed windows cannot be kept in ") and told.endswith(
+    text = check("cache", cache=tmp_path / "file" / "cache")
+    assert text.startswith("completed windows cannot be written to ") and text.endswith(
         ": choose another --cache"
     )
 
 
 @pytest.fixture
-def cards(monkeypatch):
-    """`cards(n)`: a machine with n cards of 80 GiB, of which 60 are free."""
+def gpus(monkeypatch):
+    """`gpus(n)`: a machine with n GPUs of 80 GiB, of which 60 are free."""
 
-    def have(number: int) -> None:
+    def install(number: int) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: number > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (60 * 2**30, 80 * 2**30))
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
         monkeypatch.setattr(torch.version, "cuda", None)
 
-    return have
+    return install
 
 
-def test_the_device_that_auto_chooses(check, cards):
-    cards(0)
+def test_the_device_that_auto_chooses(check, gpus):
+    gpus(0)
     threads = f"{torch.get_num_threads()} threads"
     why = f"as PyTorch {torch.__version__} is built without CUDA"
     assert check("device", "✓", device="auto") == f"auto chose cpu: {threads}, {why}"
-    cards(2)
+    gpus(2)
     assert (
-        check("device", "✓", device="auto")
-        == "auto chose cuda: a card, 60.0 of 80.0 GiB free, one of 2 cards"
+        check("device", "✓", device="auto") == "auto chose cuda: a GPU, 60.0 of 80.0 GiB free, one of 2 GPUs"
     )
 
 
-def test_a_device_that_is_not_there(check, cards):
-    cards(0)
-    wanted = "the site's device is 'cuda:0', but this machine has 0 CUDA device(s) (PyTorch "
-    assert check("device", device="cuda:0").startswith(wanted)
-    cards(1)
-    assert check("device", "✓", device="cuda:0") == "cuda:0: a card, 60.0 of 80.0 GiB free, one of 1 card"
-    assert "this machine has 1 CUDA device(s): choose by --device" in check("device", device="cuda:1")
+def test_a_device_that_is_not_there(check, gpus):
+    gpus(0)
+    expected = "the site's device is 'cuda:0', but this machine has 0 CUDA device(s) (PyTorch "
+    assert check("device", device="cuda:0").startswith(expected)
+    gpus(1)
+    assert check("device", "✓", device="cuda:0") == "cuda:0: a GPU, 60.0 of 80.0 GiB free, one of 1 GPU"
+    assert "this machine has 1 CUDA device(s): choose another --device" in check("device", device="cuda:1")
     assert "expected auto, cpu, cuda or cuda:NUMBER" in check("device", device="gpu")
 
 
@@ -179,23 +178,23 @@ def test_a_port_that_is_taken(check):
 def test_all_problems_at_once(site, tmp_path):
     with listening(None) as port:
         pass
-    status, told = site(
+    status, results = site(
         port, data=tmp_path / "a", key=tmp_path / "b", root_certificates=tmp_path / "c", device="x"
     )
-    wrong = {name for name, (mark, _) in told.items() if mark == "✗"}
-    assert status == 1 and wrong == {"data", "certificate", "key", "device", "connection"}
+    failed = {name for name, (mark, _) in results.items() if mark == "✗"}
+    assert status == 1 and failed == {"data", "certificate", "key", "device", "connection"}
 
 
 def test_becomes_a_supernode_with_absolute_paths_and_nothing_secret(site, authority, tmp_path, monkeypatch):
-    became = []
-    monkeypatch.setattr(os, "execve", lambda *given: became.extend(given))
+    execve_arguments = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: execve_arguments.extend(arguments))
     monkeypatch.chdir(tmp_path)
     secret = tmp_path / "superexec.secret"
     secret.write_text("not for everybody")
     secret.chmod(0o600)
     with listening(authority.server("localhost")) as port:
         status, _ = site(port, check=False, cache="its = cache", superexec_secret=secret.name)
-    program, command, environment = became
+    program, command, environment = execve_arguments
     assert status == 0 and program == sys.executable
     assert command[:4] == [sys.executable, "-P", "-m", "client_app.join.supernode"]
     node = parse_config_args([command[command.index("--node-config") + 1]])
@@ -204,8 +203,8 @@ def test_becomes_a_supernode_with_absolute_paths_and_nothing_secret(site, author
     for flag in ("--superexec-auth-secret-file", "--auth-supernode-private-key", "--root-certificates"):
         assert Path(command[command.index(flag) + 1]).is_absolute()
     assert command[command.index("--isolation") + 1] == "process"
-    told = "\n".join([*command, *environment.values()])
-    assert "not for everybody" not in told and "PRIVATE KEY" not in told
+    text = "\n".join([*command, *environment.values()])
+    assert "not for everybody" not in text and "PRIVATE KEY" not in text
     assert environment["FLWR_TELEMETRY_ENABLED"] == "0" and environment["FLWR_DISABLE_UPDATE_CHECK"] == "1"
     assert environment["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
 

@@ -137,7 +137,7 @@ def test_completions_without_their_masks_are_missing(federation, small_settings,
     [masks_file] = tmp_path.rglob("*.observed.npy")
     before = masks_file.read_bytes()
     masks_file.unlink()
-    with pytest.raises(completions.CompletionMissing):
+    with pytest.raises(completions.CompletionsMissingError):
         completions.load(site, method, "weights", "val")
     completions.complete(site, method, imputer, "weights", ["val"])
     assert masks_file.read_bytes() == before
@@ -151,7 +151,7 @@ def test_the_oldest_completions_are_removed_with_their_masks(
     imputer = Imputer(site.schema, site.config.imputer).eval()
     for imputer_hash in ("oldest", "older", "latest"):
         completions.complete(site, method, imputer, imputer_hash, ["val"])
-    with pytest.raises(completions.CompletionMissing):
+    with pytest.raises(completions.CompletionsMissingError):
         completions.load(site, method, "oldest", "val")
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 4
 

@@ -4,11 +4,11 @@ import json
 import os
 import time
 
-faults = json.loads(os.environ.get("CONDI_FAULTS", "{}"))
+FAULTS = json.loads(os.environ.get("CONDI_FAULTS", "{}"))
 
 
-def spoil(reply, fault):
-    """Change the arrays of a reply to garbage."""
+def spoil_reply(reply, fault):
+    """Replace the arrays of a reply by garbage."""
     import numpy as np
 
     from client_app.node.request import to_numpy, to_record
@@ -23,20 +23,20 @@ def spoil(reply, fault):
     return reply
 
 
-if faults:
+if FAULTS:
     from flwr.clientapp import ClientApp
 
-    answer = ClientApp.__call__
+    original_call = ClientApp.__call__
 
-    def call(self, message, context):
+    def call_with_fault(self, message, context):
         config = message.content["config"]
-        fault = faults.get(f"{message.metadata.message_type} {config.get('server-round', 0)}", "")
+        fault = FAULTS.get(f"{message.metadata.message_type} {config.get('server-round', 0)}", "")
         if fault == "hang":
-            # The app's own watchdog runs meanwhile, as it would beside a deadlock.
-            import client_app.classifying
+            # The app's own watchdog keeps running, as it would in a deadlock.
+            from client_app.node import task_phase
 
-            client_app.classifying.train = lambda *_: (print("hangs", flush=True), time.sleep(1e6))
-        reply = answer(self, message, context)
-        return spoil(reply, fault) if fault in ("shapes", "nan", "huge") else reply
+            task_phase.train = lambda *_: (print("hangs", flush=True), time.sleep(1e6))
+        reply = original_call(self, message, context)
+        return spoil_reply(reply, fault) if fault in ("shapes", "nan", "huge") else reply
 
-    ClientApp.__call__ = call
+    ClientApp.__call__ = call_with_fault

@@ -76,7 +76,7 @@ def test_completed_windows_of_a_split_are_those_of_its_rows(federation, small_se
     torch.manual_seed(0)
     imputer = Imputer(site.schema, site.config.imputer).eval()
     completions.complete(site, method, imputer, "weights", ["test"])
-    with pytest.raises(completions.CompletionMissing):
+    with pytest.raises(completions.CompletionsMissingError):
         TaskWindows(site, method, "weights", "train")
     completions.complete(site, method, imputer, "weights")
     for split in SPLITS:

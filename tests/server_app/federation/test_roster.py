@@ -60,7 +60,7 @@ def test_a_site_that_does_not_fit_is_left_out_and_told_so(hospitals, run, tmp_pa
     assert roster_of(directory) == ["site-0", "site-2"]
     out = capsys.readouterr().out
     assert "left out: site-1: it does not fit: its patches is 6, expected 12" in out
-    assert "condi: the coordinator goes on without this site: it does not fit" in out
+    assert "condi: the coordinator excluded this site from the run: it does not fit" in out
     assert {m.metadata.dst_node_id for m in grid.sent if m.metadata.message_type == "query.left_out"} == {
         1001
     }
