@@ -1,20 +1,16 @@
-"""`condi evaluate`: a run's metrics on a partition, with intervals by bootstrap over patients."""
+"""A run's metrics on a partition, with confidence intervals by bootstrap over patients."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-import typer
 
-from client_app.inference.impute_partition import open_compatible_partition
-from client_app.inference.options import DeviceOption, JsonOption, ModelOption, open_run
+from client_app.inference.opening import open_compatible_partition, open_run
 from client_app.node.imputer_phase import error_sums_by_block
 from client_app.node.site import Site
-from condi_core.config import ConfigError
 from condi_core.metrics import (
     EVALUATED_MISSINGNESS,
     calibration,
@@ -24,77 +20,95 @@ from condi_core.metrics import (
     scored_keys,
 )
 from condi_core.model import TrainedRun
-from condi_core.run_files import RunFileError, read_config, read_roster
-from condi_core.weights_file import WeightsFileError
+from condi_core.run_files import read_config, read_roster
 from condi_core.windows import iterate_blocks
 from data_partitions import DataError
-from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.manifest import SPLITS
 from data_partitions.preparation_log import ProgressCallback
 from data_partitions.table import Cell, Table, Value
 
-LEVELS = (0.025, 0.975)
-SHOWN_IMPUTERS = {
+INTERVAL_LEVELS = (0.025, 0.975)
+IMPUTER_LABELS = {
     "mean": "mean",
     "linear": "linear",
     "estimate": "closed form",
     "condi": "CondI",
     "condi, draws": "CondI, median",
 }
-SHOWN = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc.", "calibration error": "calib."}
+METRIC_LABELS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "f1": "F1",
+    "accuracy": "acc.",
+    "calibration error": "calib.",
+}
+
+# By metric: {"value": float, "interval": [low, high] or None}
+Metrics = dict[str, dict[str, Any]]
 
 
-def evaluate(
-    model: ModelOption,
-    data: Annotated[Path, typer.Option(help="Partition of a site.")],
-    split: Annotated[
-        Literal["train", "val", "test", "all"],
-        typer.Option(help="Which windows; all and train only of sites that took no part in the run."),
-    ] = "test",
-    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of patients; 0: no intervals.")] = 1000,
-    as_measured: Annotated[
-        bool,
-        typer.Option(
-            "--as-measured",
-            help="Classify without simulated missingness.",
-        ),
-    ] = False,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """Score a run on data that it has not seen: imputation beside the naive rows, and classification.
+def evaluate_run(
+    run: Path,
+    data: Path,
+    split: Literal["train", "val", "test", "all"],
+    num_resamples: int,
+    as_measured: bool,
+    device: str,
+    progress: ProgressCallback,
+) -> dict[str, Any]:
+    """Evaluate a run on a partition.
 
-    The holes are those of the run's own test. Intervals are 95 %, over patients.
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    data : Path
+        Partition of a site.
+    split : str
+        "train" and "all" only for sites that took no part in the run.
+    num_resamples : int
+        Bootstrap resamples of patients; 0 for no intervals.
+    as_measured : bool
+        Classify windows without simulated missingness.
+    device : str
+        Name as of `find_device`.
+    progress : callable
 
-    Example: condi evaluate --model runs/demo --data /srv/condi/north --split all
+    Returns
+    -------
+    dict
+        `site`, `windows`, `patients`;
+        `imputation` as `{missingness pattern: {method: metrics}}`, empty without an imputer;
+        `task` as `{method: metrics}`, with the `reliability` of each label.
+
+    Raises
+    ------
+    RunFileError
+        When the settings or the roster of the run cannot be read.
+    DataError
+        When the partition does not fit the run, was trained on, or has no such windows.
     """
-    with one_sentence_errors(WeightsFileError, ConfigError), progress_bars() as progress:
-        learned = open_run(model, data, device)
-        site = _site(learned, model, data, split)
-        rows = np.concatenate([site.partition.rows(s) for s in (SPLITS if split == "all" else (split,))])
-        if not len(rows):
-            raise DataError(f"{data} has no {split} windows: choose another --split")
-        resamples = _resamples(site.partition.patient_ids[rows], bootstrap)
-        told = {
-            "site": site.name,
-            "windows": len(rows),
-            "patients": len(np.unique(site.partition.patient_ids[rows])),
-            "imputation": _imputation(learned, site, rows, resamples, progress),
-            "task": _task(learned, site, rows, resamples, as_measured, progress),
-        }
-    if as_json:
-        typer.echo(json.dumps(told))
-    else:
-        _show(told)
+    model = open_run(run, data, device)
+    site = _open_site(model, run, data, split)
+    splits = SPLITS if split == "all" else (split,)
+    rows = np.concatenate([site.partition.rows(s) for s in splits])
+    if not len(rows):
+        raise DataError(f"{data} has no {split} windows: choose another --split")
+    patients = site.partition.patient_ids[rows]
+    counts = _bootstrap_counts(patients, num_resamples)
+    return {
+        "site": site.name,
+        "windows": len(rows),
+        "patients": len(np.unique(patients)),
+        "imputation": _evaluate_imputation(model, site, rows, counts, progress),
+        "task": _evaluate_task(model, site, rows, counts, as_measured, progress),
+    }
 
 
-def _site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
-    """The partition under the settings of the run."""
+def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
+    """Open the partition under the settings of the run, whose test missingness all splits get."""
     partition = open_compatible_partition(model, data)
-    try:
-        config, sites = read_config(run), read_roster(run)
-    except RunFileError as error:
-        raise DataError(str(error)) from None
+    config, sites = read_config(run), read_roster(run)
     if partition.manifest.schema() != model.schema.model_dump(mode="json"):
         raise DataError(
             f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"
@@ -105,111 +119,113 @@ def _site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
     name = partition.manifest.site
     if split in ("train", "all") and name in sites:
         raise DataError(
-            f"{name} took part in this run, which has seen its training windows: use --split test"
+            f"{name} took part in this run, which was trained on its training windows: use --split test"
         )
     return Site(name, partition, config, model.device, Path())
 
 
-def _resamples(patients: np.ndarray, count: int) -> np.ndarray:
-    """How often each window is drawn, `(1 + count, window)`: as they are, then with patients resampled."""
-    _, of = np.unique(patients, return_inverse=True)
-    number = of.max() + 1
-    drawn = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), size=count)
-    return np.concatenate([np.ones((1, len(of)), int), drawn[:, of]])
+def _bootstrap_counts(patients: np.ndarray, num_resamples: int) -> np.ndarray:
+    """Return how often each window counts, `(1 + resample, window)`: once, and with patients resampled."""
+    _, patient_of_window = np.unique(patients, return_inverse=True)
+    number = patient_of_window.max() + 1
+    counts = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), size=num_resamples)
+    return np.concatenate([np.ones((1, len(patients)), int), counts[:, patient_of_window]])
 
 
-def _interval(found: list[dict[str, float]]) -> dict[str, dict]:
-    """Each metric, and where 95 % of its values over resamples lie (None without resamples)."""
+def _with_intervals(metrics: list[dict[str, float]]) -> Metrics:
+    """Give each metric its 95 % interval over resamples (None without them); the first are of the windows."""
 
-    def of(metric: str) -> dict:
-        values = np.array([f[metric] for f in found[1:]])
+    def interval(name: str) -> list[float] | None:
+        values = np.array([resampled[name] for resampled in metrics[1:]])
         values = values[~np.isnan(values)]
-        return {
-            "value": found[0][metric],
-            "interval": np.quantile(values, LEVELS).tolist() if len(values) else None,
-        }
+        return np.quantile(values, INTERVAL_LEVELS).tolist() if len(values) else None
 
-    return {metric: of(metric) for metric in found[0]}
+    return {name: {"value": value, "interval": interval(name)} for name, value in metrics[0].items()}
 
 
-def _imputation(
-    model: TrainedRun, site: Site, rows: np.ndarray, resamples: np.ndarray, progress: ProgressCallback
-) -> dict[str, dict]:
-    """`{kind of missingness: {method: {metric: {"value", "interval"}}}}`; a patch counts the same at any rate."""
+def _evaluate_imputation(
+    model: TrainedRun, site: Site, rows: np.ndarray, counts: np.ndarray, progress: ProgressCallback
+) -> dict[str, dict[str, Metrics]]:
+    """Evaluate the imputer and naive baselines; a patch has the same weight at any sampling rate."""
     if model.imputer is None:
         return {}
     samples = site.config.imputer.samples
     sums: dict[str, list[np.ndarray]] = {key: [] for key in scored_keys(samples)}
-    done, steps = 0, len(sums) * -(-len(rows) // len(next(iterate_blocks(rows))))
-    for key, _, found in error_sums_by_block(site, model.imputer, rows, samples, all_measured=True):
-        sums[key].append(np.einsum("wmk,m->wk", found, model.schema.patch_weights))
-        done += 1
-        progress("imputation", done, steps)
-    out: dict[str, dict] = {kind: {} for kind in EVALUATED_MISSINGNESS}
+    num_blocks = len(sums) * sum(1 for _ in iterate_blocks(rows))
+    blocks = error_sums_by_block(site, model.imputer, rows, samples, all_measured=True)
+    for done, (key, block_sums) in enumerate(blocks, 1):
+        sums[key].append(np.einsum("wmk,m->wk", block_sums, model.schema.patch_weights))
+        progress("imputation", done, num_blocks)
+    results: dict[str, dict[str, Metrics]] = {kind: {} for kind in EVALUATED_MISSINGNESS}
     for key, parts in sums.items():
         kind, method = key.split("/")
-        out[kind][method] = _interval([imputation_metrics(s) for s in resamples @ np.concatenate(parts)])
-    return out
+        resampled = counts @ np.concatenate(parts)
+        results[kind][method] = _with_intervals([imputation_metrics(s) for s in resampled])
+    return results
 
 
-def _task(
+def _evaluate_task(
     model: TrainedRun,
     site: Site,
     rows: np.ndarray,
-    resamples: np.ndarray,
+    counts: np.ndarray,
     as_measured: bool,
     progress: ProgressCallback,
-) -> dict[str, dict]:
-    """`{method: {metric: {"value", "interval"}, "reliability": {label: tenths as of `calibration`}}}`."""
-    schema, labels, out = model.schema, site.partition.labels[rows], {}
-    kind = schema.task_kind
+) -> dict[str, dict[str, Any]]:
+    """Evaluate the task model of each method; reliability has tenths of probability, as of `calibration`."""
+    schema, kind = model.schema, model.schema.task_kind
+    labels = torch.from_numpy(site.partition.labels[rows])
+    results = {}
     for method in model.classifiers:
-        told = []
+        blocks: list[np.ndarray] = []
         for block in iterate_blocks(rows):
-            values, observed = site.read(block, as_measured)
-            told.append(model.predict(values.numpy(), observed.numpy(), method=method).probabilities)
-            progress(f"classification, {method}", sum(map(len, told)), len(rows))
-        probabilities, true = torch.from_numpy(np.concatenate(told)), torch.from_numpy(labels)
+            windows = site.read(block, as_measured)
+            prediction = model.predict(windows.values.numpy(), windows.observed.numpy(), method=method)
+            blocks.append(prediction.probabilities)
+            progress(f"classification, {method}", sum(map(len, blocks)), len(rows))
+        probabilities = torch.from_numpy(np.concatenate(blocks))
         sums = []
-        for counts in resamples:
-            drawn = np.repeat(np.arange(len(rows)), counts)
-            sums.append(kind.sums(probabilities[drawn], true[drawn]))
-        found = [
-            kind.metrics(s, schema.ordered) | {"calibration error": _calibration_error(s["task"])}
+        for resample in counts:
+            windows_of_resample = np.repeat(np.arange(len(rows)), resample)
+            sums.append(kind.sums(probabilities[windows_of_resample], labels[windows_of_resample]))
+        metrics = [
+            kind.metrics(s, schema.ordered) | {"calibration error": _mean_calibration_error(s["task"])}
             for s in sums
         ]
-        by_label = {
-            label: calibration(*h).tolist()
-            for label, h in zip(schema.labels, score_histograms(sums[0]["task"]), strict=True)
+        reliability = {
+            label: calibration(*histograms).tolist()
+            for label, histograms in zip(schema.labels, score_histograms(sums[0]["task"]), strict=True)
         }
-        out[method] = _interval(found) | {"reliability": by_label}
-    return out
+        results[method] = {**_with_intervals(metrics), "reliability": reliability}
+    return results
 
 
-def _calibration_error(sums: np.ndarray) -> float:
+def _mean_calibration_error(sums: np.ndarray) -> float:
     """Mean over labels."""
-    return float(np.mean([calibration_error(*h) for h in score_histograms(sums)]))
+    return float(np.mean([calibration_error(*histograms) for histograms in score_histograms(sums)]))
 
 
-def _show(told: dict) -> None:
-    """The tables, for people."""
-    title = f"{told['site']}: {told['windows']} windows of {told['patients']} patients"
-    if told["imputation"]:
+def evaluation_tables(evaluation: dict[str, Any]) -> list[Table]:
+    """Lay out what `evaluate_run` returns."""
+    tables, imputation = [], evaluation["imputation"]
+    header = f"{evaluation['site']}: {evaluation['windows']} windows of {evaluation['patients']} patients"
+    if imputation:
         rows: list[list[Value]] = []
-        for method in next(iter(told["imputation"].values())):
-            errors = [methods[method]["rmse"] for methods in told["imputation"].values()]
-            rows.append([SHOWN_IMPUTERS.get(method, method), *map(_cell, errors)])
-        title = f"{title}\nRMSE of imputation in standard deviations"
-        typer.echo(Table(title, ["", *told["imputation"]], rows).to_text() + "\n")
+        for method in next(iter(imputation.values())):
+            errors = [methods[method]["rmse"] for methods in imputation.values()]
+            rows.append([IMPUTER_LABELS.get(method, method), *map(_cell, errors)])
+        title = f"{header}\nRMSE of imputation in standard deviations"
+        tables.append(Table(title, ["", *imputation], rows))
     rows = [
-        [method, *(_cell(metrics[metric]) for metric in SHOWN)] for method, metrics in told["task"].items()
+        [method, *(_cell(metrics[name]) for name in METRIC_LABELS)]
+        for method, metrics in evaluation["task"].items()
     ]
     title = "Classification; calib.: expected calibration error"
-    typer.echo(Table(title, ["", *SHOWN.values()], rows).to_text())
+    return [*tables, Table(title, ["", *METRIC_LABELS.values()], rows)]
 
 
-def _cell(found: dict) -> Cell:
-    if found["interval"] is None:
-        return Cell(f"{found['value']:.3f}", found["value"])
-    low, high = found["interval"]
-    return Cell(f"{found['value']:.3f}\n{low:.3f}–{high:.3f}", found["value"])
+def _cell(metric: dict[str, Any]) -> Cell:
+    if metric["interval"] is None:
+        return Cell(f"{metric['value']:.3f}", metric["value"])
+    low, high = metric["interval"]
+    return Cell(f"{metric['value']:.3f}\n{low:.3f}–{high:.3f}", metric["value"])

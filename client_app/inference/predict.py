@@ -1,100 +1,95 @@
-"""`condi predict`: label probabilities of a site's windows or of its own files, one row each."""
+"""Label probabilities of a site's windows, or of its native files, as a CSV with one row per window."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import NamedTuple
 
 import numpy as np
-import typer
 
-from client_app.inference.impute_partition import open_compatible_partition
-from client_app.inference.options import (
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    KeepUnknownOption,
-    ModelOption,
-    ResampleOption,
-    is_partition,
-    open_run,
-)
-from condi_core.config import ConfigError
+from client_app.inference.opening import is_partition, open_compatible_partition
 from condi_core.model import TrainedRun
-from condi_core.weights_file import WeightsFileError
 from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions import DataError
-from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.preparation_log import ProgressCallback
 from data_partitions.recordings import WindowGrid, find_recordings, format_of
-from data_partitions.storage import atomic_write, require_absent
+from data_partitions.storage import atomic_write
 
 
-def predict(
-    model: ModelOption,
-    data: DataOption,
-    out: Annotated[Path, typer.Option(help="The csv to write; must not exist yet.")],
-    samples: Annotated[
-        int, typer.Option(min=0, help="Completions behind the spread of each probability; 0: none is told.")
-    ] = 20,
-    method: Annotated[str, typer.Option(help="Which of the run's methods; default: what it was about.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Of the completions.")] = 0,
-    device: DeviceOption = "auto",
-    resample: ResampleOption = False,
-    keep_unknown: KeepUnknownOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Classify completed windows: a probability for each label, and how far it hangs on what is missing.
+class RecordWindow(NamedTuple):
+    """A window of a record.
 
-    Columns: record, window (from 0; a long file has several), each label, `<label> spread` (standard
-    deviation over completions), and `lacks`: the modalities of which the window has no sample. What cannot
-    be used is named at the end, and the exit code is then 1.
-
-    Example: condi predict --model runs/demo --data /srv/condi/north --out predictions.csv
+    `position` counts the windows of a record from 0; `values` are `(modality, patch, sample)`, NaN where not
+    observed.
     """
-    with one_sentence_errors(WeightsFileError, ConfigError), progress_bars() as progress:
-        require_absent(out)
-        learned = open_run(model, data, device)
-        grid = WindowGrid.of(learned.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
-        skipped: list[str] = []
-        if is_partition(data):
-            windows = _of_partition(learned, data, progress)
-        else:
-            windows = _of_files(grid, data, skipped, progress)
-        count = _write(out, learned, _rows(learned, windows, samples, method, seed))
-        if not count:
-            out.unlink()
-    if as_json:
-        typer.echo(json.dumps({"windows": count, "out": str(out) if count else "", "skipped": skipped}))
+
+    record: str
+    position: int
+    values: np.ndarray
+
+
+def predict_to_csv(
+    model: TrainedRun,
+    data: Path,
+    out: Path,
+    samples: int,
+    method: str,
+    seed: int,
+    grid: WindowGrid,
+    progress: ProgressCallback,
+) -> tuple[int, list[str]]:
+    """Classify all windows of a partition or of native files.
+
+    Parameters
+    ----------
+    model : TrainedRun
+    data : Path
+        A partition, a file, or a folder of files.
+    out : Path
+        The CSV to write; it is not kept when nothing could be classified.
+    samples : int
+        Completions behind the spread of each probability.
+    method : str
+        One of the run's methods, or "" for the method that the run was about.
+    seed : int
+        Seed of the completions.
+    grid : WindowGrid
+        How recordings are cut into the model's windows.
+    progress : callable
+
+    Returns
+    -------
+    num_windows : int
+    skipped : list of str
+        Why files could not be used, one sentence each.
+    """
+    skipped: list[str] = []
+    if is_partition(data):
+        windows = _partition_windows(model, data, progress)
     else:
-        for sentence in skipped:
-            typer.echo(f"skipped: {sentence}", err=True)
-        typer.echo(f"classified {count} windows, skipped {len(skipped)} files: {out if count else 'no csv'}")
-    if skipped:
-        raise typer.Exit(1)
+        windows = _file_windows(grid, data, skipped, progress)
+    num_windows = _write_csv(out, model, _table_rows(model, windows, samples, method, seed))
+    if not num_windows:
+        out.unlink()
+    return num_windows, skipped
 
 
-# A record, the number of its window, the window (modality, patch, sample) with NaN where not observed.
-Window = tuple[str, int, np.ndarray]
-
-
-def _of_partition(model: TrainedRun, data: Path, progress: ProgressCallback) -> Iterator[Window]:
+def _partition_windows(model: TrainedRun, data: Path, progress: ProgressCallback) -> Iterator[RecordWindow]:
     partition = open_compatible_partition(model, data)
     for start in range(0, len(partition), WINDOWS_PER_BLOCK):
         progress("windows", start, len(partition))
         rows = np.arange(start, min(start + WINDOWS_PER_BLOCK, len(partition)))
         values, observed = partition.read(rows)
         for row, window in zip(rows, np.where(observed, values, np.nan), strict=True):
-            yield str(partition.record_ids[row]), 0, window
+            yield RecordWindow(str(partition.record_ids[row]), 0, window)
 
 
-def _of_files(
+def _file_windows(
     grid: WindowGrid, data: Path, skipped: list[str], progress: ProgressCallback
-) -> Iterator[Window]:
+) -> Iterator[RecordWindow]:
     files = find_recordings(data)
     root = data if data.is_dir() else files[0].parent
     for number, file in enumerate(files):
@@ -104,44 +99,53 @@ def _of_files(
         except (DataError, OSError) as error:
             skipped.append(str(error))
             continue
-        for place, window in enumerate(windows):
-            yield str(file.relative_to(root).with_suffix("")), place, window
+        for position, window in enumerate(windows):
+            yield RecordWindow(str(file.relative_to(root).with_suffix("")), position, window)
 
 
-def _rows(
-    model: TrainedRun, windows: Iterator[Window], samples: int, method: str, seed: int
+def _table_rows(
+    model: TrainedRun, windows: Iterator[RecordWindow], samples: int, method: str, seed: int
 ) -> Iterator[list[object]]:
-    """Rows of the csv, classified some windows at a time."""
-    names, waiting = model.schema.names, []
+    """Classify windows a block at a time, and yield a row of the table for each."""
+    block: list[RecordWindow] = []
 
-    def classified() -> Iterator[list[object]]:
-        found = model.predict(np.stack([w for *_, w in waiting]), None, samples, seed, method)
-        for (record, place, window), p, spread in zip(
-            waiting, found.probabilities, found.spread, strict=True
+    def classify_block() -> Iterator[list[object]]:
+        prediction = model.predict(np.stack([w.values for w in block]), None, samples, seed, method)
+        for window, probabilities, spreads in zip(
+            block, prediction.probabilities, prediction.spread, strict=True
         ):
-            lacks = [name for name, own in zip(names, window, strict=True) if np.isnan(own).all()]
-            told = ["" if np.isnan(x) else f"{x:.6f}" for x in spread]
-            yield [record, place, *(f"{x:.6f}" for x in p), *told, " ".join(lacks)]
+            yield [
+                window.record,
+                window.position,
+                *(f"{p:.6f}" for p in probabilities),
+                *("" if np.isnan(s) else f"{s:.6f}" for s in spreads),
+                " ".join(_missing_modalities(model, window)),
+            ]
 
     for window in windows:
-        waiting.append(window)
-        if len(waiting) == WINDOWS_PER_BLOCK:
-            yield from classified()
-            waiting.clear()
-    if waiting:
-        yield from classified()
+        block.append(window)
+        if len(block) == WINDOWS_PER_BLOCK:
+            yield from classify_block()
+            block.clear()
+    if block:
+        yield from classify_block()
 
 
-def _write(out: Path, model: TrainedRun, rows: Iterator[list[object]]) -> int:
-    """Write the csv as a whole; the number of its rows."""
-    labels, count = model.schema.labels, 0
+def _missing_modalities(model: TrainedRun, window: RecordWindow) -> list[str]:
+    return [name for name, x in zip(model.schema.names, window.values, strict=True) if np.isnan(x).all()]
+
+
+def _write_csv(out: Path, model: TrainedRun, rows: Iterator[list[object]]) -> int:
+    """Write the table as a whole; return its number of rows."""
+    labels, num_rows = model.schema.labels, 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(out) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["record", "window", *labels, *(f"{label} spread" for label in labels), "lacks"])
+        writer = csv.writer(text, lineterminator="\n")
+        spreads = (f"{label} spread" for label in labels)
+        writer.writerow(["record", "window", *labels, *spreads, "missing modalities"])
         for row in rows:
-            table.writerow(row)
-            count += 1
-        text.detach()  # flushed, and the file left open
-    return count
+            writer.writerow(row)
+            num_rows += 1
+        text.detach()  # This flushes the text and leaves the file open.
+    return num_rows

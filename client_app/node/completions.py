@@ -36,7 +36,7 @@ class CompletionsMissingError(LookupError):
     """The site has no completed windows for this imputer; it must be sent to `complete` first."""
 
 
-class Completion(NamedTuple):
+class StoredCompletion(NamedTuple):
     """Completed windows of a split, memory-mapped, in the order of the split's rows.
 
     `values` are float32 `(window, draw, modality, patch, sample)` in source units; `packed_observed` are the
@@ -166,11 +166,11 @@ def _evict_oldest(folder: Path) -> None:
         _remove(path)
 
 
-def load(site: Site, method: Method, imputer_hash: str, split: str) -> Completion:
+def load(site: Site, method: Method, imputer_hash: str, split: str) -> StoredCompletion:
     """Load the completion of a split, memory-mapped; CompletionsMissingError when the site does not have it."""
     path = cache_path(site, method, imputer_hash, split)
     try:
-        return Completion(
+        return StoredCompletion(
             np.load(path, mmap_mode="r", allow_pickle=False),
             np.load(_observed_path(path), mmap_mode="r", allow_pickle=False),
         )

@@ -1,8 +1,9 @@
-"""A site's part of phase 1: the relation between its modalities, training and scoring of the imputer."""
+"""A site's part of phase 1: its share of the cross-spectrum, and training and scoring of the imputer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,11 @@ from condi_core.windows import WINDOWS_PER_BLOCK, Standardiser, iterate_blocks, 
 from data_partitions.missingness import Missingness, sample_training_missingness
 
 GPU_BLOCK = 128  # windows prepared at once on a GPU, where few take as long as many
-EPOCHS_PER_PREPARATION = (
-    4  # training steps that look at a window, each at another crop, before its holes are redrawn
-)
+EPOCHS_PER_PREPARATION = 4  # training steps on a window, each on another crop, before its masks are redrawn
 
 
 def standardising_sums(site: Site) -> np.ndarray:
-    """Count, sum and sum of squares per modality `(modality, 3)` of what training may see."""
+    """Sum up what standardisation needs: count, sum and sum of squares `(modality, 3)` of training samples."""
     total = np.zeros((len(site.schema.modalities), 3))
     for rows in iterate_blocks(site.partition.rows("train")):
         total += Standardiser.sums(*site.read(rows)).numpy()
@@ -31,120 +30,197 @@ def standardising_sums(site: Site) -> np.ndarray:
 def estimate_cross_spectrum(
     site: Site, imputer: Imputer, seed: int, first: bool
 ) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
-    """What the site says of the relations: spectra by name, counts per pair to average by, its windows.
+    """Estimate the cross-spectrum of the site's training windows.
 
-    At first covariances of samples seen together, from then on one step of EM: the mean
-    cross-periodogram of windows completed by draws.
+    Parameters
+    ----------
+    site : Site
+    imputer : Imputer
+        With the present cross-spectrum of all sites.
+    seed : int
+        Seed of the draws.
+    first : bool
+        In the first round, covariances of samples observed at the same instant; afterwards one step of EM:
+        the mean cross-periodogram of windows completed by draws.
+
+    Returns
+    -------
+    spectra : dict
+        Spectra by name of the parameter.
+    counts : ndarray, shape (modality, modality)
+        By which the pairs of modalities are averaged over sites.
+    num_windows : int
     """
     generator = torch.Generator().manual_seed(seed)
-    closed_form, rows = imputer.closed_form, site.partition.rows("train")
+    rows = site.partition.rows("train")
     totals: dict[str, torch.Tensor] = {}
+    members: dict[str, tuple[int, ...]] = {}
     counts = np.zeros((len(site.schema.modalities),) * 2)
     with torch.no_grad():
         for block in iterate_blocks(rows):
             values, observed = site.to_device(*site.read(block))
             x = imputer.standardiser(values, observed)
-            for statistics in closed_form.sufficient_statistics(x, observed, first, generator):
-                name, members = statistics.name, statistics.members
+            for statistics in imputer.closed_form.sufficient_statistics(x, observed, first, generator):
+                name = statistics.name
+                members[name] = statistics.members
                 totals[name] = totals.get(name, 0) + statistics.spectra.double()
-                counts[np.ix_(members, members)] += statistics.counts.cpu().numpy()
+                counts[np.ix_(statistics.members, statistics.members)] += statistics.counts.cpu().numpy()
     means = {}
     for name, total in totals.items():
-        members = closed_form.get_submodule(name).members
-        weight = torch.as_tensor(counts[np.ix_(members, members)]).clamp(min=1).to(total.device)
+        pairs = np.ix_(members[name], members[name])
+        weight = torch.as_tensor(counts[pairs]).clamp(min=1).to(total.device)
         mean = total / weight[:, :, None, None]
         means[f"closed_form.{name}.spectrum"] = mean.float().cpu().numpy()
     return means, counts, len(rows)
 
 
-def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadline: float) -> dict:
-    """Local steps of the diffusion loss on holes made in what the site observed."""
+def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadline: float) -> dict[str, Any]:
+    """Take local steps of the diffusion loss, on missingness simulated in what the site observed.
+
+    Parameters
+    ----------
+    site : Site
+    imputer : Imputer
+        Trained in place.
+    seed : int
+        Seed of windows, masks, crops and noise.
+    learning_rate : float
+    deadline : float
+        When to stop, on the monotonic clock.
+
+    Returns
+    -------
+    dict
+        `loss` (mean), `steps`, `windows` of the site, and which modalities each window that was used had:
+        `present`, bool `(window, modality)`.
+    """
     config, rng = site.config.imputer, np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     rows = site.partition.rows("train")
-    wanted = max(config.batch, -(-config.steps * config.batch // EPOCHS_PER_PREPARATION))
-    picked = np.concatenate([rng.permutation(rows) for _ in range(-(-wanted // len(rows)))])[:wanted]
-    pool, present = _prepare(site, imputer, picked, rng)
+    num_windows = max(config.batch, -(-config.steps * config.batch // EPOCHS_PER_PREPARATION))
+    epochs = -(-num_windows // len(rows))
+    sampled_rows = np.concatenate([rng.permutation(rows) for _ in range(epochs)])[:num_windows]
+    prepared, present = _prepare_windows(site, imputer, sampled_rows, rng)
 
-    order = np.concatenate([rng.permutation(len(picked)) for _ in range(EPOCHS_PER_PREPARATION)])
+    order = np.concatenate([rng.permutation(num_windows) for _ in range(EPOCHS_PER_PREPARATION)])
 
     def batches() -> Iterator[ConditionedBatch]:
         crop = config.crop or site.schema.patches
         for step in range(config.steps):
-            chosen = torch.from_numpy(order[step * config.batch : (step + 1) * config.batch])
+            windows = torch.from_numpy(order[step * config.batch : (step + 1) * config.batch])
             start = int(rng.integers(0, max(site.schema.patches - crop, 0) + 1))
-            yield pool.select(chosen, slice(start, start + crop)).to(site.device)
+            yield prepared.select(windows, slice(start, start + crop)).to(site.device)
 
     def loss(batch: ConditionedBatch) -> torch.Tensor:
         return imputer.loss(batch, generator)
 
-    mean, steps = train_steps(imputer, loss, batches(), config, learning_rate, deadline)
+    mean_loss, steps = train_steps(imputer, loss, batches(), config, learning_rate, deadline)
     used = np.unique(order[: steps * config.batch])
-    return {"loss": mean, "steps": steps, "present": present[used], "windows": len(rows)}
+    return {"loss": mean_loss, "steps": steps, "present": present[used], "windows": len(rows)}
 
 
-def _prepare(
-    site: Site, imputer: Imputer, picked: np.ndarray, rng: np.random.Generator
+def _prepare_windows(
+    site: Site, imputer: Imputer, all_rows: np.ndarray, rng: np.random.Generator
 ) -> tuple[ConditionedBatch, np.ndarray]:
-    """Windows with fresh holes and their references, on the CPU; and which modalities each has."""
+    """Hide samples of windows anew and compute their closed-form estimates.
+
+    Returns the batch on the CPU, and which modalities each window has, bool `(window, modality)`.
+    """
     parts, present = [], []
-    for rows in iterate_blocks(picked, GPU_BLOCK if site.device.type == "cuda" else WINDOWS_PER_BLOCK):
+    block_size = GPU_BLOCK if site.device.type == "cuda" else WINDOWS_PER_BLOCK
+    for rows in iterate_blocks(all_rows, block_size):
         values, observed = site.read(rows)
-        seen = np.stack(
-            [
-                o
-                & ~site.missingness_masks(
-                    v[None], o[None], row[None], int(rng.integers(2**62)), sample_training_missingness(rng)
-                )[0]
-                for v, o, row in zip(values.numpy(), observed.numpy(), rows, strict=True)
-            ]
-        )
+        masks = []
+        for i, row in enumerate(rows):
+            one = slice(i, i + 1)
+            seed, missingness = int(rng.integers(2**62)), sample_training_missingness(rng)
+            hidden = site.missingness_masks(
+                values[one].numpy(), observed[one].numpy(), row[None], seed, missingness
+            )
+            masks.append(hidden[0])
+        conditioning = observed & ~torch.from_numpy(np.stack(masks))
         present.append(observed.flatten(2).any(-1).numpy())
-        seen = torch.from_numpy(seen)
-        prepared = imputer.prepare(*site.to_device(values, seen, observed & ~seen))
-        parts.append(prepared.to("cpu"))
+        batch = imputer.prepare(*site.to_device(values, conditioning, observed & ~conditioning))
+        parts.append(batch.to("cpu"))
     return ConditionedBatch.concatenate(parts), np.concatenate(present)
 
 
 def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, np.ndarray]:
-    """Error sums `(modality, 5)` per kind of holes and method, on holes that are the same in every round.
+    """Score the imputer and the naive baselines on samples that are hidden alike in every round.
 
-    Validation, by which the best round is chosen, sees only what the run's holes leave; the test is scored
-    on all that the source did measure. Neither is ever trained on.
+    Validation, by which the best round is chosen, sees only what the run's missingness leaves; the test is
+    scored on everything that the source measured. Neither is ever trained on.
+
+    Parameters
+    ----------
+    site : Site
+    imputer : Imputer
+    split : str
+        "val" or "test".
+    samples : int
+        Draws per window; with 0, draws are not scored.
+
+    Returns
+    -------
+    dict
+        Error sums `(modality, 5)` by missingness pattern and method, as of `scored_keys`.
     """
     zero = np.zeros((len(site.schema.modalities), len(ERROR_SUMS)))
     sums = {key: zero for key in scored_keys(samples)}
-    for key, _, added in error_sums_by_block(
+    for key, block_sums in error_sums_by_block(
         site, imputer, site.scorable_rows(split), samples, all_measured=split == "test"
     ):
-        sums[key] = sums[key] + added.sum(0)
+        sums[key] = sums[key] + block_sums.sum(0)
     return sums
 
 
 def error_sums_by_block(
     site: Site, imputer: Imputer, rows: np.ndarray, samples: int, all_measured: bool
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """For each kind of holes, method and block of `rows`: its key, the rows, `(window, modality, 5)` sums."""
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Hide samples by each missingness pattern, complete them by each method, and sum up the errors.
+
+    Parameters
+    ----------
+    site : Site
+    imputer : Imputer
+    rows : ndarray of int
+        Rows of the partition.
+    samples : int
+        Draws per window.
+    all_measured : bool
+        Hide from all that was measured, and not only from what the run's missingness leaves.
+
+    Yields
+    ------
+    key : str
+        Pattern and method, as of `scored_keys`.
+    sums : ndarray, shape (window, modality, 5)
+        Error sums of the windows of one block.
+    """
     for kind, missingness in EVALUATED_MISSINGNESS.items():
         generator = torch.Generator().manual_seed(derive_seed(site.config.seed, kind, site.name))
         for block in iterate_blocks(rows):
-            values, observed = map(np.asarray, site.read(block, all_measured))
-            hidden = site.missingness_masks(
-                values, observed, block, derive_seed("scored", kind), Missingness(**missingness)
+            windows = site.read(block, all_measured)
+            masks = site.missingness_masks(
+                windows.values.numpy(),
+                windows.observed.numpy(),
+                block,
+                derive_seed("scored", kind),
+                Missingness(**missingness),
             )
-            tensors = map(torch.from_numpy, (values, observed & ~hidden, hidden))
-            values, seen, hidden = site.to_device(*tensors)
-            truth = imputer.standardiser(values, seen | hidden)
-            prepared = imputer.prepare(zero_unobserved(values, seen), seen)
-            mean, drawn = imputer.sample(prepared, samples, generator)
-            points = {
+            target = torch.from_numpy(masks)
+            values, conditioning, target = site.to_device(windows.values, windows.observed & ~target, target)
+            truth = imputer.standardiser(values, conditioning | target)
+            batch = imputer.prepare(zero_unobserved(values, conditioning), conditioning)
+            mean, draws = imputer.sample(batch, samples, generator)
+            estimates = {
                 "mean": torch.zeros_like(truth),
-                "linear": prepared.references.interpolation,
-                "estimate": prepared.references.conditional_mean,
+                "linear": batch.references.interpolation,
+                "estimate": batch.references.conditional_mean,
                 "condi": mean,
             }
             if samples:
-                points["condi, draws"] = median_over_draws(drawn)
-            for method, point in points.items():
-                spread = drawn if method == "condi, draws" else None
-                yield f"{kind}/{method}", block, imputation_sums_by_window(truth, point, hidden, spread)
+                estimates["condi, draws"] = median_over_draws(draws)
+            for method, estimate in estimates.items():
+                spread = draws if method == "condi, draws" else None
+                yield f"{kind}/{method}", imputation_sums_by_window(truth, estimate, target, spread)

@@ -1,4 +1,4 @@
-"""`condi evaluate`: on the windows of a run's test it finds what the run has found."""
+"""`condi evaluate`: on the windows of a run's test it reports the run's own numbers."""
 
 import json
 
@@ -26,50 +26,50 @@ def run(tmp_path, run_local):
 
 
 def evaluate(run, data, *options):
-    given = ["evaluate", "--model", str(run), "--data", str(data), *options]
-    result = CliRunner().invoke(app, given)
+    arguments = ["evaluate", "--model", str(run), "--data", str(data), *options]
+    result = CliRunner().invoke(app, arguments)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
 
 
-def test_the_runs_own_test_gives_the_runs_own_numbers(run, tmp_path):
-    code, said = evaluate(run, tmp_path / "federation" / "site-0", "--json", "--bootstrap", "50")
-    assert code == 0, said
-    told, expected = json.loads(said), json.loads((run / "result.json").read_text())
-    assert told["windows"] == told["patients"] == 9
+def test_the_runs_own_test_windows_give_its_own_numbers(run, tmp_path):
+    code, output = evaluate(run, tmp_path / "federation" / "site-0", "--json", "--bootstrap", "50")
+    assert code == 0, output
+    evaluation, expected = json.loads(output), json.loads((run / "result.json").read_text())
+    assert evaluation["windows"] == evaluation["patients"] == 9
     for kind, methods in expected["imputation"].items():
         for method, metrics in methods.items():
             for metric in ("mae", "rmse", "crps", "coverage"):
-                found = told["imputation"][kind][method][metric]
+                result = evaluation["imputation"][kind][method][metric]
                 np.testing.assert_allclose(
-                    found["value"], metrics[metric], rtol=1e-4, err_msg=f"{kind} {method}"
+                    result["value"], metrics[metric], rtol=1e-4, err_msg=f"{kind} {method}"
                 )
-                low, high = found["interval"]
-                assert low <= found["value"] <= high
+                low, high = result["interval"]
+                assert low <= result["value"] <= high
     for method in ("condi", "mask"):
         for metric, value in expected["task"][method].items():
-            if metric in told["task"][method]:
-                np.testing.assert_allclose(told["task"][method][metric]["value"], value, rtol=1e-3)
-        assert set(told["task"][method]["reliability"]) == {"slow", "fast"}
+            if metric in evaluation["task"][method]:
+                np.testing.assert_allclose(evaluation["task"][method][metric]["value"], value, rtol=1e-3)
+        assert set(evaluation["task"][method]["reliability"]) == {"slow", "fast"}
 
 
-def test_other_sites_may_be_seen_whole_and_own_ones_not(run, tmp_path):
+def test_all_windows_only_of_sites_that_took_no_part(run, tmp_path):
     other = write_tiny(tmp_path / "other", sites=2) / "site-1"
-    code, said = evaluate(run, other, "--split", "all", "--bootstrap", "20")
-    assert code == 0 and "14 windows of 14 patients" in said and "CondI, median" in said
+    code, output = evaluate(run, other, "--split", "all", "--bootstrap", "20")
+    assert code == 0 and "14 windows of 14 patients" in output and "CondI, median" in output
     for split in ("all", "train"):
-        code, said = evaluate(run, tmp_path / "federation" / "site-0", "--split", split)
-        assert code == 1 and "took part in this run" in said
+        code, output = evaluate(run, tmp_path / "federation" / "site-0", "--split", split)
+        assert code == 1 and "took part in this run" in output
 
 
-def test_holes_of_the_run_can_be_left_out(run, tmp_path):
+def test_simulated_missingness_can_be_omitted(run, tmp_path):
     other = write_tiny(tmp_path / "other", sites=2) / "site-1"
-    found = [
+    evaluations = [
         json.loads(evaluate(run, other, "--json", "--bootstrap", "0", *o)[1])
         for o in ((), ("--as-measured",))
     ]
-    assert found[0]["imputation"] == found[1]["imputation"]
-    first, second = (f["task"]["mask"]["calibration error"] for f in found)
+    assert evaluations[0]["imputation"] == evaluations[1]["imputation"]
+    first, second = (e["task"]["mask"]["calibration error"] for e in evaluations)
     assert first["interval"] is None and first["value"] != second["value"]
 
 
@@ -81,5 +81,5 @@ def test_another_dataset_is_refused(run, tmp_path):
         .replace('"patch_seconds": 0.1', '"patch_seconds": 0.2')
         .replace('"rate": 50.0', '"rate": 25.0')
     )
-    code, said = evaluate(run, other / "site-0")
-    assert code == 1 and "other patch_seconds than the model" in said and said.count("\n") == 1
+    code, output = evaluate(run, other / "site-0")
+    assert code == 1 and "other patch_seconds than the model" in output and output.count("\n") == 1

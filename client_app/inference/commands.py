@@ -1,0 +1,176 @@
+"""`condi impute`, `predict`, `evaluate` and `plot`: options and help.
+
+What computes is imported inside the functions, as torch takes seconds to import and help should not.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from client_app.inference.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    KeepUnknownOption,
+    ModelOption,
+    PartitionOption,
+    ResampleOption,
+)
+
+
+def impute(
+    model: ModelOption,
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder to write to; existing files are never replaced.")],
+    samples: Annotated[
+        int, typer.Option(min=0, help="Draws behind the quantiles; 0 for point estimates alone.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    device: DeviceOption = "auto",
+    resample: ResampleOption = False,
+    keep_unknown: KeepUnknownOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Complete the missing samples of a site's data; observed samples stay as they are.
+
+    A partition becomes a partition, and each file a file of the same format. With --samples, OUT/quantiles
+    holds the same output for the 5, 25, 50, 75 and 95 % quantiles. Provenance files record which samples are
+    imputed, by which imputer and when. After an interruption, the same call resumes. Files that cannot be
+    used are listed at the end, and the exit code is then 1.
+
+    Example: condi impute --model runs/demo --data /srv/ecg --out /srv/completed --samples 20
+    """
+    from dataclasses import asdict
+
+    from client_app.inference.impute_files import impute_files
+    from client_app.inference.impute_partition import impute_partition
+    from client_app.inference.opening import errors_and_progress, is_partition, open_run
+    from condi_core.weights_file import WeightsFileError
+    from data_partitions.recordings import WindowGrid
+
+    with errors_and_progress() as progress:
+        run = open_run(model, data, device)
+        if run.imputer is None:
+            raise WeightsFileError(f"{model} has no trained imputer, as its method does not need one")
+        if is_partition(data):
+            summary = impute_partition(run, data, out, samples, seed, progress)
+        else:
+            grid = WindowGrid.of(run.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
+            summary = impute_files(run, data, out, samples, seed, grid, progress)
+    if as_json:
+        typer.echo(json.dumps(asdict(summary)))
+    else:
+        _list_skipped(summary.skipped)
+        before = f", {summary.completed_before} had been completed before" if summary.completed_before else ""
+        typer.echo(
+            f"completed {summary.completed} {summary.unit}{before}, skipped {len(summary.skipped)}: {out}"
+        )
+    if summary.skipped:
+        raise typer.Exit(1)
+
+
+def predict(
+    model: ModelOption,
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="CSV file to write; it must not exist.")],
+    samples: Annotated[
+        int, typer.Option(min=0, help="Completions behind the spread of each probability; 0 for no spread.")
+    ] = 20,
+    method: Annotated[
+        str, typer.Option(help="One of the run's methods. Default: the method that the run was about.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the completions.")] = 0,
+    device: DeviceOption = "auto",
+    resample: ResampleOption = False,
+    keep_unknown: KeepUnknownOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Classify the windows of a site's data: each label's probability, and its spread over completions.
+
+    Columns: record, window (counted from 0 in each record), the probability of each label, `<label> spread`
+    (standard deviation over completions, which shows how much depends on what is missing), and `missing modalities`: those
+    without any sample in the window. Files that cannot be used are listed at the end, and the exit code is
+    then 1.
+
+    Example: condi predict --model runs/demo --data /srv/condi/north --out predictions.csv
+    """
+    from client_app.inference.opening import errors_and_progress, open_run
+    from client_app.inference.predict import predict_to_csv
+    from data_partitions.recordings import WindowGrid
+    from data_partitions.storage import require_absent
+
+    with errors_and_progress() as progress:
+        require_absent(out)
+        run = open_run(model, data, device)
+        grid = WindowGrid.of(run.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
+        num_windows, skipped = predict_to_csv(run, data, out, samples, method, seed, grid, progress)
+    if as_json:
+        written = str(out) if num_windows else ""
+        typer.echo(json.dumps({"windows": num_windows, "out": written, "skipped": skipped}))
+    else:
+        _list_skipped(skipped)
+        written = str(out) if num_windows else "no CSV was written"
+        typer.echo(f"classified {num_windows} windows, skipped {len(skipped)} files: {written}")
+    if skipped:
+        raise typer.Exit(1)
+
+
+def evaluate(
+    model: ModelOption,
+    data: PartitionOption,
+    split: Annotated[
+        Literal["train", "val", "test", "all"],
+        typer.Option(help="Which windows; `train` and `all` only at sites that took no part in the run."),
+    ] = "test",
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Bootstrap resamples of patients; 0 for no intervals.")
+    ] = 1000,
+    as_measured: Annotated[
+        bool, typer.Option("--as-measured", help="Classify without simulated missingness.")
+    ] = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a run on data that it was not trained on: imputation with naive baselines, and classification.
+
+    Simulated missingness is that of the run's own test. Intervals are 95 % confidence intervals over patients.
+
+    Example: condi evaluate --model runs/demo --data /srv/condi/north --split all
+    """
+    from client_app.inference.evaluate import evaluate_run, evaluation_tables
+    from client_app.inference.opening import errors_and_progress
+
+    with errors_and_progress() as progress:
+        evaluation = evaluate_run(model, data, split, bootstrap, as_measured, device, progress)
+    if as_json:
+        typer.echo(json.dumps(evaluation))
+    else:
+        typer.echo("\n\n".join(table.to_text() for table in evaluation_tables(evaluation)))
+
+
+def plot(
+    model: Annotated[Path, typer.Option(help="Folder of a run, or the imputer.safetensors in it.")],
+    data: PartitionOption,
+    out: Annotated[Path, typer.Option(help="Picture to write (.png, .svg, .pdf).")],
+    record: Annotated[str, typer.Option(help="Record id. Default: the first test record.")] = "",
+    seconds: Annotated[float, typer.Option(min=0.1, help="How much of the window to show.")] = 4.0,
+    gaps: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction of time to hide in gaps.")] = 0.25,
+    modalities: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction of modalities to hide.")] = 0.25,
+    seed: Annotated[int, typer.Option(help="Seed of the missingness and of the draws.")] = 0,
+) -> None:
+    """Plot a window with simulated missingness: the truth, the observed part, and the median with a 90 % band."""
+    from client_app.inference.opening import errors_and_progress
+    from client_app.inference.plot import plot_window
+
+    with errors_and_progress(ValueError):  # such as an unknown format of pictures
+        what = plot_window(model, data, out, record, seconds, gaps, modalities, seed)
+    typer.echo(f"{what}: {out}")
+
+
+def _list_skipped(reasons: list[str]) -> None:
+    for reason in reasons:
+        typer.echo(f"skipped: {reason}", err=True)

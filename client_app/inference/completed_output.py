@@ -1,0 +1,49 @@
+"""What completed partitions and completed files have in common: quantiles, provenance, and a summary."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass
+class ImputeSummary:
+    """What a call of `condi impute` did.
+
+    Parameters
+    ----------
+    unit : "windows" or "files"
+        What is counted.
+    completed, completed_before : int
+        Units completed by this call, and by an earlier one.
+    skipped : list of str
+        Why files could not be used, one sentence each.
+    """
+
+    unit: Literal["windows", "files"]
+    completed: int = 0
+    completed_before: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+
+def quantile_folder(out: Path, level: float) -> Path:
+    """Return the folder of the quantiles of a level."""
+    return out / "quantiles" / f"q{round(100 * level):02d}"
+
+
+def provenance_json(source: Path, made_from: dict[str, Any], details: dict[str, Any]) -> str:
+    """Return the content of a provenance file: what the output was made from, when and by which version."""
+    provenance = {
+        "input": str(source),
+        **made_from,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "condi": version("condi"),
+        **details,
+    }
+    return json.dumps(provenance, indent=1) + "\n"

@@ -1,0 +1,69 @@
+"""How the commands on a trained run open model and data, and report errors and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from client_app.device import find_device
+from condi_core.config import ConfigError
+from condi_core.model import TrainedRun, load_model
+from condi_core.run_files import RunFileError
+from condi_core.weights_file import WeightsFileError
+from data_partitions import DataError
+from data_partitions.console import one_sentence_errors, progress_bars
+from data_partitions.partition import Partition
+from data_partitions.preparation_log import ProgressCallback
+
+
+@contextmanager
+def errors_and_progress(*errors: type[Exception]) -> Iterator[ProgressCallback]:
+    """Show expected errors, and those named, as one sentence; yield a callback that shows progress."""
+    with (
+        one_sentence_errors(WeightsFileError, RunFileError, ConfigError, *errors),
+        progress_bars() as progress,
+    ):
+        yield progress
+
+
+def open_run(run: Path, data: Path, device: str) -> TrainedRun:
+    """Load the models of a run.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    data : Path
+        A partition or native files. Of methods that train one model per site, the model of the partition's
+        site is loaded.
+    device : str
+        Name as of `find_device`.
+    """
+    site = Partition.open(data, check=False).manifest.site if is_partition(data) else ""
+    return load_model(run, find_device(device), site)
+
+
+def is_partition(data: Path) -> bool:
+    """Whether `data` is a site's partition and not native files; DataError when it is a whole federation."""
+    if (data / "federation.json").exists():
+        raise DataError(f"{data} is a federation, not one site: give the folder of a site in it")
+    return (data / "manifest.json").exists()
+
+
+def open_compatible_partition(model: TrainedRun, data: Path) -> Partition:
+    """Open a partition; DataError when the model cannot read its windows."""
+    partition = Partition.open(data, check=False)
+    partition.require_measured()
+    expected, actual = model.schema.model_dump(mode="json"), partition.manifest.schema()
+    different = [key for key in ("modalities", "patch_seconds", "patches") if expected[key] != actual[key]]
+    if different:
+        schema = model.schema
+        modalities = ", ".join(
+            f"{m.name} ({m.unit}, {m.samples_per_patch} samples per patch)" for m in schema.modalities
+        )
+        raise DataError(
+            f"{data} has other {', '.join(different)} than the model, which reads {schema.patches} patches "
+            f"of {schema.patch_seconds:g} s of {modalities}"
+        )
+    return partition
