@@ -34,9 +34,10 @@ from ablations import ablations
 from runs import Pool, Run, call, carry_out, pool, training_windows
 from torch import Tensor
 
+from condi_core.evaluation.catalogue import imputation_metrics
+from condi_core.evaluation.imputation import imputation_sums
 from condi_core.imputer.imputer import Imputer, median_over_draws
 from condi_core.imputer.interpolation import last_value, linear_interpolation, same_instant_regression
-from condi_core.metrics import imputation_metrics, imputation_sums
 from condi_core.training import derive_seed
 from condi_core.windows import WINDOWS_PER_BLOCK, zero_unobserved
 from data_partitions.missingness import Missingness

@@ -31,9 +31,10 @@ import torch
 from samplers import DDIMSampler, DDPMSampler, HeunSampler
 from torch import Tensor
 
+from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, imputation_metrics
+from condi_core.evaluation.imputation import imputation_sums
 from condi_core.imputer.diffusion import EulerSampler
 from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
-from condi_core.metrics import EVALUATED_MISSINGNESS, imputation_metrics, imputation_sums
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError, load_imputer
 from condi_core.windows import Schema, iterate_blocks
@@ -81,7 +82,7 @@ def batches(
         for block in iterate_blocks(rows):
             values, observed = site.read(block)
             hidden = np.stack([
-                missingness_mask(v, o, Missingness(**EVALUATED_MISSINGNESS[kind]), seed=derive_seed("scored", kind), record_id=record,
+                missingness_mask(v, o, Missingness(**EVALUATED_MISSINGNESS[kind].parameters), seed=derive_seed("scored", kind), record_id=record,
                      samples_per_patch=rates)
                 for v, o, record in zip(values, observed, site.record_ids[block], strict=True)
             ])  # fmt: skip

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from condi_core.evaluation.imputation import quantiles
 from condi_core.imputer.imputer import Imputer
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import METHODS, Method
-from condi_core.metrics import quantiles
 from condi_core.run_files import RunFileError, read_config, weights_paths
 from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed

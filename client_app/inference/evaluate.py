@@ -11,14 +11,17 @@ import torch
 from client_app.inference.opening import open_compatible_partition, open_run
 from client_app.node.imputer_phase import error_sums_by_block
 from client_app.node.site import Site
-from condi_core.metrics import (
+from condi_core.evaluation.catalogue import (
+    CALIBRATION_ERROR,
     EVALUATED_MISSINGNESS,
-    calibration,
-    calibration_error,
+    TASK_METRICS,
     imputation_metrics,
-    score_histograms,
+    imputer_label,
+    metrics_of_task,
+    missingness_label,
     scored_keys,
 )
+from condi_core.evaluation.classification import calibration, score_histograms
 from condi_core.model import TrainedRun
 from condi_core.run_files import read_config, read_roster
 from condi_core.windows import iterate_blocks
@@ -28,20 +31,6 @@ from data_partitions.preparation_log import ProgressCallback
 from data_partitions.table import Cell, Table, Value
 
 INTERVAL_LEVELS = (0.025, 0.975)
-IMPUTER_LABELS = {
-    "mean": "mean",
-    "linear": "linear",
-    "estimate": "closed form",
-    "condi": "CondI",
-    "condi, draws": "CondI, median",
-}
-METRIC_LABELS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "f1": "F1",
-    "accuracy": "acc.",
-    "calibration error": "calib.",
-}
 
 # By metric: {"value": float, "interval": [low, high] or None}
 Metrics = dict[str, dict[str, Any]]
@@ -174,6 +163,9 @@ def _evaluate_task(
 ) -> dict[str, dict[str, Any]]:
     """Evaluate the task model of each method; reliability has tenths of probability, as of `calibration`."""
     schema, kind = model.schema, model.schema.task_kind
+    catalogue = metrics_of_task(kind.name)
+    if kind.name in CALIBRATION_ERROR.compute:
+        catalogue.append(CALIBRATION_ERROR)
     labels = torch.from_numpy(site.partition.labels[rows])
     results = {}
     for method in model.classifiers:
@@ -189,8 +181,7 @@ def _evaluate_task(
             windows_of_resample = np.repeat(np.arange(len(rows)), resample)
             sums.append(kind.sums(probabilities[windows_of_resample], labels[windows_of_resample]))
         metrics = [
-            kind.metrics(s, schema.ordered) | {"calibration error": _mean_calibration_error(s["task"])}
-            for s in sums
+            {metric.name: metric.compute[kind.name](s, schema.ordered) for metric in catalogue} for s in sums
         ]
         reliability = {
             label: calibration(*histograms).tolist()
@@ -198,11 +189,6 @@ def _evaluate_task(
         }
         results[method] = {**_with_intervals(metrics), "reliability": reliability}
     return results
-
-
-def _mean_calibration_error(sums: np.ndarray) -> float:
-    """Mean over labels."""
-    return float(np.mean([calibration_error(*histograms) for histograms in score_histograms(sums)]))
 
 
 def evaluation_tables(evaluation: dict[str, Any]) -> list[Table]:
@@ -213,15 +199,18 @@ def evaluation_tables(evaluation: dict[str, Any]) -> list[Table]:
         rows: list[list[Value]] = []
         for method in next(iter(imputation.values())):
             errors = [methods[method]["rmse"] for methods in imputation.values()]
-            rows.append([IMPUTER_LABELS.get(method, method), *map(_cell, errors)])
+            rows.append([imputer_label(method), *map(_cell, errors)])
         title = f"{header}\nRMSE of imputation in standard deviations"
-        tables.append(Table(title, ["", *imputation], rows))
-    rows = [
-        [method, *(_cell(metrics[name]) for name in METRIC_LABELS)]
-        for method, metrics in evaluation["task"].items()
+        tables.append(Table(title, ["", *map(missingness_label, imputation)], rows))
+    results = evaluation["task"]
+    catalogue = [
+        metric
+        for metric in (*TASK_METRICS.values(), CALIBRATION_ERROR)
+        if all(metric.name in metrics for metrics in results.values())
     ]
+    rows = [[method, *(_cell(values[m.name]) for m in catalogue)] for method, values in results.items()]
     title = "Classification; calib.: expected calibration error"
-    return [*tables, Table(title, ["", *METRIC_LABELS.values()], rows)]
+    return [*tables, Table(title, ["", *(metric.column for metric in catalogue)], rows)]
 
 
 def _cell(metric: dict[str, Any]) -> Cell:

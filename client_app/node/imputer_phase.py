@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from client_app.node.site import Site
+from condi_core.evaluation.catalogue import ERROR_SUMS, EVALUATED_MISSINGNESS, scored_keys
+from condi_core.evaluation.imputation import imputation_sums_by_window
 from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
-from condi_core.metrics import ERROR_SUMS, EVALUATED_MISSINGNESS, imputation_sums_by_window, scored_keys
 from condi_core.training import derive_seed, train_steps
 from condi_core.windows import WINDOWS_PER_BLOCK, Standardiser, iterate_blocks, zero_unobserved
 from data_partitions.missingness import Missingness, sample_training_missingness
@@ -197,7 +198,7 @@ def error_sums_by_block(
     sums : ndarray, shape (window, modality, 5)
         Error sums of the windows of one block.
     """
-    for kind, missingness in EVALUATED_MISSINGNESS.items():
+    for kind, pattern in EVALUATED_MISSINGNESS.items():
         generator = torch.Generator().manual_seed(derive_seed(site.config.seed, kind, site.name))
         for block in iterate_blocks(rows):
             windows = site.read(block, all_measured)
@@ -206,7 +207,7 @@ def error_sums_by_block(
                 windows.observed.numpy(),
                 block,
                 derive_seed("scored", kind),
-                Missingness(**missingness),
+                Missingness(**pattern.parameters),
             )
             target = torch.from_numpy(masks)
             values, conditioning, target = site.to_device(windows.values, windows.observed & ~target, target)

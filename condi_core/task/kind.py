@@ -1,7 +1,7 @@
 """The kinds of task: everything that differs between, for example, multi-label and single-label classification.
 
-A kind of task is one `TaskKind` in `TASK_KINDS`. The task model, the sites, the coordinator and the reports
-take loss, predictions, sums and metrics from it, and none of them looks at its name.
+A kind of task is one `TaskKind` in `TASK_KINDS`, and its metrics are those of the catalogue that name it. The
+task model, the sites, the coordinator and the reports take loss, predictions, sums and metrics from here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from condi_core.metrics import (
+from condi_core.evaluation.catalogue import metrics_of_task
+from condi_core.evaluation.classification import (
     BINS,
     DECISION_COUNTS,
     classification_sums,
     confusion_matrix,
-    kappa,
-    label_metrics,
 )
 
 Sums = dict[str, np.ndarray]
@@ -38,8 +37,6 @@ class TaskKind:
     sum_shapes : number of labels → shape of each sum of an evaluation, by its name
     sums : (predictions, labels), both (batch, label) and on the CPU → sums of the batch by name. Sums of
         several batches or sites, added up, are those of the pooled data.
-    metric_names : keys of `metrics`, in the order of tables
-    metrics : (sums, whether the labels have an order) → metrics by name; NaN where the data do not define one
     num_windows : sums → the number of windows that they are of
     label_counts : labels (window, label) → per label the number that a site reports of a split
     label_groups : labels (window, label) → masks (window,) of all groups of windows that `label_counts` and
@@ -51,18 +48,28 @@ class TaskKind:
     predictions: Callable[[Tensor], Tensor]
     sum_shapes: Callable[[int], dict[str, tuple[int, ...]]]
     sums: Callable[[Tensor, Tensor], Sums]
-    metric_names: tuple[str, ...]
-    metrics: Callable[[Mapping[str, np.ndarray], bool], dict[str, float]]
     num_windows: Callable[[Mapping[str, np.ndarray]], float]
     label_counts: Callable[[np.ndarray], np.ndarray]
     label_groups: Callable[[np.ndarray], list[np.ndarray]]
+
+    def metrics(self, sums: Mapping[str, np.ndarray], ordered: bool = False) -> dict[str, float]:
+        """Read all metrics from sums; NaN where the data do not define one.
+
+        Parameters
+        ----------
+        sums : as `sums` makes them, added up
+        ordered : whether a label that is near the true one is less wrong
+        """
+        return {
+            metric.name: metric.compute[self.name](sums, ordered) for metric in metrics_of_task(self.name)
+        }
 
 
 def _classification_shapes(labels: int) -> dict[str, tuple[int, ...]]:
     return {"task": (labels, len(DECISION_COUNTS) + 2 * BINS)}
 
 
-def _windows_of_classification(sums: Mapping[str, np.ndarray]) -> float:
+def _count_classified_windows(sums: Mapping[str, np.ndarray]) -> float:
     """Every window is one true or false, positive or negative decision about the first label."""
     return float(sums["task"][0, : len(DECISION_COUNTS) - 1].sum())
 
@@ -82,11 +89,6 @@ def _above_one_half(probabilities: Tensor) -> Tensor:
 
 def _multi_label_sums(probabilities: Tensor, labels: Tensor) -> Sums:
     return {"task": classification_sums(probabilities, labels, _above_one_half(probabilities))}
-
-
-def _multi_label_metrics(sums: Mapping[str, np.ndarray], ordered: bool = False) -> dict[str, float]:
-    tp, fp, fn, tn = sums["task"][:, :4].T
-    return label_metrics(sums["task"], correct=tp + tn, decisions=tp + fp + fn + tn)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -113,22 +115,13 @@ def _single_label_sums(probabilities: Tensor, labels: Tensor) -> Sums:
     }
 
 
-def _single_label_metrics(sums: Mapping[str, np.ndarray], ordered: bool = False) -> dict[str, float]:
-    """Of two labels the second is the event, and AUPRC is that of the event."""
-    tp, _, fn, _ = sums["task"][:, :4].T
-    metrics = label_metrics(sums["task"], correct=tp, decisions=tp + fn, event_only=len(sums["task"]) == 2)
-    return {**metrics, "kappa": kappa(sums["task"], ordered)}
-
-
 MULTI_LABEL = TaskKind(
     name="multi-label",
     loss=F.binary_cross_entropy_with_logits,
     predictions=torch.sigmoid,
     sum_shapes=_classification_shapes,
     sums=_multi_label_sums,
-    metric_names=("auroc", "auprc", "f1", "accuracy"),
-    metrics=_multi_label_metrics,
-    num_windows=_windows_of_classification,
+    num_windows=_count_classified_windows,
     label_counts=_count_positives,
     label_groups=_positives_and_negatives,
 )
@@ -138,9 +131,7 @@ SINGLE_LABEL = TaskKind(
     predictions=_softmax,
     sum_shapes=_single_label_shapes,
     sums=_single_label_sums,
-    metric_names=(*MULTI_LABEL.metric_names, "kappa"),
-    metrics=_single_label_metrics,
-    num_windows=_windows_of_classification,
+    num_windows=_count_classified_windows,
     label_counts=_count_positives,
     label_groups=_positives_and_negatives,
 )

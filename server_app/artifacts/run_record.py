@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 
 from condi_core.averaging import Arrays
-from condi_core.metrics import score_histograms
+from condi_core.evaluation.classification import score_histograms
 from condi_core.run_files import (
     HISTORY_FILE,
     RESULT_FILE,

@@ -6,7 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from condi_core.averaging import Arrays
-from condi_core.metrics import ERROR_SUMS, imputation_metrics, scored_keys
+from condi_core.evaluation.catalogue import (
+    ERROR_SUMS,
+    IMPUTER_ROWS,
+    imputation_metrics,
+    scored_keys,
+)
 from condi_core.windows import Schema
 
 
@@ -72,17 +77,8 @@ def add_imputation(table: dict[str, dict], rows: dict[str, dict], sites: str) ->
     """
     for kind, found in rows.items():
         if sites != "together":
-            naive = {method: found[method] for method in ("mean", "linear")}
+            naive = {
+                row: found[row] for row in IMPUTER_ROWS if row in found and not IMPUTER_ROWS[row].learned
+            }
             found = naive | {"local" if sites == "alone" else "pooled": found["condi"]}
         table[kind] = found | table.get(kind, {})
-
-
-IMPUTER_LABELS = {
-    "mean": "mean of the modality",
-    "linear": "linear interpolation",
-    "estimate": "closed-form estimate",
-    "condi": "CondI, point estimate",
-    "condi, draws": "CondI, median of draws",
-    "local": "each site alone",
-    "pooled": "data of all in one place",
-}

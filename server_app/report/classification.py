@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
+from condi_core.evaluation.catalogue import CALIBRATION_ERROR, TASK_METRICS
+from condi_core.evaluation.classification import (
+    DECISION_COUNTS,
+    auroc,
+    average_precision,
+    calibration,
+    calibration_error,
+    roc,
+)
 from condi_core.methods import METHODS
-from condi_core.metrics import DECISION_COUNTS, auroc, average_precision, calibration, calibration_error, roc
 from data_partitions.table import Table, format_number
 from server_app.artifacts.run_directory import Arrays
 from server_app.artifacts.run_record import RunRecord, histograms, sum_over_sites
 from server_app.report.figures import Series, heatmap, lines
 from server_app.report.markup import details, figure_row, heading, paragraph, section
 
-METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "macro F1", "accuracy": "accuracy", "kappa": "kappa"}
-
 
 def classification(run: RunRecord) -> tuple[str, str]:
     if not run.task:
         return section("Classification", paragraph("No task model has been scored on test windows."))
-    keys = [key for key in (*METRICS, "score") if any(key in found for found in run.task.values())]
+    labels = {name: metric.label for name, metric in TASK_METRICS.items()} | {"score": "mean loss"}
+    keys = [key for key in labels if any(key in found for found in run.task.values())]
     rows = [[titled(method), *(found.get(key) for key in keys)] for method, found in run.task.items()]
     parts = [
-        Table(
-            "Classification of test windows", ["method", *(METRICS.get(k, "mean loss") for k in keys)], rows
-        ).to_html()
+        Table("Classification of test windows", ["method", *(labels[key] for key in keys)], rows).to_html()
     ]
     for method in run.scored_methods:
         parts += [heading(titled(method)), *_method(run, sum_over_sites(run.sums[f"task-{method}"]))]
@@ -61,7 +66,11 @@ def _method(run: RunRecord, sums: Arrays) -> list[str]:
         ),
         Table(
             "Label by label",
-            ["label", *DECISION_COUNTS[:4], "AUROC", "AUPRC", "calibration error"],
+            [
+                "label",
+                *DECISION_COUNTS[:4],
+                *(m.label for m in (TASK_METRICS["auroc"], TASK_METRICS["auprc"], CALIBRATION_ERROR)),
+            ],
             rows,
         ).to_html(),
         paragraph(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 
+from condi_core.evaluation.catalogue import TASK_METRICS, imputer_label, missingness_label
 from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.run_record import RunRecord
-from server_app.artifacts.scores import IMPUTER_LABELS
-from server_app.report.classification import METRICS
 from server_app.report.configuration import shown
 from server_app.report.figures import Series, bars, lines
 from server_app.report.markup import figure_row, page, section, size
@@ -42,12 +41,12 @@ def results(runs: list[RunRecord]) -> Rows:
     for i, run in enumerate(runs):
         for kind, methods in run.imputation.items():
             for method, found in methods.items():
-                name = f"RMSE {kind}, {IMPUTER_LABELS.get(method, method)}"
+                name = f"RMSE {missingness_label(kind)}, {imputer_label(method)}"
                 rows.setdefault(name, [None] * len(runs))[i] = found["rmse"]
-        for key, label in METRICS.items():
+        for key, metric in TASK_METRICS.items():
             for method, found in run.task.items():
                 if key in found:
-                    rows.setdefault(f"{label}, {method}", [None] * len(runs))[i] = found[key]
+                    rows.setdefault(f"{metric.label}, {method}", [None] * len(runs))[i] = found[key]
     return rows
 
 
@@ -137,7 +136,7 @@ def _figures(runs: list[RunRecord]) -> list[str]:
         for name, run in zip(names(runs), runs, strict=True)
     }
     return [
-        bars("RMSE of the imputer on test windows", list(kinds), errors, "RMSE"),
+        bars("RMSE of the imputer on test windows", list(map(missingness_label, kinds)), errors, "RMSE"),
         bars("AUROC on test windows, by method", list(methods), areas, "AUROC"),
     ]
 

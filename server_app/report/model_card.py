@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import math
 
+from condi_core.evaluation.catalogue import (
+    IMPUTATION_METRICS,
+    IMPUTER_ROWS,
+    TASK_METRICS,
+    imputer_label,
+    missingness_label,
+)
 from condi_core.methods import METHODS
 from data_partitions.manifest import SPLITS
 from data_partitions.table import Table, escape_markdown
 from server_app.artifacts.run_record import RunRecord
-from server_app.artifacts.scores import IMPUTER_LABELS
-from server_app.report.classification import METRICS
 from server_app.report.configuration import privacy, shown
 from server_app.report.sites import site_metrics, site_rmse
 
@@ -104,34 +109,50 @@ def _imputation(run: RunRecord) -> list[str]:
     by_site = site_rmse(run)
     rows = []
     for kind, methods in run.imputation.items():
-        for method in [m for m in IMPUTER_LABELS if m in methods] + [
-            m for m in methods if m not in IMPUTER_LABELS
+        label = missingness_label(kind)
+        for method in [
+            *(m for m in IMPUTER_ROWS if m in methods),
+            *(m for m in methods if m not in IMPUTER_ROWS),
         ]:
-            name, found = IMPUTER_LABELS.get(method, method), methods[method]
-            spread = _spread([told.get(f"{kind}, {name}", math.nan) for told in by_site.values()])
-            band = f"{found['coverage']:.1%}" if "draws" in method else "–"
-            rows.append([kind, name, *(f"{found[k]:.3f}" for k in ("rmse", "mae", "crps")), band, spread])
+            name, row, values = imputer_label(method), IMPUTER_ROWS.get(method), methods[method]
+            spread = _spread([rmse.get(f"{label}, {name}", math.nan) for rmse in by_site.values()])
+            numbers = [
+                "–" if m.of_draws and not (row and row.draws) else m.format(values[m.name])
+                for m in IMPUTATION_METRICS.values()
+            ]
+            rows.append([label, name, *numbers, spread])
     told = "On cells of test windows hidden from every row alike, in standard deviations of the modality."
-    columns = ["missingness", "", "RMSE", "MAE", "CRPS", "in 90 % band", "RMSE, lowest to highest site"]
+    columns = [
+        "missingness",
+        "",
+        *(m.label for m in IMPUTATION_METRICS.values()),
+        "RMSE, lowest to highest site",
+    ]
     return ["## Imputation", "", told, "", *_table(columns, rows)]
 
 
 def _task(run: RunRecord) -> list[str]:
     if not run.task:
         return []
-    keys = [key for key in METRICS if any(key in found for found in run.task.values())]
+    keys = [key for key in TASK_METRICS if any(key in found for found in run.task.values())]
     rows = []
     for method, found in run.task.items():
         by_site = site_metrics(run, method).values()
         cells = []
         for key in keys:
             spread = _spread([told.get(key, math.nan) for told in by_site])
-            value = f"{found[key]:.3f}" if key in found else "–"
+            value = TASK_METRICS[key].format(found[key]) if key in found else "–"
             cells.append(f"{value} ({spread})" if spread != "–" else value)
         told = METHODS[method].summary if method in METHODS else ""
         rows.append([f"{method}: {told}" if told else method, *cells])
     told = "On test windows of all sites together; in brackets the lowest and the highest site."
-    return ["## Classification", "", told, "", *_table(["method", *(METRICS[k] for k in keys)], rows)]
+    return [
+        "## Classification",
+        "",
+        told,
+        "",
+        *_table(["method", *(TASK_METRICS[k].label for k in keys)], rows),
+    ]
 
 
 def _spread(values: list[float]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from condi_core.evaluation.catalogue import IMPUTER_ROWS, TASK_METRICS
 from data_partitions.table import Cell, Table
 from server_app.artifacts.run_record import Round, RunRecord
 from server_app.report.figures import Series, bars, lines
@@ -68,7 +69,8 @@ def _figures(phase: str, rounds: list[Round]) -> list[str]:
         keys = [key for key in dict.fromkeys(k for r in rounds for k in r.metrics) if key != "score"]
         errors = [key for key in keys if key in ("rmse", "linear")]
         label = "RMSE" if errors else "on validation windows"
-        names = {"rmse": "imputer", "linear": "linear interpolation"}
+        names = {name: metric.label for name, metric in TASK_METRICS.items()}
+        names |= {"rmse": "imputer", "linear": IMPUTER_ROWS["linear"].label}
         series = [Series(names.get(key, key), line(key)) for key in errors or keys]
         figures.append(lines(f"{phase}: validation", series, "round", label, whole=True))
         if not errors:
@@ -77,28 +79,27 @@ def _figures(phase: str, rounds: list[Round]) -> list[str]:
     return figures
 
 
-NAMED = {
-    "loss": "loss",
-    "metrics.score": "score",
-    "metrics.rmse": "RMSE",
-    "metrics.linear": "RMSE, linear",
-    "metrics.auroc": "AUROC",
-    "metrics.auprc": "AUPRC",
-    "metrics.f1": "macro F1",
-    "metrics.accuracy": "accuracy",
-    "metrics.kappa": "kappa",
-    "windows": "windows trained",
-    "seconds": "time",
-    "train-seconds": "of it training",
-    "bytes-down": "to sites",
-    "bytes-up": "from sites",
-}
+def _labels() -> dict[str, str]:
+    """Labels of the numbers of a round by their keys, in the order of columns."""
+    return {
+        "loss": "loss",
+        "metrics.score": "score",
+        "metrics.rmse": "RMSE",
+        "metrics.linear": "RMSE, linear",
+        **{f"metrics.{name}": metric.label for name, metric in TASK_METRICS.items()},
+        "windows": "windows trained",
+        "seconds": "time",
+        "train-seconds": "of it training",
+        "bytes-down": "to sites",
+        "bytes-up": "from sites",
+    }
 
 
 def _table(phase: str, rounds: list[Round], best: int | None) -> str:
     numbers = [line.numbers() for line in rounds]
     present = dict.fromkeys(key for found in numbers for key in found)
-    keys = [key for key in NAMED if key in present]
+    labels = _labels()
+    keys = [key for key in labels if key in present]
     sites = [key for key in present if key.startswith("site-seconds.")]
     rest = [key for key in present if key not in keys and key not in sites]
 
@@ -110,7 +111,7 @@ def _table(phase: str, rounds: list[Round], best: int | None) -> str:
         return shown
 
     columns = keys + rest
-    named = [NAMED.get(key, key.removeprefix("metrics.")) for key in columns]
+    named = [labels.get(key, key.removeprefix("metrics.")) for key in columns]
     each = [key.removeprefix("site-seconds.") for key in sites]
     return Table(f"{phase}, round by round", ["round", *named], rows(columns)).to_html() + details(
         "Seconds that each site trained",

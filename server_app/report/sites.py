@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from condi_core.evaluation.catalogue import IMPUTER_ROWS, TASK_METRICS, imputer_label, missingness_label
 from data_partitions.table import Table, Value
 from server_app.artifacts import scores
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import PHASE_SUFFIX
-from server_app.report.classification import METRICS
 from server_app.report.figures import bars, horizontal_bars
 from server_app.report.markup import figure_row, heading, paragraph, section
 
@@ -33,7 +33,7 @@ def site_rmse(run: RunRecord) -> dict[str, dict[str, float]]:
             scores.add_imputation(kinds.setdefault(site, {}), rows, who)
     return {
         site: {
-            f"{kind}, {scores.IMPUTER_LABELS.get(row, row)}": metrics["rmse"]
+            f"{missingness_label(kind)}, {imputer_label(row)}": metrics["rmse"]
             for kind, rows in of_site.items()
             for row, metrics in rows.items()
         }
@@ -50,7 +50,7 @@ def _imputation(run: RunRecord) -> str:
     found = site_rmse(run)
     if not found:
         return ""
-    shown = [scores.IMPUTER_LABELS[row] for row in ("linear", "estimate", "condi", "local", "pooled")]
+    shown = [row.label for row in IMPUTER_ROWS.values() if row.name != "mean" and not row.draws]
     every = dict.fromkeys(column for told in found.values() for column in told)
     columns = [c for c in every if c.split(", ", 1)[1] in shown]
     rows = [[site, *(told.get(c) for c in columns)] for site, told in found.items()]
@@ -62,13 +62,13 @@ def _task(run: RunRecord) -> str:
     if not methods:
         return ""
     found = {method: site_metrics(run, method) for method in methods}
-    keys = [k for k in METRICS if any(k in m for by in found.values() for m in by.values())]
+    keys = [k for k in TASK_METRICS if any(k in m for by in found.values() for m in by.values())]
     rows = []
     for site in run.sites:
         windows = max(_windows(run, method, site) for method in methods)
         told = [found[method].get(site, {}).get(key) for key in keys for method in methods]
         rows.append([site, windows, *told])
-    columns = [f"{METRICS[key]}, {method}" for key in keys for method in methods]
+    columns = [f"{TASK_METRICS[key].label}, {method}" for key in keys for method in methods]
     areas = {m: [found[m].get(site, {}).get("auroc", math.nan) for site in run.sites] for m in methods}
     return (
         figure_row(bars("AUROC at each site, test windows", list(run.sites), areas, "AUROC"))
@@ -89,14 +89,14 @@ def _gain(run: RunRecord) -> str:
             "What each site gained over training alone is told of a run that trains both: "
             'compare-with="mask,local".'
         )
-    keys = [k for k in METRICS if any(k in found for found in alone.values())]
+    keys = [k for k in TASK_METRICS if any(k in found for found in alone.values())]
     rows: list[list[Value]] = []
     for site in together.keys() & alone.keys():
         pairs = [(together[site].get(k, math.nan), alone[site].get(k, math.nan)) for k in keys]
         rows.append([site, *(value for a, b in pairs for value in (b, a, a - b))])
     rows.sort(key=lambda row: list(run.sites).index(str(row[0])) if row[0] in run.sites else -1)
-    columns = [f"{METRICS[k]}, {what}" for k in keys for what in ("alone", method, "gain")]
-    at = columns.index(f"{METRICS['auroc']}, gain") + 1
+    columns = [f"{TASK_METRICS[k].label}, {what}" for k in keys for what in ("alone", method, "gain")]
+    at = columns.index(f"{TASK_METRICS['auroc'].label}, gain") + 1
     gains = {str(row[0]): row[at] for row in rows}
     return (
         figure_row(horizontal_bars("Gain in AUROC over training alone", gains, "AUROC"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from condi_core.config import RunConfig
+from condi_core.evaluation.catalogue import (
+    IMPUTER_ROWS,
+    metrics_of_task,
+    missingness_label,
+)
 from condi_core.methods import METHODS
 from condi_core.windows import Schema
 from data_partitions.table import Cell, Table, Value
-from server_app.artifacts.scores import IMPUTER_LABELS
-
-METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "acc.", "kappa": "kappa"}
 
 
 def summary_table(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
@@ -38,10 +40,12 @@ def summary_table(result: dict, schema: Schema, config: RunConfig, path: Path) -
 
 def _imputation(results: dict[str, dict[str, dict]], draws: int) -> Table:
     rows: list[list[Value]] = []
-    for method, label in IMPUTER_LABELS.items():
-        metrics = [methods[method] for methods in results.values() if method in methods]
+    for name, row in IMPUTER_ROWS.items():
+        metrics = [methods[name] for methods in results.values() if name in methods]
         if len(metrics) == len(results):
-            rows.append([label, *(Cell(f"{m['rmse']:.3f} ({m['crps']:.3f})", m["rmse"]) for m in metrics)])
+            rows.append(
+                [row.label, *(Cell(f"{m['rmse']:.3f} ({m['crps']:.3f})", m["rmse"]) for m in metrics)]
+            )
     note = ""
     coverage = [
         methods["condi, draws"]["coverage"] for methods in results.values() if "condi, draws" in methods
@@ -54,15 +58,18 @@ def _imputation(results: dict[str, dict[str, dict]], draws: int) -> Table:
                 f"{draws} draws ends at the lowest and the highest draw."
             )
     title = "Imputation of test windows: RMSE (and CRPS) in standard deviations"
-    return Table(title, ["", *results], rows, note)
+    return Table(title, ["", *map(missingness_label, results)], rows, note)
 
 
 def _classification(results: dict[str, dict], schema: Schema) -> Table:
-    keys = schema.task_kind.metric_names
-    rows = [
-        [f"{method}: {METHODS[method].summary}", *(Cell(f"{metrics[k]:.3f}", metrics[k]) for k in keys)]
-        for method, metrics in results.items()
+    metrics = metrics_of_task(schema.task)
+    rows: list[list[Value]] = [
+        [
+            f"{method}: {METHODS[method].summary}",
+            *(Cell(m.format(values[m.name]), values[m.name]) for m in metrics),
+        ]
+        for method, values in results.items()
     ]
     title = f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"
     note = "kappa with linear weights" if schema.ordered else ""
-    return Table(title, ["", *(METRICS[key] for key in keys)], rows, note)
+    return Table(title, ["", *(metric.column for metric in metrics)], rows, note)

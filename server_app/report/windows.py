@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from condi_core.config import RunConfig
+from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, missingness_label
 from condi_core.imputer.imputer import Imputer, median_over_draws
 from condi_core.methods import METHODS
-from condi_core.metrics import EVALUATED_MISSINGNESS
 from condi_core.run_files import weights_path
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError, load_imputer
@@ -98,7 +98,7 @@ def windows(
         ranked = sorted(scored, key=lambda w: -w.error)
         places = dict.fromkeys([0, 1, len(ranked) // 2, len(ranked) // 2 + 1])
         drawn = [_figure(ranked[p], p, len(ranked), schema) for p in places if p < len(ranked)]
-        parts += [heading(kind), figure_row(*drawn)]
+        parts += [heading(missingness_label(kind)), figure_row(*drawn)]
     return section(title, *parts)
 
 
@@ -195,7 +195,12 @@ def _complete(
     )
     observed = observed & ~missingness_masks(site, rows, values, observed, lacked, run.config["seed"])
     hidden = missingness_masks(
-        site, rows, values, observed, Missingness(**EVALUATED_MISSINGNESS[kind]), derive_seed("scored", kind)
+        site,
+        rows,
+        values,
+        observed,
+        Missingness(**EVALUATED_MISSINGNESS[kind].parameters),
+        derive_seed("scored", kind),
     )
     seen = observed & ~hidden
     generator = torch.Generator().manual_seed(derive_seed(run.config["seed"], "report", kind, int(rows[0])))

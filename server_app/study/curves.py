@@ -7,10 +7,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from condi_core.evaluation.catalogue import TASK_METRICS
 from server_app.study.design import SHARES
 from server_app.study.results import Row
 from server_app.study.statistics import mean_sd
-from server_app.study.tables import METRICS, in_order
+from server_app.study.tables import in_order
 
 MARKERS = "osD^vPX*<>"
 
@@ -83,7 +84,7 @@ def draw(found: Sequence[Panel], metric: str, format: str = "svg") -> bytes | No
                         ls="-" if i < 10 else "--")  # fmt: skip
         ax.set_title(panel.title, fontsize=10)
         ax.set_xlabel("missing in test windows of what was measured, %")
-        ax.set_ylabel(METRICS[metric])
+        ax.set_ylabel(TASK_METRICS[metric].label)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     out = io.BytesIO()

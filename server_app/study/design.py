@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from condi_core.config import ConfigError, MissingnessConfig, RunConfig, flatten, setting_names
+from condi_core.evaluation.catalogue import TASK_METRICS
 from condi_core.methods import METHODS
 from server_app.operations.run_config import SettingValue, default_settings
 
@@ -125,7 +126,7 @@ class Scenario:
 class Study(_Table):
     methods: Unique
     seeds: Unique
-    metric: Literal["auroc", "auprc", "f1", "accuracy", "kappa"] = "auroc"
+    metric: str = "auroc"  # a key of TASK_METRICS
     learning_rates: list[Number] = []
     local_epochs: Number | None = None
     data: Annotated[dict[str, DatasetSpec], Field(min_length=1)]
@@ -197,6 +198,8 @@ def read_study(table: dict[str, Any]) -> Study:
     complaints = [
         f"unknown method '{name}'{_nearest(name, METHODS)}" for name in study.methods if name not in METHODS
     ]
+    if study.metric not in TASK_METRICS:
+        complaints.append(f"unknown metric '{study.metric}'{_nearest(study.metric, TASK_METRICS)}")
     complaints += [f"seed {s!r} is not a whole number from 0" for s in study.seeds if not _is_seed(s)]
     for key in ("methods", "seeds", "learning_rates"):
         values = getattr(study, key)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from condi_core.evaluation.catalogue import (
+    IMPUTATION_METRICS,
+    IMPUTER_ROWS,
+    TASK_METRICS,
+    imputer_label,
+    missingness_label,
+)
 from data_partitions.table import DASH, Cell, Table
 from server_app.study.results import Row
 from server_app.study.statistics import Comparison, compare, holm, mean_sd, rank_marks
 
 NAIVE = ("mask", "mean", "last", "linear", "estimate")
-NAIVE_IMPUTERS = ("mean", "last", "linear", "estimate")
-METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "accuracy", "kappa": "kappa"}
 LEGEND = "Mean ± sample standard deviation over seeds. * best; ~ as near to it as the larger deviation."
 
 
@@ -61,20 +66,28 @@ def overview_tables(rows: Sequence[Row], metric: str) -> list[Table]:
         values = [
             [[r[metric] for r in cells if r["method"] == name] for name in methods] for cells in scenarios
         ]
-        title = f"{METRICS[metric]}, {data}, {partition}; {told}"
-        found.append(_marked(title, ["", *columns], methods, values, [True] * len(columns)))
+        title = f"{TASK_METRICS[metric].label}, {data}, {partition}; {told}"
+        found.append(
+            _marked(
+                title,
+                ["", *columns],
+                methods,
+                values,
+                [bool(TASK_METRICS[metric].higher_is_better)] * len(columns),
+            )
+        )
     return found
 
 
 def task_table(rows: Sequence[Row], where: str) -> Table:
     """Metrics of the task on test windows, a row per method."""
-    metrics = [m for m in METRICS if any(row.get(m) is not None for row in rows)]
+    metrics = [m for m in TASK_METRICS if any(row.get(m) is not None for row in rows)]
     methods = in_order([str(row["method"]) for row in rows])
     values = {(n, m): [row[m] for row in rows if row["method"] == n] for n in methods for m in metrics}
     seeds = [len(values[name, metrics[0]]) for name in methods]
-    columns = ["", *(METRICS[m] for m in metrics), "seeds"]
+    columns = ["", *(TASK_METRICS[m].label for m in metrics), "seeds"]
     return _marked(f"Task, {where}", columns, methods, [[values[n, m] for n in methods] for m in metrics],
-                   [True] * len(metrics), [str(n) for n in seeds])  # fmt: skip
+                   [bool(TASK_METRICS[m].higher_is_better) for m in metrics], [str(n) for n in seeds])  # fmt: skip
 
 
 def imputation_table(rows: Sequence[Row], where: str) -> Table | None:
@@ -88,9 +101,15 @@ def imputation_table(rows: Sequence[Row], where: str) -> Table | None:
     if not told:
         return None
     kinds, names = (list(dict.fromkeys(part)) for part in zip(*told, strict=True))
-    names = in_order(names, NAIVE_IMPUTERS)
+    names = in_order(names, [row.name for row in IMPUTER_ROWS.values() if row.naive])
     values = [[list(told.get((kind, name), {}).values()) for name in names] for kind in kinds]
-    return _marked(f"Imputation, RMSE, {where}", ["", *kinds], names, values, [False] * len(kinds))
+    return _marked(
+        f"Imputation, RMSE, {where}",
+        ["", *map(missingness_label, kinds)],
+        [imputer_label(name) for name in names],
+        values,
+        [bool(IMPUTATION_METRICS["rmse"].higher_is_better)] * len(kinds),
+    )
 
 
 def cost_table(rows: Sequence[Row], where: str) -> Table:
@@ -129,8 +148,10 @@ def comparison_table(rows: Sequence[Row], metric: str, ours: str = "condi") -> T
         "share patients, so p is too small and an interval too narrow. Scores of methods with a model per "
         "site are pooled over sites like all others, which asks that they are on one scale."
     )
-    columns = [f"{ours} less", METRICS[metric], "pairs", "how sure"]
-    return Table(f"{ours} and the others, {METRICS[metric]}, over all scenarios", columns, out, note=note)
+    columns = [f"{ours} less", TASK_METRICS[metric].label, "pairs", "how sure"]
+    return Table(
+        f"{ours} and the others, {TASK_METRICS[metric].label}, over all scenarios", columns, out, note=note
+    )
 
 
 def comparisons(rows: Sequence[Row], metric: str, ours: str = "condi") -> dict[str, Comparison]:

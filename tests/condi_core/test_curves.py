@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from condi_core.metrics import (
+from condi_core.evaluation.classification import (
     BINS,
     auroc,
     calibration,

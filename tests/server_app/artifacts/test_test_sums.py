@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from condi_core.metrics import DECISION_COUNTS
+from condi_core.evaluation.classification import DECISION_COUNTS
 from condi_core.protocol import fingerprint
 from condi_core.windows import Schema
 from data_partitions.federation import write_federation

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from client_app.node.site import Site
 from condi_core.config import RunConfig
-from condi_core.metrics import BINS, DECISION_COUNTS
+from condi_core.evaluation.classification import BINS, DECISION_COUNTS
 from condi_core.task.kind import MULTI_LABEL
 from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed

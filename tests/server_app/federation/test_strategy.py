@@ -8,7 +8,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 from flwr.supercore.task_identity import TaskIdentity
 
 from condi_core.averaging import average
-from condi_core.metrics import BINS, DECISION_COUNTS
+from condi_core.evaluation.classification import BINS, DECISION_COUNTS
 from condi_core.ownership import SHARED, Owner
 from condi_core.serialization import PACKED
 from server_app.artifacts import scores

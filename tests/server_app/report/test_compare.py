@@ -49,7 +49,7 @@ def test_only_settings_that_differ_are_told_and_scores_are_those_of_the_runs(run
     assert one["settings"] == {"imputer.rounds": 2, "imputer.width": 8, "seed": 0, "method": "condi"}
     result = json.loads((runs[0] / "result.json").read_text())
     gaps = result["imputation"]["gaps 50 %"]["linear"]["rmse"]
-    assert one["results"]["RMSE gaps 50 %, linear interpolation"] == gaps
+    assert one["results"]["RMSE 50 % in gaps, linear interpolation"] == gaps
     assert one["results"]["AUROC, condi"] == result["task"]["condi"]["auroc"]
     assert two["results"]["AUROC, condi"] is None and two["results"]["AUROC, mask"] > 0
     lines = [json.loads(line) for line in (runs[0] / "history.jsonl").read_text().splitlines()]
@@ -66,7 +66,9 @@ def test_tables_fit_a_terminal_of_80_columns(runs, monkeypatch):
     assert done.exit_code == 0 and max(map(len, done.output.splitlines())) <= 80
     result = json.loads((runs[0] / "result.json").read_text())
     shown = f"{result['imputation']['points 50 %']['condi']['rmse']:.4g}"
-    row = next(x for x in done.output.splitlines() if x.strip().startswith("RMSE points 50 %, CondI, point"))
+    row = next(
+        x for x in done.output.splitlines() if x.strip().startswith("RMSE 50 % of points, CondI, point")
+    )
     assert row.split()[-3:] == [shown, "–", shown]  # a run gone on with ends in the same weights
 
 
@@ -109,7 +111,7 @@ def test_the_card_has_data_scores_and_their_spread(runs):
     cell = f"{result['task']['condi']['auroc']:.3f} ({min(areas):.3f} to {max(areas):.3f})"
     assert f"| condi: windows completed by diffusion | {cell} |" in card
     linear = result["imputation"]["gaps 50 %"]["linear"]
-    assert f"| gaps 50 % | linear interpolation | {linear['rmse']:.3f} | {linear['mae']:.3f} |" in card
+    assert f"| 50 % in gaps | linear interpolation | {linear['rmse']:.3f} | {linear['mae']:.3f} |" in card
     for text in (
         "waves, version 1",
         "Limits of use",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condi_core.metrics import auroc, roc
+from condi_core.evaluation.classification import auroc, roc
 from server_app.report.classification import _corners
 from server_app.report.figures import (
     COLOURS,

@@ -11,12 +11,11 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from condi_core.metrics import EVALUATED_MISSINGNESS
+from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, IMPUTER_ROWS, missingness_label
 from condi_core.task.kind import SINGLE_LABEL
 from condi_core.weights_file import load_imputer
 from data_partitions.federation import open_federation
 from server_app.artifacts.run_record import ReportError, read_run
-from server_app.artifacts.scores import IMPUTER_LABELS
 from server_app.cli import app
 from server_app.report import on_completion
 from server_app.report import windows as drawn
@@ -70,8 +69,8 @@ def test_test_scores_are_those_of_the_result(made, page):
     result = json.loads((made[1] / "result.json").read_text())
     for kind, rows in result["imputation"].items():
         for row, key in (("RMSE", "rmse"), ("MAE", "mae"), ("CRPS", "crps")):
-            assert page.column(f"Test windows, {kind}", row) == [
-                rows[m][key] for m in IMPUTER_LABELS if m in rows
+            assert page.column(f"Test windows, {missingness_label(kind)}", row) == [
+                rows[m][key] for m in IMPUTER_ROWS if m in rows
             ]
     for name, key in (("AUROC", "auroc"), ("kappa", "kappa"), ("mean loss", "score")):
         told = page.column("Classification of test windows", name)

@@ -41,7 +41,7 @@ from tests.helpers.fake_runs import STUDY
         ({"settings": {"name": "x"}}, "setting 'name' cannot be set in a study"),
         ({"local-epochs": 2, "settings": {"task": {"steps": 3}}}, "'task.steps' follows from local-epochs"),
         ({"learning-rates": [0.1, 0.0]}, "key 'learning-rates.1': input should be greater than 0"),
-        ({"metric": "loss"}, "key 'metric': "),
+        ({"metric": "loss"}, "unknown metric 'loss'"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_said_in_a_sentence(changes, why):

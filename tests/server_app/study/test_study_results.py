@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from condi_core.evaluation.catalogue import IMPUTER_ROWS
 from server_app.study.curves import panels
 from server_app.study.page import write_results
 from server_app.study.statistics import compare, holm, mean_sd, rank_marks
@@ -121,7 +122,9 @@ def test_naive_imputers_stand_in_the_imputation_table_once_per_run():
     rows = [row("condi", s, 0.9, **{k: v + 0.1 * s for k, v in told.items()}) for s in (0, 1)]
     rows += [row("mask", 0, 0.9, **dict.fromkeys(told))]
     table = next(t for t in all_tables(rows, "auroc") if t.title.startswith("Imputation"))
-    assert [row[0] for row in texts(table)] == ["mean", "linear", "condi"]
+    assert [row[0] for row in texts(table)] == [
+        IMPUTER_ROWS[name].label for name in ("mean", "linear", "condi")
+    ]
     cell = table.cells[2][1]
     assert cell.text == "0.250 ± 0.071" and cell.mark == "best"
 

@@ -1,0 +1,233 @@
+"""Everything that an evaluation reports: metrics, rows of imputers and missingness patterns, with their labels.
+
+All tables, figures and studies take their rows and columns from here, in this order. A metric that is added
+here is computed by every run and appears in all of them. This module does not need torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from condi_core.evaluation import classification
+
+Sums = Mapping[str, np.ndarray]
+Item = TypeVar("Item", bound="Metric | ImputerRow | MissingnessPattern")
+ERROR_SUMS = ("count", "absolute", "squared", "quantile", "covered")  # the sums of an imputer, in this order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number that is read from sums.
+
+    Attributes
+    ----------
+    name : its key in result.json and other files
+    label : what people read
+    higher_is_better : its direction; None where a certain value is best
+    short_label : for narrow tables
+    number_format : how it is printed
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool | None
+    short_label: str = ""
+    number_format: str = ".3f"
+
+    @property
+    def column(self) -> str:
+        """The label for narrow tables."""
+        return self.short_label or self.label
+
+    def format(self, value: float) -> str:
+        return format(value, self.number_format)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskMetric(Metric):
+    """A metric of a task model; `compute` has a function for each kind of task that has the metric.
+
+    The function takes the sums by name, and whether the labels have an order.
+    """
+
+    compute: Mapping[str, Callable[[Sums, bool], float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImputationMetric(Metric):
+    """A metric of an imputer in standard deviations of the modality, read from ERROR_SUMS (5,).
+
+    `of_draws` says that only an imputer that draws has it.
+    """
+
+    compute: Callable[[np.ndarray], float]
+    of_draws: bool = False
+
+
+def _of_labels(read: Callable[[np.ndarray], float]) -> Callable[[Sums, bool], float]:
+    return lambda sums, ordered: read(sums["task"])
+
+
+def _for_both(read: Callable[[np.ndarray], float]) -> dict[str, Callable[[Sums, bool], float]]:
+    return dict.fromkeys(("multi-label", "single-label"), _of_labels(read))
+
+
+def _by_name(*items: Item) -> dict[str, Item]:
+    return {item.name: item for item in items}
+
+
+TASK_METRICS: dict[str, TaskMetric] = _by_name(
+    TaskMetric(
+        name="auroc", label="AUROC", higher_is_better=True, compute=_for_both(classification.macro_auroc)
+    ),
+    TaskMetric(
+        name="auprc",
+        label="AUPRC",
+        higher_is_better=True,
+        compute={
+            "multi-label": _of_labels(classification.macro_average_precision),
+            "single-label": _of_labels(classification.event_average_precision),
+        },
+    ),
+    TaskMetric(
+        name="f1",
+        label="macro F1",
+        short_label="F1",
+        higher_is_better=True,
+        compute=_for_both(classification.macro_f1),
+    ),
+    TaskMetric(
+        name="accuracy",
+        label="accuracy",
+        short_label="acc.",
+        higher_is_better=True,
+        compute={
+            "multi-label": _of_labels(classification.decision_accuracy),
+            "single-label": _of_labels(classification.window_accuracy),
+        },
+    ),
+    TaskMetric(
+        name="kappa",
+        label="kappa",
+        higher_is_better=True,
+        compute={"single-label": lambda sums, ordered: classification.kappa(sums["task"], ordered)},
+    ),
+)
+# Not part of a run's result: `condi evaluate` reports it.
+CALIBRATION_ERROR = TaskMetric(
+    name="calibration error",
+    label="calibration error",
+    short_label="calib.",
+    higher_is_better=False,
+    compute=_for_both(classification.mean_calibration_error),
+)
+
+IMPUTATION_METRICS: dict[str, ImputationMetric] = _by_name(
+    ImputationMetric(name="mae", label="MAE", higher_is_better=False, compute=lambda sums: sums[1] / sums[0]),
+    ImputationMetric(
+        name="rmse", label="RMSE", higher_is_better=False, compute=lambda sums: (sums[2] / sums[0]) ** 0.5
+    ),
+    # The mean quantile loss at 19 levels, which of a point estimate is its absolute error.
+    ImputationMetric(
+        name="crps", label="CRPS", higher_is_better=False, compute=lambda sums: sums[3] / sums[0]
+    ),
+    ImputationMetric(
+        name="coverage",
+        label="in 90 % band",
+        higher_is_better=None,
+        number_format=".1%",
+        compute=lambda sums: sums[4] / sums[0],
+        of_draws=True,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImputerRow:
+    """An imputer in the tables of an evaluation; all rows are scored on the same hidden samples.
+
+    Attributes
+    ----------
+    name : its key in result.json and in the names of sums
+    label : what people read
+    naive : whether it is a baseline without a diffusion model
+    learned : whether it depends on what phase 1 has learned
+    draws : whether its point is the median of draws, which have a quantile loss and a band
+    scope : who trains the imputer. Of one that is not federated a run reports only this row.
+    """
+
+    name: str
+    label: str
+    naive: bool = False
+    learned: bool = True
+    draws: bool = False
+    scope: str = "federated"
+
+
+IMPUTER_ROWS: dict[str, ImputerRow] = _by_name(
+    ImputerRow(name="mean", label="mean of the modality", naive=True, learned=False),
+    ImputerRow(name="linear", label="linear interpolation", naive=True, learned=False),
+    ImputerRow(name="estimate", label="closed-form estimate", naive=True),
+    ImputerRow(name="condi", label="CondI, point estimate"),
+    ImputerRow(name="condi, draws", label="CondI, median of draws", draws=True),
+    ImputerRow(name="local", label="local training", scope="local"),
+    ImputerRow(name="pooled", label="centralised training", scope="centralised"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingnessPattern:
+    """Missingness that every imputer is scored under.
+
+    `name` seeds random streams and is the key in files, so that it never changes; people read `label`.
+    `parameters` are those of `data_partitions`' missingness.
+    """
+
+    name: str
+    label: str
+    parameters: Mapping[str, float]
+
+
+EVALUATED_MISSINGNESS: dict[str, MissingnessPattern] = _by_name(
+    MissingnessPattern(name="points 50 %", label="50 % of points", parameters={"points": 0.5}),
+    MissingnessPattern(name="gaps 50 %", label="50 % in gaps", parameters={"gaps": 0.5}),
+    MissingnessPattern(
+        name="third absent",
+        label="one third of signals missing",
+        parameters={"modality_by_window": 1 / 3},
+    ),
+)
+
+
+def metrics_of_task(kind: str) -> list[TaskMetric]:
+    """The metrics that a kind of task has, in the order of tables."""
+    return [metric for metric in TASK_METRICS.values() if kind in metric.compute]
+
+
+def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
+    """Read all imputation metrics from sums (5,) of one modality, or of several added up; NaN without samples."""
+    if not sums[0]:
+        return dict.fromkeys(IMPUTATION_METRICS, float("nan"))
+    return {name: float(metric.compute(sums)) for name, metric in IMPUTATION_METRICS.items()}
+
+
+def scored_keys(samples: int) -> list[str]:
+    """Names `<missingness pattern>/<row>` of the sums of an imputer's evaluation with `samples` draws."""
+    rows = [row for row in IMPUTER_ROWS.values() if row.scope == "federated" and (samples or not row.draws)]
+    return [f"{pattern}/{row.name}" for pattern in EVALUATED_MISSINGNESS for row in rows]
+
+
+def imputer_label(name: str) -> str:
+    """The label of an imputer's row, or the name of one that is not in the catalogue."""
+    row = IMPUTER_ROWS.get(name)
+    return row.label if row else name
+
+
+def missingness_label(name: str) -> str:
+    """The label of a missingness pattern, or the name of one that is not in the catalogue."""
+    pattern = EVALUATED_MISSINGNESS.get(name)
+    return pattern.label if pattern else name

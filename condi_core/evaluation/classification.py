@@ -1,0 +1,165 @@
+"""Sums of an evaluation of label probabilities, and the metrics that are read from them.
+
+Sites send counts of decisions and score histograms per label. Added over sites they are exactly the sums of
+the pooled data, so no metric here is an average of averages. This module does not need torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+BINS = 1000  # of a score histogram: AUROC is exact up to ties within a thousandth
+DECISION_COUNTS = ("true positives", "false positives", "false negatives", "true negatives", "distance")
+
+
+def classification_sums(
+    probabilities: ArrayLike, labels: ArrayLike, decided: ArrayLike, exclusive: bool = False
+) -> np.ndarray:
+    """Count decisions per label, and the scores of windows with and without it in histograms.
+
+    Parameters
+    ----------
+    probabilities : (batch, label)
+    labels : 0/1 (batch, label)
+    decided : bool (batch, label), the labels that each window is given
+    exclusive : whether each window has exactly one label and is given exactly one. Only then `distance` is
+        counted: where a label is true, by how many places the decided label is away from it.
+
+    Returns
+    -------
+    float64 (label, len(DECISION_COUNTS) + 2 * BINS): the counts, then the histogram of windows with the label,
+    then that of windows without it
+    """
+    p, y, d = np.asarray(probabilities, np.float64), np.asarray(labels) > 0.5, np.asarray(decided)
+    steps = np.abs(d.argmax(1)[:, None] - np.arange(p.shape[1]))
+    distance = y * steps if exclusive else np.zeros_like(p)
+    counts = [d & y, d & ~y, ~d & y, ~d & ~y, distance]
+    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    out = np.zeros((y.shape[1], len(DECISION_COUNTS) + 2 * BINS))
+    out[:, : len(DECISION_COUNTS)] = np.stack([c.sum(0) for c in counts], 1)
+    for label in range(y.shape[1]):
+        positives = np.bincount(bins[y[:, label], label], minlength=BINS)
+        negatives = np.bincount(bins[~y[:, label], label], minlength=BINS)
+        out[label, len(DECISION_COUNTS) :] = np.concatenate([positives, negatives])
+    return out
+
+
+def confusion_matrix(decided: ArrayLike, labels: ArrayLike) -> np.ndarray:
+    """Count windows by their one true label (row) and the one that was decided for (column)."""
+    rows, columns = np.asarray(labels).argmax(1), np.asarray(decided).argmax(1)
+    out = np.zeros((np.shape(labels)[1],) * 2)
+    np.add.at(out, (rows, columns), 1)
+    return out
+
+
+def score_histograms(sums: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each label the score histograms of windows with it and without it, of `classification_sums`."""
+    return [(row[:BINS], row[BINS:]) for row in sums[:, len(DECISION_COUNTS) :]]
+
+
+def roc(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ROC curve from two score histograms: false and true positive rate as the threshold falls."""
+    rates = [np.concatenate([[0.0], h[::-1].cumsum()]) / max(h.sum(), 1) for h in (negatives, positives)]
+    return rates[0], rates[1]
+
+
+def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> np.ndarray:
+    """Reliability of scores from two score histograms `(bin, 3)`: mean score, share of positives, windows.
+
+    Bins are of equal width; of an empty one the first two are NaN. A score counts as the middle of its bin in
+    the histogram, which is half a thousandth off at most.
+    """
+    score = (np.arange(len(positives)) + 0.5) / len(positives)
+    both = positives + negatives
+    windows, total, true = (x.reshape(bins, -1).sum(1) for x in (both, both * score, positives))
+    with np.errstate(invalid="ignore"):
+        return np.stack([total / windows, true / windows, windows], 1)
+
+
+def calibration_error(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error (Naeini et al. 2015) of `calibration`'s bins; NaN without windows."""
+    mean, share, windows = calibration(positives, negatives, bins).T
+    return float(np.nansum(windows * np.abs(mean - share)) / windows.sum()) if windows.sum() else float("nan")
+
+
+def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """Area under the ROC curve from two score histograms, ties counted half; NaN when a class is empty."""
+    pairs = positives.sum() * negatives.sum()
+    if not pairs:
+        return float("nan")
+    below = np.concatenate([[0], negatives.cumsum()[:-1]])
+    return float((positives * (below + negatives / 2)).sum() / pairs)
+
+
+def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """Area under the precision-recall curve in steps, from two score histograms; NaN without positives."""
+    if not positives.sum():
+        return float("nan")
+    right, wrong = positives[::-1].cumsum(), negatives[::-1].cumsum()
+    precision = right / np.maximum(right + wrong, 1)
+    return float((positives[::-1] * precision).sum() / positives.sum())
+
+
+def macro_auroc(sums: np.ndarray) -> float:
+    """Mean AUROC of the labels that have both classes; NaN without any."""
+    return _mean(auroc(*pair) for pair in score_histograms(sums))
+
+
+def macro_average_precision(sums: np.ndarray) -> float:
+    """Mean AUPRC of the labels that have positives; NaN without any."""
+    return _mean(average_precision(*pair) for pair in score_histograms(sums))
+
+
+def event_average_precision(sums: np.ndarray) -> float:
+    """As `macro_average_precision`, but of two exclusive labels only that of the second, the event."""
+    return macro_average_precision(sums[1:] if len(sums) == 2 else sums)
+
+
+def macro_f1(sums: np.ndarray) -> float:
+    """Mean F1 of the labels that have positives; NaN without any."""
+    tp, fp, fn = sums[:, :3].T
+    f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
+    return _mean(f1[tp + fn > 0])
+
+
+def decision_accuracy(sums: np.ndarray) -> float:
+    """Share of all decisions about a label that are right; NaN without data."""
+    tp, fp, fn, tn = sums[:, :4].T
+    return _quotient(tp + tn, tp + fp + fn + tn)
+
+
+def window_accuracy(sums: np.ndarray) -> float:
+    """Share of windows that are given their one true label; NaN without data."""
+    tp, _, fn, _ = sums[:, :4].T
+    return _quotient(tp, tp + fn)
+
+
+def kappa(sums: np.ndarray, ordered: bool) -> float:
+    """Cohen's kappa of exclusive labels, with linear weights where these have an order; NaN without data.
+
+    1 - observed disagreement / that of independent decisions with the same margins (Cohen 1960, 1968).
+    """
+    tp, fp, fn, _, distance = sums[:, : len(DECISION_COUNTS)].T
+    true, decided, position = tp + fn, tp + fp, np.arange(len(sums))
+    disagreement = np.abs(position[:, None] - position) if ordered else (position[:, None] != position)
+    by_chance = true @ disagreement @ decided / max(true.sum(), 1)
+    observed = distance.sum() if ordered else fn.sum()
+    return float(1 - observed / by_chance) if by_chance else float("nan")
+
+
+def mean_calibration_error(sums: np.ndarray) -> float:
+    """Mean expected calibration error over all labels."""
+    return float(np.mean([calibration_error(*pair) for pair in score_histograms(sums)]))
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Mean of the values that are numbers; NaN without any."""
+    numbers = [v for v in values if not np.isnan(v)]
+    return float(np.mean(numbers)) if numbers else float("nan")
+
+
+def _quotient(parts: np.ndarray, wholes: np.ndarray) -> float:
+    return float(parts.sum() / wholes.sum()) if wholes.any() else float("nan")
