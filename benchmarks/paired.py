@@ -43,7 +43,7 @@ def predictions(run: Path, method: str) -> tuple[np.ndarray, np.ndarray, np.ndar
     with tempfile.TemporaryDirectory() as cache:
         for name in federation.sites:
             site = Site(name, federation.open_site(name, False), config, torch.device("cpu"), Path(cache))
-            if chosen.fill:
+            if chosen.complete:
                 completions.complete(site, chosen, imputer, "", ["test"])
             windows = TaskWindows(site, chosen, "", "test", model.standardiser)
             for rows in iterate_blocks(windows.rows):

@@ -160,7 +160,7 @@ class RunConfig(_Settings):
 
     @field_validator("secure_aggregation")
     @classmethod
-    def _clipping_needs_single_updates(cls, secure: bool, info: ValidationInfo) -> bool:
+    def _clipping_needs_individual_updates(cls, secure: bool, info: ValidationInfo) -> bool:
         if secure and "privacy" in info.data and info.data["privacy"].noise_multiplier:
             raise PydanticCustomError(
                 "secure",

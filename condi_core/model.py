@@ -116,7 +116,7 @@ class TrainedRun:
             has = ", ".join(self.classifiers) or "none"
             raise WeightsFileError(f"this run has no task model '{method}': it has {has}")
         model, told, draws = self.classifiers[method], [], []
-        count = samples if model.method.phase1 == "diffusion" else 0
+        count = samples if model.method.imputer_training == "diffusion" else 0
 
         with torch.no_grad():
             for x, seen in self._blocks(values, observed):
@@ -130,8 +130,8 @@ class TrainedRun:
     def _classify(self, model: Classifier, x: Tensor, seen: Tensor, draws: int, seed: int) -> Tensor:
         """Probabilities `(completion, batch, label)`."""
         filled, known = x[None], torch.ones_like(seen)
-        if model.method.fill:
-            filled = model.method.fill(model.imputer, x, seen, draws, _random(x, seen, seed))
+        if model.method.complete:
+            filled = model.method.complete(model.imputer, x, seen, draws, _random(x, seen, seed))
         elif rule := model.method.interpolate:
             filled = interpolate_windows(self.schema, model.task.standardiser, x, seen, rule)[None]
         else:
@@ -188,7 +188,7 @@ def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = 
                 f"{file} was not trained with the imputer beside it: copy both from one run"
             )
         method, imputer = METHODS[told["method"]], imputers.get(told["imputer"])
-        draws = config.completions if method.phase1 == "diffusion" else 0
+        draws = config.completions if method.imputer_training == "diffusion" else 0
         classifiers[method.name] = Classifier(method, task.to(device), imputer, draws)
         schemas.append(schema)
     if not schemas:
@@ -202,7 +202,7 @@ def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = 
     method = _method_of(run)
     of_methods = [c for c in (classifiers.get(method), *classifiers.values()) if c]
     # Behind a relation alone there is no trained network.
-    trained = [c.imputer for c in of_methods if c.method.phase1 == "diffusion"]
+    trained = [c.imputer for c in of_methods if c.method.imputer_training == "diffusion"]
     imputer = next(iter(trained if classifiers else imputers.values()), None)
     hash_ = next((known for known, other in imputers.items() if other is imputer), "")
     return TrainedRun(schemas[0], imputer, hash_, classifiers, method, torch.device(device))

@@ -68,15 +68,15 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     run = Run(grid, config, federation, directory, state, TensorBoardWriter(directory.path))
 
     result: dict[str, dict] = {"imputation": {}, "task": {}, "answered": {}}
-    for who, taking_part in sites.items():
-        phases = {method.phase1 for method in methods if method.sites == who}
-        if phases - {"nothing"}:
-            rows, answered = run_imputer_phase(run, taking_part, who, "diffusion" in phases)
-            result["answered"][f"imputer{PHASE_SUFFIX[who]}"] = answered
-            scores.add_imputation(result["imputation"], rows, who)
+    for scope, taking_part in sites.items():
+        phases = {method.imputer_training for method in methods if method.scope == scope}
+        if phases - {"none"}:
+            rows, answered = run_imputer_phase(run, taking_part, scope, "diffusion" in phases)
+            result["answered"][f"imputer{PHASE_SUFFIX[scope]}"] = answered
+            scores.add_imputation(result["imputation"], rows, scope)
     for method in methods:
         name = method.name
-        task_scores = run_task_phase(run, sites[method.sites], name)
+        task_scores = run_task_phase(run, sites[method.scope], name)
         result["task"][name], result["answered"][f"task-{name}"] = task_scores
 
     if config.privacy.noise_multiplier:

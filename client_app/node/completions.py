@@ -135,7 +135,7 @@ def _write(path: Path, site: Site, method: Method, imputer: Imputer, rows: np.nd
             generator = torch.Generator().manual_seed(seed)
             windows = site.read(block)
             packed.append(pack_masks(windows.observed.numpy()))
-            completed = method.fill(
+            completed = method.complete(
                 imputer, *site.to_device(*windows), site.config.task.completions, generator
             )
             file.write(completed.transpose(0, 1).cpu().contiguous().numpy().astype("<f4").tobytes())

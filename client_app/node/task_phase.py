@@ -50,7 +50,7 @@ class TaskWindows:
         self.split = split
         self.standardiser = standardiser
         self.rows = site.partition.rows(split)
-        self.completion = completions.load(site, method, imputer_hash, split) if method.fill else None
+        self.completion = completions.load(site, method, imputer_hash, split) if method.complete else None
 
     @property
     def draws(self) -> int:

@@ -12,11 +12,11 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.methods.method import Method
 
 
-def _fill(
+def _complete(
     imputer: Imputer, values: Tensor, observed: Tensor, draws: int, generator: torch.Generator
 ) -> Tensor:
     completion = imputer.impute(values, observed, draws, generator)
     return completion.draws if draws else completion.point[None]
 
 
-METHOD = Method("condi", "windows completed by diffusion", phase1="diffusion", fill=_fill)
+METHOD = Method("condi", "windows completed by diffusion", imputer_training="diffusion", complete=_complete)

@@ -14,7 +14,7 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.methods.method import Method
 
 
-def _fill(
+def _complete(
     imputer: Imputer, values: Tensor, observed: Tensor, draws: int, generator: torch.Generator
 ) -> Tensor:
     estimate = imputer.prepare(values, observed).references.conditional_mean
@@ -22,4 +22,4 @@ def _fill(
     return completed.expand(max(draws, 1), *completed.shape)
 
 
-METHOD = Method("estimate", "the closed-form estimate", phase1="relation", fill=_fill)
+METHOD = Method("estimate", "closed-form estimate", imputer_training="relation", complete=_complete)

@@ -36,4 +36,4 @@ def adam(base: Arrays, owners: dict[str, Owner], trained: Sequence[SiteUpdate]) 
     return result
 
 
-METHOD = Method("fedadam", "the mask, FedAdam", combine=adam)
+METHOD = Method("fedadam", "zeros and mask, FedAdam", combine=adam)

@@ -49,4 +49,4 @@ class LSTMFusion(TaskModel):
         return self.classifier(masked_mean(features, known)) + self.modality_logits(features, known)
 
 
-METHOD = Method("fedinmm", "an LSTM reads the holes", model=LSTMFusion)
+METHOD = Method("fedinmm", "LSTM over samples and mask", model=LSTMFusion)

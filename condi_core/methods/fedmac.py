@@ -56,4 +56,4 @@ class CrossModalAggregator(TaskModel):
         return self.loss(self.conclude(aggregated), labels) + WEIGHT * (before + after)
 
 
-METHOD = Method("fedmac", "cross-modal aggregate", model=CrossModalAggregator)
+METHOD = Method("fedmac", "cross-modal aggregation", model=CrossModalAggregator)

@@ -61,4 +61,4 @@ def _cosine(one: np.ndarray, two: np.ndarray) -> float:
     return float(one @ two / lengths) if lengths else 0.0
 
 
-METHOD = Method("fedmsplit", "the mask, FedMSplit", combine=correlated_average)
+METHOD = Method("fedmsplit", "zeros and mask, FedMSplit", combine=correlated_average)

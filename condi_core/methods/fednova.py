@@ -30,4 +30,4 @@ def normalised_average(base: Arrays, owners: dict[str, Owner], trained: Sequence
     return result
 
 
-METHOD = Method("fednova", "the mask, FedNova", combine=normalised_average)
+METHOD = Method("fednova", "zeros and mask, FedNova", combine=normalised_average)

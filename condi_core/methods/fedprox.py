@@ -20,4 +20,4 @@ def proximal(model: nn.Module, start: dict[str, Tensor], mu: float) -> Tensor:
     return mu / 2 * sum((p - start[name]).square().sum() for name, p in model.named_parameters())
 
 
-METHOD = Method("fedprox", "the mask, FedProx", penalty=partial(proximal, mu=MU))
+METHOD = Method("fedprox", "zeros and mask, FedProx", penalty=partial(proximal, mu=MU))

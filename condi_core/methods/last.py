@@ -3,4 +3,4 @@
 from condi_core.imputer.interpolation import last_value
 from condi_core.methods.method import Method
 
-METHOD = Method("last", "the last value carried forward", interpolate=last_value)
+METHOD = Method("last", "last value carried forward", interpolate=last_value)

@@ -11,5 +11,5 @@ from condi_core.averaging import keep_separate
 from condi_core.methods import condi
 
 METHOD = replace(
-    condi.METHOD, name="local", summary="CondI at each site alone", combine=keep_separate, sites="alone"
+    condi.METHOD, name="local", summary="CondI, local training", combine=keep_separate, scope="local"
 )

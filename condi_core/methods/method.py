@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,38 +15,50 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
-# (imputer, values, observed, draws, generator) → completed values (draw, batch, modality, patch, sample)
-Fill = Callable[[Imputer, Tensor, Tensor, int, torch.Generator], Tensor]
+Scope = Literal["federated", "local", "centralised"]
 
-# (x, seen) (batch, modality, time), standardised → completed x
+# (imputer, values, observed, draws, one generator or one per window)
+# → completed values (draw, batch, modality, patch, sample)
+Complete = Callable[[Imputer, Tensor, Tensor, int, torch.Generator | Sequence[torch.Generator]], Tensor]
+
+# (x, observed), both (batch, modality, time), x standardised → completed x
 Interpolate = Callable[[Tensor, Tensor], Tensor]
 
-# (model, its weights when the round began) → what is added to the loss of every step
+# (model, its weights at the beginning of the round) → what is added to the loss of every step
 Penalty = Callable[[nn.Module, dict[str, Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
 class Method:
-    """A name for `method = "..."`, one line for tables, and what is done with holes and with weights.
+    """How windows are completed, and how the task model is trained and averaged.
 
-    `phase1` says what of the imputer is trained for `fill`; without it, `interpolate` completes windows, or
-    nothing does and the model reads zeros and the mask. `model` makes the task model, a `TaskModel`,
-    `penalty` is added to its loss, and `combine` makes the next state of what sites have trained.
-    `sites` says who trains with whom: all `together`, each `alone`, or `pooled`, with all data in one
-    place; it goes for both phases.
+    Attributes
+    ----------
+    name : the value of the settings `method` and `compare-with`
+    summary : a few words for tables
+    imputer_training : what phase 1 trains of the imputer for `complete`: nothing ("none"), the cross-spectrum
+        between modalities ("relation"), or also the diffusion model ("diffusion")
+    complete : completes windows by the imputer
+    interpolate : completes windows without an imputer. Without `complete` and `interpolate` the task model
+        reads zeros where nothing was observed, and the mask.
+    model : makes the task model
+    penalty : is added to the loss of the task model
+    combine : makes the next state of a model from what sites have trained
+    scope : who trains together, in both phases: all sites ("federated"), each site for itself ("local"), or
+        one node with the data of all sites ("centralised")
     """
 
     name: str
     summary: str
-    phase1: Literal["nothing", "relation", "diffusion"] = "nothing"
-    fill: Fill | None = None
+    imputer_training: Literal["none", "relation", "diffusion"] = "none"
+    complete: Complete | None = None
     interpolate: Interpolate | None = None
     model: Callable[[Schema, TaskConfig], TaskModel] = TaskModel
     penalty: Penalty | None = None
     combine: Aggregator = average
-    sites: Literal["together", "alone", "pooled"] = "together"
+    scope: Scope = "federated"
 
     @property
-    def needs_single_updates(self) -> bool:
-        """Whether more of sites must be known than the sum of what they have trained."""
-        return self.combine is not average or self.sites != "together"
+    def needs_individual_updates(self) -> bool:
+        """Whether the sum of what sites have trained is not enough to make the next state."""
+        return self.combine is not average or self.scope != "federated"

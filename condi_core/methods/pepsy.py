@@ -119,4 +119,4 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-METHOD = Method("pepsy", "embedding controls, PEPSY", model=PEPSYModel, combine=merge_profiles)
+METHOD = Method("pepsy", "PEPSY embedding controls", model=PEPSYModel, combine=merge_profiles)

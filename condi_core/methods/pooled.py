@@ -8,4 +8,4 @@ from dataclasses import replace
 
 from condi_core.methods import condi
 
-METHOD = replace(condi.METHOD, name="pooled", summary="CondI, all data in one place", sites="pooled")
+METHOD = replace(condi.METHOD, name="pooled", summary="CondI, centralised training", scope="centralised")

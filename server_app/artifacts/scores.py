@@ -24,7 +24,8 @@ class Evaluation:
     read: Callable[[Arrays, dict[str, float]], dict[str, float]]
 
 
-PHASE_SUFFIX = {"together": "", "alone": "-local", "pooled": "-pooled"}  # of phases and models, by who trains
+# Suffix of the names of phases and models by the scope of training; part of the seeds of random streams.
+PHASE_SUFFIX = {"federated": "", "local": "-local", "centralised": "-pooled"}
 NO_EVALUATION = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda sums, extra: {})
 
 
@@ -69,16 +70,26 @@ def imputation_rows(sums: Arrays, schema: Schema) -> dict[str, dict]:
     return rows
 
 
-def add_imputation(table: dict[str, dict], rows: dict[str, dict], sites: str) -> None:
+def add_imputation(table: dict[str, dict], rows: dict[str, dict], scope: str) -> None:
     """Add the rows of one imputer to those of the others.
 
-    Of one trained by sites alone or on pooled data its own, as `local` or `pooled`, and of naive rows those
-    that do not depend on it.
+    Of an imputer that is not federated this is its own row, and the rows that depend on no imputer.
+
+    Parameters
+    ----------
+    table : `{missingness pattern: {row: metrics}}`, which is extended
+    rows : the same, as `imputation_rows` makes it
+    scope : who trains the imputer, as in `Method`
     """
-    for kind, found in rows.items():
-        if sites != "together":
-            naive = {
-                row: found[row] for row in IMPUTER_ROWS if row in found and not IMPUTER_ROWS[row].learned
+    name = next(row.name for row in IMPUTER_ROWS.values() if row.scope == scope)
+    for pattern, methods in rows.items():
+        if scope != "federated":
+            methods = {
+                **{
+                    row: methods[row]
+                    for row in IMPUTER_ROWS
+                    if row in methods and not IMPUTER_ROWS[row].learned
+                },
+                name: methods["condi"],
             }
-            found = naive | {"local" if sites == "alone" else "pooled": found["condi"]}
-        table[kind] = found | table.get(kind, {})
+        table[pattern] = methods | table.get(pattern, {})

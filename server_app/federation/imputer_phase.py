@@ -18,13 +18,13 @@ from server_app.federation.strategy import ModalityFedAvg
 
 
 def run_imputer_phase(
-    run: Run, roster: Roster, sites: str = "together", diffusion: bool = True
+    run: Run, roster: Roster, scope: str = "federated", diffusion: bool = True
 ) -> tuple[dict, dict]:
     """Train an imputer and score it once on test windows; without `diffusion` the relation is all of it.
 
-    `sites` as in `Method`; the state's model is `imputer` and the suffix of that.
+    `scope` is as in `Method`; the state's model is `imputer` and the suffix of that.
     """
-    config, schema, name = run.config.imputer, roster.schema, f"imputer{scores.PHASE_SUFFIX[sites]}"
+    config, schema, name = run.config.imputer, roster.schema, f"imputer{scores.PHASE_SUFFIX[scope]}"
     torch.manual_seed(derive_seed(run.config.seed, "initial weights", "imputer"))
     model = Imputer(schema, config)
     model.standardiser.fit(torch.from_numpy(roster.sums))
@@ -33,11 +33,11 @@ def run_imputer_phase(
     quorum = min(run.config.min_sites, len(roster.sites))
 
     spectra = {name for name in owners if name.endswith(".spectrum")}
-    kept = keep_separate if sites == "alone" else None
+    kept = keep_separate if scope == "local" else None
     relation = ModalityFedAvg(roster, "relation", owners, spectra, scores.NO_EVALUATION, quorum, kept)
     # Spectra are so many numbers of such a size that noise would leave nothing of them.
     rounds = 0 if privacy.noise_multiplier else config.relation_rounds
-    run.carry_out(Phase(f"relation{scores.PHASE_SUFFIX[sites]}", name, relation, rounds, evaluated=False))
+    run.carry_out(Phase(f"relation{scores.PHASE_SUFFIX[scope]}", name, relation, rounds, evaluated=False))
 
     evaluation, average = (
         scores.imputation_evaluation(schema),
@@ -52,7 +52,7 @@ def run_imputer_phase(
     run.state.best.setdefault(name, run.state.models[name])  # where no round was scored
 
     print(f"sites score the best {name} on their test windows", flush=True)
-    samples = config.samples if diffusion and sites == "together" else 0
+    samples = config.samples if diffusion and scope == "federated" else 0
     _, answered = run.test(phase, samples=samples)
     metadata = {"schema": schema.model_dump_json(), "settings": config.model_dump_json(by_alias=True)}
     run.directory.save_model(name, run.state.best[name], lambda site: metadata, roster.sites)

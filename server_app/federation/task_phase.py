@@ -28,11 +28,11 @@ def run_task_phase(run: Run, roster: Roster, method: str) -> tuple[dict[str, flo
     model.standardiser.fit(torch.from_numpy(roster.sums))
     initial = state_arrays(model)
     freeze = None
-    if chosen.fill:
-        imputer = run.state.best[f"imputer{PHASE_SUFFIX[chosen.sites]}"]
+    if chosen.complete:
+        imputer = run.state.best[f"imputer{PHASE_SUFFIX[chosen.scope]}"]
         freeze = CompletionStep(run, roster, method, imputer)
         relation = {key: a for key, a in imputer.items() if key.rpartition("/")[2] == "cross_modal.weight"}
-        if chosen.phase1 == "diffusion" and config.pair_width == run.config.imputer.pair_width:
+        if chosen.imputer_training == "diffusion" and config.pair_width == run.config.imputer.pair_width:
             initial |= relation  # phase 2 starts from the W_cond of phase 1
     run.state.models.setdefault(name, initial)
 

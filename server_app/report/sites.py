@@ -27,10 +27,10 @@ def by_site(run: RunRecord) -> tuple[str, str]:
 def site_rmse(run: RunRecord) -> dict[str, dict[str, float]]:
     """`{site: {"kind, row": RMSE}}` of every row."""
     kinds: dict[str, dict[str, dict]] = {}
-    for who, suffix in PHASE_SUFFIX.items():
+    for scope, suffix in PHASE_SUFFIX.items():
         for site, sums in run.sums.get(f"imputer{suffix}", {}).items():
             rows = scores.imputation_rows(sums, run.schema)
-            scores.add_imputation(kinds.setdefault(site, {}), rows, who)
+            scores.add_imputation(kinds.setdefault(site, {}), rows, scope)
     return {
         site: {
             f"{missingness_label(kind)}, {imputer_label(row)}": metrics["rmse"]

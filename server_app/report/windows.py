@@ -106,7 +106,7 @@ def _diffuses(run: RunRecord) -> bool:
     """Whether a diffusion model was trained by all sites together; behind `estimate` there is none."""
     names = [run.config["method"], *str(run.config.get("compare-with", "")).replace(",", " ").split()]
     methods = [METHODS[name] for name in names if name in METHODS]
-    return any(m.phase1 == "diffusion" and m.sites == "together" for m in methods)
+    return any(m.imputer_training == "diffusion" and m.scope == "federated" for m in methods)
 
 
 def _given(run: RunRecord, data: list[Path]) -> list[Partition]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from condi_core.config import ConfigError, MissingnessConfig, RunConfig, flatten, setting_names
 from condi_core.evaluation.catalogue import TASK_METRICS
-from condi_core.methods import METHODS
+from condi_core.methods import METHOD_NAMES
 from server_app.operations.run_config import SettingValue, default_settings
 
 PRESETS = Path(__file__).parent / "presets"
@@ -196,7 +196,9 @@ def read_study(table: dict[str, Any]) -> Study:
     except ValidationError as error:
         raise StudyError("; ".join(_complaint(e) for e in error.errors())) from None
     complaints = [
-        f"unknown method '{name}'{_nearest(name, METHODS)}" for name in study.methods if name not in METHODS
+        f"unknown method '{name}'{_nearest(name, METHOD_NAMES)}"
+        for name in study.methods
+        if name not in METHOD_NAMES
     ]
     if study.metric not in TASK_METRICS:
         complaints.append(f"unknown metric '{study.metric}'{_nearest(study.metric, TASK_METRICS)}")

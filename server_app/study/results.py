@@ -48,7 +48,7 @@ IGNORED_SETTINGS = {
 }
 IGNORED_SETTINGS |= {"method", "compare-with", "task.learning-rate", "task.learning-rate-by-method"}
 TEXT = {"data", "partition", "missingness", "test-missingness", "tested-on", "method", "code", "run"}
-FIRST_PHASE = {"nothing": (), "relation": ("relation",), "diffusion": ("relation", "imputer")}
+FIRST_PHASE = {"none": (), "relation": ("relation",), "diffusion": ("relation", "imputer")}
 
 
 class RunUnreadable(Exception):
@@ -129,7 +129,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
         "validation": validation_score(run, method),
         **metrics,
     }
-    if METHODS[method].phase1 != "nothing":  # beside the naive imputers, scored on the same samples
+    if METHODS[method].imputer_training != "none":  # beside the naive imputers, scored on the same samples
         for kind, imputers in result["imputation"].items():
             for name, told in imputers.items():
                 numbers = {k: v for k, v in told.items() if isinstance(v, int | float)}
@@ -159,18 +159,21 @@ def share_missing(config: RunConfig, split: str, rates: Sequence[int]) -> float:
 def _phases(method: str) -> set[str]:
     """Phases of a run whose cost is the method's."""
     chosen = METHODS[method]
-    return {f"task-{method}", *(phase + PHASE_SUFFIX[chosen.sites] for phase in FIRST_PHASE[chosen.phase1])}
+    return {
+        f"task-{method}",
+        *(phase + PHASE_SUFFIX[chosen.scope] for phase in FIRST_PHASE[chosen.imputer_training]),
+    }
 
 
 def _parameters(run: Path, method: str) -> int:
     """Numbers in the weights that the method needs; where each site has its own, those of one site."""
     chosen, total = METHODS[method], 0
-    imputer = f"imputer{PHASE_SUFFIX[chosen.sites]}"
-    for name in (f"task-{method}", *((imputer,) if chosen.phase1 != "nothing" else ())):
+    imputer = f"imputer{PHASE_SUFFIX[chosen.scope]}"
+    for name in (f"task-{method}", *((imputer,) if chosen.imputer_training != "none" else ())):
         one, *_ = (path for path in weights_paths(run, name) if path.name.partition(".")[0] == name)
         with safe_open(one, "np") as file:
             kept = file.keys()
-            if name == imputer and chosen.phase1 == "relation":  # nothing of the network is used
+            if name == imputer and chosen.imputer_training == "relation":  # nothing of the network is used
                 kept = [key for key in kept if key.endswith(".spectrum")]
             total += sum(math.prod(file.get_slice(key).get_shape()) for key in kept)
     return total

@@ -12,15 +12,15 @@ from condi_core.evaluation.catalogue import (
     imputer_label,
     missingness_label,
 )
+from condi_core.methods import NAIVE_METHODS
 from data_partitions.table import DASH, Cell, Table
 from server_app.study.results import Row
 from server_app.study.statistics import Comparison, compare, holm, mean_sd, rank_marks
 
-NAIVE = ("mask", "mean", "last", "linear", "estimate")
 LEGEND = "Mean ± sample standard deviation over seeds. * best; ~ as near to it as the larger deviation."
 
 
-def in_order(methods: Sequence[str], naive: Sequence[str] = NAIVE) -> list[str]:
+def in_order(methods: Sequence[str], naive: Sequence[str] = NAIVE_METHODS) -> list[str]:
     """Naive ones first, the others as they come."""
     found = list(dict.fromkeys(methods))
     return [m for m in naive if m in found] + [m for m in found if m not in naive]

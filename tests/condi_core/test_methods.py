@@ -1,16 +1,19 @@
 """The registry of methods, and what each makes of a window."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from condi_core.imputer.interpolation import interpolate_windows
-from condi_core.methods import METHODS
+from condi_core.methods import METHOD_NAMES, METHODS
 from condi_core.methods.fedprox import proximal
 from condi_core.task.contrastive import info_nce, modality_contrastive_loss
 from tests.helpers.toy import padding, rubbish, schema, standardise, stir, task_config, windows
 
 MODELS = sorted({m.model: name for name, m in METHODS.items()}.values())
-FILLED = [name for name, m in METHODS.items() if m.fill]
+FILLED = [name for name, m in METHODS.items() if m.complete]
 INTERPOLATED = [name for name, m in METHODS.items() if m.interpolate]
 
 
@@ -30,29 +33,30 @@ def model_of(batch):
 
 
 def test_names_are_those_of_the_registry():
+    assert tuple(METHODS) == METHOD_NAMES
     assert list(METHODS) == [
         "condi", "local", "pooled", "mask", "mean", "last", "linear", "estimate", "fedprox", "fednova",
         "fedadam", "fedmsplit", "fedmac", "mifl", "fedinmm", "pepsy",
     ]  # fmt: skip
     assert all(name == method.name for name, method in METHODS.items())
     assert all(0 < len(f"{name}: {method.summary}") <= 37 for name, method in METHODS.items())
-    assert all(bool(m.fill) == (m.phase1 != "nothing") for m in METHODS.values())
+    assert all(bool(m.complete) == (m.imputer_training != "none") for m in METHODS.values())
 
 
 def test_the_mask_method_completes_nothing():
-    assert METHODS["mask"].fill is None and METHODS["mask"].interpolate is None
+    assert METHODS["mask"].complete is None and METHODS["mask"].interpolate is None
 
 
 @pytest.mark.parametrize("draws", [0, 1, 3])
 def test_condi_fills_and_keeps_what_was_observed(imputer, batch, draws):
     values, observed = batch
-    filled = METHODS["condi"].fill(imputer, values, observed, draws, torch.Generator().manual_seed(0))
+    filled = METHODS["condi"].complete(imputer, values, observed, draws, torch.Generator().manual_seed(0))
     assert filled.shape == (max(draws, 1), *values.shape)
     assert torch.equal(filled[:, observed], values[observed].expand(max(draws, 1), -1))
     assert (filled[:, ~observed] != 0).float().mean() > 0.9
     completion = imputer.impute(values, observed, draws, torch.Generator().manual_seed(0))
     assert torch.equal(filled, completion.draws if draws else completion.point[None])
-    again = METHODS["condi"].fill(imputer, values, observed, draws, torch.Generator().manual_seed(1))
+    again = METHODS["condi"].complete(imputer, values, observed, draws, torch.Generator().manual_seed(1))
     assert torch.equal(again, filled) == (draws == 0)
     if draws > 1:
         assert (filled[0] - filled[1])[:, 0][~observed[:, 0]].abs().mean() > 1
@@ -60,7 +64,7 @@ def test_condi_fills_and_keeps_what_was_observed(imputer, batch, draws):
 
 def test_the_estimate_is_the_closed_form_whatever_the_network_is(imputer, batch):
     values, observed = batch
-    fill = METHODS["estimate"].fill
+    fill = METHODS["estimate"].complete
     filled = fill(imputer, values, observed, 0, torch.Generator())[0]
     x = imputer.standardiser(values, observed)
     closed = imputer.standardiser.inverse(imputer.closed_form(x, observed).conditional_mean)
@@ -72,9 +76,9 @@ def test_the_estimate_is_the_closed_form_whatever_the_network_is(imputer, batch)
 @pytest.mark.parametrize("name", FILLED)
 def test_fills_read_observed_samples_only(name, imputer, batch):
     values, observed = batch
-    expected = METHODS[name].fill(imputer, values, observed, 1, torch.Generator().manual_seed(0))
+    expected = METHODS[name].complete(imputer, values, observed, 1, torch.Generator().manual_seed(0))
     for other in rubbish(values, ~observed):
-        found = METHODS[name].fill(imputer, other, observed, 1, torch.Generator().manual_seed(0))
+        found = METHODS[name].complete(imputer, other, observed, 1, torch.Generator().manual_seed(0))
         assert torch.equal(found, expected)
 
 
@@ -174,3 +178,12 @@ def test_modalities_are_contrasted_where_there_are_two_of_them():
     features[:, 2], features[2] = 7.0, 9.0  # absent, and alone in its window
     torch.testing.assert_close(modality_contrastive_loss(features, present, 0.5), expected)
     assert modality_contrastive_loss(features[:1], present[:1], 0.5) == 0
+
+
+def test_names_of_methods_and_of_metrics_need_no_torch():
+    code = (
+        "import sys; from condi_core import config, evaluation; from condi_core.evaluation import catalogue;"
+        "from condi_core.methods import METHOD_NAMES, NAIVE_METHODS; import server_app.study.design;"
+        "assert set(NAIVE_METHODS) <= set(METHOD_NAMES) and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

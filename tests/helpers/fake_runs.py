@@ -57,7 +57,7 @@ def write_run(directory: RunDirectory, config: RunConfig, scores: Scores) -> Non
     lines = [line("relation", 0.0)] * 10
     methods = [config.method, *filter(None, config.compare_with.split(","))]
     result = {"imputation": {}, "task": {}, "answered": {}}
-    if any(METHODS[m].fill for m in methods):
+    if any(METHODS[m].complete for m in methods):
         directory.save_model("imputer", {"w": np.zeros((10, 3))}, lambda site: {})
         score = {"mae": 0.1, "rmse": 0.2, "crps": 0.1, "coverage": 0.0, "rmse by modality": [0.2]}
         result["imputation"] = {"gaps 50 %": {"condi": score, "linear": score | {"rmse": 0.4}}}

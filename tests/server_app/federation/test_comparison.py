@@ -85,7 +85,7 @@ def test_a_run_loses_nothing_to_a_failing_site_and_resumes_to_the_same_weights(n
     whole, grid = run_local(federation, TINY | {"method": name, "name": "whole"}, fails)
     lines = [json.loads(line) for line in open(whole.path / "history.jsonl")]
     first, second = [line for line in lines if line["phase"] == f"task-{name}"]
-    if METHODS[name].sites == "pooled":
+    if METHODS[name].scope == "centralised":
         assert list(first["site-seconds"]) == ["all/sites"] and not first["failures"]
     else:
         assert first["failures"] == {"site-1": "it fell"} and len(second["site-seconds"]) == 3
@@ -106,11 +106,11 @@ def test_a_run_loses_nothing_to_a_failing_site_and_resumes_to_the_same_weights(n
 def test_of_one_site_every_method_is_local_training(name, tmp_path, run_local):
     federation = write_tiny(tmp_path / "f", sites=1, train=4, val=2, test=2)
     directory, grid = run_local(federation, TINY | {"method": name})
-    site = "all/sites" if METHODS[name].sites == "pooled" else "site-0"
+    site = "all/sites" if METHODS[name].scope == "centralised" else "site-0"
     gave, got = answered(grid, "task", 1, site), sent(grid, "task", 2, site)
     assert gave.keys() <= got.keys()
     pairs = [(gave, got)]
-    if METHODS[name].phase1 == "diffusion":
+    if METHODS[name].imputer_training == "diffusion":
         file = next(f for f in files(directory) if f.startswith("imputer"))
         pairs.append((answered(grid, "imputer", 1, site), files(directory)[file]))
     for gave, got in pairs:
