@@ -1,12 +1,51 @@
-"""The method: imputer, task model, training, metrics. `load_model` opens what a run has learned."""
+"""CondI's method: imputer, task model, training and evaluation.
 
-__all__ = ["load_model"]
+`load_model` opens what a run has trained, for use from Python. Names are imported when they are first used:
+torch takes seconds to import, and much of this package is of use without it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from condi_core.config import ConfigError, RunConfig
+    from condi_core.methods import METHOD_NAMES
+    from condi_core.model import Imputation, Prediction, TrainedRun, load_model
+    from condi_core.weights_file import WeightsFileError
+    from condi_core.windows import Schema
+
+_HOMES = {
+    "ConfigError": "config",
+    "Imputation": "model",
+    "METHOD_NAMES": "methods",
+    "Prediction": "model",
+    "RunConfig": "config",
+    "Schema": "windows",
+    "TrainedRun": "model",
+    "WeightsFileError": "weights_file",
+    "load_model": "model",
+}
+
+__all__ = [
+    "METHOD_NAMES",
+    "ConfigError",
+    "Imputation",
+    "Prediction",
+    "RunConfig",
+    "Schema",
+    "TrainedRun",
+    "WeightsFileError",
+    "load_model",
+]
 
 
-def __getattr__(name: str):
-    # Not imported at once: torch takes seconds, and most of this package is of use without a model.
-    if name == "load_model":
-        from condi_core.model import load_model
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
-        return load_model
-    raise AttributeError(f"module 'condi_core' has no attribute '{name}'")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

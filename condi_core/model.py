@@ -24,78 +24,143 @@ from condi_core.windows import WINDOWS_PER_BLOCK, Schema, zero_unobserved
 
 
 class Imputation(NamedTuple):
-    """Completed windows in source units; observed samples are returned bit for bit."""
+    """Completed windows in source units; observed samples are returned bit for bit.
 
-    point: np.ndarray  # float32 (batch, modality, patch, sample): the best single value
-    samples: np.ndarray  # float32 (draw, batch, modality, patch, sample): equally likely completions
+    Attributes
+    ----------
+    point : float32 (batch, modality, patch, sample), the best single value
+    draws : float32 (draw, batch, modality, patch, sample), equally likely completions
+    """
+
+    point: np.ndarray
+    draws: np.ndarray
 
     def quantiles(self, levels: Sequence[float]) -> np.ndarray:
-        """`(level, batch, modality, patch, sample)` of the draws; from 19 draws on they reach .05 and .95."""
-        if not len(self.samples):
-            raise ValueError("there are no draws to take quantiles of: ask for samples")
-        return quantiles(torch.from_numpy(self.samples), torch.tensor(levels)).numpy()
+        """Compute quantiles of the draws.
+
+        Parameters
+        ----------
+        levels : between 0 and 1. Only from 19 draws on, 0.05 and 0.95 lie between the outermost draws.
+
+        Returns
+        -------
+        (level, batch, modality, patch, sample)
+
+        Raises
+        ------
+        ValueError
+            There are no draws.
+        """
+        if not len(self.draws):
+            raise ValueError("quantiles need draws, and there are none: call `impute` with samples above 0")
+        return quantiles(torch.from_numpy(self.draws), torch.tensor(levels)).numpy()
 
 
 class Prediction(NamedTuple):
-    """Probabilities of the labels, and what remains open about them because samples are missing."""
+    """Probabilities of the labels, and how far they depend on what is missing.
 
-    probabilities: np.ndarray  # float32 (batch, label)
-    draws: np.ndarray  # float32 (draw, batch, label): the same for equally likely completions
+    Attributes
+    ----------
+    probabilities : float32 (batch, label)
+    draws : float32 (draw, batch, label), the probabilities of equally likely completions
+    """
+
+    probabilities: np.ndarray
+    draws: np.ndarray
 
     @property
     def spread(self) -> np.ndarray:
-        """Standard deviation over completions `(batch, label)`; NaN without at least two draws."""
+        """Standard deviation over completions (batch, label); NaN without at least two draws."""
         if len(self.draws) < 2:
             return np.full_like(self.probabilities, np.nan)
         return self.draws.std(0, ddof=1)
 
 
 class Classifier(NamedTuple):
-    """A task model, the method whose windows it reads, and the imputer that completes them."""
+    """A task model with all that it needs to read windows.
+
+    Attributes
+    ----------
+    method : whose windows the model reads
+    task : the model
+    imputer : completes the windows, where the method does so by an imputer
+    completions : draws per window that it was trained with; 0: point estimates
+    """
 
     method: Method
     task: TaskModel
     imputer: Imputer | None
-    draws: int  # that it was trained with; 0: point estimates
+    completions: int
 
 
 class TrainedRun:
-    """What a run has learned. `load_model` makes one.
+    """What a run has trained. `load_model` makes one.
 
-    Windows are arrays `(batch, modality, patch, sample)`, in the order, units and rates of `schema`;
-    modalities with fewer samples in a patch than the fastest use the first ones. `observed` is bool; without
-    it, what is NaN in `values` is not observed. Raises ValueError when the arrays are of another shape.
+    Windows are arrays (batch, modality, patch, sample) in the order, units and rates of `schema`; a modality
+    with fewer samples in a patch than the fastest one uses the first of them. `observed` is bool. Without it,
+    NaN in `values` marks what was not observed. What is returned for a window depends on this window and on
+    `seed` alone, up to rounding, not on the other windows of the batch.
 
-    What is returned of a window depends on it and on `seed` alone, up to rounding, not on those beside it.
+    Attributes
+    ----------
+    schema : modalities, patches and labels of the windows
+    imputer : the trained imputer; None where no method of the run has one
+    imputer_hash : hash of its weights, or ""
+    classifiers : task models by the name of their method
+    method : name of the method that the run was about
+    device : where models and windows are
     """
 
     def __init__(
         self,
         schema: Schema,
         imputer: Imputer | None,
-        hash: str,
+        imputer_hash: str,
         classifiers: dict[str, Classifier],
         method: str,
         device: torch.device,
     ) -> None:
-        self.schema, self.imputer, self.hash, self.device = schema, imputer, hash, device
-        self.classifiers, self.method = classifiers, method
+        self.schema = schema
+        self.imputer = imputer
+        self.imputer_hash = imputer_hash
+        self.classifiers = classifiers
+        self.method = method
+        self.device = device
 
     def impute(
         self, values: ArrayLike, observed: ArrayLike | None = None, samples: int = 0, seed: int = 0
     ) -> Imputation:
-        """Complete windows, with `samples` draws of how they could go on beside the point estimate."""
-        if self.imputer is None:
+        """Complete windows.
+
+        Parameters
+        ----------
+        values : (batch, modality, patch, sample), in source units
+        observed : bool, of the same shape
+        samples : number of draws in addition to the point estimate
+        seed : of the draws
+
+        Raises
+        ------
+        ValueError
+            The arrays have another shape or type, or an observed value is not finite.
+        WeightsFileError
+            The run has no trained imputer.
+        """
+        imputer = self.imputer
+        if imputer is None:
             raise WeightsFileError(
-                "this run has no trained imputer: it was made with a method that needs none"
+                "this run has no trained imputer: choose a run with a method that trains one, such as condi"
             )
         points, draws, padding = [], [], self._padding.to(self.device)
-        for x, seen in self._blocks(values, observed):
-            batch = self.imputer.prepare(x, seen)
-            mean, drawn = self.imputer.sample(batch, samples, _random(x, seen, seed))
-            for found, kept in ((mean, points), (drawn, draws)):
-                completed = torch.where(seen, x, self.imputer.standardiser.inverse(found))
-                kept.append(completed.masked_fill(padding, torch.nan).cpu().numpy())
+
+        def complete(x: Tensor, observed: Tensor, standardised: Tensor) -> np.ndarray:
+            completed = torch.where(observed, x, imputer.standardiser.inverse(standardised))
+            return completed.masked_fill(padding, torch.nan).cpu().numpy()
+
+        for x, mask in self._blocks(values, observed):
+            point, sampled = imputer.sample(imputer.prepare(x, mask), samples, _generators(x, mask, seed))
+            points.append(complete(x, mask, point))
+            draws.append(complete(x, mask, sampled))
         return Imputation(np.concatenate(points), np.concatenate(draws, 1))
 
     def predict(
@@ -106,128 +171,162 @@ class TrainedRun:
         seed: int = 0,
         method: str = "",
     ) -> Prediction:
-        """Probabilities of `schema.labels`, completed as in the run; `samples` draws give their spread.
+        """Predict probabilities of `schema.labels` from windows that are completed as in the run.
 
-        `method` is one of `classifiers`; by default the one the run was about. Labels of a multi-label task
-        have a probability each, those of a single-label task add up to 1.
+        In a multi-label task each label has a probability; those of a single-label task add up to 1.
+
+        Parameters
+        ----------
+        values, observed, seed : as in `impute`
+        samples : number of completions whose probabilities are returned as draws
+        method : one of `classifiers`; by default the one that the run was about
+
+        Raises
+        ------
+        ValueError
+            The arrays have another shape or type, or an observed value is not finite.
+        WeightsFileError
+            The run has no task model of the method.
         """
         method = method or self.method
         if method not in self.classifiers:
-            has = ", ".join(self.classifiers) or "none"
-            raise WeightsFileError(f"this run has no task model '{method}': it has {has}")
-        model, told, draws = self.classifiers[method], [], []
-        count = samples if model.method.imputer_training == "diffusion" else 0
-
+            names = ", ".join(self.classifiers) or "none"
+            raise WeightsFileError(f"this run has no task model '{method}': choose from {names}")
+        classifier = self.classifiers[method]
+        num_draws = samples if classifier.method.imputer_training == "diffusion" else 0
+        predictions, draws = [], []
         with torch.no_grad():
-            for x, seen in self._blocks(values, observed):
-                told.append(self._classify(model, x, seen, model.draws, seed).mean(0).cpu().numpy())
-                empty = torch.zeros(0, *told[-1].shape)
-                draws.append(
-                    self._classify(model, x, seen, count, seed).cpu().numpy() if count else empty.numpy()
-                )
-        return Prediction(np.concatenate(told), np.concatenate(draws, 1))
+            for x, mask in self._blocks(values, observed):
+                completed = self._classify(classifier, x, mask, classifier.completions, seed)
+                predictions.append(completed.mean(0).cpu().numpy())
+                if num_draws:
+                    draws.append(self._classify(classifier, x, mask, num_draws, seed).cpu().numpy())
+                else:
+                    draws.append(np.zeros((0, *predictions[-1].shape), np.float32))
+        return Prediction(np.concatenate(predictions), np.concatenate(draws, 1))
 
-    def _classify(self, model: Classifier, x: Tensor, seen: Tensor, draws: int, seed: int) -> Tensor:
-        """Probabilities `(completion, batch, label)`."""
-        filled, known = x[None], torch.ones_like(seen)
-        if model.method.complete:
-            filled = model.method.complete(model.imputer, x, seen, draws, _random(x, seen, seed))
-        elif rule := model.method.interpolate:
-            filled = interpolate_windows(self.schema, model.task.standardiser, x, seen, rule)[None]
+    def _classify(self, classifier: Classifier, x: Tensor, observed: Tensor, draws: int, seed: int) -> Tensor:
+        """Return predictions (completion, batch, label)."""
+        method, task, imputer = classifier.method, classifier.task, classifier.imputer
+        completions, known = x[None], torch.ones_like(observed)
+        if method.complete and imputer:  # a method that completes always has one
+            completions = method.complete(imputer, x, observed, draws, _generators(x, observed, seed))
+        elif method.interpolate:
+            rule = method.interpolate
+            completions = interpolate_windows(self.schema, task.standardiser, x, observed, rule)[None]
         else:
-            known = seen
-        return torch.stack([model.task.predictions(model.task(f, seen, known)) for f in filled])
+            known = observed
+        return torch.stack([task.predictions(task(filled, observed, known)) for filled in completions])
 
     @property
     def _padding(self) -> Tensor:
-        """Where a modality has no sample, as others have more of them in a patch."""
+        """Mask of positions without a sample, in modalities that are slower than the fastest one."""
         rates = torch.tensor([m.samples_per_patch for m in self.schema.modalities])
         return (torch.arange(self.schema.samples) >= rates[:, None, None]).expand(self.schema.shape)
 
     def _blocks(self, values: ArrayLike, observed: ArrayLike | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Checked windows, some at a time."""
+        """Check windows, and yield values and masks of a few at a time."""
         x = np.asarray(values, np.float32)
-        seen = ~np.isnan(x) if observed is None else np.asarray(observed)
-        if x.ndim != 4 or x.shape[1:] != self.schema.shape or seen.shape != x.shape or not len(x):
+        masks = ~np.isnan(x) if observed is None else np.asarray(observed)
+        if x.ndim != 4 or x.shape[1:] != self.schema.shape or masks.shape != x.shape or not len(x):
             raise ValueError(
                 f"expected values and observed of shape (batch, {', '.join(map(str, self.schema.shape))}), "
-                f"got {x.shape} and {seen.shape}"
+                f"got {x.shape} and {masks.shape}"
             )
-        if seen.dtype != bool:
-            raise ValueError(f"observed must be bool, it is {seen.dtype}")
+        if masks.dtype != bool:
+            raise ValueError(f"expected observed to be bool, got {masks.dtype}")
         for start in range(0, len(x), WINDOWS_PER_BLOCK):
-            block, there = (torch.tensor(a[start : start + WINDOWS_PER_BLOCK]) for a in (x, seen))
-            there &= ~self._padding
-            if not torch.isfinite(block[there]).all():
+            block, mask = (torch.tensor(a[start : start + WINDOWS_PER_BLOCK]) for a in (x, masks))
+            mask &= ~self._padding
+            if not torch.isfinite(block[mask]).all():
                 raise ValueError("an observed value is not finite: mark it as not observed")
-            yield zero_unobserved(block, there).to(self.device), there.to(self.device)
+            yield zero_unobserved(block, mask).to(self.device), mask.to(self.device)
 
 
 def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = "") -> TrainedRun:
-    """What the run in that folder has learned; SavedError in one sentence when it cannot be used.
+    """Load what a run has trained.
 
-    Reads the files of weights, each checked against its hash, and executes nothing that is in them. Of
-    methods that train a model per site those of `site` are opened, and none without it.
+    Each file of weights is checked against its hash, and nothing in it is executed.
+
+    Parameters
+    ----------
+    run : the run directory
+    device : where the models are put
+    site : whose models are loaded of methods that train one per site; without it, these are left out
+
+    Raises
+    ------
+    WeightsFileError
+        The run has no models, or they cannot be used.
     """
     run = Path(run)
     if not run.is_dir():
-        raise WeightsFileError(f"there is no run at {run}: give the folder that a run has made")
+        raise WeightsFileError(f"there is no run at {run}: give the folder of a run")
     imputers: dict[str, Imputer] = {}
     schemas: list[Schema] = []
-    for file in _files(run, "imputer", site):
-        imputer, schema = load_imputer(file)
-        imputers[hash_arrays({name: t.numpy() for name, t in imputer.state_dict().items()})] = imputer.to(
-            device
-        )
+    for file in _weights_files(run, "imputer", site):
+        loaded, schema = load_imputer(file)
+        weights = {name: tensor.numpy() for name, tensor in loaded.state_dict().items()}
+        imputers[hash_arrays(weights)] = loaded.to(device)
         schemas.append(schema)
     classifiers: dict[str, Classifier] = {}
-    for file in _files(run, "task", site):
-        task, schema, config, told = load_task(file)
-        if told["imputer"] and told["imputer"] not in imputers:
+    for file in _weights_files(run, "task", site):
+        task, schema, config, metadata = load_task(file)
+        method = METHODS[metadata["method"]]
+        if (method.complete or metadata["imputer"]) and metadata["imputer"] not in imputers:
             raise WeightsFileError(
-                f"{file} was not trained with the imputer beside it: copy both from one run"
+                f"{file} was not trained with the imputer in the same folder: copy both from one run"
             )
-        method, imputer = METHODS[told["method"]], imputers.get(told["imputer"])
-        draws = config.completions if method.imputer_training == "diffusion" else 0
-        classifiers[method.name] = Classifier(method, task.to(device), imputer, draws)
+        completions = config.completions if method.imputer_training == "diffusion" else 0
+        classifiers[method.name] = Classifier(
+            method, task.to(device), imputers.get(metadata["imputer"]), completions
+        )
         schemas.append(schema)
     if not schemas:
         if weights_paths(run, "task-"):
             raise WeightsFileError(
-                f"{run} holds models of single sites: say of which site, or give its partition"
+                f"{run} holds only models of single sites: name the site, or give its partition"
             )
-        raise WeightsFileError(f"{run} holds no model: give the folder of a run that has come to its end")
+        raise WeightsFileError(f"{run} holds no model: give the folder of a finished run")
     if any(schema != schemas[0] for schema in schemas):
         raise WeightsFileError(f"{run} holds models of different data: copy all from one run")
-    method = _method_of(run)
-    of_methods = [c for c in (classifiers.get(method), *classifiers.values()) if c]
-    # Behind a relation alone there is no trained network.
-    trained = [c.imputer for c in of_methods if c.method.imputer_training == "diffusion"]
-    imputer = next(iter(trained if classifiers else imputers.values()), None)
-    hash_ = next((known for known, other in imputers.items() if other is imputer), "")
-    return TrainedRun(schemas[0], imputer, hash_, classifiers, method, torch.device(device))
+    name = _method_name(run)
+    imputer = _select_imputer(imputers, classifiers, name)
+    imputer_hash = next((key for key, other in imputers.items() if other is imputer), "")
+    return TrainedRun(schemas[0], imputer, imputer_hash, classifiers, name, torch.device(device))
 
 
-def _files(run: Path, kind: str, site: str) -> list[Path]:
-    """Files such as `imputer.safetensors`, and of those of single sites, `task-local.north.safetensors`, the
-    site's.
-    """
-    return [path for path, of_site in weights_paths(run, kind).items() if of_site in ("", site)]
+def _select_imputer(
+    imputers: dict[str, Imputer], classifiers: dict[str, Classifier], method: str
+) -> Imputer | None:
+    """Choose the imputer of the run's method, else that of the first method with a trained one."""
+    if not classifiers:
+        return next(iter(imputers.values()), None)
+    in_order = [classifiers[method]] if method in classifiers else []
+    in_order += classifiers.values()
+    # A method that trains only the relation leaves the network untrained.
+    trained = [c.imputer for c in in_order if c.method.imputer_training == "diffusion"]
+    return next(iter(trained), None)
 
 
-def _method_of(run: Path) -> str:
-    """The method that the run was about."""
+def _weights_files(run: Path, model: str, site: str) -> list[Path]:
+    """Return files such as `imputer.safetensors`, and the site's `task-local.<site>.safetensors`."""
+    return [path for path, of_site in weights_paths(run, model).items() if of_site in ("", site)]
+
+
+def _method_name(run: Path) -> str:
+    """Return the method that the run was about."""
     try:
         return read_config(run).method
     except RunFileError:
         return "condi"
 
 
-def _random(values: Tensor, observed: Tensor, seed: int) -> list[torch.Generator]:
-    """A generator per window, from what it holds."""
+def _generators(values: Tensor, observed: Tensor, seed: int) -> list[torch.Generator]:
+    """Make a generator per window, seeded by the content of the window."""
 
-    def of(x: Tensor, seen: np.ndarray) -> torch.Generator:
-        content = x.numpy().tobytes() + np.packbits(seen).tobytes()
+    def generator(x: Tensor, mask: np.ndarray) -> torch.Generator:
+        content = x.numpy().tobytes() + np.packbits(mask).tobytes()
         return torch.Generator().manual_seed(derive_seed(seed, hashlib.sha256(content).hexdigest()))
 
-    return [of(x, seen) for x, seen in zip(values.cpu(), observed.cpu().numpy(), strict=True)]
+    return [generator(x, mask) for x, mask in zip(values.cpu(), observed.cpu().numpy(), strict=True)]

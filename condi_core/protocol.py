@@ -1,4 +1,4 @@
-"""What coordinator and sites agree on beside the records they exchange."""
+"""What coordinator and sites agree on, beside the records that they exchange."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-COMPLETIONS_MISSING = 404  # a site's error code for "I lost what this phase needs: send it again"
+COMPLETIONS_MISSING = 404  # error code of a site that has lost its completions and needs the imputer again
 
-POOLED_SITE = "all/sites"  # stands for all sites of a simulation as one; no site can be called so
+POOLED_SITE = "all/sites"  # name of all sites of a simulation as one; no real site can have it
 
-MIN_SECURE_SITES = 3  # sites of secure aggregation: of two each would know the other's update
-LOSS_RANGE = 64.0  # losses above are told as this under secure aggregation
+MIN_SECURE_SITES = 3  # sites of secure aggregation: with two, each would know the update of the other
+LOSS_RANGE = 64.0  # upper limit of the losses that secure aggregation can carry; larger ones are clipped
 
 
 @cache
 def fingerprint() -> str:
-    """Hash of this package's source, sent with every message: both ends must compute the same thing."""
-    root, digest = Path(__file__).parent, hashlib.sha256()
+    """Hash the source of this package. Every message carries it, as both ends must compute the same."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
     for file in sorted(root.rglob("*.py")):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""Many arrays as one, for the way between coordinator and sites.
+"""Many arrays as one, for messages between coordinator and sites.
 
-Flower sends, stores, counts and acknowledges each array of a record by itself, which a SuperLink writes down
-in several transactions of its database, one after the other. A model has hundreds of arrays.
+Flower sends, stores, counts and acknowledges each array of a record separately, which a SuperLink does in
+several transactions of its database, one after the other. A model has hundreds of arrays.
 """
 
 from __future__ import annotations
@@ -13,36 +13,44 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-PACKED = "safetensors"  # name of the one array, and what its bytes are
-BYTES_PER_ARRAY, HEADER_BYTES = 250, 4096  # bytes that a name, a shape and places in the file take at most
+PACKED = "safetensors"  # name of the one array, and the format of its bytes
+HEADER_BYTES = 4096  # upper bound of what a file has beside its arrays
+BYTES_PER_ARRAY = 250  # upper bound of an array's entry in the header, without its name
 
 
 class PackingError(ValueError):
-    """What came is not arrays as `to_bytes` makes one of them."""
+    """A record does not hold arrays as `to_bytes` packs them."""
 
 
 def to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Named arrays as a safetensors file."""
-    return save({name: np.asarray(a, order="C") for name, a in arrays.items()})
+    """Pack named arrays as a safetensors file."""
+    return save({name: np.asarray(array, order="C") for name, array in arrays.items()})
 
 
-def from_bytes(record: Mapping[str, bytes], most: float = math.inf) -> dict[str, np.ndarray]:
-    """The arrays packed in a record, by name.
+def from_bytes(record: Mapping[str, bytes], max_bytes: float = math.inf) -> dict[str, np.ndarray]:
+    """Unpack the arrays of a record, in the order of their names.
 
-    PackingError when the record is not those and nothing else, in `most` bytes: some MB of a file that names
-    nothing but empty arrays would be GB here.
+    Parameters
+    ----------
+    record : one entry PACKED, as `to_bytes` makes it
+    max_bytes : limit of its size. It keeps a small file that names many empty arrays from taking GB here.
+
+    Raises
+    ------
+    PackingError
+        The record has other entries, is larger, or cannot be read.
     """
     if set(record) != {PACKED}:
         raise PackingError(f"its arrays are not packed as one, {PACKED}")
-    if len(record[PACKED]) > most:
-        raise PackingError(f"its arrays take {len(record[PACKED])} bytes where {most:g} are enough")
+    if len(record[PACKED]) > max_bytes:
+        raise PackingError(f"its arrays take {len(record[PACKED])} bytes, expected at most {max_bytes:g}")
     try:
         return dict(sorted(load(record[PACKED]).items()))
-    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: of a type that numpy has not
+    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a type that numpy does not have
         raise PackingError(f"its arrays cannot be read ({type(error).__name__})") from None
 
 
 def max_packed_size(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Bytes that arrays of these shapes take at most when they are packed."""
+    """Return how many bytes arrays of these shapes take at most when they are packed."""
     numbers = sum(math.prod(shape) for shape in shapes.values())
     return 8 * numbers + sum(BYTES_PER_ARRAY + 4 * len(name) for name in shapes) + HEADER_BYTES

@@ -108,7 +108,7 @@ class _FileCompletion:
         self.provenance = folder / f"{file.name}.provenance.json"
         self.made_from: dict[str, Any] = {
             "input sha256": _hash_files(self.format.files(self.recording)),
-            "imputer sha256": model.hash,
+            "imputer sha256": model.imputer_hash,
             "samples": samples,
             "seed": seed,
             "resampled": grid.resample,

@@ -62,7 +62,7 @@ def impute_partition(
     partition = open_compatible_partition(model, data)
     made_from = {
         "partition": partition.fingerprint(),
-        "imputer sha256": model.hash,
+        "imputer sha256": model.imputer_hash,
         "samples": samples,
         "seed": seed,
     }

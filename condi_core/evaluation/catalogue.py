@@ -127,10 +127,10 @@ CALIBRATION_ERROR = TaskMetric(
 )
 
 IMPUTATION_METRICS: dict[str, ImputationMetric] = _by_name(
-    ImputationMetric(name="mae", label="MAE", higher_is_better=False, compute=lambda sums: sums[1] / sums[0]),
     ImputationMetric(
         name="rmse", label="RMSE", higher_is_better=False, compute=lambda sums: (sums[2] / sums[0]) ** 0.5
     ),
+    ImputationMetric(name="mae", label="MAE", higher_is_better=False, compute=lambda sums: sums[1] / sums[0]),
     # The mean quantile loss at 19 levels, which of a point estimate is its absolute error.
     ImputationMetric(
         name="crps", label="CRPS", higher_is_better=False, compute=lambda sums: sums[3] / sums[0]

@@ -36,9 +36,9 @@ def model(run):
 def test_observed_samples_are_returned_and_all_others_filled(model):
     x = windows(5)
     found = model.impute(x, samples=3)
-    assert found.point.shape == x.shape and found.samples.shape == (3, *x.shape)
+    assert found.point.shape == x.shape and found.draws.shape == (3, *x.shape)
     seen = ~np.isnan(x)
-    for completed in (found.point, *found.samples):
+    for completed in (found.point, *found.draws):
         np.testing.assert_array_equal(completed[seen], x[seen])
         assert np.isfinite(completed).all()
     whole = np.nan_to_num(x)
@@ -50,9 +50,7 @@ def test_what_was_not_observed_does_not_matter(model):
     seen = ~np.isnan(x)
     for rubbish in (0.0, 1e30, np.inf):
         other = np.where(seen, x, np.float32(rubbish))
-        np.testing.assert_array_equal(
-            model.impute(other, seen, 2).samples, model.impute(x, samples=2).samples
-        )
+        np.testing.assert_array_equal(model.impute(other, seen, 2).draws, model.impute(x, samples=2).draws)
         found, expected = model.predict(other, seen, 2), model.predict(x, samples=2)
         np.testing.assert_array_equal(found.draws, expected.draws)
 
@@ -60,11 +58,11 @@ def test_what_was_not_observed_does_not_matter(model):
 def test_windows_are_completed_the_same_in_any_batch_and_order(model):
     x = windows(19)
     together = model.impute(x, samples=2, seed=4)
-    spread = together.samples.std()
+    spread = together.draws.std()
     for order in (np.arange(19)[::-1], np.array([7]), np.array([3, 18, 0])):
         other = model.impute(x[order], samples=2, seed=4)
         np.testing.assert_allclose(other.point, together.point[order], atol=1e-4 * spread)
-        np.testing.assert_allclose(other.samples, together.samples[:, order], atol=1e-4 * spread)
+        np.testing.assert_allclose(other.draws, together.draws[:, order], atol=1e-4 * spread)
         told, expected = model.predict(x[order], samples=2), model.predict(x, samples=2)
         np.testing.assert_allclose(told.draws, expected.draws[:, order], atol=1e-4)
 
@@ -72,19 +70,19 @@ def test_windows_are_completed_the_same_in_any_batch_and_order(model):
 def test_draws_mechanism_the_seed_and_on_the_window(model):
     x = windows(2)
     x[1] = x[0]
-    first = model.impute(x, samples=2).samples
+    first = model.impute(x, samples=2).draws
     np.testing.assert_allclose(first[:, 0], first[:, 1], atol=1e-3)
     apart = np.isnan(x[0])
-    for other in (first[1, 0], model.impute(x, samples=2, seed=1).samples[0, 0]):
+    for other in (first[1, 0], model.impute(x, samples=2, seed=1).draws[0, 0]):
         assert np.abs(first[0, 0] - other)[apart].mean() > 0.05
 
 
 def test_quantiles_are_those_of_the_draws(model):
     found = model.impute(windows(1), samples=19)
     levels = (0.05, 0.5, 0.95)
-    ordered = np.sort(found.samples, 0)[[0, 9, 18]]
+    ordered = np.sort(found.draws, 0)[[0, 9, 18]]
     np.testing.assert_allclose(found.quantiles(levels), ordered, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="ask for samples"):
+    with pytest.raises(ValueError, match="quantiles need draws"):
         model.impute(windows(1)).quantiles(levels)
 
 
@@ -126,7 +124,7 @@ def test_a_slow_modality_has_no_samples_but_its_own(tmp_path):
         (np.zeros((3, 20, 10)), None, "expected values and observed of shape"),
         (np.zeros((1, 3, 20, 9)), None, r"\(batch, 3, 20, 10\), got \(1, 3, 20, 9\)"),
         (np.zeros((0, 3, 20, 10)), None, "expected values"),
-        (np.zeros((1, 3, 20, 10)), np.ones((1, 3, 20, 10)), "must be bool"),
+        (np.zeros((1, 3, 20, 10)), np.ones((1, 3, 20, 10)), "to be bool"),
         (np.full((1, 3, 20, 10), np.nan), np.ones((1, 3, 20, 10), bool), "not finite"),
     ],
 )
@@ -142,7 +140,7 @@ def test_a_run_without_imputation_predicts_and_says_that_it_cannot_impute(tmp_pa
     assert model.predict(windows(2)).probabilities.shape == (2, 2)
     with pytest.raises(WeightsFileError, match="no trained imputer"):
         model.impute(windows(1))
-    with pytest.raises(WeightsFileError, match="no task model 'condi': it has mask"):
+    with pytest.raises(WeightsFileError, match="no task model 'condi': choose from mask"):
         model.predict(windows(1), method="condi")
 
 
@@ -183,9 +181,9 @@ def test_models_of_two_runs_do_not_mix(tmp_path):
     one = write_run(tmp_path / "one", SCHEMA)
     two = write_run(tmp_path / "two", SCHEMA, seed=1)
     (one / "imputer.safetensors").write_bytes((two / "imputer.safetensors").read_bytes())
-    assert "not trained with the imputer beside it" in refused(one)
+    assert "not trained with the imputer in the same folder" in refused(one)
     (one / "imputer.safetensors").unlink()
-    assert "not trained with the imputer beside it" in refused(one)
+    assert "not trained with the imputer in the same folder" in refused(one)
 
 
 def test_weights_of_another_version_are_refused(tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def test_a_completed_partition_is_what_the_model_says(tmp_path, condi, run):
     imputed = np.load(tmp_path / "out" / "imputed" / "I.npy")
     np.testing.assert_array_equal(imputed, ~observed[:, 0])
     provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
-    assert provenance["imputer sha256"] == load_model(run).hash and provenance["samples"] == 5
+    assert provenance["imputer sha256"] == load_model(run).imputer_hash and provenance["samples"] == 5
     assert not list(tmp_path.glob(".*"))
     code, output = condi("impute", tmp_path / "in", tmp_path / "out")
     assert code == 1 and "exists already" in output
@@ -149,7 +149,7 @@ def test_records_come_back_completed(tmp_path, condi, run):
     np.testing.assert_allclose(high[50:90, 0] / 1000, upper, atol=2e-3)
     provenance = json.loads((tmp_path / "out" / "a" / "r1.hea.provenance.json").read_text())
     assert provenance["imputed samples as [first, end)"] == {"I": [[50, 90]]}
-    assert provenance["imputer sha256"] == load_model(run).hash
+    assert provenance["imputer sha256"] == load_model(run).imputer_hash
 
 
 def test_completed_files_are_neither_completed_again_nor_replaced(tmp_path, condi):
