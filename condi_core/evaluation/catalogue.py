@@ -137,7 +137,7 @@ IMPUTATION_METRICS: dict[str, ImputationMetric] = _by_name(
     ),
     ImputationMetric(
         name="coverage",
-        label="in 90 % band",
+        label="in 90 % interval",
         higher_is_better=None,
         number_format=".1%",
         compute=lambda sums: sums[4] / sums[0],
@@ -156,7 +156,7 @@ class ImputerRow:
     label : what people read
     naive : whether it is a baseline without a diffusion model
     learned : whether it depends on what phase 1 has learned
-    draws : whether its point is the median of draws, which have a quantile loss and a band
+    draws : whether its point is the median of draws, which have a quantile loss and an interval
     scope : who trains the imputer. Of one that is not federated a run reports only this row.
     """
 

@@ -1,4 +1,4 @@
-"""The task on test windows: metrics, confusion, ROC curves and calibration, for each method."""
+"""The section of classification: metrics, confusion matrix, ROC curves and calibration of each method."""
 
 from __future__ import annotations
 
@@ -14,75 +14,103 @@ from condi_core.evaluation.classification import (
     roc,
 )
 from condi_core.methods import METHODS
-from data_partitions.table import Table, format_number
+from data_partitions.table import Table, Value
 from server_app.artifacts.run_directory import Arrays
 from server_app.artifacts.run_record import RunRecord, histograms, sum_over_sites
 from server_app.report.figures import Series, heatmap, lines
-from server_app.report.markup import details, figure_row, heading, paragraph, section
+from server_app.report.markup import Section, details, figure_row, heading, metric_cell, paragraph, section
+
+UNIT = (0.0, 1.0)
 
 
-def classification(run: RunRecord) -> tuple[str, str]:
+def classification(run: RunRecord) -> Section:
     if not run.task:
-        return section("Classification", paragraph("No task model has been scored on test windows."))
+        return section("Classification", paragraph("No classifier has been scored on test windows yet."))
     labels = {name: metric.label for name, metric in TASK_METRICS.items()} | {"score": "mean loss"}
-    keys = [key for key in labels if any(key in found for found in run.task.values())]
-    rows = [[titled(method), *(found.get(key) for key in keys)] for method, found in run.task.items()]
-    parts = [
-        Table("Classification of test windows", ["method", *(labels[key] for key in keys)], rows).to_html()
+    keys = [key for key in labels if any(key in metrics for metrics in run.task.values())]
+    rows: list[list[Value]] = [
+        [method_title(method), *(_score_cell(key, metrics.get(key)) for key in keys)]
+        for method, metrics in run.task.items()
     ]
-    for method in run.scored_methods:
-        parts += [heading(titled(method)), *_method(run, sum_over_sites(run.sums[f"task-{method}"]))]
+    columns = ["method", *(labels[key] for key in keys)]
+    parts = [
+        Table("Classification of test windows", columns, rows).to_html(),
+        paragraph(
+            "For the reliability diagrams, the predicted probabilities of each label are put into ten bins "
+            "of equal width. The calibration error is the mean distance from the diagonal, weighted by the "
+            "number of windows in a bin. Bins with few windows are noisy."
+        ),
+    ]
+    for method in [method for method in run.task if method in run.scored_methods]:
+        parts += [heading(method_title(method)), *_method(run, sum_over_sites(run.sums[f"task-{method}"]))]
     if not run.scored_methods:
-        parts.append(paragraph("Curves need the sums of the test scores, which this run has not kept."))
+        parts.append(paragraph("There are no curves, as this run has no sums of its test scores."))
     return section("Classification", *parts)
 
 
-def titled(method: str) -> str:
-    known = METHODS.get(method)
-    return f"{method}: {known.summary}" if known else method
+def method_title(method: str) -> str:
+    """Name a method with its summary."""
+    return f"{method}: {METHODS[method].summary}" if method in METHODS else method
+
+
+def _score_cell(key: str, value: float | None) -> Value:
+    return metric_cell(TASK_METRICS[key], value) if key in TASK_METRICS else value
 
 
 def _method(run: RunRecord, sums: Arrays) -> list[str]:
-    labels, rows, bins, curves, reliable = run.schema.labels, [], [], [], []
-    for k, label in enumerate(labels):
+    metrics = (TASK_METRICS["auroc"], TASK_METRICS["auprc"], CALIBRATION_ERROR)
+    rows: list[list[Value]] = []
+    bins: list[list[Value]] = []
+    roc_curves, reliability = [], []
+    calibration_errors = []
+    for k, label in enumerate(run.schema.labels):
         positives, negatives = histograms(sums, k)
-        counts = sums["task"][k, : len(DECISION_COUNTS) - 1]
-        area, ece = auroc(positives, negatives), calibration_error(positives, negatives)
-        rows.append([label, *counts, area, average_precision(positives, negatives), ece])
-        tenths = calibration(positives, negatives)
-        bins += [[label, f"{i / 10:.1f} to {(i + 1) / 10:.1f}", *row] for i, row in enumerate(tenths)]
-        reliable.append(Series(label, [(mean, share) for mean, share, _ in tenths]))
+        counts = sums["task"][k, : len(DECISION_COUNTS) - 1].tolist()
+        calibration_errors.append(calibration_error(positives, negatives))
+        values = (
+            auroc(positives, negatives),
+            average_precision(positives, negatives),
+            calibration_errors[-1],
+        )
+        rows.append([label, *counts, *map(metric_cell, metrics, values)])
+        label_bins = calibration(positives, negatives).tolist()
+        bins += [[label, f"{i / 10:.1f} to {(i + 1) / 10:.1f}", *row] for i, row in enumerate(label_bins)]
+        reliability.append(Series(label, [(mean, rate) for mean, rate, _ in label_bins]))
         if positives.sum() and negatives.sum():
-            curves.append(Series(label, _corners(*roc(positives, negatives)), dots=False))
-    unit = (0.0, 1.0)
-    square = {"x_range": unit, "y_range": unit, "diagonal": True}
-    known = [row[-1] for row in rows if not np.isnan(row[-1])]
-    mean = format_number(float(np.mean(known)) if known else None)
+            roc_curves.append(Series(label, _corners(*roc(positives, negatives)), dots=False))
+    finite = [error for error in calibration_errors if not np.isnan(error)]
+    mean_error = metric_cell(CALIBRATION_ERROR, float(np.mean(finite)) if finite else None).text
     return [
         figure_row(
             _confusion(run, sums),
-            lines("ROC", curves, "false positive rate", "true positive rate", **square),
-            lines("Reliability", reliable, "mean predicted", "observed rate", **square),
+            lines(
+                "ROC curves",
+                roc_curves,
+                "false positive rate",
+                "true positive rate",
+                x_range=UNIT,
+                y_range=UNIT,
+                diagonal=True,
+            ),
+            lines(
+                "Reliability diagram",
+                reliability,
+                "mean predicted probability",
+                "observed rate",
+                x_range=UNIT,
+                y_range=UNIT,
+                diagonal=True,
+            ),
         ),
         Table(
-            "Label by label",
-            [
-                "label",
-                *DECISION_COUNTS[:4],
-                *(m.label for m in (TASK_METRICS["auroc"], TASK_METRICS["auprc"], CALIBRATION_ERROR)),
-            ],
-            rows,
+            "Results of each label", ["label", *DECISION_COUNTS[:4], *(m.label for m in metrics)], rows
         ).to_html(),
-        paragraph(
-            "Reliability: scores in ten bins of equal width, each label against the rest; the calibration "
-            f"error is the mean distance from the diagonal, weighted by windows (over the labels {mean} "
-            "on average). Bins of few windows scatter."
-        ),
+        paragraph(f"Mean calibration error over the labels: {mean_error}"),
         details(
             "Reliability in numbers",
             Table(
                 "Reliability in ten bins",
-                ["label", "score", "mean predicted", "observed rate", "windows"],
+                ["label", "predicted probability", "mean predicted", "observed rate", "windows"],
                 bins,
             ).to_html(),
         ),
@@ -90,30 +118,31 @@ def _method(run: RunRecord, sums: Arrays) -> list[str]:
 
 
 def _corners(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
-    """The curve without points that are on the line between their neighbours on a step."""
-    kept = np.ones(len(x), bool)
-    same = (np.diff(x) == 0) & (np.diff(y) == 0)
-    kept[1:] = ~same
-    x, y = x[kept], y[kept]
-    flat = ((x[2:] == x[1:-1]) & (x[1:-1] == x[:-2])) | ((y[2:] == y[1:-1]) & (y[1:-1] == y[:-2]))
-    inner = np.concatenate([[True], ~flat, [True]]) if len(x) > 2 else np.ones(len(x), bool)
-    return list(zip(x[inner].tolist(), y[inner].tolist(), strict=True))
+    """Return the points of a step curve at which it starts, turns and ends."""
+    distinct = np.ones(len(x), bool)
+    distinct[1:] = (np.diff(x) != 0) | (np.diff(y) != 0)
+    x, y = x[distinct], y[distinct]
+    if len(x) > 2:
+        straight = ((x[2:] == x[1:-1]) & (x[1:-1] == x[:-2])) | ((y[2:] == y[1:-1]) & (y[1:-1] == y[:-2]))
+        corner = np.concatenate([[True], ~straight, [True]])
+        x, y = x[corner], y[corner]
+    return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def _confusion(run: RunRecord, sums: Arrays) -> str:
-    """Of a single-label task label × label; of a multi-label one the four counts of each label."""
+    """Draw label by label for a single-label task, and the four decision counts of each label otherwise."""
     labels = list(run.schema.labels)
     if "confusion" in sums:
         counts = sums["confusion"]
-        title, columns, row_label, column_label = "Confusion matrix", labels, "true", "decided"
-    elif "confusion" not in run.schema.task_kind.sum_shapes(len(labels)):
-        tp, fp, fn, tn = sums["task"][:, :4].T
-        counts = np.stack([tp, fn, fp, tn], 1)
-        columns = ["found", "missed", "false alarm", "rightly not"]
-        title, row_label, column_label = "Decisions at one half, label by label", "label", ""
-    else:
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        return heatmap(
+            "Confusion matrix", labels, labels, counts, shares, row_label="true", column_label="predicted"
+        )
+    if "confusion" in run.schema.task_kind.sum_shapes(len(labels)):
         return ""
-    width = counts.shape[1] // (1 if "confusion" in sums else 2)
-    parts = counts.reshape(len(labels), -1, width)
-    shares = (parts / np.maximum(parts.sum(2, keepdims=True), 1)).reshape(counts.shape)
-    return heatmap(title, labels, columns, counts, shares, row_label=row_label, column_label=column_label)
+    tp, fp, fn, tn = sums["task"][:, :4].T
+    counts = np.stack([tp, fn, fp, tn], 1)
+    pairs = counts.reshape(len(labels), 2, 2)  # windows with the label, then windows without it
+    shares = (pairs / np.maximum(pairs.sum(2, keepdims=True), 1)).reshape(counts.shape)
+    columns = ["true pos.", "false neg.", "false pos.", "true neg."]
+    return heatmap("Decisions at a threshold of 0.5", labels, columns, counts, shares, row_label="label")

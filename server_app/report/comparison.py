@@ -1,4 +1,4 @@
-"""Runs side by side: what they were told to do, what came of it, what it cost."""
+"""Comparison of runs: their settings, results and costs."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ import math
 from condi_core.evaluation.catalogue import TASK_METRICS, imputer_label, missingness_label
 from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.configuration import shown
+from server_app.report.configuration import setting_text
 from server_app.report.figures import Series, bars, lines
 from server_app.report.markup import figure_row, page, section, size
 
-PLACE = ("name", "output", "resume")  # settings in which runs differ without being different
+IGNORED_SETTINGS = ("name", "output", "resume")  # which differ although the runs do the same
 
-Rows = dict[str, list]  # name of a row → its value in each run, None where it has none
+Rows = dict[str, list]  # name of a row → its value in each run, None where a run has none
 
 
-def names(runs: list[RunRecord]) -> list[str]:
-    """One name a run, with its folder where two are called the same."""
-    plain = [run.name for run in runs]
+def run_names(runs: list[RunRecord]) -> list[str]:
+    """Name each run, with its folder where several have the same name."""
+    short = [run.name for run in runs]
     full = [f"{run.path.resolve().parent.name}/{run.name}" for run in runs]
-    named = [one if plain.count(one) == 1 else two for one, two in zip(plain, full, strict=True)]
-    return [n if named.count(n) == 1 else f"{n} ({i + 1})" for i, n in enumerate(named)]
+    names = [a if short.count(a) == 1 else b for a, b in zip(short, full, strict=True)]
+    return [n if names.count(n) == 1 else f"{n} ({i + 1})" for i, n in enumerate(names)]
 
 
 def settings(runs: list[RunRecord]) -> Rows:
-    """Settings that are not the same in all runs, and the data and code where these differ."""
-    keys = dict.fromkeys(key for run in runs for key in run.config if key not in PLACE)
-    found = {key: [run.config.get(key) for run in runs] for key in keys}
-    found["data set"] = [run.schema.dataset if run.sites else None for run in runs]
-    found["who took part"] = [", ".join(run.sites) or None for run in runs]
-    found["code"] = [run.versions.get("code") for run in runs]
-    return {key: values for key, values in found.items() if any(v != values[0] for v in values)}
+    """Return settings, data set, sites and code where the runs differ in them."""
+    keys = dict.fromkeys(key for run in runs for key in run.config if key not in IGNORED_SETTINGS)
+    rows: Rows = {key: [run.config.get(key) for run in runs] for key in keys}
+    rows["data set"] = [run.schema.dataset if run.sites else None for run in runs]
+    rows["sites"] = [", ".join(run.sites) or None for run in runs]
+    rows["code"] = [run.versions.get("code") for run in runs]
+    return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
 
 
 def results(runs: list[RunRecord]) -> Rows:
-    """Imputation (RMSE by kind of holes and row) and task metrics (by metric and method) on test windows."""
+    """Return the results on test windows: RMSE by pattern and imputer, and task metrics by method."""
     rows: Rows = {}
     for i, run in enumerate(runs):
-        for kind, methods in run.imputation.items():
-            for method, found in methods.items():
-                name = f"RMSE {missingness_label(kind)}, {imputer_label(method)}"
-                rows.setdefault(name, [None] * len(runs))[i] = found["rmse"]
+        for pattern, imputers in run.imputation.items():
+            for imputer, metrics in imputers.items():
+                name = f"RMSE {missingness_label(pattern)}, {imputer_label(imputer)}"
+                rows.setdefault(name, [None] * len(runs))[i] = metrics["rmse"]
         for key, metric in TASK_METRICS.items():
-            for method, found in run.task.items():
-                if key in found:
-                    rows.setdefault(f"{metric.label}, {method}", [None] * len(runs))[i] = found[key]
+            for method, metrics in run.task.items():
+                if key in metrics:
+                    rows.setdefault(f"{metric.label}, {method}", [None] * len(runs))[i] = metrics[key]
     return rows
 
 
 def costs(runs: list[RunRecord]) -> Rows:
-    """Seconds, bytes, rounds and parameters."""
+    """Return rounds, seconds, bytes and parameters."""
     rows: Rows = {
         "rounds": [len(run.history) for run in runs],
         "seconds": [sum(line.seconds for line in run.history) for run in runs],
@@ -65,18 +65,14 @@ def costs(runs: list[RunRecord]) -> Rows:
 
 
 def as_json(runs: list[RunRecord]) -> str:
-    """All of it for scripts: runs by name in the order given, NaN as null."""
+    """Write everything as JSON for scripts: runs by name in the given order, NaN as null."""
     parts = {"settings": settings(runs), "results": results(runs), "cost": costs(runs)}
-    told = {
+    content = {
         name: {"path": str(run.path), "finished": run.result is not None}
-        | {part: {key: _plain(row[i]) for key, row in rows.items()} for part, rows in parts.items()}
-        for i, (name, run) in enumerate(zip(names(runs), runs, strict=True))
+        | {part: {key: _json_value(row[i]) for key, row in rows.items()} for part, rows in parts.items()}
+        for i, (name, run) in enumerate(zip(run_names(runs), runs, strict=True))
     }
-    return json.dumps(told, indent=1)
-
-
-def _plain(value):
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(content, indent=1)
 
 
 def comparison_text(runs: list[RunRecord], width: int) -> str:
@@ -87,7 +83,7 @@ def comparison_text(runs: list[RunRecord], width: int) -> str:
 def comparison_page(runs: list[RunRecord]) -> str:
     """Write the same tables as a page, with figures."""
     differing, scores, cost = (table.to_html() for table in _tables(runs))
-    unfinished = [name for name, run in zip(names(runs), runs, strict=True) if run.result is None]
+    unfinished = [name for name, run in zip(run_names(runs), runs, strict=True) if run.result is None]
     summary = f"{len(runs)} runs." + (f" Not finished: {', '.join(unfinished)}." if unfinished else "")
     sections = [
         section("Settings", differing),
@@ -98,51 +94,52 @@ def comparison_page(runs: list[RunRecord]) -> str:
     return page("Comparison of runs", summary, sections)
 
 
+def _json_value(value: str | float | None) -> str | float | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _tables(runs: list[RunRecord]) -> list[Table]:
     parts = {
         "Settings that differ": settings(runs),
         "Results on test windows": results(runs),
         "Cost": costs(runs),
     }
+    columns = ["", *run_names(runs)]
     return [
-        Table(title, ["", *names(runs)], [[key, *(_cell(key, v) for v in row)] for key, row in rows.items()])
+        Table(title, columns, [[key, *(_cell(key, value) for value in row)] for key, row in rows.items()])
         for title, rows in parts.items()
     ]
 
 
 def _cell(key: str, value: str | float | None) -> Value:
     if isinstance(value, bool | str):
-        return shown(value)
+        return setting_text(value)
     if value is not None and key.startswith("bytes"):
         return size(value)
     return Cell(f"{value:.1f}", value) if value is not None and key == "seconds" else value
 
 
 def _figures(runs: list[RunRecord]) -> list[str]:
-    kinds = dict.fromkeys(kind for run in runs for kind in run.imputation)
-    methods = dict.fromkeys(m for run in runs for m in run.task)
-
-    def of(found: dict, *keys: str) -> float:
-        for key in keys:
-            found = found.get(key, {})
-        return math.nan if found == {} else found
-
+    patterns = list(dict.fromkeys(pattern for run in runs for pattern in run.imputation))
+    methods = list(dict.fromkeys(method for run in runs for method in run.task))
+    named = dict(zip(run_names(runs), runs, strict=True))
     errors = {
-        name: [of(run.imputation, kind, "condi", "rmse") for kind in kinds]
-        for name, run in zip(names(runs), runs, strict=True)
+        name: [run.imputation.get(p, {}).get("condi", {}).get("rmse", math.nan) for p in patterns]
+        for name, run in named.items()
     }
     areas = {
-        name: [of(run.task, method, "auroc") for method in methods]
-        for name, run in zip(names(runs), runs, strict=True)
+        name: [run.task.get(method, {}).get("auroc", math.nan) for method in methods]
+        for name, run in named.items()
     }
+    labels = [missingness_label(pattern) for pattern in patterns]
     return [
-        bars("RMSE of the imputer on test windows", list(map(missingness_label, kinds)), errors, "RMSE"),
-        bars("AUROC on test windows, by method", list(methods), areas, "AUROC"),
+        bars("Imputation RMSE on test windows", labels, errors, "RMSE"),
+        bars("AUROC on test windows, by method", methods, areas, "AUROC"),
     ]
 
 
 def _curves(runs: list[RunRecord]) -> list[str]:
-    """Validation score of each phase, a line for each run."""
+    """Draw the validation score of each phase, with a line for each run."""
     figures = []
     for phase in dict.fromkeys(phase for run in runs for phase in run.phases):
         series = [
@@ -150,8 +147,8 @@ def _curves(runs: list[RunRecord]) -> list[str]:
                 name,
                 [(line.round, line.metrics.get("score", math.nan)) for line in run.phases.get(phase, [])],
             )
-            for name, run in zip(names(runs), runs, strict=True)
+            for name, run in zip(run_names(runs), runs, strict=True)
         ]
         label = "RMSE" if phase.startswith("imputer") else "loss"
-        figures.append(lines(f"{phase}: validation {label}", series, "round", label, whole=True))
+        figures.append(lines(f"{phase}: validation {label}", series, "round", label, integers=True))
     return figures

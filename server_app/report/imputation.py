@@ -1,4 +1,4 @@
-"""How well hidden cells of test windows were told, beside the naive rows on the same cells."""
+"""The section of imputation: errors on hidden samples of test windows, compared with naive baselines."""
 
 from __future__ import annotations
 
@@ -10,75 +10,94 @@ from condi_core.evaluation.catalogue import (
     imputer_label,
     missingness_label,
 )
-from data_partitions.table import Table
+from data_partitions.table import Table, Value
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.figures import bars
-from server_app.report.markup import details, figure_row, paragraph, percent, section, side_by_side
+from server_app.report.markup import (
+    Section,
+    details,
+    figure_row,
+    metric_cell,
+    paragraph,
+    percent_text,
+    section,
+    side_by_side,
+)
 
 
-def imputation(run: RunRecord) -> tuple[str, str]:
-    kinds = run.imputation
-    if not kinds:
-        why = "No imputer has been scored on test windows: the method has none, or the run is not that far."
-        return section("Imputation", paragraph(why))
-    methods = [m for m in (*IMPUTER_ROWS, *_others(kinds)) if any(m in rows for rows in kinds.values())]
-    errors = {imputer_label(m): [_of(rows, m, "rmse") for rows in kinds.values()] for m in methods}
+def imputation(run: RunRecord) -> Section:
+    results = run.imputation
+    if not results:
+        reason = (
+            "No imputer has been scored on test windows: the method has none, or the run is not finished."
+        )
+        return section("Imputation", paragraph(reason))
+    imputers = imputers_in_order(results)
+    errors = {
+        imputer_label(name): [imputation_metric(rows, name, "rmse") for rows in results.values()]
+        for name in imputers
+    }
+    patterns = [missingness_label(pattern) for pattern in results]
     return section(
         "Imputation",
         paragraph(
-            "Cells of test windows that were measured and then hidden from every row alike, in three kinds "
-            "of holes; errors in standard deviations of the modality. CRPS is the mean quantile loss of the "
-            "draws at 19 levels; for a row of single values it is their MAE. The first rows are naive."
+            "Measured samples of the test windows were hidden in several patterns, the same samples for "
+            "every imputer, and then imputed. Errors are in standard deviations of the modality, and smaller "
+            "is better. CRPS is the mean quantile loss of the draws at 19 levels; for a single value it is "
+            "the MAE. The mean of the modality and linear interpolation are naive baselines."
         ),
-        figure_row(
-            bars("RMSE on hidden cells of test windows", list(map(missingness_label, kinds)), errors, "RMSE")
-        ),
-        side_by_side(*(_table(kind, rows, methods) for kind, rows in kinds.items())),
-        _band(run),
+        figure_row(bars("Imputation RMSE on hidden samples of test windows", patterns, errors, "RMSE")),
+        side_by_side(*(_table(pattern, rows, imputers) for pattern, rows in results.items())),
+        _interval_note(run),
         details(
-            "RMSE of each modality", *(_by_modality(run, kind, rows, methods) for kind, rows in kinds.items())
+            "RMSE of each modality",
+            *(_by_modality(run, pattern, rows, imputers) for pattern, rows in results.items()),
         ),
     )
 
 
-def _others(kinds: dict) -> list[str]:
-    return [m for m in dict.fromkeys(m for rows in kinds.values() for m in rows) if m not in IMPUTER_ROWS]
+def imputers_in_order(results: dict[str, dict]) -> list[str]:
+    """List the imputers of `{missingness pattern: {imputer: metrics}}`, those of the catalogue first."""
+    names = dict.fromkeys(name for rows in results.values() for name in rows)
+    return [n for n in IMPUTER_ROWS if n in names] + [n for n in names if n not in IMPUTER_ROWS]
 
 
-def _of(rows: dict, method: str, key: str) -> float:
-    row = IMPUTER_ROWS.get(method)
+def imputation_metric(rows: dict, imputer: str, key: str) -> float:
+    """Return a metric of an imputer; NaN where it has none, such as the interval of a point estimate."""
+    row = IMPUTER_ROWS.get(imputer)
     if IMPUTATION_METRICS[key].of_draws and not (row and row.draws):
         return math.nan
-    return rows.get(method, {}).get(key, math.nan)
+    return rows.get(imputer, {}).get(key, math.nan)
 
 
-def _table(kind: str, rows: dict, methods: list[str]) -> str:
-    told = [
-        [
-            imputer_label(m),
-            *(_of(rows, m, key) for key in IMPUTATION_METRICS if key != "coverage"),
-            percent(_of(rows, m, "coverage")),
-        ]
-        for m in methods
-    ]
-    return Table(
-        f"Test windows, {missingness_label(kind)}",
-        ["", *(m.label for m in IMPUTATION_METRICS.values())],
-        told,
-    ).to_html()
+def _table(pattern: str, rows: dict, imputers: list[str]) -> str:
+    cells: list[list[Value]] = []
+    for imputer in imputers:
+        values = {key: imputation_metric(rows, imputer, key) for key in IMPUTATION_METRICS}
+        numbers = [metric_cell(IMPUTATION_METRICS[key], value) for key, value in values.items()]
+        cells.append([imputer_label(imputer), *numbers])
+    columns = ["imputer", *(metric.label for metric in IMPUTATION_METRICS.values())]
+    return Table(f"Test windows, {missingness_label(pattern)}", columns, cells).to_html()
 
 
-def _band(run: RunRecord) -> str:
+def _interval_note(run: RunRecord) -> str:
     n = run.config.get("imputer.samples", 0)
     if not 1 < n < 19:
         return ""
     return paragraph(
-        f"The band of {n} draws ends with them: {(n - 1) / (n + 1):.0%} inside it would be right."
+        f"With {n} draws, the 90 % interval ends at the lowest and the highest draw, so that "
+        f"{percent_text((n - 1) / (n + 1), 0)} of the samples are expected inside it."
     )
 
 
-def _by_modality(run: RunRecord, kind: str, rows: dict, methods: list[str]) -> str:
+def _by_modality(run: RunRecord, pattern: str, rows: dict, imputers: list[str]) -> str:
     names = run.schema.names if run.sites else ()
-    told = [[imputer_label(m), *rows[m].get("rmse by modality", [])] for m in methods if m in rows]
-    told = [row for row in told if len(row) == len(names) + 1]
-    return Table(f"RMSE of each modality, {missingness_label(kind)}", ["", *names], told).to_html()
+    rmse = IMPUTATION_METRICS["rmse"]
+    errors: list[list[Value]] = [
+        [imputer_label(i), *(metric_cell(rmse, error) for error in rows[i].get("rmse by modality", []))]
+        for i in imputers
+        if i in rows
+    ]
+    errors = [row for row in errors if len(row) == len(names) + 1]
+    title = f"RMSE of each modality, {missingness_label(pattern)}"
+    return Table(title, ["imputer", *names], errors).to_html()

@@ -1,4 +1,4 @@
-"""Pieces of a page: cells with units, sections, headings, paragraphs. All text is escaped here."""
+"""Pieces of a page: its frame, sections, headings, paragraphs and cells. All text is escaped here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import hashlib
 import math
 from collections.abc import Sequence
 
+from condi_core.evaluation.catalogue import Metric
+from condi_core.protocol import POOLED_SITE
 from data_partitions.table import DASH, Cell, escape_html
 from server_app.report.style import SCRIPT, STYLE
 
@@ -47,8 +49,25 @@ def seconds(value: float) -> Cell:
     return Cell(f"{value:.1f} s", value)
 
 
+def percent_text(value: float, digits: int = 1) -> str:
+    """Write a share as a percentage, with a space before the sign; a dash if it is not finite."""
+    return f"{100 * value:.{digits}f} %" if math.isfinite(value) else DASH
+
+
 def percent(value: float) -> Cell:
-    return Cell(f"{value:.1%}".replace("%", " %") if math.isfinite(value) else DASH, value)
+    return Cell(percent_text(value), value)
+
+
+def metric_cell(metric: Metric, value: float | None) -> Cell:
+    """Format a metric as its catalogue has it; a dash if there is no finite value."""
+    if value is None or not math.isfinite(value):
+        return Cell(DASH)
+    return percent(value) if metric.number_format.endswith("%") else Cell(metric.format(value), value)
+
+
+def site_label(site: str) -> str:
+    """Name a site for people; centralised training has all sites as one."""
+    return "all sites together" if site == POOLED_SITE else site
 
 
 def section(title: str, *parts: str) -> Section:

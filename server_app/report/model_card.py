@@ -1,4 +1,4 @@
-"""The model card of a run: what its models were made from, how they did, and what they are not for.
+"""The model card of a run: what its models were trained on, their results, and the limits of their use.
 
 Headings follow Mitchell et al., Model Cards for Model Reporting (FAT* 2019).
 """
@@ -7,99 +7,111 @@ from __future__ import annotations
 
 import math
 
-from condi_core.evaluation.catalogue import (
-    IMPUTATION_METRICS,
-    IMPUTER_ROWS,
-    TASK_METRICS,
-    imputer_label,
-    missingness_label,
-)
+from condi_core.evaluation.catalogue import IMPUTATION_METRICS, TASK_METRICS, imputer_label, missingness_label
 from condi_core.methods import METHODS
 from data_partitions.manifest import SPLITS
-from data_partitions.table import Table, escape_markdown
+from data_partitions.table import DASH, Table, Value, escape_markdown
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.configuration import privacy, shown
+from server_app.report.classification import method_title
+from server_app.report.configuration import privacy_statement, setting_text
+from server_app.report.imputation import imputation_metric, imputers_in_order
+from server_app.report.markup import metric_cell
+from server_app.report.participants import SPLIT_LABELS
 from server_app.report.sites import site_metrics, site_rmse
 
 LIMITS = (
-    "For research on the data described here; not a medical device, nor tried on patients elsewhere.",
-    "An imputed sample is an estimate: look at its band, and at what was seen, before relying on it.",
-    "Holes were simulated on measured data; what is missing in practice for a reason may be harder.",
-    "Spread over sites is that of single test sets, some small; one run tells no spread over seeds.",
+    "The models are for research on the data described here. They are not a medical device, and were not "
+    "evaluated on patients of other hospitals.",
+    "An imputed sample is an estimate. Check its interval and the measured samples before relying on it.",
+    "Missingness was simulated on measured data. Data that are missing for a reason may be harder to impute.",
+    "The range over sites is that of single test sets, some of them small. One run does not show the "
+    "variation over seeds.",
 )
 
 
 def model_card(run: RunRecord) -> str:
-    """The card in Markdown; of an unfinished run what there is."""
+    """Write the model card of a run.
+
+    Parameters
+    ----------
+    run : RunRecord
+        Finished or not; parts that an unfinished run does not have are omitted.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    versions = [f"- {escape_markdown(k)}: {escape_markdown(v)}" for k, v in run.versions.items()]
     parts = [
         [f"# Model card: {escape_markdown(run.name)}"],
         _models(run),
         _data(run),
-        _holes(run),
+        _missingness(run),
         _imputation(run),
-        _task(run),
+        _classification(run),
         ["## Limits of use", "", *(f"- {limit}" for limit in LIMITS)],
-        ["## Privacy", "", escape_markdown(privacy(run))],
-        [
-            "## Versions",
-            "",
-            *(
-                f"- {escape_markdown(name)}: {escape_markdown(version)}"
-                for name, version in run.versions.items()
-            ),
-        ],
+        ["## Privacy", "", escape_markdown(privacy_statement(run))],
+        ["## Versions", "", *versions],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def _models(run: RunRecord) -> list[str]:
-    lines = ["## Models", ""]
+    method = run.config["method"]
+    summary = METHODS[method].summary if method in METHODS else "a method of another version"
+    lines = ["## Models", "", f"- Method `{escape_markdown(method)}`: {summary}; seed {run.config['seed']}"]
     for model, count in run.parameters().items():
         best = run.best_round(model.partition(".")[0])
-        kept = f", weights of round {best}" if best else ""
-        lines.append(f"- `{escape_markdown(model)}.safetensors`: {count} parameters{kept}")
+        selected = f", weights of round {best}" if best else ""
+        lines.append(f"- `{escape_markdown(model)}.safetensors`: {count} parameters{selected}")
     if run.result is None:
-        lines.append("- The run is not finished: figures are of what had been scored.")
-    method = run.config["method"]
-    told = METHODS[method].summary if method in METHODS else "a method of another version"
-    return [*lines, f"- Method `{escape_markdown(method)}`: {told}; seed {run.config['seed']}."]
+        lines.append("- The run is not finished: this card shows the results so far.")
+    return lines
 
 
 def _data(run: RunRecord) -> list[str]:
     if not run.sites:
-        return ["## Data", "", "No site took part."]
-    schema = run.schema
-    first, noise = next(iter(run.sites.values())).manifest, run.config.get("privacy.noise-multiplier")
+        return ["## Data", "", "No site has taken part yet."]
+    schema, manifest = run.schema, next(iter(run.sites.values())).manifest
+    modalities = ", ".join(f"{m.name} ({m.unit}, {m.rate:g} Hz)" for m in manifest.modalities)
+    selection = (
+        "the weights of the last round were used"
+        if run.config.get("privacy.noise-multiplier")
+        else "the weights were selected on validation windows"
+    )
     lines = [
         "## Data",
         "",
-        f"- Data set: {escape_markdown(schema.dataset)}, version {escape_markdown(first.version)}",
-        f"- Licence of the data: {escape_markdown(first.license)}",
-        f"- Window: {schema.patches} patches of {schema.patch_seconds:g} s; modalities "
-        + escape_markdown(", ".join(f"{m.name} ({m.unit}, {m.rate:g} Hz)" for m in first.modalities)),
-        f"- Task: {schema.task}, labels {escape_markdown(', '.join(schema.labels))}",
-        f"- Label rule: {escape_markdown(first.label_rule)}",
-        "- Splits: by patient within each site; test was scored once, "
-        + ("the last round was kept" if noise else "validation chose the round"),
+        f"- Data set: {escape_markdown(schema.dataset)}, version {escape_markdown(manifest.version)}",
+        f"- Licence of the data: {escape_markdown(manifest.license)}",
+        f"- Window: {schema.patches} patches of {schema.patch_seconds:g} s",
+        f"- Modalities: {escape_markdown(modalities)}",
+        f"- Task: {schema.task}, with the labels {escape_markdown(', '.join(schema.labels))}",
+        f"- Label rule: {escape_markdown(manifest.label_rule)}",
+        f"- Splits: by patient within each site; {selection}, and the test windows were scored once",
         "",
     ]
-    rows = []
+    rows: list[list[Value]] = []
     for name, site in run.sites.items():
-        lacking = [m.name for m in site.manifest.modalities if not m.present]
-        rows.append([name, *(str(site.manifest.windows[s]) for s in SPLITS), ", ".join(lacking) or "nothing"])
-    return lines + _table(["site", *(f"{s} windows" for s in SPLITS), "lacks"], rows)
+        missing = [m.name for m in site.manifest.modalities if not m.present]
+        windows = [site.manifest.windows[split] for split in SPLITS]
+        rows.append([name, *windows, ", ".join(missing) or "none"])
+    columns = ["site", *(f"{SPLIT_LABELS[split]} windows" for split in SPLITS), "missing modalities"]
+    return [*lines, Table("", columns, rows).to_markdown()]
 
 
-def _holes(run: RunRecord) -> list[str]:
-    made = {k: v for k, v in run.config.items() if k.startswith("missingness.")}
-    changed = run.config.get("test-missingness", "")
+def _missingness(run: RunRecord) -> list[str]:
+    settings = {k: v for k, v in run.config.items() if k.startswith("missingness.")}
+    in_test = run.config.get("test-missingness", "")
     return [
         "## Simulated missingness",
         "",
-        "In training, validation and classification, on top of what the data lack by nature:",
+        "In addition to the samples that the data do not have, windows of all splits have this simulated "
+        "missingness:",
         "",
-        *(f"- `{escape_markdown(key)} = {escape_markdown(shown(value))}`" for key, value in made.items()),
-        *([f"- in test windows otherwise: `{escape_markdown(changed)}`"] if changed else []),
+        *(f"- `{escape_markdown(k)} = {escape_markdown(setting_text(v))}`" for k, v in settings.items()),
+        *([f"- different in test windows: `{escape_markdown(in_test)}`"] if in_test else []),
     ]
 
 
@@ -107,58 +119,42 @@ def _imputation(run: RunRecord) -> list[str]:
     if not run.imputation:
         return []
     by_site = site_rmse(run)
-    rows = []
-    for kind, methods in run.imputation.items():
-        label = missingness_label(kind)
-        for method in [
-            *(m for m in IMPUTER_ROWS if m in methods),
-            *(m for m in methods if m not in IMPUTER_ROWS),
-        ]:
-            name, row, values = imputer_label(method), IMPUTER_ROWS.get(method), methods[method]
-            spread = _spread([rmse.get(f"{label}, {name}", math.nan) for rmse in by_site.values()])
-            numbers = [
-                "–" if m.of_draws and not (row and row.draws) else m.format(values[m.name])
-                for m in IMPUTATION_METRICS.values()
-            ]
-            rows.append([label, name, *numbers, spread])
-    told = "On cells of test windows hidden from every row alike, in standard deviations of the modality."
-    columns = [
-        "missingness",
-        "",
-        *(m.label for m in IMPUTATION_METRICS.values()),
-        "RMSE, lowest to highest site",
-    ]
-    return ["## Imputation", "", told, "", *_table(columns, rows)]
+    imputers = imputers_in_order(run.imputation)
+    rows: list[list[Value]] = []
+    for pattern, results in run.imputation.items():
+        label = missingness_label(pattern)
+        for name in [name for name in imputers if name in results]:
+            values = [(m, imputation_metric(results, name, m.name)) for m in IMPUTATION_METRICS.values()]
+            numbers = [metric_cell(metric, value) for metric, value in values]
+            errors = [of_site.get(pattern, {}).get(name, math.nan) for of_site in by_site.values()]
+            rows.append([label, imputer_label(name), *numbers, _range(errors)])
+    columns = ["missingness", "imputer", *(metric.label for metric in IMPUTATION_METRICS.values())]
+    text = (
+        "On samples of test windows that were hidden from every imputer alike, in standard deviations of the "
+        "modality."
+    )
+    table = Table("", [*columns, "RMSE, lowest to highest site"], rows)
+    return ["## Imputation", "", text, "", table.to_markdown()]
 
 
-def _task(run: RunRecord) -> list[str]:
+def _classification(run: RunRecord) -> list[str]:
     if not run.task:
         return []
-    keys = [key for key in TASK_METRICS if any(key in found for found in run.task.values())]
-    rows = []
-    for method, found in run.task.items():
+    metrics = [m for m in TASK_METRICS.values() if any(m.name in values for values in run.task.values())]
+    rows: list[list[Value]] = []
+    for method, values in run.task.items():
         by_site = site_metrics(run, method).values()
-        cells = []
-        for key in keys:
-            spread = _spread([told.get(key, math.nan) for told in by_site])
-            value = TASK_METRICS[key].format(found[key]) if key in found else "–"
-            cells.append(f"{value} ({spread})" if spread != "–" else value)
-        told = METHODS[method].summary if method in METHODS else ""
-        rows.append([f"{method}: {told}" if told else method, *cells])
-    told = "On test windows of all sites together; in brackets the lowest and the highest site."
-    return [
-        "## Classification",
-        "",
-        told,
-        "",
-        *_table(["method", *(TASK_METRICS[k].label for k in keys)], rows),
-    ]
+        row: list[Value] = [method_title(method)]
+        for metric in metrics:
+            text = metric.format(values[metric.name]) if metric.name in values else DASH
+            over_sites = _range([of_site.get(metric.name, math.nan) for of_site in by_site])
+            row.append(text if over_sites == DASH else f"{text} ({over_sites})")
+        rows.append(row)
+    text = "On test windows of all sites together; in parentheses the lowest and the highest value of a site."
+    table = Table("", ["method", *(metric.label for metric in metrics)], rows)
+    return ["## Classification", "", text, "", table.to_markdown()]
 
 
-def _spread(values: list[float]) -> str:
-    known = [v for v in values if math.isfinite(v)]
-    return f"{min(known):.3f} to {max(known):.3f}" if len(known) > 1 else "–"
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> list[str]:
-    return [Table("", columns, rows).to_markdown()]
+def _range(values: list[float]) -> str:
+    finite = [value for value in values if math.isfinite(value)]
+    return f"{min(finite):.3f} to {max(finite):.3f}" if len(finite) > 1 else DASH

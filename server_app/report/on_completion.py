@@ -1,4 +1,4 @@
-"""What a run leaves by itself when it ends, well or not: its page and its model card."""
+"""The documents that a run writes when it ends, successfully or not: its report and its model card."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from server_app.artifacts.run_record import read_run
 from server_app.report.model_card import model_card
 from server_app.report.page import write_report
 
-LIMIT = 5.0  # seconds for windows; `condi report` has all the time it needs
+WINDOWS_SECONDS = 5.0  # for the completion of windows; `condi report` has no limit
 
 
 def write_closing_documents(path: Path) -> str:
-    """Write both into the run directory; where they are, or why not. A run never fails by its report."""
-    told = []
-    for name, write in (("report.html", _report), ("model-card.md", _card)):
+    """Write report and model card into the run directory; return where they are, or why they are missing.
+
+    A run never fails because of its documents.
+    """
+    lines = []
+    for name, write in (("report.html", _write_report), ("model-card.md", _write_card)):
         try:
             write(path)
-            told.append(f"{name.partition('.')[0].replace('-', ' ').capitalize()}: {path / name}")
+            lines.append(f"{name.partition('.')[0].replace('-', ' ').capitalize()}: {path / name}")
         except Exception as error:
-            told.append(f"note: {name} was not written ({type(error).__name__}: {error})")
-    return "\n".join(told)
+            lines.append(f"note: {name} was not written ({type(error).__name__}: {error})")
+    return "\n".join(lines)
 
 
-def _report(path: Path) -> None:
-    # Windows are records of patients: they are put on a page when somebody asks for it.
-    write_report(path, limit=LIMIT if read_run(path).is_synthetic else 0.0)
+def _write_report(path: Path) -> None:
+    # Windows are patients' records: they are put on a page on request only.
+    write_report(path, limit=WINDOWS_SECONDS if read_run(path).is_synthetic else 0.0)
 
 
-def _card(path: Path) -> None:
+def _write_card(path: Path) -> None:
     RunDirectory(path).write("model-card.md", model_card(read_run(path)))

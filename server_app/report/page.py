@@ -1,20 +1,21 @@
-"""The page of a run, and the frame that every page has: one file that needs nothing else."""
+"""The report of a run: one file that loads nothing else."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from data_partitions.table import format_number
+from condi_core.evaluation.catalogue import TASK_METRICS, imputer_label, missingness_label
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.artifacts.run_record import ReportError, RunRecord, read_run
 from server_app.report.classification import classification
+from server_app.report.completed_windows import Progress
 from server_app.report.configuration import configuration
 from server_app.report.imputation import imputation
-from server_app.report.markup import Section, page
+from server_app.report.markup import Section, metric_cell, page
 from server_app.report.participants import participants
 from server_app.report.rounds import cost, training
 from server_app.report.sites import by_site
-from server_app.report.windows import Progress, windows
+from server_app.report.windows import windows
 
 
 def write_report(
@@ -22,54 +23,94 @@ def write_report(
     data: list[Path] | None = None,
     out: Path | None = None,
     limit: float | None = None,
-    progress: Progress = lambda done, all_: None,
+    progress: Progress = lambda completed, total: None,
 ) -> Path:
-    """Write the page of a run to `out` (default: `report.html` in it); the path written.
+    """Write the report of a run, finished or not.
 
-    `data` are partitions to draw windows from, `limit` the seconds that may take. Raises ReportError when
-    there is no run, or it is damaged, or the page cannot be written.
+    Parameters
+    ----------
+    run : Path
+        The run directory.
+    data : list of Path, optional
+        Partitions of sites of the run, from which windows are drawn. Without any, the federation of a
+        simulation is looked for.
+    out : Path, optional
+        The file to write; by default `report.html` in the run directory.
+    limit : float, optional
+        Seconds that the completion of windows may take. With 0 and no `data`, no windows are drawn.
+    progress : callable (completed, total)
+        Called after each batch of windows.
+
+    Returns
+    -------
+    Path
+        The file that was written.
+
+    Raises
+    ------
+    ReportError
+        There is no such run, a file of it is damaged, a partition did not take part in it, or the report
+        cannot be written.
     """
     record, path = read_run(run), out or run / "report.html"
     if not path.parent.is_dir():
-        raise ReportError(f"cannot write {path}: there is no such folder; choose another place by --out")
+        raise ReportError(f"cannot write {path}: there is no such folder; choose another place with --out")
     content = run_page(record, windows(record, data or [], limit, progress))
     return write_page(path, content)
 
 
 def write_page(path: Path, content: str) -> Path:
+    """Write a page as a whole; ReportError when that fails."""
     try:
         RunDirectory(path.parent).write(path.name, content)
     except OSError as error:
-        raise ReportError(f"cannot write {path}: {error.strerror}; choose another place by --out") from None
+        raise ReportError(f"cannot write {path}: {error.strerror}; choose another place with --out") from None
     return path
 
 
-def run_page(run: RunRecord, drawn: Section) -> str:
-    """The whole page; `drawn` is its section of windows."""
+def run_page(run: RunRecord, completed_windows: Section) -> str:
+    """Assemble the page of a run.
+
+    Parameters
+    ----------
+    run : RunRecord
+    completed_windows : Section
+        The section that `windows` makes, for which records of patients are read.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     sections = [
         participants(run),
-        training(run),
         imputation(run),
-        drawn,
+        completed_windows,
         classification(run),
         by_site(run),
+        training(run),
         cost(run),
         configuration(run),
     ]
-    return page(run.name, status(run), sections)
+    return page(f"Report of the run {run.name}", summary(run), sections)
 
 
-def status(run: RunRecord) -> str:
-    """What a reader wants to know first, in a few sentences."""
-    data = run.schema.dataset if run.sites else "no site yet"
-    told = [f"Method {run.config['method']} on {data}, {len(run.sites)} sites, seed {run.config['seed']}."]
+def summary(run: RunRecord) -> str:
+    """Sum the run up in a few sentences."""
+    data = f"the data set {run.schema.dataset}" if run.sites else "no data set yet"
+    sites = f"{len(run.sites)} site" + ("" if len(run.sites) == 1 else "s")
+    sentences = [f"Method {run.config['method']} on {data}, {sites}, seed {run.config['seed']}."]
     if run.result is None:
-        last = f"{run.history[-1].phase}, round {run.history[-1].round}" if run.history else "no round"
-        told.append(f"The run is not finished: its last round was {last}; this is what there is of it.")
-    for kind, rows in run.imputation.items():
+        line = run.history[-1] if run.history else None
+        last = f"its last round was {line.phase}, round {line.round}" if line else "no round is complete"
+        sentences.append(f"The run is not finished: {last}. This report shows what there is so far.")
+    for pattern, rows in run.imputation.items():
         if "condi" in rows and "linear" in rows:
-            mine, naive = format_number(rows["condi"]["rmse"]), format_number(rows["linear"]["rmse"])
-            told.append(f"RMSE of {kind}: {mine} (linear interpolation {naive}).")
+            imputer, naive = (f"{rows[row]['rmse']:.3f}" for row in ("condi", "linear"))
+            label = missingness_label(pattern)
+            sentences.append(f"Imputation RMSE, {label}: {imputer} ({imputer_label('linear')}: {naive}).")
     for method, metrics in run.task.items():
-        told.append(f"AUROC of {method}: {format_number(metrics.get('auroc'))}.")
-    return " ".join(told)
+        sentences.append(
+            f"AUROC of {method}: {metric_cell(TASK_METRICS['auroc'], metrics.get('auroc')).text}."
+        )
+    return " ".join(sentences)

@@ -1,66 +1,80 @@
-"""Who took part and with what, and who did not answer when."""
+"""The section of participants: the sites with their data, and failures to answer."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from data_partitions.manifest import SPLITS
-from data_partitions.table import DASH, Cell, Table
+from data_partitions.table import DASH, Cell, Table, Value
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.markup import details, paragraph, percent, section
+from server_app.report.markup import Section, details, paragraph, percent, section, site_label
+
+TITLE = "Participating sites"
+SPLIT_LABELS = {"train": "training", "val": "validation", "test": "test"}
 
 
-def participants(run: RunRecord) -> tuple[str, str]:
+def participants(run: RunRecord) -> Section:
     if not run.sites:
-        return section(
-            "Who took part", paragraph("The run has no roster.json: it ended before its sites came.")
-        )
+        return section(TITLE, paragraph("The run has no roster.json: it ended before its sites connected."))
     schema = run.schema
-    first = next(iter(run.sites.values())).manifest
+    manifest = next(iter(run.sites.values())).manifest
     length = schema.patches * schema.patch_seconds
-    told = (
-        f"{schema.dataset}, version {first.version} ({first.license}). A window is {length:g} s in "
-        f"{schema.patches} patches of {schema.patch_seconds:g} s, of {len(schema.names)} modalities. "
-        f"Task: {schema.task}, labels {', '.join(schema.labels)} ({first.label_rule})."
+    text = (
+        f"Data set: {schema.dataset}, version {manifest.version} (licence: {manifest.license}). A window has "
+        f"{length:g} s in {schema.patches} patches of {schema.patch_seconds:g} s, and {len(schema.names)} "
+        f"modalities. Task: {schema.task}, with the labels {', '.join(schema.labels)} "
+        f"({manifest.label_rule})."
     )
-    rows = []
+    rows: list[list[Value]] = []
     for name, site in run.sites.items():
-        lacking = [m.name for m in site.manifest.modalities if not m.present]
-        has = len(schema.names) - len(lacking)
-        counts = site.labels["train"] or [None] * len(schema.labels)
+        missing = [m.name for m in site.manifest.modalities if not m.present]
+        num_present = len(schema.names) - len(missing)
+        counts: Sequence[Value] = site.labels["train"] or [None] * len(schema.labels)
         windows = [site.manifest.windows[split] for split in SPLITS]
-        of = Cell(f"{has} of {len(schema.names)}", has)
-        rows.append([name, *windows, of, ", ".join(lacking) or DASH, *counts])
-    columns = ["site", *(f"windows, {s}" for s in SPLITS), "modalities", "lacks"]
-    labels = [f"{label}, train" for label in schema.labels]
+        present = Cell(f"{num_present} of {len(schema.names)}", num_present)
+        rows.append([name, *windows, present, ", ".join(missing) or DASH, *counts])
+    columns = [
+        "site",
+        *(f"{SPLIT_LABELS[split]} windows" for split in SPLITS),
+        "modalities",
+        "missing modalities",
+    ]
+    labels = [f"training windows with {label}" for label in schema.labels]
     return section(
-        "Who took part",
-        paragraph(told),
-        Table("Sites of the run, with their windows and labels", [*columns, *labels], rows).to_html(),
-        details("What of each modality training saw", _seen(run)),
-        _absences(run),
+        TITLE,
+        paragraph(text),
+        Table("Sites with their windows and labels", [*columns, *labels], rows).to_html(),
+        details("Share of each modality that was available in training", _available_shares(run)),
+        _failures(run),
     )
 
 
-def _seen(run: RunRecord) -> str:
-    """Share of the grid of training samples that a site has and the run's holes leave."""
-    schema, rows = run.schema, []
+def _available_shares(run: RunRecord) -> str:
+    """Tabulate which share of the training samples was measured and not hidden by simulated missingness."""
+    schema = run.schema
+    rows: list[list[Value]] = []
     for name, site in run.sites.items():
-        windows = site.manifest.windows["train"] * schema.patches
-        grid = [windows * m.samples_per_patch for m in schema.modalities]
-        shares = [
-            count / most if most else float("nan") for count, most in zip(site.sums[:, 0], grid, strict=True)
-        ]
+        patches = site.manifest.windows["train"] * schema.patches
+        totals = [patches * m.samples_per_patch for m in schema.modalities]
+        counts = site.sums[:, 0]
+        shares = [count / total if total else math.nan for count, total in zip(counts, totals, strict=True)]
         rows.append([name, *map(percent, shares)])
-    return Table("Training samples observed and not hidden", ["site", *schema.names], rows).to_html()
+    title = "Training samples that were measured and not hidden by simulated missingness"
+    return Table(title, ["site", *schema.names], rows).to_html()
 
 
-def _absences(run: RunRecord) -> str:
+def _failures(run: RunRecord) -> str:
     rows = [
-        [f"{line.phase}, round {line.round}", name, why]
+        [f"{line.phase}, round {line.round}", site_label(name), reason]
         for line in run.history
-        for name, why in line.failures.items()
+        for name, reason in line.failures.items()
     ]
-    for phase, told in (run.result.answered if run.result else {}).items():
-        rows += [[f"{phase}, test", name, str(why)] for name, why in told.get("failures", {}).items()]
+    for phase, replies in (run.result.answered if run.result else {}).items():
+        rows += [
+            [f"{phase}, test", site_label(name), str(why)]
+            for name, why in replies.get("failures", {}).items()
+        ]
     if not rows:
         return paragraph("Every site answered in every round.")
-    return Table("Who did not answer", ["when", "site", "why"], rows).to_html()
+    return Table("Sites that did not answer", ["when", "site", "reason"], rows).to_html()

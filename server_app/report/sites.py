@@ -1,106 +1,142 @@
-"""What the models do at each site, and what a site gained over training alone."""
+"""The section of site results: test scores of each site, and its gain over local training."""
 
 from __future__ import annotations
 
 import math
 
-from condi_core.evaluation.catalogue import IMPUTER_ROWS, TASK_METRICS, imputer_label, missingness_label
+from condi_core.evaluation.catalogue import (
+    IMPUTATION_METRICS,
+    IMPUTER_ROWS,
+    TASK_METRICS,
+    imputer_label,
+    missingness_label,
+)
 from data_partitions.table import Table, Value
 from server_app.artifacts import scores
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.report.figures import bars, horizontal_bars
-from server_app.report.markup import figure_row, heading, paragraph, section
+from server_app.report.markup import (
+    Section,
+    figure_row,
+    heading,
+    metric_cell,
+    paragraph,
+    section,
+    side_by_side,
+    site_label,
+)
 
-ALONE = "local"  # the method in which each site trains for itself
+TITLE = "Results of each site"
+LOCAL = "local"  # the method in which each site trains its own model
 
 
-def by_site(run: RunRecord) -> tuple[str, str]:
+def by_site(run: RunRecord) -> Section:
     if not run.sums:
-        why = "The run has kept no test scores by site: none were made yet, or an earlier version made them."
-        return section("Site by site", paragraph(why))
+        return section(TITLE, paragraph("The run has no test scores of single sites yet."))
     return section(
-        "Site by site", _imputation(run), _task(run), heading("Gain over training alone"), _gain(run)
+        TITLE, _imputation(run), _classification(run), heading("Gain over local training"), _gain(run)
     )
 
 
-def site_rmse(run: RunRecord) -> dict[str, dict[str, float]]:
-    """`{site: {"kind, row": RMSE}}` of every row."""
-    kinds: dict[str, dict[str, dict]] = {}
+def site_rmse(run: RunRecord) -> dict[str, dict[str, dict[str, float]]]:
+    """Return `{site: {missingness pattern: {imputer: RMSE}}}` of every imputer."""
+    results: dict[str, dict[str, dict]] = {}
     for scope, suffix in PHASE_SUFFIX.items():
         for site, sums in run.sums.get(f"imputer{suffix}", {}).items():
             rows = scores.imputation_rows(sums, run.schema)
-            scores.add_imputation(kinds.setdefault(site, {}), rows, scope)
+            scores.add_imputation(results.setdefault(site, {}), rows, scope)
     return {
         site: {
-            f"{missingness_label(kind)}, {imputer_label(row)}": metrics["rmse"]
-            for kind, rows in of_site.items()
-            for row, metrics in rows.items()
+            pattern: {imputer: metrics["rmse"] for imputer, metrics in rows.items()}
+            for pattern, rows in patterns.items()
         }
-        for site, of_site in kinds.items()
+        for site, patterns in results.items()
     }
 
 
 def site_metrics(run: RunRecord, method: str) -> dict[str, dict[str, float]]:
-    """`{site: metrics}` of a method's task model on the site's test windows."""
+    """Return `{site: metrics}` of a method's classifier on the test windows of each site."""
     return {site: run.task_metrics(sums) for site, sums in run.sums.get(f"task-{method}", {}).items()}
 
 
 def _imputation(run: RunRecord) -> str:
-    found = site_rmse(run)
-    if not found:
-        return ""
-    shown = [row.label for row in IMPUTER_ROWS.values() if row.name != "mean" and not row.draws]
-    every = dict.fromkeys(column for told in found.values() for column in told)
-    columns = [c for c in every if c.split(", ", 1)[1] in shown]
-    rows = [[site, *(told.get(c) for c in columns)] for site, told in found.items()]
-    return Table("RMSE of imputation at each site, test windows", ["site", *columns], rows).to_html()
+    errors = site_rmse(run)
+    patterns = dict.fromkeys(pattern for of_site in errors.values() for pattern in of_site)
+    return side_by_side(*(_imputation_table(errors, pattern) for pattern in patterns))
 
 
-def _task(run: RunRecord) -> str:
-    methods = run.scored_methods
+def _imputation_table(errors: dict[str, dict[str, dict[str, float]]], pattern: str) -> str:
+    by_site = {site: of_site.get(pattern, {}) for site, of_site in errors.items()}
+    imputers = [
+        name
+        for name, row in IMPUTER_ROWS.items()
+        if name != "mean" and not row.draws and any(name in rmse for rmse in by_site.values())
+    ]
+    rows: list[list[Value]] = [
+        [site_label(site), *(metric_cell(IMPUTATION_METRICS["rmse"], rmse.get(name)) for name in imputers)]
+        for site, rmse in by_site.items()
+    ]
+    title = f"Imputation RMSE on the test windows of each site, {missingness_label(pattern)}"
+    return Table(title, ["site", *map(imputer_label, imputers)], rows).to_html()
+
+
+def _classification(run: RunRecord) -> str:
+    of_sites = [m for m in run.scored_methods if run.sums[f"task-{m}"].keys() & run.sites.keys()]
+    methods = [method for method in run.task if method in of_sites]
     if not methods:
         return ""
-    found = {method: site_metrics(run, method) for method in methods}
-    keys = [k for k in TASK_METRICS if any(k in m for by in found.values() for m in by.values())]
-    rows = []
+    results = {method: site_metrics(run, method) for method in methods}
+    keys = [
+        key
+        for key in TASK_METRICS
+        if any(key in metrics for of_site in results.values() for metrics in of_site.values())
+    ]
+    rows: list[list[Value]] = []
     for site in run.sites:
-        windows = max(_windows(run, method, site) for method in methods)
-        told = [found[method].get(site, {}).get(key) for key in keys for method in methods]
-        rows.append([site, windows, *told])
+        num_windows = max(_num_windows(run, method, site) for method in methods)
+        values = [
+            metric_cell(TASK_METRICS[key], results[method].get(site, {}).get(key))
+            for key in keys
+            for method in methods
+        ]
+        rows.append([site, num_windows, *values])
     columns = [f"{TASK_METRICS[key].label}, {method}" for key in keys for method in methods]
-    areas = {m: [found[m].get(site, {}).get("auroc", math.nan) for site in run.sites] for m in methods}
+    areas = {m: [results[m].get(site, {}).get("auroc", math.nan) for site in run.sites] for m in methods}
+    title = "Classification of the test windows of each site"
     return (
-        figure_row(bars("AUROC at each site, test windows", list(run.sites), areas, "AUROC"))
-        + Table("Classification at each site, test windows", ["site", "windows", *columns], rows).to_html()
+        figure_row(bars("AUROC on the test windows of each site", list(run.sites), areas, "AUROC"))
+        + Table(title, ["site", "windows", *columns], rows).to_html()
     )
 
 
-def _windows(run: RunRecord, method: str, site: str) -> float:
+def _num_windows(run: RunRecord, method: str, site: str) -> float:
     sums = run.sums[f"task-{method}"].get(site)
     return 0.0 if sums is None else run.schema.task_kind.num_windows(sums)
 
 
 def _gain(run: RunRecord) -> str:
     method = run.config["method"]
-    together, alone = site_metrics(run, method), site_metrics(run, ALONE)
-    if not alone or not together or method == ALONE:
+    federated, local = site_metrics(run, method), site_metrics(run, LOCAL)
+    if not local or not federated or method == LOCAL:
         return paragraph(
-            "What each site gained over training alone is told of a run that trains both: "
+            "The gain of each site over local training is known when a run trains both, for example with "
             'compare-with="mask,local".'
         )
-    keys = [k for k in TASK_METRICS if any(k in found for found in alone.values())]
+    keys = [key for key in TASK_METRICS if any(key in metrics for metrics in local.values())]
+    names = [site for site in run.sites if site in federated and site in local]
     rows: list[list[Value]] = []
-    for site in together.keys() & alone.keys():
-        pairs = [(together[site].get(k, math.nan), alone[site].get(k, math.nan)) for k in keys]
-        rows.append([site, *(value for a, b in pairs for value in (b, a, a - b))])
-    rows.sort(key=lambda row: list(run.sites).index(str(row[0])) if row[0] in run.sites else -1)
-    columns = [f"{TASK_METRICS[k].label}, {what}" for k in keys for what in ("alone", method, "gain")]
-    at = columns.index(f"{TASK_METRICS['auroc'].label}, gain") + 1
-    gains = {str(row[0]): row[at] for row in rows}
+    gains = {}
+    for site in names:
+        row: list[Value] = [site]
+        for key in keys:
+            alone, together = local[site].get(key, math.nan), federated[site].get(key, math.nan)
+            row += [metric_cell(TASK_METRICS[key], value) for value in (alone, together, together - alone)]
+        rows.append(row)
+        gains[site] = federated[site].get("auroc", math.nan) - local[site].get("auroc", math.nan)
+    columns = [f"{TASK_METRICS[k].label}, {kind}" for k in keys for kind in ("local", method, "gain")]
+    title = f"{method} compared with local training, test windows of each site"
     return (
-        figure_row(horizontal_bars("Gain in AUROC over training alone", gains, "AUROC"))
-        + Table(
-            f"{method} beside training alone, test windows of each site", ["site", *columns], rows
-        ).to_html()
+        figure_row(horizontal_bars("Gain in AUROC over local training", gains, "AUROC"))
+        + Table(title, ["site", *columns], rows).to_html()
     )

@@ -1,7 +1,8 @@
-"""The tables at the end of a run, for the terminal."""
+"""The tables that a run prints when it ends."""
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from condi_core.config import RunConfig
@@ -13,28 +14,40 @@ from condi_core.evaluation.catalogue import (
 from condi_core.methods import METHODS
 from condi_core.windows import Schema
 from data_partitions.table import Cell, Table, Value
+from server_app.report.markup import percent_text
 
 
 def summary_table(result: dict, schema: Schema, config: RunConfig, path: Path) -> str:
-    """Write the tables at the end of a run, 80 characters wide."""
+    """Write the tables at the end of a run, 80 characters wide.
+
+    Parameters
+    ----------
+    result : dict
+        The content of result.json.
+    schema : Schema
+    config : RunConfig
+    path : Path
+        The run directory.
+    """
     parts = []
     if result["imputation"]:
         parts.append(_imputation(result["imputation"], config.imputer.samples).to_text())
     parts.append(_classification(result["task"], schema).to_text())
     if privacy := result.get("privacy"):
-        parts.append(
-            f"Differential privacy of a site: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g}"
-            f" ({privacy['averages']} averages,\n  noise {privacy['noise-multiplier']:g} times the clipping"
-            " norm), for the weights alone. Sums for standardisation,\n  losses and scores of every round and"
-            " of this table are reported without noise."
+        text = (
+            f"Differential privacy of a site: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g} "
+            f"({privacy['averages']} averages, with noise of {privacy['noise-multiplier']:g} times the "
+            "clipping norm). This holds for the weights alone: sums for standardisation, losses and scores, "
+            "those of these tables included, have no noise."
         )
-    excluded = [
-        f"  not in the test scores of {name}: {site} ({reason})"
-        for name, replies in result["answered"].items()
+        parts.append(textwrap.fill(text, 80))
+    missing = [
+        f"not in the test scores of {phase}: {site} ({reason})"
+        for phase, replies in result["answered"].items()
         for site, reason in replies["failures"].items()
     ]
-    if excluded:
-        parts.append("\n".join(excluded))
+    if missing:
+        parts.append("\n".join(missing))
     return "\n\n".join(["", *parts, f"Artefacts: {path}"])
 
 
@@ -51,11 +64,11 @@ def _imputation(results: dict[str, dict[str, dict]], draws: int) -> Table:
         methods["condi, draws"]["coverage"] for methods in results.values() if "condi, draws" in methods
     ]
     if coverage:
-        rows.append(["inside the 90 % interval", *(Cell(f"{c:.0%}", c) for c in coverage)])
+        rows.append(["in 90 % interval", *(Cell(percent_text(c, 0), c) for c in coverage)])
         if draws < 19:
             note = (
-                f"{(draws - 1) / (draws + 1):.0%} inside the interval is correct here, as the interval of "
-                f"{draws} draws ends at the lowest and the highest draw."
+                f"With {draws} draws, {percent_text((draws - 1) / (draws + 1), 0)} are expected inside the "
+                "interval, which ends at the lowest and the highest draw."
             )
     title = "Imputation of test windows: RMSE (and CRPS) in standard deviations"
     return Table(title, ["", *map(missingness_label, results)], rows, note)

@@ -80,7 +80,7 @@ def test_the_page_of_a_comparison_has_its_numbers_and_figures(runs, tmp_path):
         told["one"]["results"], page.values("Results on test windows"), strict=True
     ):
         assert (one, two, three) == tuple(told[n]["results"][key] for n in ("one", "more", "gone-on"))
-    expected = {"RMSE of the imputer on test windows", "AUROC on test windows, by method"}
+    expected = {"Imputation RMSE on test windows", "AUROC on test windows, by method"}
     expected |= {"imputer: validation RMSE", "task-condi: validation loss"}
     assert expected <= page.figures.keys() and all(page.figures[name] > 3 for name in expected)
     assert not page.tags & {"b", "img"} and len(page.scripts) == 1

@@ -11,17 +11,15 @@ from hypothesis import strategies as st
 from condi_core.evaluation.classification import auroc, roc
 from server_app.report.classification import _corners
 from server_app.report.figures import (
-    COLOURS,
-    LinearScale,
     Series,
-    Trace,
     bars,
     heatmap,
     horizontal_bars,
     lines,
-    traces,
 )
 from server_app.report.markup import size
+from server_app.report.svg import COLOURS, LinearScale
+from server_app.report.traces import Trace, traces
 
 
 def points_of(svg, cls):
@@ -80,8 +78,8 @@ def test_the_corners_of_a_roc_curve_have_its_area():
 def test_a_window_shows_the_band_where_it_is_known_and_samples_that_stand_alone():
     nan = math.nan
     trace = Trace(
-        "<m>", "mV", [0, 1, 2, 3], seen=[0.0, nan, 2.0, 3.0], hidden=[nan, 1.0, nan, nan],
-        middle=[nan, 1.1, nan, nan], low=[nan, 0.9, nan, nan], high=[nan, 1.3, nan, nan],
+        "<m>", "mV", [0, 1, 2, 3], conditioning=[0.0, nan, 2.0, 3.0], target=[nan, 1.0, nan, nan],
+        median=[nan, 1.1, nan, nan], low=[nan, 0.9, nan, nan], high=[nan, 1.3, nan, nan],
     )  # fmt: skip
     svg = traces("<t>", [trace], "s")
     ((_, low), _, _, (_, high)) = points_of(svg, "band")[0]
@@ -92,7 +90,7 @@ def test_a_window_shows_the_band_where_it_is_known_and_samples_that_stand_alone(
 
 
 def test_cells_are_as_dark_as_their_share_and_colours_begin_anew():
-    svg = heatmap("t", ["a"], ["x", "y"], [[3, 1]], [[1.0, 0.5]])
+    svg = heatmap("t", ["a"], ["x", "y"], np.array([[3, 1]]), np.array([[1.0, 0.5]]))
     one, two = (float(a) for a in re.findall(r"fill-opacity:([\d.]+)", svg))
     assert one == pytest.approx(2 * two) and ">3</text>" in svg
     many = lines("t", [Series(str(i), [(0, i), (1, i)]) for i in range(COLOURS + 1)], "x", "y")

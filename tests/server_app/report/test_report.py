@@ -18,8 +18,9 @@ from data_partitions.federation import open_federation
 from server_app.artifacts.run_record import ReportError, read_run
 from server_app.cli import app
 from server_app.report import on_completion
-from server_app.report import windows as drawn
+from server_app.report.completed_windows import complete_rows, complete_windows, sites_with_data
 from server_app.report.page import run_page, write_report
+from server_app.report.windows import windows
 from tests.helpers.finished_runs import HOSTILE, Page, write_hostile
 
 
@@ -46,8 +47,8 @@ def test_every_number_of_the_history_stands_in_its_row(made, page):
     lines = history(made[1])
     for phase in ("relation", "imputer", "task-condi", "task-mask"):
         rounds = [line for line in lines if line["phase"] == phase]
-        told = page.values(f"{phase}, round by round")
-        each = page.values(f"{phase}, seconds of each site")
+        told = page.values(f"{phase}, every round")
+        each = page.values(f"{phase}, training time of each site")
         assert len(told) == len(each) == len(rounds)
         for line, row, seconds in zip(rounds, told, each, strict=True):
             numbers = [v for k, v in line.items() if isinstance(v, int | float) and "round" not in k]
@@ -58,9 +59,9 @@ def test_every_number_of_the_history_stands_in_its_row(made, page):
 def test_every_figure_is_there_and_has_something_in_it(page):
     expected = {f"{p}: training loss" for p in ("imputer", "task-condi", "task-mask")}
     expected |= {f"{p}: validation" for p in ("imputer", "task-condi", "task-mask")}
-    expected |= {"RMSE on hidden cells of test windows", "Confusion matrix", "ROC", "Reliability"}
-    expected |= {"AUROC at each site, test windows", "Seconds per round"}
-    expected |= {"Megabytes per round, all sites together"}
+    expected |= {"Imputation RMSE on hidden samples of test windows", "Confusion matrix"}
+    expected |= {"ROC curves", "Reliability diagram", "AUROC on the test windows of each site"}
+    expected |= {"Duration of each round", "Data exchanged with all sites in each round"}
     assert expected <= page.figures.keys()
     assert all(count > 3 for count in page.figures.values()), page.figures
 
@@ -82,16 +83,16 @@ def test_scores_of_a_site_are_those_of_its_sums(made, page):
     expected = [
         SINGLE_LABEL.metrics({"task": kept[f"{site}/task"]}, False)["accuracy"] for site in sorted(HOSTILE)
     ]
-    caption = "Classification at each site, test windows"
+    caption = "Classification of the test windows of each site"
     assert page.column(caption, "accuracy, mask") == pytest.approx(expected)
     assert page.column(caption, "windows") == [5, 5, 5]
     table = sum(kept[f"{site}/confusion"] for site in HOSTILE)
-    labels = page.values("Label by label")
+    labels = page.values("Results of each label")
     assert [row[0] for row in labels] == table.diagonal().tolist()
 
 
 def test_names_from_outside_are_text(made, page):
-    names = [row[0][0] for row in page.tables["Sites of the run, with their windows and labels"][1:]]
+    names = [row[0][0] for row in page.tables["Sites with their windows and labels"][1:]]
     assert names == sorted(HOSTILE)
     assert len(page.scripts) == 1 and "alert" not in page.scripts[0]
     assert not page.tags & {"b", "img", "iframe", "link"} and "<i>by" not in page.text
@@ -110,11 +111,11 @@ def test_windows_are_drawn_where_the_data_are(made, run, tmp_path):
     here = Page(write_report(run).read_text())
     shown = [name for name in here.figures if "RMSE" in name and ("worst" in name or "typical" in name)]
     assert len(shown) == 12 and sum("(worst of" in name for name in shown) == 3
-    assert "to be kept as the data are" in here.text
+    assert "protect this page as you protect the data" in here.text
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | {"federation": str(tmp_path / "gone")}))
     away = write_report(run).read_text()
-    assert "records stay with their sites" in away and "typical of" not in away
+    assert "The records stay at their sites" in away and "typical of" not in away
     one = Page(write_report(run, data=[federation / "south"]).read_text())
     shown = [name for name in one.figures if "worst of" in name or "typical of" in name]
     assert shown and all(name.startswith("south, ") for name in shown)
@@ -122,28 +123,28 @@ def test_windows_are_drawn_where_the_data_are(made, run, tmp_path):
 
 def test_generated_windows_are_nobodys_records(made, monkeypatch):
     monkeypatch.setattr("server_app.artifacts.run_record.DATASET", read_run(made[1]).schema.dataset)
-    _, section = drawn.windows(read_run(made[1]), [])
+    _, section = windows(read_run(made[1]), [])
     assert "typical of" in section and "patients" not in section
 
 
 def test_the_worst_window_comes_first_and_its_error_is_of_hidden_cells(made):
     record = read_run(made[1])
     imputer, schema = load_imputer(made[1] / "imputer.safetensors")
-    sites = drawn._of_simulation(record)
-    found = drawn._complete_all(record, imputer, schema, sites, None, lambda done, all_: None)
+    sites = sites_with_data(record, [])
+    found = complete_windows(record, imputer, schema, sites, None, lambda completed, total: None)
     assert list(found) == list(EVALUATED_MISSINGNESS) and all(len(scored) == 15 for scored in found.values())
     sums = load_file(made[1] / "test-imputer.safetensors")
     for kind, scored in found.items():
         # The holes are those of the evaluation, cell for cell.
         counts = sum(sums[f"{site}/{kind}/mean"][:, 0] for site in HOSTILE)
-        assert sum(w.hidden.sum((1, 2)) for w in scored).tolist() == counts.tolist()
+        assert sum(w.target.sum((1, 2)) for w in scored).tolist() == counts.tolist()
         for w in scored:
-            assert not (w.hidden & w.seen).any() and (w.squared[~w.hidden] == 0).all()
-            point = (w.quantiles[0] - w.values)[w.hidden]
-            deviation = imputer.standardiser.std.numpy()[w.hidden.nonzero()[0]]
-            assert w.error == pytest.approx(np.sqrt(np.mean((point / deviation) ** 2)), rel=1e-4)
-    anchor, section = drawn.windows(record, [])
-    worst = max(found["gaps 50 %"], key=lambda w: w.error)
+            assert not (w.target & w.conditioning).any() and (w.squared_error[~w.target] == 0).all()
+            point = (w.quantiles[0] - w.values)[w.target]
+            deviation = imputer.standardiser.std.numpy()[w.target.nonzero()[0]]
+            assert w.rmse == pytest.approx(np.sqrt(np.mean((point / deviation) ** 2)), rel=1e-4)
+    anchor, section = windows(record, [])
+    worst = max(found["gaps 50 %"], key=lambda w: w.rmse)
     first = [name for name in Page(section).figures if "(worst of 15)" in name]
     assert any(worst.record in name for name in first)
 
@@ -156,7 +157,7 @@ def test_what_is_hidden_changes_no_picture(made, tmp_path):
 
     def complete():
         site = open_federation(federation).open_site("south")
-        return drawn._complete(record, imputer, schema, site, site.rows("test"), "gaps 50 %")
+        return complete_rows(record, imputer, schema, site, site.rows("test"), "gaps 50 %")
 
     before = complete()
     for i, m in enumerate(schema.names[:3]):  # south lacks the last
@@ -164,17 +165,17 @@ def test_what_is_hidden_changes_no_picture(made, tmp_path):
         values = np.load(file)
         rows = np.flatnonzero(open_federation(federation).open_site("south").splits == "test")
         for row, window in zip(rows, before, strict=True):
-            values[row] = np.where(window.hidden[i], 1e3, values[row])
+            values[row] = np.where(window.target[i], 1e3, values[row])
         np.save(file, values)
     for one, two in zip(before, complete(), strict=True):
-        assert (one.seen == two.seen).all() and np.array_equal(one.quantiles, two.quantiles)
-        assert two.error > one.error
+        assert (one.conditioning == two.conditioning).all() and np.array_equal(one.quantiles, two.quantiles)
+        assert two.rmse > one.rmse
 
 
 def test_a_partition_that_took_no_part_is_refused(made, run, tmp_path):
     other = write_hostile(tmp_path / "other", task="multi-label") / "south"
     done = called("report", run, "--data", other)
-    assert done.exit_code == 1 and "is not a site of this run" in done.output
+    assert done.exit_code == 1 and "did not take part in this run" in done.output
     done = called("report", run, "--data", tmp_path)
     assert done.exit_code == 1 and "manifest.json" in done.output
 
@@ -189,11 +190,11 @@ def test_an_unfinished_run_has_a_report_of_what_there_is(run):
     assert done.exit_code == 0 and done.output.strip().endswith("report.html")
     page = Page((run / "report.html").read_text())
     assert "The run is not finished: its last round was imputer, round 1" in page.text
-    assert len(page.values("relation, round by round")) == len(page.values("imputer, round by round")) == 1
+    assert len(page.values("relation, every round")) == len(page.values("imputer, every round")) == 1
     (run / "history.jsonl").unlink()
     (run / "roster.json").unlink()
     assert called("report", run).exit_code == 0
-    assert "No round has been finished." in (run / "report.html").read_text()
+    assert "No round is complete." in (run / "report.html").read_text()
 
 
 def test_phases_that_were_tested_are_told_before_the_run_ends(run):
@@ -252,10 +253,10 @@ def test_a_run_does_not_fail_by_its_report(run, monkeypatch):
 
 def test_gains_over_training_alone_are_differences_of_a_sites_scores(made, run):
     told = write_report(run, limit=0.0).read_text()
-    assert "What each site gained over training alone is told of a run" in told and "mask,local" in told
+    assert "The gain of each site over local training is known when" in told and "mask,local" in told
     shutil.copy(run / "test-task-mask.safetensors", run / "test-task-local.safetensors")
     page = Page(write_report(run, limit=0.0).read_text())
-    caption = "condi beside training alone, test windows of each site"
+    caption = "condi compared with local training, test windows of each site"
     kept = {m: load_file(run / f"test-task-{m}.safetensors") for m in ("condi", "local")}
     for site, gain in zip(sorted(HOSTILE), page.column(caption, "AUROC, gain"), strict=True):
         both, alone = (
@@ -263,14 +264,14 @@ def test_gains_over_training_alone_are_differences_of_a_sites_scores(made, run):
             for m in ("condi", "local")
         )
         assert gain == pytest.approx(both - alone)
-    assert page.figures["Gain in AUROC over training alone"] >= 3
+    assert page.figures["Gain in AUROC over local training"] >= 3
 
 
 def test_sites_that_did_not_answer_are_named_with_their_reason(run):
     lines = history(run)
     lines[1]["failures"] = {"south": "out of <memory>"}
     (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    rows = Page(write_report(run, limit=0.0).read_text()).tables["Who did not answer"]
+    rows = Page(write_report(run, limit=0.0).read_text()).tables["Sites that did not answer"]
     assert [text for text, _ in rows[1]] == ["imputer, round 1", "south", "out of <memory>"]
 
 
@@ -280,7 +281,7 @@ def test_metrics_that_are_not_numbers_break_nothing(run):
         line["metrics"] = dict.fromkeys(line["metrics"], math.nan)
     (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = Page(write_report(run, limit=0.0).read_text())
-    assert page.column("imputer, round by round", "RMSE") == [None, None]
+    assert page.column("imputer, every round", "RMSE") == [None, None]
     assert "nan" not in "".join(page.figures) and "NaN" not in page.text
 
 
@@ -289,15 +290,15 @@ def test_the_round_that_was_kept_is_the_one_of_the_lowest_score(run):
     for line, score in zip([x for x in lines if x["phase"] == "imputer"], (0.2, 0.7), strict=True):
         line["metrics"]["score"] = score
     (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    rows = Page(write_report(run, limit=0.0).read_text()).tables["imputer, round by round"][1:]
+    rows = Page(write_report(run, limit=0.0).read_text()).tables["imputer, every round"][1:]
     assert [row[0][0] for row in rows] == ["1 *", "2"]
 
 
 def test_windows_are_left_out_when_they_take_too_long(made):
     record = read_run(made[1])
-    assert "nobody has asked for records of patients" in drawn.windows(record, [], limit=0.0)[1]
-    _, section = drawn.windows(record, [], limit=1e-9)
-    assert "No windows are drawn, as that takes over 1e-09 s here" in section
+    assert "drawn on request only" in windows(record, [], limit=0.0)[1]
+    _, section = windows(record, [], limit=1e-9)
+    assert "This would take more than 1e-09 s here" in section
     assert "No windows are drawn" in run_page(record, ("windows", section))
 
 

@@ -1,0 +1,123 @@
+"""Primitives of the figures: scales, axes, text, paths and legends of inline SVG.
+
+Colours come from the style sheet of the page, which has a light and a dark scheme. All figures are drawn 360
+units wide, about the width of a telephone, and grow with the page.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from data_partitions.table import escape_html, format_number
+
+WIDTH = 360
+COLOURS = 8  # series after these repeat the colours, with dashed lines
+
+
+@dataclass(frozen=True)
+class LinearScale:
+    """A linear map from the numbers of an axis to positions in the figure."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self, about: int = 4, integers: bool = False) -> list[float]:
+        """Choose round numbers inside the range whose step is 1, 2 or 5 times a power of ten."""
+        raw = (self.high - self.low) / about
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
+        step = max(step, 1.0) if integers else step
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [k * step for k in range(first, last + 1)]
+
+
+def fit_scale(
+    values: Sequence[float], fixed: tuple[float, float] | None, start: float, end: float, pad: float
+) -> LinearScale:
+    """Map the range of values, or a fixed one, to positions; `pad` is the margin as a share of the range."""
+    low, high = fixed or (float(min(values)), float(max(values)))
+    if high - low < 1e-9 * max(abs(high), abs(low), 1e-9):
+        low, high = low - 0.5, high + 0.5
+    margin = 0 if fixed else pad * (high - low)
+    return LinearScale(low if low == 0 else low - margin, high if high == 0 else high + margin, start, end)
+
+
+def draw_axes(
+    x: LinearScale,
+    y: LinearScale,
+    x_label: str,
+    y_label: str,
+    height: int,
+    integers: bool = False,
+    ticks_x: bool = True,
+) -> list[str]:
+    """Draw both axes with their labels, and the grid of the y axis."""
+    out = []
+    for tick in y.ticks():
+        out.append(f'<path class="grid" d="M{x.start},{y(tick):.1f}H{x.end}"/>')
+        out.append(draw_text(x.start - 5, y(tick) + 4, format_number(round(tick, 10)), "end"))
+    if ticks_x:
+        out += [
+            draw_text(x(tick), height - 22, format_number(round(tick, 10)), "middle")
+            for tick in x.ticks(6, integers)
+        ]
+    out.append(f'<path class="axis" d="M{x.start},{y.end}V{y.start}H{x.end}"/>')
+    out.append(draw_text((x.start + x.end) / 2, height - 6, x_label, "middle"))
+    middle = (y.start + y.end) / 2
+    rotation = f'text-anchor="middle" transform="rotate(-90 10 {middle})"'
+    out.append(f'<text x="10" y="{middle}" {rotation}>{escape_html(y_label)}</text>')
+    return out
+
+
+def make_figure(title: str, parts: Iterable[str], height: float, names: Sequence[str]) -> str:
+    """Put parts into a figure with a caption, and a legend of the names of its series."""
+    legend = make_legend({series_class(i): name for i, name in enumerate(names)})
+    caption = escape_html(title)
+    return (
+        f"<figure><figcaption>{caption}</figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{caption}">{"".join(parts)}</svg>'
+        f"{legend}</figure>"
+    )
+
+
+def make_legend(names: Mapping[str, str]) -> str:
+    """Make a legend of names by the CSS class that has their colour."""
+    parts = (f'<span><i class="key {css}"></i>{escape_html(name)}</span> ' for css, name in names.items())
+    return f'<p class="legend">{"".join(parts)}</p>' if names else ""
+
+
+def series_class(i: int) -> str:
+    """Name the CSS class of the i-th series."""
+    return f"c{i % COLOURS}" + (" again" if i >= COLOURS else "")
+
+
+def draw_text(x: float, y: float, text: str, anchor: str, full: str = "", css_class: str = "") -> str:
+    """Write text at a position; `full` is its tooltip where the text was shortened."""
+    if not text:
+        return ""
+    attribute = f' class="{css_class}"' if css_class else ""
+    tooltip = f"<title>{escape_html(full)}</title>" if full and full != text else ""
+    return (
+        f'<text{attribute} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{tooltip}{escape_html(text)}</text>'
+    )
+
+
+def shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: max(length - 1, 1)] + "…"
+
+
+def path_data(points: Sequence[tuple[float, float] | None]) -> str:
+    """Write the data of a path that is interrupted where there is no point."""
+    out, connected = [], False
+    for point in points:
+        if point:
+            out.append(f"{'L' if connected else 'M'}{point[0]:.1f},{point[1]:.1f}")
+        connected = point is not None
+    return "".join(out)
