@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from condi_core.config import ConfigError, RunConfig
+from condi_core.methods import Method
 from condi_core.run_files import RESULT_FILE, ROSTER_FILE, VERSIONS_FILE
 from data_partitions import DataError
 from data_partitions.federation import open_federation
@@ -17,13 +19,13 @@ from server_app.artifacts.run_directory import RunDirectory, RunState, versions
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.errors import RunError, RunErrorFilter
-from server_app.federation import secure_aggregation
 from server_app.federation.client_sampling import num_sampled_sites
 from server_app.federation.differential_privacy import privacy_budget
 from server_app.federation.imputer_phase import run_imputer_phase
 from server_app.federation.method_selection import rosters_by_scope, select_methods
-from server_app.federation.roster import collect_roster
+from server_app.federation.roster import Roster, collect_roster
 from server_app.federation.rounds import Run
+from server_app.federation.secure_aggregation import require_secure_sites
 from server_app.federation.task_phase import run_task_phase
 from server_app.report.on_completion import write_closing_documents
 from server_app.report.summary import summary_table
@@ -42,20 +44,34 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
+    """Start or resume a run, and carry it to its end.
+
+    Parameters
+    ----------
+    grid : Grid
+        Connection to the sites' nodes.
+    config : RunConfig
+        Settings of the run.
+
+    Returns
+    -------
+    RunDirectory
+        What the run has left.
+
+    Raises
+    ------
+    ConfigError, DataError, RunError
+        The run cannot start or continue. Once it has started, the run directory has a report of what was
+        done so far.
+    """
     methods = select_methods(config)
     directory, state = RunDirectory.resume(config) if config.resume else (None, RunState())
     if config.federation:
         open_federation(config.federation)
     before = directory.roster() if directory else {}
     roster, federation = collect_roster(grid, config, make_demo, expected=set(before))
-    if config.secure_aggregation:
-        secure_aggregation.require_secure_sites(roster)
-    sites = rosters_by_scope(methods, roster)
-    if (asked := num_sampled_sites(len(roster.sites), config.sites_per_round)) < config.min_sites:
-        raise RunError(
-            f"sites-per-round={config.sites_per_round:g} asks {asked} of {len(roster.sites)} sites, where "
-            f"min-sites wants {config.min_sites} to answer: raise the one or lower the other"
-        )
+    _check_number_of_sites(config, roster)
+    rosters = rosters_by_scope(methods, roster)
     print("\n".join(roster.lines()), flush=True)
 
     if directory is None:
@@ -66,21 +82,11 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     directory.write_json(VERSIONS_FILE, versions())
     print(f"artefacts in {directory.path}", flush=True)
     run = Run(grid, config, federation, directory, state, TensorBoardWriter(directory.path))
-
-    result: dict[str, dict] = {"imputation": {}, "task": {}, "answered": {}}
-    for scope, taking_part in sites.items():
-        phases = {method.imputer_training for method in methods if method.scope == scope}
-        if phases - {"none"}:
-            rows, answered = run_imputer_phase(run, taking_part, scope, "diffusion" in phases)
-            result["answered"][f"imputer{PHASE_SUFFIX[scope]}"] = answered
-            scores.add_imputation(result["imputation"], rows, scope)
-    for method in methods:
-        name = method.name
-        task_scores = run_task_phase(run, sites[method.scope], name)
-        result["task"][name], result["answered"][f"task-{name}"] = task_scores
-
-    if config.privacy.noise_multiplier:
-        result["privacy"] = privacy_budget(config.privacy, state.noisy_releases)
+    try:
+        result = _run_phases(run, methods, rosters)
+    except RunError:
+        print(write_closing_documents(directory.path), flush=True)
+        raise
     directory.write_json(RESULT_FILE, result)
     print(summary_table(result, roster.schema, config, directory.path), flush=True)
     run.events.close(state.history)
@@ -88,10 +94,39 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     return directory
 
 
+def _check_number_of_sites(config: RunConfig, roster: Roster) -> None:
+    """Raise RunError when the sites are too few for the run's settings."""
+    if config.secure_aggregation:
+        require_secure_sites(roster)
+    num_sampled = num_sampled_sites(len(roster.sites), config.sites_per_round)
+    if num_sampled < config.min_sites:
+        raise RunError(
+            f"sites-per-round={config.sites_per_round:g} selects {num_sampled} of {len(roster.sites)} sites "
+            f"per round, but min-sites is {config.min_sites}: raise sites-per-round or lower min-sites"
+        )
+
+
+def _run_phases(run: Run, methods: Sequence[Method], rosters: dict[str, Roster]) -> dict[str, dict]:
+    """Run both phases of all methods; return what result.json holds."""
+    result: dict[str, dict] = {"imputation": {}, "task": {}, "answered": {}}
+    for scope, roster in rosters.items():
+        phases = {method.imputer_training for method in methods if method.scope == scope}
+        if phases - {"none"}:
+            rows, answers = run_imputer_phase(run, roster, scope, "diffusion" in phases)
+            result["answered"][f"imputer{PHASE_SUFFIX[scope]}"] = answers
+            scores.add_imputation(result["imputation"], rows, scope)
+    for method in methods:
+        metrics, answers = run_task_phase(run, rosters[method.scope], method.name)
+        result["task"][method.name], result["answered"][f"task-{method.name}"] = metrics, answers
+    if run.config.privacy.noise_multiplier:
+        result["privacy"] = privacy_budget(run.config.privacy, run.state.noisy_releases)
+    return result
+
+
 def make_demo() -> str:
-    """Path of the demo federation, made on first use in the user's cache folder."""
+    """Make the demo federation in the user's cache folder, unless it is there; return its path."""
     path = cached_demo()
     if not path.exists():
-        print(f"no federation given: making a demo of four hospitals in {path}", flush=True)
+        print(f"no federation is set: making a demo of four hospitals in {path}", flush=True)
     prepare_demo(path)
     return str(path)

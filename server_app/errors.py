@@ -1,18 +1,23 @@
-"""Failures a coordinator can do something about, shown as one sentence."""
+"""Failures that a coordinator can do something about, shown as one sentence."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
-MAX_REASON_CHARS = 300  # characters of what a site wrote that are shown
+MAX_REASON_CHARS = 300  # characters shown of a reason that a site wrote
 
 
 class RunError(RuntimeError):
-    """The run cannot start or go on: what was expected, what came, what to do."""
+    """The run cannot start or continue; the message says what was expected, what came and what to do."""
 
 
 class TooFewSitesError(RunError):
-    """Fewer than `min-sites` answered well."""
+    """Fewer than `min-sites` sites sent a valid reply; `requested` names the sites that were asked."""
+
+    def __init__(self, message: str, requested: Sequence[str]) -> None:
+        super().__init__(message)
+        self.requested = list(requested)
 
 
 def last_line(reason: str | None) -> str:
@@ -25,19 +30,19 @@ def last_line(reason: str | None) -> str:
 
 
 def without_control_characters(text: str) -> str:
-    """What somebody else wrote, without what could steer a terminal."""
+    """Return a text from elsewhere without characters that could steer a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 class RunErrorFilter(logging.Filter):
-    """Shows a RunError in Flower's log as its sentence, without the traceback and the exit code after it."""
+    """Show a RunError in Flower's log as one sentence, without its traceback and the exit code after it."""
 
-    said = False
+    has_shown_error = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, RunError):
-            self.said = True
+            self.has_shown_error = True
             record.msg, record.args = str(error), ()
             record.exc_info = record.exc_text = None
-        return not (self.said and record.getMessage().startswith("Exit Code:"))
+        return not (self.has_shown_error and record.getMessage().startswith("Exit Code:"))

@@ -1,9 +1,10 @@
-"""What sums say: metrics of a round, and rows of imputers."""
+"""What sums mean: metrics of a round, and rows of imputers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from condi_core.averaging import Arrays
 from condi_core.evaluation.catalogue import (
@@ -17,29 +18,29 @@ from condi_core.windows import Schema
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What sites answer to an evaluation, and how the total is read."""
+    """What sites reply to an evaluation, and how metrics are read from the total."""
 
-    shapes: Callable[[int], dict[str, tuple[int, ...]]]  # number of draws → sums by name
-    numbers: tuple[str, ...]  # that stand beside the sums
-    read: Callable[[Arrays, dict[str, float]], dict[str, float]]
+    shapes: Callable[[int], dict[str, tuple[int, ...]]]  # number of draws → shapes of sums by name
+    scalars: tuple[str, ...]  # single numbers that come with the sums
+    read: Callable[[Arrays, dict[str, float]], dict[str, float]]  # sums, scalars → metrics
 
 
 # Suffix of the names of phases and models by the scope of training; part of the seeds of random streams.
 PHASE_SUFFIX = {"federated": "", "local": "-local", "centralised": "-pooled"}
-NO_EVALUATION = Evaluation(shapes=lambda samples: {}, numbers=(), read=lambda sums, extra: {})
+NO_EVALUATION = Evaluation(shapes=lambda samples: {}, scalars=(), read=lambda sums, scalars: {})
 
 
 def imputation_evaluation(schema: Schema) -> Evaluation:
-    """Over all kinds of missingness: RMSE, and that of linear interpolation on the same cells."""
+    """Return the evaluation of imputers: RMSE over all missingness patterns, and that of interpolation."""
     weight = schema.patch_weights[:, None]
 
     def shapes(samples: int) -> dict[str, tuple[int, ...]]:
-        return dict.fromkeys(scored_keys(samples), (len(schema.names), len(ERROR_SUMS)))
+        return {key: (len(schema.names), len(ERROR_SUMS)) for key in scored_keys(samples)}
 
-    def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
+    def read(sums: Arrays, scalars: dict[str, float]) -> dict[str, float]:
         def rmse(method: str) -> float:
-            mine = [(weight * a).sum(0) for key, a in sums.items() if key.endswith(f"/{method}")]
-            return imputation_metrics(sum(mine))["rmse"]
+            errors = [(weight * a).sum(0) for key, a in sums.items() if key.endswith(f"/{method}")]
+            return imputation_metrics(sum(errors))["rmse"]
 
         return {"score": rmse("condi"), "rmse": rmse("condi"), "linear": rmse("linear")}
 
@@ -47,26 +48,27 @@ def imputation_evaluation(schema: Schema) -> Evaluation:
 
 
 def task_evaluation(schema: Schema) -> Evaluation:
-    """Mean validation loss as the score to select on, and the task's metrics."""
+    """Return the evaluation of task models: the mean loss, by which weights are selected, and metrics."""
 
     def shapes(samples: int) -> dict[str, tuple[int, ...]]:
         return schema.task_kind.sum_shapes(len(schema.labels))
 
-    def read(sums: Arrays, extra: dict[str, float]) -> dict[str, float]:
-        loss = extra["loss-sum"] / extra["windows"] if extra["windows"] else float("nan")
+    def read(sums: Arrays, scalars: dict[str, float]) -> dict[str, float]:
+        loss = scalars["loss-sum"] / scalars["windows"] if scalars["windows"] else float("nan")
         return {"score": loss, **schema.task_kind.metrics(sums, schema.ordered)}
 
     return Evaluation(shapes, ("loss-sum", "windows"), read)
 
 
 def imputation_rows(sums: Arrays, schema: Schema) -> dict[str, dict]:
-    """`{kind of missingness: {method: metrics, with "rmse by modality"}}`."""
+    """Return `{missingness pattern: {method: metrics, with "rmse by modality"}}`."""
     rows: dict[str, dict] = {}
     for key, array in sums.items():
-        kind, method = key.split("/")
-        kept = imputation_metrics((schema.patch_weights[:, None] * array).sum(0))
-        kept["rmse by modality"] = [imputation_metrics(a)["rmse"] for a in array]
-        rows.setdefault(kind, {})[method] = kept
+        pattern, method = key.split("/")
+        weighted = (schema.patch_weights[:, None] * array).sum(0)
+        metrics: dict[str, Any] = dict(imputation_metrics(weighted))
+        metrics["rmse by modality"] = [imputation_metrics(a)["rmse"] for a in array]
+        rows.setdefault(pattern, {})[method] = metrics
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What a site says of itself: its manifest, its label counts and its standardising sums, checked."""
+"""What a site reports of itself, checked: its manifest, its label counts and its standardising sums."""
 
 from __future__ import annotations
 
@@ -8,44 +8,54 @@ import numpy as np
 
 from data_partitions.manifest import SPLITS, Manifest
 
-MAX_WINDOWS = 10**9  # that are believed of a site
-MAX_ABS_VALUE = 1e9  # in source units, that is believed of a mean
+MAX_WINDOWS = 10**9  # most windows that a site may report
+MAX_ABS_VALUE = 1e9  # largest mean, in source units, that a site may report
 
 
 @dataclass(frozen=True)
 class SiteInfo:
-    """What a site has said of itself."""
+    """What a site has reported of itself.
+
+    Parameters
+    ----------
+    node_id : int
+        Flower's id of the node that stands for the site.
+    manifest : Manifest
+        Manifest of its partition.
+    labels : dict of str to list of float, or None
+        Windows per label of each split; None where the site withholds them.
+    sums : float64 array (modality, 3)
+        Count, sum and sum of squares of its training samples.
+    """
 
     node_id: int
     manifest: Manifest
-    labels: dict[str, list[float] | None]  # windows per label, per split; None: withheld
-    sums: np.ndarray  # (modality, 3): count, sum and sum of squares of the training samples
+    labels: dict[str, list[float] | None]
+    sums: np.ndarray
 
     @classmethod
     def read(cls, node: int, answer: dict) -> SiteInfo:
-        """From a site's answer; ValueError when it is not one, or tells what cannot be."""
+        """Read a site's answer; ValueError when it is none, or reports what cannot be."""
         try:
             manifest = Manifest.model_validate({**answer["manifest"], "made_by": ""})
-            labels = {split: answer["labels"][split] for split in SPLITS}
-            labels = {split: told and [float(n) for n in told] for split, told in labels.items()}
+            reported = {split: answer["labels"][split] for split in SPLITS}
+            labels = {split: counts and [float(n) for n in counts] for split, counts in reported.items()}
             sums = np.array(answer["sums"], np.float64)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise ValueError("its answer cannot be read") from None
         if manifest.site != answer["name"]:
             raise ValueError(f"its partition is that of {manifest.site}")
-        counts = [np.array(found) for found in labels.values() if found is not None]
-        shapes = {found.shape for found in counts}
+        label_counts = [np.array(counts) for counts in labels.values() if counts is not None]
+        shapes = {counts.shape for counts in label_counts}
         if sums.shape != (len(manifest.modalities), 3) or not shapes <= {(len(manifest.labels),)}:
             raise ValueError("its sums or counts are not those of its modalities and labels")
-        if (
-            not np.isfinite(sums).all()
-            or (sums[:, [0, 2]] < 0).any()
-            or not all((n >= 0).all() for n in counts)
-        ):
+        has_negative = (sums[:, [0, 2]] < 0).any() or any((counts < 0).any() for counts in label_counts)
+        has_nan = any(np.isnan(counts).any() for counts in label_counts)
+        if not np.isfinite(sums).all() or has_negative or has_nan:
             raise ValueError("its sums or counts are not finite, or negative")
         count, total, squares = sums.T
-        most = manifest.windows["train"] * manifest.patches * manifest.shape[2]
-        if manifest.windows["train"] > MAX_WINDOWS or (count > most).any():
+        max_samples = manifest.windows["train"] * manifest.patches * manifest.shape[2]
+        if manifest.windows["train"] > MAX_WINDOWS or (count > max_samples).any():
             raise ValueError("it counts more samples than its windows have, or more windows than can be")
         if (np.maximum(np.abs(total), np.sqrt(squares)) > MAX_ABS_VALUE * count).any():
             raise ValueError(f"it has values beyond {MAX_ABS_VALUE:g}")

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-FOLDER = "tensorboard"
-PARTS = ("loss", "windows", "sites-asked", "bytes-down", "bytes-up", "train-seconds", "seconds")
+from condi_core.run_files import TENSORBOARD_FOLDER
+
+SCALARS = ("loss", "windows", "sites-asked", "bytes-down", "bytes-up", "train-seconds", "seconds")
 
 
 class TensorBoardWriter:
-    """Writes lines of history.jsonl into `RUN/tensorboard`, each number of a round once.
+    """Write lines of history.jsonl into `RUN/tensorboard`, each number of a round once.
 
-    What earlier processes of the run have written is read back first, so that a run that goes on adds only
-    what is new. Without TensorBoard nothing is written; nothing that goes wrong here ends a run.
+    What earlier processes of the run wrote is read back first, so that a resumed run adds only what is new.
+    Without TensorBoard nothing is written; no error here ends a run.
     """
 
     def __init__(self, run: Path) -> None:
-        self.folder = run / FOLDER
-        self._writer = None
+        self.folder = run / TENSORBOARD_FOLDER
+        self._writer: Any = None
         self._written: set[tuple[str, int]] = set()
         self._usable = True
 
@@ -47,25 +49,25 @@ class TensorBoardWriter:
         self._writer = SummaryWriter(str(self.folder))
 
     def close(self, history: list[dict]) -> None:
-        """Add what is not there yet, and end."""
+        """Add what is not there yet, and close the file."""
         self.write(history)
         if self._writer is not None:
             self._writer.close()
 
 
 def scalars(line: dict) -> dict[str, float]:
-    """Numbers of a line of history.jsonl by tag, such as `imputer/rmse` or `imputer/site-seconds/north`."""
-    named = {key: line[key] for key in PARTS if key in line} | line["metrics"]
+    """Return the numbers of a line of history.jsonl by tag, such as `imputer/rmse`."""
+    named = {key: line[key] for key in SCALARS if key in line} | line["metrics"]
     named |= {f"site-seconds/{site}": value for site, value in line["site-seconds"].items()}
     return {f"{line['phase']}/{key}": float(value) for key, value in named.items()}
 
 
 def read_events(folder: Path) -> dict[str, dict[int, float]]:
-    """`{tag: {round: value}}` of all event files in a folder. ImportError without TensorBoard."""
+    """Return `{tag: {round: value}}` of all event files in a folder; ImportError without TensorBoard."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     if not folder.is_dir():
         return {}
-    found.Reload()
-    return {tag: {e.step: e.value for e in found.Scalars(tag)} for tag in found.Tags()["scalars"]}
+    events.Reload()
+    return {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}

@@ -1,4 +1,4 @@
-"""Which sites train in a round, where not all of them do."""
+"""Client sampling: which sites train in a round, where not all of them do."""
 
 from __future__ import annotations
 
@@ -10,27 +10,50 @@ import numpy as np
 
 from condi_core.config import RunConfig
 
-
-def site_sampler(config: RunConfig) -> Callable[[Sequence[str], int], list[str]]:
-    """Who trains in a round of a run, from all sites and the number of the round."""
-    return partial(sample_sites, share=config.sites_per_round, seed=config.seed)
+SiteSampler = Callable[[Sequence[str], int], list[str]]  # all sites, round from 1 → sites that train
 
 
-def num_sampled_sites(sites: int, share: float) -> int:
-    """Number of sites that a share of them is; at least one."""
-    return max(1, round(share * sites))
+def all_sites(sites: Sequence[str], server_round: int) -> list[str]:
+    """Select all sites in every round."""
+    return list(sites)
 
 
-def sample_sites(sites: Sequence[str], round_: int, *, share: float, seed: int) -> list[str]:
-    """The sites that train in a round (from 1), in the order of `sites`.
+def site_sampler(config: RunConfig) -> SiteSampler:
+    """Return the sampler of a run."""
+    return partial(sample_sites, fraction=config.sites_per_round, seed=config.seed)
 
-    All are shuffled and asked one group after the other; then they are shuffled anew. So each takes part
-    once in every ceil(sites / asked) rounds, or twice where the last group is filled up, which FedAvg's
-    independent draws (McMahan et al. 2017) do not promise. Depends on (seed, round) and the names alone: a
-    run that goes on asks whom it would have asked.
+
+def num_sampled_sites(num_sites: int, fraction: float) -> int:
+    """Return how many sites a fraction of them is; at least one."""
+    return max(1, round(fraction * num_sites))
+
+
+def sample_sites(sites: Sequence[str], server_round: int, *, fraction: float, seed: int) -> list[str]:
+    """Select the sites that train in a round.
+
+    Sites are shuffled and taken group by group; then they are shuffled anew. So each site trains once in
+    every ceil(sites / group size) rounds, or twice where the last group is filled up, which FedAvg's
+    independent draws (McMahan et al. 2017) do not promise.
+
+    Parameters
+    ----------
+    sites : sequence of str
+        Names of all sites, in the roster's order.
+    server_round : int
+        Number of the round, from 1.
+    fraction : float
+        Fraction of sites that train, in (0, 1].
+    seed : int
+        Seed of the run. The selection depends on it, the round and the names alone, so that a resumed run
+        asks the sites that it would have asked.
+
+    Returns
+    -------
+    list of str
+        The selected sites, in the order of `sites`.
     """
-    n = num_sampled_sites(len(sites), share)
-    turns = math.ceil(len(sites) / n)
-    time_around, turn = divmod(round_ - 1, turns)
-    order = np.random.default_rng([seed, time_around]).permutation(len(sites))
-    return [sites[i] for i in sorted(np.resize(order, turns * n)[turn * n : (turn + 1) * n])]
+    size = num_sampled_sites(len(sites), fraction)
+    num_groups = math.ceil(len(sites) / size)
+    cycle, group = divmod(server_round - 1, num_groups)
+    order = np.random.default_rng([seed, cycle]).permutation(len(sites))
+    return [sites[i] for i in sorted(np.resize(order, num_groups * size)[group * size : (group + 1) * size])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from condi_core.averaging import Arrays, keep_separate
+from condi_core.averaging import Arrays, average, keep_separate
 from condi_core.imputer.imputer import Imputer
 from condi_core.ownership import ownership, trainable
 from condi_core.training import derive_seed
@@ -20,9 +20,23 @@ from server_app.federation.strategy import ModalityFedAvg
 def run_imputer_phase(
     run: Run, roster: Roster, scope: str = "federated", diffusion: bool = True
 ) -> tuple[dict, dict]:
-    """Train an imputer and score it once on test windows; without `diffusion` the relation is all of it.
+    """Train an imputer and score it once on test windows.
 
-    `scope` is as in `Method`; the state's model is `imputer` and the suffix of that.
+    Parameters
+    ----------
+    run : Run
+        The run; its state gets the model `imputer`, with the suffix of `scope`.
+    roster : Roster
+        Sites that train.
+    scope : str
+        Which sites train together, as in `Method`.
+    diffusion : bool
+        Whether the diffusion model is trained, or the relation alone.
+
+    Returns
+    -------
+    tuple of dict and dict
+        Test rows of the imputer, and which sites answered.
     """
     config, schema, name = run.config.imputer, roster.schema, f"imputer{scores.PHASE_SUFFIX[scope]}"
     torch.manual_seed(derive_seed(run.config.seed, "initial weights", "imputer"))
@@ -30,37 +44,47 @@ def run_imputer_phase(
     model.standardiser.fit(torch.from_numpy(roster.sums))
     run.state.models.setdefault(name, state_arrays(model))
     owners, privacy = ownership(model), run.config.privacy
-    quorum = min(run.config.min_sites, len(roster.sites))
+    min_sites = min(run.config.min_sites, len(roster.sites))
 
-    spectra = {name for name in owners if name.endswith(".spectrum")}
-    kept = keep_separate if scope == "local" else None
-    relation = ModalityFedAvg(roster, "relation", owners, spectra, scores.NO_EVALUATION, quorum, kept)
-    # Spectra are so many numbers of such a size that noise would leave nothing of them.
-    rounds = 0 if privacy.noise_multiplier else config.relation_rounds
-    run.carry_out(Phase(f"relation{scores.PHASE_SUFFIX[scope]}", name, relation, rounds, evaluated=False))
-
-    evaluation, average = (
-        scores.imputation_evaluation(schema),
-        kept or aggregator_for(privacy, privacy.clip_imputer),
+    relation = ModalityFedAvg(
+        roster,
+        "relation",
+        owners,
+        returned={key for key in owners if key.endswith(".spectrum")},
+        evaluation=scores.NO_EVALUATION,
+        min_sites=min_sites,
+        aggregate=keep_separate if scope == "local" else average,
     )
-    turns, trained = site_sampler(run.config), trainable(model)
+    # Spectra are so many and so large numbers that noise would leave nothing of them.
+    relation_rounds = 0 if privacy.noise_multiplier else config.relation_rounds
+    relation_name = f"relation{scores.PHASE_SUFFIX[scope]}"
+    run.run_phase(Phase(relation_name, name, relation, relation_rounds, evaluated=False))
+
     strategy = ModalityFedAvg(
-        roster, "imputer", owners, trained, evaluation, quorum, average, turns, config.steps
+        roster,
+        "imputer",
+        owners,
+        returned=trainable(model),
+        evaluation=scores.imputation_evaluation(schema),
+        min_sites=min_sites,
+        aggregate=keep_separate if scope == "local" else aggregator_for(privacy, privacy.clip_imputer),
+        sampler=site_sampler(run.config),
+        max_steps=config.steps,
     )
     phase = Phase(name, name, strategy, config.rounds if diffusion else 0, config.learning_rate)
-    run.carry_out(phase)
+    run.run_phase(phase)
     run.state.best.setdefault(name, run.state.models[name])  # where no round was scored
 
     print(f"sites score the best {name} on their test windows", flush=True)
-    samples = config.samples if diffusion and scope == "federated" else 0
-    _, answered = run.test(phase, samples=samples)
+    outcome = run.test(phase, samples=config.samples if diffusion and scope == "federated" else 0)
     metadata = {"schema": schema.model_dump_json(), "settings": config.model_dump_json(by_alias=True)}
     run.directory.save_model(name, run.state.best[name], lambda site: metadata, roster.sites)
-    sums = strategy.sums
-    if not diffusion:  # what an untrained network says is of no use to anybody
-        *by_site, sums = (_without_network(s) for s in (*strategy.site_sums.values(), sums))
-        run.directory.save_sums(name, dict(zip(strategy.site_sums, by_site, strict=True)))
-    return scores.imputation_rows(sums, schema), answered
+    sums = outcome.sums
+    if not diffusion:  # scores of an untrained network are of no use
+        sums = _without_network(sums)
+        site_sums = {site: _without_network(added) for site, added in outcome.site_sums.items()}
+        run.directory.save_sums(name, site_sums)
+    return scores.imputation_rows(sums, schema), outcome.exchange.answers()
 
 
 def _without_network(sums: Arrays) -> Arrays:

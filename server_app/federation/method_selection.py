@@ -1,4 +1,4 @@
-"""Which methods a run compares, and whether they can be had with its settings and sites."""
+"""Which methods a run compares, and whether its settings and sites allow them."""
 
 from __future__ import annotations
 
@@ -11,37 +11,53 @@ from server_app.federation.roster import Roster, pooled
 
 
 def select_methods(config: RunConfig) -> list[Method]:
-    """The method of a run and those beside it; ConfigError when there is no such, or it cannot be had."""
+    """Return the run's method and those that it is compared with.
+
+    Raises
+    ------
+    ConfigError
+        A method is unknown, or cannot be combined with the run's settings.
+    """
     for name in config.methods:
         if name not in METHODS:
             raise ConfigError(f"unknown method '{name}': choose one of {', '.join(METHODS)}")
     methods = [METHODS[name] for name in config.methods]
-    single = [m.name for m in methods if m.needs_individual_updates]
-    private = "privacy.noise-multiplier" if config.privacy.noise_multiplier else ""
-    if (hidden := private or ("secure-aggregation" if config.secure_aggregation else "")) and single:
-        raise ConfigError(
-            f"method '{single[0]}' needs the update of each single site and cannot be had with {hidden}: "
-            "leave out one of them"
-        )
-    if config.privacy.smallest_count and (open_ := [m.name for m in methods if m.scope == "centralised"]):
-        raise ConfigError(
-            f"method '{open_[0]}' has the data of all sites in one place and cannot be had with "
-            "privacy.smallest-count: leave out one of them"
-        )
-    if private and (closed := [m.name for m in methods if m.imputer_training == "relation"]):
-        raise ConfigError(
-            f"method '{closed[0]}' is nothing without the relation between modalities, which is not "
-            f"estimated with {private}: leave out one of them"
-        )
+    is_private = bool(config.privacy.noise_multiplier)
+    for method in methods:
+        if method.needs_individual_updates and (is_private or config.secure_aggregation):
+            setting = "privacy.noise-multiplier" if is_private else "secure-aggregation"
+            raise ConfigError(
+                f"method '{method.name}' needs the update of each single site and cannot be combined with "
+                f"{setting}: remove one of them"
+            )
+    for method in methods:
+        if method.scope == "centralised" and config.privacy.smallest_count:
+            raise ConfigError(
+                f"method '{method.name}' is centralised training on the data of all sites and cannot be "
+                "combined with privacy.smallest-count: remove one of them"
+            )
+    for method in methods:
+        if method.imputer_training == "relation" and is_private:
+            raise ConfigError(
+                f"method '{method.name}' is nothing without the relation between modalities, which is not "
+                "estimated with privacy.noise-multiplier: remove one of them"
+            )
     return methods
 
 
 def rosters_by_scope(methods: Sequence[Method], roster: Roster) -> dict[str, Roster]:
-    """Map each scope of methods to the sites that answer; RunError for centralised training outside a simulation."""
-    centralised = [m.name for m in methods if m.scope == "centralised"]
+    """Return the sites that answer for each scope of methods.
+
+    Raises
+    ------
+    RunError
+        A method needs the data of all sites in one place, and the run is not a simulation.
+    """
+    centralised = [method.name for method in methods if method.scope == "centralised"]
     if centralised and not roster.virtual:
         raise RunError(
-            f"method '{centralised[0]}' wants the data of all sites in one place, which is possible in a "
-            "simulation only: leave it out of method and compare-with"
+            f"method '{centralised[0]}' is centralised training, which is possible in a simulation only: "
+            "remove it from method and compare-with"
         )
-    return {"federated": roster, "local": roster} | ({"centralised": pooled(roster)} if centralised else {})
+    rosters = {"federated": roster, "local": roster}
+    return rosters | {"centralised": pooled(roster)} if centralised else rosters

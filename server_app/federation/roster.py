@@ -1,6 +1,6 @@
-"""Who takes part: every site is asked what it has, and all must agree on one schema.
+"""Who takes part: every node reports its sites, and all sites must agree on one schema.
 
-A hospital's node that cannot take part (other data, other code, no answer) is left out and told so; the
+A hospital's node that cannot take part (other data, other code, no answer) is excluded and told why; the
 others go on without it as long as they are enough. In a simulation all sites were prepared together, and
 one that does not fit stops the run.
 """
@@ -8,6 +8,7 @@ one that does not fit stops the run.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -23,22 +24,31 @@ from condi_core.windows import Schema
 from data_partitions.federation import check_same_schema
 from data_partitions.manifest import SPLITS
 from data_partitions.pool import pooled_manifest
-from data_partitions.table import Table, Value
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError, last_line, without_control_characters
 from server_app.federation.messaging import POLL_SECONDS, send_and_receive
 
-MIN_DESCRIBE_SECONDS = 60.0  # seconds a site has to say what it has
-RETRY_SECONDS = 30.0  # seconds after which a node that could not take part is asked once more
+MIN_DESCRIBE_SECONDS = 60.0  # shortest time that a site has to report what it has
+RETRY_SECONDS = 30.0  # time after which a node that could not take part is asked again
 
 
 @dataclass(frozen=True)
 class Roster:
-    """The sites of a run by name, in the order in which everything is added up."""
+    """The sites of a run by name, in the order in which everything is added up.
+
+    Parameters
+    ----------
+    sites : dict of str to SiteInfo
+        Sites that take part.
+    excluded : dict of str to str
+        Sites and nodes that cannot take part, and why.
+    virtual : bool
+        Whether all sites are in one simulation.
+    """
 
     sites: dict[str, SiteInfo]
-    left_out: dict[str, str] = field(default_factory=dict)  # who cannot take part, and why
-    virtual: bool = False  # all of them in one simulation
+    excluded: dict[str, str] = field(default_factory=dict)
+    virtual: bool = False
 
     @property
     def schema(self) -> Schema:
@@ -46,191 +56,221 @@ class Roster:
 
     @property
     def sums(self) -> np.ndarray:
-        return sum(site.sums for site in self.sites.values())
+        """Standardising sums of all sites `(modality, 3)`."""
+        first, *others = (site.sums for site in self.sites.values())
+        return sum(others, first)
 
     def site_of(self, reply: Message) -> str:
-        """Name of the site that a reply is from (a virtual node may stand for several sites)."""
-        if reply.metadata.src_node_id == SUPERLINK_NODE_ID and reply.has_error():
-            return reply.metadata.group_id or "a node"  # the SuperLink says so of a node that is gone
-        names = [n for n, s in self.sites.items() if s.node_id == reply.metadata.src_node_id]
-        if reply.metadata.group_id in names:
-            return reply.metadata.group_id
-        return names[0] if len(names) == 1 else f"node {reply.metadata.src_node_id}"
+        """Return the name of the site that a reply is from; a virtual node may stand for several sites."""
+        node, site = reply.metadata.src_node_id, reply.metadata.group_id
+        if node == SUPERLINK_NODE_ID and reply.has_error():
+            return site or "a node"  # the SuperLink reports a node that is gone
+        names = [name for name, info in self.sites.items() if info.node_id == node]
+        if site in names:
+            return site
+        return names[0] if len(names) == 1 else f"node {node}"
 
     def to_json(self) -> dict:
+        """Return what roster.json holds."""
         return {
             name: {
-                "manifest": s.manifest.model_dump(mode="json"),
-                "labels": s.labels,
-                "sums": s.sums.tolist(),
+                "manifest": site.manifest.model_dump(mode="json"),
+                "labels": site.labels,
+                "sums": site.sums.tolist(),
             }
-            for name, s in self.sites.items()
+            for name, site in self.sites.items()
         }
 
     def check_unchanged(self, before: dict) -> None:
-        """RunError when the run to go on with was begun by other sites, or by the same with other data."""
+        """Raise RunError when the run to resume was begun by other sites, or with other data."""
         now = json.loads(json.dumps(self.to_json()))
-        if gone := sorted(before.keys() - now.keys()):
-            raise RunError(f"{', '.join(gone)} took part before and is absent now: start it, then go on")
-        if new := sorted(name for name in now if now[name] != before.get(name)):
-            raise RunError(f"{', '.join(new)} has other data than when the run began: start a new run")
+        if missing := sorted(before.keys() - now.keys()):
+            raise RunError(
+                f"{', '.join(missing)} took part when the run began and is missing now: start it, then resume"
+            )
+        if changed := sorted(name for name in now if now[name] != before.get(name)):
+            raise RunError(f"{', '.join(changed)} has other data than when the run began: start a new run")
 
     def lines(self) -> list[str]:
-        """A table of who takes part, and who does not."""
+        """Return a table of the sites that take part, and of those that are excluded."""
         schema = self.schema
-        rows: list[list[Value]] = []
-        notes = []
+        width = max(map(len, self.sites))
+        lines = [f"{'site':<{width}}  {'train':>5} {'val':>5} {'test':>5}  modalities"]
         for name, site in self.sites.items():
-            lacking = [m.name for m in site.manifest.modalities if not m.present]
-            has = f"{len(schema.names) - len(lacking)} of {len(schema.names)}"
-            has += f", without {' '.join(lacking)}" if lacking else ""
-            rows.append([name, *(site.manifest.windows[split] for split in SPLITS), has])
+            missing = [m.name for m in site.manifest.modalities if not m.present]
+            modalities = f"{len(schema.names) - len(missing)} of {len(schema.names)}"
+            modalities += f", without {' '.join(missing)}" if missing else ""
+            windows = site.manifest.windows
+            numbers = f"{windows['train']:>5} {windows['val']:>5} {windows['test']:>5}"
+            lines.append(f"{name:<{width}}  {numbers}  {modalities}")
             if withheld := [split for split, counts in site.labels.items() if counts is None]:
-                notes.append(f"note: site {name} has withheld its label counts in {', '.join(withheld)}")
-            counts = site.labels["train"] or np.ones(len(schema.labels))
-            present = [label for label, n in zip(schema.labels, counts, strict=True) if n]
-            if len(present) < 2 <= len(schema.labels):
-                notes.append(
-                    f"note: site {name} has only {present[0] if present else 'no label'} in training"
-                )
-        table = Table("", ["site", *SPLITS, "modalities"], rows).to_text(width=None)
-        return [*table.splitlines(), *notes] + [
-            f"left out: {name}: {why}" for name, why in self.left_out.items()
-        ]
+                lines.append(f"note: site {name} withholds its label counts in {', '.join(withheld)}")
+            label_counts = site.labels["train"] or np.ones(len(schema.labels))
+            labels = [label for label, count in zip(schema.labels, label_counts, strict=True) if count]
+            if len(labels) < 2 <= len(schema.labels):
+                lines.append(f"note: site {name} has only {labels[0] if labels else 'no label'} in training")
+        return lines + [f"excluded: {name}: {reason}" for name, reason in self.excluded.items()]
 
 
 def pooled(roster: Roster) -> Roster:
-    """All sites of a simulation as one, for which the first one's node answers."""
+    """Return all sites of a simulation as one site, for which the first one's node answers."""
     node = next(iter(roster.sites.values())).node_id
     manifest = pooled_manifest([site.manifest for site in roster.sites.values()], POOLED_SITE)
-    return Roster(
-        {POOLED_SITE: SiteInfo(node, manifest, dict.fromkeys(SPLITS), roster.sums)}, {}, roster.virtual
-    )
+    site = SiteInfo(node, manifest, dict.fromkeys(SPLITS), roster.sums)
+    return Roster({POOLED_SITE: site}, {}, roster.virtual)
 
 
 def collect_roster(
-    grid: Grid, config: RunConfig, demo: Callable[[], str], expected: Collection[str] = ()
+    grid: Grid, config: RunConfig, make_demo: Callable[[], str], expected: Collection[str] = ()
 ) -> tuple[Roster, str]:
-    """Ask every node what it has; return the roster and the federation's path.
+    """Ask every node what it has, until the sites of the run are known.
 
-    Waits for `min-sites` and until no more come, and for all sites that `sites` names, or that are
-    `expected` by a run to go on with; then these alone take part. `demo` makes the demo federation, when
-    virtual nodes were given none. Raises RunError when too few sites come in time, or do not fit together.
+    Waits for `min-sites` sites and until no more connect, and for all sites that `sites` names or that are
+    `expected`; then these alone take part.
+
+    Parameters
+    ----------
+    grid : Grid
+        Connection to the nodes.
+    config : RunConfig
+        Settings of the run.
+    make_demo : callable
+        Makes the demo federation and returns its path, when virtual nodes were given no federation.
+    expected : collection of str
+        Sites of a run to resume.
+
+    Returns
+    -------
+    tuple of Roster and str
+        The roster, and the path of the federation.
+
+    Raises
+    ------
+    RunError
+        Too few sites connect in time, or they do not fit together.
     """
     named = set(expected) or set(config.named_sites)
-    call = _RollCall(grid, config, named)
+    roll_call = _RollCall(grid, config, named)
     deadline = time.monotonic() + config.sites_timeout
     while True:
-        news, over = call.ask(), time.monotonic() > deadline
-        if call.wants_federation:
-            call = _RollCall(grid, config, named, demo())
+        is_settled, is_over = not roll_call.ask_new_nodes(), time.monotonic() > deadline
+        if roll_call.wants_federation:
+            roll_call = _RollCall(grid, config, named, make_demo())
             continue
-        roster = _compatible_sites(call)
+        roster = _compatible_sites(roll_call)
         enough = len(roster.sites) >= config.min_sites
-        missed = sorted(named - roster.sites.keys())
-        settled = call.virtual or not news  # a simulation has all its nodes from the start
-        if enough and not missed and (settled or over):
+        missing = sorted(named - roster.sites.keys())
+        is_settled |= roll_call.virtual  # a simulation has all its nodes from the start
+        if enough and not missing and (is_settled or is_over):
             break
-        if missed and call.virtual:
+        if missing and roll_call.virtual:
             raise RunError(
-                f"the federation has no site {', '.join(missed)}: it has {', '.join(sorted(call.names))}"
+                f"the federation has no site {', '.join(missing)}: "
+                f"it has {', '.join(sorted(roll_call.names))}"
             )
-        if over:
-            raise RunError(_too_few(config, roster, missed))
-        lacking = f", still without {', '.join(missed)}" if missed else ""
-        print(f"waiting for sites: {len(roster.sites)} so far{lacking}", flush=True)
+        if is_over:
+            raise RunError(_too_few_message(config, roster, missing))
+        still = f", still without {', '.join(missing)}" if missing else ""
+        print(f"waiting for sites: {len(roster.sites)} so far{still}", flush=True)
         time.sleep(min(POLL_SECONDS, config.sites_timeout))
-    nowhere = [n for n, count in zip(roster.schema.names, roster.sums[:, 0], strict=True) if not count]
-    if nowhere:
+    counts = zip(roster.schema.names, roster.sums[:, 0], strict=True)
+    if unobserved := [name for name, count in counts if not count]:
         raise RunError(
-            f"no site has an observed training sample of {', '.join(nowhere)}: prepare the federation without"
+            f"no site has an observed training sample of {', '.join(unobserved)}: prepare the federation "
+            "without"
         )
-    call.tell(roster)
-    return roster, call.federation
+    roll_call.notify_excluded(roster)
+    return roster, roll_call.federation
 
 
 class _RollCall:
-    """What the nodes have said so far; `problems` has a sentence for those that cannot take part."""
+    """What the nodes have reported so far."""
 
     def __init__(self, grid: Grid, config: RunConfig, named: set[str], federation: str = "") -> None:
-        self.grid, self.named = grid, named
+        self.grid = grid
+        self.named = named
         self.timeout = min(config.round_timeout, max(config.sites_timeout, MIN_DESCRIBE_SECONDS))
         self.federation = federation or config.federation
-        self.names: set[str] = set()  # of all sites that have answered
-        self.found: dict[str, SiteInfo] = {}  # those that the run is to have
-        self.problems: dict[str, str] = {}
-        self.nodes: dict[str, int] = {}  # of those with problems
-        self.wants_federation = self.virtual = False
-        self._asked: dict[int, float] = {}  # when; infinity: it has answered well
+        self.names: set[str] = set()  # of all sites that answered
+        self.candidates: dict[str, SiteInfo] = {}  # sites that may take part
+        self.problems: dict[str, str] = {}  # why others cannot
+        self.problem_nodes: dict[str, int] = {}
+        self.wants_federation = False
+        self.virtual = False
+        self._asked_at: dict[int, float] = {}  # infinity for nodes that answered well
 
-    def ask(self) -> bool:
-        """Ask the nodes that have come since; True if there were any."""
-        now, names = time.monotonic(), names_of(self.grid)
-        online = [n for n, name in names.items() if not (name and self.named) or name in self.named]
-        nodes = sorted(n for n in online if now > self._asked.get(n, -RETRY_SECONDS) + RETRY_SECONDS)
-        settings = {"fingerprint": fingerprint(), "federation": self.federation}
-        content = RecordDict({"config": ConfigRecord(settings)})
-        messages = [Message(content, node, "query.describe") for node in nodes]
-        replies = send_and_receive(self.grid, messages, self.timeout) if nodes else []
-        answers = {reply.metadata.src_node_id: reply for reply in replies}
+    def ask_new_nodes(self) -> bool:
+        """Ask the nodes that connected since the last time; return whether there were any."""
+        now, names = time.monotonic(), node_names(self.grid)
+        online = [node for node, name in names.items() if not (name and self.named) or name in self.named]
+        nodes = sorted(n for n in online if now > self._asked_at.get(n, -RETRY_SECONDS) + RETRY_SECONDS)
+        config = ConfigRecord({"fingerprint": fingerprint(), "federation": self.federation})
+        requests = [Message(RecordDict({"config": config}), node, "query.describe") for node in nodes]
+        replies = send_and_receive(self.grid, requests, self.timeout) if nodes else []
+        reply_of = {reply.metadata.src_node_id: reply for reply in replies}
         for node in nodes:
-            known = without_control_characters(names[node]) or f"node {node}"
-            self.problems.pop(known, None)
-            self._asked[node] = now
+            name = without_control_characters(names[node]) or f"node {node}"
+            self.problems.pop(name, None)
+            self._asked_at[node] = now
             try:
                 if any(names.values()) and not names[node]:
-                    raise ValueError("it is registered without a name: register it by that of its partition")
-                self._take(node, names[node], answers.get(node))
-                self._asked[node] = np.inf
+                    raise ValueError(
+                        "it is registered without a name: register it under the name of its partition"
+                    )
+                self._add_sites(node, names[node], reply_of.get(node))
+                self._asked_at[node] = math.inf
             except ValueError as error:
-                self.problems[known], self.nodes[known] = str(error), node
+                self.problems[name] = str(error)
+                self.problem_nodes[name] = node
         return bool(nodes)
 
-    def _take(self, node: int, name: str, reply: Message | None) -> None:
-        """Note down the sites of a node; ValueError with what is wrong with its answer."""
+    def _add_sites(self, node: int, name: str, reply: Message | None) -> None:
+        """Add the sites of a node; ValueError with what is wrong with its answer."""
         if reply is None:
             raise ValueError(f"it did not answer within {self.timeout:g} s")
         if reply.has_error():
             raise ValueError(last_line(reply.error.reason))
         try:
-            answer = reply.content["config"]
-            sites = [json.loads(text) for text in answer["sites"]]
-            if not name:  # a hospital does not say that all of this is a simulation
+            answer = reply.content.config_records["config"]
+            answers = [json.loads(text) for text in answer["sites"]]  # type: ignore[union-attr, arg-type]
+            if not name:  # a hospital does not decide that all of this is a simulation
                 self.wants_federation |= bool(answer["wants-federation"])
                 self.virtual |= bool(answer["virtual"])
-            sites = {site["name"]: SiteInfo.read(node, site) for site in sites}
+            sites = {site["name"]: SiteInfo.read(node, site) for site in answers}
         except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
             raise ValueError("its answer cannot be read") from None
-        for own in sites:
-            if name and own != name:
+        for site in sites:
+            if name and site != name:
                 raise ValueError(
-                    f"it is registered as {without_control_characters(name)}, but its partition is that of {own}"
+                    f"it is registered as {without_control_characters(name)}, but its partition is that of "
+                    f"{site}"
                 )
-            if own in self.found and self.found[own].node_id != node:
-                raise RunError(f"the federation cannot start: two sites are called {own}")
+            if site in self.candidates and self.candidates[site].node_id != node:
+                raise RunError(f"the federation cannot start: two sites are called {site}")
         self.names |= sites.keys()
-        self.found |= {own: info for own, info in sites.items() if not self.named or own in self.named}
+        chosen = {site: info for site, info in sites.items() if not self.named or site in self.named}
+        self.candidates |= chosen
 
-    def tell(self, roster: Roster) -> None:
-        """Let the nodes that are left out say so in their own logs."""
-        nodes = {name: site.node_id for name, site in self.found.items()} | self.nodes
+    def notify_excluded(self, roster: Roster) -> None:
+        """Let the nodes that are excluded write why in their own logs."""
+        nodes = {name: site.node_id for name, site in self.candidates.items()} | self.problem_nodes
         messages = [
-            Message(RecordDict({"config": ConfigRecord({"why": why})}), nodes[name], "query.left_out")
-            for name, why in roster.left_out.items()
+            Message(RecordDict({"config": ConfigRecord({"why": reason})}), nodes[name], "query.left_out")
+            for name, reason in roster.excluded.items()
         ]
         if messages:
             self.grid.push_messages(messages)
 
 
-def names_of(grid: Grid) -> dict[int, str]:
-    """Nodes that are online, with the names under which they were registered (virtual nodes have none)."""
+def node_names(grid: Grid) -> dict[int, str]:
+    """Return the nodes that are online with their registered names; virtual nodes have none."""
     return {node.node_id: node.name for node in grid.get_nodes()}
 
 
-def _compatible_sites(call: _RollCall) -> Roster:
-    """The roster of sites that fit together; in a simulation RunError names those that do not, and why."""
-    sites = dict(sorted(call.found.items()))
-    problems = {name: [why] for name, why in call.problems.items()}
+def _compatible_sites(roll_call: _RollCall) -> Roster:
+    """Return the sites that fit together; in a simulation, RunError names those that do not, and why."""
+    sites = dict(sorted(roll_call.candidates.items()))
+    problems = {name: [reason] for name, reason in roll_call.problems.items()}
     for name, site in sites.items():
         if not site.manifest.windows["train"]:
             problems.setdefault(name, []).append("it has no training windows: prepare it anew")
@@ -238,21 +278,21 @@ def _compatible_sites(call: _RollCall) -> Roster:
             problems.setdefault(name, []).append("it has no observed sample in its training windows")
     for name, difference in check_same_schema([site.manifest for site in sites.values()]).items():
         problems.setdefault(name, []).append(difference)
-    left_out = {name: "; ".join(why) for name, why in problems.items()}
-    if left_out and call.virtual:
-        told = "; ".join(f"site {name}: {why}" for name, why in left_out.items())
-        raise RunError(f"the federation cannot start: {told}")
-    good = {name: site for name, site in sites.items() if name not in left_out}
-    return Roster(good, left_out, call.virtual)
+    excluded = {name: "; ".join(reasons) for name, reasons in problems.items()}
+    if excluded and roll_call.virtual:
+        reasons = "; ".join(f"site {name}: {reason}" for name, reason in excluded.items())
+        raise RunError(f"the federation cannot start: {reasons}")
+    compatible = {name: site for name, site in sites.items() if name not in excluded}
+    return Roster(compatible, excluded, roll_call.virtual)
 
 
-def _too_few(config: RunConfig, roster: Roster, missed: list[str]) -> str:
+def _too_few_message(config: RunConfig, roster: Roster, missing: list[str]) -> str:
     within = f"within {config.sites_timeout:g} s"
-    if missed:
-        text = f"{', '.join(missed)} did not come {within}: start it"
+    if missing:
+        text = f"{', '.join(missing)} did not connect {within}: start it"
     else:
         text = (
-            f"expected at least {config.min_sites} sites {within}, {len(roster.sites)} came: "
+            f"expected at least {config.min_sites} sites {within}, but {len(roster.sites)} connected: "
             "start more sites or lower min-sites"
         )
-    return text + "".join(f"; left out: {name}: {why}" for name, why in roster.left_out.items())
+    return text + "".join(f"; excluded: {name}: {reason}" for name, reason in roster.excluded.items())

@@ -8,12 +8,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
-from condi_core.averaging import Arrays
 from condi_core.config import RunConfig
 from condi_core.protocol import COMPLETIONS_MISSING, fingerprint
 from condi_core.training import cosine_rate
@@ -23,15 +22,14 @@ from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.errors import RunError, TooFewSitesError
 from server_app.federation.messaging import POLL_SECONDS, send_and_receive
 from server_app.federation.secure_aggregation import SecureTraining
-from server_app.federation.strategy import ModalityFedAvg, to_numpy, to_record
-from server_app.report.on_completion import write_closing_documents
+from server_app.federation.strategy import EvaluationOutcome, ModalityFedAvg, TrainingOutcome
 
-Answer = TypeVar("Answer")
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What to do in each round, for which model of the state."""
+    """What to do in each round, and for which model of the state."""
 
     name: str
     model: str
@@ -40,7 +38,7 @@ class Phase:
     learning_rate: float = 0.0
     settings: dict = field(default_factory=dict)  # added to every message of the phase
     evaluated: bool = True
-    # Gives sites what the phase needs for some splits; bytes down.
+    # Gives sites what the phase needs for some splits, and returns the bytes that were sent.
     restore: Callable[[Collection[str], Sequence[str]], int] | None = None
 
 
@@ -56,147 +54,151 @@ class Run:
     events: TensorBoardWriter
 
     def message(self, phase: str, **settings) -> ConfigRecord:
+        """Return the settings of a request, with those that every request has."""
         common = {"fingerprint": fingerprint(), "federation": self.federation, "phase": phase}
         return ConfigRecord({**common, **settings})
 
-    def carry_out(self, phase: Phase) -> None:
+    def run_phase(self, phase: Phase) -> None:
         """Do the rounds of a phase that have not been done; RunError when too few sites answer."""
-        state, first = self.state, self.state.done.get(phase.name, 0) + 1
-        began, sent = time.monotonic(), 0
+        state = self.state
+        first = state.done.get(phase.name, 0) + 1
+        phase_start, restore_bytes = time.monotonic(), 0
         if phase.restore and first <= phase.rounds:
-            sent = phase.restore(phase.strategy.roster.sites, SPLITS)
-        started = time.monotonic()
+            restore_bytes = phase.restore(phase.strategy.roster.sites, SPLITS)
+        first_start = time.monotonic()
         for round_ in range(first, phase.rounds + 1):
-            with self._resumable(f"{phase.name}, round {round_}"):
-                line = self._round(phase, round_)
-            if round_ == first:  # what came before it is a cost of the phase
-                line["seconds"] += started - began
-                line["bytes-down"] += sent
+            with self._with_resume_hint(f"{phase.name}, round {round_}"):
+                line = self._run_round(phase, round_)
+            if round_ == first:  # what happened before it is a cost of the phase
+                line["seconds"] += first_start - phase_start
+                line["bytes-down"] += restore_bytes
             state.done[phase.name] = round_
             state.history.append(line)
             self.directory.save(state)
             self.events.write(state.history)
-            left = (time.monotonic() - started) / (round_ - first + 1) * (phase.rounds - round_)
-            print(_told(phase, line, left), flush=True)
+            seconds_per_round = (time.monotonic() - first_start) / (round_ - first + 1)
+            remaining_seconds = seconds_per_round * (phase.rounds - round_)
+            print(_progress_line(phase, line, remaining_seconds), flush=True)
 
-    def _round(self, phase: Phase, round_: int) -> dict:
-        start, state, strategy = time.monotonic(), self.state, phase.strategy
+    def _run_round(self, phase: Phase, round_: int) -> dict[str, Any]:
+        """Train, average and evaluate; return the line of the history."""
+        start = time.monotonic()
         rate = cosine_rate(phase.learning_rate, round_, phase.rounds)
-        common = self.message(phase.name, **phase.settings)
-        config = ConfigRecord({**common, "learning-rate": rate})
+        config = self.message(phase.name, **phase.settings, **{"learning-rate": rate})
         train = self._train_securely if self.config.secure_aggregation else self._train
-        after, trained, down, up = self._patiently(phase, partial(train, phase, round_, config))
+        trained = self._retry_when_sites_return(phase, partial(train, phase, round_, config))
         train_seconds = time.monotonic() - start
-        sites, failures, asked = dict(strategy.answered), dict(strategy.failures), len(strategy.asked)
-        private = self.config.privacy.noise_multiplier > 0
-        if private:
-            # Counted before anybody gets it: should this round be repeated, that is one more.
-            state.noisy_releases += 1
-            self.directory.save(state)
-        state.models[phase.model] = after
-        line = {
+        is_private = self.config.privacy.noise_multiplier > 0
+        if is_private:
+            # It is counted before any site gets it: should this round be repeated, that is one more.
+            self.state.noisy_releases += 1
+            self.directory.save(self.state)
+        self.state.models[phase.model] = trained.state
+        line: dict[str, Any] = {
             "phase": phase.name,
             "round": round_,
             "rounds": phase.rounds,
-            "loss": trained["loss"],
-            "windows": trained["windows"],
+            "loss": trained.loss,
+            "windows": trained.windows,
             "metrics": {},
-            "bytes-down": down,
-            "bytes-up": up,
+            "bytes-down": trained.exchange.bytes_down,
+            "bytes-up": trained.exchange.bytes_up,
             "train-seconds": train_seconds,
-            "sites-asked": asked,
-            "site-seconds": sites,
-            "failures": failures,
+            "sites-asked": len(trained.exchange.requested),
+            "site-seconds": trained.exchange.seconds,
+            "failures": dict(trained.exchange.failures),
         }
         if phase.evaluated:
-            line["metrics"] = self._patiently(phase, partial(self.evaluate, phase, round_, "val"))
-            line["bytes-down"] += strategy.sent
-            failures |= {f"{name} (evaluation)": why for name, why in strategy.failures.items()}
-            # The best round tells what scores were, and those have no noise: with privacy it is the last.
-            self._keep_if_best(phase.model, round_, math.nan if private else line["metrics"]["score"])
+            evaluated = self._retry_when_sites_return(phase, partial(self._evaluate, phase, round_, "val"))
+            line["metrics"] = evaluated.metrics
+            line["bytes-down"] += evaluated.exchange.bytes_down
+            failures = evaluated.exchange.failures.items()
+            line["failures"] |= {f"{name} (evaluation)": reason for name, reason in failures}
+            # Scores have no noise, and the best round would reveal them: with privacy it is the last.
+            self._keep_if_best(phase.model, round_, math.nan if is_private else evaluated.metrics["score"])
         return line | {"seconds": time.monotonic() - start}
 
-    def _train(self, phase: Phase, round_: int, config: ConfigRecord) -> tuple[Arrays, dict, int, int]:
-        """Let all sites train; the next state, loss and windows, and bytes down and up."""
-        strategy, before = phase.strategy, to_record(self.state.models[phase.model])
-        replies = self._exchange(phase, lambda: strategy.configure_train(round_, before, config, self.grid))
-        after, trained = strategy.aggregate_train(round_, replies)
-        return to_numpy(after), dict(trained), strategy.sent, strategy.received
+    def _train(self, phase: Phase, round_: int, config: ConfigRecord) -> TrainingOutcome:
+        """Let sites train, and average what they send back."""
+        state = self.state.models[phase.model]
+        requests = phase.strategy.configure_train(round_, state, config)
+        return phase.strategy.aggregate_train(state, requests, self._send(phase, requests))
 
-    def _train_securely(
-        self, phase: Phase, round_: int, config: ConfigRecord
-    ) -> tuple[Arrays, dict, int, int]:
-        """As `_train`, and no single site's part is known to the coordinator."""
+    def _train_securely(self, phase: Phase, round_: int, config: ConfigRecord) -> TrainingOutcome:
+        """Do the same, with no single site's part known to the coordinator."""
         training = SecureTraining(self.grid, phase.strategy, self.config.round_timeout, phase.restore)
-        after, trained = training.round(round_, self.state.models[phase.model], config)
-        return after, trained, training.down, training.up
+        return training.train(round_, self.state.models[phase.model], config)
 
-    def evaluate(self, phase: Phase, round_: int, split: str, **settings) -> dict[str, float]:
-        """Metrics of the phase's current weights on a split; the sums stay in the strategy."""
-        config = self.message(phase.name, **{**phase.settings, "split": split, "samples": 0, **settings})
-        arrays = to_record(self.state.models[phase.model])
-        replies = self._exchange(
-            phase,
-            lambda: phase.strategy.configure_evaluate(round_, arrays, config, self.grid),
-            ["test"] if split == "test" else SPLITS,  # training is over by then
-        )
-        return dict(phase.strategy.aggregate_evaluate(round_, replies))
+    def _evaluate(self, phase: Phase, round_: int, split: str, samples: int = 0) -> EvaluationOutcome:
+        """Let sites evaluate the phase's current weights on a split."""
+        settings = {**phase.settings, "split": split, "samples": samples}
+        config = self.message(phase.name, **settings)
+        requests = phase.strategy.configure_evaluate(round_, self.state.models[phase.model], config)
+        splits = ["test"] if split == "test" else SPLITS  # training is over when the test is scored
+        replies = self._send(phase, requests, splits)
+        return phase.strategy.aggregate_evaluate(requests, replies, samples)
 
-    def test(self, phase: Phase, **settings) -> tuple[dict[str, float], dict]:
-        """Metrics of the best weights on the test split, and which sites they come from, or why not."""
+    def test(self, phase: Phase, samples: int = 0) -> EvaluationOutcome:
+        """Let sites score the best weights on their test windows, and write the sums."""
         self.state.models[phase.model] = self.state.best[phase.model]
-        with self._resumable(f"{phase.name}, test"):
-            metrics = self._patiently(phase, partial(self.evaluate, phase, phase.rounds, "test", **settings))
-        self.directory.save_sums(phase.name, phase.strategy.site_sums)
-        return metrics, {"sites": list(phase.strategy.answered), "failures": dict(phase.strategy.failures)}
+        with self._with_resume_hint(f"{phase.name}, test"):
+            outcome = self._retry_when_sites_return(
+                phase, partial(self._evaluate, phase, phase.rounds, "test", samples)
+            )
+        self.directory.save_sums(phase.name, outcome.site_sums)
+        return outcome
 
-    def _patiently(self, phase: Phase, attempt: Callable[[], Answer]) -> Answer:
-        """Attempt an exchange anew when sites that were too few have come back.
+    def _retry_when_sites_return(self, phase: Phase, attempt: Callable[[], Outcome]) -> Outcome:
+        """Repeat an exchange with too few valid replies once sites that were offline are back.
 
-        Waits `sites-timeout` in all for those that are offline; TooFewSites when that is over, or when all
-        are there and it has failed nevertheless.
+        Waits at most `sites-timeout` seconds in all. TooFewSitesError when that time is over, or when the
+        exchange failed though all sites were online.
         """
         deadline = math.inf
         while True:
             try:
                 return attempt()
-            except TooFewSitesError:
+            except TooFewSitesError as error:
                 deadline = min(deadline, time.monotonic() + self.config.sites_timeout)
-                if not self._offline(phase) or time.monotonic() >= deadline:
+                if not self._offline_sites(phase, error.requested) or time.monotonic() >= deadline:
                     raise
-                while (gone := self._offline(phase)) and time.monotonic() < deadline:
-                    print(f"waiting for {', '.join(gone)}", flush=True)
+                while (offline := self._offline_sites(phase, error.requested)) and (
+                    time.monotonic() < deadline
+                ):
+                    print(f"waiting for {', '.join(offline)}", flush=True)
                     time.sleep(POLL_SECONDS)
-                if len(phase.strategy.asked) - len(gone) < phase.strategy.min_sites:
+                if len(error.requested) - len(offline) < phase.strategy.min_sites:
                     raise
 
-    def _offline(self, phase: Phase) -> list[str]:
+    def _offline_sites(self, phase: Phase, names: Sequence[str]) -> list[str]:
         online = set(self.grid.get_node_ids())
-        strategy = phase.strategy
-        return [name for name in strategy.asked if strategy.roster.sites[name].node_id not in online]
+        sites = phase.strategy.roster.sites
+        return [name for name in names if sites[name].node_id not in online]
 
     @contextmanager
-    def _resumable(self, where: str) -> Iterator[None]:
-        """Say of a RunError where it was and how to go on, and leave a report of what there is."""
+    def _with_resume_hint(self, position: str) -> Iterator[None]:
+        """Add to a RunError where the run stopped and how to resume it."""
         try:
             yield
         except RunError as error:
-            print(write_closing_documents(self.directory.path), flush=True)
             raise RunError(
-                f"{where}: {error}; when that is mended, go on with resume='{self.directory.path}'"
+                f"{position}: {error}; after fixing this, resume with resume='{self.directory.path}'"
             ) from None
 
-    def _exchange(
-        self, phase: Phase, messages: Callable[[], list[Message]], splits: Sequence[str] = SPLITS
+    def _send(
+        self, phase: Phase, requests: Sequence[Message], splits: Sequence[str] = SPLITS
     ) -> list[Message]:
-        """Send and wait; a site that lost what the phase needs is given it for `splits` and asked again."""
+        """Send requests and return the replies.
+
+        A site that lost what the phase needs is given it for `splits` and asked again.
+        """
         timeout, site_of = self.config.round_timeout, phase.strategy.roster.site_of
-        replies = send_and_receive(self.grid, messages(), timeout)
+        replies = send_and_receive(self.grid, requests, timeout)
         lost = {site_of(r) for r in replies if r.has_error() and r.error.code == COMPLETIONS_MISSING}
         if lost and phase.restore:
             phase.restore(lost, splits)
-            again = [m for m in messages() if m.metadata.group_id in lost]
-            replies = [r for r in replies if site_of(r) not in lost]
+            again = [_copy(request) for request in requests if request.metadata.group_id in lost]
+            replies = [reply for reply in replies if site_of(reply) not in lost]
             replies += send_and_receive(self.grid, again, timeout)
         return replies
 
@@ -209,18 +211,23 @@ class Run:
             self.state.best[model] = self.state.models[model]
 
 
-def _told(phase: Phase, line: dict, left: float) -> str:
-    """One line for the terminal."""
-    answered, asked = len(line["site-seconds"]), line["sites-asked"]
+def _copy(request: Message) -> Message:
+    """Return a request that can be sent once more; its content is shared, and not packed again."""
+    to = request.metadata
+    return Message(request.content, to.dst_node_id, to.message_type, group_id=to.group_id)
+
+
+def _progress_line(phase: Phase, line: dict, remaining_seconds: float) -> str:
+    """Return what the terminal shows of a round."""
     parts = [f"{phase.name:<12} round {line['round']:>2}/{line['rounds']}"]
     if phase.evaluated:
-        shown = {k: v for k, v in line["metrics"].items() if k != "score"}
-        parts += [f"loss {line['loss']:.4f}", *(f"{k} {v:.3f}" for k, v in shown.items())]
-    parts += [f"{answered}/{asked} sites", f"{line['seconds']:.0f} s"]
-    if left > 0:
-        parts.append(f"about {_duration(left)} left in this phase")
-    failed = "".join(f"\n  {name}: {why}" for name, why in line["failures"].items())
-    return "  ".join(parts) + failed
+        metrics = {key: value for key, value in line["metrics"].items() if key != "score"}
+        parts += [f"loss {line['loss']:.4f}", *(f"{key} {value:.3f}" for key, value in metrics.items())]
+    parts += [f"{len(line['site-seconds'])}/{line['sites-asked']} sites", f"{line['seconds']:.0f} s"]
+    if remaining_seconds > 0:
+        parts.append(f"about {_duration(remaining_seconds)} left in this phase")
+    failures = "".join(f"\n  {name}: {reason}" for name, reason in line["failures"].items())
+    return "  ".join(parts) + failures
 
 
 def _duration(seconds: float) -> str:

@@ -2,11 +2,12 @@
 
 Flower's SecAgg+ (Bell et al. 2020, doi:10.1145/3372297.3417885) carries both sums of every average. Sites
 send weighted updates relative to the start of the round (see `client_app.node.secure_aggregation`), and
-Flower's workflow gives their mean over those that answered. One round is four exchanges. Of n sites n - t
-may drop out while they train, t = n // 2 + 1; t of them together with the coordinator could unmask another.
+Flower's workflow gives their mean over the sites that answered. One round is four exchanges. Of n sites,
+n - t may drop out while they train, with t = n // 2 + 1; t of them together with the coordinator could
+unmask another.
 
-So a coordinator that follows the protocol does not learn what single sites sent. One that goes to lengths
-can: nothing proves to a site whose keys it is handed, a round can be repeated without one site and the sums
+So a coordinator that follows the protocol does not learn what single sites sent. A malicious one can:
+nothing proves to a site whose keys it is handed, a round can be repeated without one site and the two sums
 be compared, and Flower 1.39 makes each mask from 32 bits, which can be searched (`pseudo_rand_gen` in
 `flwr.common.secure_aggregation`).
 """
@@ -17,12 +18,14 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.common import FitIns, Parameters, parameters_to_ndarrays
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from flwr.server import LegacyContext
+from flwr.server.strategy import Strategy
 from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.serverapp import Grid
 
@@ -34,18 +37,18 @@ from data_partitions.manifest import SPLITS
 from server_app.errors import RunError, TooFewSitesError, last_line
 from server_app.federation.messaging import send_and_receive
 from server_app.federation.roster import Roster
-from server_app.federation.strategy import ModalityFedAvg
+from server_app.federation.strategy import Exchange, ModalityFedAvg, TrainingOutcome
 
-RANGES = {"relation": 1024.0, "imputer": 8.0, "task": 8.0}  # of what one number may change by in a round
+RANGES = {"relation": 1024.0, "imputer": 8.0, "task": 8.0}  # largest change of one number in a round
 
 
 def require_secure_sites(roster: Roster) -> None:
-    """RunError when these sites cannot aggregate securely."""
+    """Raise RunError when these sites cannot aggregate securely."""
     nodes = {site.node_id for site in roster.sites.values()}
     if len(roster.sites) < MIN_SECURE_SITES:
         raise RunError(
-            f"secure-aggregation needs {MIN_SECURE_SITES} sites or more, {len(roster.sites)} came: start more, or do "
-            "without it"
+            f"secure-aggregation needs at least {MIN_SECURE_SITES} sites, but {len(roster.sites)} connected: "
+            "start more sites or turn secure-aggregation off"
         )
     if len(nodes) < len(roster.sites):
         raise RunError(
@@ -55,9 +58,18 @@ def require_secure_sites(roster: Roster) -> None:
 
 
 class SecureTraining:
-    """Rounds of training for a strategy, of which it sets `answered` and `failures`.
+    """Secure rounds of training for a strategy.
 
-    `restore` gives named sites what they need and have lost. `down` and `up` count bytes.
+    Parameters
+    ----------
+    grid : Grid
+        Connection to the sites' nodes.
+    strategy : ModalityFedAvg
+        The strategy, all of whose sites train.
+    timeout : float
+        Seconds that sites have for each of the four exchanges.
+    restore : callable or None
+        Gives named sites what they need for some splits and have lost.
     """
 
     def __init__(
@@ -67,36 +79,48 @@ class SecureTraining:
         timeout: float,
         restore: Callable[[Collection[str], Sequence[str]], int] | None,
     ) -> None:
-        self.grid, self.strategy, self.timeout, self.restore = grid, strategy, timeout, restore
-        self.down = self.up = 0
+        self.grid = grid
+        self.strategy = strategy
+        self.timeout = timeout
+        self.restore = restore
 
-    def round(self, round_: int, base: Arrays, config: ConfigRecord) -> tuple[Arrays, dict[str, float]]:
-        """The next state, and loss and windows of all; TooFewSites when too few answer."""
+    def train(self, round_: int, state: Arrays, config: ConfigRecord) -> TrainingOutcome:
+        """Do a round of training; TooFewSitesError when too few sites answer."""
         sites = list(self.strategy.roster.sites)
         failures: dict[str, str] = {}
         restored: set[str] = set()
-        least = max(MIN_SECURE_SITES, self.strategy.min_sites)
-        while len(sites) >= least:
-            attempt = _Attempt(self, sites, round_, base, config)
+        bytes_down = bytes_up = 0
+        min_sites = max(MIN_SECURE_SITES, self.strategy.min_sites)
+        while len(sites) >= min_sites:
+            attempt = _Attempt(self, sites, round_, state, config)
             try:
-                attempt.carry_out()
-            except _NotUnmasked as stop:
+                attempt.run()
+            except _NotUnmaskedError as stop:
                 for name, error in stop.failures.items():
-                    if self.restore and error and error.code == COMPLETIONS_MISSING and name not in restored:
+                    lost = error is not None and error.code == COMPLETIONS_MISSING
+                    if self.restore and lost and name not in restored:
                         restored.add(name)
                         self.restore({name}, SPLITS)
                     else:
                         failures[name] = _reason(error)
                         sites.remove(name)
                 continue
-            failures |= {name: _reason(error) for name, error in attempt.failures.items()}
-            self.strategy.settle(attempt.seconds, failures)
-            return attempt.read()
-        reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
-        raise TooFewSitesError(f"{len(sites)} sites are left where {least} are needed ({reasons})")
+            finally:
+                bytes_down += attempt.grid.bytes_down
+                bytes_up += attempt.grid.bytes_up
+            failures |= {name: _reason(error) for name, error in attempt.grid.failures.items()}
+            requested = list(self.strategy.roster.sites)
+            exchange = Exchange(requested, attempt.protocol.seconds, failures, bytes_down, bytes_up)
+            exchange.require_min_sites(self.strategy.min_sites)
+            return attempt.outcome(exchange)
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise TooFewSitesError(
+            f"only {len(sites)} sites remain, but secure aggregation needs {min_sites} here ({reasons})",
+            list(self.strategy.roster.sites),
+        )
 
 
-class _NotUnmasked(Exception):
+class _NotUnmaskedError(Exception):
     """The attempt ends before anything is unmasked, because of these sites."""
 
     def __init__(self, failures: dict[str, Error | None]) -> None:
@@ -105,33 +129,37 @@ class _NotUnmasked(Exception):
 
 
 class _Attempt:
-    """One run of Flower's protocol: to it this is both the grid and a strategy of its older interface."""
+    """One run of Flower's protocol with some of the sites."""
 
     def __init__(
-        self, training: SecureTraining, sites: list[str], round_: int, base: Arrays, config: ConfigRecord
+        self, training: SecureTraining, sites: list[str], round_: int, state: Arrays, config: ConfigRecord
     ) -> None:
-        self.training, self.base, self.round_ = training, base, round_
+        self.training = training
+        self.state = state
+        self.round_ = round_
         roster, action = training.strategy.roster, training.strategy.action
-        self.nodes = {roster.sites[name].node_id: name for name in sites}
-        # In its first round the relation counts samples that two modalities have together, not windows.
-        schema, first = roster.schema, action == "relation" and round_ == 1
+        nodes = {roster.sites[name].node_id: name for name in sites}
+        # In its first round the relation counts samples that two modalities have in common, not windows.
+        schema, counts_samples = roster.schema, action == "relation" and round_ == 1
         windows = max(site.manifest.windows["train"] for site in roster.sites.values())
-        self.settings = {
+        self.range = RANGES[action]
+        self.max_windows = float(windows)
+        settings = {
             **config,
             "action": action,
             "server-round": round_,
-            "range": RANGES[action],
-            "most-windows": float(windows),
-            "most-counted": float(windows * (schema.patches * schema.samples if first else 1)),
+            "range": self.range,
+            "most-windows": self.max_windows,
+            "most-counted": float(windows * (schema.patches * schema.samples if counts_samples else 1)),
         }
-        self.failures: dict[str, Error | None] = {}
-        self.seconds: dict[str, float] = {}
-        self.mean: list[np.ndarray] = []
+        self.grid = _ProtocolGrid(training, nodes)
+        self.protocol = _ProtocolStrategy(nodes, state, settings)
 
-    def carry_out(self) -> None:
-        """Masks, training, sums; _NotUnmasked when it must be begun anew."""
-        n = len(self.nodes)
-        context = LegacyContext(Context(0, 0, {}, RecordDict(), {}), strategy=self)
+    def run(self) -> None:
+        """Share masks, train and sum; _NotUnmaskedError when the attempt must be repeated."""
+        n = len(self.protocol.nodes)
+        strategy = cast(Strategy, self.protocol)
+        context = LegacyContext(Context(0, 0, {}, RecordDict(), {}), strategy=strategy)
         context.state["config"] = ConfigRecord({"current_round": self.round_})
         context.state["parameters"] = ArrayRecord()
         workflow = SecAggPlusWorkflow(
@@ -143,78 +171,105 @@ class _Attempt:
             timeout=self.training.timeout,
         )
         try:
-            with _quiet():
-                workflow(self, context)
+            with _quiet_workflow():
+                workflow(cast(Grid, self.grid), context)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            why = f"a site did not keep to the protocol ({type(error).__name__})"
-            raise TooFewSitesError(f"nothing could be summed: {why}") from None
+            raise TooFewSitesError(
+                f"nothing could be summed: a site did not follow the protocol ({type(error).__name__})",
+                list(self.training.strategy.roster.sites),
+            ) from None
+
+    def outcome(self, exchange: Exchange) -> TrainingOutcome:
+        """Return the next state, loss and windows that the mean over sites stands for."""
+        strategy = self.training.strategy
+        *pieces, counts, (windows, loss) = self.protocol.mean
+        state = dict(self.state)
+        for name, piece in zip(sorted(strategy.returned), pieces, strict=True):
+            old = state[name]
+            weight = np.broadcast_to(
+                aggregation_weights(strategy.owners[name], counts, windows, old.shape), old.shape
+            )
+            update = np.divide(piece, weight, out=np.zeros(old.shape), where=weight > 0)
+            state[name] = (old + self.range * update).astype(old.dtype)
+        total = round(windows * self.max_windows * len(exchange.seconds))
+        return TrainingOutcome(state, loss / windows * LOSS_RANGE, float(total), exchange)
+
+
+class _ProtocolGrid:
+    """The grid as Flower's workflow uses it: sends its messages, and notes who failed and how many bytes."""
+
+    def __init__(self, training: SecureTraining, nodes: dict[int, str]) -> None:
+        self.training = training
+        self.nodes = nodes
+        self.failures: dict[str, Error | None] = {}
+        self.bytes_down = 0
+        self.bytes_up = 0
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """An exchange of the protocol.
+        """Do one exchange of the protocol.
 
-        Shares of a site that is absent before training are in nobody's hands, and its absence would be
-        found out only when masks are taken off; so the attempt ends there. It also ends when a site could
-        answer in a moment: training is repeatable, and from two sums that differ by one site, the
-        coordinator could tell that site's update.
+        The attempt ends here when a site is absent before training: nobody holds shares of its secrets, and
+        its absence would be noticed only when masks are removed. It also ends when a site could answer in a
+        moment: training is repeatable, and from two sums that differ by one site, the coordinator could tell
+        that site's update.
         """
         messages = list(messages)
-        stage = messages[0].content[RECORD_KEY_CONFIGS][Key.STAGE]
+        stage = messages[0].content.config_records[RECORD_KEY_CONFIGS][Key.STAGE]
         replies = send_and_receive(self.training.grid, messages, timeout or self.training.timeout)
-        self.training.down += sum(_size(message.content) for message in messages)
-        self.training.up += sum(_size(reply.content) for reply in replies if reply.has_content())
-        failures = dict.fromkeys(self.nodes[message.metadata.dst_node_id] for message in messages)
+        self.bytes_down += sum(_num_bytes(message.content) for message in messages)
+        self.bytes_up += sum(_num_bytes(reply.content) for reply in replies if reply.has_content())
+        failures: dict[str, Error | None] = dict.fromkeys(
+            self.nodes[message.metadata.dst_node_id] for message in messages
+        )
         for reply in replies:
             name = self.nodes.get(reply.metadata.src_node_id)
-            if reply.has_error() and name in failures:
-                failures[name] = reply.error
+            if name and reply.has_error():
+                if name in failures:
+                    failures[name] = reply.error
             elif name:
                 failures.pop(name, None)
         lost = any(error and error.code == COMPLETIONS_MISSING for error in failures.values())
         few = len(messages) - len(failures) < self.training.strategy.min_sites
         few &= stage == Stage.COLLECT_MASKED_VECTORS  # then the sum of those would be repeated with others
         if failures and (lost or few or stage in (Stage.SETUP, Stage.SHARE_KEYS)):
-            raise _NotUnmasked(failures)
+            raise _NotUnmaskedError(failures)
         self.failures |= failures
         return replies
 
+
+class _ProtocolStrategy:
+    """The strategy as Flower's workflow uses it: names the sites, and takes what the protocol computed."""
+
+    def __init__(self, nodes: dict[int, str], state: Arrays, settings: dict[str, Any]) -> None:
+        self.nodes = nodes
+        self.state = state
+        self.settings = settings
+        self.seconds: dict[str, float] = {}
+        self.mean: list[np.ndarray] = []
+
     def configure_fit(self, server_round, parameters, client_manager) -> list[tuple]:
-        """Whom Flower is to ask for what."""
-        start = Parameters([to_bytes(self.base)], PACKED)
+        """Return which nodes Flower is to ask for what."""
+        start = Parameters([to_bytes(self.state)], PACKED)
         return [
             (SimpleNamespace(node_id=node), FitIns(start, {**self.settings, "site": name}))
             for node, name in self.nodes.items()
         ]
 
     def aggregate_fit(self, server_round, results, failures) -> tuple[None, dict]:
-        """What Flower has found: the mean, the same with every result, and what sites told in clear."""
+        """Take the mean, which is the same with every result, and what sites reported in clear."""
         order = list(self.nodes)
         for proxy, result in sorted(results, key=lambda pair: order.index(pair[0].node_id)):
             self.seconds[self.nodes[proxy.node_id]] = float(result.metrics["seconds"])
             self.mean = parameters_to_ndarrays(result.parameters)
         return None, {}
 
-    def read(self) -> tuple[Arrays, dict[str, float]]:
-        """State, loss and windows that the mean stands for."""
-        strategy, settings = self.training.strategy, self.settings
-        *pieces, counts, (windows, loss) = self.mean
-        result = dict(self.base)
-        for name, piece in zip(sorted(strategy.returned), pieces, strict=True):
-            old = self.base[name]
-            weight = np.broadcast_to(
-                aggregation_weights(strategy.owners[name], counts, windows, old.shape), old.shape
-            )
-            update = np.divide(piece, weight, out=np.zeros(old.shape), where=weight > 0)
-            result[name] = (old + settings["range"] * update).astype(old.dtype)
-        total = round(windows * settings["most-windows"] * len(self.seconds))
-        return result, {"loss": loss / windows * LOSS_RANGE, "windows": float(total)}
-
 
 def _reason(error: Error | None) -> str:
     return last_line(error.reason) if error else "no answer in time"
 
 
-def _size(content: RecordDict) -> int:
-    """Bytes of arrays and of what the protocol carries as bytes."""
+def _num_bytes(content: RecordDict) -> int:
+    """Return the bytes of arrays, and of what the protocol carries as bytes."""
     total = 0
     for record in content.values():
         for value in record.values():
@@ -224,8 +279,8 @@ def _size(content: RecordDict) -> int:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the lines that Flower's workflow says of every round."""
+def _quiet_workflow() -> Iterator[None]:
+    """Silence the lines that Flower's workflow logs in every round."""
     logger = logging.getLogger("flwr")
     level = logger.level
     logger.setLevel(logging.ERROR)

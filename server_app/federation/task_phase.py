@@ -1,10 +1,10 @@
-"""Phase 2 under one method: windows completed once, then the task model."""
+"""Phase 2 under one method: windows are completed once, then the task model is trained."""
 
 from __future__ import annotations
 
 import torch
 
-from condi_core.averaging import site_view
+from condi_core.averaging import Arrays, site_view
 from condi_core.methods import METHODS
 from condi_core.ownership import ownership, trainable
 from condi_core.training import derive_seed
@@ -20,52 +20,73 @@ from server_app.federation.rounds import Phase, Run
 from server_app.federation.strategy import ModalityFedAvg
 
 
-def run_task_phase(run: Run, roster: Roster, method: str) -> tuple[dict[str, float], dict]:
-    """Train and score a method's task model once on test windows; its metrics, and who answered."""
-    config, schema, name, chosen = run.config.task, roster.schema, f"task-{method}", METHODS[method]
+def run_task_phase(run: Run, roster: Roster, method_name: str) -> tuple[dict[str, float], dict]:
+    """Train a method's task model and score it once on test windows.
+
+    Parameters
+    ----------
+    run : Run
+        The run; its state gets the model `task-<method>`.
+    roster : Roster
+        Sites that train.
+    method_name : str
+        Name of the method.
+
+    Returns
+    -------
+    tuple of dict and dict
+        Test metrics, and which sites answered.
+    """
+    config, schema, name = run.config.task, roster.schema, f"task-{method_name}"
+    method = METHODS[method_name]
     torch.manual_seed(derive_seed(run.config.seed, "initial weights", "task"))
-    model = chosen.model(schema, config)
+    model = method.model(schema, config)
     model.standardiser.fit(torch.from_numpy(roster.sums))
     initial = state_arrays(model)
-    freeze = None
-    if chosen.complete:
-        imputer = run.state.best[f"imputer{PHASE_SUFFIX[chosen.scope]}"]
-        freeze = CompletionStep(run, roster, method, imputer)
-        relation = {key: a for key, a in imputer.items() if key.rpartition("/")[2] == "cross_modal.weight"}
-        if chosen.imputer_training == "diffusion" and config.pair_width == run.config.imputer.pair_width:
-            initial |= relation  # phase 2 starts from the W_cond of phase 1
+    completion = None
+    if method.complete:
+        imputer = run.state.best[f"imputer{PHASE_SUFFIX[method.scope]}"]
+        completion = CompletionStep(run, roster, method_name, imputer)
+        if method.imputer_training == "diffusion" and config.pair_width == run.config.imputer.pair_width:
+            initial |= _cross_modal_weights(imputer)  # phase 2 starts from the W_cond of phase 1
     run.state.models.setdefault(name, initial)
 
+    privacy = run.config.privacy
     strategy = ModalityFedAvg(
         roster,
         "task",
         ownership(model),
-        trainable(model),
-        scores.task_evaluation(schema),
-        min(run.config.min_sites, len(roster.sites)),
-        aggregator_for(run.config.privacy, run.config.privacy.clip_task, chosen.combine),
-        site_sampler(run.config),
-        config.steps,
+        returned=trainable(model),
+        evaluation=scores.task_evaluation(schema),
+        min_sites=min(run.config.min_sites, len(roster.sites)),
+        aggregate=aggregator_for(privacy, privacy.clip_task, method.combine),
+        sampler=site_sampler(run.config),
+        max_steps=config.steps,
     )
     phase = Phase(
         name,
         name,
         strategy,
         config.rounds,
-        config.learning_rate_for(method),
-        settings={"method": method, "imputer": freeze.hash if freeze else ""},
-        restore=freeze.complete if freeze else None,
+        config.learning_rate_for(method_name),
+        settings={"method": method_name, "imputer": completion.hash if completion else ""},
+        restore=completion.complete if completion else None,
     )
-    run.carry_out(phase)
-    metrics, answered = run.test(phase)
+    run.run_phase(phase)
+    outcome = run.test(phase)
 
-    def told(site: str) -> dict[str, str]:
+    def metadata_for(site: str) -> dict[str, str]:
         return {
             "schema": schema.model_dump_json(),
             "settings": config.model_dump_json(by_alias=True),
-            "method": method,
-            "imputer": hash_arrays(site_view(imputer, site)) if freeze else "",
+            "method": method_name,
+            "imputer": hash_arrays(site_view(completion.imputer, site)) if completion else "",
         }
 
-    run.directory.save_model(name, run.state.best[name], told, roster.sites)
-    return metrics, answered
+    run.directory.save_model(name, run.state.best[name], metadata_for, roster.sites)
+    return outcome.metrics, outcome.exchange.answers()
+
+
+def _cross_modal_weights(imputer: Arrays) -> Arrays:
+    """Return the weights between modalities, of all sites and of single ones."""
+    return {key: array for key, array in imputer.items() if key.rpartition("/")[2] == "cross_modal.weight"}

@@ -67,7 +67,7 @@ def in_units(unit):
 def test_sites_that_disagree_are_named_with_the_difference(tmp_path, refusal, changes, difference):
     sites = [write_site(tmp_path / f"site-{i}", **(changes if i == 2 else {})) for i in range(3)]
     message = refusal(sites)
-    assert "2 came" in message and "site-2: it does not fit" in message and difference in message
+    assert "2 connected" in message and "site-2: it does not fit" in message and difference in message
 
 
 def test_two_sites_of_one_name(tmp_path, refusal):
@@ -78,7 +78,7 @@ def test_two_sites_of_one_name(tmp_path, refusal):
 
 def test_a_site_without_training_windows(tmp_path, refusal):
     sites = [write_site(tmp_path / "site-0"), write_site(tmp_path / "site-1", sizes={"train": 0})]
-    assert "left out: site-1: it has no training windows" in refusal(sites)
+    assert "excluded: site-1: it has no training windows" in refusal(sites)
 
 
 def test_a_site_with_every_sample_missing(tmp_path, refusal):

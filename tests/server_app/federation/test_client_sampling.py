@@ -12,14 +12,14 @@ from condi_core.config import ConfigError, RunConfig
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.errors import RunError
 from server_app.federation.client_sampling import num_sampled_sites, sample_sites
-from server_app.federation.strategy import to_record
+from server_app.federation.records import to_record
 from tests.helpers.tiny_federation import write_tiny
 
 NAMES = [f"site-{i}" for i in range(32)]
 
 
 def turns(round_, names=NAMES, share=1 / 3, seed=0):
-    return sample_sites(names, round_, share=share, seed=seed)
+    return sample_sites(names, round_, fraction=share, seed=seed)
 
 
 @pytest.mark.parametrize(("n", "share"), [(32, 1 / 3), (4, 0.5), (5, 0.4), (3, 0.01), (7, 1.0)])
@@ -109,9 +109,9 @@ def test_the_quorum_is_of_those_asked(four, run_local):
     directory, _ = run_local(four, MASK | {"name": "one"}, tamper=drop)
     first = json.loads((directory.path / "history.jsonl").read_text().splitlines()[0])
     assert list(first["failures"].values()) == ["no answer in time"] and len(first["site-seconds"]) == 1
-    with pytest.raises(RunError, match="1 of 2 sites answered well where min-sites asks for 2"):
+    with pytest.raises(RunError, match="only 1 of 2 sites sent a valid reply, but min-sites is 2"):
         run_local(four, MASK | {"min-sites": 2, "name": "two"}, tamper=drop)
-    with pytest.raises(RunError, match="asks 2 of 4 sites, where min-sites wants 3 to answer"):
+    with pytest.raises(RunError, match="selects 2 of 4 sites per round, but min-sites is 3"):
         run_local(four, MASK | {"min-sites": 3})
 
 

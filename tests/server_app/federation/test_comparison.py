@@ -221,7 +221,9 @@ def test_only_a_simulation_can_pool(federation, tmp_path, small_settings):
         "method": "mask",
     }
     settings = small_settings(given)
-    with pytest.raises(RunError, match="'pooled' wants the data of all sites in one place.*leave it out"):
+    with pytest.raises(
+        RunError, match="'pooled' is centralised training, which is possible in a.*: remove it"
+    ):
         coordinate(LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings))
     assert not (tmp_path / "runs").exists()
     # And whatever a coordinator asks for, a hospital's node opens its own partition alone.

@@ -11,6 +11,6 @@ def test_an_error_without_a_reason_is_printed_and_the_others_train(federation, r
         return Message(Error(2), reply_to=request) if failing else reply
 
     directory, _ = run_local(federation, tamper=tamper)
-    assert "site-1 has not: no reason given" in capsys.readouterr().out
+    assert "site-1 could not complete its windows: no reason given" in capsys.readouterr().out
     lines = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
     assert all(not line["failures"] for line in lines)

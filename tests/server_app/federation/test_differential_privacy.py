@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from condi_core.averaging import average
+from condi_core.averaging import SiteUpdate, average
 from condi_core.config import PrivacyConfig
 from server_app.errors import RunError
 from server_app.federation.differential_privacy import aggregator_for, clip_update, epsilon, private_average
-from server_app.federation.strategy import to_numpy, to_record
+from server_app.federation.records import to_numpy, to_record
 from tests.server_app.federation.test_strategy import BASE, OWNERS, has, piece
 
 OFF = {"smallest-count": 0, "noise-multiplier": 0.0, "clip-imputer": 1.0, "clip-task": 1.0, "delta": 1e-5}
@@ -73,7 +73,7 @@ def test_no_site_moves_the_average_by_more_than_the_bound():
 
     def site(size, windows=2.0, counts=EVERYTHING):
         update = {k: (v + size * rng.standard_normal(v.shape)).astype(np.float32) for k, v in BASE.items()}
-        return update, counts, windows
+        return SiteUpdate(update, counts, windows)
 
     others = [site(1.0), site(0.01), site(5.0, windows=1e6)]
     anything = [
@@ -89,14 +89,14 @@ def test_no_site_moves_the_average_by_more_than_the_bound():
         moved = minus(private_average(BASE, OWNERS, [*others, replaced], clip, 0.0), reference)
         assert norm(moved) <= 2 * clip / 4 + 1e-5
     # The bound is reached, whatever the windows: by an update and its opposite.
-    there, back = ((piece(10), EVERYTHING, 1.0), (piece(-10), EVERYTHING, 1.0))
+    there, back = (SiteUpdate(piece(size), EVERYTHING, 1.0) for size in (10, -10))
     base = {name: np.zeros_like(a) for name, a in BASE.items()}
     ends = [private_average(base, OWNERS, [*others[:1], x], clip, 0.0) for x in (there, back)]
     assert norm(minus(*ends)) == pytest.approx(2 * clip / 2, rel=1e-5)
 
 
 def test_what_a_site_lacks_is_no_part_of_its_update():
-    out = private_average(BASE, OWNERS, [(piece(50), has(0), 2.0)] * 2, 1e9, 0.0)
+    out = private_average(BASE, OWNERS, [SiteUpdate(piece(50), has(0), 2.0)] * 2, 1e9, 0.0)
     assert out["rows"][:, 0].tolist() == [50, 2, 4, 6] and out["shared"].tolist() == [50, 50]
     assert out["pairs"][0, 0, 0] == 50 and not out["pairs"][0, 1:].any() and not out["pairs"][1:].any()
 
@@ -104,7 +104,7 @@ def test_what_a_site_lacks_is_no_part_of_its_update():
 @pytest.mark.parametrize(("multiplier", "clip", "sites"), [(1.0, 1.0, 1), (0.5, 4.0, 3), (2.0, 0.1, 4)])
 def test_noise_has_the_deviation_that_epsilon_counts_on(multiplier, clip, sites):
     base = {"shared": np.zeros((300, 200), np.float32), "kept": np.ones(5, np.float32)}
-    still = [({"shared": base["shared"]}, EVERYTHING, 2.0)] * sites
+    still = [SiteUpdate({"shared": base["shared"]}, EVERYTHING, 2.0)] * sites
     out = private_average(base, OWNERS, still, clip, multiplier)
     noise = out["shared"] / (multiplier * clip / sites)
     assert noise.std() == pytest.approx(1, abs=0.01) and noise.mean() == pytest.approx(0, abs=0.02)
@@ -119,7 +119,7 @@ def test_no_seed_brings_the_noise_back():
     drawn = []
     for _ in range(2):
         random.seed(0), np.random.seed(0), torch.manual_seed(0)
-        drawn.append(private_average(BASE, OWNERS, [(piece(1), EVERYTHING, 1.0)], 1.0, 1.0)["rows"])
+        drawn.append(private_average(BASE, OWNERS, [SiteUpdate(piece(1), EVERYTHING, 1.0)], 1.0, 1.0)["rows"])
     assert (drawn[0] != drawn[1]).all()
 
 

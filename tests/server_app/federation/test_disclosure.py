@@ -20,7 +20,7 @@ from condi_core.windows import Schema
 from data_partitions.federation import open_federation, write_federation
 from server_app.app import coordinate
 from server_app.errors import RunError
-from server_app.federation.strategy import to_numpy, to_record
+from server_app.federation.records import to_numpy, to_record
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.tiny_federation import NAMES, manifest, site_data, write_tiny
 

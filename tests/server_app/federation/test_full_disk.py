@@ -29,7 +29,9 @@ def test_the_coordinators_disk_is_full_until_room_is_made(federation, run_local,
     unbroken, _ = run_local(federation, {"name": "unbroken"})
     disk = tmp_path / "disk"
     with small_disk(disk, 120):
-        with pytest.raises(RunError, match="No space left.*is still valid: free some space and resume with resume="):
+        with pytest.raises(
+            RunError, match="No space left.*still valid: free some space and resume with resume="
+        ):
             run_local(federation, {"output": str(disk), "name": "full"})
         kept = {p.name for p in (disk / "full").iterdir()}
         assert not any(name.startswith(".") for name in kept), "half-written files"

@@ -59,7 +59,7 @@ def test_a_site_that_does_not_fit_is_left_out_and_told_so(hospitals, run, tmp_pa
     directory, grid = run(hospitals)
     assert roster_of(directory) == ["site-0", "site-2"]
     out = capsys.readouterr().out
-    assert "left out: site-1: it does not fit: its patches is 6, expected 12" in out
+    assert "excluded: site-1: it does not fit: its patches is 6, expected 12" in out
     assert "condi: the coordinator excluded this site from the run: it does not fit" in out
     assert {m.metadata.dst_node_id for m in grid.sent if m.metadata.message_type == "query.left_out"} == {
         1001
@@ -119,7 +119,7 @@ def test_an_error_without_a_reason_excludes_that_site_alone(hospitals, run, caps
 
     directory, _ = run(hospitals, tamper=tamper)
     assert roster_of(directory) == ["site-0", "site-1"]
-    assert "left out: site-2: no reason given" in capsys.readouterr().out
+    assert "excluded: site-2: no reason given" in capsys.readouterr().out
 
 
 def test_names_beyond_ascii_and_nodes_without_a_name(tmp_path, hospitals, run, capsys):
@@ -128,7 +128,7 @@ def test_names_beyond_ascii_and_nodes_without_a_name(tmp_path, hospitals, run, c
     del hospitals[1]["registered"]
     directory, _ = run(hospitals)
     assert sorted(roster_of(directory)) == ["Zürich-3", "site-2"]
-    assert "left out: node 1001: it is registered without a name" in capsys.readouterr().out
+    assert "excluded: node 1001: it is registered without a name" in capsys.readouterr().out
 
 
 def test_a_run_limited_to_named_sites_asks_no_others(hospitals, run):
@@ -138,7 +138,7 @@ def test_a_run_limited_to_named_sites_asks_no_others(hospitals, run):
 
 
 def test_a_named_site_that_does_not_come_is_waited_for_and_named(hospitals, run, capsys):
-    with pytest.raises(RunError, match="site-7 did not come within 0.3 s: start it"):
+    with pytest.raises(RunError, match="site-7 did not connect within 0.3 s: start it"):
         run(hospitals, {"sites": "site-0,site-7", "min-sites": 1})
     assert "still without site-7" in capsys.readouterr().out
 
@@ -208,7 +208,7 @@ def test_it_is_tried_once_more_after_the_wait_and_no_oftener(hospitals, run):
         failing = request.metadata.group_id != "site-0" and request.metadata.message_type == "train.imputer"
         return Message(Error(2, "no memory"), reply_to=request) if failing else reply
 
-    with pytest.raises(RunError, match="1 of 3 sites answered well.*resume="):
+    with pytest.raises(RunError, match="only 1 of 3 sites sent a valid reply.*resume="):
         run(hospitals, {"sites-timeout": 0.1}, tamper, Away)
 
 

@@ -17,7 +17,7 @@ from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed
 from data_partitions.federation import open_federation, write_federation
 from server_app.errors import RunError
-from server_app.federation.strategy import to_numpy, to_record
+from server_app.federation.records import to_numpy, to_record
 from tests.helpers.tiny_federation import manifest, site_data, write_tiny
 
 MODELS = ("imputer", "task-condi")

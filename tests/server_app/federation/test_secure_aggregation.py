@@ -20,9 +20,10 @@ from condi_core.task.model import TaskModel
 from server_app.artifacts import scores
 from server_app.artifacts.run_directory import state_arrays
 from server_app.errors import RunError
+from server_app.federation.records import to_numpy, to_record
 from server_app.federation.roster import collect_roster
 from server_app.federation.secure_aggregation import RANGES, SecureTraining
-from server_app.federation.strategy import ModalityFedAvg, to_numpy, to_record
+from server_app.federation.strategy import ModalityFedAvg
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.tiny_federation import write_tiny
 from tests.system.test_engines import as_pairs, condi
@@ -67,13 +68,15 @@ def rounds(federation, small_settings):
         returned = {k for k in base if k.endswith(".spectrum")} if action == "relation" else trainable(model)
         told = {"fingerprint": fingerprint(), "federation": path, "phase": action, "learning-rate": 0.01}
         message = ConfigRecord({**told, "method": "mask", "imputer": ""})
-        given = ownership(model), returned, scores.NO_EVALUATION, 2
-        strategy = ModalityFedAvg(roster, action, *given, max_steps=20)
-        replies = grid.send_and_receive(strategy.configure_train(round_, to_record(base), message, grid))
-        after, metrics = strategy.aggregate_train(round_, replies)
+        strategy = ModalityFedAvg(
+            roster, action, ownership(model), returned, scores.NO_EVALUATION, min_sites=2, max_steps=20
+        )
+        requests = strategy.configure_train(round_, base, message)
+        replies = grid.send_and_receive(requests)
+        plain = strategy.aggregate_train(base, requests, replies)
         grid.tamper = tamper
         training = SecureTraining(grid, strategy, 60.0, None)
-        return base, to_numpy(after), dict(metrics), replies, training, message, grid
+        return base, plain, requests, replies, training, message
 
     return run
 
@@ -82,35 +85,37 @@ def rounds(federation, small_settings):
     ("action", "round_"), [("relation", 1), ("relation", 2), ("imputer", 1), ("task", 1)]
 )
 def test_the_average_is_the_plain_one_within_quantisation(rounds, action, round_):
-    base, plain, metrics, replies, training, message, _ = rounds(action, round_=round_)
-    after, told = training.round(round_, base, message)
-    assert told["windows"] == metrics["windows"] and told["loss"] == pytest.approx(metrics["loss"], rel=1e-6)
+    base, plain, _, replies, training, message = rounds(action, round_=round_)
+    secure = training.train(round_, base, message)
+    assert secure.windows == plain.windows and secure.loss == pytest.approx(plain.loss, rel=1e-6)
+    assert secure.exchange.requested == ["site-0", "site-1", "site-2"] and not secure.exchange.failures
+    assert secure.exchange.bytes_down > 0 and secure.exchange.bytes_up > 0
     samples = 60 if (action, round_) == ("relation", 1) else 1
     counts = sum(np.array(r.content["metrics"]["counts"]) for r in replies).reshape(4, 4) / (3 * 8 * samples)
     changed = 0
     for name, start in base.items():
         if name not in training.strategy.returned:
-            assert np.array_equal(after[name], start)
+            assert np.array_equal(secure.state[name], start)
             continue
         weight = aggregation_weights(training.strategy.owners[name], counts, 1.0, start.shape)
-        moved = np.abs(plain[name].astype(float) - start)
+        moved = np.abs(plain.state[name].astype(float) - start)
         bound = STEP * (RANGES[action] + moved) / np.maximum(weight, 1e-3) + 2e-7 * (np.abs(start) + moved)
-        assert after[name].dtype == start.dtype and (np.abs(after[name] - plain[name]) <= bound).all(), name
-        assert (after[name] == start)[np.broadcast_to(weight == 0, start.shape)].all()
-        changed += (np.abs(after[name] - start) > 10 * bound).sum()
+        after = secure.state[name]
+        assert after.dtype == start.dtype and (np.abs(after - plain.state[name]) <= bound).all(), name
+        assert (after == start)[np.broadcast_to(weight == 0, start.shape)].all()
+        changed += (np.abs(after - start) > 10 * bound).sum()
     assert changed > 100
 
 
 def test_one_site_may_drop_out_while_it_trains(rounds):
-    base, _, _, replies, training, message, grid = rounds("task", failing(1, Stage.COLLECT_MASKED_VECTORS))
-    after, told = training.round(1, base, message)
-    assert training.strategy.failures == {"site-1": "no answer in time"}
-    assert list(training.strategy.answered) == ["site-0", "site-2"] and told["windows"] == 16
-    left = [r for r in replies if r.metadata.group_id != "site-1"]
-    training.strategy.configure_train(1, to_record(base), message, grid)
-    expected = to_numpy(training.strategy.aggregate_train(1, left)[0])
+    base, _, requests, replies, training, message = rounds("task", failing(1, Stage.COLLECT_MASKED_VECTORS))
+    secure = training.train(1, base, message)
+    assert secure.exchange.failures == {"site-1": "no answer in time"}
+    assert list(secure.exchange.seconds) == ["site-0", "site-2"] and secure.windows == 16
+    others = [reply for reply in replies if reply.metadata.group_id != "site-1"]
+    expected = training.strategy.aggregate_train(base, requests, others)
     for name in base:
-        np.testing.assert_allclose(after[name], expected[name], atol=5e-7, rtol=1e-6)
+        np.testing.assert_allclose(secure.state[name], expected.state[name], atol=5e-7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("at", [Stage.SETUP, Stage.SHARE_KEYS])
@@ -137,7 +142,7 @@ def test_an_error_without_a_reason_excludes_that_site_alone(tmp_path, run_local,
 
 def test_too_few_sites_stop_the_run_with_their_reasons(federation, run_local):
     with pytest.raises(
-        RunError, match="relation, round 1: 2 sites are left where 3 are needed .site-1: no answer"
+        RunError, match="relation, round 1: only 2 sites remain, but .* needs 3 here .site-1: no answer"
     ):
         run_local(federation, SECURE, failing(1, Stage.SETUP), nodes=3)
 
@@ -145,7 +150,7 @@ def test_too_few_sites_stop_the_run_with_their_reasons(federation, run_local):
         gone = stage(request) == Stage.COLLECT_MASKED_VECTORS and request.metadata.dst_node_id > 1000
         return None if gone else reply
 
-    with pytest.raises(RunError, match="0 of 3 sites answered well .*site-1: no answer in time; site-2: no"):
+    with pytest.raises(RunError, match="only 0 of 3 sites sent .*site-1: no answer in time; site-2: no"):
         run_local(federation, SECURE | {"name": "again"}, two, nodes=3)
 
 
@@ -229,7 +234,7 @@ def test_a_site_refuses_to_mask_what_cannot_be_carried(federation, run_local, mo
 
 
 def test_what_cannot_be_had_is_refused_at_the_start(tmp_path, federation, run_local, small_settings):
-    with pytest.raises(RunError, match="needs 3 sites or more, 2 came"):
+    with pytest.raises(RunError, match="needs at least 3 sites, but 2 connected"):
         run_local(write_tiny(tmp_path / "two", sites=2), SECURE)
     with pytest.raises(RunError, match="a node for each site, but 2 nodes stand for 3 sites"):
         run_local(federation, SECURE, nodes=2)

@@ -15,9 +15,10 @@ from server_app.artifacts import scores
 from server_app.artifacts.run_directory import RunState
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError
+from server_app.federation.records import to_record
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Run
-from server_app.federation.strategy import ModalityFedAvg, to_numpy, to_record
+from server_app.federation.strategy import ModalityFedAvg
 from tests.helpers.tiny_federation import manifest
 
 BASE = {
@@ -77,9 +78,9 @@ def strategy():
 
 def exchange(strategy, answers):
     """Send a training round and answer per site: a dict to change the good reply, or an Error."""
-    messages = strategy.configure_train(1, to_record(BASE), ConfigRecord({"phase": "imputer"}), None)
+    requests = strategy.configure_train(1, BASE, ConfigRecord({"phase": "imputer"}))
     replies = []
-    for message, answer in zip(messages, answers, strict=True):
+    for message, answer in zip(requests, answers, strict=True):
         message.metadata.__dict__["_message_id"] = "x"
         if isinstance(answer, Error):
             replies.append(Message(answer, reply_to=message))
@@ -91,7 +92,7 @@ def exchange(strategy, answers):
         record = answer.get("record", to_record(arrays))
         content = RecordDict({"arrays": record, "metrics": MetricRecord(metrics)})
         replies.append(Message(content, reply_to=message))
-    return strategy.aggregate_train(1, replies)
+    return strategy.aggregate_train(BASE, requests, replies)
 
 
 @pytest.mark.parametrize(
@@ -102,19 +103,22 @@ def exchange(strategy, answers):
             "rows is float32 (3, 2), expected float32 (4, 2)",
         ),
         ({"arrays": {"rows": np.zeros((4, 2), np.float64)}}, "rows is float64"),
-        ({"arrays": {"pairs": None}}, "lacks pairs"),
-        ({"arrays": {"more": np.zeros(1, np.float32)}}, "more, which was not asked for"),
+        ({"arrays": {"pairs": None}}, "pairs is missing"),
+        ({"arrays": {"more": np.zeros(1, np.float32)}}, "more was not requested"),
         ({"arrays": {"shared": np.array([np.nan, 0], np.float32)}}, "shared is not finite"),
         ({"metrics": {"loss": float("inf")}}, "not finite"),
         ({"arrays": {"shared": np.array([1e30, 0], np.float32)}}, "shared has values beyond 1e+06"),
         ({"metrics": {"counts": [1.0]}}, "counts"),
         ({"metrics": {"counts": [1e300] * 16}}, "counts more samples than its windows have"),
-        ({"metrics": {"windows": 1e9}}, "weighs 1e+09 windows where it has 2"),
+        ({"metrics": {"windows": 1e9}}, "reports 1e+09 windows, but has 2"),
         ({"metrics": {"windows": 0.0}}, "no window"),
         ({"metrics": {"counts": 1.0}}, "cannot be read"),
         ({"metrics": {"steps": 0}}, "in no step"),
-        ({"metrics": {"steps": 10**12}}, "in more than can be"),
-        ({"arrays": {"\x1b[2J\n" + "x" * 400: np.zeros(1, np.float32)}}, f"brings ?[2J?{'x' * 295}, which"),
+        ({"metrics": {"steps": 10**12}}, "in more steps than were requested"),
+        (
+            {"arrays": {"\x1b[2J\n" + "x" * 400: np.zeros(1, np.float32)}},
+            f"?[2J?{'x' * 295} was not requested",
+        ),
         ({"arrays": {f"none-{i}": np.zeros(0) for i in range(99)}}, "expected at most"),
         ({"record": ArrayRecord({"shared": Array(np.zeros(2, np.float32))})}, "not packed as one"),
         ({"record": ArrayRecord({**to_record(piece(10)), "more": Array(np.zeros(2))})}, "not packed as one"),
@@ -125,17 +129,18 @@ def exchange(strategy, answers):
     ],
 )
 def test_a_bad_reply_is_refused_by_name_and_the_rest_goes_on(strategy, answer, why):
-    arrays, metrics = exchange(strategy, [{}, answer, {}])
-    assert list(strategy.failures) == ["site-1"] and why in strategy.failures["site-1"]
-    assert list(strategy.answered) == ["site-0", "site-2"]
-    assert all((a == 10).all() for a in to_numpy(arrays).values())
-    assert metrics["windows"] == 4.0
+    outcome = exchange(strategy, [{}, answer, {}])
+    failures = outcome.exchange.failures
+    assert list(failures) == ["site-1"] and why in failures["site-1"]
+    assert list(outcome.exchange.seconds) == ["site-0", "site-2"]
+    assert all((a == 10).all() for a in outcome.state.values())
+    assert outcome.windows == 4.0
 
 
 def test_an_error_without_a_reason_costs_one_reply_in_a_simulation_too(strategy):
     strategy.roster = replace(strategy.roster, virtual=True)
-    exchange(strategy, [{}, Error(2), {}])
-    assert strategy.failures == {"site-1": "no reason given"}
+    outcome = exchange(strategy, [{}, Error(2), {}])
+    assert outcome.exchange.failures == {"site-1": "no reason given"}
 
 
 def test_a_site_cannot_answer_in_the_name_of_another(strategy):
@@ -152,39 +157,40 @@ def test_a_site_cannot_answer_in_the_name_of_another(strategy):
             content = RecordDict({"arrays": to_record(piece(value)), "metrics": MetricRecord(metrics)})
             yield Message(content, reply_to=message)
 
-    sent = strategy.configure_train(1, to_record(BASE), ConfigRecord({}), None)
-    for message in sent:
+    requests = strategy.configure_train(1, BASE, ConfigRecord({}))
+    for message in requests:
         message.metadata.__dict__["_message_id"] = "x"
-    messages = {m.metadata.group_id: m for m in sent}
+    messages = {m.metadata.group_id: m for m in requests}
     *good, forged = replies()
     forged.metadata.__dict__["_src_node_id"] = 3  # the node of site-2
-    arrays, _ = strategy.aggregate_train(1, [*good, forged])
-    assert to_numpy(arrays)["shared"].tolist() == [pytest.approx((10 + 10 + 99) / 3)] * 2
-    assert list(strategy.answered) == ["site-0", "site-1", "site-2"]
+    outcome = strategy.aggregate_train(BASE, requests, [*good, forged])
+    assert outcome.state["shared"].tolist() == [pytest.approx((10 + 10 + 99) / 3)] * 2
+    assert list(outcome.exchange.seconds) == ["site-0", "site-1", "site-2"]
     *good, forged = replies()  # now in the name of site-0, as far as one can see
-    arrays, _ = strategy.aggregate_train(1, [*good, forged])
-    assert list(strategy.answered) == ["site-1"] and to_numpy(arrays)["shared"].tolist() == [10, 10]
-    assert strategy.failures["site-0"] == "two replies came in its name"
+    outcome = strategy.aggregate_train(BASE, requests, [*good, forged])
+    assert list(outcome.exchange.seconds) == ["site-1"] and outcome.state["shared"].tolist() == [10, 10]
+    assert outcome.exchange.failures["site-0"] == "two replies came in its name"
 
 
 def test_replies_without_the_records_that_were_asked_for(strategy):
-    message, *_ = strategy.configure_train(1, to_record(BASE), ConfigRecord({}), None)
+    requests = strategy.configure_train(1, BASE, ConfigRecord({}))
+    message = requests[0]
     message.metadata.__dict__["_message_id"] = "x"
     for content in ({}, {"arrays": MetricRecord({"a": 1}), "metrics": MetricRecord({})}):
         with pytest.raises(RunError, match="site-0: its reply is refused"):
-            strategy.aggregate_train(1, [Message(RecordDict(content), reply_to=message)])
+            strategy.aggregate_train(BASE, requests, [Message(RecordDict(content), reply_to=message)])
 
 
 def test_too_few_replies_stop(strategy):
-    with pytest.raises(RunError, match="0 of 3 sites answered well.*site-2: no memory"):
+    with pytest.raises(RunError, match="only 0 of 3 sites sent a valid reply.*site-2: no memory"):
         exchange(strategy, [Error(2, "no memory")] * 3)
 
 
 def test_order_of_replies_does_not_matter(strategy):
-    messages = strategy.configure_train(1, to_record(BASE), ConfigRecord({}), None)
+    requests = strategy.configure_train(1, BASE, ConfigRecord({}))
     rng = np.random.default_rng(0)
     replies = []
-    for message in messages:
+    for message in requests:
         message.metadata.__dict__["_message_id"] = "x"
         arrays = {k: rng.standard_normal(v.shape).astype(np.float32) for k, v in BASE.items()}
         metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "steps": 1}
@@ -194,7 +200,7 @@ def test_order_of_replies_does_not_matter(strategy):
                 RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)}), reply_to=message
             )
         )
-    one, two = (to_numpy(strategy.aggregate_train(1, order)[0]) for order in (replies, replies[::-1]))
+    one, two = (strategy.aggregate_train(BASE, requests, order).state for order in (replies, replies[::-1]))
     assert all(np.array_equal(one[k], two[k]) for k in BASE)
 
 
@@ -203,18 +209,18 @@ GOOD = {"task": np.ones((2, len(DECISION_COUNTS) + 2 * BINS))}
 
 def evaluate(strategy, answers):
     """Answer an evaluation per site with changed arrays and metrics."""
-    messages = strategy.configure_evaluate(1, to_record(BASE), ConfigRecord({"samples": 0}), None)
+    requests = strategy.configure_evaluate(1, BASE, ConfigRecord({"samples": 0}))
     replies = []
-    for message, (arrays, metrics) in zip(messages, answers, strict=True):
+    for message, (arrays, metrics) in zip(requests, answers, strict=True):
         message.metadata.__dict__["_message_id"] = "x"
-        told = {
+        scalars = {
             k: v
             for k, v in ({"seconds": 0.1, "loss-sum": 1.0, "windows": 2.0} | metrics).items()
             if v is not None
         }
-        content = RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(told)})
+        content = RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(scalars)})
         replies.append(Message(content, reply_to=message))
-    return strategy.aggregate_evaluate(1, replies)
+    return strategy.aggregate_evaluate(requests, replies)
 
 
 @pytest.mark.parametrize(
@@ -223,15 +229,15 @@ def evaluate(strategy, answers):
         ({"task": np.ones((2, 1004))}, {}, "task is (2, 1004), expected (2, 2005)"),
         ({"task": np.ones(1)}, {}, "task is (1,)"),
         ({"other": GOOD["task"]}, {}, "other is (2, 2005), expected none"),
-        ({}, {}, "task is absent"),
+        ({}, {}, "task is missing"),
         (GOOD | {f"none-{i}": np.zeros(0) for i in range(999)}, {}, "expected at most"),
         ({"task": GOOD["task"].astype(np.uint8)}, {}, "task is uint8, expected float64"),
         ({"task": GOOD["task"].astype(np.complex64)}, {}, "task is complex64, expected float64"),
         ({"task": np.full((2, len(DECISION_COUNTS) + 2 * BINS), np.nan)}, {}, "not a sum"),
         ({"task": np.full((2, len(DECISION_COUNTS) + 2 * BINS), -1.0)}, {}, "not a sum"),
-        (GOOD, {"loss-sum": float("nan")}, "missing or not finite"),
-        (GOOD, {"windows": None}, "missing or not finite"),
-        (GOOD, {"seconds": None}, "missing or not finite"),
+        (GOOD, {"loss-sum": float("nan")}, "missing, not finite"),
+        (GOOD, {"windows": None}, "missing, not finite"),
+        (GOOD, {"seconds": None}, "missing, not finite"),
         (GOOD, {"windows": -1.0}, "negative"),
         (GOOD, {"windows": 3.0}, "more windows than it has"),
         ({"task": np.full((2, len(DECISION_COUNTS) + 2 * BINS), 1e300)}, {}, "not a sum"),
@@ -239,9 +245,11 @@ def evaluate(strategy, answers):
 )
 def test_a_bad_evaluation_is_refused_by_name_and_the_rest_counts(strategy, arrays, metrics, why):
     strategy.evaluation = scores.task_evaluation(strategy.roster.schema)
-    told = evaluate(strategy, [(GOOD, {}), (arrays, metrics), (GOOD, {})])
-    assert list(strategy.failures) == ["site-1"] and why in strategy.failures["site-1"]
-    assert (strategy.sums["task"] == 2).all() and told["score"] == 0.5
+    outcome = evaluate(strategy, [(GOOD, {}), (arrays, metrics), (GOOD, {})])
+    failures = outcome.exchange.failures
+    assert list(failures) == ["site-1"] and why in failures["site-1"]
+    assert (outcome.sums["task"] == 2).all() and outcome.metrics["score"] == 0.5
+    assert list(outcome.site_sums) == ["site-0", "site-2"]
 
 
 def test_a_score_that_is_not_a_number_never_replaces_the_best():

@@ -1,0 +1,175 @@
+"""A site's reply, checked and unpacked once. Whatever a site sends, no more than its reply is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from flwr.app import ArrayRecord, MetricRecord, RecordDict
+
+from condi_core.averaging import Arrays, SiteUpdate
+from condi_core.serialization import PackingError, max_packed_size
+from server_app.artifacts.site_info import SiteInfo
+from server_app.errors import MAX_REASON_CHARS, without_control_characters
+from server_app.federation.records import num_bytes, to_numpy
+
+MAX_ABS_WEIGHT = 1e6  # largest magnitude that a weight or a standardised spectrum may have in a reply
+
+Reply = TypeVar("Reply")
+
+
+class ReplyError(ValueError):
+    """A reply is refused; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class TrainingReply:
+    """What a site replied to a training request."""
+
+    update: SiteUpdate
+    loss: float
+    seconds: float
+    bytes_up: int
+
+
+@dataclass(frozen=True)
+class EvaluationReply:
+    """What a site replied to an evaluation request."""
+
+    sums: Arrays
+    scalars: dict[str, float]
+    seconds: float
+    bytes_up: int
+
+
+def read_reply(read: Callable[[RecordDict, SiteInfo], Reply], content: RecordDict, site: SiteInfo) -> Reply:
+    """Return what `read` makes of a reply; ReplyError for whatever goes wrong with it."""
+    try:
+        return read(content, site)
+    except ReplyError:
+        raise
+    except PackingError as error:
+        raise ReplyError(str(error)) from None
+    except Exception as error:
+        raise ReplyError(f"it cannot be read ({type(error).__name__})") from None
+
+
+def read_training_reply(
+    content: RecordDict, site: SiteInfo, *, base: Arrays, returned: Collection[str], max_steps: int
+) -> TrainingReply:
+    """Unpack and check a training reply.
+
+    Parameters
+    ----------
+    content : RecordDict
+        Records `arrays` and `metrics`.
+    site : SiteInfo
+        The site that replied.
+    base : Arrays
+        The state that it was sent, whose shapes and types its arrays must have.
+    returned : collection of str
+        Names of the arrays that it must send back.
+    max_steps : int
+        Most optimiser steps that it may have taken.
+
+    Raises
+    ------
+    ReplyError
+        The reply is not one that such a site can give.
+    """
+    record, metrics = _records(content)
+    arrays = to_numpy(record, max_packed_size({name: base[name].shape for name in returned}))
+    if missing := sorted(set(returned) - arrays.keys()):
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise ReplyError(f"{missing[0]}{more} is missing")
+    if unknown := sorted(arrays.keys() - set(returned)):
+        raise ReplyError(f"{_printable(unknown[0])} was not requested")
+    for name, array in arrays.items():
+        expected = base[name]
+        if array.shape != expected.shape or array.dtype != expected.dtype:
+            raise ReplyError(
+                f"{name} is {array.dtype} {array.shape}, expected {expected.dtype} {expected.shape}"
+            )
+        if not np.isfinite(array).all():
+            raise ReplyError(f"{name} is not finite")
+        if np.abs(array).max(initial=0) > MAX_ABS_WEIGHT:
+            raise ReplyError(f"{name} has values beyond {MAX_ABS_WEIGHT:g}")
+
+    num_modalities = len(site.manifest.modalities)
+    counts = np.array(metrics.get("counts", []), float)
+    seconds, windows, loss, steps = scalars = _scalars(metrics, ("seconds", "windows", "loss", "steps"))
+    if len(counts) != num_modalities**2 or not np.isfinite([*counts, *scalars]).all():
+        raise ReplyError("its counts, seconds, windows, loss or steps are missing or not finite")
+    if (counts < 0).any() or windows <= 0 or not 1 <= steps <= max_steps:
+        raise ReplyError("it trained on no window, in no step, or in more steps than were requested")
+    if windows != site.manifest.windows["train"]:
+        raise ReplyError(f"it reports {windows:g} windows, but has {site.manifest.windows['train']}")
+    if counts.max() > windows * np.prod(site.manifest.shape[1:]):
+        raise ReplyError("it counts more samples than its windows have")
+    update = SiteUpdate(
+        arrays, counts.reshape(num_modalities, num_modalities), windows, int(steps), site.manifest.site
+    )
+    return TrainingReply(update, loss, seconds, num_bytes(record))
+
+
+def read_evaluation_reply(
+    content: RecordDict, site: SiteInfo, *, shapes: Mapping[str, tuple[int, ...]], names: Sequence[str]
+) -> EvaluationReply:
+    """Unpack and check an evaluation reply.
+
+    Parameters
+    ----------
+    content : RecordDict
+        Records `arrays` and `metrics`.
+    site : SiteInfo
+        The site that replied.
+    shapes : mapping of str to tuple of int
+        The sums that were requested.
+    names : sequence of str
+        The scalars that were requested with them.
+
+    Raises
+    ------
+    ReplyError
+        The reply is not one that such a site can give.
+    """
+    record, metrics = _records(content)
+    windows = max(site.manifest.windows.values())
+    largest = MAX_ABS_WEIGHT * max(windows, 1) * np.prod(site.manifest.shape)
+    sums = to_numpy(record, max_packed_size(shapes))
+    reported = {name: array.shape for name, array in sums.items()}
+    if reported != shapes:
+        odd = min(n for n in reported.keys() | shapes.keys() if reported.get(n) != shapes.get(n))
+        raise ReplyError(
+            f"{_printable(odd)} is {reported.get(odd, 'missing')}, expected {shapes.get(odd, 'none')}"
+        )
+    for name, array in sums.items():
+        if array.dtype != np.float64:  # sums of another type could wrap around, or have imaginary parts
+            raise ReplyError(f"{name} is {array.dtype}, expected float64")
+        if not np.isfinite(array).all() or (array < 0).any() or (array > largest).any():
+            raise ReplyError(f"{name} is not a sum of counts and errors")
+    scalars = dict(zip(("seconds", *names), _scalars(metrics, ("seconds", *names)), strict=True))
+    values = np.array(list(scalars.values()))
+    if not np.isfinite(values).all() or (values < 0).any() or (values > largest).any():
+        raise ReplyError(f"its {', '.join(scalars)} are missing, not finite, negative or too large")
+    if scalars.get("windows", 0) > windows:
+        raise ReplyError("it scored more windows than it has")
+    return EvaluationReply(sums, scalars, scalars["seconds"], num_bytes(record))
+
+
+def _records(content: RecordDict) -> tuple[ArrayRecord, MetricRecord]:
+    if "arrays" not in content.array_records or "metrics" not in content.metric_records:
+        raise ReplyError("its arrays or metrics are missing")
+    return content.array_records["arrays"], content.metric_records["metrics"]
+
+
+def _scalars(metrics: MetricRecord, names: Sequence[str]) -> list[float]:
+    """Return single numbers of a reply; NaN for those that are missing or not a number."""
+    values = [metrics.get(name) for name in names]
+    return [float(value) if isinstance(value, int | float) else float("nan") for value in values]
+
+
+def _printable(name: str) -> str:
+    return without_control_characters(name[:MAX_REASON_CHARS])
