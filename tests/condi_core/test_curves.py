@@ -40,9 +40,9 @@ def test_the_area_under_the_roc_curve_is_the_auroc(scores):
 def test_reliability_is_that_of_the_scores_in_each_tenth(scores):
     p, y = scores
     rows = calibration(*histograms(p, y))
-    for k, (mean, share, found) in enumerate(rows):
+    for k, (mean, share, windows) in enumerate(rows):
         inside = (p >= k / 10) & (p < (k + 1) / 10)
-        assert found == inside.sum() and share == pytest.approx(y[inside].mean())
+        assert windows == inside.sum() and share == pytest.approx(y[inside].mean())
         assert mean == pytest.approx(p[inside].mean(), abs=0.5 / BINS)
 
 
@@ -70,8 +70,8 @@ def test_a_confusion_matrix_has_the_counts_of_decisions():
     p = torch.from_numpy(rng.dirichlet(np.ones(4), 200))
     true = rng.integers(0, 4, 200)
     y = torch.eye(4)[true]
-    found = SINGLE_LABEL.sums(p, y)
-    table, sums = found["confusion"], found["task"]
+    sums_by_name = SINGLE_LABEL.sums(p, y)
+    table, sums = sums_by_name["confusion"], sums_by_name["task"]
     assert table[2, 1] == ((true == 2) & (p.argmax(1).numpy() == 1)).sum() > 0
     hits, wrong, missed = sums[:, 0], sums[:, 1], sums[:, 2]
     assert (table.diagonal() == hits).all()

@@ -78,8 +78,8 @@ def test_fills_read_observed_samples_only(name, imputer, batch):
     values, observed = batch
     expected = METHODS[name].complete(imputer, values, observed, 1, torch.Generator().manual_seed(0))
     for other in rubbish(values, ~observed):
-        found = METHODS[name].complete(imputer, other, observed, 1, torch.Generator().manual_seed(0))
-        assert torch.equal(found, expected)
+        completed = METHODS[name].complete(imputer, other, observed, 1, torch.Generator().manual_seed(0))
+        assert torch.equal(completed, expected)
 
 
 @pytest.mark.parametrize("name", INTERPOLATED)
@@ -88,23 +88,23 @@ def test_interpolations_go_along_the_time_of_each_rate(name, model_of):
     values, observed = windows(of, 4)
     observed[0, 1], observed[1, 0] = False, False
     standardiser = model_of("mask").standardiser
-    found = interpolate_windows(of, standardiser, values, observed, METHODS[name].interpolate)
-    assert torch.equal(found[observed], values[observed])
-    x = standardiser(found, torch.ones_like(observed))
+    interpolated = interpolate_windows(of, standardiser, values, observed, METHODS[name].interpolate)
+    assert torch.equal(interpolated[observed], values[observed])
+    x = standardiser(interpolated, torch.ones_like(observed))
     assert (x[0, 1].abs() < 1e-4).all() and (x[1, 0].abs() < 1e-4).all()  # nothing seen: the mean
     for other in rubbish(values, ~observed):
         assert torch.equal(
-            interpolate_windows(of, standardiser, other, observed, METHODS[name].interpolate), found
+            interpolate_windows(of, standardiser, other, observed, METHODS[name].interpolate), interpolated
         )
     # An hour between two hours of a slow modality, whatever stands in its padding.
     seen = torch.zeros_like(observed)
     seen[:, 0, [3, 5], 0] = True
     values = torch.zeros_like(values)
     values[:, 0, 3, 0], values[:, 0, 5, 0] = 1100.0, 1200.0
-    found = interpolate_windows(of, standardiser, values, seen, METHODS[name].interpolate)[:, 0, :, 0]
+    interpolated = interpolate_windows(of, standardiser, values, seen, METHODS[name].interpolate)[:, 0, :, 0]
     mean = standardiser.mean[0].item()
     expected = {"mean": (mean, mean), "last": (mean, 1100.0), "linear": (1100.0, 1150.0)}[name]
-    torch.testing.assert_close(found[:, [2, 4]], torch.tensor(expected).expand(4, 2))
+    torch.testing.assert_close(interpolated[:, [2, 4]], torch.tensor(expected).expand(4, 2))
 
 
 @pytest.mark.parametrize("name", MODELS)

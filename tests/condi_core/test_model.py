@@ -35,10 +35,10 @@ def model(run):
 
 def test_observed_samples_are_returned_and_all_others_filled(model):
     x = windows(5)
-    found = model.impute(x, samples=3)
-    assert found.point.shape == x.shape and found.draws.shape == (3, *x.shape)
+    imputation = model.impute(x, samples=3)
+    assert imputation.point.shape == x.shape and imputation.draws.shape == (3, *x.shape)
     seen = ~np.isnan(x)
-    for completed in (found.point, *found.draws):
+    for completed in (imputation.point, *imputation.draws):
         np.testing.assert_array_equal(completed[seen], x[seen])
         assert np.isfinite(completed).all()
     whole = np.nan_to_num(x)
@@ -51,8 +51,8 @@ def test_what_was_not_observed_does_not_matter(model):
     for rubbish in (0.0, 1e30, np.inf):
         other = np.where(seen, x, np.float32(rubbish))
         np.testing.assert_array_equal(model.impute(other, seen, 2).draws, model.impute(x, samples=2).draws)
-        found, expected = model.predict(other, seen, 2), model.predict(x, samples=2)
-        np.testing.assert_array_equal(found.draws, expected.draws)
+        prediction, expected = model.predict(other, seen, 2), model.predict(x, samples=2)
+        np.testing.assert_array_equal(prediction.draws, expected.draws)
 
 
 def test_windows_are_completed_the_same_in_any_batch_and_order(model):
@@ -63,8 +63,8 @@ def test_windows_are_completed_the_same_in_any_batch_and_order(model):
         other = model.impute(x[order], samples=2, seed=4)
         np.testing.assert_allclose(other.point, together.point[order], atol=1e-4 * spread)
         np.testing.assert_allclose(other.draws, together.draws[:, order], atol=1e-4 * spread)
-        told, expected = model.predict(x[order], samples=2), model.predict(x, samples=2)
-        np.testing.assert_allclose(told.draws, expected.draws[:, order], atol=1e-4)
+        prediction, expected = model.predict(x[order], samples=2), model.predict(x, samples=2)
+        np.testing.assert_allclose(prediction.draws, expected.draws[:, order], atol=1e-4)
 
 
 def test_draws_mechanism_the_seed_and_on_the_window(model):
@@ -78,26 +78,26 @@ def test_draws_mechanism_the_seed_and_on_the_window(model):
 
 
 def test_quantiles_are_those_of_the_draws(model):
-    found = model.impute(windows(1), samples=19)
+    imputation = model.impute(windows(1), samples=19)
     levels = (0.05, 0.5, 0.95)
-    ordered = np.sort(found.draws, 0)[[0, 9, 18]]
-    np.testing.assert_allclose(found.quantiles(levels), ordered, rtol=1e-4, atol=1e-5)
+    ordered = np.sort(imputation.draws, 0)[[0, 9, 18]]
+    np.testing.assert_allclose(imputation.quantiles(levels), ordered, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="quantiles need draws"):
         model.impute(windows(1)).quantiles(levels)
 
 
 def test_predictions_come_with_their_spread(model):
     x = windows(4)
-    found = model.predict(x, samples=6)
-    assert found.probabilities.shape == (4, 2) and found.draws.shape == (6, 4, 2)
-    np.testing.assert_allclose(found.spread, found.draws.std(0, ddof=1))
-    assert (found.spread > 0).all()
+    prediction = model.predict(x, samples=6)
+    assert prediction.probabilities.shape == (4, 2) and prediction.draws.shape == (6, 4, 2)
+    np.testing.assert_allclose(prediction.spread, prediction.draws.std(0, ddof=1))
+    assert (prediction.spread > 0).all()
     whole = model.predict(np.nan_to_num(x), samples=3)
     np.testing.assert_allclose(whole.spread, 0, atol=1e-6)  # nothing is open where nothing is missing
     np.testing.assert_allclose(whole.draws, np.repeat(whole.probabilities[None], 3, 0), atol=1e-6)
     assert np.isnan(model.predict(x).spread).all()
     mask = model.predict(x, samples=3, method="mask")
-    assert mask.draws.shape == (0, 4, 2) and not np.allclose(mask.probabilities, found.probabilities)
+    assert mask.draws.shape == (0, 4, 2) and not np.allclose(mask.probabilities, prediction.probabilities)
 
 
 def test_a_task_model_trained_on_draws_averages_over_as_many(tmp_path):
@@ -113,9 +113,9 @@ def test_a_slow_modality_has_no_samples_but_its_own(tmp_path):
     model = load_model(write_run(tmp_path / "run", mixed))
     x = np.random.default_rng(0).standard_normal((2, *mixed.shape)).astype(np.float32)
     x[:, :, 5:9] = np.nan
-    found = model.impute(x)
-    assert np.isfinite(found.point[:, :2]).all() and np.isfinite(found.point[:, 2, :, :2]).all()
-    assert np.isnan(found.point[:, 2, :, 2:]).all()
+    imputation = model.impute(x)
+    assert np.isfinite(imputation.point[:, :2]).all() and np.isfinite(imputation.point[:, 2, :, :2]).all()
+    assert np.isnan(imputation.point[:, 2, :, 2:]).all()
 
 
 @pytest.mark.parametrize(
@@ -191,12 +191,12 @@ def test_weights_of_another_version_are_refused(tmp_path, monkeypatch):
     from condi_core.weights_file import read_weights, weights_to_bytes
 
     file = run / "imputer.safetensors"
-    arrays, told = read_weights(file)
-    settings = json.loads(told["settings"])
+    arrays, metadata = read_weights(file)
+    settings = json.loads(metadata["settings"])
     for other in ({**settings, "width": 32}, {**settings, "new-option": 1}):
-        file.write_bytes(weights_to_bytes(arrays, told | {"settings": json.dumps(other)}))
+        file.write_bytes(weights_to_bytes(arrays, metadata | {"settings": json.dumps(other)}))
         assert "not a model that this version can use" in refused(run)
-    file.write_bytes(weights_to_bytes(arrays, {k: v for k, v in told.items() if k != "schema"}))
+    file.write_bytes(weights_to_bytes(arrays, {k: v for k, v in metadata.items() if k != "schema"}))
     assert "not a model that this version can use" in refused(run)
 
 

@@ -30,15 +30,15 @@ def test_it_is_the_same_wherever_the_same_package_lies(copied):
 
 
 def test_it_changes_with_any_source_file(copied):
-    found = {fingerprint_of(copied)}
+    fingerprints = {fingerprint_of(copied)}
     files = sorted(copied.rglob("*.py"))
     assert len(files) > 15
     for file in files:
         before = file.read_bytes()
         file.write_bytes(before + b"\n")
-        found.add(fingerprint_of(copied))
+        fingerprints.add(fingerprint_of(copied))
         file.write_bytes(before)
-    assert len(found) == len(files) + 1
+    assert len(fingerprints) == len(files) + 1
 
 
 def test_it_changes_with_names_and_not_with_what_is_no_source(copied):

@@ -16,11 +16,11 @@ ARRAYS = {
 
 
 def test_names_shapes_kinds_and_bits_are_kept():
-    found = from_bytes({PACKED: to_bytes(ARRAYS)})
-    assert list(found) == sorted(ARRAYS)
+    unpacked = from_bytes({PACKED: to_bytes(ARRAYS)})
+    assert list(unpacked) == sorted(ARRAYS)
     for name, array in ARRAYS.items():
-        assert found[name].dtype == array.dtype and found[name].flags.writeable
-        np.testing.assert_array_equal(found[name], array, strict=True)
+        assert unpacked[name].dtype == array.dtype and unpacked[name].flags.writeable
+        np.testing.assert_array_equal(unpacked[name], array, strict=True)
 
 
 def test_the_bytes_are_those_of_the_arrays_and_a_line_for_each():
