@@ -151,6 +151,7 @@ def train_secure(message: Message, context: Context) -> Message:
     handlers = {"relation": train_relation, "imputer": train_imputer, "task": train_task}
     reply = handlers[action](message, context)
     site = Request(message, context).site()
+    model: TaskModel | Imputer
     if action == "task":
         model = METHODS[settings["method"]].model(site.schema, site.config.task)
     else:

@@ -94,7 +94,7 @@ def complete(
     ----------
     site : Site
     method : Method
-        Its `fill` completes windows.
+        Its `complete` completes windows.
     imputer : Imputer
         The frozen imputer, on the site's device.
     imputer_hash : str
@@ -126,6 +126,8 @@ def complete(
 
 def _write(path: Path, site: Site, method: Method, imputer: Imputer, rows: np.ndarray) -> None:
     """Write completed values, and then the masks of what was observed."""
+    if method.complete is None:
+        raise ValueError(f"method {method.name} completes no windows")
     draws = max(site.config.task.completions, 1)
     packed: list[np.ndarray] = []
     with atomic_write(path) as file:
@@ -135,9 +137,8 @@ def _write(path: Path, site: Site, method: Method, imputer: Imputer, rows: np.nd
             generator = torch.Generator().manual_seed(seed)
             windows = site.read(block)
             packed.append(pack_masks(windows.observed.numpy()))
-            completed = method.complete(
-                imputer, *site.to_device(*windows), site.config.task.completions, generator
-            )
+            values, observed = site.to_device(*windows)
+            completed = method.complete(imputer, values, observed, site.config.task.completions, generator)
             file.write(completed.transpose(0, 1).cpu().contiguous().numpy().astype("<f4").tobytes())
         width = -(-int(np.prod(site.schema.shape)) // 8)
         with atomic_write(_observed_path(path)) as masks:

@@ -55,12 +55,13 @@ class MaskStore:
         -------
         ndarray of uint8, shape (window, byte)
         """
-        packed = [self._masks.get((key, int(row))) for row in rows]
-        missing = np.array([i for i, mask in enumerate(packed) if mask is None], np.intp)
-        if len(missing):
-            for i, mask in zip(missing, pack_masks(make(missing)), strict=True):
-                packed[i] = mask
-                self._add((key, int(rows[i])), mask)
+        missing = [i for i, row in enumerate(rows) if (key, int(row)) not in self._masks]
+        made: dict[int, np.ndarray] = {}
+        if missing:
+            made = dict(zip(missing, pack_masks(make(np.array(missing))), strict=True))
+        packed = [made[i] if i in made else self._masks[key, int(row)] for i, row in enumerate(rows)]
+        for i, mask in made.items():
+            self._add((key, int(rows[i])), mask)
         return np.stack(packed)
 
     def _add(self, key: tuple[str, int], mask: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message
 from flwr.clientapp.typing import ClientAppCallable
 from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
@@ -103,4 +103,4 @@ def weighted_update(request: Message, reply: Message, owners: dict[str, Owner]) 
         num_examples=1,  # not masked, and so the same at every site
         metrics={"seconds": metrics["seconds"]},
     )
-    return Message(RecordDict(fitres_to_recorddict(result, keep_input=False)), reply_to=request)
+    return Message(fitres_to_recorddict(result, keep_input=False), reply_to=request)

@@ -29,7 +29,7 @@ class TaskWindows:
     split : str
         "train", "val" or "test".
     standardiser : Standardiser, optional
-        That of the task model, for methods that interpolate.
+        That of the task model; methods that interpolate need it.
 
     Raises
     ------
@@ -45,6 +45,10 @@ class TaskWindows:
         split: str,
         standardiser: Standardiser | None = None,
     ) -> None:
+        if method.interpolate and standardiser is None:
+            raise ValueError(
+                f"method {method.name} interpolates in standardised units: give the standardiser"
+            )
         self.site = site
         self.method = method
         self.split = split
@@ -83,7 +87,7 @@ class TaskWindows:
         values, observed, labels = self.site.to_device(values, observed, labels)
         if self.completion is not None:
             return [values, observed, torch.ones_like(observed), labels]
-        if self.method.interpolate:
+        if self.method.interpolate and self.standardiser is not None:
             values = interpolate_windows(
                 self.site.schema, self.standardiser, values, observed, self.method.interpolate
             )
