@@ -16,12 +16,14 @@ Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-DependsOn = Literal["mcar", "mar", "mnar"]
 
 
 class ConfigError(ValueError):
-    """The run's settings are not usable; the message says what to write instead."""
+    """The run's settings are not usable; `complaints` has one sentence for each of them."""
+
+    def __init__(self, *complaints: str) -> None:
+        super().__init__("; ".join(complaints))
+        self.complaints = complaints
 
 
 class _Settings(BaseModel):
@@ -30,31 +32,11 @@ class _Settings(BaseModel):
     )
 
 
-class MissingnessConfig(_Settings):
-    points: Share
-    points_mechanism: DependsOn
-    gaps: Share
-    gaps_mechanism: DependsOn
-    gap_patches: Count
-    bursts: Share
-    burst_patches: Positive
-    blackout: Share
-    modality_by_window: Share
-    modality_by_site: Share
-    subsample_to: PositiveOrNone
+class MissingnessSettings(_Settings, extra="allow"):
+    """The settings of the simulated missingness, as they were given: `dict(config.missingness)`.
 
-    def changed(self, changes: str) -> MissingnessConfig:
-        """With changes such as "points=0.8 gaps=0.1"; PydanticCustomError when these are not possible."""
-        mine, given = self.model_dump(by_alias=True), {}
-        for key, value in _pairs(changes).items():
-            if key not in mine:
-                raise PydanticCustomError("missingness", f"unknown '{key}'{_nearest(key, list(mine))}")
-            given[key] = _number(value)
-        try:
-            return MissingnessConfig.model_validate(mine | given)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise PydanticCustomError("missingness", f"{first['loc'][0]}: {first['msg']}") from None
+    This package does not know what they mean. Whoever makes missingness checks them: `data_partitions`.
+    """
 
 
 class PrivacyConfig(_Settings):
@@ -125,19 +107,12 @@ class RunConfig(_Settings):
     sites_per_round: Annotated[float, Field(gt=0, le=1)]
     sites_timeout: Positive
     round_timeout: Positive
-    missingness: MissingnessConfig
+    missingness: MissingnessSettings = MissingnessSettings()
     test_missingness: str
     privacy: PrivacyConfig
     secure_aggregation: bool
     imputer: ImputerConfig
     task: TaskConfig
-
-    @field_validator("test_missingness")
-    @classmethod
-    def _test_missingness_is_valid(cls, changes: str, info: ValidationInfo) -> str:
-        if "missingness" in info.data:
-            info.data["missingness"].changed(changes)
-        return changes
 
     @field_validator("task")
     @classmethod
@@ -170,12 +145,16 @@ class RunConfig(_Settings):
 
     @classmethod
     def from_flat(cls, flat: dict[str, Any]) -> RunConfig:
-        """Read `{"imputer.rounds": 4, ...}`; raises ConfigError that names every bad key at once."""
-        known, nested, complaints = setting_names(), {}, []
+        """Read `{"imputer.rounds": 4, ...}`; raises ConfigError that names every bad key at once.
+
+        Settings of the missingness are taken as they are.
+        """
+        missingness = [key for key in flat if key.startswith("missingness.")]
+        known, nested, complaints = [*setting_names(), *missingness], {}, []
         for key, value in flat.items():
             if key in known:
-                table, _, leaf = key.rpartition(".")
-                (nested.setdefault(table, {}) if table else nested)[leaf] = value
+                table, dot, leaf = key.partition(".")
+                (nested.setdefault(table, {}) if dot else nested)[leaf if dot else key] = value
             else:
                 complaints.append(f"unknown setting '{key}'{_nearest(key, known)}")
         try:
@@ -183,7 +162,7 @@ class RunConfig(_Settings):
         except ValidationError as error:
             complaints += [_complaint(e, flat) for e in error.errors()]
         if complaints:
-            raise ConfigError("; ".join(complaints))
+            raise ConfigError(*complaints)
         return config
 
     @property
@@ -196,16 +175,12 @@ class RunConfig(_Settings):
         """`method` and the methods in `compare-with`, each once."""
         return list(dict.fromkeys([self.method, *_names(self.compare_with)]))
 
-    def missingness_for_split(self, split: str) -> MissingnessConfig:
-        """The holes that windows of a split have; training and validation have the same."""
-        return self.missingness.changed(self.test_missingness) if split == "test" else self.missingness
-
     def training_differences(self, other: RunConfig) -> list[str]:
         """Keys whose difference makes the two runs train differently."""
         place = {"output", "name", "resume", "federation", "sites"}
         place |= {"sites-timeout", "round-timeout", "min-sites"}
         mine, theirs = self.flat(), other.flat()
-        return sorted(k for k in mine if k not in place and mine[k] != theirs[k])
+        return sorted(k for k in mine | theirs if k not in place and mine.get(k) != theirs.get(k))
 
     def flat(self) -> dict[str, Any]:
         """Return the settings in Flower's flat form."""
@@ -226,11 +201,11 @@ def _names(listed: str) -> list[str]:
 
 
 def setting_names() -> list[str]:
-    """All valid keys in flat form."""
+    """All valid keys in flat form, without those of the missingness."""
     keys = []
     for name, field in RunConfig.model_fields.items():
         alias, kind = name.replace("_", "-"), field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):  # of the missingness this finds none
             keys += [f"{alias}.{leaf.replace('_', '-')}" for leaf in kind.model_fields]
         else:
             keys.append(alias)

@@ -29,6 +29,7 @@ from server_app.federation.secure_aggregation import require_secure_sites
 from server_app.federation.task_phase import run_task_phase
 from server_app.report.on_completion import write_closing_documents
 from server_app.report.summary import summary_table
+from server_app.settings import validate_settings
 
 app = ServerApp()
 
@@ -38,7 +39,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run a federation from the roster to the closing table."""
     logging.getLogger("flwr").addFilter(RunErrorFilter())
     try:
-        coordinate(grid, RunConfig.from_flat(dict(context.run_config)))
+        coordinate(grid, validate_settings(context.run_config))
     except (ConfigError, DataError, RunError, OSError) as error:
         raise RunError(str(error)) from None
 

@@ -11,6 +11,7 @@ import torch
 from client_app.inference.opening import open_compatible_partition, open_run
 from client_app.node.imputer_phase import error_sums_by_block
 from client_app.node.site import Site
+from condi_core.config import MissingnessSettings
 from condi_core.evaluation.catalogue import (
     CALIBRATION_ERROR,
     EVALUATED_MISSINGNESS,
@@ -27,6 +28,7 @@ from condi_core.run_files import read_config, read_roster
 from condi_core.windows import iterate_blocks
 from data_partitions import DataError
 from data_partitions.manifest import SPLITS
+from data_partitions.missingness import Missingness
 from data_partitions.preparation_log import ProgressCallback
 from data_partitions.table import Cell, Table, Value
 
@@ -102,8 +104,9 @@ def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
         raise DataError(
             f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"
         )
+    missingness = Missingness.for_split("test", dict(config.missingness), config.test_missingness)
     config = config.model_copy(
-        update={"missingness": config.missingness_for_split("test"), "test_missingness": ""}
+        update={"missingness": MissingnessSettings(**missingness), "test_missingness": ""}
     )
     name = partition.manifest.site
     if split in ("train", "all") and name in sites:

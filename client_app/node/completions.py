@@ -7,7 +7,6 @@ Phase 2 reads them by row, memory-mapped. A site that lost them says so and is s
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 from collections.abc import Sequence
@@ -25,8 +24,8 @@ from condi_core.methods import Method
 from condi_core.protocol import fingerprint
 from condi_core.training import derive_seed
 from condi_core.windows import iterate_blocks
-from data_partitions import mechanisms, missingness
-from data_partitions.manifest import SPLITS
+from data_partitions import missingness
+from data_partitions.manifest import SPLITS, Split
 from data_partitions.storage import atomic_write
 
 MAX_CACHED_COMPLETIONS = 12  # of one partition: four of all three splits; the oldest are removed
@@ -51,7 +50,7 @@ class StoredCompletion(NamedTuple):
         return unpack_masks(self.packed_observed[positions], self.values.shape[2:])
 
 
-def cache_path(site: Site, method: Method, imputer_hash: str, split: str) -> Path:
+def cache_path(site: Site, method: Method, imputer_hash: str, split: Split) -> Path:
     """Return where the completed values of a split of this site, run and imputer are, or will be.
 
     The name is a hash of everything that completions depend on, and of all settings of the imputer: a setting
@@ -64,7 +63,7 @@ def cache_path(site: Site, method: Method, imputer_hash: str, split: str) -> Pat
         "imputer": imputer_hash,
         "settings": config.imputer.model_dump(),
         "draws": config.task.completions,
-        "missingness": config.missingness_for_split(split).model_dump(),
+        "missingness": dict(site.missingness(split)),
         "seed": config.seed,
         "site": site.name,
         "partition": site.fingerprint,
@@ -77,7 +76,7 @@ def cache_path(site: Site, method: Method, imputer_hash: str, split: str) -> Pat
 @cache
 def _code_fingerprint() -> str:
     """Hash of the code that simulates missingness and completes windows."""
-    sources = [inspect.getsource(module) for module in (mechanisms, missingness)]
+    sources = [path.read_text() for path in sorted(Path(missingness.__path__[0]).glob("*.py"))]
     return hashlib.sha256("\0".join([fingerprint(), *sources]).encode()).hexdigest()
 
 
@@ -86,7 +85,7 @@ def _observed_path(values: Path) -> Path:
 
 
 def complete(
-    site: Site, method: Method, imputer: Imputer, imputer_hash: str, splits: Sequence[str] = SPLITS
+    site: Site, method: Method, imputer: Imputer, imputer_hash: str, splits: Sequence[Split] = SPLITS
 ) -> None:
     """Complete the windows of some splits and keep them, where that was not done before.
 
@@ -167,7 +166,7 @@ def _evict_oldest(folder: Path) -> None:
         _remove(path)
 
 
-def load(site: Site, method: Method, imputer_hash: str, split: str) -> StoredCompletion:
+def load(site: Site, method: Method, imputer_hash: str, split: Split) -> StoredCompletion:
     """Load the completion of a split, memory-mapped; CompletionsMissingError when the site does not have it."""
     path = cache_path(site, method, imputer_hash, split)
     try:

@@ -17,7 +17,7 @@ from condi_core.protocol import POOLED_SITE
 from condi_core.windows import Schema, Windows
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.manifest import SPLITS
+from data_partitions.manifest import SPLITS, Split
 from data_partitions.missingness import Missingness, missingness_masks
 from data_partitions.partition import Partition
 from data_partitions.pool import Pool
@@ -136,6 +136,10 @@ class Site:
         """
         return missingness_masks(self.partition, rows, values, observed, missingness, seed)
 
+    def missingness(self, split: Split) -> Missingness:
+        """Return what the run hides from windows of a split."""
+        return Missingness.for_split(split, dict(self.config.missingness), self.config.test_missingness)
+
     def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
         """Read windows as the run sees them: zero, and not observed, where its missingness hides a sample.
 
@@ -162,7 +166,7 @@ class Site:
 
     @cached_property
     def _mask_key(self) -> str:
-        missingness = [self.config.missingness_for_split(split).model_dump() for split in SPLITS]
+        missingness = [dict(self.missingness(split)) for split in SPLITS]
         return json.dumps([self.fingerprint, self.config.seed, missingness])
 
     def _left_observed(
@@ -172,9 +176,9 @@ class Site:
         splits = self.partition.splits[rows]
         hidden = np.zeros_like(observed)
         for split in np.unique(splits):
-            missingness = Missingness(**self.config.missingness_for_split(split).model_dump())
+            missingness = self.missingness(split)
             if all_measured:
-                missingness = Missingness(modality_by_site=missingness.modality_by_site)
+                missingness = missingness.of_site()
             of_split = splits == split
             hidden[of_split] = self.missingness_masks(
                 values[of_split], observed[of_split], rows[of_split], self.config.seed, missingness

@@ -119,9 +119,8 @@ def complete_rows(
     which nothing was hidden are omitted.
     """
     values, observed = site.read(rows)
-    of_site = Missingness(
-        modality_by_site=RunConfig.from_flat(run.config).missingness_for_split("test").modality_by_site
-    )
+    config = RunConfig.from_flat(run.config)
+    of_site = Missingness.for_split("test", dict(config.missingness), config.test_missingness).of_site()
     observed = observed & ~missingness_masks(site, rows, values, observed, of_site, run.config["seed"])
     parameters: dict[str, Any] = {**EVALUATED_MISSINGNESS[pattern].parameters}
     seed = derive_seed("scored", pattern)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from condi_core.evaluation.catalogue import TASK_METRICS
-from server_app.study.design import SHARES
+from data_partitions.missingness import AMOUNTS
 from server_app.study.results import Row
 from server_app.study.statistics import mean_sd
 from server_app.study.tables import in_order
@@ -64,7 +64,7 @@ def _kind(row: Row) -> str:
     if row["test-missingness"] != "as in training":
         return f"trained with {row['missingness']}"
     parts = [part for part in str(row["missingness"]).split() if part != "none"]
-    return ", ".join(part.partition("=")[0] if part.partition("=")[0] in SHARES else part for part in parts)
+    return ", ".join(part.partition("=")[0] if part.partition("=")[0] in AMOUNTS else part for part in parts)
 
 
 def draw(found: Sequence[Panel], metric: str, format: str = "svg") -> bytes | None:

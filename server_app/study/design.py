@@ -16,10 +16,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from condi_core.config import ConfigError, MissingnessConfig, RunConfig, flatten, setting_names
+from condi_core.config import ConfigError, flatten, setting_names
 from condi_core.evaluation.catalogue import TASK_METRICS
 from condi_core.methods import METHOD_NAMES
+from data_partitions.missingness import AMOUNTS, SETTINGS, active_settings
 from server_app.operations.run_config import SettingValue, default_settings
+from server_app.settings import validate_settings
 
 PRESETS = Path(__file__).parent / "presets"
 # Settings that a study makes out of its own keys.
@@ -33,7 +35,6 @@ STUDY_KEYS = {
     "task.learning-rate-by-method": "learning-rates",
 }
 PLACES = ("output", "name", "resume", "sites")
-SHARES = ("points", "gaps", "bursts", "blackout", "modality-by-window", "modality-by-site", "subsample-to")
 
 Unique = Annotated[list, Field(min_length=1)]
 Number = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -79,23 +80,6 @@ class SplitSpec(_Table):
         return self.seed if self.seed is not None else 0 if nothing_random else seed
 
 
-# What says how something is lost, by what is lost.
-PARAMETERS_OF = {
-    "points-mechanism": ("points",),
-    "gaps-mechanism": ("gaps",),
-    "gap-patches": ("gaps", "blackout"),
-    "burst-patches": ("bursts",),
-}
-
-
-def _without_zero_shares(missingness: dict[str, SettingValue]) -> dict[str, SettingValue]:
-    """Holes without shares of 0, so that what loses the same is one scenario however it is written."""
-    kept = {key: value for key, value in missingness.items() if key not in SHARES or value != 0}
-    return {
-        key: value for key, value in kept.items() if any(s in kept for s in PARAMETERS_OF.get(key, (key,)))
-    }
-
-
 @dataclass(frozen=True)
 class Scenario:
     """What the cells that are compared with each other have in common."""
@@ -113,8 +97,8 @@ class Scenario:
     def tested_label(self) -> str:
         """All holes of test windows, as `holes_label` has those of training windows."""
         changes = dict(pair.split("=", 1) for pair in self.test_missingness.split())
-        nothing = {key: 0 for key, text in changes.items() if key in SHARES and float(text) == 0}
-        missingness = _without_zero_shares(dict(self.missingness) | changes | nothing)
+        nothing = {key: 0 for key, text in changes.items() if key in AMOUNTS and float(text) == 0}
+        missingness = active_settings(dict(self.missingness) | changes | nothing)
         return replace(self, missingness=tuple(missingness.items())).missingness_label
 
     @property
@@ -149,7 +133,7 @@ class Study(_Table):
         ):
             entries = [value if isinstance(value, list) else [value] for value in table.values()]
             for values in product(*entries):
-                missingness = _without_zero_shares(dict(zip(table, values, strict=True)))
+                missingness = active_settings(dict(zip(table, values, strict=True)))
                 found.append(Scenario(data, partition, tuple(missingness.items()), test))
         return list(dict.fromkeys(found))
 
@@ -163,7 +147,7 @@ class Study(_Table):
         A share that the study does not name is 0, whatever it is in other runs.
         """
         settings = (
-            default_settings() | {f"missingness.{name}": 0.0 for name in SHARES} | flatten(self.settings)
+            default_settings() | {f"missingness.{name}": 0.0 for name in AMOUNTS} | flatten(self.settings)
         )
         settings |= {f"missingness.{key}": value for key, value in scenario.missingness}
         return settings | {"test-missingness": scenario.test_missingness, "seed": seed}
@@ -210,7 +194,7 @@ def read_study(table: dict[str, Any]) -> Study:
     if not complaints:
         for scenario in study.scenarios:
             try:
-                RunConfig.from_flat(study.run_settings(scenario, 0))
+                validate_settings(study.run_settings(scenario, 0))
             except ConfigError as error:
                 complaints += [str(error)] if str(error) not in complaints else []
     if complaints:
@@ -239,9 +223,10 @@ def _bad_settings(study: Study) -> list[str]:
 
 
 def _bad_missingness(study: Study) -> list[str]:
-    known = [name.replace("_", "-") for name in MissingnessConfig.model_fields]
     named = dict.fromkeys(key for table in study.missingness for key in table)
-    complaints = [f"unknown key '{key}' of holes{_nearest(key, known)}" for key in named if key not in known]
+    complaints = [
+        f"unknown key '{key}' of missingness{_nearest(key, SETTINGS)}" for key in named if key not in SETTINGS
+    ]
     empty = {key for table in study.missingness for key, value in table.items() if value == []}
     return complaints + [f"missingness: {key} has no entry" for key in sorted(empty)]
 

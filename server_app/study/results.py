@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from condi_core.config import RunConfig
@@ -28,6 +27,8 @@ from condi_core.run_files import (
     read_versions,
     weights_paths,
 )
+from data_partitions.manifest import Split
+from data_partitions.missingness import Missingness
 from data_partitions.storage import atomic_write
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.study.design import Scenario
@@ -138,22 +139,10 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
     return row | cost | {"code": code, "run": run.name}
 
 
-def share_missing(config: RunConfig, split: str, rates: Sequence[int]) -> float:
-    """Expected share of what was measured that the run's holes hide, on average over modalities.
-
-    Mechanisms are independent of each other, so what they leave multiplies. `rates` are samples per patch.
-    """
-    missingness = config.missingness_for_split(split)
-    left = (
-        (1 - missingness.points)
-        * (1 - missingness.gaps)
-        * (1 - missingness.bursts)
-        * (1 - missingness.blackout)
-    )
-    left *= (1 - missingness.modality_by_window) * (1 - missingness.modality_by_site)
-    if missingness.subsample_to:
-        left *= float(np.minimum(1, missingness.subsample_to / np.asarray(rates)).mean())
-    return 1 - left
+def share_missing(config: RunConfig, split: Split, samples_per_patch: Sequence[int]) -> float:
+    """Compute the share of what was measured that the run's missingness is expected to hide in a split."""
+    missingness = Missingness.for_split(split, dict(config.missingness), config.test_missingness)
+    return missingness.expected_share(samples_per_patch)
 
 
 def _phases(method: str) -> set[str]:

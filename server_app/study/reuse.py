@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from condi_core.config import RunConfig
 from condi_core.protocol import fingerprint
 from condi_core.run_files import CHECKPOINT_FILE, ROSTER_FILE, RunFileError, read_versions
 from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.errors import RunError
 from server_app.operations.run_config import SettingValue
+from server_app.settings import validate_settings
 
 
 def reuse_training(trained: Path, settings: dict[str, SettingValue]) -> bool:
@@ -19,7 +19,7 @@ def reuse_training(trained: Path, settings: dict[str, SettingValue]) -> bool:
     That one must have trained alike, with these methods among others. Nothing is made where its checkpoint
     cannot be read or is of other code. RunError when the folder cannot be made.
     """
-    config, other = RunConfig.from_flat(settings), RunDirectory(trained)
+    config, other = validate_settings(settings), RunDirectory(trained)
     try:
         code = read_versions(trained)["code"]
         if code != fingerprint() or not (trained / CHECKPOINT_FILE).exists():

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from condi_core.config import RunConfig
 from condi_core.run_files import CONFIG_FILE, RESULT_FILE, ROSTER_FILE
 from server_app.errors import RunError
 from server_app.operations.run_config import SettingValue
+from server_app.settings import validate_settings
 from server_app.study.design import Scenario, Study
 from server_app.study.federations import Federations, federation_name, steps_of_epochs
 from server_app.study.results import (
@@ -142,7 +142,7 @@ class StudyRunner:
         starts = ENGINE_SECONDS * (training + scoring)
         if done := run_seconds({*completed_cells(self.runs).values()}):
             return starts + training * sum(done) / len(done), "from the runs there are"
-        config = RunConfig.from_flat(self.study.run_settings(self.study.scenarios[0], 0))
+        config = validate_settings(self.study.run_settings(self.study.scenarios[0], 0))
         sites = self.study.scenarios[0].partition.sites or 4
         steps = config.imputer.rounds * config.imputer.steps
         steps += len(self.study.methods) * config.task.rounds * config.task.steps
@@ -263,7 +263,7 @@ class StudyRunner:
     def _cell(self, scenario: Scenario, seed: int, method: str, rate: float) -> str:
         """Identity of a cell, with every setting as the run will write it down."""
         federation = federation_name(self.study, scenario, seed)
-        settings = RunConfig.from_flat(self._settings(scenario, seed)).flat()
+        settings = validate_settings(self._settings(scenario, seed)).flat()
         return cell_key(settings, federation, method, rate)
 
     def _known(self, scenario: Scenario, seed: int) -> bool:

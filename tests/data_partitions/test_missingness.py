@@ -1,4 +1,4 @@
-"""Holes as a whole: what `missingness_mask` promises whatever the mechanisms. Each of them: test_mechanisms.py."""
+"""What `missingness_mask` promises for any mechanisms; test_mechanisms.py has each of them."""
 
 import hashlib
 import subprocess
@@ -30,7 +30,7 @@ EVERYTHING = {
 }
 shares = st.one_of(st.just(0.0), st.floats(0.01, 1.0))
 causes = st.sampled_from(["mcar", "mar", "mnar"])
-any_holes = st.builds(
+any_missingness = st.builds(
     Missingness,
     points=shares,
     points_mechanism=causes,
@@ -58,7 +58,7 @@ def mask(missingness, observed=FULL, values=VALUES, seed=0, record_id="a", **whe
     seen=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
     seed=st.integers(0, 2**63),
     record_id=st.text(max_size=8),
-    missingness=any_holes,
+    missingness=any_missingness,
     data=st.data(),
 )
 def test_a_subset_of_the_observed_never_all_of_it_and_always_the_same(
@@ -72,7 +72,7 @@ def test_a_subset_of_the_observed_never_all_of_it_and_always_the_same(
     hidden = mask(missingness, observed, values, **where)
     assert hidden.shape == observed.shape and hidden.dtype == bool
     assert not (hidden & ~observed).any()
-    left = observed & ~mask({"modality_by_site": missingness.modality_by_site}, observed, values, **where)
+    left = observed & ~mask(missingness.of_site(), observed, values, **where)
     assert not (observed & ~left & ~hidden).any(), "what the site lacks is hidden"
     assert (left & ~hidden).any() == left.any()
     np.random.seed(data.draw(st.integers(0, 9)))
@@ -142,7 +142,7 @@ def test_more_points_hide_a_superset():
         assert (many | few == many).all() and many.sum() > few.sum()
 
 
-def test_holes_do_not_mechanism_what_else_is_observed():
+def test_a_mask_does_not_depend_on_what_else_is_observed():
     observed = FULL.copy()
     observed[3] = False
     for missingness in (
@@ -192,25 +192,21 @@ def test_the_same_in_another_process():
 @pytest.mark.parametrize(
     ("missingness", "sentence"),
     [
-        ({"points": 1.1}, "missingness: points must be a share from 0 to 1, it is 1.1"),
-        ({"gaps": -0.1}, "gaps must be a share from 0 to 1, it is -0.1"),
-        ({"bursts": 2.0}, "bursts must be a share"),
-        ({"blackout": float("inf")}, "blackout must be a share"),
-        ({"modality_by_window": float("nan")}, "modality_by_window must be a share from 0 to 1, it is nan"),
-        ({"modality_by_site": 1.5}, "modality_by_site must be a share"),
-        ({"gap_patches": 0}, "a gap must have at least one patch, gap_patches is 0"),
-        ({"burst_patches": 0.0}, "a burst must have a length, in patches: burst_patches is 0"),
-        ({"burst_patches": float("inf")}, "burst_patches is inf"),
-        (
-            {"subsample_to": -1.0},
-            "subsample_to must be a number of samples per patch, or 0 for all, it is -1",
-        ),
-        ({"subsample_to": float("nan")}, "subsample_to must be a number"),
-        (
-            {"points_mechanism": "others"},
-            'points_mechanism must be one of mcar, mar, mnar, it is "others"',
-        ),
-        ({"gaps_mechanism": ""}, "gaps_mechanism must be one of"),
+        ({"points": 1.1}, "setting 'missingness.points': expected a share from 0 to 1, got 1.1"),
+        ({"gaps": -0.1}, "gaps': expected a share from 0 to 1, got -0.1"),
+        ({"bursts": 2.0}, "bursts': expected a share"),
+        ({"blackout": float("inf")}, "blackout': expected a share"),
+        ({"modality_by_window": float("nan")}, "modality-by-window': expected a share from 0 to 1, got nan"),
+        ({"modality_by_site": 1.5}, "modality-by-site': expected a share"),
+        ({"gap_patches": 0}, "gap-patches': expected a whole number of at least 1, got 0"),
+        ({"burst_patches": 0.0}, "burst-patches': expected a finite number above 0, got 0.0"),
+        ({"burst_patches": float("inf")}, "burst-patches': expected a finite number above 0, got inf"),
+        ({"subsample_to": -1.0}, "subsample-to': expected a finite number above 0, or 0 for off, got -1.0"),
+        ({"subsample_to": float("nan")}, "subsample-to': expected a finite number"),
+        ({"points_mechanism": "others"}, "points-mechanism': expected one of mcar, mar, mnar, got 'others'"),
+        ({"gaps_mechanism": ""}, "gaps-mechanism': expected one of mcar"),
+        ({"point": 0.1}, "unknown setting 'missingness.point' .did you mean 'missingness.points'"),
+        ({"gaps": 2, "burst": 0.1}, "gaps': .*, got 2; unknown setting 'missingness.burst'"),
     ],
 )
 def test_impossible_settings_are_refused_in_one_sentence(missingness, sentence):
@@ -219,31 +215,31 @@ def test_impossible_settings_are_refused_in_one_sentence(missingness, sentence):
     assert "\n" not in str(refused.value)
 
 
-def test_random_holes_is_the_mixture_it_promises():
+def test_training_missingness_is_the_mixture_it_promises():
     rng = np.random.default_rng(0)
     drawn = [sample_training_missingness(rng) for _ in range(3000)]
-    gaps = [missingness for missingness in drawn if missingness.gaps]
-    whole = [missingness for missingness in drawn if missingness.modality_by_window]
-    points = [
-        missingness for missingness in drawn if not missingness.gaps and not missingness.modality_by_window
-    ]
-    assert len(gaps) + len(whole) + len(points) == 3000
+    gaps = [m for m in drawn if m["gaps"]]
+    modalities = [m for m in drawn if m["modality-by-window"]]
+    points = [m for m in drawn if not m["gaps"] and not m["modality-by-window"]]
+    assert len(gaps) + len(modalities) + len(points) == 3000
     np.testing.assert_allclose(
-        np.array([len(points), len(gaps), len(whole)]) / 3000, [0.4, 0.3, 0.3], atol=0.03
+        np.array([len(points), len(gaps), len(modalities)]) / 3000, [0.4, 0.3, 0.3], atol=0.03
     )
-    assert {missingness.gap_patches for missingness in gaps} == {2, 5, 10, 20}
-    for some, name, low, high in [
+    assert {m["gap-patches"] for m in gaps} == {2, 5, 10, 20}
+    for group, name, low, high in [
         (points, "points", 0.1, 0.9),
         (gaps, "gaps", 0.2, 0.7),
-        (whole, "modality_by_window", 0.1, 0.6),
+        (modalities, "modality-by-window", 0.1, 0.6),
     ]:
-        values = [getattr(missingness, name) for missingness in some]
+        values = [m[name] for m in group]
         assert low <= min(values) < low + 0.02 and high - 0.02 < max(values) <= high
-    assert {missingness.points for missingness in gaps + whole} == {0.0, 0.2}
-    assert np.mean([missingness.points > 0 for missingness in gaps + whole]) == pytest.approx(1 / 3, abs=0.04)
-    for h in drawn:
-        rest = Missingness(h.points, "mcar", h.gaps, gap_patches=h.gap_patches)
-        assert h in (rest, Missingness(h.points, modality_by_window=h.modality_by_window))
+    assert {m["points"] for m in gaps + modalities} == {0.0, 0.2}
+    assert np.mean([m["points"] > 0 for m in gaps + modalities]) == pytest.approx(1 / 3, abs=0.04)
+    for m in drawn:
+        assert m in (
+            Missingness(points=m["points"], gaps=m["gaps"], gap_patches=m["gap-patches"]),
+            Missingness(points=m["points"], modality_by_window=m["modality-by-window"]),
+        )
     assert sample_training_missingness(np.random.default_rng(7)) == sample_training_missingness(
         np.random.default_rng(7)
     )

@@ -12,6 +12,7 @@ from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from condi_core.protocol import fingerprint
 from server_app.artifacts.run_directory import RunDirectory, RunState
+from server_app.settings import validate_settings
 from server_app.study.design import read_study
 from server_app.study.federations import Federations
 from server_app.study.runner import StudyRunner
@@ -30,7 +31,7 @@ Scores = Callable[[RunConfig, str], tuple[list[float], float]]
 def plain(config: RunConfig, method: str) -> tuple[list[float], float]:
     return [0.9, 0.5, 0.7], 0.8 + 0.05 * (
         method == "condi"
-    ) - 0.2 * config.missingness.points + 0.01 * config.seed
+    ) - 0.2 * dict(config.missingness)["points"] + 0.01 * config.seed
 
 
 class FakeRuns:
@@ -40,7 +41,7 @@ class FakeRuns:
         self.scores, self.stop_at, self.started = scores, stop_at, []
 
     def __call__(self, settings: dict) -> None:
-        config = RunConfig.from_flat(settings)
+        config = validate_settings(settings)
         self.started.append(settings)
         if config.resume:
             directory = RunDirectory.resume(config)[0]

@@ -99,10 +99,15 @@ def test_too_few_sites(tmp_path, refusal):
 
 
 def test_settings_are_all_named_at_once(refusal):
-    message = refusal(changes={"imputer.step": 3, "task.rounds": "six", "methods": "condi"})
+    bad = {"imputer.step": 3, "task.rounds": "six", "methods": "condi"}
+    bad |= {"missingness.gaps": 1.5, "missingness.burst": 0.1, "test-missingness": "points=many"}
+    message = refusal(changes=bad)
     assert "'imputer.step' (did you mean 'imputer.steps'?)" in message
     assert "'task.rounds'" in message and "got 'six'" in message
     assert "'methods' (did you mean 'method'?)" in message
+    assert "'missingness.gaps': expected a share from 0 to 1, got 1.5" in message
+    assert "'missingness.burst' (did you mean 'missingness.bursts'?)" in message
+    assert "'test-missingness': points: expected a share from 0 to 1, got 'many'" in message
 
 
 def test_unknown_method(refusal):

@@ -121,24 +121,6 @@ def test_a_run_trains_and_validates_the_same_and_is_tested_otherwise(federation,
     assert all(a["task"][method] != b["task"][method] for method in ("condi", "mask"))
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("point=0.8", "unknown 'point' (did you mean 'points'?)"),
-        ("points=1.5", "points: Input should be less than 1"),
-        ("points=many", "points: Input should be a valid number"),
-        ("gap-patches=2.5", "gap-patches: Input should be a valid integer"),
-        ("points", "must be pairs such as 'one=0.1 other=0.2', each key once"),
-        ("points=0.1 points=0.2", "must be pairs"),
-    ],
-)
-def test_impossible_test_holes_are_refused(small_settings, text, why):
-    with pytest.raises(ConfigError) as refused:
-        RunConfig.from_flat(small_settings({"test-missingness": text}))
-    assert str(refused.value).startswith("setting 'test-missingness': ") and why in str(refused.value)
-    assert str(refused.value).endswith(f"got {text!r}")
-
-
 def test_a_method_has_its_own_learning_rate(federation, run_local):
     small = {"compare-with": "mask", "imputer.rounds": 1, "task.rounds": 1}
     slow = run_local(federation, small | {"task.learning-rate": 0.001, "name": "slow"})[0].path

@@ -198,8 +198,7 @@ def test_a_row_has_every_factor_metric_and_cost(tmp_path, monkeypatch):
 
 def plain_auroc(seed, method):
     class Config:
-        class missingness:
-            points = 0.5
+        missingness = {"points": 0.5}
 
     Config.seed = seed
     return plain(Config, method)[1]

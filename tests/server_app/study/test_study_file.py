@@ -21,15 +21,15 @@ from tests.helpers.fake_runs import STUDY
         ({"data": {"a": {"dataset": "ptbxl"}}}, "key 'data.a.dataset': input should be 'demo', 'ptb-xl'"),
         ({"data": {"a": {"dataset": "demo", "sorce": "x"}}}, "'sorce' of data.a (did you mean 'source'?)"),
         ({"partition": {"split": "iid", "site": 3}}, "'site' of partition.0 (did you mean 'sites'?)"),
-        ({"missingness": {"point": [0.1]}}, "unknown key 'point' of holes (did you mean 'points'?)"),
+        ({"missingness": {"point": [0.1]}}, "unknown key 'point' of missingness (did you mean 'points'?)"),
         ({"missingness": {"points": []}}, "missingness: points has no entry"),
         (
             {"missingness": {"points": [0.2, 1.2]}},
-            "setting 'missingness.points': input should be less than 1, got 1.2",
+            "setting 'missingness.points': expected a share from 0 to 1, got 1.2",
         ),
         (
             {"test-missingness": ["points=2"]},
-            "setting 'test-missingness': points: Input should be less than 1",
+            "setting 'test-missingness': points: expected a share from 0 to 1, got 2",
         ),
         ({"settings": {"task": {"round": 1}}}, "unknown setting 'task.round' (did you mean 'task.rounds'?)"),
         ({"settings": {"task": {"rounds": 0}}}, "setting 'task.rounds': "),
@@ -146,5 +146,5 @@ def test_holes_that_lose_the_same_are_one_scenario():
 
 def test_scenarios_say_what_they_are():
     study = read_study(STUDY | {"partition": {"split": "dirichlet", "sites": 32, "modalities": 8}})
-    assert study.scenarios[0].label == "waves, dirichlet 0.5, 32 sites, 8 modalities, holes points=0.2"
+    assert study.scenarios[0].label == "waves, dirichlet 0.5, 32 sites, 8 modalities, missingness points=0.2"
     assert isinstance(study.scenarios[0], Scenario)

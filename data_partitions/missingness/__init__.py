@@ -1,0 +1,28 @@
+"""Simulated missingness: which of the observed samples are hidden.
+
+Masks are never stored: they follow from the settings, the run's seed and the record id. `Missingness` holds
+the settings, `missingness_mask` makes the mask of a window, and `MECHANISMS` lists the mechanisms, each with
+its settings, its expected share and its mask.
+"""
+
+from data_partitions.missingness.masks import missingness_mask, missingness_masks
+from data_partitions.missingness.mechanism import Mechanism, Window
+from data_partitions.missingness.registry import AMOUNTS, MECHANISMS, SETTINGS, active_settings
+from data_partitions.missingness.setting import Setting
+from data_partitions.missingness.specification import Missingness, MissingnessError
+from data_partitions.missingness.training import sample_training_missingness
+
+__all__ = [
+    "AMOUNTS",
+    "MECHANISMS",
+    "SETTINGS",
+    "Mechanism",
+    "Missingness",
+    "MissingnessError",
+    "Setting",
+    "Window",
+    "active_settings",
+    "missingness_mask",
+    "missingness_masks",
+    "sample_training_missingness",
+]

@@ -1,0 +1,85 @@
+"""What a missingness mechanism is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from data_partitions.missingness.setting import Setting
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a mechanism may look at.
+
+    Parameters
+    ----------
+    values
+        `(modality, patch, sample)`, in any unit; only where `observed`.
+    observed
+        Bool, `(modality, patch, sample)`: what was measured.
+    samples_per_patch
+        Of each modality; what is beyond them on the sample axis is padding.
+    present
+        Bool, `(modality,)`: which modalities the site has.
+    """
+
+    values: np.ndarray
+    observed: np.ndarray
+    samples_per_patch: Sequence[int]
+    present: np.ndarray
+
+    @property
+    def patches(self) -> int:
+        return self.observed.shape[1]
+
+
+# (window, settings by name, random numbers) → bool (modality, patch, sample), True = missing
+MaskFunction = Callable[[Window, Mapping[str, Any], np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """A way in which samples go missing.
+
+    Parameters
+    ----------
+    amount
+        The setting that says how much goes missing. Its name is the mechanism's, and 0 turns it off.
+    mask
+        Turns a stream of random numbers into a mask. The mask may cover samples that are not observed: the
+        caller takes care of these, and of padding. Shares are expected ones.
+    stream
+        Name of the mechanism's stream of random numbers. Masks depend on it, so it must never change.
+    parameters
+        Further settings. Mechanisms may share one, such as the length of gaps.
+    expected_share
+        `(amount, samples per patch of each modality)` → share of the observed samples that is expected to go
+        missing, on average over modalities. By default it is the amount.
+    level
+        A mechanism of a "record" draws a mask for each window. One of a "site" draws it once for the whole
+        run, and what it takes counts as never observed for all others.
+    """
+
+    amount: Setting
+    mask: MaskFunction
+    stream: str
+    parameters: tuple[Setting, ...] = ()
+    expected_share: Callable[[float, Sequence[int]], float] = lambda amount, samples_per_patch: amount
+    level: Literal["record", "site"] = "record"
+
+    @property
+    def name(self) -> str:
+        """The name of the amount."""
+        return self.amount.name
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The amount and the parameters."""
+        return (self.amount, *self.parameters)
+
+
+def round_at_random(x: float, rng: np.random.Generator) -> int:
+    """Draw one of the two whole numbers around x, such that the mean is x."""
+    return int(np.floor(x + rng.random()))

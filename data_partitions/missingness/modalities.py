@@ -1,0 +1,47 @@
+"""Mechanisms that take whole modalities. One modality always remains."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from data_partitions.missingness.mechanism import Mechanism, Window, round_at_random
+from data_partitions.missingness.setting import share
+
+
+def mask_modalities_of_window(
+    window: Window, settings: Mapping[str, Any], rng: np.random.Generator
+) -> np.ndarray:
+    """A window loses some of the modalities that are observed in it."""
+    return _drop_modalities(window, np.any(window.observed, axis=(1, 2)), settings["modality-by-window"], rng)
+
+
+def mask_modalities_of_site(
+    window: Window, settings: Mapping[str, Any], rng: np.random.Generator
+) -> np.ndarray:
+    """A site loses some of the modalities that it has."""
+    return _drop_modalities(window, window.present, settings["modality-by-site"], rng)
+
+
+def _drop_modalities(
+    window: Window, present: np.ndarray, fraction: float, rng: np.random.Generator
+) -> np.ndarray:
+    order = rng.permutation(len(present))  # of all, so that it does not depend on which are present
+    candidates = order[present[order]]
+    count = min(round_at_random(fraction * len(candidates), rng), len(candidates) - 1)
+    missing = np.zeros(window.observed.shape, bool)
+    missing[candidates[: max(0, count)]] = True
+    return missing
+
+
+MODALITY_BY_WINDOW = Mechanism(
+    share("modality-by-window", "share of modalities lost for a whole window"),
+    mask_modalities_of_window,
+    stream="modalities",
+)
+MODALITY_BY_SITE = Mechanism(
+    share("modality-by-site", "share of modalities that a site loses for the whole run"),
+    mask_modalities_of_site,
+    stream="site",
+    level="site",
+)

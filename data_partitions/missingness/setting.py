@@ -1,0 +1,70 @@
+"""What a setting of a mechanism is: its name, type, range, default and meaning."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Value = str | int | float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a mechanism.
+
+    Parameters
+    ----------
+    name
+        As users write it after `missingness.`, with dashes.
+    default
+        The value where none is given; for an amount it turns the mechanism off.
+    meaning
+        One line for documentation.
+    expected
+        What a valid value is, in words that follow "expected".
+    accepts
+        Whether a value of the right type is in range.
+    kind
+        The type of a value. A whole number is also accepted for a `float`.
+    share
+        Whether the value is a share, of which a run must leave something: see `Missingness.from_settings`.
+    """
+
+    name: str
+    default: Value
+    meaning: str
+    expected: str
+    accepts: Callable[..., bool]
+    kind: type[str] | type[int] | type[float]
+    share: bool = False
+
+    def is_valid(self, value: object) -> bool:
+        """Whether a value has the type and the range of the setting."""
+        types = (int, float) if self.kind is float else self.kind
+        return isinstance(value, types) and not isinstance(value, bool) and self.accepts(value)
+
+
+def share(name: str, meaning: str) -> Setting:
+    """Make a setting for a share, which is 0 by default."""
+    return Setting(name, 0.0, meaning, "a share from 0 to 1", lambda x: 0 <= x <= 1, float, share=True)
+
+
+def positive_count(name: str, default: int, meaning: str) -> Setting:
+    """Make a setting for a whole number of at least 1."""
+    return Setting(name, default, meaning, "a whole number of at least 1", lambda x: x >= 1, int)
+
+
+def positive_number(name: str, default: float, meaning: str) -> Setting:
+    """Make a setting for a finite number above 0."""
+    return Setting(name, default, meaning, "a finite number above 0", lambda x: 0 < x < math.inf, float)
+
+
+def number_or_zero(name: str, meaning: str) -> Setting:
+    """Make a setting for a finite number above 0, or for 0, the default, which turns something off."""
+    return Setting(
+        name, 0.0, meaning, "a finite number above 0, or 0 for off", lambda x: 0 <= x < math.inf, float
+    )
+
+
+def choice(name: str, choices: Sequence[str], meaning: str) -> Setting:
+    """Make a setting for one of some words; the first is the default."""
+    return Setting(name, choices[0], meaning, f"one of {', '.join(choices)}", lambda x: x in choices, str)

@@ -1,0 +1,178 @@
+"""The settings of the simulated missingness as one immutable value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from data_partitions.errors import DataError
+from data_partitions.manifest import Split
+from data_partitions.missingness.registry import MECHANISMS, SETTINGS
+from data_partitions.missingness.setting import Value
+
+
+class MissingnessError(DataError):
+    """Settings of the missingness are not usable. `complaints` has one sentence for each."""
+
+    def __init__(self, *complaints: str) -> None:
+        super().__init__("; ".join(complaints))
+        self.complaints = complaints
+
+
+class Missingness(Mapping[str, Any]):
+    """What to hide: an immutable mapping from the name of every setting to its value.
+
+    Shares are expected ones, from 0 to 1. By default nothing is hidden.
+
+    Parameters
+    ----------
+    **settings
+        Settings of `MECHANISMS`, with underscores for dashes: `Missingness(gaps=0.3, gap_patches=2)`.
+
+    Raises
+    ------
+    MissingnessError
+        A setting is unknown or out of range; all of them are named.
+    """
+
+    def __init__(self, **settings: Value) -> None:
+        named = {name.replace("_", "-"): value for name, value in settings.items()}
+        if complaints := _complaints(named, of_run=False):
+            raise MissingnessError(*complaints)
+        self._values: dict[str, Any] = {
+            name: setting.kind(named.get(name, setting.default)) for name, setting in SETTINGS.items()
+        }
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Missingness:
+        """Read the settings of a run, which must all be there.
+
+        In a run a share must be below 1, as nothing would be left to learn from.
+
+        Parameters
+        ----------
+        settings
+            Values by name, with dashes.
+
+        Raises
+        ------
+        MissingnessError
+            A setting is unknown, missing or out of range; all of them are named.
+        """
+        complaints = _complaints(settings, of_run=True)
+        complaints += [
+            f"setting 'missingness.{name}' is missing" for name in SETTINGS if name not in settings
+        ]
+        if complaints:
+            raise MissingnessError(*complaints)
+        return cls(**settings)
+
+    @classmethod
+    def for_split(cls, split: Split, settings: Mapping[str, Any], test_overrides: str) -> Missingness:
+        """Read the missingness of a split: test windows may have another one than training and validation."""
+        missingness = cls.from_settings(settings)
+        return missingness.with_overrides(test_overrides) if split == "test" else missingness
+
+    def with_overrides(self, overrides: str) -> Missingness:
+        """Replace some settings, written as in "points=0.8 gaps=0.1".
+
+        Raises
+        ------
+        MissingnessError
+            The text is not of this form, or a setting is unknown or out of range for a run.
+        """
+        settings: dict[str, Value] = {}
+        for pair in overrides.split():
+            name, _, text = pair.partition("=")
+            if not (name and text) or name in settings:
+                raise MissingnessError("expected pairs such as 'points=0.8 gaps=0.1', each setting once")
+            settings[name] = _number(text)
+        if faults := _find_faults(settings, of_run=True):
+            raise MissingnessError(
+                *(
+                    f"{n}: {fault}" if fault else f"unknown '{n}'{_suggestion(n)}"
+                    for n, fault in faults.items()
+                )
+            )
+        return Missingness(**(dict(self) | settings))
+
+    def of_site(self) -> Missingness:
+        """What is missing at a site for the whole run, without what is missing from single windows."""
+        names = {m.name for m in MECHANISMS if m.level == "site"}
+        names |= {s.name for m in MECHANISMS if m.level == "site" for s in m.parameters}
+        return Missingness(**{name: self[name] for name in names})
+
+    def expected_share(self, samples_per_patch: Sequence[int]) -> float:
+        """Compute the share of the measured samples that is expected to be hidden.
+
+        Mechanisms are independent of each other, so the shares that they retain multiply.
+
+        Parameters
+        ----------
+        samples_per_patch
+            Of each modality. The result is an average over modalities.
+        """
+        retained = 1.0
+        for mechanism in MECHANISMS:
+            if self[mechanism.name]:
+                retained *= 1 - mechanism.expected_share(self[mechanism.name], samples_per_patch)
+        return 1 - retained
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values.items()))
+
+    def __repr__(self) -> str:
+        changed = [
+            f"{name.replace('-', '_')}={value!r}"
+            for name, value in self.items()
+            if value != SETTINGS[name].default
+        ]
+        return f"Missingness({', '.join(changed)})"
+
+
+def _find_faults(settings: Mapping[str, Any], of_run: bool) -> dict[str, str | None]:
+    """Return what is wrong with each wrong setting, by its name; None for an unknown one."""
+    faults: dict[str, str | None] = {}
+    for name, value in settings.items():
+        setting = SETTINGS.get(name)
+        if setting is None:
+            faults[name] = None
+        elif not setting.is_valid(value):
+            faults[name] = f"expected {setting.expected}, got {value!r}"
+        elif of_run and setting.share and value == 1:
+            faults[name] = f"expected a share below 1, as a run must have samples left, got {value!r}"
+    return faults
+
+
+def _complaints(settings: Mapping[str, Any], of_run: bool) -> list[str]:
+    return [
+        f"unknown setting 'missingness.{name}'{_suggestion(name, 'missingness.')}"
+        if fault is None
+        else f"setting 'missingness.{name}': {fault}"
+        for name, fault in _find_faults(settings, of_run).items()
+    ]
+
+
+def _suggestion(name: str, prefix: str = "") -> str:
+    matches = get_close_matches(name, list(SETTINGS), n=1, cutoff=0.4)
+    return f" (did you mean '{prefix}{matches[0]}'?)" if matches else ""
+
+
+def _number(text: str) -> Value:
+    """Return the number that a text is, or the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

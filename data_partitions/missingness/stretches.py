@@ -1,0 +1,113 @@
+"""Mechanisms that take consecutive samples.
+
+A share of time that no whole number of stretches makes is met on average, as far as stretches fit.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from data_partitions.missingness.dependence import dependence_setting, driver_scores
+from data_partitions.missingness.mechanism import Mechanism, Window, round_at_random
+from data_partitions.missingness.setting import positive_count, positive_number, share
+
+CANDIDATE_ARRANGEMENTS = 16  # arrangements of gaps among which values choose
+
+
+def mask_gaps(window: Window, settings: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    """Each modality loses stretches of some patches, which start at any sample.
+
+    The share is one of a modality's time, observed or not. Gaps depend on values in that the one of several
+    random arrangements is taken that hides the highest values.
+    """
+    fraction, patches = settings["gaps"], settings["gap-patches"]
+    missing = np.zeros(window.observed.shape, bool)
+    scores, shares = None, np.full(len(missing), fraction)
+    if settings["gaps-mechanism"] != "mcar":
+        scores, shares = driver_scores(window, fraction, settings["gaps-mechanism"], rng)
+        scores = np.broadcast_to(scores, missing.shape)
+    for m, rate in enumerate(window.samples_per_patch):
+        score = None if scores is None else scores[m, :, :rate].ravel()
+        time = _place_stretches(window.patches * rate, patches * rate, shares[m], rng, score)
+        missing[m, :, :rate] = time.reshape(-1, rate)
+    return missing
+
+
+def mask_bursts(window: Window, settings: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    """Each modality loses bursts of random length, of a given mean.
+
+    It is the chain of two states of Gilbert (Bell System Technical Journal 1960), begun in its stationary
+    distribution: at random times the state is drawn anew, and in between it stays. Bursts are at least as
+    long as by drawing every sample anew: 1 / (1 - share) samples on average.
+    """
+    fraction, patches = settings["bursts"], settings["burst-patches"]
+    missing = np.zeros(window.observed.shape, bool)
+    for m, rate in enumerate(window.samples_per_patch):
+        redraw = rng.random(window.patches * rate, np.float32) < 1 / max(1.0, patches * rate * (1 - fraction))
+        redraw[0] = True
+        states = rng.random(redraw.sum(), np.float32) < fraction
+        missing[m, :, :rate] = states[redraw.cumsum() - 1].reshape(-1, rate)
+    return missing
+
+
+def mask_blackout(window: Window, settings: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    """All modalities lose stretches at the same times, which start at any sample of the fastest one.
+
+    A slower modality loses the samples whose instants lie in a stretch.
+    """
+    missing = np.zeros(window.observed.shape, bool)
+    fastest = max(window.samples_per_patch)
+    time = _place_stretches(
+        window.patches * fastest, settings["gap-patches"] * fastest, settings["blackout"], rng
+    )
+    for m, rate in enumerate(window.samples_per_patch):
+        instants = np.arange(window.patches * rate) * fastest // rate
+        missing[m, :, :rate] = time[instants].reshape(-1, rate)
+    return missing
+
+
+def _place_stretches(
+    length: int, gap: int, fraction: float, rng: np.random.Generator, score: np.ndarray | None = None
+) -> np.ndarray:
+    """Place stretches of `gap` samples that do not overlap, bool `(length,)`.
+
+    With a score the one of some arrangements is taken in which the score over the stretches is highest.
+    """
+    gap = min(gap, length)
+    n = min(round_at_random(fraction * length / gap, rng), length // gap)
+    free = length - n * gap
+    if score is None:
+        # Every arrangement of n gaps is equally likely: choose their positions among n gaps and the free
+        # samples between them.
+        positions = np.sort(rng.choice(free + n, n, replace=False))
+        starts = positions + np.arange(n) * (gap - 1)
+    else:
+        starts = np.sort(rng.integers(0, free + 1, (CANDIDATE_ARRANGEMENTS, n))) + np.arange(n) * gap
+        cumulative = np.concatenate([[0], score.cumsum()])
+        scores = (cumulative[starts + gap] - cumulative[starts]).sum(1)
+        starts = starts[scores.round(6).argmax()]  # rounded: the last bits must not decide between equals
+    time = np.zeros(length, bool)
+    time[(starts[:, None] + np.arange(gap)).ravel()] = True
+    return time
+
+
+GAP_PATCHES = positive_count("gap-patches", 5, "length of a gap, also in a blackout, in patches")
+GAPS = Mechanism(
+    share("gaps", "share of a modality's time lost in gaps"),
+    mask_gaps,
+    stream="gaps",
+    parameters=(dependence_setting("gaps-mechanism"), GAP_PATCHES),
+)
+BURSTS = Mechanism(
+    share("bursts", "share of a modality's time lost in bursts of random length"),
+    mask_bursts,
+    stream="bursts",
+    parameters=(positive_number("burst-patches", 2.0, "mean length of a burst, in patches"),),
+)
+BLACKOUT = Mechanism(
+    share("blackout", "share of time lost in gaps by all modalities at once"),
+    mask_blackout,
+    stream="blackout",
+    parameters=(GAP_PATCHES,),
+)
