@@ -1,6 +1,6 @@
-"""CondI with a part taken out: what each part is worth, for `imputation.py --ablations`.
+"""Ablations of CondI's imputer, for `imputation.py --ablations`.
 
-Parts are taken out by patches from here, so that the product has no switch for it.
+Patches remove the parts, so that the package itself has no switch for them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from condi_core.imputer.diffusion import EulerSampler
 from condi_core.imputer.imputer import ConditionedBatch, Imputer
 from condi_core.training import cosine_rate, derive_seed, train_steps
 
-CROPS = 2  # that training sees of a window before its holes are redrawn
+CROPS_PER_WINDOW = 2  # before the missingness of the window is drawn again
 
 
 def patches(imputer: Imputer) -> dict[str, list]:
-    """What takes each part out of an imputer."""
+    """Return the patches that remove each part of an imputer."""
     blocks = [*imputer.encoder.blocks, imputer.denoiser.block]
     estimate = imputer.closed_form.forward
 
@@ -40,7 +40,7 @@ def patches(imputer: Imputer) -> dict[str, list]:
         "no W_cond": [patch.object(imputer.cross_modal, "forward", lambda to_heads: 0.0)],
         "no estimate": [patch.object(imputer.closed_form, "forward", zeros)],
         "no record adaptation": [patch.object(closed_form, "EM_STEPS", 0)],
-        # A velocity of 0 has no gradient, and standard normal residuals flow along it as they are.
+        # A velocity of 0 has no gradient, and it leaves standard normal residuals unchanged.
         "no diffusion": [
             patch.object(imputer.denoiser, "forward", lambda noisy, *_: torch.zeros_like(noisy)),
             patch.object(imputer, "sampler", EulerSampler(1)),
@@ -48,25 +48,25 @@ def patches(imputer: Imputer) -> dict[str, list]:
     }
 
 
-def ablations(run: Run, windows: Pool, steps: int, score: Callable[[Imputer], dict]) -> dict[str, dict]:
-    """`{ablation: its score}`, all trained from the same weights, with the relation of the run."""
-    found, seed = {}, run.config.seed
+def score_ablations(run: Run, windows: Pool, steps: int, score: Callable[[Imputer], dict]) -> dict[str, dict]:
+    """Train and score each ablation, all from the same weights and with the cross-spectrum of the run."""
+    scores, seed = {}, run.config.seed
     for name in patches(run.imputer):
         torch.manual_seed(derive_seed(seed, "initial weights", "imputer"))
         imputer = Imputer(run.schema, run.config.imputer)
         imputer.standardiser.load_state_dict(run.imputer.standardiser.state_dict())
         imputer.closed_form.load_state_dict(run.imputer.closed_form.state_dict())
-        with ExitStack() as changed:
+        with ExitStack() as patched:
             for change in patches(imputer)[name]:
-                changed.enter_context(change)
+                patched.enter_context(change)
             train(imputer, run.config.imputer, windows, steps, seed)
-            found[name] = score(imputer)
+            scores[name] = score(imputer)
         print(f"seed {seed}: {name} trained and scored", flush=True)
-    return found
+    return scores
 
 
 def train(imputer: Imputer, config: ImputerConfig, windows: Pool, steps: int, seed: int) -> None:
-    """Some steps in the rounds of the settings, on crops of pooled windows as at a site."""
+    """Train for `steps` steps over the rounds of the settings, on crops of pooled windows as at a site."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
 
     def crops() -> Iterator[ConditionedBatch]:
@@ -74,10 +74,10 @@ def train(imputer: Imputer, config: ImputerConfig, windows: Pool, steps: int, se
             prepared = imputer.prepare(*batch)
             patches = prepared.x.shape[2]
             crop = config.crop or patches
-            for start in rng.integers(0, max(patches - crop, 0) + 1, CROPS):
+            for start in rng.integers(0, max(patches - crop, 0) + 1, CROPS_PER_WINDOW):
                 yield prepared.select(slice(None), slice(start, start + crop))
 
     for round_ in range(1, config.rounds + 1):
-        some = islice(crops(), max(1, steps // config.rounds))
+        batches = islice(crops(), max(1, steps // config.rounds))
         rate = cosine_rate(config.learning_rate, round_, config.rounds)
-        train_steps(imputer, lambda batch: imputer.loss(batch, generator), some, config, rate)
+        train_steps(imputer, lambda batch: imputer.loss(batch, generator), batches, config, rate)

@@ -1,12 +1,12 @@
-"""The methods beside CondI on real data: what the README's tables come from.
+"""Compare all methods with CondI on real data; the documented result tables come from here.
 
     python benchmarks/comparison.py --ptb-xl FOLDER [--signals NPZ] [--physionet-2012 FOLDER] --out DIR
     python benchmarks/comparison.py ... --study benchmarks/matched.toml
 
-Carries out `comparison.toml`, or another study that leaves the data open, by `condi study` on the raw records
-of a folder of PTB-XL, on z-scored ones of an npz file with the same tables (`zscored.py`), and on PhysioNet
-2012 by ICU type: each by itself, in a folder of DIR. Interrupted, the same command goes on. The tables are in
-DIR/NAME/table.txt.
+Runs `comparison.toml`, or another study without a data set, with `condi study` on three data sets: the raw
+records of PTB-XL, z-scored ones from an npz file with PTB-XL's tables (`zscored.py`), and PhysioNet 2012 by ICU
+type. Each has a folder in DIR, with the tables in DIR/NAME/table.txt. After an interruption the same command
+resumes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runs import call
+from runs import run_condi
 from zscored import write_source
 
 from data_partitions.storage import atomic_directory
@@ -23,12 +23,14 @@ STUDY = Path(__file__).with_name("comparison.toml")
 PARTITIONS = {"ptb-xl": 'split = "iid"\nsites = 4', "physionet-2012": 'split = "natural"'}
 
 
-def carry_out(study: Path, name: str, dataset: str, source: Path, out: Path) -> None:
-    """The study on the data set in `source`."""
-    whole = out / f"{name}.toml"
+def run_study(study: Path, name: str, dataset: str, source: Path, out: Path) -> None:
+    """Run the study on the data set in `source`, and print its tables."""
+    study_file = out / f"{name}.toml"
     data = f'[data.{name}]\ndataset = "{dataset}"\n\n[[partition]]\n{PARTITIONS[dataset]}\n'
-    whole.write_text(f"{study.read_text()}\n{data}")
-    call("study", whole, "--out", out / name, "--source", f"{name}={source.resolve()}", "--nodes", 2)
+    study_file.write_text(f"{study.read_text()}\n{data}")
+    run_condi(
+        "study", study_file, "--out", out / name, "--source", f"{name}={source.resolve()}", "--nodes", 2
+    )
     print((out / name / "table.txt").read_text())
 
 
@@ -37,19 +39,19 @@ def main() -> None:
     parser.add_argument("--ptb-xl", type=Path, required=True, help="folder of the unpacked data set")
     parser.add_argument("--signals", type=Path, help="npz of z-scored records")
     parser.add_argument("--physionet-2012", type=Path)
-    parser.add_argument("--study", type=Path, default=STUDY, help="its methods, holes, seeds and settings")
+    parser.add_argument("--study", type=Path, default=STUDY, help="methods, missingness, seeds and settings")
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    if given.signals:
-        zscored = given.out / "zscored-source"
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.signals:
+        zscored = options.out / "zscored-source"
         if not zscored.exists():
             with atomic_directory(zscored) as folder:
-                write_source(given.signals, given.ptb_xl, folder)
-        carry_out(given.study, "z-scored", "ptb-xl", zscored, given.out)
-    carry_out(given.study, "raw", "ptb-xl", given.ptb_xl, given.out)
-    if given.physionet_2012:
-        carry_out(given.study, "icu", "physionet-2012", given.physionet_2012, given.out)
+                write_source(options.signals, options.ptb_xl, folder)
+        run_study(options.study, "z-scored", "ptb-xl", zscored, options.out)
+    run_study(options.study, "raw", "ptb-xl", options.ptb_xl, options.out)
+    if options.physionet_2012:
+        run_study(options.study, "icu", "physionet-2012", options.physionet_2012, options.out)
 
 
 if __name__ == "__main__":

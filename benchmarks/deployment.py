@@ -1,14 +1,15 @@
-"""What a deployment costs: bytes on the wire, seconds beside the slowest site, start-up, sites per SuperLink.
+"""Measure the cost of a deployment: bytes on the wire, overhead, start-up, and sites per SuperLink.
 
     python benchmarks/deployment.py [--sites 2 4 8] [--rounds 3]
 
-For each number of sites: a SuperLink with TLS and registered sites, `condi site` for each, all processes on
-this machine, and a run of phase 2 on small windows with a task model of 15 MB. One site's
-connection is led through a port that counts its bytes: those of its run, over the weights that a round
-sends down twice (to train, to evaluate) and up once. Overhead: seconds of a round beyond those that the
-slowest site trained. On few cores most of it is that every ClientApp, a process of its own, imports PyTorch.
+For each number of sites this starts a SuperLink with TLS and registered sites, and `condi site` for each, all as
+processes on this machine, and runs phase 2 on small windows with a task model of 15 MB. The connection of one
+site passes through a port that counts its bytes. They are divided by the size of the weights, which a round
+sends down twice (to train and to evaluate) and up once. The overhead is the seconds of a training exchange
+beyond those that the slowest site trained. With few cores most of it is the import of PyTorch in every
+ClientApp, each of which is a process.
 
-Prints a line of JSON for each number of sites.
+Prints one line of JSON for each number of sites.
 """
 
 from __future__ import annotations
@@ -28,29 +29,36 @@ from tests.helpers.cable import cable
 from tests.helpers.hospitals import coordinator, wait_for
 from tests.helpers.tiny_federation import write_tiny
 
-WITHIN = 1800  # seconds
+TIMEOUT_SECONDS = 1800
 
 
 def measure(folder: Path, count: int, rounds: int) -> dict:
     federation = write_tiny(folder / "federation", sites=count)
     names = [f"site-{i}" for i in range(count)]
-    with coordinator(folder / "keys", names) as made, cable(int(made.fleet.split(":")[1])) as counted:
-        direct, began = made.fleet, time.monotonic()
+    with (
+        coordinator(folder / "keys", names) as hospitals,
+        cable(int(hospitals.fleet.split(":")[1])) as counter,
+    ):
+        direct, began = hospitals.fleet, time.monotonic()
         for i, name in enumerate(names):
-            made.register(name)
-            made.fleet = direct if i else f"localhost:{counted.port}"
-            made.start(name, federation / name)
-        wait_for(lambda: made.online() == set(names), *(s.log_path for s in made.started), seconds=WITHIN)
-        online, up, down = time.monotonic() - began, counted.up, counted.down
+            hospitals.register(name)
+            hospitals.fleet = direct if i else f"localhost:{counter.port}"
+            hospitals.start(name, federation / name)
+        wait_for(
+            lambda: hospitals.online() == set(names),
+            *(s.log_path for s in hospitals.started),
+            seconds=TIMEOUT_SECONDS,
+        )
+        online, up, down = time.monotonic() - began, counter.up, counter.down
         submitted = time.time()
-        run = made.run(
+        run = hospitals.run(
             f"method='mask' compare-with='' min-sites={count} task.rounds={rounds} task.steps=2 task.batch=4 "
             "task.width=384 "
             f"output='{folder}/runs' name='run'"
         )
-        status = made.wait(run, WITHIN)
-        assert status == "finished:completed", made.log(run)
-        up, down = counted.up - up, counted.down - down
+        status = hospitals.wait(run, TIMEOUT_SECONDS)
+        assert status == "finished:completed", hospitals.log(run)
+        up, down = counter.up - up, counter.down - down
     history = [json.loads(line) for line in (folder / "runs/run/history.jsonl").read_text().splitlines()]
     weights = (folder / "runs/run/task-mask.safetensors").stat().st_size
     created = (folder / "runs/run/config.json").stat().st_mtime
@@ -58,7 +66,9 @@ def measure(folder: Path, count: int, rounds: int) -> dict:
     return {
         "sites": count,
         "MB of weights": round(weights / 1e6, 2),
-        "down over weights": round(down / (weights * (2 * rounds + 1)), 3),  # and once more for the test
+        "down over weights": round(
+            down / (weights * (2 * rounds + 1)), 3
+        ),  # one evaluation more, for the test
         "up over weights": round(up / (weights * rounds), 3),
         "s until all are online": round(online, 1),
         "s from submission to the roster": round(created - submitted, 1),

@@ -1,12 +1,12 @@
-"""What imputation is worth downstream: z-scored ECGs of which most points are missing, in training and test.
+"""Measure what imputation gains downstream: z-scored ECGs with most samples missing, in training and test.
 
     python benchmarks/downstream.py --signals zscored100_part.npz --tables PTBXL_FOLDER [--seeds 3]
 
 `--signals` holds `ecg_id` (record,), `x_milli` int16 (record, 1000 samples at 100 Hz, 12 leads) and `lead`;
-`--tables` ptbxl_database.csv and scp_statements.csv. Both methods of a run see the same holes and train the
-same classifier with the mask among its inputs: one on completed windows, one on windows filled with zeros.
-Prints macro-AUROC on the test fold over seeds, and the difference with its interval by paired bootstrap over
-test records, and one JSON line.
+`--tables` holds ptbxl_database.csv and scp_statements.csv. Both methods of a run have the same missingness and
+train the same classifier with the mask among its inputs: one on completed windows, one on windows filled with
+zeros. Prints macro-AUROC on the test fold over seeds, the difference with its confidence interval by paired
+bootstrap over test records, and one JSON line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from paired import difference, macro_auroc, predictions
-from runs import call
+from runs import run_condi
 from zscored import write_source
 
 from condi_core.methods import METHODS
@@ -43,21 +43,23 @@ def main() -> None:
         (root / "source").mkdir()
         write_source(options.signals, options.tables, root / "source")
         federation = root / "federation"
-        call("prepare", "ptb-xl", "--source", root / "source", "--out", federation,
+        run_condi("prepare", "ptb-xl", "--source", root / "source", "--out", federation,
               "--sites", 4, "--split", "iid", "--seed", 0)  # fmt: skip
         for seed in range(options.seeds):
-            call("run", "--federation", federation, "--out", root, "--name", f"run-{seed}",
+            run_condi("run", "--federation", federation, "--out", root, "--name", f"run-{seed}",
                   "--nodes", options.nodes, "-c", f"{options.run_config} seed={seed}")  # fmt: skip
-            for method, kept in scores.items():
-                _, found, labels = predictions(root / f"run-{seed}", method)
-                kept.append(found)
+            for method, by_seed in scores.items():
+                _, probabilities, labels = predictions(root / f"run-{seed}", method)
+                by_seed.append(probabilities)
 
     gain, low, high = difference(scores["condi"], scores["mask"], labels)
-    out = {m: [macro_auroc(s, labels) for s in kept] for m, kept in scores.items()}
+    out = {m: [macro_auroc(s, labels) for s in by_seed] for m, by_seed in scores.items()}
     print(f"\nmacro-AUROC on {len(labels)} test records, {options.seeds} seeds")
-    for method, found in out.items():
-        print(f"{method:<6} {METHODS[method].summary:<36} {np.mean(found):.4f} ± {np.std(found, ddof=1):.4f}")
-    print(f"difference {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (paired bootstrap)")
+    for method, aurocs in out.items():
+        print(
+            f"{method:<6} {METHODS[method].summary:<36} {np.mean(aurocs):.4f} ± {np.std(aurocs, ddof=1):.4f}"
+        )
+    print(f"difference {gain:+.4f}, 95 % confidence interval {low:+.4f} to {high:+.4f} (paired bootstrap)")
     print(json.dumps({**out, "difference": gain, "interval": [low, high]}))
 
 

@@ -1,12 +1,12 @@
-"""What the federation itself costs: time beside local training, memory, bytes.
+"""Measure the cost of federation itself: time on top of local training, memory, and bytes.
 
     python benchmarks/federation.py
 
-Runs generated ECGs at 8 sites and again at 64 small ones through `condi run`, one actor per core.
-Shares: seconds that sites trained, over what the actors had while the coordinator waited for training, in
-whole rounds (with evaluation), and in the whole run (with start-up, completion and the test). Bytes down are
-per site and round, evaluation included; before phase 2 each site is sent the imputer once more. Memory: the
-sum of the proportional set sizes of all processes of the run, sampled each second.
+Runs generated ECGs at 8 sites and again at 64 small ones with `condi run`, one actor per core. The training
+share is the seconds that sites trained divided by the seconds that the actors had: while the coordinator waited
+for training, in whole rounds (with evaluation), and in the whole run (with start-up, completion and the test).
+Bytes down are per site and round, including evaluation; before phase 2 each site receives the imputer once
+more. Memory is the sum of the proportional set sizes of all processes of the run, sampled each second.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from pathlib import Path
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import demo, ptb_xl
 
-MARK = f"CONDI_BENCHMARK={os.getpid()}"
+ENVIRONMENT_MARK = f"CONDI_BENCHMARK={os.getpid()}"  # all processes of the run inherit it
 
 
-def memory() -> int:
-    """Bytes of all processes started from here (they have inherited the mark in their environment)."""
+def used_memory() -> int:
+    """Return the bytes in use by all processes with the environment mark."""
     total = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if MARK.encode() in (process / "environ").read_bytes().split(b"\0"):
+            if ENVIRONMENT_MARK.encode() in (process / "environ").read_bytes().split(b"\0"):
                 pss = next(
                     x for x in (process / "smaps_rollup").read_text().splitlines() if x.startswith("Pss:")
                 )
@@ -43,11 +43,11 @@ def memory() -> int:
 
 def measure(federation: Path, out: Path, sites: int, settings: str) -> dict:
     samples: list[tuple[float, int]] = []
-    over = threading.Event()
+    finished = threading.Event()
 
     def watch() -> None:
-        while not over.wait(1):
-            samples.append((time.time(), memory()))
+        while not finished.wait(1):
+            samples.append((time.time(), used_memory()))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -56,17 +56,17 @@ def measure(federation: Path, out: Path, sites: int, settings: str) -> dict:
     subprocess.run(
         [condi, "run", "--federation", federation, "--out", out, "--name", str(sites),
          "-c", settings, "--nodes", str(sites)],
-        check=True, env=os.environ | dict([MARK.split("=")]),
+        check=True, env=os.environ | dict([ENVIRONMENT_MARK.split("=")]),
     )  # fmt: skip
     wall = time.time() - start
-    over.set()
+    finished.set()
     watcher.join()
     history = [json.loads(line) for line in open(out / str(sites) / "history.jsonl")]
     created = (out / str(sites) / "config.json").stat().st_mtime
     actors = min(sites, os.cpu_count() or 1)
-    everything = sum(sum(line["site-seconds"].values()) for line in history)
+    trained_seconds = sum(sum(line["site-seconds"].values()) for line in history)
     report: dict = {"sites": sites, "wall_s": round(wall), "until_roster_s": round(created - start, 1)}
-    report["training_share_of_whole_run"] = round(everything / (actors * wall), 3)
+    report["training_share_of_whole_run"] = round(trained_seconds / (actors * wall), 3)
     for phase in dict.fromkeys(line["phase"] for line in history):
         lines = [line for line in history if line["phase"] == phase]
         worked = sum(sum(line["site-seconds"].values()) for line in lines)

@@ -30,8 +30,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from ablations import ablations
-from runs import Pool, Run, call, carry_out, pool, training_windows
+from ablations import score_ablations
+from runs import Pool, Run, pool, run_condi, run_federation, training_windows
 from torch import Tensor
 
 from condi_core.evaluation.catalogue import imputation_metrics
@@ -248,16 +248,16 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             federation = Path(folder) / "federation"
             source = ["--source", options.source, "--seed", seed] if options.source else []
-            call("prepare", options.dataset, *source, "--out", federation, *dataset.prepare.split())
+            run_condi("prepare", options.dataset, *source, "--out", federation, *dataset.prepare.split())
             settings = f"{options.run_config or dataset.settings} seed={seed}"
-            run = carry_out(federation, settings)
+            run = run_federation(federation, settings)
             training, test = pool(federation, "train"), pool(federation, "test")
         test = test.spread(options.windows) if options.windows else test
         few = test.spread(options.csdi_windows or dataset.csdi_windows)
         compared.append(compare(run, training, test, few if peers else None, dataset, options.minutes))
         if options.ablations:
             scored = partial(score_condi, windows=test, dataset=dataset)
-            ablated.append(ablations(run, training, options.ablation_steps, scored))
+            ablated.append(score_ablations(run, training, options.ablation_steps, scored))
     out = {"dataset": options.dataset, "test windows": len(test.records)}
     out["methods"] = show(options.dataset, compared, METRICS)
     if ablated:

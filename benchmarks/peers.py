@@ -1,10 +1,10 @@
-"""Imputers of others beside CondI: SAITS and CSDI as in PyPOTS 1.5, which is imported here.
+"""Imputers of other authors, to compare with CondI: SAITS and CSDI from PyPOTS 1.5.
 
-Both see standardised windows with all samples as time steps and modalities as features, in pieces of up to
-250 steps: attention over the 1000 steps of an ECG is more than a processor can train. They are trained for
-some seconds on the holes that CondI is trained on, rather than on scattered ones alone. SAITS (Du, Côté, Liu
-2023) has the size of PyPOTS's own example on PhysioNet 2012, CSDI (Tashiro et al. 2021) two
-layers of 32 channels in place of four of 64, as it is to learn something in that time; its 50 steps stay.
+Both see standardised windows with samples as time steps and modalities as features, in pieces of up to 250
+steps: attention over the 1000 steps of an ECG is too slow to train on a CPU. They are trained for some seconds
+with the missingness that CondI is trained with, instead of single missing samples alone. SAITS (Du, Côté, Liu
+2023) has the size of PyPOTS's own example on PhysioNet 2012. CSDI (Tashiro et al. 2021) has two layers of 32
+channels in place of four of 64, so that it learns something in that time; it keeps its 50 diffusion steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from condi_core.imputer.imputer import median_over_draws
 from condi_core.windows import Schema, Standardiser
 
-with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # its banner
+with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):  # PyPOTS prints a banner
     from pypots.imputation import CSDI, SAITS
     from pypots.imputation.csdi.data import DatasetForCSDI
     from pypots.imputation.saits.data import DatasetForSAITS
@@ -32,19 +32,21 @@ with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # i
 logger.setLevel("ERROR")
 warnings.filterwarnings("ignore", message="enable_nested_tensor")
 
-STEPS = 250  # at most, of a piece
+MAX_PIECE_STEPS = 250
 BATCH = 32  # pieces
-COMMON = {"batch_size": BATCH, "epochs": 1, "device": "cpu", "model_saving_strategy": None}
+MODEL_OPTIONS = {"batch_size": BATCH, "epochs": 1, "device": "cpu", "model_saving_strategy": None}
 
 
 class Peer:
-    """A model of PyPOTS that completes windows as the other methods of the benchmark do."""
+    """A model of PyPOTS with the interface of the other methods of the benchmark."""
 
     def __init__(self, schema: Schema, standardiser: Standardiser, draws: int) -> None:
         length = schema.patches * schema.samples
-        self.steps = max(n for n in range(1, STEPS + 1) if length % n == 0)
+        self.steps = max(n for n in range(1, MAX_PIECE_STEPS + 1) if length % n == 0)
         self.windows_at_once = max(1, BATCH * self.steps // length)
-        self.shape, self.standardiser, self.draws = schema.shape, standardiser, draws
+        self.shape = schema.shape
+        self.standardiser = standardiser
+        self.draws = draws
         self.model = self.build(self.steps, len(schema.modalities))
 
     @property
@@ -52,27 +54,27 @@ class Peer:
         return sum(p.numel() for p in self.model.model.parameters())
 
     def pieces(self, values: Tensor, seen: Tensor) -> Tensor:
-        """Pieces `(piece, step, modality)` of `(window, modality, patch, sample)`, NaN where not `seen`."""
+        """Cut `(window, modality, patch, sample)` into `(piece, step, modality)`, NaN where not `seen`."""
         x = torch.where(seen, self.standardiser(values, seen), torch.nan)
         return x.flatten(2).mT.reshape(-1, self.steps, self.shape[0])
 
     def windows(self, pieces: Tensor) -> Tensor:
-        """The windows of which these are the pieces."""
+        """Join pieces to windows again."""
         return pieces.reshape(-1, self.shape[1] * self.shape[2], self.shape[0]).mT.unflatten(
             2, self.shape[1:]
         )
 
     def train(self, batches: Iterator[tuple[Tensor, Tensor, Tensor]], seconds: float) -> float:
-        """A step for each batch of windows (values, seen, hidden from the model) until the time is spent.
+        """Take a step for each batch of windows (values, seen, target) until `seconds` of CPU time are spent.
 
-        That of the processor, so that other work on the machine takes nothing away. Returns what was spent.
+        CPU time does not depend on other work on the machine. Returns the CPU time that was spent.
         """
         start = time.process_time()
         while (spent := time.process_time() - start) < seconds:
             values, seen, target = next(batches)
             data = {"X": self.pieces(values, seen), "X_ori": self.pieces(values, seen | target)}
             loader = DataLoader(self.dataset(data), self.model.batch_size, shuffle=True)
-            self.model._train_model(loader)  # what `fit` does, but for holes of its own choice
+            self.model._train_model(loader)  # as `fit`, which would choose the missingness itself
         return spent
 
 
@@ -80,37 +82,38 @@ class Saits(Peer):
     def build(self, steps: int, features: int) -> SAITS:
         return SAITS(
             steps, features, n_layers=2, d_model=256, n_heads=4, d_k=64, d_v=64, d_ffn=128, dropout=0.1,
-            **COMMON,
+            **MODEL_OPTIONS,
         )  # fmt: skip
 
     def dataset(self, data: dict) -> DatasetForSAITS:
         return DatasetForSAITS(data, return_X_ori=True, return_y=False)
 
     def __call__(self, values: Tensor, seen: Tensor) -> tuple[Tensor, None]:
-        """Point estimates in standardised units, of the shape of `values`."""
+        """Return point estimates in standardised units, of the shape of `values`."""
         return self.windows(torch.as_tensor(self.model.impute({"X": self.pieces(values, seen)}))), None
 
 
 class Csdi(Peer):
-    """Completes one piece of each window, as each draw takes 50 passes through the network."""
+    """Completes one piece of each window only, because each draw takes 50 passes through the network."""
 
     def build(self, steps: int, features: int) -> CSDI:
         return CSDI(
             steps, features, n_layers=2, n_heads=4, n_channels=32, d_time_embedding=64,
-            d_feature_embedding=16, d_diffusion_embedding=64, **COMMON,
+            d_feature_embedding=16, d_diffusion_embedding=64, **MODEL_OPTIONS,
         )  # fmt: skip
 
     def dataset(self, data: dict) -> DatasetForCSDI:
         return DatasetForCSDI(data, "random", return_X_ori=True)
 
     def __call__(self, values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Median, and draws with an axis in front, of one piece of each window; the others stay NaN."""
+        """Return the median and the draws `(draw, ...)` of one piece of each window; the others are NaN."""
         rng = np.random.default_rng(len(values))
         pieces = self.pieces(values, seen)
-        each = len(pieces) // len(values)
-        chosen = torch.arange(len(values)) * each + torch.from_numpy(rng.integers(0, each, len(values)))
-        found = self.model.impute({"X": pieces[chosen]}, n_sampling_times=self.draws)
+        pieces_per_window = len(pieces) // len(values)
+        chosen = torch.arange(len(values)) * pieces_per_window
+        chosen += torch.from_numpy(rng.integers(0, pieces_per_window, len(values)))
+        imputed = self.model.impute({"X": pieces[chosen]}, n_sampling_times=self.draws)
         drawn = torch.full((self.draws, *pieces.shape), torch.nan)
-        drawn[:, chosen] = torch.as_tensor(found).transpose(0, 1)
+        drawn[:, chosen] = torch.as_tensor(imputed).transpose(0, 1)
         drawn = torch.stack([self.windows(draw) for draw in drawn])
         return median_over_draws(drawn), drawn

@@ -1,9 +1,9 @@
-"""Both phases on the real PTB-XL records, over seeds: imputation beside naive rows, classification.
+"""Run both phases on PTB-XL over seeds: imputation compared with naive baselines, and classification.
 
     python benchmarks/ptb_xl.py --source PTBXL_FOLDER [--seeds 3]
 
-Prints a table and one JSON line. The test windows and the holes they are scored on are the same for all
-seeds; what varies is the partition into sites, the run's holes, initial weights and training.
+Prints a table and one JSON line. The test windows and the missingness that imputation is scored on are the same
+for all seeds; the partition into sites, the run's missingness, initial weights and training vary.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from runs import call
+from runs import run_condi
 
 SETTINGS = (
     "imputer.rounds=6 imputer.steps=40 imputer.relation-rounds=4 imputer.samples=10 "
@@ -33,36 +33,36 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.seeds):
             federation = Path(folder) / f"federation-{seed}"
-            call("prepare", "ptb-xl", "--source", options.source, "--out", federation, "--sites", 4,
+            run_condi("prepare", "ptb-xl", "--source", options.source, "--out", federation, "--sites", 4,
                   "--split", "iid", "--seed", seed)  # fmt: skip
             start = time.monotonic()
-            call("run", "--federation", federation, "--out", folder, "--name", f"run-{seed}",
+            run_condi("run", "--federation", federation, "--out", folder, "--name", f"run-{seed}",
                   "-c", f"{options.run_config} seed={seed}")  # fmt: skip
             seconds.append(time.monotonic() - start)
             results.append(json.loads((Path(folder) / f"run-{seed}" / "result.json").read_text()))
     out: dict[str, object] = {"seconds": round(float(np.mean(seconds)), 1)}
     print(f"\nmean ± standard deviation over {options.seeds} seeds, {np.mean(seconds):.0f} s a run")
-    for kind in results[0]["imputation"]:
+    for pattern in results[0]["imputation"]:
         for method in ("mean", "estimate", "condi", "condi, draws"):
-            found = [r["imputation"][kind] for r in results]
-            ratio = [f[method]["rmse"] / f["linear"]["rmse"] for f in found]
-            rmse = [f[method]["rmse"] for f in found]
-            out[f"{kind}/{method}"] = [
+            scores = [r["imputation"][pattern] for r in results]
+            ratio = [s[method]["rmse"] / s["linear"]["rmse"] for s in scores]
+            rmse = [s[method]["rmse"] for s in scores]
+            out[f"{pattern}/{method}"] = [
                 round(float(np.mean(ratio)), 4),
                 round(float(np.std(ratio, ddof=1)), 4),
             ]
             print(
-                f"{kind:<14} {method:<13} RMSE {np.mean(rmse):.3f} ± {np.std(rmse, ddof=1):.3f}   "
+                f"{pattern:<14} {method:<13} RMSE {np.mean(rmse):.3f} ± {np.std(rmse, ddof=1):.3f}   "
                 f"over linear {np.mean(ratio):.3f} ± {np.std(ratio, ddof=1):.3f}"
             )
     for method in results[0]["task"]:
         for metric in ("auroc", "f1"):
-            found = [r["task"][method][metric] for r in results]
+            scores = [r["task"][method][metric] for r in results]
             out[f"{method}/{metric}"] = [
-                round(float(np.mean(found)), 4),
-                round(float(np.std(found, ddof=1)), 4),
+                round(float(np.mean(scores)), 4),
+                round(float(np.std(scores, ddof=1)), 4),
             ]
-            print(f"{method:<28} {metric:<13} {np.mean(found):.3f} ± {np.std(found, ddof=1):.3f}")
+            print(f"{method:<28} {metric:<13} {np.mean(scores):.3f} ± {np.std(scores, ddof=1):.3f}")
     print(json.dumps(out))
 
 

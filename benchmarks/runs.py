@@ -1,4 +1,4 @@
-"""Runs of `condi` for benchmarks: what a run has left, and the windows of all sites."""
+"""Start runs of `condi` for benchmarks, and read their imputer and the windows of all sites."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from condi_core.windows import Schema
 from data_partitions.federation import open_federation
 from data_partitions.missingness import Missingness, missingness_mask, sample_training_missingness
 
-# Without holes but the source's own, as outside imputers see none; phase 2 as small as can be.
-ALWAYS = (
+# No missingness other than the source's own, because other imputers train without; phase 2 is minimal.
+COMMON_SETTINGS = (
     "compare-with='' missingness.points=0.0 missingness.gaps=0.0 missingness.modality-by-window=0.0 imputer.samples=0 "
     "task.rounds=1 task.steps=1 task.batch=1 task.width=2 task.heads=1 task.blocks=1"
 )
 
 
 class Run(NamedTuple):
-    """What a run has left."""
+    """The imputer of a finished run, with its settings and its cost."""
 
     imputer: Imputer
     schema: Schema
     config: RunConfig
-    seconds: dict[str, float]  # that sites trained, all added up, of each phase
+    seconds: dict[str, float]  # of training in each phase, summed over sites
 
 
-def carry_out(federation: Path, settings: str) -> Run:
-    """Run a federation by `condi run`, in a folder beside it."""
-    call("run", "--federation", federation, "--out", federation.parent, "--name", "run",
-         "-c", f"{settings} {ALWAYS}")  # fmt: skip
+def run_federation(federation: Path, settings: str) -> Run:
+    """Run a federation with `condi run`; the run folder is next to it."""
+    run_condi("run", "--federation", federation, "--out", federation.parent, "--name", "run",
+         "-c", f"{settings} {COMMON_SETTINGS}")  # fmt: skip
     folder, seconds = federation.parent / "run", Counter()
     for line in map(json.loads, (folder / "history.jsonl").read_text().splitlines()):
         seconds[line["phase"]] += sum(line["site-seconds"].values())
@@ -48,27 +48,27 @@ def carry_out(federation: Path, settings: str) -> Run:
     return Run(*load_imputer(folder / "imputer.safetensors"), config, seconds)
 
 
-def call(*arguments: object) -> None:
+def run_condi(*arguments: object) -> None:
     """Run `condi` with these arguments."""
     subprocess.run([Path(sys.executable).with_name("condi"), *map(str, arguments)], check=True)
 
 
 class Pool(NamedTuple):
-    """Windows of all sites: values and observed `(window, modality, patch, sample)`, and their records."""
+    """Windows of all sites: values and observed `(window, modality, patch, sample)`, and their record ids."""
 
     values: np.ndarray
     observed: np.ndarray
     records: np.ndarray
 
     def of(self, rows: np.ndarray | slice) -> Pool:
-        return Pool(*(part[rows] for part in self))
+        return Pool(*(array[rows] for array in self))
 
     def spread(self, count: int) -> Pool:
-        """As many windows, evenly spread over all."""
+        """Return `count` windows, evenly spaced over all."""
         return self.of(np.unique(np.linspace(0, len(self.records) - 1, count).astype(int)))
 
     def hidden(self, choices: Iterable[tuple[Missingness, int]]) -> np.ndarray:
-        """What is hidden of each window by holes and a seed."""
+        """Return which samples of each window a missingness and a seed hide."""
         windows = zip(*self, choices, strict=False)
         return np.stack(
             [
@@ -86,10 +86,10 @@ def pool(federation: Path, split: str) -> Pool:
 
 
 def training_windows(windows: Pool, count: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, ...]]:
-    """Endless batches of `count` windows under the holes of CondI's training: values, seen, target."""
+    """Yield batches of `count` windows without end, with CondI's training missingness: values, seen, target."""
     while True:
-        some = windows.of(rng.integers(0, len(windows.records), count))
-        target = some.hidden(
+        batch = windows.of(rng.integers(0, len(windows.records), count))
+        target = batch.hidden(
             (sample_training_missingness(rng), int(rng.integers(2**62))) for _ in range(count)
         )
-        yield tuple(torch.from_numpy(part) for part in (some.values, some.observed & ~target, target))
+        yield tuple(torch.from_numpy(part) for part in (batch.values, batch.observed & ~target, target))

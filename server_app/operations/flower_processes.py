@@ -90,7 +90,7 @@ class FlowerProcesses:
         *command : the program and its arguments
         **options : options of `subprocess.Popen` that replace these defaults
         """
-        defaults = {"cwd": self.empty, "env": self.env, "stdin": subprocess.DEVNULL}
+        defaults: dict[str, Any] = {"cwd": self.empty, "env": self.env, "stdin": subprocess.DEVNULL}
         child = subprocess.Popen(command, start_new_session=True, **(defaults | options))
         self._children.append(child)
         return child

@@ -1,12 +1,13 @@
-"""A STUDY.toml, checked, and what it comes to: scenarios, each with seeds and methods.
+"""Read the TOML file of a study, and list the scenarios it comes to, each with all seeds and methods.
 
-A scenario is one data set in one partition with one kind of holes in training and one in test. Everything in
-a scenario is the same for all methods: windows, holes, splits, rounds and local steps.
+A scenario is one data set in one partition with one missingness in training and one in test. Everything in a
+scenario is the same for all methods: windows, missingness, splits, rounds and local steps.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -22,9 +23,10 @@ from condi_core.methods import METHOD_NAMES
 from data_partitions.missingness import AMOUNTS, SETTINGS, active_settings
 from server_app.operations.run_config import SettingValue, default_settings
 from server_app.settings import validate_settings
+from server_app.study.errors import StudyError
+from server_app.study.preset_files import FOLDER, preset_file, preset_summaries
 
-PRESETS = Path(__file__).parent / "presets"
-# Settings that a study makes out of its own keys.
+# Settings that a study derives from its own keys, each with the key to write instead.
 STUDY_KEYS = {
     "federation": "[data.NAME]",
     "method": "methods",
@@ -34,14 +36,10 @@ STUDY_KEYS = {
     "task.learning-rate": "learning-rates",
     "task.learning-rate-by-method": "learning-rates",
 }
-PLACES = ("output", "name", "resume", "sites")
+RUN_FOLDER_SETTINGS = ("output", "name", "resume", "sites")
 
-Unique = Annotated[list, Field(min_length=1)]
-Number = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class StudyError(ValueError):
-    """The study cannot be carried out as it is written; the message says what to write instead."""
+NonEmptyList = Annotated[list, Field(min_length=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Table(BaseModel):
@@ -59,11 +57,11 @@ class DatasetSpec(_Table):
 
 
 class SplitSpec(_Table):
-    """How patients go to sites. Without `seed` what is random in it is drawn anew for each of the seeds."""
+    """How patients are assigned to sites; without `seed` each seed of the study assigns them anew."""
 
     split: Literal["natural", "iid", "dirichlet"] = "natural"
     sites: Annotated[int, Field(ge=1)] | None = None
-    alpha: Number = 0.5
+    alpha: PositiveFloat = 0.5
     modalities: int | str = "all"
     seed: Annotated[int, Field(ge=0)] | None = None
 
@@ -72,17 +70,28 @@ class SplitSpec(_Table):
         parts = [self.split + (f" {self.alpha:g}" if self.split == "dirichlet" else "")]
         parts += [f"{self.sites} sites"] if self.sites else []
         parts += [f"{self.modalities} modalities"] if self.modalities != "all" else []
-        return ", ".join(parts + ([f"split {self.seed}"] if self.seed is not None else []))
+        parts += [f"split {self.seed}"] if self.seed is not None else []
+        return ", ".join(parts)
 
-    def drawn_by(self, seed: int) -> int:
-        """The seed of the split under a seed of the study."""
-        nothing_random = self.split == "natural" and self.modalities == "all"
-        return self.seed if self.seed is not None else 0 if nothing_random else seed
+    def seed_under(self, study_seed: int) -> int:
+        """Return the seed of the assignment of patients under a seed of the study."""
+        if self.seed is not None:
+            return self.seed
+        is_random = self.split != "natural" or self.modalities != "all"
+        return study_seed if is_random else 0
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the cells that are compared with each other have in common."""
+    """What cells that are compared with each other have in common.
+
+    Attributes
+    ----------
+    data : name of the data set in the study
+    partition : how its patients are assigned to sites
+    missingness : settings of the missingness of training windows, as (key, value)
+    test_missingness : how test windows differ, such as "points=0.8"; empty when they do not
+    """
 
     data: str
     partition: SplitSpec
@@ -91,14 +100,15 @@ class Scenario:
 
     @property
     def missingness_label(self) -> str:
+        """The missingness of training windows, such as "points=0.2 gaps=0.5"."""
         return " ".join(f"{key}={value}" for key, value in self.missingness if value != 0) or "none"
 
     @property
-    def tested_label(self) -> str:
-        """All holes of test windows, as `holes_label` has those of training windows."""
+    def missingness_in_test_label(self) -> str:
+        """The whole missingness of test windows, in the form of `missingness_label`."""
         changes = dict(pair.split("=", 1) for pair in self.test_missingness.split())
-        nothing = {key: 0 for key, text in changes.items() if key in AMOUNTS and float(text) == 0}
-        missingness = active_settings(dict(self.missingness) | changes | nothing)
+        zeros = {key: 0 for key, text in changes.items() if key in AMOUNTS and float(text) == 0}
+        missingness = active_settings(dict(self.missingness) | changes | zeros)
         return replace(self, missingness=tuple(missingness.items())).missingness_label
 
     @property
@@ -108,11 +118,13 @@ class Scenario:
 
 
 class Study(_Table):
-    methods: Unique
-    seeds: Unique
+    """A study as its TOML file says; `read_study` makes one from a table."""
+
+    methods: NonEmptyList
+    seeds: NonEmptyList
     metric: str = "auroc"  # a key of TASK_METRICS
-    learning_rates: list[Number] = []
-    local_epochs: Number | None = None
+    learning_rates: list[PositiveFloat] = []
+    local_epochs: PositiveFloat | None = None
     data: Annotated[dict[str, DatasetSpec], Field(min_length=1)]
     partition: Annotated[list[SplitSpec], Field(min_length=1)] = [SplitSpec()]
     missingness: Annotated[list[dict[str, Any]], Field(min_length=1)] = [{}]
@@ -121,60 +133,69 @@ class Study(_Table):
 
     @field_validator("partition", "missingness", mode="before")
     @classmethod
-    def _one_table_will_do(cls, given: Any) -> Any:
-        return [given] if isinstance(given, dict) else given
+    def _accept_a_single_table(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value
 
     @cached_property
     def scenarios(self) -> list[Scenario]:
-        """All combinations, in the order of the file; of a key of holes with a list each entry is one."""
-        found = []
+        """All combinations, in the order of the file; a list of values of missingness is one scenario each."""
+        scenarios = []
         for data, partition, table, test in product(
             self.data, self.partition, self.missingness, self.test_missingness
         ):
             entries = [value if isinstance(value, list) else [value] for value in table.values()]
             for values in product(*entries):
                 missingness = active_settings(dict(zip(table, values, strict=True)))
-                found.append(Scenario(data, partition, tuple(missingness.items()), test))
-        return list(dict.fromkeys(found))
+                scenarios.append(Scenario(data, partition, tuple(missingness.items()), test))
+        return list(dict.fromkeys(scenarios))
 
     @property
     def rates(self) -> list[float]:
+        """The learning rates to choose from."""
         return self.learning_rates or [float(default_settings()["task.learning-rate"])]
 
     def run_settings(self, scenario: Scenario, seed: int) -> dict[str, SettingValue]:
-        """Every setting of the scenario's runs, but for places, methods and their rates.
+        """Return the settings of a scenario's runs, without folders, methods and their learning rates.
 
-        A share that the study does not name is 0, whatever it is in other runs.
+        Missingness that the study does not mention is off, whatever the default of other runs.
         """
-        settings = (
-            default_settings() | {f"missingness.{name}": 0.0 for name in AMOUNTS} | flatten(self.settings)
-        )
+        settings = default_settings() | {f"missingness.{name}": 0.0 for name in AMOUNTS}
+        settings |= flatten(self.settings)
         settings |= {f"missingness.{key}": value for key, value in scenario.missingness}
         return settings | {"test-missingness": scenario.test_missingness, "seed": seed}
 
 
-def presets() -> dict[str, str]:
-    """Names of the studies that come with CondI, with the first line of each."""
-    return {p.stem: p.read_text().splitlines()[0].lstrip("# ") for p in sorted(PRESETS.glob("*.toml"))}
-
-
 def load_study(name: str) -> tuple[Study, Path]:
-    """The study of a file or preset, and the folder that its sources are relative to; StudyError."""
-    path = PRESETS / f"{name}.toml" if name in presets() else Path(name).expanduser()
+    """Read a study.
+
+    Parameters
+    ----------
+    name : a preset, or the path of a TOML file
+
+    Returns
+    -------
+    The study, and the folder that the sources in it are relative to.
+
+    Raises
+    ------
+    StudyError
+        When there is no such study, or it is not valid.
+    """
+    path = preset_file(name) if name in preset_summaries() else Path(name).expanduser()
     try:
         table = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise StudyError(
-            f"there is no study at {name}: give a TOML file, or one of the presets {', '.join(presets())}"
+            f"there is no study {name}: name a TOML file, or one of the presets {', '.join(preset_summaries())}"
         ) from None
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise StudyError(f"cannot read {name}: {why}") from None
-    return read_study(table), Path.cwd() if path.parent == PRESETS else path.absolute().parent
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StudyError(f"cannot read {name}: {reason}") from None
+    return read_study(table), Path.cwd() if path.parent == FOLDER else path.absolute().parent
 
 
 def read_study(table: dict[str, Any]) -> Study:
-    """The study that a table says; StudyError that names every bad key at once."""
+    """Read a study from the table of its file; StudyError names every invalid key at once."""
     try:
         study = Study.model_validate(table)
     except ValidationError as error:
@@ -190,7 +211,7 @@ def read_study(table: dict[str, Any]) -> Study:
     for key in ("methods", "seeds", "learning_rates"):
         values = getattr(study, key)
         complaints += [f"{key.replace('_', '-')} has {v!r} twice" for v in values if values.count(v) > 1][:1]
-    complaints += _bad_settings(study) + _bad_missingness(study)
+    complaints += _setting_complaints(study) + _missingness_complaints(study)
     if not complaints:
         for scenario in study.scenarios:
             try:
@@ -206,44 +227,47 @@ def _is_seed(seed: Any) -> bool:
     return isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0
 
 
-def _bad_settings(study: Study) -> list[str]:
-    known, complaints = setting_names(), []
+def _setting_complaints(study: Study) -> list[str]:
+    known = setting_names()
+    complaints = []
     for key in flatten(study.settings):
         if key in STUDY_KEYS or key.startswith("missingness."):
             complaints.append(
-                f"setting '{key}' is the study's own: write {STUDY_KEYS.get(key, '[missingness]')}"
+                f"setting '{key}' follows from the study: write {STUDY_KEYS.get(key, '[missingness]')}"
             )
-        elif key in PLACES:
+        elif key in RUN_FOLDER_SETTINGS:
             complaints.append(f"setting '{key}' cannot be set in a study, which makes its own run folders")
         elif study.local_epochs and key in ("task.steps", "imputer.steps"):
-            complaints.append(f"setting '{key}' follows from local-epochs: leave one of them out")
+            complaints.append(f"setting '{key}' follows from local-epochs: remove one of them")
         elif key not in known:
             complaints.append(f"unknown setting '{key}'{_nearest(key, known)}")
     return complaints
 
 
-def _bad_missingness(study: Study) -> list[str]:
-    named = dict.fromkeys(key for table in study.missingness for key in table)
+def _missingness_complaints(study: Study) -> list[str]:
+    keys = dict.fromkeys(key for table in study.missingness for key in table)
     complaints = [
-        f"unknown key '{key}' of missingness{_nearest(key, SETTINGS)}" for key in named if key not in SETTINGS
+        f"unknown key '{key}' of missingness{_nearest(key, SETTINGS)}" for key in keys if key not in SETTINGS
     ]
     empty = {key for table in study.missingness for key, value in table.items() if value == []}
     return complaints + [f"missingness: {key} has no entry" for key in sorted(empty)]
 
 
 def _complaint(error: Any) -> str:
-    """One fault that pydantic found."""
-    place = [str(part) for part in error["loc"]]
+    """Say in words what pydantic objects to."""
+    position = [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
-        table = {"data": DatasetSpec, "partition": SplitSpec}.get(place[0]) if len(place) > 1 else Study
+        tables: dict[str, type[BaseModel]] = {"data": DatasetSpec, "partition": SplitSpec}
+        table = tables[position[0]] if len(position) > 1 else Study
         known = [name.replace("_", "-") for name in table.model_fields]
-        where = f" of {'.'.join(place[:-1])}" if len(place) > 1 else ""
-        return f"unknown key '{place[-1]}'{where}{_nearest(place[-1], known)}"
+        suffix = f" of {'.'.join(position[:-1])}" if len(position) > 1 else ""
+        return f"unknown key '{position[-1]}'{suffix}{_nearest(position[-1], known)}"
     if error["type"] == "missing":
-        return f"key '{'.'.join(place)}' is missing"
-    return f"key '{'.'.join(place)}': {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+        return f"key '{'.'.join(position)}' is missing"
+    return f"key '{'.'.join(position)}': {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
 
 
-def _nearest(key: str, known: Any) -> str:
-    near = get_close_matches(key, list(known), n=1, cutoff=0.4)
+def _nearest(key: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = get_close_matches(key, known, n=1, cutoff=0.4)
     return f" (did you mean '{near[0]}'?)" if near else f": choose from {', '.join(known)}"

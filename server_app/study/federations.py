@@ -1,4 +1,4 @@
-"""The federations of a study, each prepared once, in the study's own folder."""
+"""Prepare the federations of a study, each once, in the study's folder."""
 
 from __future__ import annotations
 
@@ -8,49 +8,67 @@ import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from data_partitions import DataError
 from data_partitions.federation import Federation, open_federation
 from data_partitions.prepare import prepare_federation
-from server_app.study.design import Scenario, SplitSpec, Study, StudyError
+from server_app.study.design import Scenario, SplitSpec, Study
+from server_app.study.errors import StudyError
 
 
-def slug(text: str) -> str:
-    """A text as part of a folder's name."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
-
-
-def digest(*parts: object) -> str:
+def short_hash(*parts: object) -> str:
+    """Hash parts that JSON can write to eight hexadecimal digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def federation_name(study: Study, scenario: Scenario, seed: int) -> str:
-    """Name of the federation's folder: what it is made of, wherever its source lies."""
+    """Name the folder of a federation by what it is made of, wherever its source is."""
     data, partition = study.data[scenario.data], scenario.partition
-    drawn = partition.drawn_by(seed)
-    made_of = digest(data.dataset, data.options, partition.model_dump(exclude={"seed"}), drawn)
-    return f"{slug(scenario.data)}-{slug(partition.label)}-s{drawn}-{made_of}"
+    split_seed = partition.seed_under(seed)
+    parts_hash = short_hash(data.dataset, data.options, partition.model_dump(exclude={"seed"}), split_seed)
+    return f"{_slug(scenario.data)}-{_slug(partition.label)}-s{split_seed}-{parts_hash}"
+
+
+def _slug(text: str) -> str:
+    """Make a text part of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
 
 
 class Federations:
-    """Prepares and opens federations below `folder`; `sources` has the folder of each data set."""
+    """Prepares and opens the federations of a study.
+
+    Parameters
+    ----------
+    study : the study
+    folder : folder of the study
+    sources : folder of each data set, by its name in the study
+    report_progress : called with a sentence when something takes time
+    """
 
     def __init__(
-        self, study: Study, folder: Path, sources: Mapping[str, Path], say: Callable[[str], None] = print
+        self,
+        study: Study,
+        folder: Path,
+        sources: Mapping[str, Path],
+        report_progress: Callable[[str], None] = print,
     ) -> None:
-        self.study, self.folder, self.sources, self.say = study, folder, sources, say
+        self.study = study
+        self.folder = folder
+        self.sources = sources
+        self.report_progress = report_progress
 
     def path(self, scenario: Scenario, seed: int) -> Path:
-        """Where the scenario's federation under a seed is or will be."""
+        """Return the folder of a scenario's federation under a seed, prepared or not."""
         return self.folder / "federations" / federation_name(self.study, scenario, seed)
 
-    def check(self) -> None:
-        """StudyError when the source of what is still to be prepared is not there, before hours of runs."""
-        lacking = {
+    def require_sources(self) -> None:
+        """Raise StudyError, before hours of runs, when a federation lacks its source and is not prepared."""
+        unprepared = {
             s.data for s in self.study.scenarios for n in self.study.seeds if not self.path(s, n).exists()
         }
-        for name in sorted(lacking):
-            if self.study.data[name].dataset == "demo":  # which is made
+        for name in sorted(unprepared):
+            if self.study.data[name].dataset == "demo":  # the demo generates its source
                 continue
             if (source := self.sources.get(name)) is None:
                 hint = f"write source = ... or --source {name}=FOLDER"
@@ -59,11 +77,17 @@ class Federations:
                 raise StudyError(f"data {name}: there is no folder {source}: correct source or --source")
 
     def open(self, scenario: Scenario, seed: int) -> Federation:
-        """The scenario's federation under a seed; made unless it is there. StudyError in one sentence."""
+        """Open a scenario's federation under a seed, which is prepared first if needed.
+
+        Raises
+        ------
+        StudyError
+            When the data cannot be used.
+        """
         path = self.path(scenario, seed)
         try:
             if not path.exists():
-                self._prepare(scenario.data, scenario.partition, scenario.partition.drawn_by(seed), path)
+                self._prepare(scenario.data, scenario.partition, scenario.partition.seed_under(seed), path)
             return open_federation(path)
         except (DataError, OSError) as error:
             raise StudyError(f"data {scenario.data}, {scenario.partition.label}: {error}") from None
@@ -71,41 +95,58 @@ class Federations:
     def _prepare(self, name: str, partition: SplitSpec, seed: int, path: Path) -> None:
         data = self.study.data[name]
         reader = import_module(f"data_partitions.sources.{data.dataset.replace('-', '_')}")
-        source = self.sources.get(name)
         if data.dataset == "demo":
             source = self.folder / "sources" / "demo"
             if not source.exists():
-                self.say("making the records of the demo")
+                self.report_progress("generating the records of the demo")
                 source.parent.mkdir(parents=True, exist_ok=True)
                 reader.make(source)
-        self.say(f"preparing {path.name}")
-        modalities = partition.modalities
+        else:
+            source = self.sources[name]
+        self.report_progress(f"preparing {path.name}")
+        modalities: int | str | tuple[str, ...] = partition.modalities
         if isinstance(modalities, str) and modalities != "all":
             modalities = tuple(part.strip() for part in modalities.split(","))
         path.parent.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = data.options
         try:
             prepare_federation(
                 reader, source, path, sites=partition.sites, split=partition.split, alpha=partition.alpha,
-                seed=seed, modalities=modalities, **data.options,
+                seed=seed, modalities=modalities, **options,
             )  # fmt: skip
         except TypeError as error:
-            if not data.options:
+            if not options:
                 raise
-            raise DataError(f"an option that {data.dataset} does not take: {error}") from None
+            raise DataError(f"{data.dataset} does not take one of the options: {error}") from None
 
 
-def sources_of(study: Study, base: Path, given: Mapping[str, Path]) -> dict[str, Path]:
-    """Folder of each data set: as `given`, or as written, relative to `base`; StudyError for other names."""
-    if unknown := sorted(given.keys() - study.data.keys()):
+def source_folders(study: Study, base: Path, overrides: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the folder of each data set that has one.
+
+    Parameters
+    ----------
+    study : the study
+    base : folder that the sources in the study are relative to
+    overrides : folders that replace those in the study, by the name of the data set
+
+    Raises
+    ------
+    StudyError
+        When `overrides` names data that the study does not have.
+    """
+    if unknown := sorted(overrides.keys() - study.data.keys()):
         raise StudyError(f"the study has no data '{unknown[0]}': it has {', '.join(study.data)}")
-    written = {name: base / Path(d.source).expanduser() for name, d in study.data.items() if d.source}
-    return {**written, **given}
+    sources = {name: base / Path(d.source).expanduser() for name, d in study.data.items() if d.source}
+    return {**sources, **overrides}
 
 
 def steps_of_epochs(epochs: float, federation: Federation, batch: int) -> int:
-    """Local steps in which a site of mean size sees its training windows `epochs` times; at least one.
+    """Convert local epochs to local steps, at least one.
 
-    All sites do the same number, so that a budget is one number for all of them and for all methods.
+    In so many steps a site of mean size sees its training windows `epochs` times. All sites do the same
+    number of steps, so that the budget is the same for all sites and all methods.
     """
-    trained = [federation.open_site(name, check=False).manifest.windows["train"] for name in federation.sites]
-    return max(1, round(epochs * sum(trained) / len(trained) / batch))
+    num_windows = [
+        federation.open_site(name, check=False).manifest.windows["train"] for name in federation.sites
+    ]
+    return max(1, round(epochs * sum(num_windows) / len(num_windows) / batch))

@@ -1,25 +1,20 @@
-"""Cells out of run folders: what each method reached at what cost, as rows and as cells.csv.
-
-A cell is one method in one run. What identifies it is every setting that its result depends on, so that it
-is found again in whichever run it was computed, and never computed twice.
-"""
+"""Read what each method reached in a run, and at what cost, and write it as a row of cells.csv."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from condi_core.run_files import (
-    RESULT_FILE,
-    RunFileError,
     read_config,
     read_history,
     read_result,
@@ -32,181 +27,216 @@ from data_partitions.missingness import Missingness
 from data_partitions.storage import atomic_write
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.study.design import Scenario
-from server_app.study.federations import digest
 
-Row = dict[str, str | int | float | None]
+AS_IN_TRAINING = "as in training"
+# Phases that train the imputer of a method, without the suffix for who trains it.
+IMPUTER_PHASES = {"none": (), "relation": ("relation",), "diffusion": ("relation", "imputer")}
 
-# Settings that a cell's result does not depend on, or that stand in its identity in another form.
-IGNORED_SETTINGS = {
-    "federation",
-    "output",
-    "name",
-    "resume",
-    "sites",
-    "min-sites",
-    "sites-timeout",
-    "round-timeout",
-}
-IGNORED_SETTINGS |= {"method", "compare-with", "task.learning-rate", "task.learning-rate-by-method"}
-TEXT = {"data", "partition", "missingness", "test-missingness", "tested-on", "method", "code", "run"}
-FIRST_PHASE = {"none": (), "relation": ("relation",), "diffusion": ("relation", "imputer")}
+CsvValue = str | int | float | None
 
 
-class RunUnreadable(Exception):
-    """A run folder is not what a finished run leaves."""
+class RunUnreadableError(Exception):
+    """A run folder does not have what a finished run writes."""
 
 
-def cell_key(settings: dict, federation: str, method: str, rate: float) -> str:
-    """Of a cell: all that its result depends on, as text. `federation` is the name of its folder."""
-    rest = {key: value for key, value in settings.items() if key not in IGNORED_SETTINGS}
-    return json.dumps([federation, method, float(rate), sorted(rest.items())])
+@dataclass(frozen=True)
+class StudyCell:
+    """The result of one method in one run.
 
-
-def completed_cells(runs: Path) -> dict[str, Path]:
-    """The run folder of every cell that has been computed, by its identity; damaged folders have none."""
-    found: dict[str, Path] = {}
-    for result in sorted(runs.glob(f"*/{RESULT_FILE}")):
-        try:
-            methods = read_result(result.parent)["task"]
-            config = read_config(result.parent)
-        except (RunFileError, KeyError):
-            continue
-        federation, settings = Path(config.federation).name, config.flat()
-        for method in methods:
-            found[cell_key(settings, federation, method, config.task.learning_rate_for(method))] = (
-                result.parent
-            )
-    return found
-
-
-def validation_score(run: Path, method: str) -> float:
-    """The lowest mean validation loss over the rounds, by which the run chose its weights; never the test.
-
-    NaN when there were no validation windows.
+    Attributes
+    ----------
+    data, partition : labels of the data set and of how its patients are assigned to sites
+    missingness : label of the missingness of training windows
+    test_missingness : how that of test windows differs, as it is written in the study; "as in training" otherwise
+    missingness_in_test : label of the whole missingness of test windows
+    missingness_settings : settings of the training missingness, in flat form
+    missing_fraction, missing_fraction_in_test : expected fraction of measured samples that are hidden
+    validation_loss : the lowest mean over rounds, by which the run selected its weights; NaN without windows
+    metrics : metrics of the task on test windows
+    imputation : missingness pattern → imputer → metric on the samples it hides; empty for methods without
+        an imputer of their own
+    seconds, bytes_down, bytes_up : cost of the phases that the method needs
+    parameters : number of weights that the method needs; of one site where each site has its own
+    code : fingerprint of the code that computed it
+    run : name of the run folder
     """
-    scores = [line["metrics"].get("score") for line in read_history(run) if line["phase"] == f"task-{method}"]
-    return min((s for s in scores if s is not None and math.isfinite(s)), default=math.nan)
+
+    data: str
+    partition: str
+    num_sites: int
+    missingness: str
+    test_missingness: str
+    missingness_in_test: str
+    missingness_settings: Mapping[str, CsvValue]
+    missing_fraction: float
+    missing_fraction_in_test: float
+    seed: int
+    method: str
+    learning_rate: float
+    local_steps: int
+    failures: int
+    validation_loss: float
+    metrics: Mapping[str, float | None]
+    imputation: Mapping[str, Mapping[str, Mapping[str, float]]]
+    seconds: float
+    bytes_down: int
+    bytes_up: int
+    parameters: int
+    code: str
+    run: str
+
+    @property
+    def scenario(self) -> tuple[str, str, str, str]:
+        """What cells that are compared with each other have in common."""
+        return self.data, self.partition, self.missingness, self.test_missingness
+
+    def row(self) -> dict[str, CsvValue]:
+        """Return the cell as a row of cells.csv."""
+        return {
+            "data": self.data,
+            "partition": self.partition,
+            "sites": self.num_sites,
+            "missingness": self.missingness,
+            "test-missingness": self.test_missingness,
+            "missingness-in-test": self.missingness_in_test,
+            **self.missingness_settings,
+            "missing-fraction": self.missing_fraction,
+            "missing-fraction-in-test": self.missing_fraction_in_test,
+            "seed": self.seed,
+            "method": self.method,
+            "learning-rate": self.learning_rate,
+            "local-steps": self.local_steps,
+            "failures": self.failures,
+            "validation-loss": self.validation_loss,
+            **self.metrics,
+            **{
+                f"imputation: {pattern}: {imputer}: {metric}": value
+                for pattern, imputers in self.imputation.items()
+                for imputer, metrics in imputers.items()
+                for metric, value in metrics.items()
+            },
+            "seconds": self.seconds,
+            "bytes-down": self.bytes_down,
+            "bytes-up": self.bytes_up,
+            "parameters": self.parameters,
+            "code": self.code,
+            "run": self.run,
+        }
 
 
-def best_rate(scores: dict[float, float]) -> float:
-    """The learning rate of the lowest validation score; of equals, or without scores, the first."""
-    return min(scores, key=lambda rate: math.inf if math.isnan(scores[rate]) else scores[rate])
+def validation_loss(run: Path, method: str) -> float:
+    """Return the lowest mean validation loss over the rounds of a method, by which its weights were selected.
+
+    It never depends on test windows. NaN when there were no validation windows.
+    """
+    losses = [line["metrics"].get("score") for line in read_history(run) if line["phase"] == f"task-{method}"]
+    return min((loss for loss in losses if loss is not None and math.isfinite(loss)), default=math.nan)
 
 
-def read_cell(scenario: Scenario, run: Path, method: str) -> Row:
-    """One row: every factor, every metric, seconds, bytes, parameters and the run; RunUnreadable."""
+def best_rate(losses: Mapping[float, float]) -> float:
+    """Return the learning rate with the lowest validation loss; the first of equals, or without losses."""
+    return min(losses, key=lambda rate: math.inf if math.isnan(losses[rate]) else losses[rate])
+
+
+def read_cell(scenario: Scenario, run: Path, method: str) -> StudyCell:
+    """Read the result of a method in a run folder.
+
+    Raises
+    ------
+    RunUnreadableError
+        When the folder is damaged.
+    """
     try:
         result, config, roster = read_result(run), read_config(run), read_roster(run)
         lines = [line for line in read_history(run) if line["phase"] in _phases(method)]
-        metrics = result["task"][method]
-        seconds = sum(line["seconds"] for line in lines)
-        traffic = {f"bytes-{way}": sum(line[f"bytes-{way}"] for line in lines) for way in ("down", "up")}
-        rates = [m["samples_per_patch"] for m in next(iter(roster.values()))["manifest"]["modalities"]]
-        parameters = _parameters(run, method)
-        code = read_versions(run)["code"]
-        absent = result["answered"][f"task-{method}"]["failures"]
-        failures = len(absent) + sum(len(line["failures"]) for line in lines)
+        modalities = next(iter(roster.values()))["manifest"]["modalities"]
+        samples_per_patch = [modality["samples_per_patch"] for modality in modalities]
+        test_failures = result["answered"][f"task-{method}"]["failures"]
+        return StudyCell(
+            data=scenario.data,
+            partition=scenario.partition.label,
+            num_sites=len(roster),
+            missingness=scenario.missingness_label,
+            test_missingness=config.test_missingness or AS_IN_TRAINING,
+            missingness_in_test=scenario.missingness_in_test_label,
+            missingness_settings={k: v for k, v in config.flat().items() if k.startswith("missingness.")},
+            missing_fraction=expected_missing_fraction(config, "train", samples_per_patch),
+            missing_fraction_in_test=expected_missing_fraction(config, "test", samples_per_patch),
+            seed=config.seed,
+            method=method,
+            learning_rate=config.task.learning_rate_for(method),
+            local_steps=config.task.rounds * config.task.steps,
+            failures=len(test_failures) + sum(len(line["failures"]) for line in lines),
+            validation_loss=validation_loss(run, method),
+            metrics=result["task"][method],
+            imputation=_imputation_metrics(result, method),
+            seconds=sum(line["seconds"] for line in lines),
+            bytes_down=sum(line["bytes-down"] for line in lines),
+            bytes_up=sum(line["bytes-up"] for line in lines),
+            parameters=_num_parameters(run, method),
+            code=read_versions(run)["code"],
+            run=run.name,
+        )
     except (OSError, ValueError, KeyError, TypeError, StopIteration, SafetensorError) as error:
-        raise RunUnreadable(
-            f"the run in {run} is damaged ({type(error).__name__}: {error}): remove it, and the same command "
-            "does it anew"
+        raise RunUnreadableError(
+            f"the run in {run} is damaged ({type(error).__name__}: {error}): remove it and run the same "
+            "command again"
         ) from None
-    settings, task = config.flat(), config.task
-    row: Row = {
-        "data": scenario.data,
-        "partition": scenario.partition.label,
-        "sites": len(roster),
-        "missingness": scenario.missingness_label,
-        "test-missingness": config.test_missingness or "as in training",
-        "tested-on": scenario.tested_label,
-        **{key: value for key, value in settings.items() if key.startswith("missingness.")},
-        "missing": share_missing(config, "train", rates),
-        "missing-in-test": share_missing(config, "test", rates),
-        "seed": config.seed,
-        "method": method,
-        "learning-rate": task.learning_rate_for(method),
-        "local-steps": task.rounds * task.steps,
-        "failures": failures,
-        "validation": validation_score(run, method),
-        **metrics,
-    }
-    if METHODS[method].imputer_training != "none":  # beside the naive imputers, scored on the same samples
-        for kind, imputers in result["imputation"].items():
-            for name, told in imputers.items():
-                numbers = {k: v for k, v in told.items() if isinstance(v, int | float)}
-                row |= {f"imputation: {kind}: {name}: {k}": v for k, v in numbers.items()}
-    cost = {"seconds": seconds, **traffic, "parameters": parameters}
-    return row | cost | {"code": code, "run": run.name}
 
 
-def share_missing(config: RunConfig, split: Split, samples_per_patch: Sequence[int]) -> float:
-    """Compute the share of what was measured that the run's missingness is expected to hide in a split."""
+def expected_missing_fraction(config: RunConfig, split: Split, samples_per_patch: Sequence[int]) -> float:
+    """Return the fraction of measured samples that a run's missingness is expected to hide in a split."""
     missingness = Missingness.for_split(split, dict(config.missingness), config.test_missingness)
     return missingness.expected_share(samples_per_patch)
 
 
-def _phases(method: str) -> set[str]:
-    """Phases of a run whose cost is the method's."""
-    chosen = METHODS[method]
+def _imputation_metrics(result: dict[str, Any], method: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the scores of the run's imputer and of naive baselines on the same samples."""
+    if METHODS[method].imputer_training == "none":
+        return {}
     return {
-        f"task-{method}",
-        *(phase + PHASE_SUFFIX[chosen.scope] for phase in FIRST_PHASE[chosen.imputer_training]),
+        pattern: {
+            imputer: {key: value for key, value in metrics.items() if isinstance(value, int | float)}
+            for imputer, metrics in imputers.items()
+        }
+        for pattern, imputers in result["imputation"].items()
     }
 
 
-def _parameters(run: Path, method: str) -> int:
-    """Numbers in the weights that the method needs; where each site has its own, those of one site."""
-    chosen, total = METHODS[method], 0
-    imputer = f"imputer{PHASE_SUFFIX[chosen.scope]}"
-    for name in (f"task-{method}", *((imputer,) if chosen.imputer_training != "none" else ())):
-        one, *_ = (path for path in weights_paths(run, name) if path.name.partition(".")[0] == name)
-        with safe_open(one, "np") as file:
-            kept = file.keys()
-            if name == imputer and chosen.imputer_training == "relation":  # nothing of the network is used
-                kept = [key for key in kept if key.endswith(".spectrum")]
-            total += sum(math.prod(file.get_slice(key).get_shape()) for key in kept)
+def _phases(method: str) -> set[str]:
+    """Return the phases of a run whose cost a method causes."""
+    spec = METHODS[method]
+    return {
+        f"task-{method}",
+        *(phase + PHASE_SUFFIX[spec.scope] for phase in IMPUTER_PHASES[spec.imputer_training]),
+    }
+
+
+def _num_parameters(run: Path, method: str) -> int:
+    """Count the weights that a method needs; where each site has its own, those of one site."""
+    spec, total = METHODS[method], 0
+    imputer = f"imputer{PHASE_SUFFIX[spec.scope]}"
+    for name in (f"task-{method}", *((imputer,) if spec.imputer_training != "none" else ())):
+        first_file, *_ = (path for path in weights_paths(run, name) if path.name.partition(".")[0] == name)
+        with safe_open(first_file, "np") as file:
+            keys = file.keys()
+            if name == imputer and spec.imputer_training == "relation":  # the method does not use the network
+                keys = [key for key in keys if key.endswith(".spectrum")]
+            total += sum(math.prod(file.get_slice(key).get_shape()) for key in keys)
     return total
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Replace a csv as a whole; columns in the order in which rows bring them, nothing where one lacks it."""
+def write_csv(rows: Sequence[Mapping[str, CsvValue]], path: Path) -> None:
+    """Replace a CSV file atomically; columns are in the order in which the rows introduce them."""
     text = io.StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
-    write(path, text.getvalue())
+    replace_file(path, text.getvalue())
 
 
-def read_csv(path: Path) -> list[Row]:
-    """What `write_csv` has written."""
-    with path.open(newline="") as file:
-        return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(file)]
-
-
-def _value(column: str, text: str) -> str | int | float | None:
-    if text == "" or column in TEXT:
-        return text or None
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def run_seconds(runs: Iterable[Path]) -> list[float]:
-    """Seconds of all rounds of finished runs."""
-    return [sum(line["seconds"] for line in read_history(run)) for run in runs]
-
-
-def run_name(federation: str, settings: dict, methods: Sequence[str], rates: dict[str, float]) -> str:
-    """Name of the folder of a run: readable, and different for all that is different."""
-    which = digest(cell_key(settings, federation, "", 0.0), list(methods), rates)
-    return f"{federation}-seed{settings['seed']}-{which}"
-
-
-def write(path: Path, content: str | bytes) -> None:
-    """Replace a file as a whole."""
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Replace a file atomically."""
     with atomic_write(path, mode=0o644) as file:
         file.write(content.encode() if isinstance(content, str) else content)

@@ -1,9 +1,10 @@
-"""A run that begins where another has ended: the same training, scored on test windows with other missingness."""
+"""Start a run where another has ended: the same training, scored on test windows with other missingness."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import TypeVar
 
 from condi_core.protocol import fingerprint
 from condi_core.run_files import CHECKPOINT_FILE, ROSTER_FILE, RunFileError, read_versions
@@ -12,12 +13,25 @@ from server_app.errors import RunError
 from server_app.operations.run_config import SettingValue
 from server_app.settings import validate_settings
 
+T = TypeVar("T")
+
 
 def reuse_training(trained: Path, settings: dict[str, SettingValue]) -> bool:
-    """Make the folder of a run of `settings`, to go on with, whose rounds are those of the run in `trained`.
+    """Make a run folder that can be resumed with the trained models of another run.
 
-    That one must have trained alike, with these methods among others. Nothing is made where its checkpoint
-    cannot be read or is of other code. RunError when the folder cannot be made.
+    Parameters
+    ----------
+    trained : folder of the other run, which trained in the same way, with these methods among others
+    settings : settings of the new run
+
+    Returns
+    -------
+    Whether the folder was made: it is not when the other run's checkpoint is unreadable or of other code.
+
+    Raises
+    ------
+    RunError
+        When the new folder cannot be made.
     """
     config, other = validate_settings(settings), RunDirectory(trained)
     try:
@@ -28,20 +42,25 @@ def reuse_training(trained: Path, settings: dict[str, SettingValue]) -> bool:
     except (RunError, RunFileError, KeyError):
         return False
     directory = RunDirectory.create(config, "")
-    directory.save(_of(state, [config.method, *config.compare_with.split(",")]))
+    directory.save(_state_of_methods(state, config.methods))
     directory.write_json(ROSTER_FILE, roster)
     return True
 
 
-def _of(state: RunState, methods: Collection[str]) -> RunState:
-    """The part of a state that some methods need: phase 1, and their phases of the task."""
+def _state_of_methods(state: RunState, methods: Collection[str]) -> RunState:
+    """Return the part of a state that some methods need: phase 1, and their phases of the task."""
 
-    def needed(phase: str) -> bool:
+    def is_needed(phase: str) -> bool:
         return not phase.startswith("task-") or phase.removeprefix("task-") in methods
 
-    def part(named: dict) -> dict:
-        return {name: value for name, value in named.items() if needed(name)}
+    def needed(by_phase: dict[str, T]) -> dict[str, T]:
+        return {phase: value for phase, value in by_phase.items() if is_needed(phase)}
 
-    history = [line for line in state.history if needed(line["phase"])]
-    models, best = part(state.models), part(state.best)
-    return RunState(part(state.done), state.noisy_releases, part(state.scores), history, models, best)
+    return RunState(
+        needed(state.done),
+        state.noisy_releases,
+        needed(state.scores),
+        [line for line in state.history if is_needed(line["phase"])],
+        needed(state.models),
+        needed(state.best),
+    )

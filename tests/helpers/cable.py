@@ -1,5 +1,7 @@
-"""A cable between two TCP ports that counts what passes, and can be pulled: then nothing passes, and nobody
-is told."""
+"""A proxy between two TCP ports that counts bytes and can be unplugged.
+
+While it is unplugged nothing passes, and neither end notices, as with a pulled network cable.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ class Cable:
     """Listens on `port` and passes everything on to another port of this machine."""
 
     def __init__(self, to: int) -> None:
-        self.to, self.plugged = to, threading.Event()
-        self.up = self.down = 0  # bytes that have passed to the other port, and back
+        self.to = to
+        self.plugged = threading.Event()
+        self.up = self.down = 0  # bytes to the other port, and back
         self.plugged.set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -22,7 +25,7 @@ class Cable:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def pull(self) -> None:
-        """From now on what is sent is held back, as packets that are sent again and again are."""
+        """Hold back everything that is sent from now on."""
         self.plugged.clear()
 
     def plug(self) -> None:
@@ -34,25 +37,25 @@ class Cable:
                 near, _ = self.listener.accept()
                 far = socket.create_connection(("127.0.0.1", self.to))
                 self.ends += [near, far]
-                for one, other, way in ((near, far, "up"), (far, near, "down")):
-                    threading.Thread(target=self._pass, args=(one, other, way), daemon=True).start()
+                for source, sink, direction in ((near, far, "up"), (far, near, "down")):
+                    threading.Thread(target=self._pass, args=(source, sink, direction), daemon=True).start()
 
-    def _pass(self, one: socket.socket, other: socket.socket, way: str) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, direction: str) -> None:
         with suppress(OSError):
-            while data := one.recv(1 << 16):
+            while data := source.recv(1 << 16):
                 self.plugged.wait()
-                setattr(self, way, getattr(self, way) + len(data))
-                other.sendall(data)
-            other.shutdown(socket.SHUT_WR)
+                setattr(self, direction, getattr(self, direction) + len(data))
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
 
 
 @contextmanager
 def cable(to: int) -> Iterator[Cable]:
-    made = Cable(to)
+    proxy = Cable(to)
     try:
-        yield made
+        yield proxy
     finally:
-        made.plug()
-        for end in (made.listener, *made.ends):
+        proxy.plug()
+        for end in (proxy.listener, *proxy.ends):
             with suppress(OSError):
                 end.close()

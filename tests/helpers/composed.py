@@ -1,4 +1,4 @@
-"""The federation of docker-compose.yml in a folder of its own, for the length of a `with` block."""
+"""Run the federation of docker-compose.yml in a folder for the length of a `with` block."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ PROJECT = Path(__file__).parent.parent.parent
 
 
 def engine() -> str:
-    """Empty when there is a Docker Engine with Compose here; else what is lacking."""
+    """Return why there is no Docker Engine with Compose; empty when there is one."""
     if not shutil.which("docker"):
         return "there is no `docker` here"
     if not compose_command():
         return "there is neither `docker-compose` nor `docker compose` here"
-    asked = subprocess.run(["docker", "info"], capture_output=True, text=True)
-    return "" if asked.returncode == 0 else "no Docker Engine answers here: start dockerd"
+    info = subprocess.run(["docker", "info"], capture_output=True, text=True)
+    return "" if info.returncode == 0 else "no Docker Engine answers here: start dockerd"
 
 
 def compose_command() -> list[str]:
     if shutil.which("docker-compose"):
         return ["docker-compose"]
     plugin = ["docker", "compose"]
-    found = shutil.which("docker") and subprocess.run([*plugin, "version"], capture_output=True)
-    return plugin if found and found.returncode == 0 else []
+    version = shutil.which("docker") and subprocess.run([*plugin, "version"], capture_output=True)
+    return plugin if version and version.returncode == 0 else []
 
 
 def output(*command: str, **options) -> str:
-    """What a command printed; an AssertionError with that when it failed."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
-    assert done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}"
-    return done.stdout
+    """Return what a command prints; AssertionError with it when the command fails."""
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    assert result.returncode == 0, f"{' '.join(command)} exited with {result.returncode}:\n{result.stdout}"
+    return result.stdout
 
 
-def wait_for(true: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float, description: str) -> None:
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {description}"
         time.sleep(2)
 
 
@@ -64,7 +64,7 @@ class Composed:
         return output(*compose_command(), *arguments, cwd=PROJECT, env=self.env, **options)
 
     def operator(self, *command: str) -> str:
-        """What a command on the coordinator's network prints."""
+        """Return what a command on the coordinator's network prints."""
         return self.compose("run", "--rm", "-T", "operator", *command)
 
     def submit(self, settings: str) -> subprocess.Popen:
@@ -77,8 +77,8 @@ class Composed:
         """What the engine knows of each container, by service."""
         label = "label=com.docker.compose.project=" + self.name
         ids = output("docker", "ps", "--all", "--quiet", "--filter", label).split()
-        found = json.loads(output("docker", "inspect", *ids))
-        return {c["Config"]["Labels"]["com.docker.compose.service"]: c for c in found}
+        containers = json.loads(output("docker", "inspect", *ids))
+        return {c["Config"]["Labels"]["com.docker.compose.service"]: c for c in containers}
 
     def execute(self, service: str, *command: str, stdin: str = "") -> subprocess.CompletedProcess:
         """Run a command in a running container."""
@@ -87,7 +87,7 @@ class Composed:
         return subprocess.run(command, input=stdin, capture_output=True, text=True)
 
     def stranger(self, network: str, *command: str, ca: str = "credentials/ca.crt") -> tuple[int, str]:
-        """Run a command in a container that is on a network and knows nothing but a public certificate."""
+        """Run a command in a container on a network, with a public certificate and nothing else."""
         done = subprocess.run(
             [
                 *("docker", "run", "--rm", "--network", f"{self.name}_{network}", "--volume"),
@@ -98,14 +98,14 @@ class Composed:
         return done.returncode, done.stdout
 
     def nodes(self) -> list[str]:
-        """Status of each site's node at the SuperLink."""
-        told = self.operator("flwr", "supernode", "list", "--format", "json")
-        return [node["status"] for node in json.loads(told[told.index("{") : told.rindex("}") + 1])["nodes"]]
+        """Return the status of each site's node at the SuperLink."""
+        text = self.operator("flwr", "supernode", "list", "--format", "json")
+        return [node["status"] for node in json.loads(text[text.index("{") : text.rindex("}") + 1])["nodes"]]
 
 
 @contextmanager
 def composed(home: Path) -> Iterator[Composed]:
-    """Build, start and wait for the sites; at the end nothing is left but the image."""
+    """Build, start and wait for the sites; remove everything but the image at the end."""
     federation = Composed(home)
     try:
         federation.compose("up", "--build", "--detach")

@@ -1,8 +1,9 @@
-"""Runs of a study without an engine: what a finished run leaves, with scores that a test decides on."""
+"""Runs of a study without an engine: the files of a finished run, with scores that a test chooses."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,16 +30,18 @@ Scores = Callable[[RunConfig, str], tuple[list[float], float]]
 
 
 def plain(config: RunConfig, method: str) -> tuple[list[float], float]:
-    return [0.9, 0.5, 0.7], 0.8 + 0.05 * (
-        method == "condi"
-    ) - 0.2 * dict(config.missingness)["points"] + 0.01 * config.seed
+    return [0.9, 0.5, 0.7], 0.8 + 0.05 * (method == "condi") - 0.2 * dict(config.missingness)[
+        "points"
+    ] + 0.01 * config.seed
 
 
 class FakeRuns:
-    """Does runs at once. `started` has the settings of each; `stop_at(number)` may raise in the n-th."""
+    """Finishes runs at once. `started` has the settings of each; `stop_at(number)` may raise in the n-th."""
 
     def __init__(self, scores: Scores = plain, stop_at: Callable[[int], None] = lambda number: None) -> None:
-        self.scores, self.stop_at, self.started = scores, stop_at, []
+        self.scores = scores
+        self.stop_at = stop_at
+        self.started: list[dict] = []
 
     def __call__(self, settings: dict) -> None:
         config = validate_settings(settings)
@@ -65,12 +68,11 @@ def write_run(directory: RunDirectory, config: RunConfig, scores: Scores) -> Non
     for method in methods:
         validation, auroc = scores(config, method)
         lines = lines + [line(f"task-{method}", score) for score in validation]
-        told = {"auroc": auroc, "auprc": 0.5, "f1": 0.5, "accuracy": 0.5}
-        result["task"][method] = told
+        result["task"][method] = {"auroc": auroc, "auprc": 0.5, "f1": 0.5, "accuracy": 0.5}
         result["answered"][f"task-{method}"] = {"sites": ["site-0"], "failures": {}}
         directory.save_model(f"task-{method}", {"w": np.zeros(7), "b": np.zeros((2, 2))}, lambda site: {})
-    done = {name: sum(told["phase"] == name for told in lines) for name in {told["phase"] for told in lines}}
-    directory.save(RunState(done, history=lines))
+    rounds = Counter(entry["phase"] for entry in lines)
+    directory.save(RunState(dict(rounds), history=lines))
     directory.write("versions.json", json.dumps({"code": fingerprint()}))
     directory.write("result.json", json.dumps(result))
 
@@ -83,17 +85,16 @@ def line(phase: str, score: float) -> dict:
 def tiny_study(
     folder: Path, run: Callable[[dict], None], monkeypatch, sources: dict[str, Path] | None = None, **changes
 ) -> StudyRunner:
-    """A study in a folder, whose federations are tiny ones; what it says is in `said` of the result."""
+    """Make a study of tiny federations in a folder; its progress lines are in `messages` of the result."""
     study = read_study(STUDY | {key.replace("_", "-"): value for key, value in changes.items()})
-    said: list[str] = []
+    messages: list[str] = []
 
     def prepare(self, name, partition, seed, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_tiny(path, sites=2)
 
     monkeypatch.setattr(Federations, "_prepare", prepare)
-    done = StudyRunner(
-        study, folder, Federations(study, folder, sources or {}, said.append), run, said.append
-    )
-    done.said = said
-    return done
+    federations = Federations(study, folder, sources or {}, messages.append)
+    runner = StudyRunner(study, folder, federations, run, messages.append)
+    runner.messages = messages
+    return runner

@@ -1,5 +1,4 @@
-"""A federation on this machine as in life: a SuperLink with TLS that knows registered sites only, and
-`condi site` beside it, each a process."""
+"""A deployed federation on this machine: a SuperLink with TLS and registered sites, and `condi site` for each."""
 
 from __future__ import annotations
 
@@ -19,12 +18,12 @@ from server_app.operations.credentials import Credentials
 from server_app.operations.flower_processes import ENVIRONMENT_MARK, FlowerProcesses, free_port
 
 PROJECT = Path(__file__).parent.parent.parent
-SECONDS = 150  # that things may take on a machine with much else to do
+TIMEOUT_SECONDS = 150  # generous, for a busy machine
 
 
 @dataclass
 class Site:
-    """`condi site`, and what it and its ClientApps have printed."""
+    """A process of `condi site`, with the log of it and its ClientApps."""
 
     process: subprocess.Popen
     log_path: Path
@@ -34,14 +33,14 @@ class Site:
         return self.log_path.read_text(errors="replace")
 
     def kill(self) -> None:
-        """End the node without notice, as a power cut would."""
+        """End the node without notice, like a power failure."""
         self.process.kill()
         self.process.wait()
 
 
 @dataclass
 class Coordinator:
-    """A SuperLink with the credentials of sites, which are not registered yet."""
+    """A SuperLink, and the credentials of sites that are not registered yet."""
 
     flower: FlowerProcesses
     credentials: Path
@@ -52,7 +51,7 @@ class Coordinator:
     names: dict[str, str] = field(default_factory=dict)  # of registered sites, by node id
 
     def start_superlink(self) -> None:
-        """Start it, or start it again with its database."""
+        """Start the SuperLink, or restart it with its database."""
         folder, log = self.credentials, self.flower.folder / "superlink.log"
         with log.open("ab") as sink:
             self.superlink = self.flower.start(
@@ -72,12 +71,10 @@ class Coordinator:
         self.names[str(answer["node-id"])] = site
 
     def start(self, site: str, data: Path, *options: str, **environment: str) -> Site:
-        """`condi site` as that site."""
-        given, log = (
-            self.credentials / "sites" / site,
-            self.flower.folder / f"{site}-{time.monotonic_ns()}.log",
-        )
-        files = ("--root-certificates", given / "ca.crt", "--key", given / "site.key", "--data", data)
+        """Start `condi site` with the credentials of a site."""
+        folder = self.credentials / "sites" / site
+        log = self.flower.folder / f"{site}-{time.monotonic_ns()}.log"
+        files = ("--root-certificates", folder / "ca.crt", "--key", folder / "site.key", "--data", data)
         with log.open("wb") as sink:
             process = self.flower.start(
                 "condi", "site", "--superlink", self.fleet, *map(str, files), "--device", "cpu",
@@ -89,7 +86,7 @@ class Coordinator:
         return self.started[-1]
 
     def online(self) -> set[str]:
-        """Names of the sites that the SuperLink takes to be online."""
+        """Return the names of the sites that the SuperLink reports as online."""
         return {
             self.names[n["node-id"]]
             for n in self.flower.flwr("supernode", "list")["nodes"]
@@ -97,11 +94,11 @@ class Coordinator:
         }
 
     def run(self, run_config: str) -> str:
-        """Start a run; gives its id."""
+        """Start a run and return its id."""
         return self.flower.submit(PROJECT, run_config)
 
     def wait(self, run_id: str, seconds: float) -> str:
-        """Wait for the end of a run; gives its status, such as `finished:completed`."""
+        """Wait for the end of a run and return its status, such as `finished:completed`."""
         deadline = time.monotonic() + seconds
         while not (status := self.flower.status(run_id)[0]).startswith("finished"):
             assert time.monotonic() < deadline, f"{status} after {seconds} s:\n{self.log(run_id)}"
@@ -109,13 +106,13 @@ class Coordinator:
         return status
 
     def log(self, run_id: str) -> str:
-        """The log of a run so far."""
+        """Return the log of a run so far."""
         command = ["flwr", "log", run_id, "condi", "--show"]
         where = {"cwd": self.flower.empty, "env": self.flower.env}
         return subprocess.run(command, **where, capture_output=True, text=True, check=True).stdout
 
     def kill_server_app(self) -> None:
-        """End the ServerApp's process without notice."""
+        """Kill the process of the ServerApp."""
         mark = f"{ENVIRONMENT_MARK}={self.flower.folder}".encode()
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -130,7 +127,7 @@ class Coordinator:
 def coordinator(
     folder: Path, sites: Sequence[str] = ("site-0",), **environment: str
 ) -> Iterator[Coordinator]:
-    """Start it with new credentials in `folder`, and end it and its sites with the `with` block."""
+    """Start a coordinator with new credentials in `folder`; it and its sites end with the `with` block."""
     Credentials(folder).issue(["localhost"], list(sites), days=90)
     with FlowerProcesses() as flower:
         flower.env |= environment
@@ -142,7 +139,7 @@ def coordinator(
 
 @contextmanager
 def hospitals(folder: Path, federation: Path, sites: Sequence[str]) -> Iterator[Coordinator]:
-    """A coordinator with these sites of a federation registered, started and online."""
+    """Start a coordinator and these sites of a federation, and wait until they are online."""
     with coordinator(folder, sites) as made:
         for site in sites:
             made.register(site)
@@ -158,8 +155,8 @@ def answers(url: str, trust: ssl.SSLContext) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], bool], *logs: Path, seconds: float = SECONDS) -> None:
-    """Wait until it is true; AssertionError with the logs when it is not in time."""
+def wait_for(condition: Callable[[], bool], *logs: Path, seconds: float = TIMEOUT_SECONDS) -> None:
+    """Wait until a condition is true; AssertionError with the logs after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "\n".join(log.read_text(errors="replace") for log in logs)
@@ -167,6 +164,6 @@ def wait_for(condition: Callable[[], bool], *logs: Path, seconds: float = SECOND
 
 
 def history(run: Path) -> list[dict]:
-    """The rounds of a run so far."""
+    """Return the rounds of a run so far."""
     file = run / "history.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []

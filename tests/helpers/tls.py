@@ -1,4 +1,4 @@
-"""Certificates and keys of every sort, and a small TLS server that shows a certificate."""
+"""Make certificates and keys, and run a small TLS server that presents a certificate."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """Signs; its certificate is in `file`. Days are counted from now."""
+    """A CA whose certificate is in `file`; `first` and `last` are days from now."""
 
     def __init__(self, folder: Path, first: float = -1, last: float = 100) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.file = folder, folder / "ca.crt"
+        self.folder = folder
+        self.file = folder / "ca.crt"
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority {folder.name}")])
         certificate = self._build(self.name, self.key.public_key(), first, last, ca=True)
         self.file.write_bytes(certificate.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
     def server(self, *hosts: str, first: float = -1, last: float = 90) -> Path:
-        """A file with a server's key and certificate for these hosts."""
+        """Write the key and certificate of a server for these hosts, and return the file."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.IPAddress(ip_address(h)) if h[0].isdigit() else x509.DNSName(h) for h in hosts]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
@@ -61,7 +62,7 @@ def write_key(path: Path, key, form=PrivateFormat.OpenSSH, mode: int = 0o600) ->
 
 @contextmanager
 def listening(server: Path | None, protocol: str = "h2", say: bytes = b"") -> Iterator[int]:
-    """The port of a server that shows a certificate; without one it `say`s something and hangs up."""
+    """Yield the port of a server that presents a certificate; without one it sends `say` and hangs up."""
     context = None
     if server is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

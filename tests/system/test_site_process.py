@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import hospitals
-from tests.helpers.hospitals import SECONDS, wait_for
+from tests.helpers.hospitals import TIMEOUT_SECONDS, wait_for
 
 pytestmark = pytest.mark.deployment
 
@@ -24,7 +24,7 @@ def test_a_site_is_refused_until_it_is_registered_and_then_is_the_node(coordinat
     data = federation / "site-0"
     refused = coordinator.start("site-0", data)
     process, log = refused.process, refused.log_path
-    assert process.wait(SECONDS) == 1
+    assert process.wait(TIMEOUT_SECONDS) == 1
     *_, last = [line for line in log.read_text().splitlines() if "ERROR" in line]
     assert "The SuperLink does not accept this site's key. Either it is not registered there" in last
     assert "Exit Code" not in log.read_text() and "Traceback" not in log.read_text()
@@ -40,7 +40,7 @@ def test_a_site_is_refused_until_it_is_registered_and_then_is_the_node(coordinat
     assert node["status"] == "online"
 
     process.send_signal(signal.SIGTERM)
-    assert process.wait(SECONDS) == 0
+    assert process.wait(TIMEOUT_SECONDS) == 0
     assert "SuperNode terminated gracefully." in log.read_text()
     (node,) = coordinator.flower.flwr("supernode", "list")["nodes"]
     assert node["status"] == "offline", json.dumps(node)
@@ -59,5 +59,5 @@ def test_a_clock_that_the_superlink_does_not_accept(coordinator, federation):
     )
     coordinator.flower.env["PYTHONPATH"] = str(late)
     early = coordinator.start("site-0", federation / "site-0")
-    assert early.process.wait(SECONDS) == 1, early.log
+    assert early.process.wait(TIMEOUT_SECONDS) == 1, early.log
     assert "The SuperLink refuses this node. At the start the reason is the clock" in early.log

@@ -10,9 +10,7 @@ from typer.testing import CliRunner
 from server_app.cli import COMMAND_MODULES, app
 
 SLOW_PACKAGES = {"torch", "flwr", "ray", "mne", "pandas"}
-LAZY = [
-    name for name, module in COMMAND_MODULES.items() if module.startswith("server_app.") and name != "study"
-]
+LAZY = [name for name, module in COMMAND_MODULES.items() if module != "data_partitions.cli"]
 
 PRINT_HELP = f"""
 import sys

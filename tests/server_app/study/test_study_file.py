@@ -5,13 +5,15 @@ from collections import Counter
 import pytest
 
 from server_app.operations.run_config import default_settings
-from server_app.study.design import Scenario, Study, StudyError, load_study, presets, read_study
+from server_app.study.design import Scenario, Study, load_study, read_study
+from server_app.study.errors import StudyError
 from server_app.study.federations import federation_name
+from server_app.study.preset_files import preset_summaries
 from tests.helpers.fake_runs import STUDY
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "reason"),
     [
         ({"method": ["mask"]}, "unknown key 'method' (did you mean 'methods'?)"),
         ({"methods": ["maks"]}, "unknown method 'maks' (did you mean 'mask'?)"),
@@ -33,33 +35,31 @@ from tests.helpers.fake_runs import STUDY
         ),
         ({"settings": {"task": {"round": 1}}}, "unknown setting 'task.round' (did you mean 'task.rounds'?)"),
         ({"settings": {"task": {"rounds": 0}}}, "setting 'task.rounds': "),
-        ({"settings": {"seed": 1}}, "setting 'seed' is the study's own: write seeds"),
+        ({"settings": {"seed": 1}}, "setting 'seed' follows from the study: write seeds"),
         (
             {"settings": {"missingness": {"points": 0.1}}},
-            "setting 'missingness.points' is the study's own: write [missingness]",
+            "setting 'missingness.points' follows from the study: write [missingness]",
         ),
         ({"settings": {"name": "x"}}, "setting 'name' cannot be set in a study"),
         ({"local-epochs": 2, "settings": {"task": {"steps": 3}}}, "'task.steps' follows from local-epochs"),
         ({"learning-rates": [0.1, 0.0]}, "key 'learning-rates.1': input should be greater than 0"),
-        ({"metric": "loss"}, "unknown metric 'loss'"),
+        ({"metric": "loss"}, "unknown metric 'loss': choose from auroc, auprc, f1, accuracy, kappa"),
     ],
 )
-def test_what_is_wrong_in_the_file_is_said_in_a_sentence(changes, why):
-    with pytest.raises(StudyError) as refused:
+def test_an_invalid_file_is_refused_in_a_sentence(changes, reason):
+    with pytest.raises(StudyError) as error:
         read_study(STUDY | changes)
-    assert why in str(refused.value) and "\n" not in str(refused.value)
+    assert reason in str(error.value) and "\n" not in str(error.value)
 
 
-def test_everything_that_is_wrong_is_named_at_once():
-    with pytest.raises(StudyError) as refused:
+def test_all_faults_are_named_at_once():
+    with pytest.raises(StudyError) as error:
         read_study(STUDY | {"methods": ["x"], "missingness": {"y": 1}, "settings": {"z": 1}})
-    assert all(f"'{name}'" in str(refused.value) for name in "xyz")
+    assert all(f"'{name}'" in str(error.value) for name in "xyz")
 
 
-def test_a_file_that_is_not_there_or_not_toml(tmp_path):
-    with pytest.raises(
-        StudyError, match="there is no study at nowhere.toml: give a TOML file, or one of the"
-    ):
+def test_a_missing_file_or_one_that_is_not_toml_is_refused(tmp_path):
+    with pytest.raises(StudyError, match="there is no study nowhere.toml: name a TOML file, or one of the"):
         load_study("nowhere.toml")
     (tmp_path / "bad.toml").write_text("methods = [")
     with pytest.raises(StudyError, match="cannot read .*bad.toml: "):
@@ -79,12 +79,12 @@ def test_the_grid_is_all_combinations():
     assert Counter(s.missingness_label for s in scenarios)["none"] == 8
 
 
-def test_what_test_windows_lack_is_told_whole():
+def test_the_label_of_test_windows_has_their_whole_missingness():
     missingness = {"points": 0.3, "gaps": 0.3, "gap-patches": 5}
     tests = ["", "points=0.8", "gaps=0 modality-by-window=0.25", "points=0 gaps=0"]
     scenarios = read_study(STUDY | {"missingness": missingness, "test-missingness": tests}).scenarios
     assert {s.missingness_label for s in scenarios} == {"points=0.3 gaps=0.3 gap-patches=5"}
-    assert [s.tested_label for s in scenarios] == [
+    assert [s.missingness_in_test_label for s in scenarios] == [
         "points=0.3 gaps=0.3 gap-patches=5",
         "points=0.8 gaps=0.3 gap-patches=5",
         "points=0.3 modality-by-window=0.25",
@@ -92,11 +92,11 @@ def test_what_test_windows_lack_is_told_whole():
     ]
 
 
-def test_shares_that_a_study_does_not_name_are_nothing_and_the_rest_as_in_a_run():
+def test_missingness_that_a_study_does_not_name_is_off_and_other_settings_have_their_defaults():
     study = read_study(STUDY | {"settings": {"task": {"width": 64}}})
     settings = study.run_settings(study.scenarios[1], seed=7)
-    changed = {k for k, v in settings.items() if v != default_settings()[k]}
-    assert changed == {
+    differing = {k for k, v in settings.items() if v != default_settings()[k]}
+    assert differing == {
         "missingness.points",
         "missingness.gaps",
         "missingness.modality-by-window",
@@ -110,18 +110,19 @@ def test_shares_that_a_study_does_not_name_are_nothing_and_the_rest_as_in_a_run(
     )
 
 
-def test_presets_are_valid_and_say_what_they_are():
-    assert list(presets()) == ["honest", "paper", "quick"]
-    for name in presets():
+def test_presets_are_valid_and_have_a_summary():
+    summaries = preset_summaries()
+    assert list(summaries) == ["honest", "paper", "quick"]
+    for name, summary in summaries.items():
         study, _ = load_study(name)
-        assert "mask" in study.methods and "condi" in study.methods and len(presets()[name]) > 40
+        assert "mask" in study.methods and "condi" in study.methods and len(summary) > 40
     paper, _ = load_study("paper")
     assert {s.missingness for s in paper.scenarios} == {
         (("modality-by-window", a), ("points", b)) for a in (0.2, 0.8) for b in (0.2, 0.8)
     }
 
 
-def test_a_federation_is_drawn_anew_by_seed_where_something_is_random():
+def test_a_federation_depends_on_the_seed_only_if_its_partition_is_random():
     def names(**partition):
         study = read_study(STUDY | {"partition": partition})
         return {federation_name(study, study.scenarios[0], seed) for seed in (0, 1, 2)}
@@ -133,18 +134,18 @@ def test_a_federation_is_drawn_anew_by_seed_where_something_is_random():
     assert names(split="dirichlet", sites=4).isdisjoint(names(split="dirichlet", sites=4, alpha=0.1))
 
 
-def test_holes_that_lose_the_same_are_one_scenario():
+def test_missingness_that_hides_the_same_is_one_scenario():
     data = {"x": {"dataset": "demo"}}
     missingness = [
         {"points": [0, 0.5]},
         {"gaps": [0, 0.5], "gap-patches": 5},
         {"points": 0.5, "gaps": 0.0, "gap-patches": 3},
     ]
-    found = Study(methods=["mask"], seeds=[0], data=data, missingness=missingness).scenarios
-    assert [s.missingness for s in found] == [(), (("points", 0.5),), (("gaps", 0.5), ("gap-patches", 5))]
+    scenarios = Study(methods=["mask"], seeds=[0], data=data, missingness=missingness).scenarios
+    assert [s.missingness for s in scenarios] == [(), (("points", 0.5),), (("gaps", 0.5), ("gap-patches", 5))]
 
 
-def test_scenarios_say_what_they_are():
+def test_labels_of_scenarios():
     study = read_study(STUDY | {"partition": {"split": "dirichlet", "sites": 32, "modalities": 8}})
     assert study.scenarios[0].label == "waves, dirichlet 0.5, 32 sites, 8 modalities, missingness points=0.2"
     assert isinstance(study.scenarios[0], Scenario)

@@ -1,4 +1,4 @@
-"""Other holes in test are scored with what was trained, as if it had been trained again."""
+"""Other missingness in test is scored with trained models, as if they had been trained again."""
 
 import json
 import shutil
@@ -7,12 +7,12 @@ import pytest
 
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.errors import RunError
+from server_app.study.progress import ENGINE_SECONDS, StudyProgress
 from server_app.study.reuse import reuse_training
-from server_app.study.runner import ENGINE_SECONDS, Progress
 from tests.helpers.fake_runs import FakeRuns, tiny_study
 from tests.helpers.tiny_federation import write_tiny
 
-HARDER = "gaps=0.6 gap-patches=2"
+OTHER_MISSINGNESS = "gaps=0.6 gap-patches=2"
 SHORT = {"imputer.rounds": 1, "imputer.relation-rounds": 2, "task.rounds": 2, "method": "condi"}
 
 
@@ -29,57 +29,60 @@ def scores(directory):
     return json.loads((directory.path / "result.json").read_text())
 
 
-def test_scores_are_those_of_training_again(federation, run_local, tmp_path):
+def test_scores_equal_those_of_training_again(federation, run_local, tmp_path):
     before, _ = run_local(federation, SHORT | {"compare-with": "mask,estimate", "name": "before"})
     settings = json.loads((before.path / "config.json").read_text())
     again, grid = run_local(
-        federation, SHORT | {"compare-with": "estimate", "test-missingness": HARDER, "name": "again"}
+        federation,
+        SHORT | {"compare-with": "estimate", "test-missingness": OTHER_MISSINGNESS, "name": "again"},
     )
     trained = [m.metadata.message_type for m in grid.sent].count("train.task")
 
-    carried = settings | {"name": "carried", "test-missingness": HARDER, "compare-with": "estimate"}
-    assert reuse_training(before.path, carried)
-    path = before.path.with_name("carried")
+    reused = settings | {"name": "reused", "test-missingness": OTHER_MISSINGNESS, "compare-with": "estimate"}
+    assert reuse_training(before.path, reused)
+    path = before.path.with_name("reused")
     shutil.rmtree(tmp_path / "cache")
-    directory, grid = run_local(federation, carried | {"resume": str(path)})
+    directory, grid = run_local(federation, reused | {"resume": str(path)})
     assert directory.path == path
     kinds = {m.metadata.message_type for m in grid.sent}
     assert trained and not [kind for kind in kinds if kind.startswith("train")]
-    asked = [m.content["config"]["splits"] for m in grid.sent if m.metadata.message_type == "query.complete"]
-    assert asked and all(splits == ["test"] for splits in asked), "what is trained needs no other windows"
+    splits = [m.content["config"]["splits"] for m in grid.sent if m.metadata.message_type == "query.complete"]
+    assert splits and all(s == ["test"] for s in splits), "trained models need no other windows"
     assert scores(directory) == scores(again) and list(scores(again)["task"]) == ["condi", "estimate"]
     assert scores(directory)["task"]["condi"] != scores(before)["task"]["condi"]
     models = {p.name for p in path.glob("*.safetensors")}
-    assert models == {p.name for p in again.path.glob("*.safetensors")}, "and nothing of mask"
-    whole = RunDirectory(before.path).load().history
-    assert directory.load().history == [line for line in whole if line["phase"] != "task-mask"], "at its cost"
+    assert models == {p.name for p in again.path.glob("*.safetensors")}, "nothing of mask is copied"
+    full_history = RunDirectory(before.path).load().history
+    assert directory.load().history == [line for line in full_history if line["phase"] != "task-mask"], (
+        "the cost is counted"
+    )
 
 
 @pytest.mark.parametrize("spoil", ["code", "checkpoint", "damage", "roster"])
-def test_nothing_is_carried_over_from_what_cannot_be_trusted(tmp_path, monkeypatch, spoil):
+def test_nothing_is_reused_from_a_run_that_cannot_be_trusted(tmp_path, monkeypatch, spoil):
     def study(run, *missingness):
         return tiny_study(
             tmp_path, run, monkeypatch, seeds=[0], missingness={}, test_missingness=list(missingness)
         )
 
-    study(FakeRuns(), "")()
+    study(FakeRuns(), "").run_missing_cells()
     (run,) = (tmp_path / "runs").iterdir()
     if spoil == "code":
         (run / "versions.json").write_text('{"code": "older"}')
     elif spoil == "damage":
         (run / "checkpoint.safetensors").write_bytes(b"no")
-    elif spoil == "roster":  # whose run has cells that are damaged too, were it there for all to see
+    elif spoil == "roster":  # a damaged file would also hide the run's cells
         monkeypatch.setattr(RunDirectory, "roster", _damaged)
     else:
         (run / "checkpoint.safetensors").unlink()
-    done = study(again := FakeRuns(), "", "gaps=0.5")
-    done()
-    assert not done.failed and [s["resume"] for s in again.started] == [""]
-    assert not any("trained already" in line for line in done.said)
-    assert len(list((tmp_path / "runs").iterdir())) == 2, "and nothing is left of the attempt"
+    runner = study(again := FakeRuns(), "", "gaps=0.5")
+    runner.run_missing_cells()
+    assert not runner.failed and [s["resume"] for s in again.started] == [""]
+    assert not any("trained already" in line for line in runner.messages)
+    assert len(list((tmp_path / "runs").iterdir())) == 2, "nothing remains of the attempt"
 
 
-def test_what_was_trained_serves_all_test_holes_and_goes_on_when_killed(tmp_path, monkeypatch):
+def test_trained_models_serve_all_test_windows_also_after_an_interruption(tmp_path, monkeypatch):
     def study(run):
         return tiny_study(
             tmp_path, run, monkeypatch, seeds=[0, 1], missingness={}, test_missingness=["", "gaps=0.5"]
@@ -90,20 +93,20 @@ def test_what_was_trained_serves_all_test_holes_and_goes_on_when_killed(tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        study(FakeRuns(stop_at=stop))()
-    done = study(run := FakeRuns())
-    assert [trains for _, _, trains in done.plan()] == [True, True, False, False]
-    rows = done()
-    assert (done.progress.done, done.progress.seconds[True]) == (4, []), "nothing was trained"
+        study(FakeRuns(stop_at=stop)).run_missing_cells()
+    runner = study(run := FakeRuns())
+    assert [run.trains for run in runner.plan()] == [True, True, False, False]
+    cells = runner.run_missing_cells()
+    assert (runner.progress.num_done, runner.progress.seconds[True]) == (4, []), "nothing was trained"
     assert [(s["seed"], bool(s["resume"])) for s in run.started] == [(0, True), (1, True)]
-    assert len(rows) == 2 * 2 * 2 and not list(tmp_path.glob("runs/*.set-aside*"))
-    assert "it was begun before" in done.said[1] and "trained already" in done.said[3]
+    assert len(cells) == 2 * 2 * 2 and not list(tmp_path.glob("runs/*.set-aside*"))
+    assert "was interrupted before" in runner.messages[1] and "trained already" in runner.messages[3]
 
 
-def test_time_left_counts_what_is_only_scored_too():
-    progress = Progress([True, True, False, False, False])
-    assert progress.left == "time left is not known yet"
-    progress.done, progress.seconds = 1, {True: [600.0], False: []}
-    assert progress.left == f"about {(600 + 3 * ENGINE_SECONDS) / 60:.0f} min left"
-    progress.done, progress.seconds = 3, {True: [600.0, 540.0], False: [30.0]}
-    assert progress.left == "about 60 s left"
+def test_time_left_includes_runs_that_only_score():
+    progress = StudyProgress([True, True, False, False, False])
+    assert progress.time_left == "time left is not known yet"
+    progress.num_done, progress.seconds = 1, {True: [600.0], False: []}
+    assert progress.time_left == f"about {(600 + 3 * ENGINE_SECONDS) / 60:.0f} min left"
+    progress.num_done, progress.seconds = 3, {True: [600.0, 540.0], False: [30.0]}
+    assert progress.time_left == "about 60 s left"

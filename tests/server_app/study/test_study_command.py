@@ -1,0 +1,57 @@
+"""`condi study` on the command line: refusals, and presets."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from server_app.cli import app
+
+STUDY = """
+methods = ["mask", "condi"]
+seeds = [0]
+[data.ecg]
+dataset = "ptb-xl"
+source = "source"
+[partition]
+split = "iid"
+sites = 2
+[missingness]
+points = [0.2]
+[settings]
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["study.toml"], "key 'partition.0.split': input should be 'natural', 'iid' or 'dirichlet'"),
+        (["nothing"], "there is no study nothing: name a TOML file, or one of the presets honest, paper"),
+        ([], "name a study: a TOML file, or a preset (honest, paper, quick)"),
+        (["honest"], "no source is given: write source = ... or --source ptb-xl=FOLDER"),
+        (["honest", "--source", "ptb-xl=nowhere"], "data ptb-xl: there is no folder "),
+        (["honest", "--source", "ptb=x"], "the study has no data 'ptb': it has ptb-xl"),
+        (["honest", "--source", "ptb-xl"], "write a data set's name and folder, as DATA=FOLDER"),
+        (["--show", "fast"], "there is no preset 'fast': choose from honest, paper, quick"),
+    ],
+)
+def test_a_study_that_cannot_run_is_refused_in_a_sentence(tmp_path, monkeypatch, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("server_app.study.cli.exit_on_signals", lambda: None)
+    (tmp_path / "study.toml").write_text(STUDY.replace("iid", "idd"))
+    result = CliRunner().invoke(app, ["study", *arguments])
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert reason in result.stderr and result.stderr.count("\n") == 1 + ("preparing" in result.stderr)
+
+
+def test_presets_are_listed_and_shown_and_planned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("server_app.study.cli.exit_on_signals", lambda: None)
+    assert "annotated example" in CliRunner().invoke(app, ["study", "--list"]).stdout
+    text = CliRunner().invoke(app, ["study", "--show", "quick"]).stdout
+    (tmp_path / "mine.toml").write_text(text)
+    plans = [CliRunner().invoke(app, ["study", n, "--dry-run"]).stdout for n in ("quick", "mine.toml")]
+    assert plans[0] == plans[1] and "4 runs of 3 methods, 12 cells; 4 runs left" in plans[0]
+    plan = json.loads(CliRunner().invoke(app, ["study", "quick", "--dry-run", "--json"]).stdout)
+    assert plan["cells"] == 12 and [run["done"] for run in plan["runs"]] == [False] * 4
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.toml"], "a plan writes nothing"
