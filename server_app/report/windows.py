@@ -55,13 +55,13 @@ def windows(
         return _without_windows("The run has no diffusion imputer that was trained by all its sites.")
     if limit == 0 and not data:
         return _without_windows(
-            f"They show patients' records, and are drawn on request only: condi report {run.name}"
+            f"They show patients' records, and are drawn on request only: condi report {run.path}"
         )
     sites = sites_with_data(run, data)
     if not any(len(site.rows("test")) for site in sites):
         return _without_windows(
             "The records stay at their sites, and none are on this machine. "
-            f"Where a site's data are, draw them with: condi report {run.name} --data SITE"
+            f"Where a site's data are, draw them with: condi report {run.path} --data SITE"
         )
     try:
         imputer, schema = load_imputer(file)
@@ -70,7 +70,7 @@ def windows(
     completed = complete_windows(run, imputer, schema, sites, limit, progress)
     if completed is None:
         return _without_windows(
-            f"This would take more than {limit:g} s here. Draw them with: condi report {run.name}"
+            f"This would take more than {limit:g} s here. Draw them with: condi report {run.path}"
         )
     parts = [paragraph(_introduction(run)), trace_legend()]
     for pattern, scored in completed.items():

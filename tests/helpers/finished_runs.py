@@ -1,4 +1,4 @@
-"""Whole tiny runs for tests of what is made of them afterwards, and a reader of pages."""
+"""Complete tiny runs for tests of their reports, and a parser of pages."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from server_app.app import coordinate
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.tiny_federation import manifest, site_data
 
-# Names come from outside.
+# Names of sites come from outside and may be markup.
 HOSTILE = ("<script>alert(1)", 'north "&<b>|', "south")
 
 
 def write_hostile(path: Path, **changes) -> Path:
-    """A federation of three sites with those names, one of which lacks modality d."""
+    """Write a federation of three sites with those names, one of them without modality d."""
     sizes = {"train": 8, "val": 3, "test": 5}
     parts = []
     for i, name in enumerate(HOSTILE):
-        told = manifest(name, sizes, ("d",) if i == 2 else (), **changes)
-        parts.append((told, *site_data(name, seed=i, test=5)))
+        site_manifest = manifest(name, sizes, ("d",) if i == 2 else (), **changes)
+        parts.append((site_manifest, *site_data(name, seed=i, test=5)))
     return write_federation(path, parts, dataset="waves", split="natural", seed=0, made_by="a test").path
 
 
 def run_in(folder: Path, federation: Path, settings: dict, tamper=None) -> Path:
-    """Run it in this process; the run directory."""
+    """Run in this process; return the run directory."""
     torch.set_num_threads(1)
     settings = settings | {"federation": str(federation), "output": str(folder / "runs")}
     grid = LocalGrid(client_app, [{"partition-id": 0, "num-partitions": 1}], settings, tamper)
@@ -46,7 +46,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 @dataclass
 class Page(HTMLParser):
-    """What a page has: tables by caption, figures, scripts, links; every tag must be closed in order."""
+    """The content of a page: tables by caption, figures, scripts and links. Every tag must be closed in order."""
 
     text: str
     tables: dict[str, list[list[tuple[str, str | None]]]] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Page(HTMLParser):
     def __post_init__(self) -> None:
         super().__init__()
         self._open: list[str] = []
-        self._said = ""
+        self._text = ""
         self._rows: list[list[tuple[str, str | None]]] = []
         self._caption = ""
         self._drawn = 0
@@ -74,7 +74,7 @@ class Page(HTMLParser):
             return
         self._open.append(tag)
         if tag in ("th", "td", "caption", "figcaption", "script"):
-            self._said = ""
+            self._text = ""
         if tag == "tr":
             self._rows.append([])
         if tag in ("th", "td"):
@@ -90,25 +90,25 @@ class Page(HTMLParser):
             self._open.pop()
 
     def handle_data(self, data):
-        self._said += data
+        self._text += data
 
     def handle_endtag(self, tag):
         assert self._open.pop() == tag, tag
         if tag in ("th", "td"):
-            self._rows[-1][-1] = (self._said, self._rows[-1][-1][1])
+            self._rows[-1][-1] = (self._text, self._rows[-1][-1][1])
         elif tag == "caption":
-            self._caption, self._rows = self._said, []
+            self._caption, self._rows = self._text, []
         elif tag == "table":
             self.tables[self._caption] = self._rows
         elif tag == "figcaption":
-            self._figure = self._said
+            self._figure = self._text
         elif tag == "figure":
             self.figures[self._figure] = self._drawn
         elif tag == "script":
-            self.scripts.append(self._said)
+            self.scripts.append(self._text)
 
     def values(self, caption: str) -> list[list[float | None]]:
-        """Numbers of a table by row, its head and the names of its rows left out."""
+        """Numbers of a table by row, without its head and the names of its rows."""
         rows = self.tables[caption][1:]
         return [[None if v is None else float(v) for _, v in row[1:]] for row in rows]
 

@@ -1,4 +1,4 @@
-"""The folder of a run with weights that were never trained: enough to see what its models do with data."""
+"""A run directory with random weights, which is enough to test what uses trained models."""
 
 import json
 import tomllib
@@ -39,24 +39,25 @@ def schema(rates=(10, 10, 10), patches=20, patch_seconds=0.1, names=("I", "II", 
     )
 
 
-def write_run(path: Path, of: Schema, methods=("condi", "mask"), seed=0, **changes) -> Path:
-    """Write what a run with these `methods` leaves; weights are random."""
-    settings, told = config(**changes), {}
+def write_run(path: Path, run_schema: Schema, methods=("condi", "mask"), seed=0, **changes) -> Path:
+    """Write the directory of a run with these `methods` and random weights."""
+    settings = config(**changes)
+    metadata: dict[str, dict[str, str]] = {}
     torch.manual_seed(seed)
     path.mkdir(parents=True)
     weights = {}
     if "condi" in methods:
-        weights["imputer"] = _arrays(Imputer(of, settings.imputer))
-        told["imputer"] = {"settings": settings.imputer.model_dump_json(by_alias=True)}
+        weights["imputer"] = _arrays(Imputer(run_schema, settings.imputer))
+        metadata["imputer"] = {"settings": settings.imputer.model_dump_json(by_alias=True)}
     for method in methods:
-        weights[f"task-{method}"] = _arrays(TaskModel(of, settings.task))
-        told[f"task-{method}"] = {
+        weights[f"task-{method}"] = _arrays(TaskModel(run_schema, settings.task))
+        metadata[f"task-{method}"] = {
             "settings": settings.task.model_dump_json(by_alias=True),
             "method": method,
             "imputer": hash_arrays(weights["imputer"]) if method == "condi" else "",
         }
     for name, arrays in weights.items():
-        content = weights_to_bytes(arrays, told[name] | {"schema": of.model_dump_json()})
+        content = weights_to_bytes(arrays, metadata[name] | {"schema": run_schema.model_dump_json()})
         (path / f"{name}.safetensors").write_bytes(content)
     (path / "config.json").write_text(json.dumps(settings.flat() | {"method": methods[0]}))
     (path / "roster.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""The page of a run in a real browser: at 400 and 1600 pixels, in light and dark."""
+"""The report in a real browser: 400 and 1600 pixels wide, in a light and a dark scheme."""
 
 import html
 import json
@@ -11,10 +11,10 @@ import pytest
 WIDTHS = (400, 1600)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-# The page is looked at from one around it, as nothing but its own script may run inside.
-AROUND = """<!DOCTYPE html><body>{frames}<pre id="told"></pre><script>
+# A page around the report measures it, since only the report's own script may run inside.
+OUTER_PAGE = """<!DOCTYPE html><body>{frames}<pre id="measurements"></pre><script>
 addEventListener("load", () => {{
-  const told = [...document.querySelectorAll("iframe")].map(frame => {{
+  const measurements = [...document.querySelectorAll("iframe")].map(frame => {{
     const page = frame.contentDocument, root = page.documentElement;
     page.querySelectorAll("details").forEach(d => d.open = true);
     const sizes = [...page.querySelectorAll("svg")].map(s => s.getBoundingClientRect());
@@ -28,39 +28,41 @@ addEventListener("load", () => {{
       background: frame.contentWindow.getComputedStyle(page.body).backgroundColor,
       text: frame.contentWindow.getComputedStyle(page.body).color, sorted}};
   }});
-  document.getElementById("told").textContent = JSON.stringify(told);
+  document.getElementById("measurements").textContent = JSON.stringify(measurements);
 }});
 </script></body>"""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 @pytest.mark.parametrize("dark", [False, True])
-def test_it_is_whole_and_readable_in_a_browser(made, tmp_path, dark):
+def test_the_report_fits_and_is_readable_in_a_browser(made, tmp_path, dark):
     text = (made[1] / "report.html").read_text()
     frames = "".join(
         f'<iframe width="{width}" height="900" style="border:0" srcdoc="{html.escape(text)}"></iframe>'
         for width in WIDTHS
     )
-    around = tmp_path / "around.html"
-    around.write_text(AROUND.format(frames=frames))
+    outer = tmp_path / "outer.html"
+    outer.write_text(OUTER_PAGE.format(frames=frames))
     done = subprocess.run(
         [
             CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom",
             f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000",
-            f"--blink-settings=preferredColorScheme={0 if dark else 1}", around.as_uri(),
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}", outer.as_uri(),
         ],
         capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr, done.stderr
-    told = json.loads(html.unescape(re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.S)[1]))
-    assert len(told) == 2
-    for width, seen in zip(WIDTHS, told, strict=True):
-        assert width - 20 <= seen["width"] <= width and seen["scroll"] <= seen["width"], seen
-        assert seen["beyond"] == [], seen
-        assert seen["figures"] == text.count("<svg") > 15 and seen["smallest"] > 50
-        up, down = seen["sorted"]
+    measurements = json.loads(
+        html.unescape(re.search(r'<pre id="measurements">(.*?)</pre>', done.stdout, re.S)[1])
+    )
+    assert len(measurements) == 2
+    for width, measured in zip(WIDTHS, measurements, strict=True):
+        assert width - 20 <= measured["width"] <= width and measured["scroll"] <= measured["width"], measured
+        assert measured["beyond"] == [], measured
+        assert measured["figures"] == text.count("<svg") > 15 and measured["smallest"] > 50
+        up, down = measured["sorted"]
         assert up == sorted(up) and down == sorted(up, reverse=True) and up != down
-        lightness = [sum(map(int, re.findall(r"\d+", seen[k])[:3])) / 765 for k in ("background", "text")]
+        lightness = [sum(map(int, re.findall(r"\d+", measured[k])[:3])) / 765 for k in ("background", "text")]
         assert (
             (lightness[0] < 0.2 and lightness[1] > 0.8) if dark else (lightness[0] > 0.9 > 0.2 > lightness[1])
         )

@@ -1,4 +1,4 @@
-"""Runs side by side, the model card, and what TensorBoard is given."""
+"""The comparison of runs, the model card, and the events for TensorBoard."""
 
 import json
 import shutil
@@ -19,12 +19,12 @@ from tests.helpers.finished_runs import HOSTILE, Page, run_in, write_hostile
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, small_settings):
-    """Three runs: two of different settings, and one that was stopped and gone on with."""
+    """Three runs: second of different settings, and first that was stopped and gone on with."""
     folder = tmp_path_factory.mktemp("runs")
     federation = write_hostile(folder / "federation", license="CC <b>0</b>", label_rule="by | frequency")
-    one = run_in(folder, federation, small_settings({"name": "one"}))
+    first = run_in(folder, federation, small_settings({"name": "one"}))
     other = {"name": "more", "imputer.rounds": 1, "imputer.width": 4, "seed": 3, "method": "mask"}
-    two = run_in(folder, federation, small_settings(other))
+    second = run_in(folder, federation, small_settings(other))
 
     def silent(request, reply):
         settings = request.content["config"]
@@ -32,32 +32,32 @@ def runs(tmp_path_factory, small_settings):
         return None if stopped else reply
 
     with pytest.raises(RunError):
-        run_in(folder, federation, small_settings({"name": "gone-on"}), silent)
-    shutil.copy(folder / "runs" / "gone-on" / "report.html", folder / "stopped.html")
-    third = run_in(folder, federation, small_settings({"resume": str(folder / "runs" / "gone-on")}))
-    return one, two, third
+        run_in(folder, federation, small_settings({"name": "resumed"}), silent)
+    shutil.copy(folder / "runs" / "resumed" / "report.html", folder / "stopped.html")
+    third = run_in(folder, federation, small_settings({"resume": str(folder / "runs" / "resumed")}))
+    return first, second, third
 
 
 def called(*args):
     return CliRunner().invoke(app, [str(a) for a in args])
 
 
-def test_only_settings_that_differ_are_told_and_scores_are_those_of_the_runs(runs):
-    told = json.loads(as_json([read_run(runs[0]), read_run(runs[1])]))
-    one, two = told["one"], told["more"]
-    assert two["settings"] == {"imputer.rounds": 1, "imputer.width": 4, "seed": 3, "method": "mask"}
-    assert one["settings"] == {"imputer.rounds": 2, "imputer.width": 8, "seed": 0, "method": "condi"}
+def test_differing_settings_and_the_scores_of_all_runs_are_compared(runs):
+    content = json.loads(as_json([read_run(runs[0]), read_run(runs[1])]))
+    first, second = content["one"], content["more"]
+    assert second["settings"] == {"imputer.rounds": 1, "imputer.width": 4, "seed": 3, "method": "mask"}
+    assert first["settings"] == {"imputer.rounds": 2, "imputer.width": 8, "seed": 0, "method": "condi"}
     result = json.loads((runs[0] / "result.json").read_text())
     gaps = result["imputation"]["gaps 50 %"]["linear"]["rmse"]
-    assert one["results"]["RMSE 50 % in gaps, linear interpolation"] == gaps
-    assert one["results"]["AUROC, condi"] == result["task"]["condi"]["auroc"]
-    assert two["results"]["AUROC, condi"] is None and two["results"]["AUROC, mask"] > 0
+    assert first["results"]["RMSE 50 % in gaps, linear interpolation"] == gaps
+    assert first["results"]["AUROC, condi"] == result["task"]["condi"]["auroc"]
+    assert second["results"]["AUROC, condi"] is None and second["results"]["AUROC, mask"] > 0
     lines = [json.loads(line) for line in (runs[0] / "history.jsonl").read_text().splitlines()]
-    assert one["cost"]["bytes from sites"] == sum(line["bytes-up"] for line in lines)
-    assert one["cost"]["seconds"] == sum(line["seconds"] for line in lines)
+    assert first["cost"]["bytes from sites"] == sum(line["bytes-up"] for line in lines)
+    assert first["cost"]["seconds"] == sum(line["seconds"] for line in lines)
     weights = load_file(runs[0] / "imputer.safetensors")
-    assert one["cost"]["parameters, imputer"] == sum(a.size for a in weights.values())
-    assert two["cost"]["parameters, imputer"] is None
+    assert first["cost"]["parameters, imputer"] == sum(a.size for a in weights.values())
+    assert second["cost"]["parameters, imputer"] is None
 
 
 def test_tables_fit_a_terminal_of_80_columns(runs, monkeypatch):
@@ -65,45 +65,43 @@ def test_tables_fit_a_terminal_of_80_columns(runs, monkeypatch):
     done = called("compare", *runs)
     assert done.exit_code == 0 and max(map(len, done.output.splitlines())) <= 80
     result = json.loads((runs[0] / "result.json").read_text())
-    shown = f"{result['imputation']['points 50 %']['condi']['rmse']:.4g}"
+    rmse = f"{result['imputation']['points 50 %']['condi']['rmse']:.4g}"
     row = next(
         x for x in done.output.splitlines() if x.strip().startswith("RMSE 50 % of points, CondI, point")
     )
-    assert row.split()[-3:] == [shown, "–", shown]  # a run gone on with ends in the same weights
+    assert row.split()[-3:] == [rmse, "–", rmse]  # a resumed run ends with the same weights
 
 
 def test_the_page_of_a_comparison_has_its_numbers_and_figures(runs, tmp_path):
     out = tmp_path / "compare.html"
     done = called("compare", *runs, "--json", "--out", out)
-    told, page = json.loads(done.stdout), Page(out.read_text())
-    for key, (one, two, three) in zip(
-        told["one"]["results"], page.values("Results on test windows"), strict=True
-    ):
-        assert (one, two, three) == tuple(told[n]["results"][key] for n in ("one", "more", "gone-on"))
+    content, page = json.loads(done.stdout), Page(out.read_text())
+    for key, values in zip(content["one"]["results"], page.values("Results on test windows"), strict=True):
+        assert tuple(values) == tuple(content[n]["results"][key] for n in ("one", "more", "resumed"))
     expected = {"Imputation RMSE on test windows", "AUROC on test windows, by method"}
     expected |= {"imputer: validation RMSE", "task-condi: validation loss"}
     assert expected <= page.figures.keys() and all(page.figures[name] > 3 for name in expected)
     assert not page.tags & {"b", "img"} and len(page.scripts) == 1
 
 
-def test_a_run_that_was_stopped_has_left_a_report_and_another_when_it_was_over(runs):
+def test_an_interrupted_run_writes_a_report_and_another_when_it_has_finished(runs):
     stopped = (runs[2].parent.parent / "stopped.html").read_text()
     assert "The run is not finished: its last round was imputer, round 1" in stopped
     assert "is not finished" not in (runs[2] / "report.html").read_text()
 
 
-def test_what_cannot_be_compared_is_said(runs, tmp_path):
+def test_runs_that_cannot_be_compared_are_reported(runs, tmp_path):
     for args in ((runs[0],), (runs[0], tmp_path)):
         done = called("compare", *args)
         assert done.exit_code == 1 and len(done.stderr.strip().splitlines()) == 1
 
 
-def test_runs_of_one_name_are_told_apart(runs, tmp_path):
+def test_runs_of_the_same_name_are_distinguished(runs, tmp_path):
     again = shutil.copytree(runs[0], tmp_path / "elsewhere" / "one")
     assert list(json.loads(as_json([read_run(runs[0]), read_run(again)]))) == ["runs/one", "elsewhere/one"]
 
 
-def test_the_card_has_data_scores_and_their_spread(runs):
+def test_the_card_has_data_scores_and_their_range_over_sites(runs):
     card = (runs[0] / "model-card.md").read_text()
     result = json.loads((runs[0] / "result.json").read_text())
     sums = load_file(runs[0] / "test-task-condi.safetensors")
@@ -122,7 +120,7 @@ def test_the_card_has_data_scores_and_their_spread(runs):
         assert text in card, text
 
 
-def test_names_in_the_card_are_text(runs):
+def test_names_in_the_card_are_escaped(runs):
     card = (runs[0] / "model-card.md").read_text()
     assert "CC \\<b\\>0" in card and "by \\| frequency" in card and "\\<script\\>alert(1)" in card
     rows = [line for line in card.splitlines() if line.startswith("|") and "script" in line]
@@ -131,15 +129,15 @@ def test_names_in_the_card_are_text(runs):
 
 def scalars(run):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    found = accumulator.EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
-    found.Reload()
-    return {tag: [(e.step, e.value) for e in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+    events = accumulator.EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 @pytest.mark.parametrize("which", [0, 2])
-def test_events_are_the_history_each_round_once(runs, which):
-    """Also of the run that was stopped and gone on with by another process."""
-    found = scalars(runs[which])
+def test_events_have_each_round_of_the_history_once(runs, which):
+    """Also for the run that another process resumed."""
+    events = scalars(runs[which])
     lines = [json.loads(line) for line in (runs[which] / "history.jsonl").read_text().splitlines()]
     expected = {}
     for line in lines:
@@ -147,10 +145,10 @@ def test_events_are_the_history_each_round_once(runs, which):
         numbers |= line["metrics"] | {f"site-seconds/{s}": v for s, v in line["site-seconds"].items()}
         for key, value in numbers.items():
             expected.setdefault(f"{line['phase']}/{key}", []).append((line["round"], pytest.approx(value)))
-    assert found == expected
+    assert events == expected
 
 
-def test_events_that_were_lost_are_written_and_others_are_not_again(runs, tmp_path):
+def test_lost_events_are_written_again_and_others_are_not(runs, tmp_path):
     pytest.importorskip("tensorboard")
     history = [json.loads(line) for line in (runs[0] / "history.jsonl").read_text().splitlines()]
     first = TensorBoardWriter(tmp_path)
@@ -162,7 +160,7 @@ def test_events_that_were_lost_are_written_and_others_are_not_again(runs, tmp_pa
     assert scalars(tmp_path) == scalars(runs[0])
 
 
-def test_without_tensorboard_nothing_is_written_or_said(runs, tmp_path, monkeypatch, capsys):
+def test_without_tensorboard_nothing_is_written_or_printed(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     events = TensorBoardWriter(tmp_path)
     events.close([{"phase": "imputer", "round": 1, "metrics": {}, "site-seconds": {}, "loss": 1.0}])

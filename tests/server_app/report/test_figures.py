@@ -1,4 +1,4 @@
-"""Figures: what is drawn is where it belongs, and nothing that is not a number is drawn."""
+"""Figures: positions and lengths are those of the values, and only finite values are drawn."""
 
 import math
 import re
@@ -23,7 +23,7 @@ from server_app.report.traces import Trace, traces
 
 
 def points_of(svg, cls):
-    """Points of the paths of a class, one list a stretch."""
+    """Points of the paths of a class, as one list for each uninterrupted part."""
     drawn = re.findall(rf'<path class="{cls}" d="([^"]*)"', svg)
     return [
         [tuple(map(float, p.split(","))) for p in stretch.split("L")]
@@ -34,7 +34,7 @@ def points_of(svg, cls):
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 8))
-def test_ticks_are_inside_even_and_neither_few_nor_many(low, width, about):
+def test_ticks_are_inside_the_range_and_evenly_spaced(low, width, about):
     ticks = LinearScale(low, low + width, 0, 100).ticks(about)
     assert all(low - 1e-6 * width <= t <= low + width * (1 + 1e-6) for t in ticks)
     assert len(ticks) <= about + 1
@@ -42,7 +42,7 @@ def test_ticks_are_inside_even_and_neither_few_nor_many(low, width, about):
         assert np.allclose(np.diff(ticks), np.diff(ticks)[0], rtol=1e-3, atol=1e-9 * abs(low))
 
 
-def test_a_line_is_straight_and_broken_where_a_value_is_missing():
+def test_a_line_is_interrupted_where_a_value_is_missing():
     values = [(1, 0.0), (2, 1.0), (3, math.nan), (4, 3.0), (5, 4.0)]
     first, second = points_of(lines("t", [Series("s", values)], "x", "y"), "line c0")
     (x1, y1), (x2, y2), (_, y4), (x5, y5) = *first, *second
@@ -62,12 +62,12 @@ def test_bars_are_as_long_as_their_values_and_reach_below_the_axis():
     assert len(widths) == 2 and float(widths[0]) == pytest.approx(2 * float(widths[1]), abs=0.2)
 
 
-def test_nothing_known_gives_no_figure():
+def test_without_finite_values_there_is_no_figure():
     assert lines("t", [Series("s", [(1, math.nan)])], "x", "y") == ""
     assert bars("t", ["a"], {"s": [math.nan]}, "y") == horizontal_bars("t", {}, "u") == ""
 
 
-def test_the_corners_of_a_roc_curve_have_its_area():
+def test_the_corners_of_a_roc_curve_have_the_same_area():
     rng = np.random.default_rng(0)
     positives, negatives = rng.poisson(0.05, (2, 1000)).astype(float)
     corners = np.array(_corners(*roc(positives, negatives)))
@@ -75,7 +75,7 @@ def test_the_corners_of_a_roc_curve_have_its_area():
     assert len(corners) < 250
 
 
-def test_a_window_shows_the_band_where_it_is_known_and_samples_that_stand_alone():
+def test_a_window_shows_the_interval_and_isolated_samples():
     nan = math.nan
     trace = Trace(
         "<m>", "mV", [0, 1, 2, 3], conditioning=[0.0, nan, 2.0, 3.0], target=[nan, 1.0, nan, nan],
@@ -89,10 +89,10 @@ def test_a_window_shows_the_band_where_it_is_known_and_samples_that_stand_alone(
     assert "<m>" not in svg and "<t>" not in svg and "&lt;m&gt;" in svg
 
 
-def test_cells_are_as_dark_as_their_share_and_colours_begin_anew():
+def test_cells_are_shaded_by_their_share_and_colours_repeat():
     svg = heatmap("t", ["a"], ["x", "y"], np.array([[3, 1]]), np.array([[1.0, 0.5]]))
-    one, two = (float(a) for a in re.findall(r"fill-opacity:([\d.]+)", svg))
-    assert one == pytest.approx(2 * two) and ">3</text>" in svg
+    first, second = (float(a) for a in re.findall(r"fill-opacity:([\d.]+)", svg))
+    assert first == pytest.approx(2 * second) and ">3</text>" in svg
     many = lines("t", [Series(str(i), [(0, i), (1, i)]) for i in range(COLOURS + 1)], "x", "y")
     assert many.count('class="line c0"') == 1 and 'class="line c0 again"' in many
 

@@ -1,4 +1,4 @@
-"""The page of a run: all that the run kept is in it, nothing comes from elsewhere, nothing breaks it."""
+"""The report of a run: it has all numbers of the run, loads nothing, and no input breaks it."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ from tests.helpers.finished_runs import HOSTILE, Page, write_hostile
 
 @pytest.fixture
 def run(made, tmp_path):
-    """A copy of the run to do harm to."""
+    """A copy of the run, which a test may damage."""
     return shutil.copytree(made[1], tmp_path / "whole")
 
 
@@ -43,20 +43,20 @@ def called(*args):
     return CliRunner().invoke(app, [str(a) for a in args])
 
 
-def test_every_number_of_the_history_stands_in_its_row(made, page):
+def test_tables_of_rounds_have_every_number_of_the_history(made, page):
     lines = history(made[1])
     for phase in ("relation", "imputer", "task-condi", "task-mask"):
         rounds = [line for line in lines if line["phase"] == phase]
-        told = page.values(f"{phase}, every round")
-        each = page.values(f"{phase}, training time of each site")
-        assert len(told) == len(each) == len(rounds)
-        for line, row, seconds in zip(rounds, told, each, strict=True):
+        values = page.values(f"{phase}, every round")
+        site_seconds = page.values(f"{phase}, training time of each site")
+        assert len(values) == len(site_seconds) == len(rounds)
+        for line, row, seconds in zip(rounds, values, site_seconds, strict=True):
             numbers = [v for k, v in line.items() if isinstance(v, int | float) and "round" not in k]
             assert sorted(row) == sorted([*numbers, *line["metrics"].values()])
             assert seconds == list(line["site-seconds"].values())
 
 
-def test_every_figure_is_there_and_has_something_in_it(page):
+def test_every_figure_has_content(page):
     expected = {f"{p}: training loss" for p in ("imputer", "task-condi", "task-mask")}
     expected |= {f"{p}: validation" for p in ("imputer", "task-condi", "task-mask")}
     expected |= {"Imputation RMSE on hidden samples of test windows", "Confusion matrix"}
@@ -74,21 +74,21 @@ def test_test_scores_are_those_of_the_result(made, page):
                 rows[m][key] for m in IMPUTER_ROWS if m in rows
             ]
     for name, key in (("AUROC", "auroc"), ("kappa", "kappa"), ("mean loss", "score")):
-        told = page.column("Classification of test windows", name)
-        assert told == [result["task"][m][key] for m in ("condi", "mask")]
+        column = page.column("Classification of test windows", name)
+        assert column == [result["task"][m][key] for m in ("condi", "mask")]
 
 
 def test_scores_of_a_site_are_those_of_its_sums(made, page):
-    kept = load_file(made[1] / "test-task-mask.safetensors")
+    sums = load_file(made[1] / "test-task-mask.safetensors")
     expected = [
-        SINGLE_LABEL.metrics({"task": kept[f"{site}/task"]}, False)["accuracy"] for site in sorted(HOSTILE)
+        SINGLE_LABEL.metrics({"task": sums[f"{site}/task"]}, False)["accuracy"] for site in sorted(HOSTILE)
     ]
     caption = "Classification of the test windows of each site"
     assert page.column(caption, "accuracy, mask") == pytest.approx(expected)
     assert page.column(caption, "windows") == [5, 5, 5]
-    table = sum(kept[f"{site}/confusion"] for site in HOSTILE)
+    confusion = sum(sums[f"{site}/confusion"] for site in HOSTILE)
     labels = page.values("Results of each label")
-    assert [row[0] for row in labels] == table.diagonal().tolist()
+    assert [row[0] for row in labels] == confusion.diagonal().tolist()
 
 
 def test_names_from_outside_are_text(made, page):
@@ -99,42 +99,44 @@ def test_names_from_outside_are_text(made, page):
     assert "<script>alert" not in page.text
 
 
-def test_the_page_needs_nothing_and_runs_nothing_else(page):
+def test_the_page_loads_nothing_and_runs_one_script(page):
     assert page.links and all(link.startswith("#") for link in page.links)
     assert "http:" not in page.text and "https:" not in page.text and "url(" not in page.text
     digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
     assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in page.text
 
 
-def test_windows_are_drawn_where_the_data_are(made, run, tmp_path):
+def test_windows_are_drawn_on_machines_with_the_data(made, run, tmp_path):
     federation, _ = made
-    here = Page(write_report(run).read_text())
-    shown = [name for name in here.figures if "RMSE" in name and ("worst" in name or "typical" in name)]
-    assert len(shown) == 12 and sum("(worst of" in name for name in shown) == 3
-    assert "protect this page as you protect the data" in here.text
+    simulation = Page(write_report(run).read_text())
+    names = [name for name in simulation.figures if "RMSE" in name and ("worst" in name or "typical" in name)]
+    assert len(names) == 12 and sum("(worst of" in name for name in names) == 3
+    assert "protect this page as you protect the data" in simulation.text
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | {"federation": str(tmp_path / "gone")}))
-    away = write_report(run).read_text()
-    assert "The records stay at their sites" in away and "typical of" not in away
-    one = Page(write_report(run, data=[federation / "south"]).read_text())
-    shown = [name for name in one.figures if "worst of" in name or "typical of" in name]
-    assert shown and all(name.startswith("south, ") for name in shown)
+    elsewhere = write_report(run).read_text()
+    assert "The records stay at their sites" in elsewhere and "typical of" not in elsewhere
+    of_site = Page(write_report(run, data=[federation / "south"]).read_text())
+    names = [name for name in of_site.figures if "worst of" in name or "typical of" in name]
+    assert names and all(name.startswith("south, ") for name in names)
 
 
-def test_generated_windows_are_nobodys_records(made, monkeypatch):
+def test_synthetic_windows_carry_no_warning(made, monkeypatch):
     monkeypatch.setattr("server_app.artifacts.run_record.DATASET", read_run(made[1]).schema.dataset)
     _, section = windows(read_run(made[1]), [])
     assert "typical of" in section and "patients" not in section
 
 
-def test_the_worst_window_comes_first_and_its_error_is_of_hidden_cells(made):
+def test_the_worst_window_comes_first_and_its_error_is_of_hidden_samples(made):
     record = read_run(made[1])
     imputer, schema = load_imputer(made[1] / "imputer.safetensors")
     sites = sites_with_data(record, [])
-    found = complete_windows(record, imputer, schema, sites, None, lambda completed, total: None)
-    assert list(found) == list(EVALUATED_MISSINGNESS) and all(len(scored) == 15 for scored in found.values())
+    completed_windows = complete_windows(record, imputer, schema, sites, None, lambda completed, total: None)
+    assert list(completed_windows) == list(EVALUATED_MISSINGNESS) and all(
+        len(scored) == 15 for scored in completed_windows.values()
+    )
     sums = load_file(made[1] / "test-imputer.safetensors")
-    for kind, scored in found.items():
+    for kind, scored in completed_windows.items():
         # The holes are those of the evaluation, cell for cell.
         counts = sum(sums[f"{site}/{kind}/mean"][:, 0] for site in HOSTILE)
         assert sum(w.target.sum((1, 2)) for w in scored).tolist() == counts.tolist()
@@ -144,12 +146,12 @@ def test_the_worst_window_comes_first_and_its_error_is_of_hidden_cells(made):
             deviation = imputer.standardiser.std.numpy()[w.target.nonzero()[0]]
             assert w.rmse == pytest.approx(np.sqrt(np.mean((point / deviation) ** 2)), rel=1e-4)
     anchor, section = windows(record, [])
-    worst = max(found["gaps 50 %"], key=lambda w: w.rmse)
+    worst = max(completed_windows["gaps 50 %"], key=lambda w: w.rmse)
     first = [name for name in Page(section).figures if "(worst of 15)" in name]
     assert any(worst.record in name for name in first)
 
 
-def test_what_is_hidden_changes_no_picture(made, tmp_path):
+def test_hidden_samples_do_not_change_a_completion(made, tmp_path):
     """The model's part of a window is the same whatever was hidden from it."""
     federation = shutil.copytree(made[0], tmp_path / "federation")
     record = read_run(made[1])
@@ -167,12 +169,14 @@ def test_what_is_hidden_changes_no_picture(made, tmp_path):
         for row, window in zip(rows, before, strict=True):
             values[row] = np.where(window.target[i], 1e3, values[row])
         np.save(file, values)
-    for one, two in zip(before, complete(), strict=True):
-        assert (one.conditioning == two.conditioning).all() and np.array_equal(one.quantiles, two.quantiles)
-        assert two.rmse > one.rmse
+    for first, second in zip(before, complete(), strict=True):
+        assert (first.conditioning == second.conditioning).all() and np.array_equal(
+            first.quantiles, second.quantiles
+        )
+        assert second.rmse > first.rmse
 
 
-def test_a_partition_that_took_no_part_is_refused(made, run, tmp_path):
+def test_a_partition_that_did_not_take_part_is_refused(made, run, tmp_path):
     other = write_hostile(tmp_path / "other", task="multi-label") / "south"
     done = called("report", run, "--data", other)
     assert done.exit_code == 1 and "did not take part in this run" in done.output
@@ -180,9 +184,9 @@ def test_a_partition_that_took_no_part_is_refused(made, run, tmp_path):
     assert done.exit_code == 1 and "manifest.json" in done.output
 
 
-def test_an_unfinished_run_has_a_report_of_what_there_is(run):
-    kept = ("config.json", "roster.json", "history.jsonl")
-    for file in [f for f in run.iterdir() if f.is_file() and f.name not in kept]:
+def test_an_unfinished_run_has_a_report(run):
+    files = ("config.json", "roster.json", "history.jsonl")
+    for file in [f for f in run.iterdir() if f.is_file() and f.name not in files]:
         file.unlink()
     lines = (run / "history.jsonl").read_text().splitlines(keepends=True)
     (run / "history.jsonl").write_text("".join(lines[:2]))
@@ -197,7 +201,7 @@ def test_an_unfinished_run_has_a_report_of_what_there_is(run):
     assert "No round is complete." in (run / "report.html").read_text()
 
 
-def test_phases_that_were_tested_are_told_before_the_run_ends(run):
+def test_scored_phases_are_reported_before_the_run_ends(run):
     expected = json.loads((run / "result.json").read_text())
     (run / "result.json").unlink()
     record = read_run(run)
@@ -221,49 +225,49 @@ def test_phases_that_were_tested_are_told_before_the_run_ends(run):
         ("test-task-condi.safetensors", "x" * 99),
     ],
 )
-def test_a_damaged_run_is_said_in_one_sentence(run, file, content):
+def test_a_damaged_run_is_reported_in_one_sentence(run, file, content):
     (run / file).write_text(content)
     done = called("report", run)
-    told = done.stderr.strip()
-    assert done.exit_code == 1 and told.startswith("Error: ") and "\n" not in told and file in told
+    message = done.stderr.strip()
+    assert done.exit_code == 1 and message.startswith("Error: ") and "\n" not in message and file in message
     assert "Traceback" not in done.output
 
 
-def test_a_foreign_folder_is_said_in_one_sentence(tmp_path):
+def test_a_folder_without_a_run_is_reported_in_one_sentence(tmp_path):
     for path in (tmp_path, tmp_path / "nothing"):
         done = called("report", path)
         assert done.exit_code == 1 and len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_place_that_cannot_be_written_is_said(run, tmp_path):
+def test_a_path_that_cannot_be_written_is_reported(run, tmp_path):
     done = called("report", run, "--out", tmp_path / "no" / "where.html")
     assert done.exit_code == 1 and "cannot write" in done.stderr and "--out" in done.stderr
 
 
-def test_a_run_does_not_fail_by_its_report(run, monkeypatch):
+def test_a_run_does_not_fail_because_of_its_report(run, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("of no importance")
 
     monkeypatch.setattr(on_completion, "write_report", broken)
     (run / "model-card.md").unlink()
-    told = on_completion.write_closing_documents(run)
-    assert "note: report.html was not written (ZeroDivisionError: of no importance)" in told
-    assert (run / "model-card.md").exists() and f"Model card: {run / 'model-card.md'}" in told
+    lines = on_completion.write_closing_documents(run)
+    assert "note: report.html was not written (ZeroDivisionError: of no importance)" in lines
+    assert (run / "model-card.md").exists() and f"Model card: {run / 'model-card.md'}" in lines
 
 
-def test_gains_over_training_alone_are_differences_of_a_sites_scores(made, run):
-    told = write_report(run, limit=0.0).read_text()
-    assert "The gain of each site over local training is known when" in told and "mask,local" in told
+def test_gains_over_local_training_are_differences_of_site_scores(made, run):
+    text = write_report(run, limit=0.0).read_text()
+    assert "The gain of each site over local training is known when" in text and "mask,local" in text
     shutil.copy(run / "test-task-mask.safetensors", run / "test-task-local.safetensors")
     page = Page(write_report(run, limit=0.0).read_text())
     caption = "condi compared with local training, test windows of each site"
-    kept = {m: load_file(run / f"test-task-{m}.safetensors") for m in ("condi", "local")}
+    sums = {m: load_file(run / f"test-task-{m}.safetensors") for m in ("condi", "local")}
     for site, gain in zip(sorted(HOSTILE), page.column(caption, "AUROC, gain"), strict=True):
-        both, alone = (
-            SINGLE_LABEL.metrics({"task": kept[m][f"{site}/task"]}, False)["auroc"]
+        federated, local = (
+            SINGLE_LABEL.metrics({"task": sums[m][f"{site}/task"]}, False)["auroc"]
             for m in ("condi", "local")
         )
-        assert gain == pytest.approx(both - alone)
+        assert gain == pytest.approx(federated - local)
     assert page.figures["Gain in AUROC over local training"] >= 3
 
 
@@ -285,7 +289,7 @@ def test_metrics_that_are_not_numbers_break_nothing(run):
     assert "nan" not in "".join(page.figures) and "NaN" not in page.text
 
 
-def test_the_round_that_was_kept_is_the_one_of_the_lowest_score(run):
+def test_the_selected_round_has_the_lowest_score(run):
     lines = history(run)
     for line, score in zip([x for x in lines if x["phase"] == "imputer"], (0.2, 0.7), strict=True):
         line["metrics"]["score"] = score
@@ -294,7 +298,7 @@ def test_the_round_that_was_kept_is_the_one_of_the_lowest_score(run):
     assert [row[0][0] for row in rows] == ["1 *", "2"]
 
 
-def test_windows_are_left_out_when_they_take_too_long(made):
+def test_windows_are_omitted_when_they_take_too_long(made):
     record = read_run(made[1])
     assert "drawn on request only" in windows(record, [], limit=0.0)[1]
     _, section = windows(record, [], limit=1e-9)
@@ -302,6 +306,6 @@ def test_windows_are_left_out_when_they_take_too_long(made):
     assert "No windows are drawn" in run_page(record, ("windows", section))
 
 
-def test_a_report_error_is_no_surprise_to_callers(tmp_path):
+def test_a_missing_run_raises_a_report_error(tmp_path):
     with pytest.raises(ReportError, match="there is no run at"):
         write_report(tmp_path / "nothing")
