@@ -1,6 +1,5 @@
 """Read the settings of a run as a user writes them: pairs or TOML files, checked against the app's settings."""
 
-import difflib
 import json
 import re
 import tomllib
@@ -8,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from condi_core.config import flatten
+from condi_core.settings_text import suggest_name
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -50,11 +50,9 @@ def require_known_settings(project: Path, run_config: Iterable[str]) -> None:
     Flower would refuse them too, but would not say which ones.
     """
     known = default_settings(project)
-    complaints = []
-    for key in run_config:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-            complaints.append(f"unknown setting {key!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+    complaints = [
+        f"unknown setting '{key}'{suggest_name(key, known)}" for key in run_config if key not in known
+    ]
     if complaints:
         raise RunRejectedError("; ".join(complaints) + ".")
 

@@ -7,9 +7,7 @@ scenario is the same for all methods: windows, missingness, splits, rounds and l
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -20,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from condi_core.config import ConfigError, flatten, setting_names
 from condi_core.evaluation.catalogue import TASK_METRICS
 from condi_core.methods import METHOD_NAMES
+from condi_core.settings_text import describe_error, parse_pairs, suggest_name
 from data_partitions.missingness import AMOUNTS, SETTINGS, active_settings
 from server_app.operations.run_config import SettingValue, default_settings
 from server_app.settings import validate_settings
@@ -106,7 +105,7 @@ class Scenario:
     @property
     def missingness_in_test_label(self) -> str:
         """The whole missingness of test windows, in the form of `missingness_label`."""
-        changes = dict(pair.split("=", 1) for pair in self.test_missingness.split())
+        changes = parse_pairs(self.test_missingness)
         zeros = {key: 0 for key, text in changes.items() if key in AMOUNTS and float(text) == 0}
         missingness = active_settings(dict(self.missingness) | changes | zeros)
         return replace(self, missingness=tuple(missingness.items())).missingness_label
@@ -201,12 +200,14 @@ def read_study(table: dict[str, Any]) -> Study:
     except ValidationError as error:
         raise StudyError("; ".join(_complaint(e) for e in error.errors())) from None
     complaints = [
-        f"unknown method '{name}'{_nearest(name, METHOD_NAMES)}"
+        f"unknown method '{name}'{suggest_name(name, METHOD_NAMES, list_all=True)}"
         for name in study.methods
         if name not in METHOD_NAMES
     ]
     if study.metric not in TASK_METRICS:
-        complaints.append(f"unknown metric '{study.metric}'{_nearest(study.metric, TASK_METRICS)}")
+        complaints.append(
+            f"unknown metric '{study.metric}'{suggest_name(study.metric, TASK_METRICS, list_all=True)}"
+        )
     complaints += [f"seed {s!r} is not a whole number from 0" for s in study.seeds if not _is_seed(s)]
     for key in ("methods", "seeds", "learning_rates"):
         values = getattr(study, key)
@@ -240,14 +241,16 @@ def _setting_complaints(study: Study) -> list[str]:
         elif study.local_epochs and key in ("task.steps", "imputer.steps"):
             complaints.append(f"setting '{key}' follows from local-epochs: remove one of them")
         elif key not in known:
-            complaints.append(f"unknown setting '{key}'{_nearest(key, known)}")
+            complaints.append(f"unknown setting '{key}'{suggest_name(key, known, list_all=True)}")
     return complaints
 
 
 def _missingness_complaints(study: Study) -> list[str]:
     keys = dict.fromkeys(key for table in study.missingness for key in table)
     complaints = [
-        f"unknown key '{key}' of missingness{_nearest(key, SETTINGS)}" for key in keys if key not in SETTINGS
+        f"unknown key '{key}' of missingness{suggest_name(key, SETTINGS, list_all=True)}"
+        for key in keys
+        if key not in SETTINGS
     ]
     empty = {key for table in study.missingness for key, value in table.items() if value == []}
     return complaints + [f"missingness: {key} has no entry" for key in sorted(empty)]
@@ -255,19 +258,11 @@ def _missingness_complaints(study: Study) -> list[str]:
 
 def _complaint(error: Any) -> str:
     """Say in words what pydantic objects to."""
+    if error["type"] != "extra_forbidden":
+        return describe_error(error, "key")
     position = [str(part) for part in error["loc"]]
-    if error["type"] == "extra_forbidden":
-        tables: dict[str, type[BaseModel]] = {"data": DatasetSpec, "partition": SplitSpec}
-        table = tables[position[0]] if len(position) > 1 else Study
-        known = [name.replace("_", "-") for name in table.model_fields]
-        suffix = f" of {'.'.join(position[:-1])}" if len(position) > 1 else ""
-        return f"unknown key '{position[-1]}'{suffix}{_nearest(position[-1], known)}"
-    if error["type"] == "missing":
-        return f"key '{'.'.join(position)}' is missing"
-    return f"key '{'.'.join(position)}': {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = get_close_matches(key, known, n=1, cutoff=0.4)
-    return f" (did you mean '{near[0]}'?)" if near else f": choose from {', '.join(known)}"
+    tables: dict[str, type[BaseModel]] = {"data": DatasetSpec, "partition": SplitSpec}
+    table = tables[position[0]] if len(position) > 1 else Study
+    known = [name.replace("_", "-") for name in table.model_fields]
+    suffix = f" of {'.'.join(position[:-1])}" if len(position) > 1 else ""
+    return f"unknown key '{position[-1]}'{suffix}{suggest_name(position[-1], known, list_all=True)}"
