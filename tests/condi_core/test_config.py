@@ -3,19 +3,19 @@
 import pytest
 
 from condi_core.config import ConfigError, RunConfig, setting_names
-from tests.helpers.toy import defaults
+from tests.helpers.run_settings import flat_defaults
 
 
 def test_defaults_are_valid_and_are_all_there_is():
-    config = RunConfig.from_flat(defaults())
-    assert sorted(setting_names()) == sorted(k for k in defaults() if not k.startswith("missingness."))
-    assert config.imputer.learning_rate == defaults()["imputer.learning-rate"]
-    assert dict(config.missingness)["gap-patches"] == defaults()["missingness.gap-patches"]
-    assert config.min_sites == defaults()["min-sites"]
+    config = RunConfig.from_flat(flat_defaults())
+    assert sorted(setting_names()) == sorted(k for k in flat_defaults() if not k.startswith("missingness."))
+    assert config.imputer.learning_rate == flat_defaults()["imputer.learning-rate"]
+    assert dict(config.missingness)["gap-patches"] == flat_defaults()["missingness.gap-patches"]
+    assert config.min_sites == flat_defaults()["min-sites"]
 
 
 def test_flat_undoes_from_flat():
-    changed = defaults() | {"seed": 3, "task.width": 48, "name": "x", "imputer.optimizer": "sgd"}
+    changed = flat_defaults() | {"seed": 3, "task.width": 48, "name": "x", "imputer.optimizer": "sgd"}
     assert RunConfig.from_flat(changed).flat() == changed
     assert RunConfig.from_flat(RunConfig.from_flat(changed).flat()) == RunConfig.from_flat(changed)
 
@@ -33,14 +33,14 @@ def test_flat_undoes_from_flat():
 )
 def test_an_unknown_key_is_named_with_the_nearest_valid_one(key, nearest):
     with pytest.raises(ConfigError) as error:
-        RunConfig.from_flat(defaults() | {key: 4})
+        RunConfig.from_flat(flat_defaults() | {key: 4})
     assert str(error.value) == f"unknown setting '{key}' (did you mean '{nearest}'?)"
 
 
 @pytest.mark.parametrize("key", ["imputer", "zzzz", "zzzz.qqqq.xxxx"])
 def test_any_unknown_key_is_refused(key):
     with pytest.raises(ConfigError, match=f"unknown setting '{key}'"):
-        RunConfig.from_flat(defaults() | {key: 4})
+        RunConfig.from_flat(flat_defaults() | {key: 4})
 
 
 def test_every_bad_key_is_named_at_once():
@@ -54,7 +54,7 @@ def test_every_bad_key_is_named_at_once():
         "task.optimizer": "adam",
         "task.batches": 3,
     }
-    flat = defaults() | bad
+    flat = flat_defaults() | bad
     del flat["method"]
     with pytest.raises(ConfigError) as error:
         RunConfig.from_flat(flat)
@@ -71,21 +71,21 @@ def test_every_bad_key_is_named_at_once():
 @pytest.mark.parametrize("value", [4.0, "4", True, None, 0, -1])
 def test_counts_are_whole_positive_numbers(value):
     with pytest.raises(ConfigError, match="imputer.rounds"):
-        RunConfig.from_flat(defaults() | {"imputer.rounds": value})
+        RunConfig.from_flat(flat_defaults() | {"imputer.rounds": value})
 
 
 def test_a_whole_number_will_do_for_a_real_one():
-    assert RunConfig.from_flat(defaults() | {"round-timeout": 60}).round_timeout == 60
+    assert RunConfig.from_flat(flat_defaults() | {"round-timeout": 60}).round_timeout == 60
 
 
 def test_settings_cannot_be_changed_later():
-    config = RunConfig.from_flat(defaults())
+    config = RunConfig.from_flat(flat_defaults())
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 5
 
 
 def test_same_training_lists_what_differs_but_not_the_places():
-    config = RunConfig.from_flat(defaults())
+    config = RunConfig.from_flat(flat_defaults())
     assert config.training_differences(config) == []
     places = {
         "federation": "elsewhere",
@@ -96,8 +96,8 @@ def test_same_training_lists_what_differs_but_not_the_places():
         "sites-timeout": 1.0,
         "round-timeout": 2.0,
     }
-    assert config.training_differences(RunConfig.from_flat(defaults() | places)) == []
+    assert config.training_differences(RunConfig.from_flat(flat_defaults() | places)) == []
     changed = {"task.rounds": 99, "seed": 9, "missingness.gaps": 0.1, "method": "mask", "imputer.heads": 2}
-    other = RunConfig.from_flat(defaults() | places | changed)
+    other = RunConfig.from_flat(flat_defaults() | places | changed)
     assert config.training_differences(other) == sorted(changed)
     assert other.training_differences(config) == sorted(changed)

@@ -1,7 +1,6 @@
 """A run directory with random weights, which is enough to test what uses trained models."""
 
 import json
-import tomllib
 from pathlib import Path
 
 import torch
@@ -11,18 +10,15 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.task.model import TaskModel
 from condi_core.weights_file import hash_arrays, weights_to_bytes
 from condi_core.windows import Schema
+from tests.helpers.run_settings import flat_defaults
 
 SMALL = {"width": 16, "heads": 2, "blocks": 1, "pair-width": 4}
 
 
 def config(**changes) -> RunConfig:
     """The defaults with small networks."""
-    tables = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    flat = {}
-    for key, value in tables["tool"]["flwr"]["app"]["config"].items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
     small = {f"{phase}.{key}": value for phase in ("imputer", "task") for key, value in SMALL.items()}
-    return RunConfig.from_flat(flat | small | changes)
+    return RunConfig.from_flat(flat_defaults() | small | changes)
 
 
 def schema(rates=(10, 10, 10), patches=20, patch_seconds=0.1, names=("I", "II", "V1"), unit="mV") -> Schema:

@@ -1,4 +1,7 @@
-"""A run that, with --kill, ends its own process by SIGKILL at its first checkpoint."""
+"""A run that ends its own process by SIGKILL after the first checkpoint of a phase.
+
+Usage: python -m tests.helpers.killed_run SETTINGS.json PHASE
+"""
 
 import json
 import os
@@ -9,25 +12,21 @@ from pathlib import Path
 import platformdirs
 import torch
 
-from client_app.app import app
-from condi_core.config import RunConfig
-from server_app.app import coordinate
 from server_app.artifacts.run_directory import RunDirectory
-from tests.helpers.local_grid import LocalGrid
+from tests.helpers.run_fixtures import run_in_process
 
-settings = json.loads(Path(sys.argv[1]).read_text())
+settings, phase = json.loads(Path(sys.argv[1]).read_text()), sys.argv[2]
 cache = Path(settings["output"]) / "cache"
 platformdirs.user_cache_path = lambda *_, **__: cache
 torch.set_num_threads(1)
+save = RunDirectory.save
 
-if "--kill" in sys.argv:
-    save = RunDirectory.save
 
-    def save_and_die(self, state):
-        save(self, state)
+def save_and_die(self, state):
+    save(self, state)
+    if phase in state.done:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    RunDirectory.save = save_and_die
 
-nodes = [{"partition-id": i, "num-partitions": 2} for i in range(2)]
-coordinate(LocalGrid(app, nodes, settings), RunConfig.from_flat(settings))
+RunDirectory.save = save_and_die
+run_in_process(settings)

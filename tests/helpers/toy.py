@@ -1,35 +1,24 @@
 """Toy schemas, settings and signals for the tests of condi_core."""
 
 import math
-import tomllib
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from condi_core.config import ImputerConfig, RunConfig, TaskConfig
 from condi_core.windows import Schema
+from tests.helpers.run_settings import flat_defaults
 
 MEANS = torch.tensor([1000.0, -37.4, 0.003, 7.0])
 STDS = torch.tensor([250.0, 0.7, 0.0004, 1.3])
 SMALL = {"width": 16, "heads": 2, "blocks": 1, "pair-width": 4, "batch": 8}
 
 
-def defaults() -> dict:
-    """The settings of pyproject.toml in the flat form that Flower hands over."""
-    path = Path(__file__).parents[2] / "pyproject.toml"
-    tables = tomllib.loads(path.read_text())["tool"]["flwr"]["app"]["config"]
-    flat = {}
-    for key, value in tables.items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
-
-
 def settings(**changes) -> RunConfig:
     """The defaults with small networks and `changes`, written `imputer__batch=4`."""
     small = {f"{phase}.{key}": value for phase in ("imputer", "task") for key, value in SMALL.items()}
     wanted = {key.replace("__", ".").replace("_", "-"): value for key, value in changes.items()}
-    return RunConfig.from_flat(defaults() | small | wanted)
+    return RunConfig.from_flat(flat_defaults() | small | wanted)
 
 
 def imputer_config(**changes) -> ImputerConfig:

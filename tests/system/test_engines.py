@@ -1,38 +1,12 @@
 """The real engines: Flower's simulation through `condi run`, and processes over gRPC."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.helpers.condi_process import processes_left, run_condi
+from tests.helpers.run_settings import as_pairs, without_paths
 from tests.helpers.tiny_federation import write_tiny
-
-
-def as_pairs(settings):
-    return " ".join(f"{key}={json.dumps(value)}" for key, value in settings.items())
-
-
-def condi(*arguments, cwd):
-    command = [Path(sys.executable).with_name("condi"), *map(str, arguments)]
-    env = os.environ | {"CONDI_TEST": str(cwd)}
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
-
-
-def left_running(cwd):
-    """Processes that `condi` has left behind: they have inherited its environment."""
-    found = []
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if f"CONDI_TEST={cwd}".encode() in environment.read_bytes().split(b"\0"):
-                found.append(environment.parent.name)
-        except OSError:
-            continue
-    return found
 
 
 def assert_close(one, two):
@@ -44,13 +18,12 @@ def assert_close(one, two):
 @pytest.fixture
 def small(small_settings):
     """Settings without those that name places."""
-    places = ("federation", "output", "name", "resume")
-    return {k: v for k, v in small_settings({"compare-with": "mask"}).items() if k not in places}
+    return without_paths(small_settings({"compare-with": "mask"}))
 
 
 @pytest.mark.engine
 def test_both_phases_in_simulation(federation, run_local, small, tmp_path):
-    done = condi(
+    done = run_condi(
         "run", "--federation", federation, "--out", "runs", "--name", "engine",
         "-c", as_pairs(small), "--nodes", 2,
         cwd=tmp_path,
@@ -68,29 +41,44 @@ def test_both_phases_in_simulation(federation, run_local, small, tmp_path):
     local, _ = run_local(federation, {"compare-with": "mask", "name": "local"})
     for model in ("imputer", "task-condi", "task-mask"):
         assert_close(*(load_file(d / f"{model}.safetensors") for d in (directory, local.path)))
-    assert not left_running(tmp_path)
+    assert not processes_left(tmp_path)
     # With nothing else said it goes on with its own settings and federation: here only to the test scores.
-    again = condi("run", "--resume", "runs/engine", cwd=tmp_path)
+    again = run_condi("run", "--resume", "runs/engine", cwd=tmp_path)
     assert again.returncode == 0, again.stderr + again.stdout
     assert again.stdout.split("Imputation of")[1] == done.stdout.split("Imputation of")[1]
 
 
 @pytest.mark.engine
+def test_secure_aggregation_in_simulation(federation, run_local, small, tmp_path):
+    settings = small | {"secure-aggregation": True, "compare-with": ""}
+    done = run_condi(
+        "run", "--federation", federation, "--out", "runs", "--name", "secure",
+        "-c", as_pairs(settings), "--nodes", 3,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    plain, _ = run_local(federation, {"name": "plain"})
+    secure = load_file(tmp_path / "runs" / "secure" / "imputer.safetensors")
+    for name, array in load_file(plain.path / "imputer.safetensors").items():
+        np.testing.assert_allclose(secure[name], array, atol=1e-3, err_msg=name)
+
+
+@pytest.mark.engine
 def test_a_run_that_fails_says_why_in_a_sentence(tmp_path, small):
     path = write_tiny(tmp_path / "federation", sites=2)
-    done = condi("run", "--federation", path, "-c", as_pairs(small | {"min-sites": 3}), cwd=tmp_path)
+    done = run_condi("run", "--federation", path, "-c", as_pairs(small | {"min-sites": 3}), cwd=tmp_path)
     assert done.returncode == 1
     assert "expected at least 3 sites within 5 s, 2 came" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert not left_running(tmp_path)
+    assert not processes_left(tmp_path)
 
 
 def test_settings_are_refused_before_anything_starts(tmp_path):
-    done = condi("run", "-c", "imputer.step=3 task.round=2 methods=1", cwd=tmp_path)
+    done = run_condi("run", "-c", "imputer.step=3 task.round=2 methods=1", cwd=tmp_path)
     assert done.returncode == 2
     assert all(
         f"(did you mean '{key}'?)" in done.stderr for key in ("imputer.steps", "task.rounds", "method")
     )
-    done = condi("run", "--federation", "nowhere", cwd=tmp_path)
+    done = run_condi("run", "--federation", "nowhere", cwd=tmp_path)
     assert done.returncode == 2 and "nowhere" in done.stderr
     assert list(tmp_path.iterdir()) == []

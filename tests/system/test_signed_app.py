@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 import time
+import tomllib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -64,6 +65,7 @@ def signed(key: Ed25519PrivateKey, app: bytes) -> dict:
 def test_only_what_a_trusted_reviewer_has_signed_is_run(federation, tmp_path):
     reviewer, app = Ed25519PrivateKey.generate(), build_fab_from_disk(PROJECT)
     public = reviewer.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    condi_version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
     (tmp_path / "trusted.yaml").write_text(f"fpk_reviewer: {public}\n")
 
     with hub() as hub_, coordinator(tmp_path / "keys", FLWR_SUPERGRID_API_URL=Hub.address) as started:
@@ -82,6 +84,8 @@ def test_only_what_a_trusted_reviewer_has_signed_is_run(federation, tmp_path):
         refused = "The FAB could not be verified."
         assert refused in run(str(PROJECT)) and "not supported by the connected SuperLink" in log.read_text()
         hub_.app, hub_.signatures = app + b"\n", [signed(reviewer, app)]
-        assert refused in run("@condi/condi==0.1.0") and "FAB verification failed" in log.read_text()
+        assert (
+            refused in run(f"@condi/condi=={condi_version}") and "FAB verification failed" in log.read_text()
+        )
         hub_.app = app
-        assert "expected at least 2 sites within 1 s, 1 came" in run("@condi/condi==0.1.0")
+        assert "expected at least 2 sites within 1 s, 1 came" in run(f"@condi/condi=={condi_version}")

@@ -58,14 +58,14 @@ def test_the_sites_sums_add_up_to_the_result(exclusive, run_local):
     )
 
 
-def test_a_task_of_several_labels_has_no_confusion_matrix(federation, run_local):
-    directory, _ = run_local(federation)
+def test_a_task_of_several_labels_has_no_confusion_matrix(finished_run):
+    directory, _ = finished_run()
     names = {key.split("/", 1)[1] for key in load_file(directory.path / "test-task-condi.safetensors")}
     assert names == {"task"}
     assert all(np.isfinite(a).all() for a in load_file(directory.path / "test-imputer.safetensors").values())
 
 
-def test_versions_are_kept(federation, run_local):
-    directory, _ = run_local(federation)
+def test_versions_are_kept(finished_run):
+    directory, _ = finished_run()
     found = json.loads((directory.path / "versions.json").read_text())
     assert found["code"] == fingerprint() and found["flwr"].startswith("1.39")

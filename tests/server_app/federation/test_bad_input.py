@@ -10,23 +10,12 @@ from flwr.app import Array, ArrayRecord, Context, RecordDict
 from client_app.app import app as client_app
 from condi_core.config import RunConfig
 from data_partitions.manifest import Modality
-from data_partitions.partition import write_partition
 from server_app.app import main
 from server_app.errors import RunError, RunErrorFilter
 from server_app.federation.roster import collect_roster
 from tests.helpers.local_grid import LocalGrid
-from tests.helpers.tiny_federation import manifest, site_data, write_tiny
-
-
-def write_site(path, empty=False, sizes=None, **changes):
-    """A site whose manifest differs by `changes`; with `empty` every sample of it is missing."""
-    index, windows = site_data(path.name, seed=int(path.name[-1]), **(sizes or {}))
-    counts = {split: int((index["split"] == split).sum()) for split in ("train", "val", "test")}
-    given = manifest(path.name, counts, **changes)
-    windows = [np.resize(w, given.shape) * (np.nan if empty else 1) for w in windows]
-    index = index.rename(columns=dict(zip(("slow", "fast"), given.labels, strict=True)))
-    write_partition(path, given, index, windows)
-    return path
+from tests.helpers.site_partition import write_site
+from tests.helpers.tiny_federation import manifest, write_tiny
 
 
 @pytest.fixture
@@ -202,7 +191,7 @@ def test_a_site_with_one_label_takes_part_and_is_pointed_out(tmp_path, run_local
     table = path / "site-1" / "windows.csv"
     rows = table.read_text().splitlines()
     table.write_text("\n".join([rows[0]] + [r.rsplit(",", 2)[0] + ",1,0" for r in rows[1:]]) + "\n")
-    directory, _ = run_local(path)
+    directory, _ = run_local(path, {"method": "mask", "task.rounds": 1})
     assert "note: site site-1 has only slow in training" in capsys.readouterr().out
     assert (directory.path / "result.json").exists()
 

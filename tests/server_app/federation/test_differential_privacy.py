@@ -14,10 +14,10 @@ from condi_core.config import PrivacyConfig
 from server_app.errors import RunError
 from server_app.federation.differential_privacy import aggregator_for, clip_update, epsilon, private_average
 from server_app.federation.records import to_numpy, to_record
-from tests.server_app.federation.test_strategy import BASE, OWNERS, has, piece
+from tests.helpers.small_models import BASE, OWNERS, counts_with, filled
 
 OFF = {"smallest-count": 0, "noise-multiplier": 0.0, "clip-imputer": 1.0, "clip-task": 1.0, "delta": 1e-5}
-EVERYTHING = has(0, 1, 2, 3)
+EVERYTHING = counts_with(0, 1, 2, 3)
 
 
 def norm(update):
@@ -81,22 +81,22 @@ def test_no_site_moves_the_average_by_more_than_the_bound():
         site(1e-3),
         site(1e30),
         site(1.0, 1e9),
-        site(9.0, 0.1, has(2)),
-        site(1.0, 1, 0 * has()),
+        site(9.0, 0.1, counts_with(2)),
+        site(1.0, 1, 0 * counts_with()),
     ]
     reference = private_average(BASE, OWNERS, [*others, site(1.0)], clip, 0.0)
     for replaced in anything:
         moved = minus(private_average(BASE, OWNERS, [*others, replaced], clip, 0.0), reference)
         assert norm(moved) <= 2 * clip / 4 + 1e-5
     # The bound is reached, whatever the windows: by an update and its opposite.
-    there, back = (SiteUpdate(piece(size), EVERYTHING, 1.0) for size in (10, -10))
+    there, back = (SiteUpdate(filled(size), EVERYTHING, 1.0) for size in (10, -10))
     base = {name: np.zeros_like(a) for name, a in BASE.items()}
     ends = [private_average(base, OWNERS, [*others[:1], x], clip, 0.0) for x in (there, back)]
     assert norm(minus(*ends)) == pytest.approx(2 * clip / 2, rel=1e-5)
 
 
 def test_what_a_site_lacks_is_no_part_of_its_update():
-    out = private_average(BASE, OWNERS, [SiteUpdate(piece(50), has(0), 2.0)] * 2, 1e9, 0.0)
+    out = private_average(BASE, OWNERS, [SiteUpdate(filled(50), counts_with(0), 2.0)] * 2, 1e9, 0.0)
     assert out["rows"][:, 0].tolist() == [50, 2, 4, 6] and out["shared"].tolist() == [50, 50]
     assert out["pairs"][0, 0, 0] == 50 and not out["pairs"][0, 1:].any() and not out["pairs"][1:].any()
 
@@ -119,14 +119,16 @@ def test_no_seed_brings_the_noise_back():
     drawn = []
     for _ in range(2):
         random.seed(0), np.random.seed(0), torch.manual_seed(0)
-        drawn.append(private_average(BASE, OWNERS, [SiteUpdate(piece(1), EVERYTHING, 1.0)], 1.0, 1.0)["rows"])
+        drawn.append(
+            private_average(BASE, OWNERS, [SiteUpdate(filled(1), EVERYTHING, 1.0)], 1.0, 1.0)["rows"]
+        )
     assert (drawn[0] != drawn[1]).all()
 
 
-def test_off_is_the_average_itself(federation, run_local):
+def test_off_is_the_average_itself(federation, run_local, finished_run):
     assert aggregator_for(PrivacyConfig(**OFF), 1.0) is average
     assert aggregator_for(PrivacyConfig(**OFF | {"noise-multiplier": 0.1}), 1.0) is not average
-    one, _ = run_local(federation, {"name": "one"})
+    one, _ = finished_run()
     two, _ = run_local(federation, {"name": "two", "privacy.clip-imputer": 1e-9, "privacy.clip-task": 1e-9})
     for name in ("imputer", "task-condi"):
         a, b = (load_file(d.path / f"{name}.safetensors") for d in (one, two))
@@ -134,8 +136,8 @@ def test_off_is_the_average_itself(federation, run_local):
     assert "privacy" not in json.loads((one.path / "result.json").read_text())
 
 
-def test_a_private_run_says_what_it_is_worth(federation, run_local, capsys):
-    plain, _ = run_local(federation, {"name": "plain"})
+def test_a_private_run_says_what_it_is_worth(federation, run_local, finished_run, capsys):
+    plain, _ = finished_run()
     changes = {"privacy.noise-multiplier": 0.5, "privacy.clip-imputer": 1e-4, "privacy.clip-task": 1e-3}
 
     def worse(request, reply):

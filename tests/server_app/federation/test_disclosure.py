@@ -202,6 +202,7 @@ def few_patients(path, sizes, slow, patients, fast=None):
 
 
 SAME = {"train": 10, "val": 10, "test": 10}
+ONE_ROUND = {"method": "mask", "task.rounds": 1}
 
 
 def told(grid):
@@ -237,7 +238,7 @@ def test_counts_of_few_patients_are_withheld_with_their_split_and_not_scored(tmp
 
 def test_patients_are_counted_not_windows(tmp_path, run_local):
     path = few_patients(tmp_path / "f", SAME, dict.fromkeys(SAME, 5), SAME | {"test": 2})
-    _, grid = run_local(path, {"privacy.smallest-count": 3})
+    _, grid = run_local(path, ONE_ROUND | {"privacy.smallest-count": 3})
     assert told(grid)["site-0"][0] == {"train": [5, 5], "val": [5, 5], "test": None}
 
 
@@ -245,20 +246,20 @@ def test_so_is_the_rest_that_a_count_leaves(tmp_path, run_local):
     """Nine of ten have a label: it is one who has not."""
     fast = dict.fromkeys(SAME, 5)
     path = few_patients(tmp_path / "f", SAME, fast | {"val": 9}, SAME, fast)
-    _, grid = run_local(path, {"privacy.smallest-count": 3})
+    _, grid = run_local(path, ONE_ROUND | {"privacy.smallest-count": 3})
     assert told(grid)["site-0"][0] == {"train": [5, 5], "val": None, "test": [5, 5]}
 
 
 def test_by_default_everything_is_counted(tmp_path, run_local):
     path = few_patients(tmp_path / "f", SAME, dict.fromkeys(SAME, 1), SAME)
-    _, grid = run_local(path)
+    _, grid = run_local(path, ONE_ROUND)
     assert told(grid)["site-0"] == (dict.fromkeys(SAME, [1, 9]), SAME)
 
 
 def test_no_one_and_everyone_may_be_told(tmp_path, run_local, capsys):
     slow = {"train": 0, "val": 10, "test": 0}
     path = few_patients(tmp_path / "f", SAME | {"test": 0}, slow, SAME)
-    _, grid = run_local(path, {"privacy.smallest-count": 10})
+    _, grid = run_local(path, ONE_ROUND | {"privacy.smallest-count": 10})
     assert told(grid)["site-0"][0] == {"train": [0, 10], "val": [10, 0], "test": [0, 0]}
     assert "note: site site-0 has only fast in training" in capsys.readouterr().out
 

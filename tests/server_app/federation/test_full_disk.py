@@ -25,8 +25,8 @@ def small_disk(path, kilobytes):
         subprocess.run(["umount", "-l", path], check=True)
 
 
-def test_the_coordinators_disk_is_full_until_room_is_made(federation, run_local, tmp_path):
-    unbroken, _ = run_local(federation, {"name": "unbroken"})
+def test_the_coordinators_disk_is_full_until_room_is_made(federation, run_local, finished_run, tmp_path):
+    unbroken, _ = finished_run()
     disk = tmp_path / "disk"
     with small_disk(disk, 120):
         with pytest.raises(

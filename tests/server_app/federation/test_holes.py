@@ -1,28 +1,18 @@
 """What of its data a site shows in a run, by the run's holes, and where its completed windows are kept."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 
 from client_app.node import completions
-from client_app.node.site import Site
-from condi_core.config import RunConfig
 from condi_core.methods import METHODS
-from data_partitions.federation import open_federation
-
-
-def sites_of(path, settings):
-    found = open_federation(path)
-    config = RunConfig.from_flat(settings)
-    return [Site(n, found.open_site(n), config, torch.device("cpu"), Path("unused")) for n in found.sites]
+from tests.helpers.site_partition import open_sites
 
 
 def test_what_a_site_lacks_in_a_run_is_not_scored_there_either(federation, small_settings):
     settings = small_settings({"missingness.modality-by-site": 0.5, "missingness.points": 0.4})
-    for site in sites_of(federation, settings):
+    for site in open_sites(federation, settings):
         rows = site.partition.rows("test")
         measured, run = (site.read(rows, all_measured=flag).observed for flag in (True, False))
         whole = torch.from_numpy(site.partition.read(rows)[1])
@@ -34,7 +24,7 @@ def test_what_a_site_lacks_in_a_run_is_not_scored_there_either(federation, small
 def test_completed_windows_mechanism_the_sampler(federation, small_settings):
     paths = set()
     for steps in (1, 16):
-        site = sites_of(federation, small_settings({"imputer.sampling-steps": steps}))[0]
+        site = open_sites(federation, small_settings({"imputer.sampling-steps": steps}))[0]
         paths.add(completions.cache_path(site, METHODS["condi"], "the same weights", "test"))
     assert len(paths) == 2
 
@@ -56,7 +46,7 @@ HOLES = {
 
 def test_completed_windows_mechanism_every_setting_of_the_holes(federation, small_settings):
     changes = [{}] + [{key: value} for key, value in HOLES.items()]
-    sites = [sites_of(federation, small_settings(change))[0] for change in changes]
+    sites = [open_sites(federation, small_settings(change))[0] for change in changes]
     assert HOLES.keys() == {key for key in small_settings() if key.startswith("missingness.")}
     paths = {completions.cache_path(site, METHODS["condi"], "the same weights", "test") for site in sites}
     assert len(paths) == len(changes)
@@ -65,7 +55,7 @@ def test_completed_windows_mechanism_every_setting_of_the_holes(federation, smal
 def test_a_site_lacks_modalities_of_its_own_for_the_whole_run(federation, small_settings):
     none = {key: 0.0 for key in ("missingness.points", "missingness.gaps", "missingness.modality-by-window")}
     lacking = []
-    for site in sites_of(federation, small_settings(none | {"missingness.modality-by-site": 0.5})):
+    for site in open_sites(federation, small_settings(none | {"missingness.modality-by-site": 0.5})):
         rows = np.arange(len(site.partition))
         _, observed = site.partition.read(rows)
         seen = site.read(rows).observed.numpy()
@@ -79,7 +69,7 @@ def test_a_site_lacks_modalities_of_its_own_for_the_whole_run(federation, small_
 def test_values_decide_what_the_run_hides_where_they_are_said_to(federation, small_settings):
     none = {key: 0.0 for key in ("missingness.gaps", "missingness.modality-by-window")}
     for key, least in (("mcar", -0.1), ("mnar", 0.7)):
-        site = sites_of(federation, small_settings(none | {"missingness.points-mechanism": key}))[2]
+        site = open_sites(federation, small_settings(none | {"missingness.points-mechanism": key}))[2]
         rows = np.arange(len(site.partition))
         values, observed = site.partition.read(rows)
         hidden = observed & ~site.read(rows).observed.numpy()

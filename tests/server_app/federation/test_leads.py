@@ -21,7 +21,7 @@ def ecg_federation(tmp_path_factory):
 
 
 def test_limb_leads_follow_from_two_of_them(ecg_federation, run_local):
-    changes = {"imputer.relation-rounds": 3, "imputer.rounds": 1, "task.rounds": 1}
+    changes = {"imputer.relation-rounds": 3, "imputer.rounds": 1, "imputer.samples": 0, "task.rounds": 1}
     missingness = {"missingness.points": 0.3, "missingness.gaps": 0.0, "missingness.modality-by-window": 0.0}
     directory, _ = run_local(ecg_federation, changes | missingness)
     imputer, schema = load_imputer(directory.path / "imputer.safetensors")

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,36 +14,62 @@ from safetensors.numpy import load_file
 from condi_core.run_files import CHECKPOINT_FILE
 from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.errors import RunError
+from tests.helpers.run_settings import PROJECT, small_run_settings
 from tests.helpers.tiny_federation import write_tiny
 
-PROJECT = Path(__file__).parents[3]
+
+class Killed(BaseException):
+    """The end of a coordinator that nothing in it can catch."""
 
 
-def test_killed_after_every_round_it_ends_in_the_same_weights(federation, tmp_path, small_settings):
-    settings = small_settings(
-        {"federation": str(federation), "output": str(tmp_path), "compare-with": "mask"}
-    )
-    file = tmp_path / "settings.json"
+def test_stopped_after_every_round_it_ends_in_the_same_weights(
+    federation, run_local, finished_run, tmp_path, monkeypatch
+):
+    unbroken, _ = finished_run({"compare-with": "mask"})
+    save = RunDirectory.save
 
-    def run(*flags, **changes):
-        file.write_text(json.dumps(settings | changes))
-        command = [sys.executable, "-m", "tests.helpers.killed_run", file, *flags]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        return done.returncode
+    def save_and_die(self, state):
+        save(self, state)
+        raise Killed
 
-    assert run(name="unbroken") == 0
-    killed = [run("--kill", name="killed")]
-    while killed[-1] != 0:
-        killed.append(run("--kill", resume=str(tmp_path / "killed")))
+    monkeypatch.setattr(RunDirectory, "save", save_and_die)
+    killed = tmp_path / "runs" / "killed"
+    changes = {"name": "killed", "compare-with": "mask"}
+    stops, finished = 0, False
+    while not finished:
+        try:
+            run_local(federation, changes)
+            finished = True
+        except Killed:
+            stops += 1
+            changes = {"resume": str(killed), "compare-with": "mask"}
     # One checkpoint a round: the relation's, two of the imputer's, two of each task model's.
-    assert len(killed) == 1 + 2 + 2 + 2 + 1
+    assert stops == 1 + 2 + 2 + 2
+    assert_same_run(unbroken.path, killed)
+    assert len((killed / "history.jsonl").read_text().splitlines()) == 7
+
+
+def test_a_process_killed_at_a_checkpoint_is_resumed_by_another(
+    federation, run_local, finished_run, tmp_path
+):
+    unbroken, _ = finished_run({"compare-with": "mask"})
+    places = {"federation": str(federation), "output": str(tmp_path / "runs"), "name": "killed"}
+    settings = small_run_settings(places | {"compare-with": "mask"})
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "tests.helpers.killed_run", tmp_path / "settings.json", "imputer"]
+    killed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_local(federation, {"resume": str(tmp_path / "runs" / "killed"), "compare-with": "mask"})
+    assert_same_run(unbroken.path, tmp_path / "runs" / "killed")
+
+
+def assert_same_run(unbroken, resumed):
+    """Check that two runs ended in the same weights and scores."""
     for model in ("imputer", "task-condi", "task-mask"):
-        one, two = (load_file(tmp_path / name / f"{model}.safetensors") for name in ("unbroken", "killed"))
+        one, two = (load_file(path / f"{model}.safetensors") for path in (unbroken, resumed))
         assert all(np.array_equal(one[k], two[k]) for k in one)
-    one, two = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("unbroken", "killed"))
+    one, two = (json.loads((path / "result.json").read_text()) for path in (unbroken, resumed))
     assert one == two
-    assert len((tmp_path / "killed" / "history.jsonl").read_text().splitlines()) == 7
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_valid(tmp_path, monkeypatch):
@@ -63,62 +88,55 @@ def test_a_full_disk_leaves_the_old_checkpoint_valid(tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT_FILE, "history.jsonl"]
 
 
-def test_a_checkpoint_of_another_configuration_is_refused(federation, run_local):
-    directory, _ = run_local(federation)
+def test_a_checkpoint_of_another_configuration_is_refused(federation, run_local, run_copy):
     with pytest.raises(RunError) as refused:
-        run_local(federation, {"resume": str(directory.path), "imputer.rounds": 3, "seed": 7})
+        run_local(federation, {"resume": str(run_copy), "imputer.rounds": 3, "seed": 7})
     assert "trained with other settings" in str(refused.value)
     assert "--run-config 'imputer.rounds=2 seed=0 resume=" in str(refused.value)
 
 
-def test_where_a_run_lives_may_change(federation, run_local, tmp_path):
-    directory, _ = run_local(federation)
+def test_where_a_run_lives_may_change(federation, run_local, run_copy, tmp_path):
     moved = tmp_path / "elsewhere"
-    directory.path.rename(moved)
+    run_copy.rename(moved)
     resumed, _ = run_local(federation, {"resume": str(moved), "min-sites": 2, "round-timeout": 60.0})
     assert resumed.path == moved
 
 
 @pytest.mark.parametrize("content", [b"", b"\x10\0\0\0\0\0\0\0not a header....", b"x" * 500])
-def test_a_damaged_checkpoint_is_named(federation, run_local, content):
-    directory, _ = run_local(federation)
-    (directory.path / CHECKPOINT_FILE).write_bytes(content)
+def test_a_damaged_checkpoint_is_named(federation, run_local, run_copy, content):
+    (run_copy / CHECKPOINT_FILE).write_bytes(content)
     with pytest.raises(RunError, match="checkpoint .* is damaged") as refused:
-        run_local(federation, {"resume": str(directory.path)})
+        run_local(federation, {"resume": str(run_copy)})
     assert "\n" not in str(refused.value)
 
 
-def test_a_truncated_checkpoint_is_named(federation, run_local):
-    directory, _ = run_local(federation)
-    file = directory.path / CHECKPOINT_FILE
+def test_a_truncated_checkpoint_is_named(federation, run_local, run_copy):
+    file = run_copy / CHECKPOINT_FILE
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(RunError, match="is damaged"):
-        run_local(federation, {"resume": str(directory.path)})
+        run_local(federation, {"resume": str(run_copy)})
 
 
-def test_another_federation_than_that_of_the_checkpoint_is_refused(federation, run_local, tmp_path):
-    directory, _ = run_local(federation)
+def test_another_federation_than_that_of_the_checkpoint_is_refused(run_local, run_copy, tmp_path):
     other = write_tiny(tmp_path / "other", sites=2)
     with pytest.raises(RunError, match="the federation has no site site-2: it has site-0, site-1"):
-        run_local(other, {"resume": str(directory.path)})
+        run_local(other, {"resume": str(run_copy)})
     other = write_tiny(tmp_path / "another", sites=3)
     with pytest.raises(RunError, match="site-0, site-1 has other data than when the run began"):
-        run_local(other, {"resume": str(directory.path)})
+        run_local(other, {"resume": str(run_copy)})
 
 
-def test_a_damaged_roster_is_named(federation, run_local):
-    directory, _ = run_local(federation)
-    (directory.path / "roster.json").write_text("{half")
+def test_a_damaged_roster_is_named(federation, run_local, run_copy):
+    (run_copy / "roster.json").write_text("{half")
     with pytest.raises(RunError, match="roster.json is missing or damaged"):
-        run_local(federation, {"resume": str(directory.path)})
+        run_local(federation, {"resume": str(run_copy)})
 
 
-def test_an_existing_run_directory_is_left_alone(federation, run_local):
-    directory, _ = run_local(federation, {"name": "once"})
-    before = {p.name: p.stat().st_mtime_ns for p in directory.path.iterdir()}
+def test_an_existing_run_directory_is_left_alone(federation, run_local, run_copy):
+    before = {p.name: p.stat().st_mtime_ns for p in run_copy.iterdir()}
     with pytest.raises(RunError, match="exists: choose another name"):
-        run_local(federation, {"name": "once"})
-    assert before == {p.name: p.stat().st_mtime_ns for p in directory.path.iterdir()}
+        run_local(federation, {"name": "copy"})
+    assert before == {p.name: p.stat().st_mtime_ns for p in run_copy.iterdir()}
 
 
 def test_nothing_to_resume_is_said(federation, run_local, tmp_path):

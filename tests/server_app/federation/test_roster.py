@@ -12,7 +12,7 @@ from condi_core.config import RunConfig
 from server_app.app import coordinate
 from server_app.errors import RunError
 from tests.helpers.local_grid import LocalGrid
-from tests.server_app.federation.test_bad_input import write_site
+from tests.helpers.site_partition import write_site
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +32,17 @@ def hospitals(tmp_path):
     ]
 
 
+ONE_ROUND = {"method": "mask", "task.rounds": 1}
+BOTH_PHASES = {"method": "condi", "imputer.samples": 0, "task.rounds": 2}
+
+
 @pytest.fixture
 def run(tmp_path, small_settings):
-    """`run(nodes, changes)`: a whole run of hospitals; the directory of it, and the grid."""
+    """`run(nodes, changes)`: a run of hospitals of phase 2 alone; the directory of it, and the grid."""
 
     def run(nodes, changes=None, tamper=None, grid=LocalGrid):
-        given = {"output": str(tmp_path / "runs"), "sites-timeout": 0.3, "min-sites": 2, "imputer.samples": 0}
-        settings = small_settings(given | (changes or {}))
+        places = {"output": str(tmp_path / "runs"), "sites-timeout": 0.3, "min-sites": 2}
+        settings = small_settings(places | ONE_ROUND | (changes or {}))
         made = grid(client_app, nodes, settings, tamper)
         return coordinate(made, RunConfig.from_flat(settings)), made
 
@@ -146,7 +150,7 @@ def test_a_named_site_that_does_not_come_is_waited_for_and_named(hospitals, run,
 def test_a_simulation_knows_its_sites(federation, run_local):
     with pytest.raises(RunError, match="no site site-9: it has site-0, site-1, site-2"):
         run_local(federation, {"sites": "site-9,site-1"})
-    directory, _ = run_local(federation, {"sites": "site-2"})
+    directory, _ = run_local(federation, ONE_ROUND | {"sites": "site-2"})
     assert roster_of(directory) == ["site-2"]
 
 
@@ -179,9 +183,9 @@ class Flickering(LocalGrid):
 
 
 def test_a_round_waits_for_sites_that_are_away_and_is_done_anew(hospitals, run, capsys):
-    unbroken, _ = run(hospitals, {"name": "unbroken"})
+    unbroken, _ = run(hospitals, BOTH_PHASES | {"name": "unbroken"})
     capsys.readouterr()
-    directory, _ = run(hospitals, {"name": "away", "sites-timeout": 60.0}, grid=Flickering)
+    directory, _ = run(hospitals, BOTH_PHASES | {"name": "away", "sites-timeout": 60.0}, grid=Flickering)
     assert "waiting for site-1, site-2" in capsys.readouterr().out
     for model in ("imputer", "task-condi"):
         one, two = (load_file(d.path / f"{model}.safetensors") for d in (unbroken, directory))
@@ -209,7 +213,7 @@ def test_it_is_tried_once_more_after_the_wait_and_no_oftener(hospitals, run):
         return Message(Error(2, "no memory"), reply_to=request) if failing else reply
 
     with pytest.raises(RunError, match="only 1 of 3 sites sent a valid reply.*resume="):
-        run(hospitals, {"sites-timeout": 0.1}, tamper, Away)
+        run(hospitals, BOTH_PHASES | {"sites-timeout": 0.1}, tamper, Away)
 
 
 def test_sites_that_stay_away_end_the_run_with_a_checkpoint(hospitals, run):
@@ -217,8 +221,8 @@ def test_sites_that_stay_away_end_the_run_with_a_checkpoint(hospitals, run):
         away = 10**9
 
     with pytest.raises(RunError, match="imputer, round 1: 1 of 3 sites.*site-2: node unavailable.*resume="):
-        run(hospitals, {"name": "gone"}, grid=Gone)
-    before, _ = run(hospitals, {"name": "unbroken"})
-    after, _ = run(hospitals, {"resume": str(before.path.parent / "gone")})
+        run(hospitals, BOTH_PHASES | {"name": "gone"}, grid=Gone)
+    before, _ = run(hospitals, BOTH_PHASES | {"name": "unbroken"})
+    after, _ = run(hospitals, BOTH_PHASES | {"resume": str(before.path.parent / "gone")})
     one, two = (load_file(d.path / "task-condi.safetensors") for d in (before, after))
     assert all(np.array_equal(one[k], two[k]) for k in one)

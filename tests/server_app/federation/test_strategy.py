@@ -9,7 +9,6 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from condi_core.averaging import average
 from condi_core.evaluation.classification import BINS, DECISION_COUNTS
-from condi_core.ownership import SHARED, Owner
 from condi_core.serialization import PACKED
 from server_app.artifacts import scores
 from server_app.artifacts.run_directory import RunState
@@ -19,36 +18,20 @@ from server_app.federation.records import to_record
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Run
 from server_app.federation.strategy import ModalityFedAvg
+from tests.helpers.small_models import BASE, OWNERS, counts_with, filled
 from tests.helpers.tiny_federation import manifest
-
-BASE = {
-    "shared": np.array([1.0, 1.0], np.float32),
-    "rows": np.arange(8, dtype=np.float32).reshape(4, 2),
-    "pairs": np.zeros((4, 4, 3), np.float32),
-}
-OWNERS = {"shared": SHARED, "rows": Owner("modality"), "pairs": Owner("pair")}
-
-
-def piece(value):
-    return {name: np.full_like(array, value) for name, array in BASE.items()}
-
-
-def has(*present):
-    """Counts of two windows in which the given modalities are observed."""
-    p = np.isin(range(4), present).astype(float)
-    return 2 * np.outer(p, p)
 
 
 def test_disjoint_modalities_both_stay():
-    out = average(BASE, OWNERS, [(piece(10), has(0, 1), 2.0), (piece(20), has(2), 6.0)])
+    out = average(BASE, OWNERS, [(filled(10), counts_with(0, 1), 2.0), (filled(20), counts_with(2), 6.0)])
     assert out["rows"][:, 0].tolist() == [10, 10, 20, 6]  # nobody trained the last: it keeps its value
     assert out["shared"].tolist() == [17.5, 17.5]  # (2 · 10 + 6 · 20) / 8
 
 
 def test_pairs_are_averaged_per_pair():
-    out = average(BASE, OWNERS, [(piece(10), has(0, 1), 2.0), (piece(20), 2 * has(1, 2), 4.0)])["pairs"][
-        ..., 0
-    ]
+    out = average(
+        BASE, OWNERS, [(filled(10), counts_with(0, 1), 2.0), (filled(20), 2 * counts_with(1, 2), 4.0)]
+    )["pairs"][..., 0]
     assert out[0, 1] == out[1, 0] == out[0, 0] == 10
     assert out[1, 2] == out[2, 2] == 20
     assert out[1, 1] == pytest.approx((2 * 10 + 4 * 20) / 6)
@@ -57,12 +40,12 @@ def test_pairs_are_averaged_per_pair():
 
 def test_weights_are_windows_per_modality():
     counts = np.diag([1.0, 3.0, 0.0, 0.0])
-    out = average(BASE, OWNERS, [(piece(10), counts, 4.0), (piece(20), np.diag([3.0, 1.0, 0, 0]), 4.0)])
+    out = average(BASE, OWNERS, [(filled(10), counts, 4.0), (filled(20), np.diag([3.0, 1.0, 0, 0]), 4.0)])
     assert out["rows"][:, 1].tolist() == [17.5, 12.5, 5, 7]
 
 
 def test_types_stay_and_one_site_is_itself():
-    out = average(BASE, OWNERS, [(piece(0.1), has(0, 1, 2, 3), 3.0)])
+    out = average(BASE, OWNERS, [(filled(0.1), counts_with(0, 1, 2, 3), 3.0)])
     assert all(a.dtype == np.float32 and (a == np.float32(0.1)).all() for a in out.values())
 
 
@@ -86,9 +69,9 @@ def exchange(strategy, answers):
             replies.append(Message(answer, reply_to=message))
             continue
         metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "steps": 1}
-        metrics |= {"counts": has(0, 1, 2, 3).ravel().tolist()}
+        metrics |= {"counts": counts_with(0, 1, 2, 3).ravel().tolist()}
         metrics |= answer.get("metrics", {})
-        arrays = {k: v for k, v in (piece(10) | answer.get("arrays", {})).items() if v is not None}
+        arrays = {k: v for k, v in (filled(10) | answer.get("arrays", {})).items() if v is not None}
         record = answer.get("record", to_record(arrays))
         content = RecordDict({"arrays": record, "metrics": MetricRecord(metrics)})
         replies.append(Message(content, reply_to=message))
@@ -121,7 +104,7 @@ def exchange(strategy, answers):
         ),
         ({"arrays": {f"none-{i}": np.zeros(0) for i in range(99)}}, "expected at most"),
         ({"record": ArrayRecord({"shared": Array(np.zeros(2, np.float32))})}, "not packed as one"),
-        ({"record": ArrayRecord({**to_record(piece(10)), "more": Array(np.zeros(2))})}, "not packed as one"),
+        ({"record": ArrayRecord({**to_record(filled(10)), "more": Array(np.zeros(2))})}, "not packed as one"),
         ({"record": ArrayRecord({PACKED: Array(np.arange(99))})}, "cannot be read (SafetensorError)"),
         (Error(2, "Traceback\n  lines\nValueError: it broke"), "ValueError: it broke"),
         (Error(2), "no reason given"),
@@ -152,9 +135,9 @@ def test_a_site_cannot_answer_in_the_name_of_another(strategy):
                 "loss": 1.0,
                 "seconds": 0.1,
                 "steps": 1,
-                "counts": has(0, 1, 2, 3).ravel().tolist(),
+                "counts": counts_with(0, 1, 2, 3).ravel().tolist(),
             }
-            content = RecordDict({"arrays": to_record(piece(value)), "metrics": MetricRecord(metrics)})
+            content = RecordDict({"arrays": to_record(filled(value)), "metrics": MetricRecord(metrics)})
             yield Message(content, reply_to=message)
 
     requests = strategy.configure_train(1, BASE, ConfigRecord({}))
@@ -194,7 +177,7 @@ def test_order_of_replies_does_not_matter(strategy):
         message.metadata.__dict__["_message_id"] = "x"
         arrays = {k: rng.standard_normal(v.shape).astype(np.float32) for k, v in BASE.items()}
         metrics = {"windows": 2.0, "loss": 1.0, "seconds": 0.1, "steps": 1}
-        metrics |= {"counts": has(0, 1, 2, 3).ravel().tolist()}
+        metrics |= {"counts": counts_with(0, 1, 2, 3).ravel().tolist()}
         replies.append(
             Message(
                 RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)}), reply_to=message

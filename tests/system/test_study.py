@@ -1,0 +1,78 @@
+"""A small study on the engine that is interrupted in the middle of a run, and completed."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from data_partitions.sources import demo
+from server_app.study.results import read_csv
+from tests.helpers.condi_process import CONDI, processes_left, run_condi
+from tests.helpers.run_settings import without_paths
+
+STUDY = """
+methods = ["mask", "condi"]
+seeds = [0]
+[data.ecg]
+dataset = "ptb-xl"
+source = "source"
+[partition]
+split = "iid"
+sites = 2
+[missingness]
+points = [0.6]
+[settings]
+"""
+# What a study decides itself, besides missingness.
+SET_BY_STUDY = (
+    "sites",
+    "method",
+    "compare-with",
+    "seed",
+    "test-missingness",
+    "task.learning-rate",
+    "task.learning-rate-by-method",
+)
+
+
+@pytest.mark.engine
+def test_a_study_that_is_interrupted_goes_on_to_its_tables(tmp_path, small_settings):
+    demo.make(tmp_path / "source", patients=40)
+    settings = without_paths(small_settings({"imputer.relation-rounds": 0, "sites-timeout": 120.0}))
+    lines = [
+        f"{key} = {json.dumps(value)}"
+        for key, value in settings.items()
+        if key not in SET_BY_STUDY and not key.startswith("missingness.")
+    ]
+    (tmp_path / "study.toml").write_text(STUDY + "\n".join(lines))
+    command = [CONDI, "study", "study.toml", "--nodes", "2"]
+    with subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"CONDI_TEST": str(tmp_path)}) as first:
+        while first.poll() is None and not list(tmp_path.glob("studies/study/runs/*/history.jsonl")):
+            time.sleep(0.2)
+        again = run_condi("study", "study.toml", cwd=tmp_path)
+        first.send_signal(signal.SIGINT)
+    assert first.returncode == 130 and not processes_left(tmp_path)
+    assert again.returncode == 1 and "is being worked on" in again.stderr
+    runs = tmp_path / "studies" / "study" / "runs"
+    (interrupted,) = runs.iterdir()
+
+    done = run_condi("study", "study.toml", "--nodes", 2, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert not summary["failed"] and len(summary["cells"]) == 2
+    assert [run.name for run in runs.iterdir()] == [interrupted.name], "the run is resumed, not begun anew"
+    columns = dict.fromkeys(key for cell in summary["cells"] for key in cell)
+    rows = [{column: cell.get(column) for column in columns} for cell in summary["cells"]]
+    assert repr(read_csv(Path(summary["files"]["cells"]))) == repr(rows), "as text, since NaN is not NaN"
+    for cell in summary["cells"]:
+        result = json.loads((runs / cell["run"] / "result.json").read_text())
+        assert cell["auroc"] == result["task"][cell["method"]]["auroc"]
+        assert cell["seconds"] > 0 and cell["bytes-up"] > 0 and cell["missing"] == pytest.approx(0.6)
+    table = Path(summary["files"]["text"]).read_text()
+    assert table.count("Task, ecg, iid, 2 sites; missingness: points=") == 1
+    assert table.index("\n  mask") < table.index("\n  condi")
+    assert not processes_left(tmp_path)

@@ -1,0 +1,87 @@
+"""Imports run one way, and names say what they stand for."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+PACKAGES = ("condi_core", "data_partitions", "client_app", "server_app")
+FORBIDDEN_IMPORTS = {
+    "condi_core": {"flwr", "data_partitions", "client_app", "server_app"},
+    "data_partitions": {"torch", "flwr", "condi_core", "client_app", "server_app"},
+    "client_app": {"server_app"},
+    "server_app": {"client_app"},
+    "server_app/federation": {"server_app.report", "server_app.study", "server_app.operations"},
+    "server_app/artifacts": {
+        "flwr",
+        "server_app.federation",
+        "server_app.report",
+        "server_app.study",
+        "server_app.operations",
+    },
+    "server_app/operations": {"server_app.federation", "server_app.report"},
+}
+NOT_YET = {"server_app/federation"}  # the engine writes the closing report itself
+NAMES_OF_NOTHING = {"told", "found", "kept", "mine", "theirs"}
+
+
+def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
+    for file in sorted((PROJECT / folder).rglob("*.py")):
+        yield str(file.relative_to(PROJECT)), ast.parse(file.read_text())
+
+
+def imported_modules(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole path"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def variables(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [pytest.param(f, marks=[pytest.mark.xfail] if f in NOT_YET else []) for f in FORBIDDEN_IMPORTS],
+)
+def test_imports_run_one_way(folder):
+    wrong = [
+        f"{file} imports {module}"
+        for file, tree in modules(folder)
+        for module in imported_modules(tree)
+        if any(f"{module}.".startswith(f"{name}.") for name in FORBIDDEN_IMPORTS[folder])
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.xfail(reason="some names are older than this rule")
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_variables_are_named_by_what_they_hold(folder):
+    wrong = [
+        f"{file}: {name}"
+        for file, tree in modules(folder)
+        for name in variables(tree)
+        if name in NAMES_OF_NOTHING
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_tests_share_nothing_but_helpers():
+    wrong = [
+        f"{file} imports {module}"
+        for file, tree in modules("tests")
+        for module in imported_modules(tree)
+        if module.startswith("tests.") and not module.startswith("tests.helpers.")
+    ]
+    assert not wrong, "\n".join(wrong)
