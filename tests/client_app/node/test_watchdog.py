@@ -4,6 +4,7 @@ import time
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
 
 from client_app.node import request as node_request
 from condi_core.protocol import fingerprint
@@ -11,6 +12,7 @@ from condi_core.protocol import fingerprint
 
 @pytest.mark.parametrize("node", ["hospital", "simulation"])
 def test_a_client_that_hangs_ends_its_process(federation, small_settings, monkeypatch, capsys, node):
+    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
     statuses = []
     monkeypatch.setattr(node_request.os, "_exit", statuses.append)
     hospital = {"data": str(federation / "site-0"), "device": "cpu"}
@@ -30,7 +32,9 @@ def test_a_client_that_hangs_ends_its_process(federation, small_settings, monkey
         time.sleep(0.6)
         return RecordDict()
 
-    hang(Message(asked, 1, "train.task"), context)
+    message = Message(asked, 1, "train.task")
+    message.metadata.__dict__["_message_id"] = "x"
+    hang(message, context)
     printed = capsys.readouterr().out
     assert statuses == ([1] if node == "hospital" else []), "many sites of a simulation share one process"
     assert ("stopped after 0.2 s, as the coordinator no longer waits" in printed) == (node == "hospital")
