@@ -7,13 +7,15 @@ import pytest
 from condi_core.config import ConfigError, setting_names
 from data_partitions.missingness import SETTINGS
 from server_app.settings import validate_settings
-from tests.helpers.toy import defaults
+from tests.helpers.run_settings import flat_defaults
 
 
 def test_defaults_are_valid_and_are_all_there_is():
-    config = validate_settings(defaults())
-    assert config.flat() == defaults()
-    assert sorted(defaults()) == sorted([*setting_names(), *(f"missingness.{name}" for name in SETTINGS)])
+    config = validate_settings(flat_defaults())
+    assert config.flat() == flat_defaults()
+    assert sorted(flat_defaults()) == sorted(
+        [*setting_names(), *(f"missingness.{name}" for name in SETTINGS)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -27,20 +29,20 @@ def test_defaults_are_valid_and_are_all_there_is():
 )
 def test_an_unknown_key_is_named_with_the_nearest_valid_one(key, nearest):
     with pytest.raises(ConfigError) as error:
-        validate_settings(defaults() | {key: 4})
+        validate_settings(flat_defaults() | {key: 4})
     assert str(error.value) == f"unknown setting '{key}' (did you mean '{nearest}'?)"
 
 
 @pytest.mark.parametrize("key", ["missingness", "missingness.zzzz", "missingness.points.x", "zzzz.points"])
 def test_any_unknown_key_is_refused(key):
     with pytest.raises(ConfigError, match=f"unknown setting '{key}'"):
-        validate_settings(defaults() | {key: 4})
+        validate_settings(flat_defaults() | {key: 4})
 
 
 def test_every_bad_key_is_named_at_once():
     bad = {"missingness.points": 1.0, "task.rounds": "six", "missingness.gaps-mechanism": "any"}
     bad |= {"missingness.gap-patches": 2.5, "test-missingness": "points=2 gap=1", "seed": -1}
-    settings = defaults() | bad | {"missingness.point": 1}
+    settings = flat_defaults() | bad | {"missingness.point": 1}
     del settings["missingness.bursts"]
     with pytest.raises(ConfigError) as error:
         validate_settings(settings)
@@ -57,7 +59,7 @@ def test_every_bad_key_is_named_at_once():
 @pytest.mark.parametrize("value", [-0.1, 1.0, 1, float("nan"), "0.5", True, None])
 def test_shares_lie_below_one(value):
     with pytest.raises(ConfigError, match="missingness.points"):
-        validate_settings(defaults() | {"missingness.points": value})
+        validate_settings(flat_defaults() | {"missingness.points": value})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_shares_lie_below_one(value):
 )
 def test_impossible_missingness_is_refused(key, value):
     with pytest.raises(ConfigError, match=f"^setting 'missingness.{key}': .*, got {value!r}$"):
-        validate_settings(defaults() | {f"missingness.{key}": value})
+        validate_settings(flat_defaults() | {f"missingness.{key}": value})
 
 
 @pytest.mark.parametrize(
@@ -94,12 +96,12 @@ def test_impossible_missingness_is_refused(key, value):
 )
 def test_impossible_missingness_of_test_windows_is_refused(text, reason):
     with pytest.raises(ConfigError) as refused:
-        validate_settings(defaults() | {"test-missingness": text})
+        validate_settings(flat_defaults() | {"test-missingness": text})
     assert str(refused.value).startswith("setting 'test-missingness': ") and reason in str(refused.value)
     assert str(refused.value).endswith(f"got {text!r}")
 
 
 def test_numbers_are_written_in_one_way():
-    config = validate_settings(defaults() | {"missingness.subsample-to": 4, "missingness.points": 0})
+    config = validate_settings(flat_defaults() | {"missingness.subsample-to": 4, "missingness.points": 0})
     assert json.dumps(config.flat()["missingness.subsample-to"]) == "4.0"
     assert json.dumps(config.flat()["missingness.points"]) == "0.0"
