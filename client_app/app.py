@@ -20,7 +20,7 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
 from condi_core.ownership import ownership
 from condi_core.task.model import TaskModel
-from data_partitions.manifest import SPLITS
+from data_partitions.manifest import SPLITS, Split
 
 
 def configure_process() -> None:
@@ -83,7 +83,7 @@ def _load_imputer(request: Request, site: Site) -> Imputer:
     return request.load(Imputer(site.schema, site.config.imputer), site.device)
 
 
-def _load_task(request: Request, split: str) -> tuple[task_phase.TaskWindows, TaskModel]:
+def _load_task(request: Request, split: Split) -> tuple[task_phase.TaskWindows, TaskModel]:
     site, method = request.site(), METHODS[request.settings["method"]]
     model = request.load(method.model(site.schema, site.config.task), site.device)
     windows = task_phase.TaskWindows(site, method, request.settings["imputer"], split, model.standardiser)

@@ -161,7 +161,7 @@ class Site:
                 return self._left_observed(values[i], observed[i], rows[i], False)
 
             packed = _observed_masks.get_or_make(self._mask_key, rows, make)
-            observed = unpack_masks(packed, self.schema.shape)
+            observed = unpack_masks(packed, self.partition.manifest.shape)
         return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
 
     @cached_property

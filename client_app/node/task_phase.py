@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,19 @@ from condi_core.methods import Method
 from condi_core.task.model import TaskModel
 from condi_core.training import train_steps
 from condi_core.windows import Standardiser, iterate_blocks
+from data_partitions.manifest import Split
+
+
+class TaskBatch(NamedTuple):
+    """Windows on the site's device; a sample is available when it was observed or completed.
+
+    `values`, `observed` and `available` are `(batch, modality, patch, sample)`, `labels` are `(batch, label)`.
+    """
+
+    values: Tensor
+    observed: Tensor
+    available: Tensor
+    labels: Tensor
 
 
 class TaskWindows:
@@ -26,8 +40,7 @@ class TaskWindows:
     method : Method
     imputer_hash : str
         Which imputer's completions to read; of no account for methods without an imputer.
-    split : str
-        "train", "val" or "test".
+    split : "train", "val" or "test"
     standardiser : Standardiser, optional
         That of the task model; methods that interpolate need it.
 
@@ -42,7 +55,7 @@ class TaskWindows:
         site: Site,
         method: Method,
         imputer_hash: str,
-        split: str,
+        split: Split,
         standardiser: Standardiser | None = None,
     ) -> None:
         if method.interpolate and standardiser is None:
@@ -61,7 +74,7 @@ class TaskWindows:
         """Number of completions of each window."""
         return 1 if self.completion is None else self.completion.values.shape[1]
 
-    def read(self, rows: np.ndarray, draw: int | np.ndarray = 0) -> list[Tensor]:
+    def read(self, rows: np.ndarray, draw: int | np.ndarray = 0) -> TaskBatch:
         """Read windows to the site's device.
 
         Parameters
@@ -70,12 +83,6 @@ class TaskWindows:
             Rows of the partition that belong to the split.
         draw : int or ndarray of int, shape (batch,)
             Which completion of each window.
-
-        Returns
-        -------
-        list of Tensor
-            Values, observed and known `(batch, modality, patch, sample)`, and labels `(batch, label)`. A
-            sample is known when it was observed or completed.
         """
         labels = torch.from_numpy(self.site.partition.labels[rows])
         if self.completion is not None:
@@ -86,13 +93,13 @@ class TaskWindows:
             values, observed = self.site.read(rows)
         values, observed, labels = self.site.to_device(values, observed, labels)
         if self.completion is not None:
-            return [values, observed, torch.ones_like(observed), labels]
+            return TaskBatch(values, observed, torch.ones_like(observed), labels)
         if self.method.interpolate and self.standardiser is not None:
             values = interpolate_windows(
                 self.site.schema, self.standardiser, values, observed, self.method.interpolate
             )
-            return [values, observed, torch.ones_like(observed), labels]
-        return [values, observed, observed, labels]
+            return TaskBatch(values, observed, torch.ones_like(observed), labels)
+        return TaskBatch(values, observed, observed, labels)
 
 
 def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: float, deadline: float) -> dict:
@@ -121,18 +128,18 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
     order = np.concatenate([rng.permutation(rows) for _ in range(-(-num_windows // len(rows)))])[:num_windows]
     present = np.zeros((len(order), len(site.schema.modalities)), bool)
 
-    def batches() -> Iterator[list[Tensor]]:
+    def batches() -> Iterator[TaskBatch]:
         for step, step_rows in enumerate(np.split(order, config.steps)):
             batch = windows.read(step_rows, rng.integers(windows.draws, size=len(step_rows)))
             # A modality that was completed is read and trained like one that was observed.
-            in_batch = batch[2].flatten(2).any(-1).cpu()
+            in_batch = batch.available.flatten(2).any(-1).cpu()
             present[step * len(step_rows) : (step + 1) * len(step_rows)] = in_batch
             yield batch
 
     penalty = windows.method.penalty
     start = {name: p.detach().clone() for name, p in model.named_parameters()} if penalty else {}
 
-    def loss(batch: list[Tensor]) -> Tensor:
+    def loss(batch: TaskBatch) -> Tensor:
         value = model.training_loss(*batch)
         return value + penalty(model, start) if penalty else value
 
@@ -159,8 +166,9 @@ def score(windows: TaskWindows, model: TaskModel) -> tuple[dict[str, np.ndarray]
     for rows in iterate_blocks(site.scorable_rows(windows.split)):
         outputs = []
         for draw in range(windows.draws):
-            *inputs, labels = windows.read(rows, draw)
-            outputs.append(model(*inputs))
+            batch = windows.read(rows, draw)
+            outputs.append(model(batch.values, batch.observed, batch.available))
+        labels = batch.labels  # the same for every draw
         predictions = torch.stack([model.predictions(o) for o in outputs]).mean(0).cpu()
         for name, added in model.kind.sums(predictions, labels.cpu()).items():
             sums[name] += added
