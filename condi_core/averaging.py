@@ -1,13 +1,13 @@
-"""How the coordinator makes the next state of what sites have trained: pure numpy.
+"""How the coordinator computes the next state of a model from the sites' updates, in pure numpy.
 
-A state is a flat dictionary of named arrays, and a name with a slash in it stays at the coordinator:
-`site/name` is a site's own version of `name`, which only that site is sent, and what has more slashes is
-memory of a rule from round to round. All of it is in the checkpoint.
+A state is a flat dictionary of named arrays. Names with a slash stay at the coordinator: `site/name` is a
+site's own version of `name`, which is sent to that site alone, and a name with more slashes is memory of an
+aggregation rule from round to round. The checkpoint holds all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,63 +18,93 @@ Arrays = dict[str, np.ndarray]
 
 
 class SiteUpdate(NamedTuple):
-    """What a site sends back from a round of training."""
+    """What a site returns from a round of training.
+
+    Attributes
+    ----------
+    arrays : trained arrays by name
+    counts : (modality, modality), windows in which both modalities were observed; see `aggregation_weights`
+    windows : number of windows the site trained on
+    steps : optimiser steps
+    site : name of the site
+    """
 
     arrays: Arrays
-    counts: np.ndarray  # (modality, modality): windows in which both were there, see `ownership.weights`
+    counts: np.ndarray
     windows: float
     steps: int = 1
     site: str = ""
 
 
-# State, owners, and what each site has trained → next state.
+# (state, owners by name, updates of all sites that answered) → next state
 Aggregator = Callable[[Arrays, dict[str, Owner], Sequence[SiteUpdate]], Arrays]
 
 
 def site_view(state: Arrays, site: str) -> Arrays:
-    """The arrays of a state as a site has them: its own versions, and all others."""
+    """Return the arrays of a state as a site has them: its own version where there is one."""
     return {name: state.get(f"{site}/{name}", a) for name, a in state.items() if "/" not in name}
 
 
 def has_site_versions(state: Arrays, sites: Collection[str]) -> bool:
-    """Whether any of these sites has versions of its own in a state."""
+    """Return whether a state holds a version of its own for any of these sites."""
     return any(name.split("/")[0] in sites for name in state if name.count("/") == 1)
 
 
-def average(base: Arrays, owners: dict[str, Owner], trained: Sequence[SiteUpdate]) -> Arrays:
-    """FedAvg (McMahan et al. 2017) per modality: the mean of each piece over the sites that trained it.
+def average(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) -> Arrays:
+    """Average the updates by FedAvg (McMahan et al. 2017) per modality.
 
-    A ratio of two sums, Σ weight × piece over Σ weight, per row where an array has one row per modality and
-    per block where it has one per pair. What nobody trained keeps its value.
+    Each piece is averaged over the sites that trained it, as a ratio of two sums, Σ weight × piece over
+    Σ weight. A piece is a row where an array has one row per modality, a block where it has one block per
+    pair of modalities, and else the whole array. A piece that no site trained keeps its value.
+
+    Parameters
+    ----------
+    base : the state that the round began with
+    owners : owner of each array
+    updates : of the sites that answered
+
+    Returns
+    -------
+    the next state
     """
     result = dict(base)
-    for name in trained[0][0] if trained else ():
+    for name in updates[0].arrays if updates else ():
         old = base[name]
-        pieces = (t[0][name] for t in trained)
-        result[name] = weighted_mean(pieces, weights_of(owners[name], trained, old.shape), old).astype(
-            old.dtype
-        )
+        pieces = (update.arrays[name] for update in updates)
+        weights = site_weights(owners[name], updates, old.shape)
+        result[name] = weighted_mean(pieces, weights, old).astype(old.dtype)
     return result
 
 
-def keep_separate(base: Arrays, owners: dict[str, Owner], trained: Sequence[SiteUpdate]) -> Arrays:
-    """Nothing is averaged: each site goes on with what it has trained itself."""
+def keep_separate(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) -> Arrays:
+    """Average nothing: each site continues from its own update. Parameters as in `average`."""
     result = dict(base)
-    for t in trained:
-        kept = average(site_view(base, t.site), owners, [t])
-        result |= {f"{t.site}/{name}": kept[name] for name in t.arrays}
+    for update in updates:
+        separate = average(site_view(base, update.site), owners, [update])
+        result |= {f"{update.site}/{name}": separate[name] for name in update.arrays}
     return result
 
 
-def weights_of(owner: Owner, trained: Sequence[SiteUpdate], shape: tuple[int, ...]) -> list[np.ndarray]:
-    """What the pieces of all sites weigh, broadcastable to `shape`."""
-    return [aggregation_weights(owner, counts, windows, shape) for _, counts, windows, *_ in trained]
+def site_weights(owner: Owner, updates: Sequence[SiteUpdate], shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Return the aggregation weights of all sites, broadcastable to `shape`."""
+    return [aggregation_weights(owner, update.counts, update.windows, shape) for update in updates]
 
 
-def weighted_mean(pieces, weights: Sequence[np.ndarray], otherwise: np.ndarray) -> np.ndarray:
-    """Weighted mean in float64; `otherwise` where nothing weighs."""
-    total, weight = 0.0, 0.0
-    for piece, w in zip(pieces, weights, strict=True):
-        total, weight = total + w * piece.astype(np.float64), weight + w
-    where = np.broadcast_to(weight > 0, otherwise.shape)
-    return np.divide(total, weight, out=otherwise.astype(np.float64), where=where)
+def weighted_mean(
+    pieces: Iterable[np.ndarray], weights: Sequence[np.ndarray], default: np.ndarray
+) -> np.ndarray:
+    """Compute a weighted mean in float64.
+
+    Parameters
+    ----------
+    pieces : one array per site, all of one shape
+    weights : one array per site, broadcastable to that shape
+    default : the result where all weights are zero
+    """
+    total: np.ndarray | float = 0.0
+    total_weight: np.ndarray | float = 0.0
+    for piece, weight in zip(pieces, weights, strict=True):
+        total = total + weight * piece.astype(np.float64)
+        total_weight = total_weight + weight
+    has_weight = np.broadcast_to(np.asarray(total_weight) > 0, default.shape)
+    return np.divide(total, total_weight, out=default.astype(np.float64), where=has_weight)

@@ -1,9 +1,9 @@
 """Which parameter belongs to which modality, or pair of modalities.
 
-A layer that keeps rows per modality says so in a class attribute, for instance
-`owners = {"weight": "modality"}`: axis 0 is the modality. `"pair"`: axes 0 and 1 are target and source.
-A module whose rows are those of some modalities only names their places in `members`. All other parameters
-are shared by everyone.
+A layer with rows per modality declares them in a class attribute, for instance
+`owners = {"weight": "modality"}`: axis 0 is the modality. With `"pair"`, axes 0 and 1 are target and source.
+A module with rows of some modalities only has their positions in `members`. All other parameters are shared
+by all modalities.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from torch import nn
 
 
 class Owner(NamedTuple):
-    """Kind of a parameter's owners, and the places of the modalities it has rows for (None: all)."""
+    """What an array has rows for.
+
+    Attributes
+    ----------
+    kind : "shared" (no rows), "modality" (axis 0) or "pair" (axes 0 and 1)
+    members : positions of the modalities that it has rows for; None: all
+    """
 
     kind: Literal["shared", "modality", "pair"]
     members: tuple[int, ...] | None = None
@@ -25,27 +31,36 @@ SHARED = Owner("shared")
 
 
 def ownership(model: nn.Module) -> dict[str, Owner]:
-    """Owner of every entry of the model's state, in its order."""
+    """Return the owner of every entry of the model's `state_dict`, in its order."""
     owners: dict[str, Owner] = {}
     for prefix, module in model.named_modules():
         for name, kind in getattr(module, "owners", {}).items():
-            full = f"{prefix}.{name}" if prefix else name
-            owners[full] = Owner(kind, getattr(module, "members", None))
+            full_name = f"{prefix}.{name}" if prefix else name
+            owners[full_name] = Owner(kind, getattr(module, "members", None))
     return {name: owners.get(name, SHARED) for name in model.state_dict()}
 
 
 def trainable(model: nn.Module) -> set[str]:
-    """Names of what gradient steps change; the rest of the state travels to sites but not back."""
+    """Return the names of what gradient steps change; of the state that sites are sent, they return only this."""
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def aggregation_weights(
     owner: Owner, counts: np.ndarray, windows: float, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """What a site's piece weighs in the average, broadcastable to `shape`.
+    """Return the weight of a site's array in the average.
 
-    `counts` (modality, modality): windows the site trained on in which both modalities were observed; the
-    diagonal counts one modality. `windows` is their number altogether.
+    Parameters
+    ----------
+    owner : of the array
+    counts : (modality, modality), windows the site trained on in which both modalities were observed; the
+        diagonal counts the windows with one modality
+    windows : number of windows the site trained on
+    shape : of the array
+
+    Returns
+    -------
+    ndarray that broadcasts to `shape`
     """
     if owner.kind == "shared":
         return np.full((1,) * len(shape), windows)

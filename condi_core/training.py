@@ -1,4 +1,4 @@
-"""The local loop, once, for every phase and method; and the seeds everything random derives from."""
+"""The local training loop of every phase and method, and the seeds of everything random."""
 
 from __future__ import annotations
 
@@ -17,13 +17,29 @@ Batch = TypeVar("Batch")
 
 
 def derive_seed(*parts: object) -> int:
-    """A 63-bit seed from (run seed, phase, round, site, ...): the same on every machine and engine."""
+    """Derive a seed of 63 bits.
+
+    Parameters
+    ----------
+    parts : what the seed depends on, such as the run's seed, the phase, the round and the site
+
+    Returns
+    -------
+    int, the same on every machine and engine
+    """
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def cosine_rate(rate: float, round_: int, rounds: int) -> float:
-    """Learning rate of a round, from `rate` in the first down a cosine to a tenth of it in the last."""
+    """Return the learning rate of a round, which falls along a cosine to a tenth.
+
+    Parameters
+    ----------
+    rate : learning rate of the first round
+    round_ : number of the round, from 1
+    rounds : number of rounds
+    """
     progress = (round_ - 1) / max(rounds - 1, 1)
     return rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
 
@@ -36,10 +52,26 @@ def train_steps(
     learning_rate: float,
     deadline: float = math.inf,
 ) -> tuple[float, int]:
-    """Take one optimiser step per batch; return the mean loss and the number of steps taken.
+    """Take one optimiser step per batch.
 
-    Stops early when `time.monotonic()` passes `deadline`, so that a slow site still answers in time.
-    Raises FloatingPointError when the loss is no longer finite.
+    Parameters
+    ----------
+    model : trained in place
+    loss : maps a batch to a scalar
+    batches : one per step
+    config : choice of the optimiser
+    learning_rate : of all steps
+    deadline : of `time.monotonic()`; the first step that ends after it is the last, so that a slow site
+        still answers in time
+
+    Returns
+    -------
+    mean : mean loss of the steps
+    steps : number of steps taken
+
+    Raises
+    ------
+    FloatingPointError : when the loss is not finite
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if config.optimizer == "sgd":

@@ -74,9 +74,10 @@ class CrossSpectrum(nn.Module):
         return (vectors * values[:, None, :]) @ vectors.mH
 
     def eigendecomposition(self) -> tuple[Tensor, Tensor]:
-        """Return floored eigenvalues `(frequency, modality)` and eigenvectors `(frequency, modality, modality)`.
+        """Return the floored eigenvalues and the eigenvectors of S on the frequencies of a window.
 
-        The average of matrices over different sites need not be positive definite; the floor makes it so.
+        Eigenvalues are `(frequency, modality)`, eigenvectors `(frequency, modality, modality)`. The
+        average of matrices over different sites need not be positive definite; the floor makes it so.
         """
         m, bins = self.spectrum.shape[0], self.fft_length // 2 + 1
         flat = self.spectrum.permute(0, 1, 3, 2).reshape(1, m * m * 2, -1)
@@ -87,7 +88,7 @@ class CrossSpectrum(nn.Module):
         return values.clamp(min=float(floor)), vectors
 
     def covariance(self) -> Tensor:
-        """Return the covariance of the modalities at one instant `(modality, modality)`, positive definite."""
+        """Return the covariance at one instant `(modality, modality)`, which is made positive definite."""
         values, vectors = torch.linalg.eigh(_mean_over_circle(self.spectrum[..., 0], self.segment))
         return (vectors * values.clamp(min=1e-5 * float(values.mean()))) @ vectors.mT
 

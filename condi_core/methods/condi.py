@@ -1,4 +1,4 @@
-"""CondI: windows completed by the federated conditional diffusion model, then the task model.
+"""CondI: the task model reads windows that the federated conditional diffusion model completed.
 
 Phase 1 averages the imputer, phase 2 the task model, both per modality over the sites that trained it.
 """

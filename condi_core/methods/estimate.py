@@ -1,8 +1,8 @@
-"""The closed-form estimate: the conditional mean of every hidden sample given all that was observed.
+"""The closed-form estimate: the conditional mean of every missing sample given all observed ones.
 
-Phase 1 is the rounds of the relation between modalities alone (sums and EM), no diffusion model is trained;
-modalities of different rates are not related. One completion per window, whatever `task.completions` says.
-Travels: spectra, then the task model.
+Phase 1 consists of the rounds that estimate the cross-spectrum between modalities (sums and EM); no diffusion
+model is trained, and modalities of different rates are not related. A window has one completion, whatever
+`task.completions` says. Spectra are exchanged, then the task model.
 """
 
 from __future__ import annotations

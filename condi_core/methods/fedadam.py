@@ -1,8 +1,8 @@
-"""FedAdam: `mask`, and the coordinator takes the mean update of a round as a gradient for Adam.
+"""FedAdam: `mask`, and the coordinator uses the mean update of a round as a gradient for Adam.
 
-Reddi et al. 2021, arXiv:2003.00295, algorithm 2, without correction for the start, as there: with the mean
-update d, m = b1 m + (1 - b1) d, v = b2 v + (1 - b2) d², w = w + rate · m / (sqrt(v) + tau), from m = 0 and
-v = tau². What no site trained in a round keeps weights and moments. Travels: the task model; the moments stay
+Reddi et al. 2021, arXiv:2003.00295, algorithm 2, like there without bias correction: with the mean update d,
+m = b1 m + (1 - b1) d, v = b2 v + (1 - b2) d², w = w + rate · m / (sqrt(v) + tau), from m = 0 and v = tau².
+What no site trained in a round keeps its weights and moments. The task model is exchanged; the moments stay
 at the coordinator, in its checkpoint.
 """
 
@@ -12,26 +12,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from condi_core.averaging import Arrays, SiteUpdate, weighted_mean, weights_of
+from condi_core.averaging import Arrays, SiteUpdate, site_weights, weighted_mean
 from condi_core.methods.method import Method
 from condi_core.ownership import Owner
 
 BETA1, BETA2, TAU = 0.9, 0.99, 1e-3  # as in the paper's experiments
-RATE = 0.01  # chosen; the paper tunes it for each task
+RATE = 0.01  # our choice; the paper tunes it for each task
 
 
-def adam(base: Arrays, owners: dict[str, Owner], trained: Sequence[SiteUpdate]) -> Arrays:
-    """One step of Adam from `base`; the moments are `fedadam/m/name` and `fedadam/v/name` of the state."""
+def adam(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) -> Arrays:
+    """Take one step of Adam; the moments are `fedadam/m/name` and `fedadam/v/name` of the state."""
     result = dict(base)
-    for name in trained[0].arrays:
-        old, weights = base[name], weights_of(owners[name], trained, base[name].shape)
-        update = weighted_mean([t.arrays[name] for t in trained], weights, old) - old
+    for name in updates[0].arrays:
+        old, weights = base[name], site_weights(owners[name], updates, base[name].shape)
+        mean_update = weighted_mean([update.arrays[name] for update in updates], weights, old) - old
         m = base.get(f"fedadam/m/{name}", np.zeros(old.shape))
         v = base.get(f"fedadam/v/{name}", np.full(old.shape, TAU**2))
-        reached = np.broadcast_to(sum(weights) > 0, old.shape)
-        m = np.where(reached, BETA1 * m + (1 - BETA1) * update, m)
-        v = np.where(reached, BETA2 * v + (1 - BETA2) * update**2, v)
-        step = np.where(reached, RATE * m / (np.sqrt(v) + TAU), 0)
+        trained = np.broadcast_to(np.asarray(sum(weights)) > 0, old.shape)
+        m = np.where(trained, BETA1 * m + (1 - BETA1) * mean_update, m)
+        v = np.where(trained, BETA2 * v + (1 - BETA2) * mean_update**2, v)
+        step = np.where(trained, RATE * m / (np.sqrt(v) + TAU), 0)
         result |= {name: (old + step).astype(old.dtype), f"fedadam/m/{name}": m, f"fedadam/v/{name}": v}
     return result
 

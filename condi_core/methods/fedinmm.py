@@ -1,12 +1,12 @@
-"""FedInMM: an LSTM reads every incomplete modality in time, and what it remembers is fused.
+"""FedInMM: an LSTM reads every incomplete modality in time, and its last states are fused.
 
-The baseline for missing features in the evaluation of PEPSY (arXiv:2510.22880), known here as LSTM-style
-fusion over incomplete modalities; no description of its own was at hand. Chosen: each patch is read by
-weights of its modality as values (zeros in holes) and mask, with the identity of the modality; one LSTM,
-shared by the modalities, goes over the patches; its last states are averaged over the modalities of which
-the window has anything, and classified, with the votes that modalities have in all task models here.
+The baseline for missing features in the evaluation of PEPSY (arXiv:2510.22880), described there as LSTM-style
+fusion over incomplete modalities; no description of the method itself was available. Our choices: each patch
+is embedded by weights of its modality from values (zeros where missing) and mask, plus the embedding of the
+modality; one LSTM, shared by the modalities, runs over the patches; its last states are averaged over the
+present modalities and classified, with the heads per modality that all task models here have.
 
-Travels: the task model; reading weights are averaged per modality, the LSTM by windows.
+The task model is exchanged; patch embeddings are averaged per modality, the LSTM by windows.
 """
 
 from __future__ import annotations
@@ -32,21 +32,23 @@ class LSTMExtractor(nn.Module):
         self.lstm = nn.LSTM(width, width, batch_first=True)
 
     def forward(self, x: Tensor, observed: Tensor) -> Tensor:
-        """Standardised `x` (batch, modality, patch, sample) → features (batch, modality, width)."""
-        tokens = self.modality_embedding(self.patch_embedding(torch.stack([x, observed.to(x.dtype)], 3)))
-        return self.lstm(tokens.flatten(0, 1))[1][0][0].unflatten(0, x.shape[:2])
+        """Map standardised `x` (batch, modality, patch, sample) to features (batch, modality, width)."""
+        channels = torch.stack([x, observed.to(x.dtype)], 3)
+        tokens = self.modality_embedding(self.patch_embedding(channels))
+        _, (hidden, _) = self.lstm(tokens.flatten(0, 1))
+        return hidden[-1].unflatten(0, x.shape[:2])
 
 
 class LSTMFusion(TaskModel):
-    """Mean of the modalities' last states, classified."""
+    """Classify the mean of the modalities' last states."""
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__(schema, config)
         del self.modality_attention, self.cls_token, self.pooling_attention, self.cross_modal, self.pair_bias
         self.extractor = LSTMExtractor(schema, config.width)
 
-    def classify(self, features: Tensor, known: Tensor) -> Tensor:
-        return self.classifier(masked_mean(features, known)) + self.modality_logits(features, known)
+    def classify(self, features: Tensor, present: Tensor) -> Tensor:
+        return self.classifier(masked_mean(features, present)) + self.modality_logits(features, present)
 
 
 METHOD = Method("fedinmm", "LSTM over samples and mask", model=LSTMFusion)

@@ -1,13 +1,13 @@
-"""FedMSplit: `mask` in blocks, each averaged over the sites whose block moves alike; a model per site.
+"""FedMSplit: `mask` in blocks, each averaged over sites with similar updates; a model per site.
 
 Chen and Zhang 2022 (KDD, doi:10.1145/3534678.3539384): client models are split into blocks, each block is a
-view of a graph between clients whose edges are correlations, and a client's block is made from those of its
-neighbours. How edges follow from the models is taken as open. Chosen: a block is what belongs to one
-modality, or what all share; the correlation of two sites is the cosine between the updates of their blocks
-in this round, and an edge weighs exp(cosine / TEMPERATURE) times the windows. Pairs of modalities go with
-the target. Sites that move alike get what FedAvg would give them.
+view of a graph between clients whose edges are correlations, and a client's block is aggregated from those of
+its neighbours. How edges follow from the models is treated as open. Our choices: a block is what belongs to
+one modality, or what all share; the correlation of two sites is the cosine between the updates of their
+blocks in this round, and an edge weighs exp(cosine / TEMPERATURE) times the windows. Pairs of modalities
+belong to the target's block. Sites with equal updates get what FedAvg would give them.
 
-Travels: the task model; the coordinator keeps a version per site and writes one file per site.
+The task model is exchanged; the coordinator keeps a version per site and writes one file per site.
 """
 
 from __future__ import annotations
@@ -20,45 +20,51 @@ from condi_core.averaging import Arrays, SiteUpdate, average, site_view
 from condi_core.methods.method import Method
 from condi_core.ownership import Owner
 
-TEMPERATURE = 0.5  # chosen
+TEMPERATURE = 0.5  # our choice
 
 
-def correlated_average(base: Arrays, owners: dict[str, Owner], trained: Sequence[SiteUpdate]) -> Arrays:
-    """For each site the average weighted by its correlation with all; the shared version is FedAvg's."""
-    m = len(trained[0].counts)
-    blocks = [_blocks(site_view(base, t.site), owners, t, m) for t in trained]
-    result = average(base, owners, trained)
-    for k, site in enumerate(trained):
-        edges = [[_cosine(one, two) for one, two in zip(blocks[k], b, strict=True)] for b in blocks]
-        near = np.exp(np.array(edges) / TEMPERATURE)  # (site, block)
-        weighted = [
-            t._replace(counts=t.counts * edge[:m, None], windows=t.windows * edge[m])
-            for t, edge in zip(trained, near, strict=True)
+def correlated_average(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) -> Arrays:
+    """Average for each site with weights by its correlation to all; the shared version is FedAvg's."""
+    m = len(updates[0].counts)
+    blocks = [_update_blocks(site_view(base, update.site), owners, update, m) for update in updates]
+    result = average(base, owners, updates)
+    for k, update in enumerate(updates):
+        cosines = [[_cosine(a, b) for a, b in zip(blocks[k], other, strict=True)] for other in blocks]
+        edges = np.exp(np.array(cosines) / TEMPERATURE)  # (site, block)
+        reweighted = [
+            u._replace(counts=u.counts * edge[:m, None], windows=u.windows * edge[m])
+            for u, edge in zip(updates, edges, strict=True)
         ]
-        mixed = average(site_view(base, site.site), owners, weighted)
-        result |= {f"{site.site}/{name}": mixed[name] for name in site.arrays}
+        mixed = average(site_view(base, update.site), owners, reweighted)
+        result |= {f"{update.site}/{name}": mixed[name] for name in update.arrays}
     return result
 
 
-def _blocks(start: Arrays, owners: dict[str, Owner], t: SiteUpdate, modalities: int) -> list[np.ndarray]:
-    """A site's update in this round: one vector per modality, and one of what all share."""
+def _update_blocks(
+    start: Arrays, owners: dict[str, Owner], update: SiteUpdate, modalities: int
+) -> list[np.ndarray]:
+    """Return a site's update as vectors: one per modality, and one of what all modalities share."""
     parts: list[list[np.ndarray]] = [[] for _ in range(modalities + 1)]
-    for name, array in sorted(t.arrays.items()):
-        update, owner = array.astype(np.float64) - start[name], owners[name]
+    for name, array in sorted(update.arrays.items()):
+        difference, owner = array.astype(np.float64) - start[name], owners[name]
         if owner.kind == "shared":
-            parts[modalities].append(update.ravel())
+            parts[modalities].append(difference.ravel())
         else:
-            for row, place in enumerate(owner.members or range(modalities)):
-                parts[place].append(update[row].ravel())
-    # What a site has none of moves by weight decay alone, which says nothing of its data.
-    there = [*(t.counts.diagonal() > 0), True]
-    return [np.concatenate(p) * has if p else np.zeros(1) for p, has in zip(parts, there, strict=True)]
+            for row, modality in enumerate(owner.members or range(modalities)):
+                parts[modality].append(difference[row].ravel())
+    # The block of a modality that the site does not have changes by weight decay alone, which says nothing
+    # about its data.
+    was_trained = [*(update.counts.diagonal() > 0), True]
+    return [
+        np.concatenate(part) * trained if part else np.zeros(1)
+        for part, trained in zip(parts, was_trained, strict=True)
+    ]
 
 
-def _cosine(one: np.ndarray, two: np.ndarray) -> float:
-    """Of two updates; 0 where one is nothing."""
-    lengths = np.linalg.norm(one) * np.linalg.norm(two)
-    return float(one @ two / lengths) if lengths else 0.0
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the cosine between two updates; 0 where one of them is zero."""
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / lengths) if lengths else 0.0
 
 
 METHOD = Method("fedmsplit", "zeros and mask, FedMSplit", combine=correlated_average)

@@ -1,4 +1,7 @@
-"""The last observed value carried forward; the mean before the first. Travels: as `mean`."""
+"""Last observation carried forward; the mean before the first one.
+
+The task model is exchanged and averaged per modality.
+"""
 
 from condi_core.imputer.interpolation import last_value
 from condi_core.methods.method import Method

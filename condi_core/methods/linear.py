@@ -1,4 +1,7 @@
-"""Straight lines in time between observed samples; the mean where there are none. Travels: as `mean`."""
+"""Linear interpolation in time between observed samples; the mean where a modality has none.
+
+The task model is exchanged and averaged per modality.
+"""
 
 from condi_core.imputer.interpolation import linear_interpolation
 from condi_core.methods.method import Method

@@ -1,8 +1,8 @@
-"""CondI at each site alone: own relation, own imputer, own task model; no weights are averaged.
+"""CondI with local training: each site has its own cross-spectrum, imputer and task model.
 
-What sites would learn without a federation: the lower reference. Of others a site has the schema and the
-sums for standardisation in the roster, and the round that is kept is the one that is best by the validation
-of all. Weights travel to the coordinator, which keeps each site's own for it and writes one file per site.
+This is what sites would learn without a federation, the lower reference. From the others a site has the
+schema and the sums for standardisation, and the best round is chosen by the validation of all sites. Weights
+are sent to the coordinator, which keeps a version per site, averages none, and writes one file per site.
 """
 
 from dataclasses import replace

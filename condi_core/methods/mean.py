@@ -1,8 +1,8 @@
 """The mean of the modality wherever nothing was observed.
 
-Beside `mask` the difference is in modalities that a window lacks altogether: the task model takes the mean
-for known, as it takes a completed modality, where `mask` passes it by. Travels: the task model, averaged per
-modality.
+It differs from `mask` in modalities that are missing from a window altogether: the task model reads the mean
+like a completed modality, whereas under `mask` it ignores the modality. The task model is exchanged and
+averaged per modality.
 """
 
 import torch

@@ -1,13 +1,14 @@
-"""MIFL: learned embeddings stand in for missing modalities, the features of present ones are aligned.
+"""MIFL: learned embeddings replace missing modalities, and the features of present ones are aligned.
 
-A baseline for missing modalities in the line of work behind PEPSY (arXiv:2510.22880), known here as
-embeddings for missing modalities with contrastive alignment; no description of its own was at hand. Chosen:
-one embedding per modality, the same at all sites, takes the place of the features of a modality that a
-window lacks; all features side by side go to a linear classifier; and an InfoNCE loss, WEIGHT times, draws
-the features of modalities of one window together. Holes within a modality are zeros and the mask.
+A baseline for missing modalities in the line of work behind PEPSY (arXiv:2510.22880), described there as
+embeddings for missing modalities with contrastive alignment; no description of the method itself was
+available. Our choices: one embedding per modality, the same at all sites, replaces the features of a modality
+that is missing from a window; the concatenated features go to a linear classifier; and an InfoNCE loss, with
+the weight CONTRASTIVE_WEIGHT, aligns the features of the modalities of one window. Missing samples within a
+modality are zeros with the mask.
 
-Travels: the task model with the embeddings. Those are averaged over all sites by windows: they are trained
-where the modality is not.
+The task model is exchanged with the embeddings. These are averaged over all sites by windows, since they are
+trained where the modality is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from condi_core.task.contrastive import modality_contrastive_loss
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
-WEIGHT, TEMPERATURE = 0.1, 0.5  # chosen
+CONTRASTIVE_WEIGHT = 0.1  # our choice
+TEMPERATURE = 0.5  # our choice
 
 
 class MIFLModel(TaskModel):
@@ -35,14 +37,16 @@ class MIFLModel(TaskModel):
         self.missing_embedding = nn.Parameter(0.1 * torch.randn(m, width))
         self.classifier = nn.Sequential(nn.LayerNorm(m * width), nn.Linear(m * width, len(schema.labels)))
 
-    def classify(self, features: Tensor, known: Tensor) -> Tensor:
-        features = torch.where(known[..., None], features, self.missing_embedding)
+    def classify(self, features: Tensor, present: Tensor) -> Tensor:
+        features = torch.where(present[..., None], features, self.missing_embedding)
         return self.classifier(features.flatten(1))
 
-    def training_loss(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
-        features, present = self.extract_features(values, observed, known), known.flatten(2).any(-1)
-        aligned = modality_contrastive_loss(features, present, TEMPERATURE)
-        return self.loss(self.classify(features, present), labels) + WEIGHT * aligned
+    def training_loss(self, values: Tensor, observed: Tensor, available: Tensor, labels: Tensor) -> Tensor:
+        features = self.extract_features(values, observed, available)
+        present = available.flatten(2).any(-1)
+        contrastive_loss = modality_contrastive_loss(features, present, TEMPERATURE)
+        task_loss = self.loss(self.classify(features, present), labels)
+        return task_loss + CONTRASTIVE_WEIGHT * contrastive_loss
 
 
 METHOD = Method("mifl", "missing-modality embeddings", model=MIFLModel)

@@ -1,23 +1,23 @@
-"""PEPSY: learned controls, looked up by what a window lacks, turn shared features into complete ones.
+"""PEPSY: learned controls, selected by which modalities are missing, turn shared features into complete ones.
 
-Nguyen et al. 2025 (NeurIPS), arXiv:2510.22880. As described there: a modality is its identity, its features
-(the mean of the present ones where it is missing) and the mean of those SELECTED of a profile's controls
-that its query is most similar to, all three side by side; the loss is that of the task, WEIGHT times two
-contrastive ones (between the features of a window's modalities, and between a modality so reconfigured and
-the whole window), less PULL times the similarity of query and selected controls; modalities are then fused
-by attention over their own similarities, with a gate. Sites keep profiles of their own, and the coordinator
-joins controls that are alike.
+Nguyen et al. 2025 (NeurIPS), arXiv:2510.22880. As described there: a modality is represented by its
+embedding, its features (the mean of the present ones where it is missing) and the mean of those SELECTED of a
+profile's controls that its query is most similar to, all three concatenated. The loss is that of the task,
+plus CONTRASTIVE_WEIGHT times two contrastive losses (between the features of a window's modalities, and
+between a reconfigured modality and the whole window), minus QUERY_WEIGHT times the similarity of query and
+selected controls. Modalities are then fused by attention over their own similarities, with a gate. Sites have
+profiles of their own, and the coordinator merges similar controls.
 
-Chosen, where the description is open: the query reads the features and the observed share of the modality,
-and the mean of controls is weighted by similarity, through which query and key learn; the fused modalities
-are averaged and classified, with the votes that modalities have in all task models here; the classifier
-starts with a linear map of the three parts. The profile keeps its size, so the paper's non-parametric
-clustering (PFPT) becomes: each control of a site is averaged with the most similar one of every other site
-whose cosine is at least ALIKE, by windows. A profile of a site alone thus stays its own, and equal profiles
-stay equal.
+Our choices, where the description is open: the query reads the features and the observed fraction of the
+modality, and the mean of controls is weighted by similarity, through which query and key learn; the fused
+modalities are averaged and classified, with the heads per modality that all task models here have; the
+classifier starts with a linear map of the three parts. The profile keeps its size, so the paper's
+non-parametric clustering (PFPT) becomes: each control of a site is averaged, by windows, with the most
+similar one of every other site whose cosine is at least MERGE_COSINE. A profile that is like no other thus
+stays as it is, and equal profiles stay equal.
 
-Travels: the task model by FedAvg per modality, and the profile (`controls`), of which the coordinator keeps
-a version per site; it writes one file per site.
+The task model is exchanged and averaged by FedAvg per modality. Of the profile (`controls`) the coordinator
+keeps a version per site; it writes one file per site.
 """
 
 from __future__ import annotations
@@ -37,13 +37,18 @@ from condi_core.task.contrastive import info_nce, masked_mean, modality_contrast
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
-CONTROLS, SELECTED = 16, 4  # of a profile, and for one modality of a window; chosen
-WEIGHT, QUERY_WEIGHT, TEMPERATURE = 0.1, 0.1, 0.5  # lambda and eta of the loss; chosen
-MERGE_COSINE = 0.5  # least cosine of controls that are joined; chosen
+CONTROLS = 16  # of a profile; our choice
+SELECTED = 4  # controls for one modality of a window; our choice
+CONTRASTIVE_WEIGHT = 0.1  # lambda of the loss; our choice
+QUERY_WEIGHT = 0.1  # eta of the loss; our choice
+TEMPERATURE = 0.5  # our choice
+MERGE_COSINE = 0.5  # smallest cosine of controls that are merged; our choice
 
 
 class PEPSYModel(TaskModel):
     """The task model of PEPSY; `controls` (control, width) is the site's profile."""
+
+    samples: Tensor
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__(schema, config)
@@ -57,65 +62,78 @@ class PEPSYModel(TaskModel):
         samples = torch.tensor([float(schema.patches * m.samples_per_patch) for m in schema.modalities])
         self.register_buffer("samples", samples, persistent=False)
 
-    def forward(self, values: Tensor, observed: Tensor, known: Tensor) -> Tensor:
-        features, share = self.extract_features(values, observed, known), self.share(observed)
-        return self.conclude(self.reconfigure(features, share)[0])
+    def forward(self, values: Tensor, observed: Tensor, available: Tensor) -> Tensor:
+        features = self.extract_features(values, observed, available)
+        complete, _, _ = self.reconfigure(features, self.observed_fraction(observed))
+        return self.classify_complete(complete)
 
-    def reconfigure(self, features: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Complete features and those that went in (batch, modality, width); similarity of the controls.
+    def reconfigure(self, features: Tensor, observed_fraction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Complete the features of all modalities by the controls.
 
-        `share` (batch, modality) of samples observed: 0 where the modality is missing.
+        Parameters
+        ----------
+        features : Tensor (batch, modality, width)
+        observed_fraction : Tensor (batch, modality); 0 where the modality is missing
+
+        Returns
+        -------
+        complete : Tensor (batch, modality, width)
+        filled : Tensor (batch, modality, width), the features with the mean of the present ones where missing
+        similarity : Tensor, a scalar: mean similarity of queries and selected controls
         """
-        present = share > 0
+        present = observed_fraction > 0
         features = torch.where(present[..., None], features, masked_mean(features, present)[:, None])
-        query = F.normalize(self.query(torch.cat([features, share[..., None]], -1)), dim=-1)
-        similar, chosen = (query @ F.normalize(self.key(self.controls), dim=-1).mT).topk(SELECTED, -1)
-        pattern = (similar.softmax(-1)[..., None] * self.controls[chosen]).sum(-2)
+        query = F.normalize(self.query(torch.cat([features, observed_fraction[..., None]], -1)), dim=-1)
+        similarity, selected = (query @ F.normalize(self.key(self.controls), dim=-1).mT).topk(SELECTED, -1)
+        control = (similarity.softmax(-1)[..., None] * self.controls[selected]).sum(-2)
         identity = self.extractor.modality_embedding.weight.expand_as(features)
-        return self.compose(torch.cat([identity, features, pattern], -1)), features, similar.mean()
+        complete = self.compose(torch.cat([identity, features, control], -1))
+        return complete, features, similarity.mean()
 
-    def conclude(self, complete: Tensor) -> Tensor:
-        """Logits: modalities fused by their similarities (batch, modality, modality), gated, averaged."""
-        near = (complete @ complete.mT * complete.shape[-1] ** -0.5).softmax(-1)
-        mixed = near @ complete
+    def classify_complete(self, complete: Tensor) -> Tensor:
+        """Compute logits (batch, label): modalities are fused by their similarities, gated and averaged."""
+        similarity = (complete @ complete.mT * complete.shape[-1] ** -0.5).softmax(-1)
+        mixed = similarity @ complete
         gate = self.gate(torch.cat([complete, mixed], -1)).sigmoid()
         fused = torch.lerp(complete, mixed, gate)
         return self.classifier(fused.mean(1)) + self.modality_logits(fused, torch.ones_like(fused[..., 0]))
 
-    def training_loss(self, values: Tensor, observed: Tensor, known: Tensor, labels: Tensor) -> Tensor:
-        share = self.share(observed)
-        features, present = self.extract_features(values, observed, known), share > 0
-        complete, filled, relevance = self.reconfigure(features, share)
-        aligned = modality_contrastive_loss(features, present, TEMPERATURE)
+    def training_loss(self, values: Tensor, observed: Tensor, available: Tensor, labels: Tensor) -> Tensor:
+        observed_fraction = self.observed_fraction(observed)
+        features, present = self.extract_features(values, observed, available), observed_fraction > 0
+        complete, _, similarity = self.reconfigure(features, observed_fraction)
+        between_modalities = modality_contrastive_loss(features, present, TEMPERATURE)
         whole = masked_mean(complete, present)
-        found = sum(info_nce(one, whole, TEMPERATURE) for one in complete.unbind(1)) / complete.shape[1]
-        return (
-            self.loss(self.conclude(complete), labels) + WEIGHT * (aligned + found) - QUERY_WEIGHT * relevance
-        )
+        with_whole = sum(info_nce(part, whole, TEMPERATURE) for part in complete.unbind(1))
+        contrastive_loss = between_modalities + with_whole / complete.shape[1]
+        task_loss = self.loss(self.classify_complete(complete), labels)
+        return task_loss + CONTRASTIVE_WEIGHT * contrastive_loss - QUERY_WEIGHT * similarity
 
-    def share(self, observed: Tensor) -> Tensor:
-        """Of the samples that each modality has (batch, modality)."""
+    def observed_fraction(self, observed: Tensor) -> Tensor:
+        """Return the observed fraction of each modality's samples (batch, modality)."""
         return observed.flatten(2).float().sum(-1) / self.samples
 
 
-def merge_profiles(base: Arrays, owners: dict[str, Owner], trained: Sequence[SiteUpdate]) -> Arrays:
-    """FedAvg, but of the profiles: each site's controls with those of other sites that are like them."""
-    result = average(base, owners, trained)
-    result["controls"] = base["controls"]  # a profile that no site has
-    profiles = {t.site: t.arrays["controls"].astype(np.float64) for t in trained}
-    for site, mine in profiles.items():
-        total, weight = 0.0, 0.0
-        for other in trained:
-            theirs = profiles[other.site]
-            similar = _unit(mine) @ _unit(theirs).T
-            best = np.arange(len(mine)) if other.site == site else similar.argmax(1)
-            near = other.windows * (similar[np.arange(len(mine)), best] >= MERGE_COSINE)[:, None]
-            total, weight = total + near * theirs[best], weight + near
-        result[f"{site}/controls"] = (total / weight).astype(base["controls"].dtype)
+def merge_profiles(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) -> Arrays:
+    """Average by FedAvg, except the profiles: merge each site's controls with similar ones of other sites."""
+    result = average(base, owners, updates)
+    result["controls"] = base["controls"]  # the shared version, which no site uses
+    profiles = {update.site: update.arrays["controls"].astype(np.float64) for update in updates}
+    for site, profile in profiles.items():
+        total = np.zeros_like(profile)
+        total_weight = np.zeros((len(profile), 1))
+        for other in updates:
+            other_profile = profiles[other.site]
+            cosine = _normalise_rows(profile) @ _normalise_rows(other_profile).T
+            nearest = np.arange(len(profile)) if other.site == site else cosine.argmax(1)
+            is_similar = cosine[np.arange(len(profile)), nearest] >= MERGE_COSINE
+            weight = other.windows * is_similar[:, None]
+            total, total_weight = total + weight * other_profile[nearest], total_weight + weight
+        result[f"{site}/controls"] = (total / total_weight).astype(base["controls"].dtype)
     return result
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def _normalise_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 

@@ -1,7 +1,7 @@
-"""CondI with the data of all sites in one place: the upper reference, in a simulation only.
+"""CondI with centralised training: the upper reference, in a simulation only.
 
-One node reads all sites as one, with the holes that each window has at its own site. It takes the steps of
-one site, each over as many windows as all sites together look at in one. Weights travel to it and back.
+One node reads the data of all sites, with the missingness that each window has at its own site. It takes as
+many steps as one site, each over as many windows as all sites together use in one step.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Modalities of any rate in the imputer, and the references that they give each other."""
+"""Closed-form estimates of modalities of any rate."""
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from tests.helpers.toy import (
     stir,
     windows,
 )
-from tests.helpers.toy_training import generator, relate
+from tests.helpers.toy_training import estimate_cross_spectra, generator
 
 # Rates.
 
@@ -27,13 +27,13 @@ def test_a_modality_of_one_sample_per_patch_is_completed():
     values, observed = windows(of, 6, share=0.2)
     model = Imputer(of, imputer_config())
     standardise(model, values, observed)
-    relate(model, values, observed)
+    estimate_cross_spectra(model, values, observed)
     completion = model.impute(values, observed, 2, generator())
     assert torch.isfinite(completion.draws).all()
     assert torch.equal(completion.draws[:, observed], values[observed].expand(2, -1))
 
 
-def test_a_slower_modality_is_padded_and_its_padding_is_nothing():
+def test_padding_of_a_slower_modality_has_no_influence():
     of = schema(rates=(5, 5, 1, 3))
     values, observed = windows(of, 4)
     assert not observed[:, 2, :, 1:].any() and not observed[:, 3, :, 3:].any()
@@ -41,7 +41,7 @@ def test_a_slower_modality_is_padded_and_its_padding_is_nothing():
     standardise(model, values, observed)
     assert (model.standardiser.std / STDS - 1).abs().max() < 0.3
     stir(model)
-    relate(model, values, observed)
+    estimate_cross_spectra(model, values, observed)
     expected = model.impute(values, observed, 2, generator())
     assert torch.isfinite(expected.draws).all()
     assert torch.equal(expected.draws[:, observed], values[observed].expand(2, -1))
@@ -55,39 +55,39 @@ def test_a_slow_modality_costs_what_its_own_samples_cost():
         return sum(p.numel() for p in model.parameters())
 
     width, both = 16, numbers(100, 100, 1, 1)
-    # Read: value, mask and three references by the encoder, noise and mask by the denoiser; written:
-    # correction, deviation and a weight for each of three simpler references, velocity. All else is the
-    # same whatever the rate.
+    # The encoder reads value, mask and three references, the denoiser noise and mask. Projected are
+    # correction, deviation, a mixing logit for each of three baselines, and velocity. All else is the same
+    # at every rate.
     per_sample = 7 * width + 6 * (width + 1)
     assert numbers(100, 100, 100, 1) - both == 99 * per_sample
     assert numbers(100, 100, 2, 1) - both == per_sample
 
 
-def test_references_of_each_rate_are_those_it_would_have_alone():
+def test_references_of_each_rate_do_not_depend_on_other_rates():
     of, fast, slow = (schema(rates=rates) for rates in ((5, 1, 5, 1), (5, 5), (1, 1)))
     values, observed = windows(of, 6)
     together = Imputer(of, imputer_config())
     standardise(together, values, observed)
-    relate(together, values, observed)
-    found = together.prepare(values, observed).references
+    estimate_cross_spectra(together, values, observed)
+    references = together.prepare(values, observed).references
     for alone, members in ((fast, [0, 2]), (slow, [1, 3])):
         samples = alone.samples
-        own, seen = values[:, members, :, :samples], observed[:, members, :, :samples]
+        selected, mask = values[:, members, :, :samples], observed[:, members, :, :samples]
         model = Imputer(alone, imputer_config())
-        standardise(model, own, seen)
+        standardise(model, selected, mask)
         group = [g.samples for g in of.rate_groups].index(samples)
         spectrum = together.closed_form.cross_spectra[group].state_dict()
         model.closed_form.cross_spectra[0].load_state_dict(spectrum)
-        for reference, expected in zip(found, model.prepare(own, seen).references, strict=True):
+        for reference, expected in zip(references, model.prepare(selected, mask).references, strict=True):
             torch.testing.assert_close(reference[:, members, :, :samples], expected)
-    lines = found.interpolation[0, 1, :, 0]
+    lines = references.interpolation[0, 1, :, 0]
     at = observed[0, 1, :, 0].nonzero()[:, 0]
     x = together.standardiser(values, observed)[0, 1, at, 0]
     np.testing.assert_allclose(lines, np.interp(range(of.patches), at, x), atol=1e-6)
-    assert all((reference[:, [1, 3], :, 1:] == 0).all() for reference in found)
+    assert all((reference[:, [1, 3], :, 1:] == 0).all() for reference in references)
 
 
-# What references say.
+# Values of the estimates.
 
 
 def test_leads_that_follow_from_others_are_derived():
@@ -95,16 +95,18 @@ def test_leads_that_follow_from_others_are_derived():
     of = schema(rates=(5,) * 12)
     x = process(40, 8, 60, generator()) * torch.linspace(0.05, 0.4, 8)[:, None]
     x += 0.1 * torch.randn(x.shape, generator=generator(1))
-    one, two = x[:, 0], x[:, 1]
-    derived = torch.stack([two - one, -(one + two) / 2, one - two / 2, two - one / 2], 1)
+    lead_i, lead_ii = x[:, 0], x[:, 1]
+    lead_iii, avr = lead_ii - lead_i, -(lead_i + lead_ii) / 2
+    avl, avf = lead_i - lead_ii / 2, lead_ii - lead_i / 2
+    derived = torch.stack([lead_iii, avr, avl, avf], 1)
     values = torch.cat([x[:, :2], derived, x[:, 2:]], 1).view(40, 12, 12, 5) + 0.3
     complete = torch.ones_like(values, dtype=torch.bool)
     model = Imputer(of, imputer_config())
     standardise(model, values, complete)
-    relate(model, values, complete, rounds=1)
-    seen = complete.clone()
-    seen[:, 2:6] = False
-    references = model.prepare(values, seen).references
+    estimate_cross_spectra(model, values, complete, rounds=1)
+    conditioning = complete.clone()
+    conditioning[:, 2:6] = False
+    references = model.prepare(values, conditioning).references
     truth = model.standardiser(values, complete)
     assert (truth.std((0, 2, 3)) - 1).abs().max() < 0.01
     for lead in range(2, 6):
@@ -113,38 +115,38 @@ def test_leads_that_follow_from_others_are_derived():
         assert error.interpolation > 0.9  # by itself, there is nothing to interpolate
 
 
-def test_what_the_other_modalities_settle_is_taken_from_them():
-    """Two modalities in fixed proportion, and two of their own: only the former are settled."""
+def test_what_other_modalities_determine_is_taken_from_them():
+    """Two modalities in fixed proportion and two independent ones: only the former are determined."""
     values = windows(schema(), 30, share=1.0)[0]
     values[:, 1] = MEANS[1] + (values[:, 0] - MEANS[0]) / STDS[0] * STDS[1]
     complete = torch.ones_like(values, dtype=torch.bool)
     model = Imputer(schema(), imputer_config())
     standardise(model, values, complete)
-    relate(model, values, complete, rounds=1)
-    seen = torch.rand(values.shape, generator=generator()) < 0.5
-    seen[:, 0] |= ~seen[:, 1]
-    references = model.prepare(values, seen).references
+    estimate_cross_spectra(model, values, complete, rounds=1)
+    conditioning = torch.rand(values.shape, generator=generator()) < 0.5
+    conditioning[:, 0] |= ~conditioning[:, 1]
+    references = model.prepare(values, conditioning).references
     estimate, instant = references.conditional_mean, references.same_instant
     truth = model.standardiser(values, complete)
-    settled = ~seen[:, 1]
-    assert torch.equal(estimate[:, 1][settled], instant[:, 1][settled])
-    assert (estimate - truth)[:, 1][settled].abs().max() < 0.05
-    alone = ~seen[:, 2]
+    determined = ~conditioning[:, 1]
+    assert torch.equal(estimate[:, 1][determined], instant[:, 1][determined])
+    assert (estimate - truth)[:, 1][determined].abs().max() < 0.05
+    alone = ~conditioning[:, 2]
     assert (estimate != instant)[:, 2][alone].float().mean() > 0.99
     error, without_time = ((r - truth)[:, 2][alone].square().mean() for r in (estimate, instant))
     assert error < 0.8 * without_time
 
 
-def test_the_mean_can_be_moved_to_each_simpler_reference(imputer, batch):
+def test_the_mean_can_be_moved_to_each_baseline(imputer, batch):
     prepared = imputer.prepare(*batch)
     nn.init.zeros_(imputer.encoder.head.by_rate[0].weight)
     estimate, instant, lines = prepared.references
-    for place, expected in enumerate((instant, lines, torch.zeros_like(lines))):
+    for index, expected in enumerate((instant, lines, torch.zeros_like(lines))):
         bias = imputer.encoder.head.by_rate[0].bias
         nn.init.zeros_(bias)
-        # Of deviation, correction and three weights, a weight whose hyperbolic tangent is 1.
+        # After log-deviation and correction come three mixing logits; the tangent of this one is 1.
         with torch.no_grad():
-            bias.view(4, imputer.span, 5, 5)[:, :, 2 + place] = 100.0
+            bias.view(4, imputer.span, 5, 5)[:, :, 2 + index] = 100.0
         torch.testing.assert_close(imputer.sample(prepared, 0)[0], expected, atol=1e-5, rtol=0)
     nn.init.zeros_(bias)
     torch.testing.assert_close(imputer.sample(prepared, 0)[0], estimate)

@@ -1,4 +1,4 @@
-"""The cross-spectral relation: periodograms, the matrix made of them, and EM on incomplete windows."""
+"""The cross-spectrum: periodograms, the matrix they give, and EM on incomplete windows."""
 
 import pytest
 import torch
@@ -8,23 +8,23 @@ from tests.helpers.toy import ar_process, em
 
 
 def correlated(windows: int, time: int, generator: torch.Generator) -> torch.Tensor:
-    """Three modalities: white, the same two samples later and weaker, and a slow one of its own."""
+    """Three modalities: white, the same two samples later and weaker, and a slow independent one."""
     e = torch.randn(windows, 2, time + 20, generator=generator)
     slow = e[:, 1].unfold(-1, 8, 1).mean(-1)[:, :time]
     return torch.stack([e[:, 0, 10 : time + 10], 0.6 * e[:, 0, 8 : time + 8], slow], 1)
 
 
 def fitted(x: torch.Tensor) -> CrossSpectrum:
-    relation = CrossSpectrum(range(x.shape[1]), x.shape[2])
-    relation.spectrum.copy_(relation.sum_periodograms(x) / len(x))
-    return relation
+    cross_spectrum = CrossSpectrum(range(x.shape[1]), x.shape[2])
+    cross_spectrum.spectrum.copy_(cross_spectrum.sum_periodograms(x) / len(x))
+    return cross_spectrum
 
 
 @pytest.mark.parametrize("timeline", [48, 60, 256, 1000])
 def test_white_noise_has_a_periodogram_of_one(timeline):
-    relation = CrossSpectrum(range(2), timeline)
+    cross_spectrum = CrossSpectrum(range(2), timeline)
     x = torch.randn(400, 2, timeline)
-    s = relation.sum_periodograms(x) / 400
+    s = cross_spectrum.sum_periodograms(x) / 400
     bins = min(timeline, SEGMENT_SAMPLES) // 2 + 1
     assert s.shape == (2, 2, bins, 2)
     # A periodogram of white noise has deviation 1 (at both ends of the spectrum √2): over all of it and
@@ -39,8 +39,8 @@ def test_a_periodogram_has_the_frequency_and_the_phase_of_its_wave():
     time = torch.arange(64)
     # 10 cycles in 64 samples; the second is a quarter of a cycle behind the first.
     angle = 2 * torch.pi * 10 / 64 * time
-    relation = CrossSpectrum(range(2), 64)
-    s = torch.view_as_complex(relation.sum_periodograms(torch.stack([angle.cos(), angle.sin()])[None]))
+    cross_spectrum = CrossSpectrum(range(2), 64)
+    s = torch.view_as_complex(cross_spectrum.sum_periodograms(torch.stack([angle.cos(), angle.sin()])[None]))
     assert s[0, 0].real.argmax() == 10
     assert s[0, 1, 10].angle().item() == pytest.approx(torch.pi / 2, abs=1e-3)
     assert s[1, 0, 10].angle().item() == pytest.approx(-torch.pi / 2, abs=1e-3)
@@ -48,9 +48,9 @@ def test_a_periodogram_has_the_frequency_and_the_phase_of_its_wave():
 
 def test_sums_of_two_sites_are_those_of_their_pool():
     x = correlated(30, 300, torch.Generator().manual_seed(0)).double()
-    relation = CrossSpectrum(range(3), 300)
-    parts = relation.sum_periodograms(x[:11]) + relation.sum_periodograms(x[11:])
-    torch.testing.assert_close(parts, relation.sum_periodograms(x), rtol=1e-12, atol=1e-10)
+    cross_spectrum = CrossSpectrum(range(3), 300)
+    parts = cross_spectrum.sum_periodograms(x[:11]) + cross_spectrum.sum_periodograms(x[11:])
+    torch.testing.assert_close(parts, cross_spectrum.sum_periodograms(x), rtol=1e-12, atol=1e-10)
 
 
 @pytest.mark.parametrize("timeline", [60, 61, 700])
@@ -58,24 +58,24 @@ def test_covariance_is_that_of_the_windows(timeline):
     x = correlated(500, timeline, torch.Generator().manual_seed(1))
     sample = torch.cov(x.transpose(0, 1).flatten(1))
     assert (fitted(x).covariance() - sample).abs().max() < 0.05
-    assert sample[0, 0] > 0.9  # what it is compared with is not nothing
+    assert sample[0, 0] > 0.9  # the reference is not trivial
 
 
 @pytest.mark.parametrize("timeline", [48, 45])
 def test_covariance_is_the_transform_of_the_spectrum_at_no_lag(timeline):
-    relation = CrossSpectrum(range(1), timeline)
+    cross_spectrum = CrossSpectrum(range(1), timeline)
     spectrum = torch.linspace(0, 3, timeline // 2 + 1)  # most of it at the upper end
-    relation.spectrum[0, 0, :, 0] = spectrum
+    cross_spectrum.spectrum[0, 0, :, 0] = spectrum
     expected = torch.fft.irfft(spectrum, n=timeline)[0].item()
-    assert relation.covariance().item() == pytest.approx(expected, rel=1e-5)
+    assert cross_spectrum.covariance().item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_matrix_is_hermitian_positive_and_floored():
     x = correlated(50, 200, torch.Generator().manual_seed(2))
     x = torch.cat([x, x[:, :1] - x[:, 1:2]], 1)  # singular: one modality follows from two others
-    relation = fitted(x)
-    s = relation.matrix()
-    assert s.shape == (relation.fft_length // 2 + 1, 4, 4)
+    cross_spectrum = fitted(x)
+    s = cross_spectrum.matrix()
+    assert s.shape == (cross_spectrum.fft_length // 2 + 1, 4, 4)
     assert s.is_complex()
     torch.testing.assert_close(s, s.mH, atol=1e-6, rtol=0)
     mean = s.diagonal(dim1=1, dim2=2).real.mean()
@@ -87,14 +87,14 @@ def test_matrix_is_hermitian_positive_and_floored():
 def test_an_average_that_is_no_longer_positive_is_made_so():
     # Pairs averaged over different sites need not fit together: here two correlations of +0.95 and one of
     # -0.95, which no three signals have.
-    relation = CrossSpectrum(range(3), 64)
-    red = relation.spectrum[0, 0, :, 0].clone()
+    cross_spectrum = CrossSpectrum(range(3), 64)
+    prior = cross_spectrum.spectrum[0, 0, :, 0].clone()
     for a, b, sign in ((0, 1, 1), (1, 2, 1), (0, 2, -1)):
-        relation.spectrum[a, b, :, 0] = relation.spectrum[b, a, :, 0] = 0.95 * sign * red
-    values, vectors = relation.eigendecomposition()
-    assert torch.linalg.eigvalsh(relation.spectrum[..., 0].mean(-1)).min() < -0.5
+        cross_spectrum.spectrum[a, b, :, 0] = cross_spectrum.spectrum[b, a, :, 0] = 0.95 * sign * prior
+    values, vectors = cross_spectrum.eigendecomposition()
+    assert torch.linalg.eigvalsh(cross_spectrum.spectrum[..., 0].mean(-1)).min() < -0.5
     assert values.min() > 0
-    assert torch.linalg.eigvalsh(relation.covariance()).min() > 0
+    assert torch.linalg.eigvalsh(cross_spectrum.covariance()).min() > 0
     identity = torch.eye(3).to(vectors.dtype).expand_as(vectors)
     torch.testing.assert_close(vectors @ vectors.mH, identity, atol=1e-5, rtol=0)
 
@@ -102,9 +102,9 @@ def test_an_average_that_is_no_longer_positive_is_made_so():
 def test_matrix_has_the_spectrum_of_the_process():
     """A lag of two samples is a phase that grows with the frequency."""
     x = correlated(2000, 128, torch.Generator().manual_seed(3))
-    relation = fitted(x)
-    s = relation.matrix()
-    f = torch.arange(relation.fft_length // 2 + 1) / relation.fft_length
+    cross_spectrum = fitted(x)
+    s = cross_spectrum.matrix()
+    f = torch.arange(cross_spectrum.fft_length // 2 + 1) / cross_spectrum.fft_length
     expected = 0.6 * torch.exp(2j * torch.pi * f * 2)
     assert (s[:, 0, 1] - expected)[3:-3].abs().max() < 0.15
     assert (s[:, 0, 0].real - 1).abs().mean() < 0.03
@@ -112,44 +112,46 @@ def test_matrix_has_the_spectrum_of_the_process():
 
 def test_start_is_a_red_spectrum_of_independent_modalities_with_variance_one():
     for timeline in (1, 2, 45, 48, 1000):
-        relation = CrossSpectrum(range(3), timeline)
-        torch.testing.assert_close(relation.covariance(), torch.eye(3), atol=1e-5, rtol=0)
-    red = relation.spectrum[0, 0, :, 0]
-    assert (red.diff() < 0).all()
-    assert red[0] > 10 * red[-1]
+        cross_spectrum = CrossSpectrum(range(3), timeline)
+        torch.testing.assert_close(cross_spectrum.covariance(), torch.eye(3), atol=1e-5, rtol=0)
+    prior = cross_spectrum.spectrum[0, 0, :, 0]
+    assert (prior.diff() < 0).all()
+    assert prior[0] > 10 * prior[-1]
 
 
 @pytest.mark.parametrize("timeline", [1, 2, 45, 48, 60, 250, 1000, 3000])
 def test_length_leaves_room_after_the_window(timeline):
-    relation = CrossSpectrum(range(1), timeline)
-    assert relation.segment == min(SEGMENT_SAMPLES, timeline)
-    assert relation.fft_length >= timeline + relation.segment
-    assert relation.fft_length < 1.1 * (timeline + relation.segment) + 2
-    assert relation.fft_length % 2 == 0
+    cross_spectrum = CrossSpectrum(range(1), timeline)
+    assert cross_spectrum.segment == min(SEGMENT_SAMPLES, timeline)
+    assert cross_spectrum.fft_length >= timeline + cross_spectrum.segment
+    assert cross_spectrum.fft_length < 1.1 * (timeline + cross_spectrum.segment) + 2
+    assert cross_spectrum.fft_length % 2 == 0
 
 
-def test_moments_are_the_covariances_of_samples_seen_together():
+def test_initial_covariance_is_over_samples_observed_together():
     generator = torch.Generator().manual_seed(4)
     x = correlated(20, 60, generator)
-    seen = torch.rand(x.shape, generator=generator) < 0.5
-    seen[:, 2] &= ~seen[:, 1]  # never together
-    x = torch.where(seen, x, 0.0)
-    relation = CrossSpectrum(range(3), 60)
-    spectrum, counts = relation.initial_covariance(x, seen)
-    relation.spectrum.copy_(spectrum)
+    observed = torch.rand(x.shape, generator=generator) < 0.5
+    observed[:, 2] &= ~observed[:, 1]  # never together
+    x = torch.where(observed, x, 0.0)
+    cross_spectrum = CrossSpectrum(range(3), 60)
+    spectrum, counts = cross_spectrum.initial_covariance(x, observed)
+    cross_spectrum.spectrum.copy_(spectrum)
     for i in range(3):
         for j in range(3):
-            both = seen[:, i] & seen[:, j]
+            both = observed[:, i] & observed[:, j]
             assert counts[i, j] == both.sum()
             expected = (x[:, i] * x[:, j])[both].sum() / max(int(both.sum()), 1)
             assert spectrum[i, j, :, 0].mean() == pytest.approx(
-                expected.item() * relation.prior_spectrum.mean().item(), abs=1e-5
+                expected.item() * cross_spectrum.prior_spectrum.mean().item(), abs=1e-5
             )
     assert counts[1, 2] == 0 and (spectrum[1, 2] == 0).all()
     assert (spectrum[..., 1] == 0).all()
-    torch.testing.assert_close(relation.covariance()[0, 1], (x[:, 0] * x[:, 1]).sum() / counts[0, 1].float())
+    torch.testing.assert_close(
+        cross_spectrum.covariance()[0, 1], (x[:, 0] * x[:, 1]).sum() / counts[0, 1].float()
+    )
     # Of two sites, averaged pair by pair, they are those of the pool.
-    parts = [relation.initial_covariance(x[s], seen[s]) for s in (slice(0, 7), slice(7, 20))]
+    parts = [cross_spectrum.initial_covariance(x[s], observed[s]) for s in (slice(0, 7), slice(7, 20))]
     total = sum(s * c[:, :, None, None] for s, c in parts)
     average = total / sum(c for _, c in parts).clamp(min=1)[:, :, None, None]
     torch.testing.assert_close(average.float(), spectrum, atol=1e-5, rtol=1e-4)
@@ -166,36 +168,36 @@ def true_covariance() -> torch.Tensor:
     return c
 
 
-def test_em_recovers_the_covariance_of_a_process_seen_at_every_other_point():
+def test_em_recovers_the_covariance_of_a_process_with_half_of_the_samples_missing():
     generator = torch.Generator().manual_seed(0)
     truth = true_covariance()
     scale = truth.diagonal().sqrt()
     truth = truth / scale[:, None] / scale
     x = ar_process(300, 64, AR, MIXING, generator) / scale[:, None]
-    seen = torch.rand(x.shape, generator=generator) < 0.5
-    relation = CrossSpectrum(range(2), 64)
-    em(relation, x, seen, 8, generator)
-    error = (relation.covariance() - truth).abs().max()
-    naive = (fitted(torch.where(seen, x, 0.0)).covariance() - truth).abs().max()
+    observed = torch.rand(x.shape, generator=generator) < 0.5
+    cross_spectrum = CrossSpectrum(range(2), 64)
+    em(cross_spectrum, x, observed, 8, generator)
+    error = (cross_spectrum.covariance() - truth).abs().max()
+    naive = (fitted(torch.where(observed, x, 0.0)).covariance() - truth).abs().max()
     assert naive > 0.4
     assert error < 0.1
-    # The lagged relation too: within a tenth of what complete windows give.
-    whole, spectrum = fitted(x).matrix(), relation.matrix()
-    assert (spectrum - whole).abs().mean() < 0.12 * whole.abs().mean()
+    # The lagged cross_spectrum too: within a tenth of what complete windows give.
+    complete, estimated = fitted(x).matrix(), cross_spectrum.matrix()
+    assert (estimated - complete).abs().mean() < 0.12 * complete.abs().mean()
 
 
-def test_two_modalities_never_seen_together_are_related_through_a_third():
+def test_two_modalities_never_observed_together_are_related_through_a_third():
     generator = torch.Generator().manual_seed(0)
     cause = ar_process(240, 64, torch.tensor([[0.8]]), torch.tensor([[0.6]]), generator)
-    own = torch.randn(240, 3, 64, generator=generator)
-    x = 0.95 * cause * torch.tensor([1.0, 1.0, -1.0])[:, None] + 0.3 * own
-    seen = torch.ones_like(x, dtype=torch.bool)
-    seen[:120, 2] = False  # one site has the first two
-    seen[120:, 0] = False  # the other the last two
-    relation = CrossSpectrum(range(3), 64)
-    em(relation, x, seen, 12, generator)
-    c = relation.covariance()
+    noise = torch.randn(240, 3, 64, generator=generator)
+    x = 0.95 * cause * torch.tensor([1.0, 1.0, -1.0])[:, None] + 0.3 * noise
+    observed = torch.ones_like(x, dtype=torch.bool)
+    observed[:120, 2] = False  # one site has the first two
+    observed[120:, 0] = False  # the other the last two
+    cross_spectrum = CrossSpectrum(range(3), 64)
+    em(cross_spectrum, x, observed, 12, generator)
+    c = cross_spectrum.covariance()
     correlation = c / c.diagonal().sqrt()[:, None] / c.diagonal().sqrt()
     assert correlation[0, 1] > 0.75
     assert correlation[0, 2] < -0.6
-    assert torch.corrcoef(x.transpose(0, 1).flatten(1))[0, 2] < -0.8  # what there was to find
+    assert torch.corrcoef(x.transpose(0, 1).flatten(1))[0, 2] < -0.8  # the true correlation

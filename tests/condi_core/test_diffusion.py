@@ -28,7 +28,7 @@ def exact(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 
 
 def arrival(noise: torch.Tensor) -> torch.Tensor:
-    """Where the exact flow of probability carries `noise`: it scales along the axes, and shifts."""
+    """Where the exact probability flow carries `noise`: it scales along the axes, and shifts."""
     return MEAN + (noise @ AXES.eigenvectors * AXES.eigenvalues.sqrt()) @ AXES.eigenvectors.T
 
 
@@ -69,21 +69,21 @@ def test_times_walk_from_one_to_zero(steps):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 9])
 def test_steps_are_evaluations_and_begin_at_pure_noise(sampler, steps):
-    asked = []
+    times = []
 
     def predict(x, t):
-        asked.append(t)
+        times.append(t)
         return torch.zeros_like(x)
 
     sampler(steps).sample(torch.randn(4, 2), predict)
-    assert len(asked) == steps
-    assert all(t.shape == (4,) and t.dtype == torch.float32 for t in asked)
-    assert (asked[0] == 1).all()
-    assert all((0 < t).all() and (t <= 1).all() for t in asked)  # no sample without noise is asked about
+    assert len(times) == steps
+    assert all(t.shape == (4,) and t.dtype == torch.float32 for t in times)
+    assert (times[0] == 1).all()
+    assert all((0 < t).all() and (t <= 1).all() for t in times)  # never at a sample without noise
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4])
-def test_standard_normal_residuals_are_left_as_they_are_by_the_flow_and_shrunk_by_ddim(steps):
+def test_the_flow_leaves_standard_normal_residuals_unchanged_and_ddim_shrinks_them(steps):
     noise = torch.randn(6, 3, 4)
     for sampler in (EulerSampler, HeunSampler):
         assert torch.equal(sampler(steps).sample(noise, lambda x, t: torch.zeros_like(x)), noise)
@@ -116,8 +116,8 @@ def test_few_steps_approach_many_with_the_order_of_the_method(sampler, order):
     errors = [error(sampler(n), noise) for n in (32, 64, 128, 256)]
     for more, fewer in zip(errors, errors[1:], strict=False):
         assert more / fewer == pytest.approx(2**order, rel=0.15)
-    drawn = sampler(256).sample(noise, exact)
-    torch.testing.assert_close(drawn, arrival(noise), atol=0.05, rtol=0)
+    samples = sampler(256).sample(noise, exact)
+    torch.testing.assert_close(samples, arrival(noise), atol=0.05, rtol=0)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -128,18 +128,18 @@ def test_correlated_normal_data_come_out_with_their_mean_and_covariance(sampler)
     far, near = (sampler(n).sample(noise, exact) for n in (8, 64))
     torch.testing.assert_close(near.mean(0), MEAN, atol=0.02, rtol=0)
     torch.testing.assert_close(near.T.cov(), COVARIANCE, atol=0.15, rtol=0)
-    misses = [(drawn.T.cov() - COVARIANCE).abs().max().item() for drawn in (far, near)]
+    misses = [(samples.T.cov() - COVARIANCE).abs().max().item() for samples in (far, near)]
     assert misses[1] < 0.3 * misses[0]
 
 
-def test_data_that_are_known_are_reached():
+def test_deterministic_data_are_reached():
     clean, noise = torch.randn(2, 6, 3)
 
     def predict(x, t):
         a, s = (c[:, None] for c in alpha_sigma(t.double()))
         return (a * (x - a * clean) / s - s * clean).float()
 
-    for steps in (1, 5):  # the clean sample is predicted exactly, and that is what these two end on
+    for steps in (1, 5):  # these two end on the predicted clean sample, which is exact
         for sampler in (DDIMSampler(steps), DDPMSampler(steps)):
             torch.testing.assert_close(sampler.sample(noise, predict), clean, atol=1e-5, rtol=0)
     for sampler in (EulerSampler, HeunSampler):
@@ -147,15 +147,15 @@ def test_data_that_are_known_are_reached():
         assert errors[1] < 0.2 * errors[0] and errors[1] < 0.1
 
 
-def test_the_ancestral_chain_forgets_its_start_and_follows_its_generator():
-    def drawn(noise, seed):
+def test_the_ddpm_chain_forgets_its_start_and_follows_its_generator():
+    def sample(noise, seed):
         return DDPMSampler(4, torch.Generator().manual_seed(seed)).sample(noise, exact)
 
-    torch.testing.assert_close(drawn(start(20, seed=1), 5), drawn(start(20, seed=2), 5), atol=1e-6, rtol=0)
-    assert not torch.allclose(drawn(start(20), 5), drawn(start(20), 6), atol=0.1)
+    torch.testing.assert_close(sample(start(20, seed=1), 5), sample(start(20, seed=2), 5), atol=1e-6, rtol=0)
+    assert not torch.allclose(sample(start(20), 5), sample(start(20), 6), atol=0.1)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_samples_keep_shape_and_precision(sampler):
-    drawn = sampler(3).sample(torch.randn(2, 3, 4, 5), lambda x, t: 0.1 * x)
-    assert drawn.shape == (2, 3, 4, 5) and drawn.dtype == torch.float32
+    samples = sampler(3).sample(torch.randn(2, 3, 4, 5), lambda x, t: 0.1 * x)
+    assert samples.shape == (2, 3, 4, 5) and samples.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""What the imputer's network adds to the references: its draws, its loss, and that it learns."""
+"""What the imputer's network adds to the closed-form estimates: draws, loss and learning."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from torch import nn
 from condi_core.imputer.imputer import Imputer
 from condi_core.ownership import ownership, trainable
 from tests.helpers.toy import imputer_config, padding, schema, standardise, windows
-from tests.helpers.toy_training import generator, missingness, relate, same_batch, train
+from tests.helpers.toy_training import estimate_cross_spectra, generator, missingness, same_batch, train
 
 # Draws.
 
@@ -17,10 +17,10 @@ def test_draws_do_not_influence_each_other(imputer, batch, monkeypatch):
     """How many draws share a pass of the network changes nothing but the speed."""
     prepared = imputer.prepare(*batch)
     expected = imputer.sample(prepared, 5, generator())[1]
-    for together in (1, 12, 1000):
-        monkeypatch.setattr("condi_core.imputer.imputer.DENOISER_BATCH", together)
-        found = imputer.sample(prepared, 5, generator())[1]
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    for windows_per_pass in (1, 12, 1000):
+        monkeypatch.setattr("condi_core.imputer.imputer.DENOISER_BATCH", windows_per_pass)
+        draws = imputer.sample(prepared, 5, generator())[1]
+        torch.testing.assert_close(draws, expected, atol=1e-4, rtol=1e-4)
     assert all((expected[i] - expected[j]).abs().mean() > 0.1 for i in range(5) for j in range(i))
 
 
@@ -43,10 +43,10 @@ def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
         standardise(model, *batch)
         nn.init.normal_(model.encoder.head.by_rate[0].weight, std=0.1)
         prepared = model.prepare(*batch)
-        mean, drawn = model.sample(prepared, 400, generator())
+        mean, draws = model.sample(prepared, 400, generator())
         with torch.no_grad():
             log_deviation = model._encode(prepared)[2]
-        z = (drawn - mean) / log_deviation.exp()
+        z = (draws - mean) / log_deviation.exp()
         assert z.mean().abs() < 0.01
         assert (z.std(0).mean() - 1).abs() < 0.01
         assert log_deviation.std() > 0.1
@@ -55,21 +55,21 @@ def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
 def test_in_mixed_precision_the_estimate_is_the_same_and_the_network_about_so(imputer, batch):
     """Sites compute in float32; benchmarks/imputer.py measures whether bfloat16 is worth it on a GPU."""
     values, observed = batch
-    seen = observed & ~missingness(observed.shape, 0, generator(2))
-    target = observed & ~seen
-    expected = imputer.prepare(values, seen, target)
-    mean, drawn = imputer.sample(expected, 2, generator())
+    conditioning = observed & ~missingness(observed.shape, 0, generator(2))
+    target = observed & ~conditioning
+    expected = imputer.prepare(values, conditioning, target)
+    mean, draws = imputer.sample(expected, 2, generator())
     loss = imputer.loss(expected, generator())
     with torch.autocast("cpu", torch.bfloat16):
-        prepared = imputer.prepare(values, seen, target)
+        prepared = imputer.prepare(values, conditioning, target)
         assert same_batch(prepared, expected)
-        half_mean, half_drawn = imputer.sample(prepared, 2, generator())
+        half_mean, half_draws = imputer.sample(prepared, 2, generator())
         half_loss = imputer.loss(prepared, generator())
     half_loss.backward()
-    assert half_mean.dtype == half_drawn.dtype == half_loss.dtype == torch.float32
+    assert half_mean.dtype == half_draws.dtype == half_loss.dtype == torch.float32
     assert not torch.equal(half_mean, mean)
     torch.testing.assert_close(half_mean, mean, atol=0.05, rtol=0)
-    torch.testing.assert_close(half_drawn, drawn, atol=0.2, rtol=0)
+    torch.testing.assert_close(half_draws, draws, atol=0.2, rtol=0)
     torch.testing.assert_close(half_loss, loss, atol=0, rtol=0.02)
     assert all(torch.isfinite(p.grad).all() for p in imputer.parameters() if p.requires_grad)
 
@@ -77,23 +77,23 @@ def test_in_mixed_precision_the_estimate_is_the_same_and_the_network_about_so(im
 # Learning.
 
 
-def matched(monkeypatch, noise, unknown, t) -> None:
-    """Let the next loss take its random numbers from here."""
-    normal = [noise, unknown]
+def fix_random_numbers(monkeypatch, noise, placeholder, t) -> None:
+    """Make the next loss use these random numbers."""
+    normal = [noise, placeholder]
     monkeypatch.setattr(torch, "randn", lambda *a, **k: normal.pop(0))
     monkeypatch.setattr(torch, "rand", lambda *a, **k: t)
 
 
 def test_losses_of_two_sites_average_to_that_of_their_pool(imputer, batch, monkeypatch):
     values, observed = batch
-    seen = observed & ~missingness(observed.shape, 0, generator(2))
-    seen[0] = observed[0]  # a window with nothing to learn from counts as one all the same
-    prepared = imputer.prepare(values, seen, observed & ~seen)
-    noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
+    conditioning = observed & ~missingness(observed.shape, 0, generator(2))
+    conditioning[0] = observed[0]  # a window without targets counts like any other
+    prepared = imputer.prepare(values, conditioning, observed & ~conditioning)
+    noise, placeholder, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
 
     def loss(part: slice) -> float:
         with monkeypatch.context() as patch:
-            matched(patch, noise[part], unknown[part], t[part])
+            fix_random_numbers(patch, noise[part], placeholder[part], t[part])
             return imputer.loss(prepared.select(part, slice(None)), None).item()
 
     parts = (loss(slice(0, 2)) * 2 + loss(slice(2, 6)) * 4) / 6
@@ -104,13 +104,13 @@ def test_losses_of_two_sites_average_to_that_of_their_pool(imputer, batch, monke
 def test_loss_is_the_one_written_down(imputer, batch, monkeypatch):
     """Point error, likelihood and diffusion by hand, for a prediction of the velocity that is 0."""
     values, observed = batch
-    seen = observed & ~missingness(observed.shape, 0, generator(2))
-    prepared = imputer.prepare(values, seen, observed & ~seen)
+    conditioning = observed & ~missingness(observed.shape, 0, generator(2))
+    prepared = imputer.prepare(values, conditioning, observed & ~conditioning)
     nn.init.zeros_(imputer.denoiser.head.by_rate[0].weight)
     nn.init.zeros_(imputer.denoiser.head.by_rate[0].bias)
     with torch.no_grad():
         _, mean, log_deviation = imputer._encode(prepared)
-    noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
+    noise, placeholder, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
     error = (prepared.x - mean)[prepared.target]
     spread = log_deviation[prepared.target]
     z = error / spread.exp()
@@ -119,7 +119,7 @@ def test_loss_is_the_one_written_down(imputer, batch, monkeypatch):
     expected = (error.abs() + error**2).sum()
     expected += 0.1 * (spread + 0.5 * (z**2).clamp(max=100)).sum()
     expected += 0.3 * (velocity**2).sum()
-    matched(monkeypatch, noise, unknown, t)
+    fix_random_numbers(monkeypatch, noise, placeholder, t)
     torch.testing.assert_close(imputer.loss(prepared, None), expected / values.numel())
 
 
@@ -138,30 +138,30 @@ def test_a_patch_weighs_the_same_in_the_loss_at_every_rate():
 
 
 def test_the_denoiser_sees_what_it_will_see_when_drawing(imputer, batch, monkeypatch):
-    """Noisy residuals of targets, noise where nobody knows the truth, and nothing where samples are seen."""
+    """Noisy residuals of targets, noise where the truth is unknown, zeros at conditioning samples."""
     values, observed = batch
-    seen = observed & ~missingness(observed.shape, 0, generator(2))
-    prepared = imputer.prepare(values, seen, observed & ~seen)
+    conditioning = observed & ~missingness(observed.shape, 0, generator(2))
+    prepared = imputer.prepare(values, conditioning, observed & ~conditioning)
     with torch.no_grad():
         _, mean, log_deviation = imputer._encode(prepared)
-    noise, unknown, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
-    residual = torch.where(observed, ((prepared.x - mean) / log_deviation.exp()).clamp(-8, 8), unknown)
+    noise, placeholder, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
+    residual = torch.where(observed, ((prepared.x - mean) / log_deviation.exp()).clamp(-8, 8), placeholder)
     angle = (t * torch.pi / 2)[:, None, None, None]
-    given = []
-    imputer.denoiser.register_forward_pre_hook(lambda module, inputs: given.append(inputs))
-    matched(monkeypatch, noise, unknown, t)
+    calls = []
+    imputer.denoiser.register_forward_pre_hook(lambda module, inputs: calls.append(inputs))
+    fix_random_numbers(monkeypatch, noise, placeholder, t)
     imputer.loss(prepared, None)
-    noisy, hidden, when = given[0][:3]
-    assert torch.equal(hidden, ~seen) and torch.equal(when, t)
-    assert (noisy[seen] == 0).all()
+    noisy, missing, times = calls[0][:3]
+    assert torch.equal(missing, ~conditioning) and torch.equal(times, t)
+    assert (noisy[conditioning] == 0).all()
     expected = angle.cos() * residual + angle.sin() * noise
-    torch.testing.assert_close(noisy[~seen], expected[~seen], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(noisy[~conditioning], expected[~conditioning], atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_reach_every_parameter(imputer, batch):
     values, observed = batch
-    seen = observed & ~missingness(observed.shape, 0, generator(2))
-    imputer.loss(imputer.prepare(values, seen, observed & ~seen), generator()).backward()
+    conditioning = observed & ~missingness(observed.shape, 0, generator(2))
+    imputer.loss(imputer.prepare(values, conditioning, observed & ~conditioning), generator()).backward()
     for name, parameter in imputer.named_parameters():
         gradient = parameter.grad
         assert torch.isfinite(gradient).all(), name
@@ -179,7 +179,7 @@ def trained():
     values, observed = windows(schema(), 80, seed=1, share=0.9)
     model = Imputer(schema(), imputer_config())
     standardise(model, values, observed)
-    relate(model, values, observed, rounds=4)
+    estimate_cross_spectra(model, values, observed, rounds=4)
     before = held_out(model)
     train(model, values, observed, steps=40)
     return model, before, held_out(model)
@@ -189,8 +189,8 @@ def trained():
 def held_out(model: Imputer) -> tuple[float, float]:
     """The loss with fixed random numbers, and the negative log-likelihood of the normal head."""
     values, observed = windows(schema(), 40, seed=3, share=0.9)
-    seen = observed & ~missingness(observed.shape, 0, generator(8))
-    prepared = model.prepare(values, seen, observed & ~seen)
+    conditioning = observed & ~missingness(observed.shape, 0, generator(8))
+    prepared = model.prepare(values, conditioning, observed & ~conditioning)
     _, mean, log_deviation = model._encode(prepared)
     z = (prepared.x - mean) / log_deviation.exp()
     likelihood = (log_deviation + z**2 / 2)[prepared.target].mean().item()
@@ -217,9 +217,11 @@ def test_a_step_of_training_hardly_moves_the_mean_from_the_estimate(batch):
 def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
     model, _, _ = trained
     values, observed = windows(schema(), 40, seed=2, share=0.9)
-    seen = observed & ~missingness(observed.shape, ["points", "gap", "absent"].index(kind), generator(7))
-    prepared = model.prepare(values, seen, observed & ~seen)
-    mean, drawn = model.sample(prepared, 11, generator())
+    conditioning = observed & ~missingness(
+        observed.shape, ["points", "gap", "absent"].index(kind), generator(7)
+    )
+    prepared = model.prepare(values, conditioning, observed & ~conditioning)
+    mean, draws = model.sample(prepared, 11, generator())
 
     def rmse(x):
         return (x - prepared.x)[prepared.target].square().mean().sqrt().item()
@@ -228,6 +230,6 @@ def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
     # Each modality carries noise of 0.1 of its own, which nothing can know.
     assert 0.09 < rmse(mean) < 0.13
     assert rmse(mean) < (0.6 if kind == "points" else 0.3) * rmse(lines)
-    assert rmse(drawn.median(0).values) < 1.2 * rmse(mean)
-    inside = (drawn.amin(0) <= prepared.x) & (prepared.x <= drawn.amax(0))
+    assert rmse(draws.median(0).values) < 1.2 * rmse(mean)
+    inside = (draws.amin(0) <= prepared.x) & (prepared.x <= draws.amax(0))
     assert 0.6 < inside[prepared.target].float().mean() < 0.98

@@ -1,16 +1,23 @@
-"""What the imputer may not touch and may not see, whatever the values and however few are observed."""
+"""Observed samples are returned unchanged, and unobserved values have no influence."""
 
 import pytest
 import torch
 
 from condi_core.imputer.imputer import Imputer
 from tests.helpers.toy import MEANS, STDS, rubbish, schema, windows
-from tests.helpers.toy_training import generator, missingness, relate, same_batch, same_references, train
+from tests.helpers.toy_training import (
+    estimate_cross_spectra,
+    generator,
+    missingness,
+    same_batch,
+    same_references,
+    train,
+)
 
-# What is observed is returned as it is.
+# Observed samples are returned unchanged.
 
 
-def kept(model: Imputer, values, observed) -> None:
+def assert_observed_unchanged(model: Imputer, values, observed) -> None:
     before = values.clone()
     completion = model.impute(values, observed, 3, generator())
     assert torch.equal(completion.point[observed], before[observed])
@@ -21,17 +28,17 @@ def kept(model: Imputer, values, observed) -> None:
 
 
 def test_observed_samples_come_back_bit_for_bit(imputer, batch):
-    kept(imputer, *batch)
-    relate(imputer, *batch)
-    kept(imputer, *batch)
+    assert_observed_unchanged(imputer, *batch)
+    estimate_cross_spectra(imputer, *batch)
+    assert_observed_unchanged(imputer, *batch)
     imputer.standardiser.mean.copy_(torch.tensor([1e6, -3e-5, 0.1, 7e3]))
     imputer.standardiser.std.copy_(torch.tensor([0.3, 1e-5, 1e4, 3.0]))
-    kept(imputer, *batch)
+    assert_observed_unchanged(imputer, *batch)
 
 
 def test_observed_samples_come_back_bit_for_bit_after_training(imputer, batch):
     train(imputer, *batch, steps=4)
-    kept(imputer, *batch)
+    assert_observed_unchanged(imputer, *batch)
 
 
 def test_values_come_out_in_the_units_of_the_source(imputer, batch):
@@ -53,57 +60,59 @@ def test_a_fully_observed_window_is_returned_unchanged(imputer, batch):
     assert torch.equal(completion.draws, values.expand(2, *values.shape))
 
 
-# What is not observed cannot be seen.
+# Unobserved values have no influence.
 
 
 def test_nothing_depends_on_values_that_were_not_observed(imputer, batch):
     values, observed = batch
-    relate(imputer, *batch)
-    seen = observed & ~missingness(observed.shape, 0, generator(2))
-    target = observed & ~seen
-    prepared = imputer.prepare(values, seen, target)
+    estimate_cross_spectra(imputer, *batch)
+    conditioning = observed & ~missingness(observed.shape, 0, generator(2))
+    target = observed & ~conditioning
+    prepared = imputer.prepare(values, conditioning, target)
     loss = imputer.loss(prepared, generator())
     completion = imputer.impute(values, observed, 2, generator())
-    mean, drawn = imputer.sample(prepared, 2, generator())
+    mean, draws = imputer.sample(prepared, 2, generator())
     for bad in rubbish(values, ~observed):
-        other = imputer.prepare(bad, seen, target)
+        other = imputer.prepare(bad, conditioning, target)
         assert same_batch(other, prepared)
         assert torch.equal(imputer.loss(other, generator()), loss)
-        found = imputer.impute(bad, observed, 2, generator())
-        assert torch.equal(found.point, completion.point)
-        assert torch.equal(found.draws, completion.draws)
+        other_completion = imputer.impute(bad, observed, 2, generator())
+        assert torch.equal(other_completion.point, completion.point)
+        assert torch.equal(other_completion.draws, completion.draws)
         again = imputer.sample(other, 2, generator())
-        assert torch.equal(again[0], mean) and torch.equal(again[1], drawn)
+        assert torch.equal(again[0], mean) and torch.equal(again[1], draws)
 
 
-def test_the_relation_does_not_mechanism_values_that_were_not_observed(imputer, batch):
+def test_the_cross_spectrum_does_not_depend_on_values_that_were_not_observed(imputer, batch):
     values, observed = batch
     start = imputer.closed_form.cross_spectra[0].spectrum.clone()
-    found = []
+    spectra = []
     for v in [values, *rubbish(values, ~observed)]:
         imputer.closed_form.cross_spectra[0].spectrum.copy_(start)
-        relate(imputer, v, observed)
-        found.append(imputer.closed_form.cross_spectra[0].spectrum.clone())
-    assert torch.isfinite(found[0]).all()
-    assert (found[0] - start).abs().max() > 0.1
-    assert all(torch.equal(f, found[0]) for f in found)
+        estimate_cross_spectra(imputer, v, observed)
+        spectra.append(imputer.closed_form.cross_spectra[0].spectrum.clone())
+    assert torch.isfinite(spectra[0]).all()
+    assert (spectra[0] - start).abs().max() > 0.1
+    assert all(torch.equal(f, spectra[0]) for f in spectra)
 
 
 def test_targets_are_asked_for_and_not_shown(imputer, batch):
     """The truth of a target is in the loss alone."""
     values, observed = batch
-    seen = observed & ~missingness(observed.shape, 0, generator(2))
-    target = observed & ~seen
-    prepared = imputer.prepare(values, seen, target)
+    conditioning = observed & ~missingness(observed.shape, 0, generator(2))
+    target = observed & ~conditioning
+    prepared = imputer.prepare(values, conditioning, target)
     assert torch.equal(prepared.x, imputer.standardiser(values, observed))
-    other = imputer.prepare(torch.where(target, values + 100 * STDS[:, None, None], values), seen, target)
+    other = imputer.prepare(
+        torch.where(target, values + 100 * STDS[:, None, None], values), conditioning, target
+    )
     assert same_references(other, prepared)
     assert not torch.equal(other.x, prepared.x)
-    mean, draws = imputer.sample(other, 2, generator())
+    other_mean, other_draws = imputer.sample(other, 2, generator())
     expected_mean, expected_draws = imputer.sample(prepared, 2, generator())
-    assert torch.equal(mean, expected_mean) and torch.equal(draws, expected_draws)
+    assert torch.equal(other_mean, expected_mean) and torch.equal(other_draws, expected_draws)
     assert imputer.loss(other, generator()) > imputer.loss(prepared, generator()) + 10
-    blind = imputer.prepare(values, seen)
+    blind = imputer.prepare(values, conditioning)
     assert same_references(blind, prepared)
     assert not blind.target.any()
 
@@ -127,7 +136,7 @@ def test_windows_do_not_influence_each_other(imputer, batch):
     observed = observed.clone()
     observed[0] = False
     observed[1, 2] = False
-    relate(imputer, *batch)
+    estimate_cross_spectra(imputer, *batch)
     together = imputer.prepare(values, observed)
     mean = imputer.sample(together, 0)[0]
     for i in range(6):
@@ -153,17 +162,17 @@ def test_nothing_observed_gives_finite_completions(imputer, batch):
 
 def test_one_observed_sample_is_enough(imputer, batch):
     values, _ = batch
-    one = torch.zeros_like(batch[1])
-    one[:, 1, 4, 2] = True
-    values = torch.where(one, MEANS[:, None, None] + 2 * STDS[:, None, None], 0.0)
-    relate(imputer, *windows(schema(), 40))
-    completion = imputer.impute(values, one, 2, generator())
+    single = torch.zeros_like(batch[1])
+    single[:, 1, 4, 2] = True
+    values = torch.where(single, MEANS[:, None, None] + 2 * STDS[:, None, None], 0.0)
+    estimate_cross_spectra(imputer, *windows(schema(), 40))
+    completion = imputer.impute(values, single, 2, generator())
     assert torch.isfinite(completion.draws).all()
-    assert torch.equal(completion.draws[:, one], values[one].expand(2, -1))
-    references = imputer.prepare(values, one).references
+    assert torch.equal(completion.draws[:, single], values[single].expand(2, -1))
+    references = imputer.prepare(values, single).references
     instant, lines = references.same_instant, references.interpolation
-    known = imputer.standardiser(values, one)[0, 1, 4, 2]
-    torch.testing.assert_close(lines[:, 1], known.expand_as(lines[:, 1]))
+    value = imputer.standardiser(values, single)[0, 1, 4, 2]
+    torch.testing.assert_close(lines[:, 1], value.expand_as(lines[:, 1]))
     assert (lines[:, [0, 2, 3]] == 0).all()
     assert (instant[:, :, 4, 2] != 0).all()
     assert (instant[:, :, 3] == 0).all()
@@ -183,8 +192,8 @@ def test_strange_values_give_finite_completions(imputer, batch, what):
         values[:] = values[:, :1]
     else:
         values[0] = MEANS[:, None, None] + 1e-9 * values[0]
-    relate(imputer, *batch)
-    for seen in (observed, observed & (torch.rand(observed.shape, generator=generator(6)) < 0.05)):
-        completion = imputer.impute(values, seen, 3, generator())
+    estimate_cross_spectra(imputer, *batch)
+    for conditioning in (observed, observed & (torch.rand(observed.shape, generator=generator(6)) < 0.05)):
+        completion = imputer.impute(values, conditioning, 3, generator())
         assert torch.isfinite(completion.point).all() and torch.isfinite(completion.draws).all()
-        assert torch.equal(completion.draws[:, seen], values[seen].expand(3, -1))
+        assert torch.equal(completion.draws[:, conditioning], values[conditioning].expand(3, -1))

@@ -1,4 +1,4 @@
-"""Closed-form references against dense linear algebra and numpy."""
+"""Interpolation and regression against dense linear algebra and numpy."""
 
 import numpy as np
 import torch
@@ -14,49 +14,49 @@ def covariance_of(modalities: int) -> torch.Tensor:
 
 def test_same_instant_is_the_dense_formula():
     c = covariance_of(5)
-    x, seen = torch.randn(3, 5, 20), torch.rand(3, 5, 20) < 0.6
-    seen[0, :, 0] = False
-    seen[0, :, 1] = True
-    y = torch.where(seen, x, 0.0)
-    mean, variance = same_instant_regression(y, seen, c, noise_variance=1e-3)
+    x, observed = torch.randn(3, 5, 20), torch.rand(3, 5, 20) < 0.6
+    observed[0, :, 0] = False
+    observed[0, :, 1] = True
+    y = torch.where(observed, x, 0.0)
+    mean, variance = same_instant_regression(y, observed, c, noise_variance=1e-3)
     d = c.double()
     for b in range(3):
         for t in range(20):
-            s = seen[b, :, t]
+            s = observed[b, :, t]
             gain = torch.linalg.solve(d[s][:, s] + 1e-3 * torch.eye(int(s.sum())), d[s]).T
             expected = gain @ y[b, s, t].double()
-            left = (d - gain @ d[s]).diagonal()
+            remaining = (d - gain @ d[s]).diagonal()
             assert (mean[b, :, t] - expected).abs().max() < 1e-4
-            assert (variance[b, :, t] - left).abs().max() < 1e-4
+            assert (variance[b, :, t] - remaining).abs().max() < 1e-4
     assert (mean[0, :, 0] == 0).all()
     torch.testing.assert_close(variance[0, :, 0], c.diagonal())
     assert variance[0, :, 1].max() < 2e-3
 
 
-def test_same_instant_reads_seen_samples_only():
+def test_same_instant_reads_observed_samples_only():
     c = covariance_of(3)
-    x, seen = torch.randn(4, 3, 30), torch.rand(4, 3, 30) < 0.5
-    found = same_instant_regression(torch.where(seen, x, 1e3), seen, c)[0]
-    torch.testing.assert_close(found, same_instant_regression(torch.where(seen, x, 0.0), seen, c)[0])
+    x, observed = torch.randn(4, 3, 30), torch.rand(4, 3, 30) < 0.5
+    mean = same_instant_regression(torch.where(observed, x, 1e3), observed, c)[0]
+    torch.testing.assert_close(mean, same_instant_regression(torch.where(observed, x, 0.0), observed, c)[0])
 
 
 def test_linear_interpolation_is_that_of_numpy():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(40, 4, 30, generator=generator)
     share = torch.rand(40, 4, 1, generator=generator)
-    seen = torch.rand(x.shape, generator=generator) < share
-    seen[0, 0] = False
-    seen[0, 1] = True
-    seen[0, 2] = torch.arange(30) == 17
-    seen[0, 3] = (torch.arange(30) == 0) | (torch.arange(30) == 29)
-    filled = linear_interpolation(torch.where(seen, x, 0.0), seen)
+    observed = torch.rand(x.shape, generator=generator) < share
+    observed[0, 0] = False
+    observed[0, 1] = True
+    observed[0, 2] = torch.arange(30) == 17
+    observed[0, 3] = (torch.arange(30) == 0) | (torch.arange(30) == 29)
+    filled = linear_interpolation(torch.where(observed, x, 0.0), observed)
     time = np.arange(30)
     for b in range(40):
         for m in range(4):
-            s = seen[b, m].numpy()
+            s = observed[b, m].numpy()
             expected = np.interp(time, time[s], x[b, m].numpy()[s]) if s.any() else np.zeros(30)
             np.testing.assert_allclose(filled[b, m], expected, atol=1e-5)
-    assert torch.equal(filled[seen], x[seen])
+    assert torch.equal(filled[observed], x[observed])
     assert (filled[0, 0] == 0).all()
-    for bad in rubbish(x, ~seen):
-        assert torch.equal(linear_interpolation(bad, seen), filled)
+    for bad in rubbish(x, ~observed):
+        assert torch.equal(linear_interpolation(bad, observed), filled)

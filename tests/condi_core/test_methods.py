@@ -74,7 +74,7 @@ def test_the_estimate_is_the_closed_form_whatever_the_network_is(imputer, batch)
 
 
 @pytest.mark.parametrize("name", FILLED)
-def test_fills_read_observed_samples_only(name, imputer, batch):
+def test_completions_read_observed_samples_only(name, imputer, batch):
     values, observed = batch
     expected = METHODS[name].complete(imputer, values, observed, 1, torch.Generator().manual_seed(0))
     for other in rubbish(values, ~observed):
@@ -91,7 +91,7 @@ def test_interpolations_go_along_the_time_of_each_rate(name, model_of):
     interpolated = interpolate_windows(of, standardiser, values, observed, METHODS[name].interpolate)
     assert torch.equal(interpolated[observed], values[observed])
     x = standardiser(interpolated, torch.ones_like(observed))
-    assert (x[0, 1].abs() < 1e-4).all() and (x[1, 0].abs() < 1e-4).all()  # nothing seen: the mean
+    assert (x[0, 1].abs() < 1e-4).all() and (x[1, 0].abs() < 1e-4).all()  # nothing observed: the mean
     for other in rubbish(values, ~observed):
         assert torch.equal(
             interpolate_windows(of, standardiser, other, observed, METHODS[name].interpolate), interpolated
@@ -123,7 +123,7 @@ def test_task_models_and_their_losses_read_observed_samples_only(name, model_of,
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_windows_that_lack_modalities_or_everything_train_every_model(name, model_of, batch):
+def test_windows_without_modalities_or_without_any_sample_train_every_model(name, model_of, batch):
     model, (values, observed) = model_of(name), batch
     observed = observed.clone()
     observed[0], observed[1, 1:] = False, False
@@ -133,11 +133,11 @@ def test_windows_that_lack_modalities_or_everything_train_every_model(name, mode
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_a_window_says_does_not_mechanism_the_others(name, model_of, batch):
+def test_what_a_window_says_does_not_change_the_others(name, model_of, batch):
     model, (values, observed) = model_of(name), batch
-    whole = model(values, observed, observed)
+    together = model(values, observed, observed)
     alone = torch.cat([model(v[None], o[None], o[None]) for v, o in zip(values, observed, strict=True)])
-    torch.testing.assert_close(alone, whole, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -162,14 +162,14 @@ def test_fedprox_adds_half_mu_times_the_squared_distance(model_of):
     assert all(torch.allclose(p.grad, torch.full_like(p, 1.5)) for p in model.parameters())
 
 
-def test_contrast_is_its_formula():
-    one, two = torch.eye(2), torch.tensor([[2.0, 0.0], [0.0, 5.0]])
+def test_info_nce_is_its_formula():
+    anchors, positives = torch.eye(2), torch.tensor([[2.0, 0.0], [0.0, 5.0]])
     expected = -torch.log(torch.tensor(1 / (1 + torch.e ** (-1 / 0.5))))
-    torch.testing.assert_close(info_nce(one, two, 0.5), expected)
-    assert info_nce(one, two.flip(0), 0.5) > info_nce(one, two, 0.5)
+    torch.testing.assert_close(info_nce(anchors, positives, 0.5), expected)
+    assert info_nce(anchors, positives.flip(0), 0.5) > info_nce(anchors, positives, 0.5)
 
 
-def test_modalities_are_contrasted_where_there_are_two_of_them():
+def test_modalities_are_contrasted_in_windows_with_at_least_two():
     features = torch.zeros(3, 3, 2)
     features[0, :2], features[1, :2] = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     present = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 0, 0]]).bool()

@@ -1,4 +1,4 @@
-"""Windows that are not stretches of one stationary process: the imputer stays beside the best naive row."""
+"""Windows of no stationary process: the imputer stays close to the best naive baseline."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from condi_core.imputer.imputer import Imputer
 from condi_core.imputer.interpolation import last_value
 from tests.helpers.toy import imputer_config, schema, standardise
-from tests.helpers.toy_training import generator, relate, train
+from tests.helpers.toy_training import estimate_cross_spectra, generator, train
 
 
 def baseline_steps(random) -> torch.Tensor:
@@ -18,7 +18,7 @@ def baseline_steps(random) -> torch.Tensor:
     return torch.where(torch.arange(120) < when, 0.0, step) + 0.2 * torch.randn(240, 3, 120, generator=random)
 
 
-def rates_of_their_own(random) -> torch.Tensor:
+def frequencies_by_window(random) -> torch.Tensor:
     """Three mixtures of two waves whose frequency differs from window to window by a factor of up to four."""
     rate = 0.02 * 4 ** torch.rand(240, 1, 1, generator=random)
     phase = 2 * math.pi * torch.rand(240, 2, 1, generator=random)
@@ -43,7 +43,7 @@ def bursts(random) -> torch.Tensor:
     )
 
 
-PROCESSES = [baseline_steps, rates_of_their_own, trends, bursts]
+PROCESSES = [baseline_steps, frequencies_by_window, trends, bursts]
 KINDS = ["points", "gaps", "sparse"]
 
 
@@ -54,7 +54,7 @@ def imputer_of(process) -> tuple[Imputer, torch.Tensor]:
     complete = torch.ones_like(values, dtype=torch.bool)
     model = Imputer(schema(rates=(5, 5, 5), patches=24), imputer_config(width=16))
     standardise(model, values[:200], complete[:200])
-    relate(model, values[:200], complete[:200], rounds=2)
+    estimate_cross_spectra(model, values[:200], complete[:200], rounds=2)
     return model, values
 
 
@@ -74,24 +74,24 @@ def trained(request):
 def errors(model, values, kind) -> tuple[float, float, float]:
     """RMSE on hidden samples of the best naive row, of the closed-form estimate and of the point estimate."""
     random = generator(4)
-    seen = torch.rand(values.shape, generator=random) < (0.1 if kind == "sparse" else 0.5)
+    conditioning = torch.rand(values.shape, generator=random) < (0.1 if kind == "sparse" else 0.5)
     if kind == "gaps":
-        seen = (torch.rand(values.shape[:3], generator=random) < 0.5)[..., None].expand_as(values)
-    truth = model.standardiser(values, torch.ones_like(seen)).flatten(2)
-    prepared = model.prepare(values, seen)
-    hidden, y = ~seen.flatten(2), torch.where(seen.flatten(2), truth, 0.0)
+        conditioning = (torch.rand(values.shape[:3], generator=random) < 0.5)[..., None].expand_as(values)
+    truth = model.standardiser(values, torch.ones_like(conditioning)).flatten(2)
+    prepared = model.prepare(values, conditioning)
+    hidden, y = ~conditioning.flatten(2), torch.where(conditioning.flatten(2), truth, 0.0)
 
     def rmse(x: torch.Tensor) -> float:
         return (x - truth)[hidden].square().mean().sqrt().item()
 
     lines = prepared.references.interpolation.flatten(2)
-    naive = [rmse(torch.zeros_like(truth)), rmse(last_value(y, seen.flatten(2))), rmse(lines)]
+    naive = [rmse(torch.zeros_like(truth)), rmse(last_value(y, conditioning.flatten(2))), rmse(lines)]
     estimate = rmse(prepared.references.conditional_mean.flatten(2))
     return min(naive), estimate, rmse(model.sample(prepared, 0)[0].flatten(2))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_closed_form_estimate_stays_beside_the_best_naive_row(untrained, kind):
+def test_the_closed_form_estimate_stays_close_to_the_best_naive_baseline(untrained, kind):
     model, values = untrained
     naive, estimate, _ = errors(model, values[200:], kind)
     assert estimate < 1.2 * naive
@@ -99,7 +99,7 @@ def test_the_closed_form_estimate_stays_beside_the_best_naive_row(untrained, kin
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_trained_imputer_stays_beside_the_best_naive_row(trained, kind):
+def test_a_trained_imputer_stays_close_to_the_best_naive_baseline(trained, kind):
     model, values = trained
     naive, estimate, point = errors(model, values[200:], kind)
     assert estimate < 1.2 * naive

@@ -1,4 +1,4 @@
-"""The task model: what it must not see, its losses, and that it learns."""
+"""The task model: what it must not use, its losses, and that it learns."""
 
 import pytest
 import torch
@@ -19,84 +19,84 @@ from tests.helpers.toy import (
 
 
 def completed(batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Values, observed and known of windows in which all but modality 2 was completed."""
+    """Values, observed and available of windows in which all but modality 2 was completed."""
     values, observed = batch
     observed = observed.clone()
     observed[:, 2] = False
-    known = torch.ones_like(observed)
-    known[:, 2] = False
+    available = torch.ones_like(observed)
+    available[:, 2] = False
     filled = torch.where(observed, values, MEANS[:, None, None] + STDS[:, None, None])
-    return filled, observed, known
+    return filled, observed, available
 
 
-def test_logits_do_not_see_values_that_are_not_known(task_model, batch):
+def test_logits_do_not_see_values_that_are_not_available(task_model, batch):
     values, observed = batch
     logits = task_model(values, observed, observed)
     assert logits.shape == (6, 3)
     for bad in rubbish(values, ~observed):
         assert torch.equal(task_model(bad, observed, observed), logits)
-    filled, observed, known = completed(batch)
-    logits = task_model(filled, observed, known)
-    for bad in rubbish(filled, ~known):
-        assert torch.equal(task_model(bad, observed, known), logits)
+    filled, observed, available = completed(batch)
+    logits = task_model(filled, observed, available)
+    for bad in rubbish(filled, ~available):
+        assert torch.equal(task_model(bad, observed, available), logits)
 
 
-def test_gradients_do_not_see_values_that_are_not_known(task_model, batch):
-    filled, observed, known = completed(batch)
+def test_gradients_do_not_see_values_that_are_not_available(task_model, batch):
+    filled, observed, available = completed(batch)
     labels = torch.eye(3).repeat(2, 1)
 
     def gradients(values):
         task_model.zero_grad()
-        task_model.loss(task_model(values, observed, known), labels).backward()
+        task_model.loss(task_model(values, observed, available), labels).backward()
         return [p.grad.clone() for p in task_model.parameters()]
 
     expected = gradients(filled)
-    for bad in rubbish(filled, ~known):
+    for bad in rubbish(filled, ~available):
         assert all(torch.equal(a, b) for a, b in zip(gradients(bad), expected, strict=True))
 
 
-def test_logits_see_what_is_known_and_what_was_observed(task_model, batch):
-    filled, observed, known = completed(batch)
-    logits = task_model(filled, observed, known)
+def test_logits_see_what_is_available_and_what_was_observed(task_model, batch):
+    filled, observed, available = completed(batch)
+    logits = task_model(filled, observed, available)
     for m in (0, 1, 3):
         other = filled.clone()
         other[:, m] += 2 * STDS[m]
-        assert (task_model(other, observed, known) - logits).abs().max() > 1e-3
+        assert (task_model(other, observed, available) - logits).abs().max() > 1e-3
         mask = observed.clone()
         mask[:, m] = ~mask[:, m]
-        assert (task_model(filled, mask, known) - logits).abs().max() > 1e-3
+        assert (task_model(filled, mask, available) - logits).abs().max() > 1e-3
 
 
 def test_a_modality_that_was_completed_without_a_sample_observed_counts(task_model, batch):
     values, observed = batch
     observed = observed.clone()
     observed[:, 2] = False
-    known = torch.ones_like(observed)
+    available = torch.ones_like(observed)
     other = values.clone()
     other[:, 2] = MEANS[2] + STDS[2]
-    moved = task_model(other, observed, known) - task_model(values, observed, known)
+    moved = task_model(other, observed, available) - task_model(values, observed, available)
     assert moved.abs().max() > 1e-3
 
 
-def test_an_absent_modality_is_passed_by(task_model, batch):
-    """Nothing that belongs to it has a say, and training elsewhere leaves it alone."""
-    filled, observed, known = completed(batch)
-    logits = task_model(filled, observed, known)
+def test_an_absent_modality_is_ignored(task_model, batch):
+    """Its parameters have no influence, and training with other modalities does not change them."""
+    filled, observed, available = completed(batch)
+    logits = task_model(filled, observed, available)
     task_model.loss(logits, torch.eye(3).repeat(2, 1)).backward()
     state = task_model.state_dict()
     for name, owner in ownership(task_model).items():
         if owner.kind == "shared":
             continue
-        parameter, kept = task_model.get_parameter(name), state[name].clone()
+        parameter, backup = task_model.get_parameter(name), state[name].clone()
         rows = [(2,)] if owner.kind == "modality" else [(2, slice(None)), (slice(None), 2)]
         for row in rows:
             assert (parameter.grad[row] == 0).all(), name
             state[name][row] = 50.0
-        assert torch.equal(task_model(filled, observed, known), logits), name
-        state[name].copy_(kept)
-        state[name][1] += torch.randn_like(state[name][1])  # of a modality that is there
-        assert (task_model(filled, observed, known) - logits).abs().max() > 1e-4, name
-        state[name].copy_(kept)
+        assert torch.equal(task_model(filled, observed, available), logits), name
+        state[name].copy_(backup)
+        state[name][1] += torch.randn_like(state[name][1])  # of a present modality
+        assert (task_model(filled, observed, available) - logits).abs().max() > 1e-4, name
+        state[name].copy_(backup)
 
 
 def test_absent_modalities_of_one_window_do_not_matter_to_another(task_model, batch):
@@ -111,7 +111,7 @@ def test_absent_modalities_of_one_window_do_not_matter_to_another(task_model, ba
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_nothing_known_gives_finite_logits_that_are_the_same_for_all(task_model, batch):
+def test_nothing_available_gives_finite_logits_that_are_the_same_for_all(task_model, batch):
     values, observed = batch
     nothing = torch.zeros_like(observed)
     logits = task_model(values, nothing, nothing)
@@ -121,27 +121,27 @@ def test_nothing_known_gives_finite_logits_that_are_the_same_for_all(task_model,
         assert torch.equal(task_model(bad, nothing, nothing), logits)
 
 
-def test_votes_of_known_modalities_add_up(task_model, batch):
+def test_logits_of_present_modalities_add_up(task_model, batch):
     values, observed = batch
     features = task_model.extract_features(values, observed, observed)
-    one, two, both = torch.tensor([[[1, 0, 0, 0]], [[0, 0, 1, 0]], [[1, 0, 1, 0]]]).bool().expand(3, 6, 4)
-    said = [task_model.modality_logits(features, known) for known in (one, two, both)]
-    torch.testing.assert_close(said[0] + said[1], said[2])
+    first, third, both = torch.tensor([[[1, 0, 0, 0]], [[0, 0, 1, 0]], [[1, 0, 1, 0]]]).bool().expand(3, 6, 4)
+    logits = [task_model.modality_logits(features, present) for present in (first, third, both)]
+    torch.testing.assert_close(logits[0] + logits[1], logits[2])
     unit = (features[:, 2] - features[:, 2].mean(1, keepdim=True)) / features[:, 2].std(
         1, correction=0, keepdim=True
     )
     expected = unit @ task_model.modality_heads.weight[2] + task_model.modality_heads.bias[2]
-    torch.testing.assert_close(said[1], expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(logits[1], expected, atol=1e-3, rtol=1e-3)
     fresh = TaskModel(schema(), task_config())
     assert not fresh.modality_logits(features, both).any()
 
 
 def test_wild_values_are_limited(task_model, batch):
     values, observed = batch
-    known = torch.ones_like(observed)
+    available = torch.ones_like(observed)
     edge = MEANS[:, None, None] + 100 * STDS[:, None, None]
-    logits = task_model(torch.where(observed, values, edge), observed, known)
-    assert torch.equal(task_model(torch.where(observed, values, 1e30), observed, known), logits)
+    logits = task_model(torch.where(observed, values, edge), observed, available)
+    assert torch.equal(task_model(torch.where(observed, values, 1e30), observed, available), logits)
 
 
 def test_multi_label_loss_and_probabilities_by_hand(task_model):
@@ -162,7 +162,7 @@ def test_single_label_loss_and_probabilities_by_hand():
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label"])
 def test_it_learns_to_separate_what_is_separable(task):
-    """The label is which of three modalities is raised; those and all others lack many samples."""
+    """The label is which of three modalities is raised; many samples of all are missing."""
     of = schema(task=task)
     values, observed = windows(of, 48)
     which = torch.arange(48) % 3

@@ -31,8 +31,8 @@ def test_a_token_reads_and_writes_the_patches_of_its_span(span, rates):
         other = read.clone()
         other[:, :, token] += 1
         moved = (writer(other, of.patches) != written).flatten(3).any(-1)
-        mine = slice(token * span, (token + 1) * span)
-        assert moved[:, :, mine].all() and moved.sum() == moved[:, :, mine].numel()
+        patches = slice(token * span, (token + 1) * span)
+        assert moved[:, :, patches].all() and moved.sum() == moved[:, :, patches].numel()
 
 
 def test_padding_of_a_slow_modality_is_neither_read_nor_written():
@@ -54,7 +54,7 @@ def test_a_token_has_about_sixteen_samples_by_default(samples, span):
 
 def test_a_window_need_not_be_a_whole_number_of_tokens():
     values, observed = windows(schema(), 4)
-    found = []
+    lengths = []
     for more in (0, 3):
         torch.manual_seed(0)
         model = Imputer(schema(), imputer_config(token_patches=5))
@@ -63,15 +63,15 @@ def test_a_window_need_not_be_a_whole_number_of_tokens():
             values[:, :, : 12 - more], observed[:, :, : 12 - more], 2, torch.Generator()
         )
         assert torch.isfinite(completion.draws).all()
-        found.append(completion.point.shape[2])
-    assert found == [12, 9]
+        lengths.append(completion.point.shape[2])
+    assert lengths == [12, 9]
 
 
-def test_the_observed_fraction_of_a_token_leaves_out_what_is_beyond_the_window():
+def test_the_observed_fraction_of_a_token_excludes_what_is_beyond_the_window():
     model = Imputer(schema(rates=(5, 1)), imputer_config(token_patches=5))
-    seen = torch.zeros(1, 2, 12, 5, dtype=torch.bool)
-    seen[:, 0] = True  # all of the fast modality
-    seen[:, 1, ::2, 0] = True  # every other patch of the slow one
+    conditioning = torch.zeros(1, 2, 12, 5, dtype=torch.bool)
+    conditioning[:, 0] = True  # all of the fast modality
+    conditioning[:, 1, ::2, 0] = True  # every other patch of the slow one
     torch.testing.assert_close(
-        model._observed_fraction(seen), torch.tensor([[[1.0, 1.0, 1.0], [0.6, 0.4, 0.5]]])
+        model._observed_fraction(conditioning), torch.tensor([[[1.0, 1.0, 1.0], [0.6, 0.4, 0.5]]])
     )

@@ -53,7 +53,7 @@ def squares(model: nn.Module):
     return loss
 
 
-def test_gradient_descent_is_the_step_made_by_hand():
+def test_gradient_descent_is_the_step_by_hand():
     model = nn.Linear(3, 1)
     weight, bias = (p.detach().clone() for p in model.parameters())
     batches = [(100 * torch.randn(8, 3), torch.randn(8, 1)) for _ in range(2)]
@@ -94,7 +94,7 @@ def test_frozen_parameters_stay():
     assert torch.equal(model.bias, before)
 
 
-def test_model_trains_in_training_mode_and_comes_back_in_evaluation_mode():
+def test_model_trains_in_training_mode_and_is_returned_in_evaluation_mode():
     model = nn.Linear(3, 1).eval()
     modes = []
 
@@ -138,8 +138,8 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit():
         model = Imputer(schema(), imputer_config())
         standardise(model, values, observed)
         generator = torch.Generator().manual_seed(seed)
-        seen = observed & (torch.rand(observed.shape, generator=generator) < 0.7)
-        batch = model.prepare(values, seen, observed & ~seen)
+        conditioning = observed & (torch.rand(observed.shape, generator=generator) < 0.7)
+        batch = model.prepare(values, conditioning, observed & ~conditioning)
         train_steps(model, lambda b: model.loss(b, generator), [batch] * 3, imputer_config(), 0.01)
         return model.state_dict()
 

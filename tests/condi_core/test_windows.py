@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from condi_core.windows import Standardiser, zero_unobserved
+from condi_core.windows import Standardiser, iterate_blocks, zero_unobserved
 from tests.helpers.toy import MEANS, STDS, rubbish, schema, windows
 
 
@@ -13,9 +13,16 @@ def test_schema_shape_is_that_of_the_fastest_modality():
     assert mixed.samples == 7
     assert mixed.shape == (3, 9, 7)
     assert mixed.names == ("m0", "m1", "m2")
+    assert mixed.patch_weights.tolist() == [1 / 2, 1 / 7, 1]
 
 
-def test_blank_leaves_nothing_of_unobserved_values(batch):
+def test_blocks_hold_all_rows_in_order():
+    blocks = [block.tolist() for block in iterate_blocks(np.arange(7), 3)]
+    assert blocks == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(iterate_blocks(np.arange(0))) == []
+
+
+def test_unobserved_values_become_zero(batch):
     values, observed = batch
     for bad in rubbish(values, ~observed):
         assert torch.equal(zero_unobserved(bad, observed), torch.where(observed, values, 0.0))
@@ -56,9 +63,9 @@ def test_forward_standardises_and_inverse_undoes_it(batch):
     standardiser.fit(standardiser.sums(values, observed))
     x = standardiser(values, observed)
     for m in range(4):
-        seen = x[:, m][observed[:, m]]
-        assert abs(seen.mean()) < 1e-4
-        assert abs(seen.std(correction=0) - 1) < 1e-4
+        standardised = x[:, m][observed[:, m]]
+        assert abs(standardised.mean()) < 1e-4
+        assert abs(standardised.std(correction=0) - 1) < 1e-4
     assert (x[~observed] == 0).all()
     back = standardiser.inverse(x)
     scale = standardiser.std[:, None, None]
@@ -68,7 +75,7 @@ def test_forward_standardises_and_inverse_undoes_it(batch):
 
 
 @pytest.mark.parametrize("constant", [0.0, 80.0, -1e5, 0.1])
-def test_constant_and_unseen_modalities_keep_a_deviation_of_one(constant):
+def test_constant_and_unobserved_modalities_keep_a_deviation_of_one(constant):
     values, observed = windows(schema(), 4)
     values[:, 1] = torch.where(observed[:, 1], constant, 0.0)
     observed[:, 2] = False

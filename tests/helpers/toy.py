@@ -55,8 +55,8 @@ def process(windows: int, modalities: int, time: int, generator: torch.Generator
     t = torch.arange(time)
     parts = []
     for m in range(modalities):
-        own = torch.randn(windows, time, generator=generator)
-        parts.append(math.sqrt(2) * torch.sin(start + speed * (t - m)) + 0.1 * own)
+        noise = torch.randn(windows, time, generator=generator)
+        parts.append(math.sqrt(2) * torch.sin(start + speed * (t - m)) + 0.1 * noise)
     return torch.stack(parts, 1) / math.sqrt(1.01)
 
 
@@ -99,10 +99,11 @@ def ar_process(count: int, time: int, coefficients: Tensor, mixing: Tensor, gene
     return torch.stack(out, -1)
 
 
-def em(relation, x: Tensor, seen: Tensor, rounds: int, generator: torch.Generator) -> None:
-    """Estimate the relation from incomplete standardised windows, the way sites do together."""
+def em(cross_spectrum, x: Tensor, observed: Tensor, rounds: int, generator: torch.Generator) -> None:
+    """Estimate the cross-spectrum from incomplete standardised windows, the way sites do together."""
     from condi_core.imputer.gaussian_process import conditional_mean
 
     for _ in range(rounds):
-        drawn = conditional_mean(torch.where(seen, x, 0.0), seen, relation, generator=generator)
-        relation.spectrum.copy_(relation.sum_periodograms(torch.where(seen, x, drawn)) / len(x))
+        draw = conditional_mean(torch.where(observed, x, 0.0), observed, cross_spectrum, generator=generator)
+        completed = torch.where(observed, x, draw)
+        cross_spectrum.spectrum.copy_(cross_spectrum.sum_periodograms(completed) / len(x))

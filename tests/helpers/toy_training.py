@@ -25,7 +25,7 @@ def missingness(shape, kind: int, random: torch.Generator) -> torch.Tensor:
     return hidden
 
 
-def relate(model: Imputer, values, observed, rounds: int = 3) -> None:
+def estimate_cross_spectra(model: Imputer, values, observed, rounds: int = 3) -> None:
     """Steps of EM, the way sites take them together."""
     x, random = model.standardiser(values, observed), generator(3)
     for _ in range(rounds):
@@ -42,7 +42,9 @@ def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> 
         for step in range(steps):
             picked = torch.randint(len(values), (16,), generator=random)
             x, o = values[picked], observed[picked]
-            yield model.prepare(x, seen := o & ~missingness(o.shape, step % 3, random), o & ~seen)
+            yield model.prepare(
+                x, conditioning := o & ~missingness(o.shape, step % 3, random), o & ~conditioning
+            )
 
     def loss(batch):
         value = model.loss(batch, random)
