@@ -1,18 +1,20 @@
-"""Imputation by CondI beside naive, closed-form and outside imputers on the same hidden cells.
+"""Compare imputation by CondI with naive, closed-form and other imputers on the same hidden cells.
 
     python benchmarks/imputation.py --source FOLDER [--dataset ptb-xl] [--seeds 3] [--ablations]
 
-For each seed a federation is prepared and its phase 1 run by `condi run`, without holes beyond those of the
-source; then all sites' test windows are pooled and each method completes them under the same masks, which
-are fixed by kind and record id. SAITS and CSDI learn from the pooled training windows, on one thread, for as
-long as the sites together took for phase 1, or for --minutes (see `peers.py`; they need '.[bench]').
+For each seed a federation is prepared and its phase 1 is run by `condi run`, without missingness beyond that
+of the source. Then the test windows of all sites are pooled, and each method completes them under the same
+masks, which are fixed by missingness pattern and record id. SAITS and CSDI are trained on the pooled training
+windows, on one thread, for as long as phase 1 took all sites together, or for --minutes (see `peers.py`; they
+need '.[bench]').
 
-Errors are in standard deviations of the modality; CRPS is the MAE where a method gives a point alone.
-CSDI is scored on one piece of some windows, spread over all. /linear is over the RMSE of linear
-interpolation on the cells that the method was scored on. With --ablations, CondI is trained anew for
-some steps on the pooled windows, whole and with a part taken out, always from the same weights and relation.
+Errors are in standard deviations of the modality; CRPS is the MAE where a method gives only a point.
+CSDI is scored on one piece of some windows, spread over all. /linear is the ratio to the RMSE of linear
+interpolation on the cells that the method was scored on. With --ablations, CondI is trained anew for some
+steps on the pooled windows, whole and with parts removed, from the same weights and cross-spectrum.
 
-Prints a table per kind of holes, mean ± sample standard deviation over seeds, and one JSON line.
+The script prints a table per missingness pattern, mean ± sample standard deviation over seeds, and one JSON
+line.
 """
 
 from __future__ import annotations
@@ -43,10 +45,12 @@ from condi_core.windows import WINDOWS_PER_BLOCK, zero_unobserved
 from data_partitions.missingness import Missingness
 
 DRAWS = 20
+SAME_INSTANT = "same-instant least squares"
+CLOSED_FORM = "closed-form estimate"
 METRICS = {"mae": "MAE", "rmse": "RMSE", "ratio": "/linear", "crps": "CRPS", "coverage": "in 90 % band"}
 COSTS = {"training": "s of training", "scoring": "s of scoring", "parameters": "parameters"}
 Method = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
-"""From values in source units and what is seen of them to a point and draws, in standardised units."""
+"""Maps values in source units and the conditioning mask to a point and draws, in standardised units."""
 
 
 class Dataset(NamedTuple):
@@ -54,7 +58,7 @@ class Dataset(NamedTuple):
     settings: str  # of phase 1
     masks: dict[str, Missingness]
     csdi_windows: int
-    parts: dict[str, tuple[str, slice]] = {}  # further kinds: the modalities of a mask that are scored
+    parts: dict[str, tuple[str, slice]] = {}  # further patterns: some modalities of a mask
 
 
 THIRD = Missingness(modality_by_window=1 / 3)
@@ -92,131 +96,150 @@ DATASETS = {
 }
 
 
-def condi(imputer: Imputer, draws: int, values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor | None]:
-    mean, drawn = imputer.sample(imputer.prepare(values, seen), draws, torch.Generator().manual_seed(0))
-    return mean, drawn if draws else None
+def impute_by_condi(
+    imputer: Imputer, num_draws: int, values: Tensor, conditioning: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Complete windows by a trained imputer."""
+    prepared = imputer.prepare(values, conditioning)
+    mean, draws = imputer.sample(prepared, num_draws, torch.Generator().manual_seed(0))
+    return mean, draws if num_draws else None
 
 
 def methods_of(imputer: Imputer) -> dict[str, Method]:
-    """The methods that need no training beyond that of the run."""
+    """Return the methods that need no training beyond that of the run."""
     cross_spectrum = imputer.closed_form.cross_spectra[0]  # all modalities of these data sets have one rate
 
-    def in_time(fill: Callable[[Tensor, Tensor], Tensor]) -> Method:
-        def method(values: Tensor, seen: Tensor) -> tuple[Tensor, None]:
-            return fill(imputer.standardiser(values, seen).flatten(2), seen.flatten(2)).view_as(values), None
+    def by_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Method:
+        def method(values: Tensor, conditioning: Tensor) -> tuple[Tensor, None]:
+            x = imputer.standardiser(values, conditioning).flatten(2)
+            return rule(x, conditioning.flatten(2)).view_as(values), None
 
         return method
 
-    def instant(x: Tensor, seen: Tensor) -> Tensor:
-        return same_instant_regression(x, seen, cross_spectrum.covariance())[0]
+    def same_instant(x: Tensor, conditioning: Tensor) -> Tensor:
+        return same_instant_regression(x, conditioning, cross_spectrum.covariance())[0]
 
-    def median(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        drawn = condi(imputer, DRAWS, values, seen)[1]
-        return median_over_draws(drawn), drawn
+    def closed_form(values: Tensor, conditioning: Tensor) -> tuple[Tensor, None]:
+        return imputer.prepare(values, conditioning).references.conditional_mean, None
+
+    def median(values: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
+        _, draws = impute_by_condi(imputer, DRAWS, values, conditioning)
+        return median_over_draws(draws), draws
 
     return {
-        "mean of the modality": in_time(lambda x, seen: torch.zeros_like(x)),
-        "last value carried forward": in_time(last_value),
-        "linear interpolation": in_time(linear_interpolation),
-        "same-instant least squares": in_time(instant),
-        "closed-form estimate": lambda v, seen: (imputer.prepare(v, seen).references.conditional_mean, None),
-        "CondI, point estimate": partial(condi, imputer, 0),
+        "mean of the modality": by_rule(lambda x, conditioning: torch.zeros_like(x)),
+        "last value carried forward": by_rule(last_value),
+        "linear interpolation": by_rule(linear_interpolation),
+        SAME_INSTANT: by_rule(same_instant),
+        CLOSED_FORM: closed_form,
+        "CondI, point estimate": partial(impute_by_condi, imputer, 0),
         f"CondI, median of {DRAWS} draws": median,
     }
 
 
 def score_condi(imputer: Imputer, windows: Pool, dataset: Dataset) -> dict[str, dict]:
-    """Errors of the point estimate, CRPS and coverage of the draws."""
-    found = score(partial(condi, imputer, DRAWS), imputer, windows, dataset)
-    return {kind: metrics for kind, metrics in found.items() if kind != "cost"}
+    """Return the errors of the point estimate, and CRPS and coverage of the draws."""
+    scores = score(partial(impute_by_condi, imputer, DRAWS), imputer, windows, dataset)
+    return {kind: metrics for kind, metrics in scores.items() if kind != "cost"}
 
 
 def score(method: Method, imputer: Imputer, windows: Pool, dataset: Dataset) -> dict[str, dict]:
-    """`{kind: metrics}`, and `{"cost": {"scoring": seconds}}`. What a method leaves NaN is not scored."""
-    found, seconds = {}, 0.0
+    """Return `{pattern: metrics}` and `{"cost": {"scoring": seconds}}`; NaN of a method is not scored."""
+    scores, seconds = {}, 0.0
     for kind, missingness in dataset.masks.items():
-        # Those of IMPUTATION, then squared errors of one draw and of linear interpolation.
+        # The sums of ERROR_SUMS, then squared errors of one draw and of linear interpolation.
         sums = np.zeros((windows.values.shape[1], 7))
         for start in range(0, len(windows.records), WINDOWS_PER_BLOCK):
-            some = windows.of(slice(start, start + WINDOWS_PER_BLOCK))
-            hidden = some.hidden(repeat((missingness, derive_seed("benchmark", kind))))
-            values, observed, hidden = map(torch.from_numpy, (some.values, some.observed, hidden))
-            seen, truth = observed & ~hidden, imputer.standardiser(values, observed)
-            began = time.process_time()
-            point, drawn = method(zero_unobserved(values, seen), seen)
-            seconds += time.process_time() - began
-            hidden &= ~point.isnan()
-            lines = linear_interpolation(zero_unobserved(truth, seen).flatten(2), seen.flatten(2)).view_as(
-                truth
-            )
-            one = point if drawn is None else drawn[0]
-            squares = [imputation_sums(truth, other, hidden)[:, 2] for other in (one, lines)]
-            sums += np.column_stack([imputation_sums(truth, point, hidden, drawn), *squares])
+            block = windows.of(slice(start, start + WINDOWS_PER_BLOCK))
+            hidden = block.hidden(repeat((missingness, derive_seed("benchmark", kind))))
+            values, observed, target = map(torch.from_numpy, (block.values, block.observed, hidden))
+            conditioning, truth = observed & ~target, imputer.standardiser(values, observed)
+            start_time = time.process_time()
+            point, draws = method(zero_unobserved(values, conditioning), conditioning)
+            seconds += time.process_time() - start_time
+            target &= ~point.isnan()
+            visible = zero_unobserved(truth, conditioning).flatten(2)
+            interpolation = linear_interpolation(visible, conditioning.flatten(2)).view_as(truth)
+            one_draw = point if draws is None else draws[0]
+            squares = [imputation_sums(truth, x, target)[:, 2] for x in (one_draw, interpolation)]
+            sums += np.column_stack([imputation_sums(truth, point, target, draws), *squares])
         parts = {kind: slice(None)} | {p: which for p, (mask, which) in dataset.parts.items() if mask == kind}
-        found |= {part: metrics(sums[which].sum(0), drawn is not None) for part, which in parts.items()}
-    return found | {"cost": {"scoring": seconds}}
+        scores |= {part: metrics_of(sums[which].sum(0), draws is not None) for part, which in parts.items()}
+    return scores | {"cost": {"scoring": seconds}}
 
 
-def metrics(sums: np.ndarray, drawn: bool) -> dict[str, float]:
-    found = imputation_metrics(sums[:5])
-    one, lines = np.sqrt(sums[5:] / sums[0])
-    found |= {"ratio": found["rmse"] / lines, "one draw": one}
-    return found if drawn else {key: found[key] for key in ("mae", "rmse", "ratio", "crps")}
+def metrics_of(sums: np.ndarray, has_draws: bool) -> dict[str, float]:
+    """Return the metrics that follow from error sums."""
+    metrics = imputation_metrics(sums[:5])
+    one_draw, interpolation = np.sqrt(sums[5:] / sums[0])
+    metrics |= {"ratio": metrics["rmse"] / interpolation, "one draw": one_draw}
+    return metrics if has_draws else {key: metrics[key] for key in ("mae", "rmse", "ratio", "crps")}
 
 
 def compare(
-    run: Run, training: Pool, test: Pool, few: Pool | None, dataset: Dataset, minutes: float
+    run: Run, training: Pool, test: Pool, csdi_test: Pool | None, dataset: Dataset, minutes: float
 ) -> dict[str, dict]:
-    """Scores of all methods, with seconds of training and numbers of parameters; CSDI's on `few` windows.
+    """Return the scores of all methods, with seconds of training and numbers of parameters.
 
-    Without `few` no outside peers are trained.
+    CSDI is scored on `csdi_test`; without it, SAITS and CSDI are not trained.
     """
-    relation = sum(x.numel() for x in run.imputer.closed_form.state_dict().values())
-    weights = relation + sum(p.numel() for p in run.imputer.parameters())
-    related, trained = run.seconds["relation"], sum(run.seconds[phase] for phase in ("relation", "imputer"))
-    found = {}
+    spectrum_size = sum(x.numel() for x in run.imputer.closed_form.state_dict().values())
+    imputer_size = spectrum_size + sum(p.numel() for p in run.imputer.parameters())
+    spectrum_seconds = run.seconds["relation"]
+    imputer_seconds = spectrum_seconds + run.seconds["imputer"]
+    scores = {}
 
-    def add(name: str, method: Method, windows: Pool, spent: float, size: int) -> None:
-        found[name] = score(method, run.imputer, windows, dataset)
-        found[name]["cost"] |= {"training": spent, "parameters": size}
-        ratios = (f"{kind} {told['ratio']:.3f}" for kind, told in found[name].items() if kind != "cost")
+    def add(name: str, method: Method, windows: Pool, seconds: float, size: int) -> None:
+        scores[name] = score(method, run.imputer, windows, dataset)
+        scores[name]["cost"] |= {"training": seconds, "parameters": size}
+        ratios = (f"{kind} {row['ratio']:.3f}" for kind, row in scores[name].items() if kind != "cost")
         print(f"seed {run.config.seed}: {name}: RMSE over linear: {', '.join(ratios)}", flush=True)
 
-    for place, (name, method) in enumerate(methods_of(run.imputer).items()):
-        spent, size = ((0.0, 0), (related, relation), (trained, weights))[(place > 2) + (place > 4)]
-        add(name, method, test, spent, size)
-    if few:
+    for name, method in methods_of(run.imputer).items():
+        seconds, size = 0.0, 0
+        if name in (SAME_INSTANT, CLOSED_FORM):
+            seconds, size = spectrum_seconds, spectrum_size
+        elif name.startswith("CondI"):
+            seconds, size = imputer_seconds, imputer_size
+        add(name, method, test, seconds, size)
+    if csdi_test:
         import peers
 
         for kind, name, windows in (
             (peers.Saits, "SAITS", test),
-            (peers.Csdi, f"CSDI, median of {DRAWS} draws", few),
+            (peers.Csdi, f"CSDI, median of {DRAWS} draws", csdi_test),
         ):
             torch.manual_seed(run.config.seed)
             np.random.seed(run.config.seed)
             peer = kind(run.schema, run.imputer.standardiser, DRAWS)
             rng = np.random.default_rng(run.config.seed)
-            spent = peer.train(training_windows(training, peer.windows_at_once, rng), 60 * minutes or trained)
-            add(name, peer, windows, spent, peer.parameters)
-    return found
+            seconds = peer.train(
+                training_windows(training, peer.windows_at_once, rng), 60 * minutes or imputer_seconds
+            )
+            add(name, peer, windows, seconds, peer.parameters)
+    return scores
 
 
-def show(title: str, runs: list[dict], columns: dict[str, str]) -> dict:
-    """Print a table per kind of holes; returns `{row: {kind: {metric: [a value per seed]}}}`."""
+def print_tables(title: str, runs: list[dict], columns: dict[str, str]) -> dict:
+    """Print a table per missingness pattern; return `{row: {pattern: {metric: [a value per seed]}}}`."""
     out: dict = {}
     for row, kinds in runs[0].items():
         for kind, first in kinds.items():
             values = {metric: [round(run[row][kind][metric], 5) for run in runs] for metric in first}
             out.setdefault(row, {})[kind] = values
     for kind in runs[0][next(iter(out))]:
-        shown = COSTS if kind == "cost" else columns
-        print(f"\n{f'{title}: {kind}':<28}" + "".join(f"{label:>15}" for label in shown.values()))
+        labels = COSTS if kind == "cost" else columns
+        print(f"\n{f'{title}: {kind}':<28}" + "".join(f"{label:>15}" for label in labels.values()))
         for row, kinds in out.items():
-            print(f"{row:<28}" + "".join(f"{spread(kinds[kind].get(metric)):>15}" for metric in shown))
+            print(
+                f"{row:<28}"
+                + "".join(f"{mean_and_deviation(kinds[kind].get(metric)):>15}" for metric in labels)
+            )
     return out
 
 
-def spread(values: list[float] | None) -> str:
+def mean_and_deviation(values: list[float] | None) -> str:
+    """Format a mean and a sample standard deviation."""
     if not values:
         return ""
     digits = 0 if max(values) >= 100 else 3
@@ -229,9 +252,9 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help="folder of the data set; the demo needs none")
     parser.add_argument("--dataset", choices=DATASETS, default="ptb-xl")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--run-config", help="settings of phase 1 in place of the data set's own")
+    parser.add_argument("--run-config", help="settings of phase 1 instead of the data set's")
     parser.add_argument("--minutes", type=float, default=0.0, help="to train SAITS and CSDI; 0: as phase 1")
-    parser.add_argument("--without-peers", action="store_true", help="leave SAITS and CSDI out")
+    parser.add_argument("--without-peers", action="store_true", help="exclude SAITS and CSDI")
     parser.add_argument("--windows", type=int, help="test windows that are scored, spread over all")
     parser.add_argument("--csdi-windows", type=int, help="of these, how many CSDI is scored on")
     parser.add_argument("--ablations", action="store_true")
@@ -242,7 +265,7 @@ def main() -> None:
         parser.error(f"--source must name the folder of {options.dataset}")
     peers = bool(find_spec("pypots")) and not options.without_peers
     if not peers and not options.without_peers:
-        print("SAITS and CSDI are left out, as PyPOTS is not installed: pip install -e '.[bench]'")
+        print("SAITS and CSDI are excluded, since PyPOTS is not installed: pip install -e '.[bench]'")
     torch.set_num_threads(1)
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
@@ -253,15 +276,15 @@ def main() -> None:
             run = run_federation(federation, settings)
             training, test = pool(federation, "train"), pool(federation, "test")
         test = test.spread(options.windows) if options.windows else test
-        few = test.spread(options.csdi_windows or dataset.csdi_windows)
-        compared.append(compare(run, training, test, few if peers else None, dataset, options.minutes))
+        csdi_test = test.spread(options.csdi_windows or dataset.csdi_windows)
+        compared.append(compare(run, training, test, csdi_test if peers else None, dataset, options.minutes))
         if options.ablations:
             scored = partial(score_condi, windows=test, dataset=dataset)
             ablated.append(score_ablations(run, training, options.ablation_steps, scored))
     out = {"dataset": options.dataset, "test windows": len(test.records)}
-    out["methods"] = show(options.dataset, compared, METRICS)
+    out["methods"] = print_tables(options.dataset, compared, METRICS)
     if ablated:
-        out["ablations"] = show("ablations", ablated, METRICS | {"one draw": "one draw"})
+        out["ablations"] = print_tables("ablations", ablated, METRICS | {"one draw": "one draw"})
     print(json.dumps(out))
 
 

@@ -1,13 +1,14 @@
-"""What the imputer costs: estimate, training step, completed windows, memory.
+"""Measure what the imputer costs: estimate, training step, completed windows, memory.
 
     python benchmarks/imputer.py [--threads 1] [--device cuda] [--windows 128]
 
-Generated windows of three kinds with half of their samples seen, pyproject's settings, each kind in a process
-of its own. Milliseconds are the best of three, and beside them as a multiple of a yardstick measured in the
-same process, so that machines can be compared: a matrix product of 1024 × 1024 float32. A training step is
-loss, gradient and AdamW on a crop; its estimate, of the whole window, serves REUSE steps. Completion has
-its estimate in it. Memory is the most that the process had, with Python and torch, or on a GPU what torch
-allocated there. On a GPU the network is measured in bfloat16 as well; the estimate stays in float32.
+The windows are generated, of three kinds, with half of their samples observed. Settings are pyproject's, and
+each kind runs in a process of its own. Milliseconds are the best of three runs; they are also given as a
+multiple of a yardstick measured in the same process, a matrix product of 1024 × 1024 float32, so that
+machines can be compared. A training step is loss, gradient and AdamW on a crop; its estimate, of the whole
+window, serves EPOCHS_PER_PREPARATION steps. Completion includes its estimate. Memory is the peak of the
+process with Python and torch, or on a GPU what torch allocated there. On a GPU the network is measured in
+bfloat16 as well; the estimate stays in float32.
 """
 
 from __future__ import annotations
@@ -17,12 +18,10 @@ import json
 import resource
 import sys
 import time
-import tomllib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -31,38 +30,43 @@ from client_app.node.imputer_phase import EPOCHS_PER_PREPARATION
 from condi_core.config import ImputerConfig, RunConfig
 from condi_core.imputer.imputer import Imputer, median_over_draws
 from condi_core.windows import Schema
+from server_app.operations.run_config import default_settings
 
 ICU_TOKEN_PATCHES = 8  # of one hour each
 STAYS = 800
 
 
 @dataclass(frozen=True)
-class Kind:
-    """`windows` (windows, modality, patch, sample), and how many draws a median is made of."""
+class WindowKind:
+    """Windows of one shape.
+
+    Attributes
+    ----------
+    windows : (window, modality, patch, sample)
+    draws : of which the median is taken
+    settings : that differ from pyproject's
+    """
 
     windows: tuple[int, int, int, int]
     draws: int
     settings: tuple[tuple[str, object], ...] = ()
 
 
-ICU = Kind((32, 37, 48, 1), draws=10, settings=(("imputer.token-patches", ICU_TOKEN_PATCHES),))
+ICU = WindowKind((32, 37, 48, 1), draws=10, settings=(("imputer.token-patches", ICU_TOKEN_PATCHES),))
 KINDS = {
-    "ECG, 2.5 s": Kind((32, 12, 25, 10), draws=5),
-    "ECG, 10 s": Kind((8, 12, 100, 10), draws=5),
+    "ECG, 2.5 s": WindowKind((32, 12, 25, 10), draws=5),
+    "ECG, 10 s": WindowKind((8, 12, 100, 10), draws=5),
     "ICU, 48 h": ICU,
 }
 
 
-def settings(changes: tuple[tuple[str, object], ...]) -> ImputerConfig:
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
-    flat = {}
-    for key, value in project["tool"]["flwr"]["app"]["config"].items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    return RunConfig.from_flat(flat | dict(changes)).imputer
+def imputer_config(changes: tuple[tuple[str, object], ...]) -> ImputerConfig:
+    """Return pyproject's settings of phase 1 with some changes."""
+    return RunConfig.from_flat(default_settings() | dict(changes)).imputer
 
 
-def best(work: Callable[[], object], device: str) -> float:
-    """Milliseconds of the best of three, after one to warm up."""
+def best_milliseconds(work: Callable[[], object], device: str) -> float:
+    """Return the best of three runs, after one to warm up."""
     seconds = []
     for _ in range(4):
         start = time.perf_counter()
@@ -73,92 +77,101 @@ def best(work: Callable[[], object], device: str) -> float:
     return 1000 * min(seconds[1:])
 
 
-def yardstick(device: str) -> float:
+def measure_yardstick(device: str) -> float:
+    """Return the milliseconds of a matrix product of 1024 × 1024."""
     a = torch.randn(1024, 1024, device=device)
-    return min(best(lambda: a @ a, device) for _ in range(5))
+    return min(best_milliseconds(lambda: a @ a, device) for _ in range(5))
 
 
 def peak_memory(device: str) -> float:
-    """MB, of this process or on the GPU."""
+    """Return the peak memory in MB, of this process or on the GPU."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def works(kind: Kind, threads: int, device: str, half: bool = False) -> dict[str, Callable[[], object]]:
-    """What is measured, each for a batch; `half`: the network in bfloat16."""
+def make_tasks(
+    kind: WindowKind, threads: int, device: str, half: bool = False
+) -> dict[str, Callable[[], object]]:
+    """Return what is measured, each for a batch; with `half` the network runs in bfloat16."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    count, modalities, patches, samples = kind.windows
+    _, modalities, patches, samples = kind.windows
     schema = Schema(
         dataset="generated",
         modalities=tuple(
             Schema.Modality(name=f"m{i}", unit="u", samples_per_patch=samples) for i in range(modalities)
         ),
-        patch_seconds=1.0, patches=patches, labels=("no", "yes"), task="single-label",
-    )  # fmt: skip
-    config = settings(kind.settings)
+        patch_seconds=1.0,
+        patches=patches,
+        labels=("no", "yes"),
+        task="single-label",
+    )
+    config = imputer_config(kind.settings)
     imputer = Imputer(schema, config).to(device)
-    optimiser = torch.optim.AdamW(imputer.parameters(), lr=config.learning_rate)
+    optimizer = torch.optim.AdamW(imputer.parameters(), lr=config.learning_rate)
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(kind.windows, device=device)
-    seen = torch.rand(kind.windows, device=device) < 0.5
-    prepared = imputer.prepare(values, seen, ~seen)
+    conditioning = torch.rand(kind.windows, device=device) < 0.5
+    prepared = imputer.prepare(values, conditioning, ~conditioning)
     crop = prepared.select(slice(None), slice(config.crop or patches))
-    network = torch.autocast(device, torch.bfloat16, enabled=half)
+    precision = torch.autocast(device, torch.bfloat16, enabled=half)
 
-    def step() -> None:
-        with network:
+    def train_step() -> None:
+        with precision:
             loss = imputer.loss(crop, generator)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(imputer.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
 
-    def complete(draws: int) -> None:
-        given = imputer.prepare(values, seen)
-        with network:
-            mean, drawn = imputer.sample(given, draws, generator)
-        imputer.standardiser.inverse(median_over_draws(drawn) if draws else mean)
+    def complete(num_draws: int) -> None:
+        batch = imputer.prepare(values, conditioning)
+        with precision:
+            mean, draws = imputer.sample(batch, num_draws, generator)
+        imputer.standardiser.inverse(median_over_draws(draws) if num_draws else mean)
 
     return {
-        "estimate": lambda: imputer.prepare(values, seen, ~seen),
-        "training step": step,
+        "estimate": lambda: imputer.prepare(values, conditioning, ~conditioning),
+        "training step": train_step,
         "completed, point": lambda: complete(0),
         f"median of {kind.draws}": lambda: complete(kind.draws),
     }
 
 
-def measure(kind: Kind, threads: int, device: str, half: bool) -> dict[str, float]:
-    """Milliseconds of all works and of the yardstick, and memory."""
-    todo = works(kind, threads, device, half)
-    found = {"yardstick": yardstick(device)} | {what: best(work, device) for what, work in todo.items()}
-    found["step with its estimate"] = found["training step"] + found["estimate"] / EPOCHS_PER_PREPARATION
-    return found | {"memory, MB": peak_memory(device)}
+def measure(kind: WindowKind, threads: int, device: str, half: bool) -> dict[str, float]:
+    """Return the milliseconds of all tasks and of the yardstick, and the memory."""
+    tasks = make_tasks(kind, threads, device, half)
+    results = {"yardstick": measure_yardstick(device)}
+    results |= {name: best_milliseconds(task, device) for name, task in tasks.items()}
+    estimate_per_step = results["estimate"] / EPOCHS_PER_PREPARATION
+    results["step with its estimate"] = results["training step"] + estimate_per_step
+    return results | {"memory, MB": peak_memory(device)}
 
 
-def median_of_stays(threads: int) -> float:
-    """Seconds a stay."""
-    work = works(ICU, threads, "cpu")[f"median of {ICU.draws}"]
-    return best(work, "cpu") / 1000 / ICU.windows[0]
+def seconds_per_stay(threads: int) -> float:
+    """Return the seconds that the median of an ICU stay takes."""
+    task = make_tasks(ICU, threads, "cpu")[f"median of {ICU.draws}"]
+    return best_milliseconds(task, "cpu") / 1000 / ICU.windows[0]
 
 
-def many_stays(threads: int) -> dict[str, float]:
-    """Seconds for the medians of STAYS stays, from the time for a batch of them."""
-    found = {}
-    for name, processes, each in (
+def seconds_for_many_stays(threads: int) -> dict[str, float]:
+    """Return the seconds for the medians of STAYS stays, extrapolated from one batch."""
+    results = {}
+    for name, processes, threads_each in (
         ("one process", 1, threads),
         ("two processes", 2, threads),
         ("one process, twice the threads", 1, 2 * threads),
     ):
-        with pool(processes) as workers:
-            seconds = list(workers.map(median_of_stays, [each] * processes))
-        found[name] = STAYS / sum(1 / s for s in seconds)
-    return found
+        with make_pool(processes) as workers:
+            seconds = list(workers.map(seconds_per_stay, [threads_each] * processes))
+        results[name] = STAYS / sum(1 / s for s in seconds)
+    return results
 
 
-def pool(processes: int) -> ProcessPoolExecutor:
+def make_pool(processes: int) -> ProcessPoolExecutor:
+    """Return a pool of fresh processes."""
     return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
 
 
@@ -166,30 +179,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--windows", type=int, help="at once, in place of 32 (8 of 10 s)")
+    parser.add_argument("--windows", type=int, help="windows in a batch instead of 32 (8 of 10 s)")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("Error: torch sees no GPU here: leave --device out")
+        sys.exit("Error: torch finds no GPU here: run without --device cuda")
     out: dict[str, object] = {"threads": options.threads, "device": options.device}
     for half in (False, True) if options.device == "cuda" else (False,):
         for name, kind in KINDS.items():
             if options.windows:
                 kind = replace(kind, windows=(options.windows, *kind.windows[1:]))
-            with pool(1) as worker:
-                found = worker.submit(measure, kind, options.threads, options.device, half).result()
+            with make_pool(1) as worker:
+                results = worker.submit(measure, kind, options.threads, options.device, half).result()
             name += ", bfloat16" if half else ""
-            out[name] = {what: round(value, 3) for what, value in found.items()}
-            unit, memory = found.pop("yardstick"), found.pop("memory, MB")
-            print(f"\n{name}: {' × '.join(map(str, kind.windows))}, at most {memory:.0f} MB")
+            out[name] = {what: round(value, 3) for what, value in results.items()}
+            unit, memory = results.pop("yardstick"), results.pop("memory, MB")
+            print(f"\n{name}: {' × '.join(map(str, kind.windows))}, peak memory {memory:.0f} MB")
             print(f"{'':<24}{'ms':>10}{'yardsticks':>12}{'windows/s':>12}\n{'yardstick':<24}{unit:>10.2f}")
-            for what, ms in found.items():
+            for what, ms in results.items():
                 print(f"{what:<24}{ms:>10.1f}{ms / unit:>12.1f}{1000 * kind.windows[0] / ms:>12.1f}")
     if options.device == "cpu":
-        found = many_stays(options.threads)
-        print(f"\nmedian of {ICU.draws} for {STAYS} ICU stays, from the time for {ICU.windows[0]}")
-        for what, value in found.items():
+        seconds = seconds_for_many_stays(options.threads)
+        print(f"\nmedian of {ICU.draws} for {STAYS} ICU stays, extrapolated from {ICU.windows[0]}")
+        for what, value in seconds.items():
             print(f"{what:<32}{value:>8.1f} s{STAYS / value:>10.1f} stays/s")
-        out[f"seconds for {STAYS} stays"] = {what: round(value, 2) for what, value in found.items()}
+        out[f"seconds for {STAYS} stays"] = {what: round(value, 2) for what, value in seconds.items()}
     print(json.dumps(out))
 
 

@@ -1,20 +1,21 @@
-"""How samplers of the residual compare, by number of evaluations: the median, and how draws hang together.
+"""Compare samplers of the residual by number of evaluations: quality of the median and coherence of draws.
 
     python benchmarks/sampling.py --model RUN_OR_imputer.safetensors --data FEDERATION [--draws 20]
 
-Test windows of all sites with the holes that every imputer is scored on; each sampler starts at the same
-noise. Columns, each over hidden cells:
+The windows are the test windows of all sites, with the missingness that every imputer is scored on. Each
+sampler starts from the same noise. The columns, each over hidden cells, are:
 
-- median: RMSE of the median of draws, over that of linear interpolation; their CRPS, and the share inside the
-  90 % interval; of fewer than 19 draws it ends with the outermost, (n - 1) / (n + 1) would be right then;
-- one draw: RMSE of single draws, over that of linear interpolation;
+- median: RMSE of the median of draws, as a ratio to that of linear interpolation; then the CRPS of the draws,
+  and the fraction inside the 90 % interval. With fewer than 19 draws the interval ends at the outermost ones,
+  and (n - 1) / (n + 1) would be right;
+- one draw: RMSE of single draws, as a ratio to that of linear interpolation;
 - energy: mean over windows of (E|X - x| - E|X - X'|/2) / √(hidden cells), in standard deviations (Gneiting
-  and Raftery 2007); unlike the CRPS it sees whether the cells of a draw belong together;
-- bpm: for ECGs, how far the heart rate of a lead completed by one draw is from that of all true leads;
+  and Raftery 2007). Unlike the CRPS it depends on whether the cells of a draw belong together;
+- bpm: for ECGs, the error of the heart rate of a lead completed by one draw, against that of all true leads;
 - seconds per window, for the mean and all draws, without the closed-form estimate.
 
-Rows of points instead of draws show what a sampler has to beat, and what even the truth has of the last
-column; "normal head" leaves the start as it is: independent normal residuals.
+Rows of points instead of draws show what a sampler has to beat, and the error of the truth itself in the
+column of heart rates. "normal head" returns the start unchanged: independent normal residuals.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from torch import Tensor
 
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, imputation_metrics
 from condi_core.evaluation.imputation import imputation_sums
-from condi_core.imputer.diffusion import EulerSampler
+from condi_core.imputer.diffusion import EulerSampler, PredictVelocity
 from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError, load_imputer
@@ -50,14 +51,14 @@ COLUMNS = ("median", "crps", "coverage", "one draw", "energy", "bpm", "seconds")
 
 
 class NormalHead:
-    """No diffusion: the start is the residual."""
+    """A sampler without diffusion: the start is the residual."""
 
-    def sample(self, start: Tensor, predict: Callable) -> Tensor:
+    def sample(self, start: Tensor, predict: PredictVelocity) -> Tensor:
         return start
 
 
 def test_windows(data: Path, schema: Schema, count: int) -> list[tuple[Partition, np.ndarray]]:
-    """Every site and its rows: all test windows, or `count` of them spread over all."""
+    """Return every site and its rows: all test windows, or `count` of them spread over all."""
     federation = open_federation(data)
     sites = [federation.open_site(name, check=False) for name in federation.sites]
     for site in sites:
@@ -65,91 +66,104 @@ def test_windows(data: Path, schema: Schema, count: int) -> list[tuple[Partition
             raise DataError(
                 f"{site.path} has other modalities or patches than the imputer: use its federation"
             )
-    every = [(site, row) for site in sites for row in site.rows("test")]
-    if not every:
+    all_windows = [(site, row) for site in sites for row in site.rows("test")]
+    if not all_windows:
         raise DataError(f"{data} has no test windows")
-    chosen = np.linspace(0, len(every) - 1, min(count or len(every), len(every))).astype(int)
-    rows = [[every[i][1] for i in chosen if every[i][0] is site] for site in sites]
-    return [(site, np.array(own)) for site, own in zip(sites, rows, strict=True) if own]
+    count = min(count or len(all_windows), len(all_windows))
+    chosen = np.linspace(0, len(all_windows) - 1, count).astype(int)
+    selected = [all_windows[i] for i in chosen]
+    rows = [[row for owner, row in selected if owner is site] for site in sites]
+    return [(site, np.array(of_site)) for site, of_site in zip(sites, rows, strict=True) if of_site]
 
 
 def batches(
     windows: list[tuple[Partition, np.ndarray]], imputer: Imputer, kind: str
 ) -> Iterator[ConditionedBatch]:
-    """Windows with holes of one kind, fixed by the record, and their references."""
+    """Yield windows with one missingness pattern, fixed by the record, with their closed-form estimates."""
+    missingness = Missingness(**EVALUATED_MISSINGNESS[kind].parameters)
     for site, rows in windows:
         rates = [m.samples_per_patch for m in site.manifest.modalities]
         for block in iterate_blocks(rows):
             values, observed = site.read(block)
-            hidden = np.stack([
-                missingness_mask(v, o, Missingness(**EVALUATED_MISSINGNESS[kind].parameters), seed=derive_seed("scored", kind), record_id=record,
-                     samples_per_patch=rates)
-                for v, o, record in zip(values, observed, site.record_ids[block], strict=True)
-            ])  # fmt: skip
-            values, observed, hidden = map(torch.from_numpy, (values, observed, hidden))
-            yield imputer.prepare(values, observed & ~hidden, hidden)
+            masks = [
+                missingness_mask(
+                    window_values,
+                    window_observed,
+                    missingness,
+                    seed=derive_seed("scored", kind),
+                    record_id=record,
+                    samples_per_patch=rates,
+                )
+                for window_values, window_observed, record in zip(
+                    values, observed, site.record_ids[block], strict=True
+                )
+            ]
+            values, observed, target = map(torch.from_numpy, (values, observed, np.stack(masks)))
+            yield imputer.prepare(values, observed & ~target, target)
 
 
 def heart_rate(ecg: np.ndarray, rate: float) -> np.ndarray:
-    """Beats per minute, 40 to 180, of `ecg` (..., lead, sample) at `rate` Hz.
+    """Estimate the beats per minute, 40 to 180, of `ecg` (..., lead, sample) at `rate` Hz.
 
-    Of the period after which the steepness of all leads together is most like itself.
+    The period is where the autocorrelation of the steepness of all leads together is largest.
     """
     steep = np.abs(np.diff(ecg)).sum(-2)
     steep = np.apply_along_axis(np.convolve, -1, steep, np.ones(max(1, round(0.08 * rate))), "same")
     steep -= steep.mean(-1, keepdims=True)
     spectrum = np.fft.rfft(steep, 2 * steep.shape[-1])
-    alike = np.fft.irfft(spectrum * spectrum.conj())
+    autocorrelation = np.fft.irfft(spectrum * spectrum.conj())
     shortest, longest = int(rate * 60 / 180), int(rate * 60 / 40)
-    return 60 * rate / (shortest + alike[..., shortest : longest + 1].argmax(-1))
+    return 60 * rate / (shortest + autocorrelation[..., shortest : longest + 1].argmax(-1))
 
 
-def off_beat(batch: ConditionedBatch, drawn: Tensor, schema: Schema) -> list[float]:
-    """Per window: how far the heart rate of a completed lead is from that of all true leads together.
+def heart_rate_errors(batch: ConditionedBatch, draws: Tensor, schema: Schema) -> list[float]:
+    """Return for each window the error of the heart rate of a completed lead, against all true leads.
 
-    A mean over draws and over the leads with holes in them whose truth is known everywhere.
+    It is a mean over draws and over the leads with missing samples whose truth is complete.
     """
-    found, rate = [], schema.samples / schema.patch_seconds
-    for x, seen, target, draws in zip(*batch[:3], drawn.transpose(0, 1), strict=True):
-        known = (seen | target).flatten(1).all(1)
-        holed = known & target.flatten(1).any(1)
-        if holed.any():
-            completed = torch.where(target, draws, x)[:, holed].flatten(2)
-            alone = heart_rate(completed.numpy()[:, :, None], rate)
-            found.append(float(np.abs(alone - heart_rate(x[known].flatten(1).numpy(), rate)).mean()))
-    return found
+    errors, rate = [], schema.samples / schema.patch_seconds
+    observed = batch.conditioning | batch.target
+    windows = zip(batch.x, observed, batch.target, draws.transpose(0, 1), strict=True)
+    for x, measured, target, completions in windows:
+        complete = measured.flatten(1).all(1)
+        scored = complete & target.flatten(1).any(1)
+        if scored.any():
+            completed = torch.where(target, completions, x)[:, scored].flatten(2)
+            by_lead = heart_rate(completed.numpy()[:, :, None], rate)
+            errors.append(float(np.abs(by_lead - heart_rate(x[complete].flatten(1).numpy(), rate)).mean()))
+    return errors
 
 
-def energy_scores(batch: ConditionedBatch, drawn: Tensor) -> list[float]:
-    """Per window; a single draw is a point, which is scored by its distance."""
-    found = []
-    for x, target, draws in zip(batch.x, batch.target, drawn.transpose(0, 1), strict=True):
+def energy_scores(batch: ConditionedBatch, draws: Tensor) -> list[float]:
+    """Return the score of each window; a single draw is a point, which is scored by its distance."""
+    scores = []
+    for x, target, completions in zip(batch.x, batch.target, draws.transpose(0, 1), strict=True):
         if not target.any():
             continue
-        cells, n = draws[:, target], len(draws)
+        cells, n = completions[:, target], len(completions)
         distance = torch.cdist(cells, x[target][None]).mean()
-        apart = torch.cdist(cells, cells).sum() / max(n * (n - 1), 1)
-        found.append(float((distance - apart / 2) / target.sum().sqrt()))
-    return found
+        spread = torch.cdist(cells, cells).sum() / max(n * (n - 1), 1)
+        scores.append(float((distance - spread / 2) / target.sum().sqrt()))
+    return scores
 
 
 def evaluate(
-    prepared: list[ConditionedBatch], schema: Schema, draw: Callable[[ConditionedBatch], Tensor]
+    prepared: list[ConditionedBatch], schema: Schema, sample: Callable[[ConditionedBatch], Tensor]
 ) -> dict[str, float]:
-    """`draw` gives (draw, batch, modality, patch, sample); RMSEs are not yet ratios."""
+    """Score the draws (draw, batch, modality, patch, sample) of `sample`; RMSEs are not yet ratios."""
     sums, squares, seconds = 0, 0.0, 0.0
     energy: list[float] = []
-    beats: list[float] = []
+    bpm_errors: list[float] = []
     torch.manual_seed(0)
     for batch in prepared:
         start = time.perf_counter()
-        drawn = draw(batch)
+        draws = sample(batch)
         seconds += time.perf_counter() - start
-        sums = sums + imputation_sums(batch.x, median_over_draws(drawn), batch.target, drawn).sum(0)
-        squares += float((batch.target * (drawn - batch.x).square()).mean(0).sum(dtype=torch.float64))
-        energy += energy_scores(batch, drawn)
+        sums = sums + imputation_sums(batch.x, median_over_draws(draws), batch.target, draws).sum(0)
+        squares += float((batch.target * (draws - batch.x).square()).mean(0).sum(dtype=torch.float64))
+        energy += energy_scores(batch, draws)
         if schema.dataset in ECG and len(schema.rate_groups) == 1:
-            beats += off_beat(batch, drawn, schema)
+            bpm_errors += heart_rate_errors(batch, draws, schema)
     median = imputation_metrics(sums)
     return {
         "median": median["rmse"],
@@ -157,27 +171,30 @@ def evaluate(
         "coverage": median["coverage"],
         "one draw": (squares / max(sums[0], 1)) ** 0.5,
         "energy": float(np.mean(energy)),
-        "bpm": float(np.mean(beats)) if beats else float("nan"),
+        "bpm": float(np.mean(bpm_errors)) if bpm_errors else float("nan"),
         "seconds": seconds / sum(len(batch.x) for batch in prepared),
     }
 
 
-def candidates(imputer: Imputer, draws: int) -> Iterator[tuple[str, Callable[[ConditionedBatch], Tensor]]]:
+def candidates(
+    imputer: Imputer, num_draws: int
+) -> Iterator[tuple[str, Callable[[ConditionedBatch], Tensor]]]:
+    """Yield the name of each row and its function from a batch to draws."""
     yield "linear", lambda batch: batch.references.interpolation[None]
     yield "truth", lambda batch: batch.x[None]
     yield "mean of the model", lambda batch: imputer.sample(batch, 0)[0][None]
 
-    def sampled(sampler: object) -> Callable[[ConditionedBatch], Tensor]:
-        def draw(batch: ConditionedBatch) -> Tensor:
+    def sample_by(sampler: object) -> Callable[[ConditionedBatch], Tensor]:
+        def sample(batch: ConditionedBatch) -> Tensor:
             imputer.sampler = sampler
-            return imputer.sample(batch, draws)[1]
+            return imputer.sample(batch, num_draws)[1]
 
-        return draw
+        return sample
 
-    yield "normal head  0", sampled(NormalHead())
+    yield "normal head  0", sample_by(NormalHead())
     for name, sampler in SAMPLERS.items():
         for steps in EVALUATIONS:
-            yield f"{name:<11} {steps:>2}", sampled(sampler(steps))
+            yield f"{name:<11} {steps:>2}", sample_by(sampler(steps))
 
 
 def main() -> None:
@@ -194,19 +211,19 @@ def main() -> None:
         windows = test_windows(options.data, schema, options.windows)
     except (WeightsFileError, DataError) as error:
         sys.exit(f"Error: {error}")
-    found = {}
+    results = {}
     print(f"{'missingness':<14} {'evaluations':<18}" + "".join(f"{c:>10}" for c in COLUMNS))
     for kind in EVALUATED_MISSINGNESS:
         prepared = list(batches(windows, imputer, kind))
         linear = None
-        for name, draw in candidates(imputer, options.draws):
-            row = evaluate(prepared, schema, draw)
+        for name, sample in candidates(imputer, options.draws):
+            row = evaluate(prepared, schema, sample)
             linear = linear or row["median"]
             row |= {"median": row["median"] / linear, "one draw": row["one draw"] / linear}
             numbers = {c: round(row[c], 5) for c in COLUMNS if not np.isnan(row[c])}
-            found[f"{kind}/{' '.join(name.split())}"] = numbers
+            results[f"{kind}/{' '.join(name.split())}"] = numbers
             print(f"{kind:<14} {name:<18}" + "".join(f"{row[c]:>10.3f}" for c in COLUMNS), flush=True)
-    print(json.dumps(found))
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":
