@@ -5,18 +5,17 @@ Phase 1 averages the imputer, phase 2 the task model, both per modality over the
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import Generators, Imputer
 from condi_core.methods.method import Method
 
 
 def _complete(
-    imputer: Imputer, values: Tensor, observed: Tensor, draws: int, generator: torch.Generator
+    imputer: Imputer, values: Tensor, observed: Tensor, num_draws: int, generator: Generators
 ) -> Tensor:
-    completion = imputer.impute(values, observed, draws, generator)
-    return completion.draws if draws else completion.point[None]
+    completion = imputer.impute(values, observed, num_draws, generator)
+    return completion.draws if num_draws else completion.point[None]
 
 
 METHOD = Method("condi", "windows completed by diffusion", imputer_training="diffusion", complete=_complete)

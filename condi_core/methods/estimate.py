@@ -10,16 +10,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import Generators, Imputer
 from condi_core.methods.method import Method
 
 
 def _complete(
-    imputer: Imputer, values: Tensor, observed: Tensor, draws: int, generator: torch.Generator
+    imputer: Imputer, values: Tensor, observed: Tensor, num_draws: int, generator: Generators
 ) -> Tensor:
     estimate = imputer.prepare(values, observed).references.conditional_mean
     completed = torch.where(observed, values, imputer.standardiser.inverse(estimate))
-    return completed.expand(max(draws, 1), *completed.shape)
+    return completed.expand(max(num_draws, 1), *completed.shape)
 
 
 METHOD = Method("estimate", "closed-form estimate", imputer_training="relation", complete=_complete)

@@ -45,7 +45,7 @@ class LSTMFusion(TaskModel):
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__(schema, config)
         del self.modality_attention, self.cls_token, self.pooling_attention, self.cross_modal, self.pair_bias
-        self.extractor = LSTMExtractor(schema, config.width)
+        self.extractor = LSTMExtractor(schema, config.width)  # type: ignore[assignment]
 
     def classify(self, features: Tensor, present: Tensor) -> Tensor:
         return self.classifier(masked_mean(features, present)) + self.modality_logits(features, present)

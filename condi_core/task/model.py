@@ -66,7 +66,7 @@ class TaskModel(nn.Module):
         m = len(schema.modalities)
         self.kind = schema.task_kind
         self.standardiser = Standardiser(m)
-        self.extractor: nn.Module = Extractor(schema, config.width, config.blocks)
+        self.extractor = Extractor(schema, config.width, config.blocks)
         self.cross_modal = CrossModalEmbedding(m, config.pair_width)
         self.pair_bias = nn.Linear(config.pair_width, config.heads, bias=False)
         self.modality_attention = Attention(config.width, config.heads)
