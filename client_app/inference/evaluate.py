@@ -186,11 +186,11 @@ def _evaluate_task(
         metrics = [
             {metric.name: metric.compute[kind.name](s, schema.ordered) for metric in catalogue} for s in sums
         ]
-        reliability = {
-            label: calibration(*histograms).tolist()
-            for label, histograms in zip(schema.labels, score_histograms(sums[0]["task"]), strict=True)
-        }
-        results[method] = {**_with_intervals(metrics), "reliability": reliability}
+        results[method] = _with_intervals(metrics)
+        if "task" in sums[0]:  # score histograms, which only kinds of classification have
+            histograms = zip(schema.labels, score_histograms(sums[0]["task"]), strict=True)
+            reliability = {label: calibration(*pair).tolist() for label, pair in histograms}
+            results[method]["reliability"] = reliability
     return results
 
 

@@ -208,6 +208,11 @@ def metrics_of_task(kind: str) -> list[TaskMetric]:
     return [metric for metric in TASK_METRICS.values() if kind in metric.compute]
 
 
+def primary_metric(kind: str) -> TaskMetric:
+    """The metric of a kind of task that figures show: the first in the order of tables."""
+    return metrics_of_task(kind)[0]
+
+
 def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
     """Read all imputation metrics from sums (5,) of one modality, or of several added up; NaN without samples."""
     if not sums[0]:

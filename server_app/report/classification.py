@@ -45,7 +45,9 @@ def classification(run: RunRecord) -> Section:
         ),
     ]
     for method in [method for method in run.task if method in run.scored_methods]:
-        parts += [heading(method_title(method)), *_method(run, sum_over_sites(run.sums[f"task-{method}"]))]
+        sums = sum_over_sites(run.sums[f"task-{method}"])
+        if "task" in sums:  # counts and score histograms, which only kinds of classification have
+            parts += [heading(method_title(method)), *_method(run, sums)]
     if not run.scored_methods:
         parts.append(paragraph("There are no curves, as this run has no sums of its test scores."))
     return section("Classification", *parts)

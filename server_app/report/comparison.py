@@ -127,14 +127,19 @@ def _figures(runs: list[RunRecord]) -> list[str]:
         name: [run.imputation.get(p, {}).get("condi", {}).get("rmse", math.nan) for p in patterns]
         for name, run in named.items()
     }
-    areas = {
-        name: [run.task.get(method, {}).get("auroc", math.nan) for method in methods]
+    scores = [metrics for run in runs for metrics in run.task.values()]
+    metric = next(
+        (m for m in TASK_METRICS.values() if any(m.name in metrics for metrics in scores)),
+        next(iter(TASK_METRICS.values())),
+    )
+    by_method = {
+        name: [run.task.get(method, {}).get(metric.name, math.nan) for method in methods]
         for name, run in named.items()
     }
     labels = [missingness_label(pattern) for pattern in patterns]
     return [
         bars("Imputation RMSE on test windows", labels, errors, "RMSE"),
-        bars("AUROC on test windows, by method", methods, areas, "AUROC"),
+        bars(f"{metric.label} on test windows, by method", methods, by_method, metric.label),
     ]
 
 

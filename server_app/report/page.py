@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from condi_core.evaluation.catalogue import TASK_METRICS, imputer_label, missingness_label
+from condi_core.evaluation.catalogue import imputer_label, missingness_label, primary_metric
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.artifacts.run_record import ReportError, RunRecord, read_run
 from server_app.report.classification import classification
@@ -110,7 +110,6 @@ def summary(run: RunRecord) -> str:
             label = missingness_label(pattern)
             sentences.append(f"Imputation RMSE, {label}: {imputer} ({imputer_label('linear')}: {naive}).")
     for method, metrics in run.task.items():
-        sentences.append(
-            f"AUROC of {method}: {metric_cell(TASK_METRICS['auroc'], metrics.get('auroc')).text}."
-        )
+        metric = primary_metric(run.schema.task)
+        sentences.append(f"{metric.label} of {method}: {metric_cell(metric, metrics.get(metric.name)).text}.")
     return " ".join(sentences)

@@ -10,6 +10,7 @@ from condi_core.evaluation.catalogue import (
     TASK_METRICS,
     imputer_label,
     missingness_label,
+    primary_metric,
 )
 from data_partitions.table import Table, Value
 from server_app.artifacts import scores
@@ -102,10 +103,13 @@ def _classification(run: RunRecord) -> str:
         ]
         rows.append([site, num_windows, *values])
     columns = [f"{TASK_METRICS[key].label}, {method}" for key in keys for method in methods]
-    areas = {m: [results[m].get(site, {}).get("auroc", math.nan) for site in run.sites] for m in methods}
+    metric = primary_metric(run.schema.task)
+    scores = {m: [results[m].get(site, {}).get(metric.name, math.nan) for site in run.sites] for m in methods}
     title = "Classification of the test windows of each site"
     return (
-        figure_row(bars("AUROC on the test windows of each site", list(run.sites), areas, "AUROC"))
+        figure_row(
+            bars(f"{metric.label} on the test windows of each site", list(run.sites), scores, metric.label)
+        )
         + Table(title, ["site", "windows", *columns], rows).to_html()
     )
 
@@ -125,6 +129,7 @@ def _gain(run: RunRecord) -> str:
         )
     keys = [key for key in TASK_METRICS if any(key in metrics for metrics in local.values())]
     names = [site for site in run.sites if site in federated and site in local]
+    metric = primary_metric(run.schema.task)
     rows: list[list[Value]] = []
     gains = {}
     for site in names:
@@ -133,10 +138,11 @@ def _gain(run: RunRecord) -> str:
             alone, together = local[site].get(key, math.nan), federated[site].get(key, math.nan)
             row += [metric_cell(TASK_METRICS[key], value) for value in (alone, together, together - alone)]
         rows.append(row)
-        gains[site] = federated[site].get("auroc", math.nan) - local[site].get("auroc", math.nan)
+        together, alone = (metrics[site].get(metric.name, math.nan) for metrics in (federated, local))
+        gains[site] = together - alone
     columns = [f"{TASK_METRICS[k].label}, {kind}" for k in keys for kind in ("local", method, "gain")]
     title = f"{method} compared with local training, test windows of each site"
     return (
-        figure_row(horizontal_bars("Gain in AUROC over local training", gains, "AUROC"))
+        figure_row(horizontal_bars(f"Gain in {metric.label} over local training", gains, metric.label))
         + Table(title, ["site", *columns], rows).to_html()
     )
