@@ -6,16 +6,37 @@ Flower hands settings over flat (`imputer.learning-rate`); `RunConfig.from_flat`
 from __future__ import annotations
 
 import math
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
-Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-PositiveOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from condi_core.settings_text import describe_error, parse_names, parse_number, parse_pairs, suggest_name
+
+# Settings that do not change what a run trains: where it is kept, who is asked, and how long it waits.
+UNTRAINED_SETTINGS = frozenset(
+    {
+        "output",
+        "name",
+        "resume",
+        "federation",
+        "sites",
+        "min-sites",
+        "sites-timeout",
+        "round-timeout",
+    }
+)
 
 
 class ConfigError(ValueError):
@@ -28,7 +49,11 @@ class ConfigError(ValueError):
 
 class _Settings(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, alias_generator=lambda name: name.replace("_", "-")
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        alias_generator=lambda name: name.replace("_", "-"),
     )
 
 
@@ -40,25 +65,25 @@ class MissingnessSettings(_Settings, extra="allow"):
 
 
 class PrivacyConfig(_Settings):
-    smallest_count: CountOrNone
-    noise_multiplier: PositiveOrNone
-    clip_imputer: Positive
-    clip_task: Positive
+    smallest_count: NonNegativeInt
+    noise_multiplier: NonNegativeFloat
+    clip_imputer: PositiveFloat
+    clip_task: PositiveFloat
     delta: Annotated[float, Field(gt=0, lt=1)]
 
 
 class TrainingConfig(_Settings):
     """What both phases need for local training."""
 
-    rounds: Count
-    steps: Count
-    batch: Count
+    rounds: PositiveInt
+    steps: PositiveInt
+    batch: PositiveInt
     optimizer: Literal["adamw", "sgd"]
-    learning_rate: Positive
-    width: Count
-    heads: Count
-    blocks: Count
-    pair_width: Count
+    learning_rate: PositiveFloat
+    width: PositiveInt
+    heads: PositiveInt
+    blocks: PositiveInt
+    pair_width: PositiveInt
 
     @field_validator("heads")
     @classmethod
@@ -70,28 +95,29 @@ class TrainingConfig(_Settings):
 
 
 class ImputerConfig(TrainingConfig):
-    relation_rounds: CountOrNone
-    crop: CountOrNone
-    token_patches: CountOrNone
-    sampling_steps: Count
-    samples: CountOrNone
+    relation_rounds: NonNegativeInt
+    crop: NonNegativeInt
+    token_patches: NonNegativeInt
+    sampling_steps: PositiveInt
+    samples: NonNegativeInt
 
 
 class TaskConfig(TrainingConfig):
     learning_rate_by_method: str
-    completions: CountOrNone
+    completions: NonNegativeInt
 
     @field_validator("learning_rate_by_method")
     @classmethod
     def _rates_are_positive_numbers(cls, text: str) -> str:
-        for method, rate in _pairs(text).items():
-            if not (isinstance(_number(rate), int | float) and 0 < _number(rate) < math.inf):
+        for method, text_of_rate in parse_pairs(text).items():
+            rate = parse_number(text_of_rate)
+            if isinstance(rate, str) or not 0 < rate < math.inf:
                 raise PydanticCustomError("rates", f"the rate of '{method}' must be a number above 0")
         return text
 
     def learning_rate_for(self, method: str) -> float:
-        """The learning rate of phase 2 under a method."""
-        return float(_pairs(self.learning_rate_by_method).get(method, self.learning_rate))
+        """Return the learning rate of phase 2 for a method."""
+        return float(parse_pairs(self.learning_rate_by_method).get(method, self.learning_rate))
 
 
 class RunConfig(_Settings):
@@ -101,12 +127,12 @@ class RunConfig(_Settings):
     resume: str
     method: str
     compare_with: str
-    seed: Annotated[int, Field(ge=0)]
+    seed: NonNegativeInt
     sites: str
-    min_sites: Count
+    min_sites: PositiveInt
     sites_per_round: Annotated[float, Field(gt=0, le=1)]
-    sites_timeout: Positive
-    round_timeout: Positive
+    sites_timeout: PositiveFloat
+    round_timeout: PositiveFloat
     missingness: MissingnessSettings = MissingnessSettings()
     test_missingness: str
     privacy: PrivacyConfig
@@ -117,19 +143,19 @@ class RunConfig(_Settings):
     @field_validator("task")
     @classmethod
     def _rates_are_of_methods_of_the_run(cls, task: TaskConfig, info: ValidationInfo) -> TaskConfig:
-        methods = [info.data.get("method", ""), *info.data.get("compare_with", "").replace(",", " ").split()]
-        for name in _pairs(task.learning_rate_by_method):
+        methods = _method_names(info.data.get("method", ""), info.data.get("compare_with", ""))
+        for name in parse_pairs(task.learning_rate_by_method):
             if name not in methods:
                 raise PydanticCustomError("rates", f"the run has no method '{name}' to have a rate")
         return task
 
     @field_validator("secure_aggregation")
     @classmethod
-    def _sums_are_over_all_sites(cls, secure: bool, info: ValidationInfo) -> bool:
+    def _secure_sums_are_over_all_sites(cls, secure: bool, info: ValidationInfo) -> bool:
         if secure and info.data.get("sites_per_round", 1) < 1:
             raise PydanticCustomError(
                 "secure",
-                "cannot be had with sites-per-round below 1: its sums are over all sites",
+                "cannot be combined with sites-per-round below 1, as its sums are over all sites",
             )
         return secure
 
@@ -139,13 +165,13 @@ class RunConfig(_Settings):
         if secure and "privacy" in info.data and info.data["privacy"].noise_multiplier:
             raise PydanticCustomError(
                 "secure",
-                "cannot be had with privacy.noise-multiplier, which needs single updates: choose one",
+                "cannot be combined with privacy.noise-multiplier, which needs the update of each site",
             )
         return secure
 
     @classmethod
     def from_flat(cls, flat: dict[str, Any]) -> RunConfig:
-        """Read `{"imputer.rounds": 4, ...}`; raises ConfigError that names every bad key at once.
+        """Read `{"imputer.rounds": 4, ...}`; ConfigError with a sentence about every setting that is wrong.
 
         Settings of the missingness are taken as they are.
         """
@@ -156,31 +182,36 @@ class RunConfig(_Settings):
                 table, dot, leaf = key.partition(".")
                 (nested.setdefault(table, {}) if dot else nested)[leaf if dot else key] = value
             else:
-                complaints.append(f"unknown setting '{key}'{_nearest(key, known)}")
+                complaints.append(f"unknown setting '{key}'{suggest_name(key, known)}")
         try:
             config = cls.model_validate(nested)
         except ValidationError as error:
-            complaints += [_complaint(e, flat) for e in error.errors()]
+            complaints += [
+                describe_error(e, "setting", flat.get(".".join(str(part) for part in e["loc"])))
+                for e in error.errors()
+            ]
         if complaints:
             raise ConfigError(*complaints)
         return config
 
     @property
     def named_sites(self) -> list[str]:
-        """Sites that the run is limited to; none: whoever comes."""
-        return _names(self.sites)
+        """Sites that the run is limited to; an empty list for all that register."""
+        return parse_names(self.sites)
 
     @property
     def methods(self) -> list[str]:
         """`method` and the methods in `compare-with`, each once."""
-        return list(dict.fromkeys([self.method, *_names(self.compare_with)]))
+        return _method_names(self.method, self.compare_with)
 
     def training_differences(self, other: RunConfig) -> list[str]:
-        """Keys whose difference makes the two runs train differently."""
-        place = {"output", "name", "resume", "federation", "sites"}
-        place |= {"sites-timeout", "round-timeout", "min-sites"}
-        mine, theirs = self.flat(), other.flat()
-        return sorted(k for k in mine | theirs if k not in place and mine.get(k) != theirs.get(k))
+        """Return the names of the settings by which the two runs train differently."""
+        settings, others = self.flat(), other.flat()
+        return sorted(
+            key
+            for key in settings | others
+            if key not in UNTRAINED_SETTINGS and settings.get(key) != others.get(key)
+        )
 
     def flat(self) -> dict[str, Any]:
         """Return the settings in Flower's flat form."""
@@ -189,15 +220,14 @@ class RunConfig(_Settings):
 
 def flatten(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten nested tables: `{"imputer": {"rounds": 4}}` becomes `{"imputer.rounds": 4}`."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in table.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 
-def _names(listed: str) -> list[str]:
-    """Names with commas between them."""
-    return [name.strip() for name in listed.split(",") if name.strip()]
+def _method_names(method: str, compare_with: str) -> list[str]:
+    return list(dict.fromkeys([method, *parse_names(compare_with)]))
 
 
 def setting_names() -> list[str]:
@@ -210,38 +240,3 @@ def setting_names() -> list[str]:
         else:
             keys.append(alias)
     return keys
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """{"a": "1", "b": "x"} of "a=1 b=x"."""
-    found = {}
-    for pair in text.split():
-        key, equals, value = pair.partition("=")
-        if not (key and equals and value) or key in found:
-            raise PydanticCustomError("pairs", "must be pairs such as 'one=0.1 other=0.2', each key once")
-        found[key] = value
-    return found
-
-
-def _number(text: str) -> int | float | str:
-    """The number that a text is, or the text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    near = get_close_matches(key, known, n=1, cutoff=0.4)
-    return f" (did you mean '{near[0]}'?)" if near else ""
-
-
-def _complaint(error: Any, flat: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "missing":
-        return f"setting '{key}' is missing"
-    return (
-        f"setting '{key}': {error['msg'][0].lower()}{error['msg'][1:]}, got {flat.get(key, error['input'])!r}"
-    )

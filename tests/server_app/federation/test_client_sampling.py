@@ -123,6 +123,6 @@ def test_impossible_shares_are_refused(small_settings, share):
 
 def test_it_is_refused_with_secure_aggregation(small_settings):
     with pytest.raises(
-        ConfigError, match="^setting 'secure-aggregation': cannot be had with sites-per-round"
+        ConfigError, match="^setting 'secure-aggregation': cannot be combined with sites-per-round"
     ):
         RunConfig.from_flat(small_settings({"sites-per-round": 0.5, "secure-aggregation": True}))

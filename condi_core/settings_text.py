@@ -1,0 +1,69 @@
+"""Reading settings that are written as text, and saying in a sentence what is wrong with one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+
+def parse_names(text: str) -> list[str]:
+    """Return the names of a list with commas, such as "north, south"."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def parse_pairs(text: str) -> dict[str, str]:
+    """Return {"a": "1", "b": "x"} for "a=1 b=x".
+
+    Raises
+    ------
+    PydanticCustomError
+        A part is no pair, or a key is there twice. It is a ValueError, and a validator's message as it stands.
+    """
+    pairs: dict[str, str] = {}
+    for pair in text.split():
+        key, equals, value = pair.partition("=")
+        if not (key and equals and value) or key in pairs:
+            raise PydanticCustomError("pairs", "must be pairs such as 'one=0.1 other=0.2', each key once")
+        pairs[key] = value
+    return pairs
+
+
+def parse_number(text: str) -> int | float | str:
+    """Return the number that a text is, or else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def suggest_name(name: str, known: Iterable[str], list_all: bool = False) -> str:
+    """Return the end of a message about an unknown name: " (did you mean 'x'?)" where one is similar.
+
+    Otherwise "", or with `list_all` ": choose from x, y".
+    """
+    names = list(known)
+    similar = get_close_matches(name, names, n=1, cutoff=0.4)
+    if similar:
+        return f" (did you mean '{similar[0]}'?)"
+    return f": choose from {', '.join(names)}" if list_all else ""
+
+
+def describe_error(error: Mapping[str, Any], noun: str, value: Any = None) -> str:
+    """Return a sentence about one error of a pydantic ValidationError.
+
+    Parameters
+    ----------
+    error : an entry of `ValidationError.errors()`
+    noun : what its location is, such as "setting"
+    value : what was given, if the input that pydantic reports is not it
+    """
+    location = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{noun} '{location}' is missing"
+    message, given = error["msg"], error["input"] if value is None else value
+    return f"{noun} '{location}': {message[0].lower()}{message[1:]}, got {given!r}"
