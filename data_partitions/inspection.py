@@ -1,6 +1,7 @@
 """What a site or a federation holds, as tables that fit 80 columns."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,12 @@ def labels_table(partitions: Sequence[Partition]) -> Table:
     add("windows", lambda p, rows: len(rows))
     add("patients", lambda p, rows: len(set(p.patient_ids[rows])))
     for i, label in enumerate(partitions[0].manifest.labels):
-        add(label, lambda p, rows, i=i: int(p.labels[rows, i].sum()))
+        add(label, partial(_num_positive, i))
     return Table("Labels", ["", *SPLITS], rows)
+
+
+def _num_positive(label: int, partition: Partition, rows: np.ndarray) -> int:
+    return int(partition.labels[rows, label].sum())
 
 
 def modalities_table(partitions: Sequence[Partition], progress: ProgressCallback) -> Table:

@@ -39,7 +39,7 @@ def classification(run: RunRecord) -> Section:
             "AUROC and AUPRC are the areas under the ROC curve and the precision-recall curve: 1 is perfect, "
             "and an AUROC of 0.5 is no better than chance. AUROC, AUPRC and F1 are averaged over the labels; "
             "if a window has one of two labels, AUPRC is that of the second label, the event. "
-            "For the reliability diagrams, the predicted probabilities of each label are put into ten bins of "
+            "For the reliability diagrams, predicted probabilities of each label are put into ten bins of "
             "equal width. The calibration error is the mean distance from the diagonal, weighted by the "
             "number of windows in a bin. Bins with few windows are noisy."
         ),

@@ -10,6 +10,7 @@ from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.configuration import setting_text
 from server_app.report.figures import Series, bars, lines
+from server_app.report.imputation import imputers_in_order
 from server_app.report.markup import figure_row, page, section, size
 
 IGNORED_SETTINGS = ("name", "output", "resume")  # which differ although the runs do the same
@@ -40,9 +41,9 @@ def results(runs: list[RunRecord]) -> Rows:
     rows: Rows = {}
     for i, run in enumerate(runs):
         for pattern, imputers in run.imputation.items():
-            for imputer, metrics in imputers.items():
+            for imputer in imputers_in_order({pattern: imputers}):
                 name = f"RMSE {missingness_label(pattern)}, {imputer_label(imputer)}"
-                rows.setdefault(name, [None] * len(runs))[i] = metrics["rmse"]
+                rows.setdefault(name, [None] * len(runs))[i] = imputers[imputer]["rmse"]
         for key, metric in TASK_METRICS.items():
             for method, metrics in run.task.items():
                 if key in metrics:
