@@ -25,6 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from condi_core.run_files import CONFIG_FILE, read_history
 from tests.helpers.cable import cable
 from tests.helpers.hospitals import coordinator, wait_for
 from tests.helpers.tiny_federation import write_tiny
@@ -59,9 +60,9 @@ def measure(folder: Path, count: int, rounds: int) -> dict:
         status = hospitals.wait(run, TIMEOUT_SECONDS)
         assert status == "finished:completed", hospitals.log(run)
         up, down = counter.up - up, counter.down - down
-    history = [json.loads(line) for line in (folder / "runs/run/history.jsonl").read_text().splitlines()]
+    history = read_history(folder / "runs/run")
     weights = (folder / "runs/run/task-mask.safetensors").stat().st_size
-    created = (folder / "runs/run/config.json").stat().st_mtime
+    created = (folder / "runs/run" / CONFIG_FILE).stat().st_mtime
     trained = [line["train-seconds"] - max(line["site-seconds"].values()) for line in history]
     return {
         "sites": count,

@@ -20,6 +20,7 @@ import threading
 import time
 from pathlib import Path
 
+from condi_core.run_files import CONFIG_FILE, read_history
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import demo, ptb_xl
 
@@ -61,8 +62,8 @@ def measure(federation: Path, out: Path, sites: int, settings: str) -> dict:
     wall = time.time() - start
     finished.set()
     watcher.join()
-    history = [json.loads(line) for line in open(out / str(sites) / "history.jsonl")]
-    created = (out / str(sites) / "config.json").stat().st_mtime
+    history = read_history(out / str(sites))
+    created = (out / str(sites) / CONFIG_FILE).stat().st_mtime
     actors = min(sites, os.cpu_count() or 1)
     trained_seconds = sum(sum(line["site-seconds"].values()) for line in history)
     report: dict = {"sites": sites, "wall_s": round(wall), "until_roster_s": round(created - start, 1)}

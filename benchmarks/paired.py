@@ -10,7 +10,6 @@ the mean over runs, with its 95 % confidence interval by paired bootstrap over t
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -20,8 +19,8 @@ import torch
 from client_app.node import completions
 from client_app.node.site import Site
 from client_app.node.task_phase import TaskWindows
-from condi_core.config import RunConfig
 from condi_core.model import load_model
+from condi_core.run_files import read_config
 from condi_core.task.kind import MULTI_LABEL
 from condi_core.windows import iterate_blocks
 from data_partitions.federation import open_federation
@@ -32,7 +31,7 @@ RESAMPLES = 2000
 @torch.no_grad()
 def predictions(run: Path, method: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the sorted ids of all test records, and their probabilities and labels `(record, label)`."""
-    config = RunConfig.from_flat(json.loads((run / "config.json").read_text()))
+    config = read_config(run)
     federation, classifiers = open_federation(config.federation), load_model(run).classifiers
     if method not in classifiers:
         raise SystemExit(

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from runs import run_condi
 
+from condi_core.run_files import read_result
+
 SETTINGS = (
     "imputer.rounds=6 imputer.steps=40 imputer.relation-rounds=4 imputer.samples=10 "
     "task.rounds=8 task.steps=30 task.batch=32"
@@ -39,7 +41,7 @@ def main() -> None:
             run_condi("run", "--federation", federation, "--out", folder, "--name", f"run-{seed}",
                   "-c", f"{options.run_config} seed={seed}")  # fmt: skip
             seconds.append(time.monotonic() - start)
-            results.append(json.loads((Path(folder) / f"run-{seed}" / "result.json").read_text()))
+            results.append(read_result(Path(folder) / f"run-{seed}"))
     out: dict[str, object] = {"seconds": round(float(np.mean(seconds)), 1)}
     print(f"\nmean ± standard deviation over {options.seeds} seeds, {np.mean(seconds):.0f} s a run")
     for pattern in results[0]["imputation"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer
+from condi_core.run_files import read_config, read_history, weights_path
 from condi_core.weights_file import load_imputer
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation
@@ -42,10 +42,9 @@ def run_federation(federation: Path, settings: str) -> Run:
     run_condi("run", "--federation", federation, "--out", federation.parent, "--name", "run",
          "-c", f"{settings} {COMMON_SETTINGS}")  # fmt: skip
     folder, seconds = federation.parent / "run", Counter()
-    for line in map(json.loads, (folder / "history.jsonl").read_text().splitlines()):
+    for line in read_history(folder):
         seconds[line["phase"]] += sum(line["site-seconds"].values())
-    config = RunConfig.from_flat(json.loads((folder / "config.json").read_text()))
-    return Run(*load_imputer(folder / "imputer.safetensors"), config, seconds)
+    return Run(*load_imputer(weights_path(folder, "imputer")), read_config(folder), seconds)
 
 
 def run_condi(*arguments: object) -> None:

@@ -19,7 +19,7 @@ def manifest(site: str, windows: dict[str, int], lacking: tuple[str, ...] = (), 
         Modality(name=n, unit="mV", rate=50.0, samples_per_patch=SAMPLES, present=n not in lacking)
         for n in NAMES
     )
-    given = {
+    fields = {
         "dataset": "waves",
         "version": "1",
         "site": site,
@@ -33,7 +33,7 @@ def manifest(site: str, windows: dict[str, int], lacking: tuple[str, ...] = (), 
         "license": "none",
         "made_by": "a test",
     }
-    return Manifest(**given | changes)
+    return Manifest(**fields | changes)
 
 
 def waves(rng: np.random.Generator, fast: bool) -> np.ndarray:

@@ -23,8 +23,8 @@ def refusal(tmp_path, small_settings):
     """`refusal(sites, changes)`: why a run of sites with a node each does not start."""
 
     def run(sites=(), changes=None):
-        given = {"output": str(tmp_path / "runs"), "sites-timeout": 0.1, "min-sites": max(len(sites), 1)}
-        settings = small_settings(given | (changes or {}))
+        defaults = {"output": str(tmp_path / "runs"), "sites-timeout": 0.1, "min-sites": max(len(sites), 1)}
+        settings = small_settings(defaults | (changes or {}))
         nodes = [{"data": str(path), "cache": str(tmp_path / "cache")} for path in sites]
         context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
         with pytest.raises(RunError) as refused:

@@ -42,12 +42,12 @@ def test_who_is_asked_depends_on_seed_and_round():
 
 def asked(grid, action):
     """Sites that were sent `train.<action>`, by round."""
-    found = {}
+    sites_by_round = {}
     for message in grid.sent:
         if message.metadata.message_type == f"train.{action}":
             config = message.content["config"]
-            found.setdefault((config["phase"], config["server-round"]), []).append(config["site"])
-    return found
+            sites_by_round.setdefault((config["phase"], config["server-round"]), []).append(config["site"])
+    return sites_by_round
 
 
 HALF = {"sites-per-round": 0.5, "task.rounds": 3}

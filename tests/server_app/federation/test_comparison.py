@@ -62,9 +62,9 @@ def sent(grid, action, round_, site):
 
 def answered(grid, action, round_, site):
     """Arrays of its reply."""
-    mine = [m for m in grid.received if m.metadata.group_id == site and m.has_content()]
-    mine = [m for m in mine if m.metadata.message_type == f"train.{action}"]
-    return to_numpy(mine[round_ - 1].content["arrays"])
+    replies = [m for m in grid.received if m.metadata.group_id == site and m.has_content()]
+    replies = [m for m in replies if m.metadata.message_type == f"train.{action}"]
+    return to_numpy(replies[round_ - 1].content["arrays"])
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -134,8 +134,8 @@ def test_several_methods_beside_one_another(federation, run_local):
     assert set(gains) == {"site-0", "site-1", "site-2"} and "condi beside training alone" in page
     model = load_model(directory.path, site="site-2")
     assert set(model.classifiers) == {"condi", "mask", "local", "estimate"} and model.method == "condi"
-    own = model.classifiers["local"].imputer
-    assert own is not model.imputer and model.classifiers["estimate"].imputer is model.imputer
+    local_imputer = model.classifiers["local"].imputer
+    assert local_imputer is not model.imputer and model.classifiers["estimate"].imputer is model.imputer
     assert set(load_model(directory.path).classifiers) == {"condi", "mask", "estimate"}
 
 
@@ -176,11 +176,11 @@ def test_what_another_site_trains_changes_nothing_at_a_site_alone(federation, ru
     one, two = files(with_it), files(without)
     for model in ("imputer-local", "task-local"):
         for site in ("site-0", "site-1"):
-            found = f"{model}.{site}.safetensors"
-            assert all(np.array_equal(one[found][k], two[found][k]) for k in one[found])
+            model_file = f"{model}.{site}.safetensors"
+            assert all(np.array_equal(one[model_file][k], two[model_file][k]) for k in one[model_file])
     # It is what it has been scored with: never trained.
-    found = "task-local.site-2.safetensors"
-    assert any(not np.array_equal(one[found][k], two[found][k]) for k in one[found])
+    model_file = "task-local.site-2.safetensors"
+    assert any(not np.array_equal(one[model_file][k], two[model_file][k]) for k in one[model_file])
     zero, other = (one[f"task-local.site-{i}.safetensors"] for i in (0, 1))
     assert not np.array_equal(zero["cls_token"], other["cls_token"])
     assert np.array_equal(zero["standardiser.mean"], other["standardiser.mean"])  # from the roster

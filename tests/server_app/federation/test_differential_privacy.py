@@ -153,23 +153,23 @@ def test_a_private_run_says_what_it_is_worth(federation, run_local, finished_run
     lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
     scores = [line["metrics"]["score"] for line in lines if line["phase"] == "imputer"]
     assert scores[1] > 5 * scores[0]
-    told = json.loads((directory.path / "result.json").read_text())["privacy"]
-    assert told["averages"] == 6 and told["noise-multiplier"] == 0.5  # two rounds, of three models
-    assert told["epsilon"] == epsilon(0.5, 6, 1e-5)
+    budget = json.loads((directory.path / "result.json").read_text())["privacy"]
+    assert budget["averages"] == 6 and budget["noise-multiplier"] == 0.5  # two rounds, of three models
+    assert budget["epsilon"] == epsilon(0.5, 6, 1e-5)
     assert (
-        f"Differential privacy of a site: epsilon {told['epsilon']:.3g} at delta 1e-05"
+        f"Differential privacy of a site: epsilon {budget['epsilon']:.3g} at delta 1e-05"
         in capsys.readouterr().out
     )
     assert not [m for m in grid.sent if m.metadata.message_type == "train.relation"]
 
     rounds = [m for m in grid.sent if m.metadata.message_type == "train.imputer"]
     first, second = (to_numpy(rounds[i].content["arrays"]) for i in (0, -1))
-    kept = load_file(directory.path / "imputer.safetensors")
+    final = load_file(directory.path / "imputer.safetensors")
     trained = {k for k in first if not np.array_equal(first[k], second[k])}
     assert not any("standardiser" in k or k.endswith("spectrum") for k in trained) and len(trained) > 20
     before = load_file(plain.path / "imputer.safetensors")
-    assert all(np.array_equal(kept[k], before[k]) for k in kept if "standardiser" in k)
-    for one, two in ((first, second), (second, kept)):  # the last round is kept
+    assert all(np.array_equal(final[k], before[k]) for k in final if "standardiser" in k)
+    for one, two in ((first, second), (second, final)):  # the last round is kept
         moved = np.concatenate([(two[k].astype(float) - one[k]).ravel() for k in trained])
         assert moved.std() == pytest.approx(0.5 * 1e-4 / 3, rel=0.1)
 

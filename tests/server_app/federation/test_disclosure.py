@@ -29,7 +29,7 @@ SIZES = {"train": 23, "val": 11, "test": 13}
 LENGTHS = {*SIZES.values(), sum(SIZES.values())}
 PHASE = {"fingerprint", "federation", "phase", "site", "server-round"}
 TRAINED = {"windows", "counts", "loss", "steps", "seconds"}
-# Per kind of message: keys of the request's settings, and of what is told beside arrays.
+# Per kind of message: keys of the request's settings, and of the record that comes with the arrays.
 KEYS = {
     "query.describe": ({"fingerprint", "federation"}, {"sites", "wants-federation", "virtual"}),
     "train.relation": (PHASE | {"learning-rate"}, TRAINED),
@@ -62,8 +62,8 @@ class Inspector:
     """Knows a federation's secrets and what messages may look like."""
 
     def __init__(self, path, config):
-        found = open_federation(path)
-        sites = [found.open_site(name) for name in found.sites]
+        federation = open_federation(path)
+        sites = [federation.open_site(name) for name in federation.sites]
         self.secrets = {str(path)} | {str(s) for site in sites for s in (*site.record_ids, *site.patient_ids)}
         self.raw = np.unique([site.read(np.arange(len(site)))[0] for site in sites])
         schema = Schema.model_validate(sites[0].manifest.schema())
@@ -90,20 +90,20 @@ class Inspector:
 
     def reply(self, kind, message):
         content = message.content
-        told = content["config" if kind == "query.describe" else "metrics"]
-        assert set(told) == KEYS[kind][1], kind
+        record = content["config" if kind == "query.describe" else "metrics"]
+        assert set(record) == KEYS[kind][1], kind
         expected = dict(self.sums.get(kind, {}))
         if kind == "evaluate.imputer" and "points 50 %/condi, draws" not in arrays_of(message):
             expected = {k: s for k, s in expected.items() if not k.endswith("draws")}  # not in validation
         self._common(message, expected, {"arrays", "metrics", "config"})
         if kind == "query.describe":
-            for text in told["sites"]:
+            for text in record["sites"]:
                 site = json.loads(text)
                 assert set(site) == {"name", "manifest", "labels", "sums"}
                 assert set(site["manifest"]) == set(manifest("any", SIZES).model_dump()) - {"made_by"}
                 self._texts(site)
-        elif "counts" in told:
-            assert len(told["counts"]) == len(NAMES) ** 2
+        elif "counts" in record:
+            assert len(record["counts"]) == len(NAMES) ** 2
 
     def _common(self, message, shapes, records):
         assert set(message.content) <= records
@@ -205,24 +205,25 @@ SAME = {"train": 10, "val": 10, "test": 10}
 ONE_ROUND = {"method": "mask", "task.rounds": 1}
 
 
-def told(grid):
-    found = {}
+def reported_labels(grid):
+    """Return the label counts and windows that each site reported."""
+    reported = {}
     for reply in grid.received:
         for text in reply.content["config"]["sites"] if "sites" in reply.content.get("config", {}) else ():
             site = json.loads(text)
-            found[site["name"]] = site["labels"], site["manifest"]["windows"]
-    return found
+            reported[site["name"]] = site["labels"], site["manifest"]["windows"]
+    return reported
 
 
 def test_counts_of_few_patients_are_withheld_with_their_split_and_not_scored(tmp_path, run_local, capsys):
     slow = {"train": 2, "val": 8, "test": 5}  # two slow, two fast, and five of each
     path = few_patients(tmp_path / "f", SAME, slow, SAME)
     directory, grid = run_local(path, {"privacy.smallest-count": 3})
-    assert told(grid)["site-0"] == (
+    assert reported_labels(grid)["site-0"] == (
         {"train": None, "val": None, "test": [5, 5]},
         {"train": 10, "val": 0, "test": 10},
     )
-    assert told(grid)["site-1"] == (dict.fromkeys(SAME, [5, 5]), SAME)
+    assert reported_labels(grid)["site-1"] == (dict.fromkeys(SAME, [5, 5]), SAME)
     assert "note: site site-0 has withheld its label counts in train, val\n" in capsys.readouterr().out
     scored = {"val": 0, "test": 0}
     for request, reply in zip(grid.sent, grid.received, strict=True):
@@ -239,7 +240,7 @@ def test_counts_of_few_patients_are_withheld_with_their_split_and_not_scored(tmp
 def test_patients_are_counted_not_windows(tmp_path, run_local):
     path = few_patients(tmp_path / "f", SAME, dict.fromkeys(SAME, 5), SAME | {"test": 2})
     _, grid = run_local(path, ONE_ROUND | {"privacy.smallest-count": 3})
-    assert told(grid)["site-0"][0] == {"train": [5, 5], "val": [5, 5], "test": None}
+    assert reported_labels(grid)["site-0"][0] == {"train": [5, 5], "val": [5, 5], "test": None}
 
 
 def test_so_is_the_rest_that_a_count_leaves(tmp_path, run_local):
@@ -247,20 +248,20 @@ def test_so_is_the_rest_that_a_count_leaves(tmp_path, run_local):
     fast = dict.fromkeys(SAME, 5)
     path = few_patients(tmp_path / "f", SAME, fast | {"val": 9}, SAME, fast)
     _, grid = run_local(path, ONE_ROUND | {"privacy.smallest-count": 3})
-    assert told(grid)["site-0"][0] == {"train": [5, 5], "val": None, "test": [5, 5]}
+    assert reported_labels(grid)["site-0"][0] == {"train": [5, 5], "val": None, "test": [5, 5]}
 
 
 def test_by_default_everything_is_counted(tmp_path, run_local):
     path = few_patients(tmp_path / "f", SAME, dict.fromkeys(SAME, 1), SAME)
     _, grid = run_local(path, ONE_ROUND)
-    assert told(grid)["site-0"] == (dict.fromkeys(SAME, [1, 9]), SAME)
+    assert reported_labels(grid)["site-0"] == (dict.fromkeys(SAME, [1, 9]), SAME)
 
 
 def test_no_one_and_everyone_may_be_told(tmp_path, run_local, capsys):
     slow = {"train": 0, "val": 10, "test": 0}
     path = few_patients(tmp_path / "f", SAME | {"test": 0}, slow, SAME)
     _, grid = run_local(path, ONE_ROUND | {"privacy.smallest-count": 10})
-    assert told(grid)["site-0"][0] == {"train": [0, 10], "val": [10, 0], "test": [0, 0]}
+    assert reported_labels(grid)["site-0"][0] == {"train": [0, 10], "val": [10, 0], "test": [0, 0]}
     assert "note: site site-0 has only fast in training" in capsys.readouterr().out
 
 

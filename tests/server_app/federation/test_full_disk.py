@@ -33,8 +33,8 @@ def test_the_coordinators_disk_is_full_until_room_is_made(federation, run_local,
             RunError, match="No space left.*still valid: free some space and resume with resume="
         ):
             run_local(federation, {"output": str(disk), "name": "full"})
-        kept = {p.name for p in (disk / "full").iterdir()}
-        assert not any(name.startswith(".") for name in kept), "half-written files"
+        names = {p.name for p in (disk / "full").iterdir()}
+        assert not any(name.startswith(".") for name in names), "half-written files"
         subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
         run_local(federation, {"resume": str(disk / "full")})
         for model in ("imputer", "task-condi"):

@@ -25,8 +25,8 @@ def test_limb_leads_follow_from_two_of_them(ecg_federation, run_local):
     missingness = {"missingness.points": 0.3, "missingness.gaps": 0.0, "missingness.modality-by-window": 0.0}
     directory, _ = run_local(ecg_federation, changes | missingness)
     imputer, schema = load_imputer(directory.path / "imputer.safetensors")
-    found = open_federation(ecg_federation)
-    sites = [found.open_site(name) for name in found.sites]
+    opened = open_federation(ecg_federation)
+    sites = [opened.open_site(name) for name in opened.sites]
     values, observed = (np.concatenate(a) for a in zip(*(s.read(s.rows("test")) for s in sites), strict=True))
     absent = [schema.names.index(name) for name in LIMB]
     seen = observed.copy()

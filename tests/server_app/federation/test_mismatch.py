@@ -22,8 +22,8 @@ MORE = "points=0.8 gaps=0.0"
 
 
 def site_of(path, settings, cache=Path("unused")):
-    found, config = open_federation(path), RunConfig.from_flat(settings)
-    return Site("site-2", found.open_site("site-2"), config, torch.device("cpu"), cache)
+    opened, config = open_federation(path), RunConfig.from_flat(settings)
+    return Site("site-2", opened.open_site("site-2"), config, torch.device("cpu"), cache)
 
 
 def seen(site, rows):
@@ -67,8 +67,10 @@ def test_completed_windows_are_of_their_holes_and_kept_apart(federation, small_s
         paths |= {(split, completions.cache_path(site, method, "weights", split)) for split in SPLITS}
         filled.append(completions.load(site, method, "weights", "test").values)
     assert (filled[0] != filled[1]).any((1, 2, 3, 4)).all()
-    found = Counter(split for split, _ in paths)
-    assert found == {"train": 1, "val": 1, "test": 2}, "the same holes, said in another way, are the same"
+    splits = Counter(split for split, _ in paths)
+    assert splits == {"train": 1, "val": 1, "test": 2}, (
+        "the same missingness, written in another way, is the same"
+    )
 
 
 def test_completed_windows_of_a_split_are_those_of_its_rows(federation, small_settings, tmp_path):

@@ -1,4 +1,4 @@
-"""Hospitals by name: who is asked, who is left out and told so, and whom a run waits for."""
+"""Hospitals by name: who is asked, who is excluded and told so, and whom a run waits for."""
 
 import json
 
@@ -43,8 +43,8 @@ def run(tmp_path, small_settings):
     def run(nodes, changes=None, tamper=None, grid=LocalGrid):
         places = {"output": str(tmp_path / "runs"), "sites-timeout": 0.3, "min-sites": 2}
         settings = small_settings(places | ONE_ROUND | (changes or {}))
-        made = grid(client_app, nodes, settings, tamper)
-        return coordinate(made, RunConfig.from_flat(settings)), made
+        nodes_grid = grid(client_app, nodes, settings, tamper)
+        return coordinate(nodes_grid, RunConfig.from_flat(settings)), nodes_grid
 
     return run
 

@@ -82,11 +82,11 @@ def test_values_that_the_run_hides_change_nothing(federation, run_local, finishe
                 np.save(file, values)
     after, _ = run_local(federation, {"name": "after"})
     assert same(weights(before), weights(after))
-    told = [
+    numbers = [
         [[json.loads(line)[k] for k in ("loss", "metrics")] for line in open(d.path / "history.jsonl")]
         for d in (before, after)
     ]
-    assert told[0] == told[1]
+    assert numbers[0] == numbers[1]
 
 
 def test_a_modality_no_site_trained_keeps_its_rows(tmp_path, run_local):

@@ -66,8 +66,8 @@ def rounds(federation, small_settings):
         model.standardiser.fit(torch.from_numpy(roster.sums))
         base = state_arrays(model)
         returned = {k for k in base if k.endswith(".spectrum")} if action == "relation" else trainable(model)
-        told = {"fingerprint": fingerprint(), "federation": path, "phase": action, "learning-rate": 0.01}
-        message = ConfigRecord({**told, "method": "mask", "imputer": ""})
+        common = {"fingerprint": fingerprint(), "federation": path, "phase": action, "learning-rate": 0.01}
+        message = ConfigRecord({**common, "method": "mask", "imputer": ""})
         strategy = ModalityFedAvg(
             roster, action, ownership(model), returned, scores.NO_EVALUATION, min_sites=2, max_steps=20
         )
@@ -155,7 +155,7 @@ def test_too_few_sites_stop_the_run_with_their_reasons(federation, run_local):
 
 
 def test_a_broken_off_run_goes_on(federation, run_local, finished_run, tmp_path):
-    whole, _ = finished_run(SECURE, nodes=3)
+    unbroken, _ = finished_run(SECURE, nodes=3)
     count = Counter()
 
     def tamper(request, reply):
@@ -167,7 +167,7 @@ def test_a_broken_off_run_goes_on(federation, run_local, finished_run, tmp_path)
     path = tmp_path / "runs" / "broken"
     resumed, _ = run_local(federation, SECURE | {"resume": str(path)}, nodes=3)
     for name in ("imputer", "task-condi"):
-        one, two = (load_file(d.path / f"{name}.safetensors") for d in (whole, resumed))
+        one, two = (load_file(d.path / f"{name}.safetensors") for d in (unbroken, resumed))
         assert all(np.allclose(one[k], two[k], atol=1e-3) for k in one)
     assert len(open(path / "history.jsonl").readlines()) == 5
 
@@ -185,8 +185,8 @@ def test_a_site_that_lost_its_completed_windows_ends_the_attempt_before_anything
     directory, grid = run_local(federation, ONE_ROUND, tamper, nodes=3)
     lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
     assert all(not line["failures"] and len(line["site-seconds"]) == 3 for line in lines)
-    asked = Counter(stage(m) for m in grid.sent)
-    assert asked[Stage.SETUP] == asked[at] == 3 * 4 and asked[Stage.UNMASK] == 3 * 3
+    stages = Counter(stage(m) for m in grid.sent)
+    assert stages[Stage.SETUP] == stages[at] == 3 * 4 and stages[Stage.UNMASK] == 3 * 3
     again = [m for m in grid.sent if m.metadata.message_type == "query.complete"]
     assert [m.content["config"]["site"] for m in again] == ["site-0", "site-1", "site-2", "site-2"]
     assert all(m.content["config"]["splits"] == ["train", "val", "test"] for m in again)

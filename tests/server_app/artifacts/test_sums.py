@@ -43,11 +43,11 @@ def test_the_sites_sums_add_up_to_the_result(exclusive, run_local):
     roster = json.loads((directory.path / "roster.json").read_text())
     schema = Schema.model_validate(SiteInfo.read(0, {"name": "north", **roster["north"]}).manifest.schema())
     for method in ("condi", "mask"):
-        kept = load_file(directory.path / f"test-task-{method}.safetensors")
-        assert {key.split("/")[0] for key in kept} == {"north", "south", "west"}
+        saved = load_file(directory.path / f"test-task-{method}.safetensors")
+        assert {key.split("/")[0] for key in saved} == {"north", "south", "west"}
         sums = by_name(directory.path / f"test-task-{method}.safetensors")
-        told = {k: v for k, v in result["task"][method].items() if k != "score"}
-        assert schema.task_kind.metrics(sums, False) == told
+        expected = {k: v for k, v in result["task"][method].items() if k != "score"}
+        assert schema.task_kind.metrics(sums, False) == expected
         tp, fp, fn, _, _ = sums["task"][:, : len(DECISION_COUNTS)].T
         table = sums["confusion"]
         assert table.sum() == 15 and (table.sum(1) == tp + fn).all() and (table.sum(0) == tp + fp).all()
@@ -67,5 +67,5 @@ def test_a_task_of_several_labels_has_no_confusion_matrix(finished_run):
 
 def test_versions_are_kept(finished_run):
     directory, _ = finished_run()
-    found = json.loads((directory.path / "versions.json").read_text())
-    assert found["code"] == fingerprint() and found["flwr"].startswith("1.39")
+    versions = json.loads((directory.path / "versions.json").read_text())
+    assert versions["code"] == fingerprint() and versions["flwr"].startswith("1.39")

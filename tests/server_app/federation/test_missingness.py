@@ -1,4 +1,4 @@
-"""What of its data a site shows in a run, by the run's holes, and where its completed windows are kept."""
+"""What of its data a site shows in a run, under the run's missingness, and where its completed windows are kept."""
 
 import numpy as np
 import pytest
