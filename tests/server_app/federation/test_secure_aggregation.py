@@ -239,7 +239,9 @@ def test_what_cannot_be_had_is_refused_at_the_start(tmp_path, federation, run_lo
     with pytest.raises(RunError, match="a node for each site, but 2 nodes stand for 3 sites"):
         run_local(federation, SECURE, nodes=2)
     assert not (tmp_path / "runs").exists()
-    with pytest.raises(ConfigError, match="^setting 'secure-aggregation': cannot be combined with privacy.noise"):
+    with pytest.raises(
+        ConfigError, match="^setting 'secure-aggregation': cannot be combined with privacy.noise"
+    ):
         RunConfig.from_flat(small_settings(SECURE | {"privacy.noise-multiplier": 1.0}))
 
 

@@ -159,7 +159,10 @@ def test_a_renewed_ca_certificate_verifies_the_server_certificate_of_before(fold
 
 def test_warns_of_a_certificate_that_expires_soon(folder):
     output = call(folder, *HOSTS, "--days", "30")
-    warning = "Warning: superlink.crt expires in 30 days: remove superlink.crt, run the command again with every --host"
+    warning = (
+        "Warning: superlink.crt expires in 30 days: remove superlink.crt, run the command again "
+        "with every --host"
+    )
     assert warning in output and warning in call(folder)
     assert output.count("Warning") == 1
 
@@ -172,8 +175,8 @@ def test_refuses_a_host_that_the_certificate_is_not_valid_for(folder):
     call(folder, *HOSTS)
     output = call(folder, "--host", "10.0.0.6", status=1)
     assert output == (
-        f"Error: superlink.crt in {folder} is not valid for 10.0.0.6: remove superlink.crt and run the command "
-        "again with --host fl.example.org --host 10.0.0.5 --host 10.0.0.6\n"
+        f"Error: superlink.crt in {folder} is not valid for 10.0.0.6: remove superlink.crt and run the "
+        "command again with --host fl.example.org --host 10.0.0.5 --host 10.0.0.6\n"
     )
 
 
@@ -189,12 +192,18 @@ def swap(folder: Path, other: Path, name: str) -> None:
         (lambda f, o: [swap(f, o, "ca.crt"), swap(f, o, "ca.key")], "was not signed by ca.crt"),
         (lambda f, o: (f / "superlink.key").unlink(), "superlink.key is missing in {f}: bring it back, or"),
         (lambda f, o: [(f / n).unlink() for n in ("ca.key", "superlink.crt")], "and superlink.crt must"),
-        (lambda f, o: [(f / n).unlink() for n in ("ca.key", "ca.crt")], "ca.key is missing in {f}, and ca.crt"),
+        (
+            lambda f, o: [(f / n).unlink() for n in ("ca.key", "ca.crt")],
+            "ca.key is missing in {f}, and ca.crt",
+        ),
         (lambda f, o: swap(f, o, "sites/alpha/site.pub"), "{f}/sites/alpha/site.pub does not belong to its"),
         (lambda f, o: swap(f, o, "sites/alpha/ca.crt"), "{f}/sites/alpha/ca.crt differs from the"),
         (lambda f, o: (f / "ca.crt").write_text("x"), "{f}/ca.crt is not a certificate in PEM"),
         (lambda f, o: (f / "superlink.key").write_text("x"), "{f}/superlink.key is not a private key"),
-        (lambda f, o: (f / "ca.key").chmod(0o640), "{f}/ca.key can be read by other users: run chmod 600 {f}/ca.key"),
+        (
+            lambda f, o: (f / "ca.key").chmod(0o640),
+            "{f}/ca.key can be read by other users: run chmod 600 {f}/ca.key",
+        ),
         (lambda f, o: (f / "sites/alpha/site.key").chmod(0o604), "{f}/sites/alpha/site.key can be read by"),
     ],
 )  # fmt: skip

@@ -169,8 +169,8 @@ def test_the_learning_rate_is_chosen_on_validation_alone(tmp_path, monkeypatch, 
     cells = runner.run_missing_cells()
     assert {(cell.method, cell.learning_rate) for cell in cells} == {("mask", 0.02), ("condi", 0.05)}
     assert len(cells) == 2 * 3 * 2 * 2
-    # Each scenario has three trials, which serve the first seed, then the other seeds. Other missingness in test
-    # needs no trials and trains nothing; its models of the first seed are in the runs of two rates.
+    # Each scenario has three trials, which serve the first seed, then the other seeds. Other missingness in
+    # test needs no trials and trains nothing; its models of the first seed are in the runs of two rates.
     assert len(run.started) == 2 * (3 + 2 + 2 + 2)
     assert [bool(s["resume"]) for s in run.started] == [bool(s["test-missingness"]) for s in run.started]
     assert all(cell.validation_loss == 0 for cell in cells)
