@@ -62,7 +62,7 @@ def test_windows(data: Path, schema: Schema, count: int) -> list[tuple[Partition
     federation = open_federation(data)
     sites = [federation.open_site(name, check=False) for name in federation.sites]
     for site in sites:
-        if site.manifest.schema() != schema.model_dump(mode="json"):
+        if site.manifest.schema_fields() != schema.model_dump(mode="json"):
             raise DataError(
                 f"{site.path} has other modalities or patches than the imputer: use its federation"
             )

@@ -1,7 +1,8 @@
-"""From the files of a data set to what each site of a federation holds.
+"""From the files of a data set to the windows that each site of a federation holds.
 
-`sources/` reads data sets, `federation` gives patients to sites, `partition` is the store of one site,
-`missingness` makes simulated holes, and `prepare` is the command that goes all the way.
+`sources` reads data sets, `assignment` gives patients to sites, `partition` is the store of one site and
+`federation` that of several. `missingness` makes simulated missingness, `recordings` reads and writes single
+files, and `prepare` turns a data set into a federation.
 """
 
 from data_partitions.errors import DataError

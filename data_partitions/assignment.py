@@ -1,4 +1,4 @@
-"""Which site each patient belongs to, and which modalities a site has. Patients, never records."""
+"""Which site each patient belongs to (patients are assigned, never records), and which modalities it has."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ import pandas as pd
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS
 
-MIN_TRAIN_WINDOWS = 10  # training windows that make a site worth having
-REDRAWS = 200
+MIN_TRAIN_WINDOWS = 10  # that a site must have
+MAX_DRAWS = 200
 REST_SITE = "rest"
 
 
@@ -23,69 +23,96 @@ def assign_patients(
     labels: Sequence[str] = (),
     notes: list[str] | None = None,
 ) -> dict[str, str]:
-    """Patient id -> name of the site, for every patient of the index.
+    """Assign every patient of an index to a site.
 
-    - "natural": the hospital or unit (`site` column) where most of the patient's records were made. Those
-      with fewer than 10 training records become one site "rest", and so do the smallest ones beyond `sites`
-      (None: no bound); `notes` says which.
-    - "iid": patients of each split shuffled and dealt out to `sites` sites.
-    - "dirichlet": for each label, shares of the sites drawn from Dirichlet(`alpha`); a patient counts
-      under the rarest of `labels` in his or her records. Redrawn until every site has 10 training
-      records and something to validate and test on, or as near to that as 200 draws come.
+    - "natural": the hospital or unit (`site` column) where most of the patient's records were made. Hospitals
+      with fewer than 10 training records become one site "rest", and so do the smallest ones beyond `sites`.
+    - "iid": patients of each split are shuffled and dealt out to the sites.
+    - "dirichlet": for each label, the shares of the sites are drawn from Dirichlet(`alpha`). A patient counts
+      under the rarest of `labels` in his or her records. The draw is repeated until every site has 10
+      training records and something to validate and test on; after 200 draws the best one is taken.
 
-    Raises DataError when that many sites cannot be had.
+    Parameters
+    ----------
+    index
+        The index of a data set; see `DatasetReader`.
+    sites
+        Number of sites; for "natural" the largest number, where None sets no limit.
+    split
+        "natural", "iid" or "dirichlet".
+    seed
+        Of what is random.
+    alpha
+        Concentration of the Dirichlet distribution.
+    labels
+        Names of the label columns.
+    notes
+        A list to which sentences about merged and small sites are added.
+
+    Returns
+    -------
+    dict
+        Name of the site of each patient id.
+
+    Raises
+    ------
+    DataError
+        That many sites cannot be made.
     """
     notes = [] if notes is None else notes
     if sites is not None and sites < 1:
-        raise DataError(f"a federation needs at least one site, {sites} were asked for")
+        raise DataError(f"a federation needs at least one site, but {sites} were requested")
     if split == "natural":
-        return _natural(index, sites, notes)
+        return _assign_to_hospitals(index, sites, notes)
     if split not in ("iid", "dirichlet"):
         raise DataError(f'split "{split}" is unknown: choose natural, iid or dirichlet')
     if sites is None:
-        raise DataError(f"split {split} needs the number of sites: say it with --sites")
+        raise DataError(f"split {split} needs the number of sites: give it with --sites")
     trained = index.loc[index["split"] == "train", "patient_id"].nunique()
     if trained < sites:
-        raise DataError(f"{sites} sites were asked for, but only {trained} patients have training records")
+        raise DataError(f"{sites} sites were requested, but only {trained} patients have training records")
     patients = index.groupby("patient_id").agg(split=("split", "first"))
     patients["train"] = (index["split"] == "train").groupby(index["patient_id"]).sum()
     rng = np.random.default_rng(seed)
     if split == "iid":
-        chosen = _iid(patients, sites, rng)
+        assignment = _assign_iid(patients, sites, rng)
     else:
         if not alpha > 0:
             raise DataError(f"alpha of the Dirichlet split must be above 0, it is {alpha:g}")
         patients["label"] = _rarest_label(index, list(labels)).reindex(patients.index)
-        chosen = _dirichlet(patients, sites, rng, alpha)
-        fewest = int(np.bincount(chosen, patients["train"], sites).min())
+        assignment = _assign_dirichlet(patients, sites, rng, alpha)
+        fewest = int(np.bincount(assignment, patients["train"], sites).min())
         if fewest < 1:
             raise DataError(
                 f"no draw of Dirichlet({alpha:g}) gave each of {sites} sites a training record: "
-                "ask for fewer sites or a larger alpha"
+                "request fewer sites or a larger alpha"
             )
         if fewest < MIN_TRAIN_WINDOWS:
             notes.append(f"The smallest site has only {fewest} training records.")
-    return {patient: f"site-{site:02d}" for patient, site in zip(patients.index, chosen, strict=True)}
+    return {patient: f"site-{site:02d}" for patient, site in zip(patients.index, assignment, strict=True)}
 
 
-def _iid(patients: pd.DataFrame, sites: int, rng: np.random.Generator) -> np.ndarray:
-    chosen = np.zeros(len(patients), int)
+def _assign_iid(patients: pd.DataFrame, sites: int, rng: np.random.Generator) -> np.ndarray:
+    assignment = np.zeros(len(patients), int)
     for split in SPLITS:
         rows = rng.permutation(np.flatnonzero(patients["split"] == split))
-        chosen[rows] = np.arange(len(rows)) % sites
-    return chosen
+        assignment[rows] = np.arange(len(rows)) % sites
+    return assignment
 
 
 def _rarest_label(index: pd.DataFrame, labels: list[str]) -> pd.Series:
+    """Return the rarest label in the records of each patient, or "none"."""
     if not labels:
         raise DataError("split dirichlet needs the names of the label columns")
     rarest_first = index[labels].sum().sort_values(kind="stable").index
-    has = index.groupby("patient_id")[list(rarest_first)].max()
-    return has.idxmax(axis=1).where(has.any(axis=1), "none")
+    labels_of_patient = index.groupby("patient_id")[list(rarest_first)].max()
+    return labels_of_patient.idxmax(axis=1).where(labels_of_patient.any(axis=1), "none")
 
 
-def _dirichlet(patients: pd.DataFrame, sites: int, rng: np.random.Generator, alpha: float) -> np.ndarray:
-    train = patients["train"].to_numpy()
+def _assign_dirichlet(
+    patients: pd.DataFrame, sites: int, rng: np.random.Generator, alpha: float
+) -> np.ndarray:
+    train_records = patients["train"].to_numpy()
     in_split = {split: (patients["split"] == split).to_numpy() for split in SPLITS}
     groups = [
         [np.flatnonzero(in_split[split] & (patients["label"] == label)) for split in SPLITS]
@@ -93,96 +120,119 @@ def _dirichlet(patients: pd.DataFrame, sites: int, rng: np.random.Generator, alp
     ]
 
     def draw() -> np.ndarray:
-        chosen = np.zeros(len(patients), int)
+        assignment = np.zeros(len(patients), int)
         for by_split in groups:
             bounds = np.cumsum(rng.dirichlet(np.full(sites, alpha)))  # the same shares in every split
             for rows in by_split:
-                places = (np.arange(len(rows)) + rng.random()) / max(1, len(rows))
-                chosen[rng.permutation(rows)] = np.minimum(np.searchsorted(bounds, places), sites - 1)
-        return chosen
+                positions = (np.arange(len(rows)) + rng.random()) / max(1, len(rows))
+                assignment[rng.permutation(rows)] = np.minimum(np.searchsorted(bounds, positions), sites - 1)
+        return assignment
 
-    def merit(chosen: np.ndarray) -> tuple[int, int]:
-        others = [np.bincount(chosen[in_split[split]], minlength=sites) for split in SPLITS[1:]]
-        fewest = int(np.bincount(chosen, train, sites).min())
-        return min(MIN_TRAIN_WINDOWS, fewest), int(sum((counts > 0).sum() for counts in others))
+    def balance(assignment: np.ndarray) -> tuple[int, int]:
+        """Rate an assignment: training records of the smallest site, then sites with evaluation splits."""
+        evaluation = [np.bincount(assignment[in_split[split]], minlength=sites) for split in SPLITS[1:]]
+        fewest = int(np.bincount(assignment, train_records, sites).min())
+        return min(MIN_TRAIN_WINDOWS, fewest), int(sum((counts > 0).sum() for counts in evaluation))
 
-    best, best_merit = None, (-1, -1)
-    for _ in range(REDRAWS):
-        chosen = draw()
-        if (chosen_merit := merit(chosen)) > best_merit:
-            best, best_merit = chosen, chosen_merit
-        if best_merit == (MIN_TRAIN_WINDOWS, 2 * sites):
+    best = draw()
+    best_balance = balance(best)
+    for _ in range(MAX_DRAWS - 1):
+        if best_balance == (MIN_TRAIN_WINDOWS, 2 * sites):
             break
+        assignment = draw()
+        if (new_balance := balance(assignment)) > best_balance:
+            best, best_balance = assignment, new_balance
     return best
 
 
-def _natural(index: pd.DataFrame, sites: int | None, notes: list[str]) -> dict[str, str]:
+def _assign_to_hospitals(index: pd.DataFrame, sites: int | None, notes: list[str]) -> dict[str, str]:
     recorded = index[index["site"].notna() & (index["site"] != "")]
     if recorded.empty:
         raise DataError("this data set records no hospitals: choose split iid or dirichlet, and --sites")
     # In order of appearance, so that the first hospital wins a tie.
     counts = recorded.groupby(["patient_id", "site"], sort=False).size().reset_index(name="records")
     counts = counts.sort_values("records", ascending=False, kind="stable")
-    home = counts.drop_duplicates("patient_id").set_index("patient_id")["site"]
-    homes = index["patient_id"].map(home)  # per record; NaN: not recorded
-    records = homes.value_counts()
-    train = homes[index["split"] == "train"].value_counts().reindex(records.index, fill_value=0)
+    hospital_of_patient = counts.drop_duplicates("patient_id").set_index("patient_id")["site"]
+    hospital_of_record = index["patient_id"].map(hospital_of_patient)  # NaN: not recorded
+    records = hospital_of_record.value_counts()
+    in_training = index["split"] == "train"
+    train = hospital_of_record[in_training].value_counts().reindex(records.index, fill_value=0)
     # Smallest hospital first; ties by name, so that the order is fixed.
     hospitals = sorted(records.index, key=lambda site: (train[site], records[site], str(site)))
     merged = [site for site in hospitals if train[site] < MIN_TRAIN_WINDOWS]
-    kept = hospitals[len(merged) :]
+    separate = hospitals[len(merged) :]
 
-    def rest() -> pd.Series:
-        return homes.isna() | homes.isin(merged)
+    def in_rest() -> pd.Series:
+        return hospital_of_record.isna() | hospital_of_record.isin(merged)
 
-    # A "rest" too small to be a site takes in the next hospital.
-    while kept and rest().any() and (rest() & (index["split"] == "train")).sum() < MIN_TRAIN_WINDOWS:
-        merged.append(kept.pop(0))
-    while sites is not None and kept and len(kept) + bool(rest().any()) > sites:
-        merged.append(kept.pop(0))
-    available = len(kept) + bool(rest().any())
+    # A "rest" that is too small to be a site also takes the next hospital.
+    while separate and in_rest().any() and (in_rest() & in_training).sum() < MIN_TRAIN_WINDOWS:
+        merged.append(separate.pop(0))
+    while sites is not None and separate and len(separate) + bool(in_rest().any()) > sites:
+        merged.append(separate.pop(0))
+    available = len(separate) + bool(in_rest().any())
     if sites is not None and available < sites:
         raise DataError(
-            f"{sites} sites were asked for, but only {available} hospitals have {MIN_TRAIN_WINDOWS} training "
-            "records: ask for fewer, or choose split iid or dirichlet"
+            f"{sites} sites were requested, but only {available} hospitals have {MIN_TRAIN_WINDOWS} training "
+            "records: request fewer, or choose split iid or dirichlet"
         )
     if merged:
         names = ", ".join(sorted(map(str, merged), key=lambda name: (len(name), name)))
         notes.append(f'Merged into one site "{REST_SITE}": {names}.')
-    if homes.isna().any():
-        notes.append(f'In site "{REST_SITE}" as no hospital is recorded: {int(homes.isna().sum())} records.')
+    if hospital_of_record.isna().any():
+        count = int(hospital_of_record.isna().sum())
+        notes.append(f'In site "{REST_SITE}" because no hospital is recorded: {count} records.')
     return {
-        patient: home[patient] if home.get(patient) in kept else REST_SITE
+        patient: hospital_of_patient[patient] if hospital_of_patient.get(patient) in separate else REST_SITE
         for patient in index["patient_id"].unique()
     }
 
 
 def site_modalities(
-    names: Sequence[str], k_or_list: int | str | Sequence[str], site_index: int, seed: int
+    names: Sequence[str], modalities: int | str | Sequence[str], site_index: int, seed: int
 ) -> tuple[str, ...]:
-    """The modalities that a site has, in the order of `names`.
+    """Select the modalities that a site has.
 
-    "all", the same list for every site, or k of them by (seed, site_index): sites take turns of k along a
-    shuffled circle of the names, so any ceil(n / k) sites in a row from a fresh shuffle cover all names.
-    Raises DataError for an unknown name or a k that is not in 1..n.
+    Parameters
+    ----------
+    names
+        Of all modalities of the data set.
+    modalities
+        "all", the same names for every site, or a number k. In the last case, (seed, site_index) decides:
+        sites take k after k along a shuffled circle of the names, so any ceil(n / k) successive sites from a
+        new shuffle on cover all names.
+    site_index
+        Position of the site in the federation.
+    seed
+        Of the federation.
+
+    Returns
+    -------
+    tuple of str
+        In the order of `names`.
+
+    Raises
+    ------
+    DataError
+        A name is unknown, or k is not in 1..n.
     """
     names = tuple(names)
-    if k_or_list == "all":
+    if modalities == "all":
         return names
-    if isinstance(k_or_list, int):
-        k = k_or_list
-        if not 1 <= k <= len(names):
-            raise DataError(f"{k} modalities were asked for: choose 1 to {len(names)}")
-        turns = -(-len(names) // k)
-        shuffle, turn = divmod(site_index, turns)
+    if isinstance(modalities, int):
+        count = modalities
+        if not 1 <= count <= len(names):
+            raise DataError(f"{count} modalities were requested: choose 1 to {len(names)}")
+        sites_per_shuffle = -(-len(names) // count)
+        shuffle, position = divmod(site_index, sites_per_shuffle)
         circle = np.random.default_rng([seed, shuffle]).permutation(len(names))
-        chosen = {names[circle[(turn * k + i) % len(names)]] for i in range(k)}
+        selected = {names[circle[(position * count + i) % len(names)]] for i in range(count)}
     else:
-        if isinstance(k_or_list, str):
-            raise DataError(f'modalities "{k_or_list}" is not understood: give "all", a number or names')
-        chosen = set(k_or_list)
-        if unknown := [name for name in k_or_list if name not in names]:
+        if isinstance(modalities, str):
+            raise DataError(f'modalities "{modalities}" is not understood: give "all", a number or names')
+        selected = set(modalities)
+        if unknown := [name for name in modalities if name not in names]:
             raise DataError(f"modality {', '.join(unknown)} is unknown: choose from {', '.join(names)}")
-        if not chosen:
+        if not selected:
             raise DataError(f"a site needs at least one modality: choose from {', '.join(names)}")
-    return tuple(name for name in names if name in chosen)
+    return tuple(name for name in names if name in selected)

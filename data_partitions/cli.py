@@ -1,8 +1,9 @@
-"""`condi prepare` and `condi inspect`: what a data engineer types."""
+"""The commands `condi prepare` and `condi inspect`."""
 
+import inspect as inspection
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -14,40 +15,66 @@ from data_partitions.inspection import labels_table, modalities_table, open_site
 from data_partitions.picture import plot_sites
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_federation
-from data_partitions.sources import mimic_iv, physionet_2012, ptb_xl, sleep_edf
+from data_partitions.sources import DownloadableReader, mimic_iv, physionet_2012, ptb_xl, sleep_edf
 from data_partitions.storage import require_absent
 
 prepare = typer.Typer(
     name="prepare",
-    help="Make the sites' partitions from the files of a data set.",
+    help="Make the partitions of the sites from the files of a data set.",
     no_args_is_help=True,
     add_completion=False,
 )
 
-Source = Annotated[Path, typer.Option(help="Folder of the data set.")]
-Out = Annotated[Path, typer.Option(help="Directory of the federation; must not exist yet.")]
-Sites = Annotated[int | None, typer.Option(help="Number of sites; natural: all.")]
-Split = Annotated[Literal["natural", "iid", "dirichlet"], typer.Option(help="How patients go to sites.")]
-Alpha = Annotated[float, typer.Option(help="Dirichlet split: small is more unequal.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the split and of the modalities.")]
-Modalities = Annotated[
-    str, typer.Option(help='Modalities that a site has: all, a number, or names like "I,II,V1".')
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first record that cannot be used.")]
-Download = Annotated[
-    bool, typer.Option("--download", help="First fetch the data set to --source, or the rest of it.")
-]
+Out = Annotated[Path, typer.Option(help="Directory of the federation; it must not exist.")]
+Sites = Annotated[int | None, typer.Option(help="Number of sites; the default of natural is all.")]
+SPLIT_HELP = "How patients are assigned to sites."
 
 
-@prepare.command("ptb-xl")
-def _ptb_xl(
-    source: Source,
+def _shared_options(
+    source: Annotated[Path, typer.Option(help="Folder of the data set.")],
     out: Out,
     sites: Sites = None,
-    split: Split = "natural",
-    alpha: Alpha = 0.5,
-    seed: Seed = 0,
-    modalities: Modalities = "all",
+    split: Annotated[Literal["natural", "iid", "dirichlet"], typer.Option(help=SPLIT_HELP)] = "natural",
+    alpha: Annotated[
+        float, typer.Option(help="Parameter of the Dirichlet split; small values make sites more unequal.")
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of the modalities.")] = 0,
+    modalities: Annotated[
+        str, typer.Option(help='Modalities of each site: all, a number, or names like "I,II,V1".')
+    ] = "all",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first record that cannot be used.")
+    ] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="First fetch what is missing in --source.")
+    ] = False,
+) -> None:
+    """Declare the options of all data sets; only the signature is used."""
+
+
+def _dataset_command(name: str, reader: DownloadableReader) -> Callable[[Callable[..., None]], None]:
+    """Add the command of a data set. The decorated function declares the data set's options.
+
+    They come before --strict and --download. One with the name of a shared option replaces it.
+    """
+
+    def add_command(declare_options: Callable[..., None]) -> None:
+        shared = dict(inspection.signature(_shared_options).parameters)
+        last = {option: shared.pop(option) for option in ("strict", "download")}
+        parameters = {**shared, **inspection.signature(declare_options).parameters, **last}
+
+        def command(**settings: Any) -> None:
+            _prepare(reader, **settings)
+
+        command.__signature__ = inspection.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+        command.__annotations__ = {option: p.annotation for option, p in parameters.items()}
+        prepare.command(name, help=declare_options.__doc__)(command)
+
+    return add_command
+
+
+@_dataset_command("ptb-xl", ptb_xl)
+def _ptb_xl(
     rate: Annotated[int, typer.Option(help="100 or 500 (Hz).")] = 100,
     label_rule: Annotated[
         Literal["any", "100"], typer.Option(help="Likelihood at which a statement counts.")
@@ -56,115 +83,90 @@ def _ptb_xl(
         Literal["multi-label", "single-label"],
         typer.Option(help="single-label: only records with exactly one superclass."),
     ] = "multi-label",
-    strict: Strict = False,
-    download: Download = False,
 ) -> None:
-    """PTB-XL: 12-lead ECGs of 10 s, five diagnostic superclasses; hospitals by recording site."""
-    _prepare(ptb_xl, **locals())
+    """PTB-XL: 12-lead ECGs of 10 s, five diagnostic superclasses; natural sites by recording site."""
 
 
-@prepare.command("sleep-edf")
+@_dataset_command("sleep-edf", sleep_edf)
 def _sleep_edf(
-    source: Source,
-    out: Out,
     sites: Sites = 4,
-    split: Annotated[Literal["iid", "dirichlet"], typer.Option(help="How subjects go to sites.")] = "iid",
-    alpha: Alpha = 0.5,
-    seed: Seed = 0,
-    modalities: Modalities = "all",
+    split: Annotated[Literal["iid", "dirichlet"], typer.Option(help=SPLIT_HELP)] = "iid",
     wake_minutes: Annotated[
-        float, typer.Option(min=0, help="Wake kept before the first and after the last sleep epoch.")
+        float, typer.Option(min=0, help="Minutes of wake before the first and after the last sleep epoch.")
     ] = 30.0,
-    strict: Strict = False,
-    download: Download = False,
 ) -> None:
     """Sleep-EDF Expanded: cassette nights in epochs of 30 s, five sleep stages."""
-    _prepare(sleep_edf, **locals())
 
 
-@prepare.command("mimic-iv")
+@_dataset_command("mimic-iv", mimic_iv)
 def _mimic_iv(
-    source: Source,
-    out: Out,
-    sites: Sites = None,
-    split: Split = "natural",
-    alpha: Alpha = 0.5,
-    seed: Seed = 0,
-    modalities: Modalities = "all",
     task: Annotated[
         Literal["mortality", "length-of-stay"],
         typer.Option(help="In-hospital death, or remaining days in ten classes."),
     ] = "mortality",
     chartevents: Annotated[
-        Path | None, typer.Option(help="File of chart events, where it is not icu/chartevents.csv(.gz).")
+        Path | None, typer.Option(help="File of chart events, if it is not icu/chartevents.csv(.gz).")
     ] = None,
-    strict: Strict = False,
-    download: Download = False,
 ) -> None:
-    """MIMIC-IV: the first 48 h of ICU stays by the hour; hospitals by first care unit."""
-    _prepare(mimic_iv, **locals())
+    """MIMIC-IV: the first 48 h of ICU stays by the hour; natural sites by first care unit."""
 
 
-@prepare.command("physionet-2012")
-def _physionet_2012(
-    source: Source,
-    out: Out,
-    sites: Sites = None,
-    split: Split = "natural",
-    alpha: Alpha = 0.5,
-    seed: Seed = 0,
-    modalities: Modalities = "all",
-    strict: Strict = False,
-    download: Download = False,
-) -> None:
-    """PhysioNet Challenge 2012: 48 h of ICU stays by the hour, in-hospital death; hospitals by ICU type."""
-    _prepare(physionet_2012, **locals())
+@_dataset_command("physionet-2012", physionet_2012)
+def _physionet_2012() -> None:
+    """PhysioNet Challenge 2012: 48 h of ICU stays by the hour, hospital death; natural sites by ICU type."""
 
 
 @prepare.command("demo")
 def _demo(out: Out) -> None:
-    """Generated ECGs at four hospitals, for trying things out. Does nothing when they are there."""
-    from data_partitions.sources.demo import prepare_demo  # which needs what this module needs
+    """Make a demo of generated ECGs at four hospitals. Does nothing if it exists."""
+    from data_partitions.sources.demo import prepare_demo  # needs what this module needs
 
     with one_sentence_errors(), progress_bars() as progress:
-        report = PreparationLog(progress=progress)
-        federation = prepare_demo(out, report)
-    _say_what_was_made(federation, report)
+        log = PreparationLog(progress=progress)
+        federation = prepare_demo(out, log)
+    _show_federation(federation, log)
 
 
 def _prepare(
-    reader: ModuleType, source: Path, out: Path, modalities: str, strict: bool, download: bool, **settings
+    reader: DownloadableReader,
+    source: Path,
+    out: Path,
+    modalities: str,
+    strict: bool,
+    download: bool,
+    **settings: Any,
 ) -> None:
     with one_sentence_errors(), progress_bars() as progress:
-        report = PreparationLog(strict, progress)
+        log = PreparationLog(strict, progress)
         require_absent(out)
         if source.is_file():
-            raise DataError(f"--source must be the folder of the data set, {source} is a file")
+            raise DataError(f"--source must be the folder of the data set, but {source} is a file")
         if download:
-            reader.download(source, report, **settings)
+            reader.download(source, log, **settings)
         federation = prepare_federation(
-            reader, source, out, modalities=_parse_modalities(modalities), report=report, **settings
+            reader, source, out, modalities=_parse_modalities(modalities), log=log, **settings
         )
-    _say_what_was_made(federation, report)
+    _show_federation(federation, log)
 
 
 def inspect(
     path: Annotated[Path, typer.Argument(help="A federation, or one site of it.")],
     plot: Annotated[
-        Path | None, typer.Option(help="Picture of windows and label counts to write (.png, .svg, .pdf).")
+        Path | None,
+        typer.Option(help="File for a picture of windows and label counts (.png, .svg, .pdf)."),
     ] = None,
 ) -> None:
-    """Show what a site or a federation holds: modalities, windows, patients, labels, what is missing."""
+    """Show what a site or a federation holds: windows, patients, labels, modalities, and what is missing."""
     with one_sentence_errors():
         partitions = open_sites(path)
         with progress_bars() as progress:
             modalities = modalities_table(partitions, progress)
         for table in (sites_table(partitions), labels_table(partitions), modalities):
             typer.echo(table.to_text() + "\n")
-        _print(f"Labels: {partitions[0].manifest.label_rule}.")
+        _print_wrapped(f"Labels: {partitions[0].manifest.label_rule}.")
         if plot is not None:
             plot_sites(partitions, plot)
-            typer.echo(f"Picture: {plot}")
+            typer.echo(f"Picture written to {plot}")
 
 
 def _parse_modalities(text: str) -> int | str | tuple[str, ...]:
@@ -173,19 +175,19 @@ def _parse_modalities(text: str) -> int | str | tuple[str, ...]:
     return int(text) if text.strip().isdecimal() else tuple(name.strip() for name in text.split(","))
 
 
-def _say_what_was_made(federation: Federation, report: PreparationLog) -> None:
+def _show_federation(federation: Federation, log: PreparationLog) -> None:
     partitions = open_sites(federation.path)
     typer.echo(sites_table(partitions).to_text() + "\n")
     manifest = partitions[0].manifest
-    _print(f"Labels: {', '.join(manifest.labels)}: {manifest.label_rule}.")
-    for note in report.notes:
-        _print(note)
-    if report.bad:
-        _print(f"Left out as they cannot be used: {len(report.bad)} records.")
-        for sentence in report.bad:
+    _print_wrapped(f"Labels: {', '.join(manifest.labels)}: {manifest.label_rule}.")
+    for note in log.notes:
+        _print_wrapped(note)
+    if log.rejected:
+        _print_wrapped(f"Excluded because they cannot be used: {len(log.rejected)} records.")
+        for sentence in log.rejected:
             typer.echo(f"  {sentence}")
     typer.echo(f"Written to {federation.path}")
 
 
-def _print(*parts) -> None:
-    Console(width=80, highlight=False, markup=False).print(*parts, sep="\n")
+def _print_wrapped(text: str) -> None:
+    Console(width=80, highlight=False, markup=False).print(text)

@@ -1,4 +1,4 @@
-"""What commands share: errors in one sentence, and progress of what takes time."""
+"""What commands share: errors in one sentence, and progress bars."""
 
 import sys
 from collections.abc import Iterator
@@ -7,38 +7,39 @@ from contextlib import contextmanager
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from data_partitions.errors import DataError
-from data_partitions.preparation_log import ProgressCallback as Told
+from data_partitions.preparation_log import ProgressCallback
 
 
 @contextmanager
 def one_sentence_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """What is expected to go wrong, and the given kinds, end the command with one line and exit code 1."""
+    """End the command with one line and exit status 1 on DataError, OSError and the given kinds of errors."""
+    expected: tuple[type[Exception], ...] = (DataError, OSError, *kinds)
     try:
         yield
-    except ValidationError as error:  # such as a name in the source that cannot become a folder's
+    except ValidationError as error:  # such as a name in the source that cannot become that of a folder
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        typer.echo(f"Error: {where}: {first['msg']}, got {first['input']!r}", err=True)
+        key = ".".join(map(str, first["loc"]))
+        typer.echo(f"Error: {key}: {first['msg']}, got {first['input']!r}", err=True)
         raise typer.Exit(1) from None
-    except (DataError, OSError, *kinds) as error:
+    except expected as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
 
 
 @contextmanager
-def progress_bars() -> Iterator[Told]:
-    """A bar on the terminal for each thing that is told of; none where output goes elsewhere."""
+def progress_bars() -> Iterator[ProgressCallback]:
+    """Yield a callback that draws a bar for each step of the work, where the output is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
-        bar_of: dict[str, int] = {}
+        bar_of_step: dict[str, TaskID] = {}
 
-        def progress(what: str, done: float, total: float) -> None:
-            if what not in bar_of:
-                bar_of[what] = bars.add_task(what)
-            bars.update(bar_of[what], completed=done, total=total)
+        def show_progress(step: str, done: float, total: float) -> None:
+            if step not in bar_of_step:
+                bar_of_step[step] = bars.add_task(step)
+            bars.update(bar_of_step[step], completed=done, total=total)
 
-        yield progress
+        yield show_progress

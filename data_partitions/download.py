@@ -1,4 +1,4 @@
-"""Fetching open data sets from PhysioNet, by wfdb's own function."""
+"""Download of open data sets from PhysioNet, with wfdb's own function."""
 
 import contextlib
 import io
@@ -10,15 +10,30 @@ from pathlib import Path
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 
-CONNECTIONS = 2  # what PhysioNet asks for
+MAX_CONNECTIONS = 2  # PhysioNet asks for no more
 
 
-def fetch_physionet(database: str, files: Sequence[str], out: str | Path, report: PreparationLog) -> None:
-    """Fetch `files` of `database` ("ptb-xl/1.0.3") to the same paths below `out`.
+def fetch_physionet(database: str, files: Sequence[str], out: str | Path, log: PreparationLog) -> None:
+    """Fetch files of a database.
 
-    A file that is there whole is left alone and one that is there in part goes on where it stopped, so a
-    call that was interrupted is simply made again. Raises DataError when the server cannot be reached or
-    does not have a file.
+    A complete file is not fetched again and an incomplete one resumes where it stopped, so an interrupted
+    call can simply be repeated.
+
+    Parameters
+    ----------
+    database
+        Name and version, such as "ptb-xl/1.0.3".
+    files
+        Paths in the database.
+    out
+        Folder in which the files get the same paths.
+    log
+        Receives the progress.
+
+    Raises
+    ------
+    DataError
+        The server cannot be reached or does not have a file.
     """
     from wfdb.io.download import config, dl_pn_file
 
@@ -30,19 +45,19 @@ def fetch_physionet(database: str, files: Sequence[str], out: str | Path, report
         folder, base = posixpath.split(name)
         dl_pn_file([base, folder, database, str(out), True, False])
 
-    pool = ThreadPoolExecutor(CONNECTIONS)
-    # wfdb prints a line for each file that it goes on with.
+    pool = ThreadPoolExecutor(MAX_CONNECTIONS)
+    # wfdb prints a line for each file that it resumes.
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             waiting = {pool.submit(fetch, name): name for name in files}
             for done, finished in enumerate(as_completed(waiting), start=1):
                 finished.result()
-                report.progress(f"fetching {database}", done, len(files))
+                log.progress(f"fetching {database}", done, len(files))
         except (OSError, ValueError) as error:  # wfdb's network errors are OSErrors
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(
-                f"cannot fetch {waiting[finished]} from {config.db_index_url}{database} ({reason}): call it "
-                "again, what is there is kept"
+                f"cannot fetch {waiting[finished]} from {config.db_index_url}{database} ({reason}): try "
+                "again, complete files are kept"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)

@@ -1,5 +1,5 @@
-"""The one error of this package."""
+"""The base of this package's errors."""
 
 
 class DataError(ValueError):
-    """Input that cannot be used: one sentence with what was expected, what came and what to do."""
+    """Input cannot be used. The message is one sentence: what was expected, what came and what to do."""

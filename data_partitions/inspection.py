@@ -1,4 +1,4 @@
-"""What a site or a federation holds, as tables that fit 80 columns."""
+"""Tables of what a site or a federation holds."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_partitions.federation import open_federation
+from data_partitions.layout import is_partition
 from data_partitions.manifest import SPLITS, Manifest
 from data_partitions.partition import Partition
 from data_partitions.preparation_log import ProgressCallback
@@ -14,15 +15,15 @@ from data_partitions.table import Cell, Table, Value
 
 
 def open_sites(path: str | Path) -> list[Partition]:
-    """The sites of a federation, or the one site, at `path`. Raises DataError when it is neither."""
-    if (Path(path) / "manifest.json").exists():
+    """Open the sites of a federation, or the one site, at `path`; DataError if there is neither."""
+    if is_partition(Path(path)):
         return [Partition.open(path, check=False)]
     federation = open_federation(path)
     return [federation.open_site(site, check=False) for site in federation.sites]
 
 
 def sites_table(partitions: Sequence[Partition]) -> Table:
-    """Windows per split, patients and modalities of each site."""
+    """Make a table of windows per split, patients and modalities of each site."""
     manifest = partitions[0].manifest
     rows: list[list[Value]] = [
         [
@@ -42,7 +43,7 @@ def sites_table(partitions: Sequence[Partition]) -> Table:
 
 
 def labels_table(partitions: Sequence[Partition]) -> Table:
-    """Windows, patients and each label, per split, added up over the sites."""
+    """Make a table of windows, patients and labels per split, over all sites."""
     rows: list[list[Value]] = []
 
     def add(name: str, count: Callable[[Partition, np.ndarray], int]) -> None:
@@ -51,23 +52,23 @@ def labels_table(partitions: Sequence[Partition]) -> Table:
     add("windows", lambda p, rows: len(rows))
     add("patients", lambda p, rows: len(set(p.patient_ids[rows])))
     for i, label in enumerate(partitions[0].manifest.labels):
-        add(label, partial(_num_positive, i))
+        add(label, partial(_count_label, i))
     return Table("Labels", ["", *SPLITS], rows)
 
 
-def _num_positive(label: int, partition: Partition, rows: np.ndarray) -> int:
+def _count_label(label: int, partition: Partition, rows: np.ndarray) -> int:
     return int(partition.labels[rows, label].sum())
 
 
 def modalities_table(partitions: Sequence[Partition], progress: ProgressCallback) -> Table:
-    """Unit, rate and natural missingness of each modality, over the sites that have it."""
+    """Make a table of unit, rate and natural missingness of each modality, over the sites that have it."""
     totals: dict[str, np.ndarray] = {}
-    done, of = 0, sum(map(len, partitions))
+    done, total = 0, sum(map(len, partitions))
     for partition in partitions:
-        for name, counts in partition.missing().items():
+        for name, counts in partition.missing_counts().items():
             totals[name] = totals.get(name, 0) + np.array(counts)
         done += len(partition)
-        progress("reading windows", done, of)
+        progress("reading windows", done, total)
     rows: list[list[Value]] = []
     for m in partitions[0].manifest.modalities:
         sites = sum(
@@ -75,15 +76,15 @@ def modalities_table(partitions: Sequence[Partition], progress: ProgressCallback
         )
         shares: list[Value] = ["", ""]
         if sites:
-            samples, missing, windows, without = totals[m.name]
-            shares = [Cell(f"{share:.1%}", share) for share in (missing / samples, without / windows)]
+            samples, missing, windows, empty = totals[m.name]
+            shares = [Cell(f"{share:.1%}", share) for share in (missing / samples, empty / windows)]
         rows.append([m.name, m.unit, Cell(rate_in_words(m.rate), m.rate), sites, *shares])
     columns = ["modality", "unit", "rate", "sites", "not observed", "windows without any"]
     return Table("Modalities", columns, rows)
 
 
 def rate_in_words(rate: float) -> str:
-    """100 -> "100 Hz", 1/3600 -> "1/h"."""
+    """Write a rate with a readable unit: 100 is "100 Hz", 1/3600 is "1/h"."""
     for per, unit in ((1, " Hz"), (60, "/min"), (3600, "/h"), (86400, "/d")):
         if rate * per >= 0.999:
             return f"{rate * per:g}{unit}"
@@ -92,8 +93,8 @@ def rate_in_words(rate: float) -> str:
 
 def _modalities_in_words(manifest: Manifest) -> str:
     present = [m.name for m in manifest.modalities if m.present]
-    lacking = [m.name for m in manifest.modalities if not m.present]
-    if not lacking:
+    absent = [m.name for m in manifest.modalities if not m.present]
+    if not absent:
         return f"all {len(present)}"
-    some = f"not {', '.join(lacking)}" if len(lacking) < len(present) else ", ".join(present)
-    return f"{len(present)} of {len(manifest.modalities)}: {some}"
+    names = f"not {', '.join(absent)}" if len(absent) < len(present) else ", ".join(present)
+    return f"{len(present)} of {len(manifest.modalities)}: {names}"

@@ -1,18 +1,42 @@
 """What a partition says about itself, and what the sites of a federation must agree on."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from data_partitions.label_checks import LABEL_CHECKS
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
-# Names that become names of files or directories.
+
+def _require_known_task(task: str) -> str:
+    if task not in LABEL_CHECKS:
+        raise ValueError(f"task must be one of {', '.join(LABEL_CHECKS)}, got {task}")
+    return task
+
+
+# A name that becomes the name of a file or a directory.
 Name = Annotated[str, StringConstraints(pattern=r"^[^/\\.\x00][^/\\\x00]*$", max_length=100)]
+Task = Annotated[str, AfterValidator(_require_known_task)]
 
 
 class Modality(BaseModel):
-    """One stream: its unit, its rate (Hz) and how many samples of it one patch holds."""
+    """One stream of samples at one rate.
+
+    Parameters
+    ----------
+    name
+        Also the name of its file of values.
+    unit
+        Unit of the values, as the source has them.
+    rate
+        Samples per second (Hz).
+    samples_per_patch
+        Samples in one patch of the window.
+    present
+        Whether the site has the modality.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,7 +48,35 @@ class Modality(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a partition holds. `patch_seconds` in s; `windows` counts the windows of each split."""
+    """What a partition holds: `manifest.json`.
+
+    Parameters
+    ----------
+    dataset, version
+        Which data set the windows are from.
+    site
+        Name of the site.
+    modalities
+        In the order of the second axis of windows.
+    patch_seconds
+        Length of a patch, in s.
+    patches
+        Number of patches in a window.
+    labels
+        Names of the labels.
+    task
+        Kind of task, one of `LABEL_CHECKS`.
+    ordered
+        Whether the labels are steps of one scale, such as days.
+    label_rule
+        How the labels follow from the source, in words.
+    windows
+        Number of windows in each split.
+    license
+        The terms of the source, and whom to cite.
+    made_by
+        The command, with its settings.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,23 +88,23 @@ class Manifest(BaseModel):
     patch_seconds: float = Field(gt=0)
     patches: int = Field(ge=1)
     labels: tuple[str, ...] = Field(min_length=1)
-    task: Literal["multi-label", "single-label"]
-    ordered: bool = False  # the labels are steps of one scale, such as days
+    task: Task
+    ordered: bool = False
     label_rule: str
-    windows: dict[Literal["train", "val", "test"], Annotated[int, Field(ge=0)]]
+    windows: dict[Split, Annotated[int, Field(ge=0)]]
     license: str
     made_by: str
 
     @model_validator(mode="after")
-    def _consistent(self):
-        for what, names in (("modalities", [m.name for m in self.modalities]), ("labels", self.labels)):
+    def _require_consistent_fields(self) -> "Manifest":
+        for field, names in (("modalities", [m.name for m in self.modalities]), ("labels", self.labels)):
             if len(set(names)) < len(names):
-                raise ValueError(f"{what} must have different names, got {', '.join(names)}")
+                raise ValueError(f"{field} must have different names, got {', '.join(names)}")
         for m in self.modalities:
             if abs(m.rate * self.patch_seconds - m.samples_per_patch) > 1e-6 * m.samples_per_patch:
                 raise ValueError(
                     f"{m.name} at {m.rate:g} Hz has {m.rate * self.patch_seconds:g} samples in "
-                    f"{self.patch_seconds:g} s, samples_per_patch says {m.samples_per_patch}"
+                    f"{self.patch_seconds:g} s, but samples_per_patch is {m.samples_per_patch}"
                 )
         if not any(m.present for m in self.modalities):
             raise ValueError("at least one modality must be present")
@@ -60,8 +112,8 @@ class Manifest(BaseModel):
             raise ValueError(f"windows must count train, val and test, got {list(self.windows)}")
         return self
 
-    def schema(self) -> dict:
-        """What all sites of a federation must agree on, as plain JSON values."""
+    def schema_fields(self) -> dict[str, Any]:
+        """Return what all sites of a federation must agree on, as plain JSON values."""
         modalities = [m.model_dump(include={"name", "unit", "samples_per_patch"}) for m in self.modalities]
         return {
             "dataset": self.dataset,
@@ -75,5 +127,5 @@ class Manifest(BaseModel):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(modality, patch, sample) of a window, padded to the most samples per patch of any modality."""
+        """Shape of a window (modality, patch, sample), padded to the most samples per patch of a modality."""
         return len(self.modalities), self.patches, max(m.samples_per_patch for m in self.modalities)

@@ -1,4 +1,4 @@
-"""Partitions read as one, for what is learned when all data are in one place."""
+"""Several partitions read as one, for centralised training."""
 
 from __future__ import annotations
 
@@ -9,24 +9,37 @@ from functools import cached_property
 
 import numpy as np
 
-from data_partitions.manifest import SPLITS, Manifest
+from data_partitions.manifest import SPLITS, Manifest, Split
 from data_partitions.partition import Partition
 
 
 def pooled_manifest(manifests: Sequence[Manifest], name: str) -> Manifest:
-    """What several sites say together: all their windows, and the modalities that any of them has."""
-    present = [any(m.present for m in same) for same in zip(*(x.modalities for x in manifests), strict=True)]
+    """Combine manifests of one schema: all windows, and the modalities that any of the sites has.
+
+    Parameters
+    ----------
+    manifests
+        Of the sites; the first one gives what they have in common.
+    name
+        Name of the pool as a site.
+    """
+    present = [
+        any(m.present for m in same_modality)
+        for same_modality in zip(*(manifest.modalities for manifest in manifests), strict=True)
+    ]
     modalities = [
         m.model_copy(update={"present": p}) for m, p in zip(manifests[0].modalities, present, strict=True)
     ]
-    windows = {split: sum(x.windows[split] for x in manifests) for split in SPLITS}
+    windows = {split: sum(manifest.windows[split] for manifest in manifests) for split in SPLITS}
     return manifests[0].model_copy(update={"site": name, "modalities": tuple(modalities), "windows": windows})
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Several partitions of one schema behind the interface of one; rows are those of the first, then the
-    second's. A window keeps the site it is from (`manifest_for_row`), on which its simulated holes depend.
+    """A `WindowStore` over several partitions of one schema.
+
+    Rows are those of the first partition, then those of the second, and so on. A window keeps the site it is
+    from (`manifest_for_row`), on which its simulated missingness depends.
     """
 
     parts: tuple[Partition, ...]
@@ -53,31 +66,31 @@ class Pool:
         return np.concatenate([part.labels for part in self.parts])
 
     @cached_property
-    def _starts(self) -> np.ndarray:
+    def _first_rows(self) -> np.ndarray:
         return np.cumsum([0, *map(len, self.parts)])
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return int(self._first_rows[-1])
 
-    def rows(self, split: str) -> np.ndarray:
-        """Rows of the windows of "train", "val" or "test"."""
-        found = zip(self.parts, self._starts[:-1], strict=True)
-        return np.concatenate([part.rows(split) + start for part, start in found])
+    def rows(self, split: Split) -> np.ndarray:
+        """Return the rows (int) of the windows of a split."""
+        parts = zip(self.parts, self._first_rows[:-1], strict=True)
+        return np.concatenate([part.rows(split) + first for part, first in parts])
 
     def manifest_for_row(self, row: int) -> Manifest:
-        """What the site of a window says of itself."""
-        return self.parts[np.searchsorted(self._starts, row, side="right") - 1].manifest
+        """Return the manifest of the site that a window is from."""
+        return self.parts[int(np.searchsorted(self._first_rows, row, side="right")) - 1].manifest
 
     def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `Partition.read`."""
+        """Read values and masks of some windows; see `Partition.read`."""
         rows = np.asarray(rows, np.intp)
         values = np.zeros((len(rows), *self.manifest.shape), np.float32)
         observed = np.zeros(values.shape, bool)
-        for part, start in zip(self.parts, self._starts[:-1], strict=True):
-            mine = (rows >= start) & (rows < start + len(part))
-            values[mine], observed[mine] = part.read(rows[mine] - start)
+        for part, first in zip(self.parts, self._first_rows[:-1], strict=True):
+            in_part = (rows >= first) & (rows < first + len(part))
+            values[in_part], observed[in_part] = part.read(rows[in_part] - first)
         return values, observed
 
     def fingerprint(self) -> str:
-        """As `Partition.fingerprint`."""
+        """Return a sha256 of the content; see `Partition.fingerprint`."""
         return hashlib.sha256(" ".join(part.fingerprint() for part in self.parts).encode()).hexdigest()

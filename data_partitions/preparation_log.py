@@ -1,31 +1,43 @@
-"""What a preparation tells its user: progress on the way, and at the end what was left out and why."""
+"""What a preparation reports: its progress, and at the end what was excluded and why."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from data_partitions.errors import DataError
 
-# (what is being done, how much of it is done, of how much)
+# (name of the step, how much of it is done, of how much)
 ProgressCallback = Callable[[str, float, float], None]
 
 
 @dataclass
 class PreparationLog:
-    """`notes` are sentences about the whole, `bad` one sentence per record that could not be used.
+    """Collects what a preparation has to say.
 
-    A record that cannot be used is left out and the rest goes on; with `strict` it stops the preparation.
+    A record that cannot be used is excluded, and the preparation continues without it.
+
+    Parameters
+    ----------
+    strict
+        Stop at the first record that cannot be used.
+    progress
+        Called after each step of the work.
+    notes
+        Sentences about the data set as a whole.
+    rejected
+        One sentence for each record that cannot be used.
     """
 
     strict: bool = False
-    progress: ProgressCallback = lambda what, done, total: None
+    progress: ProgressCallback = lambda step, done, total: None
     notes: list[str] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
+    rejected: list[str] = field(default_factory=list)
 
     def note(self, sentence: str) -> None:
+        """Add a sentence about the data set as a whole."""
         self.notes.append(sentence)
 
     def reject(self, error: DataError) -> None:
-        """Count a record as bad; with `strict`, raise its error instead."""
+        """Count a record as rejected; with `strict`, raise its error instead."""
         if self.strict:
             raise error
-        self.bad.append(str(error))
+        self.rejected.append(str(error))

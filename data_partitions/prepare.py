@@ -1,27 +1,25 @@
 """From the files of a data set to a federation of site partitions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from data_partitions.assignment import assign_patients, site_modalities
 from data_partitions.errors import DataError
-from data_partitions.federation import (
-    Federation,
-    assign_patients,
-    in_site_order,
-    site_modalities,
-    write_federation,
-)
-from data_partitions.manifest import SPLITS, Manifest
+from data_partitions.federation import Federation, in_site_order, write_federation
+from data_partitions.manifest import Manifest
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.sources import DatasetReader
 from data_partitions.storage import require_absent
+from data_partitions.windows_table import count_windows
 
 
 def prepare_federation(
-    reader: ModuleType,
+    reader: DatasetReader,
     source: str | Path,
     out: str | Path,
     *,
@@ -30,29 +28,47 @@ def prepare_federation(
     alpha: float = 0.5,
     seed: int = 0,
     modalities: int | str | Sequence[str] = "all",
-    report: PreparationLog | None = None,
-    **options,
+    log: PreparationLog | None = None,
+    **options: Any,
 ) -> Federation:
-    """Read `source` with a module of `sources`, give its patients to sites and write the federation.
+    """Read a data set, assign its patients to sites and write the federation.
 
-    `options` go to the reader (for PTB-XL rate, label_rule, task); the rest is explained at
-    `assign_patients` and `site_modalities`. `report` is told of progress and of what was left out.
-    Raises DataError; `out` then does not exist.
+    Parameters
+    ----------
+    reader
+        Module of the data set, from `sources`.
+    source
+        Folder of the data set.
+    out
+        Directory of the federation, which must not exist.
+    sites, split, alpha, seed
+        How patients are assigned to sites; see `assign_patients`.
+    modalities
+        Which modalities a site has; see `site_modalities`.
+    log
+        Collects progress and what was excluded.
+    **options
+        Options of the reader, such as rate, label_rule and task for PTB-XL.
+
+    Raises
+    ------
+    DataError
+        The data set or the options cannot be used; `out` then does not exist.
     """
-    report = PreparationLog() if report is None else report
+    log = PreparationLog() if log is None else log
     require_absent(Path(out))
     schema = reader.schema(source, **options)
-    index = reader.index(source, report, **options)
+    index = reader.index(source, log, **options)
     labels = list(schema["labels"])
     unlabelled = ~index[labels].any(axis=1)
     if unlabelled.any():
-        report.note(f"Left out as they have none of the labels: {int(unlabelled.sum())} records.")
+        log.note(f"Excluded because they have none of the labels: {int(unlabelled.sum())} records.")
         index = index[~unlabelled]
     if index.empty:
-        raise DataError(f"no record of {source} is left to prepare: {' '.join(report.notes + report.bad)}")
-    home = assign_patients(index, sites, split, seed, alpha, labels=labels, notes=report.notes)
-    of_site = index["patient_id"].map(home)
-    rows_of = {site: index[of_site == site] for site in in_site_order(set(home.values()))}
+        raise DataError(f"no record of {source} can be used: {' '.join(log.notes + log.rejected)}")
+    site_of_patient = assign_patients(index, sites, split, seed, alpha, labels=labels, notes=log.notes)
+    site_of_row = index["patient_id"].map(site_of_patient)
+    rows_by_site = {site: index[site_of_row == site] for site in in_site_order(set(site_of_patient.values()))}
     settings = {
         "sites": sites,
         "split": split,
@@ -63,30 +79,37 @@ def prepare_federation(
     }
     made_by = "condi prepare, " + ", ".join(f"{key}={value}" for key, value in settings.items())
 
-    def windows():
-        # Site after site, but in one go, so that a source made of large files is read once.
-        found = reader.read(source, pd.concat(list(rows_of.values())), report, **options)
-        for done, window in enumerate(found, start=1):
-            report.progress("writing windows", done, len(index))
+    def read_windows() -> Iterator[np.ndarray | None]:
+        # All sites in one call, so that a source made of large files is read once.
+        windows = reader.read(source, pd.concat(list(rows_by_site.values())), log, **options)
+        for done, window in enumerate(windows, start=1):
+            log.progress("writing windows", done, len(index))
             yield window
 
-    def partitions():
-        all_windows = windows()
-        for number, (site, rows) in enumerate(rows_of.items()):
-            names = [m["name"] for m in schema["modalities"]]
+    def make_sites() -> Iterator[tuple[Manifest, pd.DataFrame, Iterator[np.ndarray | None]]]:
+        windows = read_windows()
+        names = [m["name"] for m in schema["modalities"]]
+        for number, (site, rows) in enumerate(rows_by_site.items()):
             present = site_modalities(names, modalities, number, seed)
             fields = {
                 **schema,
                 "modalities": [{**m, "present": m["name"] in present} for m in schema["modalities"]],
-                "windows": {name: int((rows["split"] == name).sum()) for name in SPLITS},
+                "windows": count_windows(rows),
             }
-            yield Manifest(site=site, made_by=made_by, **fields), rows, islice(all_windows, len(rows))
-        for _ in all_windows:  # lets the reader finish, and say what it has counted
+            yield Manifest(site=site, made_by=made_by, **fields), rows, islice(windows, len(rows))
+        for _ in windows:  # lets the reader finish, so that it can note what it has counted
             raise DataError(f"more windows came from {source} than its index has rows")
 
-    told = {"split": split, "seed": seed, "made_by": made_by, "notes": report.notes}
     try:
-        return write_federation(out, partitions(), dataset=schema["dataset"], **told)
+        return write_federation(
+            out,
+            make_sites(),
+            dataset=schema["dataset"],
+            split=split,
+            seed=seed,
+            made_by=made_by,
+            notes=log.notes,
+        )
     except DataError as error:
-        first = f"; the first that was left out: {report.bad[0]}" if report.bad else ""
+        first = f"; the first rejected record: {log.rejected[0]}" if log.rejected else ""
         raise DataError(f"{error}{first}") from None

@@ -1,18 +1,35 @@
-"""Which split each patient is in, for data sets that publish no split of their own."""
+"""Splits of patients, for data sets that publish none."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from data_partitions.manifest import SPLITS
+from data_partitions.manifest import SPLITS, Split
 
-SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
+SPLIT_SHARES: dict[Split, float] = {"train": 0.70, "val": 0.15, "test": 0.15}
 
 
-def hash_splits(dataset: str, patients: Iterable[str], shares: dict[str, float] = SHARES) -> dict[str, str]:
-    """Patient id -> train, val or test, in these shares.
+def hash_splits(
+    dataset: str, patients: Iterable[str], shares: Mapping[Split, float] = SPLIT_SHARES
+) -> dict[str, Split]:
+    """Assign each patient to train, val or test, in the given shares.
 
-    Patients are ranked by a hash of (data set, patient id) and the ranking is cut: the same on every machine
-    and whatever the seed of a federation or a run is, so that test patients stay test patients.
+    Patients are ranked by a hash of (data set, patient id), and the ranking is cut. The result is the same on
+    every machine and does not depend on the seed of a federation or a run, so test patients stay test
+    patients.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set.
+    patients
+        Ids of the patients; repetitions do not matter.
+    shares
+        Share of the patients in each split.
+
+    Returns
+    -------
+    dict
+        The split of each patient id.
     """
     ranked = sorted(set(patients), key=lambda p: hashlib.sha256(f"{dataset}\n{p}".encode()).digest())
     bounds = [round(sum(shares[s] for s in SPLITS[: i + 1]) * len(ranked)) for i in range(len(SPLITS))]

@@ -1,4 +1,4 @@
-"""Directories and files that appear whole or not at all, and JSON that is read with one-sentence errors."""
+"""Directories and files that appear complete or not at all, and JSON with one-sentence errors."""
 
 import os
 import secrets
@@ -13,21 +13,25 @@ from pydantic import BaseModel, ValidationError
 
 from data_partitions.errors import DataError
 
-Model = TypeVar("Model", bound=BaseModel)
+JsonModel = TypeVar("JsonModel", bound=BaseModel)
 
 
 def require_absent(path: Path) -> None:
-    """Raise DataError when something is at `path`: nothing already written is ever replaced."""
+    """Raise DataError when something is at `path`, because nothing that was written is ever replaced."""
     if os.path.lexists(path):
-        raise DataError(f"{path} exists already: choose another place, or remove it first")
+        raise DataError(f"{path} exists already: choose another path, or remove it first")
 
 
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Yield an empty sibling of `path` to fill; it becomes `path` when the block ends well.
+    """Yield an empty directory beside `path`; it becomes `path` when the block succeeds.
 
-    When the block raises, the sibling and any parent made for it are removed.
-    Raises DataError when `path` exists or cannot be made.
+    When the block raises, the directory and any parent that was made for it are removed.
+
+    Raises
+    ------
+    DataError
+        `path` exists or cannot be made.
     """
     path = Path(path)
     require_absent(path)
@@ -38,7 +42,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             temp.mkdir()
         except OSError as error:
-            raise DataError(f"cannot write to {path} ({error.strerror}): choose another place") from None
+            raise DataError(f"cannot write to {path} ({error.strerror}): choose another path") from None
         yield temp
         require_absent(path)
         os.rename(temp, path)
@@ -52,7 +56,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_write(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
-    """Yield a file that replaces what is at `path` when the block ends well; OSError when it cannot."""
+    """Yield a file that replaces what is at `path` when the block succeeds; OSError when it cannot."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -66,16 +70,20 @@ def atomic_write(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
         raise
 
 
-def read_json(path: Path, model: type[Model]) -> Model:
+def read_json(path: Path, model: type[JsonModel]) -> JsonModel:
     """Read a JSON file into a pydantic model.
 
-    Raises DataError with the first key that is wrong; a missing file is left to the caller
-    (FileNotFoundError), who knows what it would have been.
+    Raises
+    ------
+    DataError
+        The content is not that of the model; the message names the first key that is wrong.
+    FileNotFoundError
+        There is no such file. The caller knows what it would have been.
     """
     try:
         return model.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        where = f'key "{key}"' if key else "the file as a whole"
-        raise DataError(f"{path}: {where} is wrong: {first['msg']}; write the file anew") from None
+        subject = f'key "{key}"' if key else "the content"
+        raise DataError(f"{path}: {subject} is wrong: {first['msg']}; write the file again") from None

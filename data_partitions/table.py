@@ -18,7 +18,8 @@ MIN_COLUMN_WIDTH = 6  # characters to which a column of a text table is narrowed
 
 Mark = Literal["", "best", "tie"]
 SIGNS: dict[Mark, str] = {"": "", "best": "*", "tie": "~"}
-# A number, perhaps with a deviation and the sign of a mark: the group is what stands before its decimal point.
+# A number, perhaps with a deviation and the sign of a mark: the group is what stands before its decimal
+# point.
 _NUMBER = re.compile(r"([+-]?\d+)(\.\d+)?(e[+-]\d+)?( ± \S+)?( [*~])?")
 
 

@@ -48,18 +48,19 @@ def impute(
 
     from client_app.inference.impute_files import impute_files
     from client_app.inference.impute_partition import impute_partition
-    from client_app.inference.opening import errors_and_progress, is_partition, open_run
+    from client_app.inference.opening import errors_and_progress, open_run
     from condi_core.weights_file import WeightsFileError
+    from data_partitions.layout import detect_partition
     from data_partitions.recordings import WindowGrid
 
     with errors_and_progress() as progress:
         run = open_run(model, data, device)
         if run.imputer is None:
             raise WeightsFileError(f"{model} has no trained imputer, as its method does not need one")
-        if is_partition(data):
+        if detect_partition(data):
             summary = impute_partition(run, data, out, samples, seed, progress)
         else:
-            grid = WindowGrid.of(run.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
+            grid = WindowGrid.from_schema(run.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
             summary = impute_files(run, data, out, samples, seed, grid, progress)
     if as_json:
         typer.echo(json.dumps(asdict(summary)))
@@ -106,7 +107,7 @@ def predict(
     with errors_and_progress() as progress:
         require_absent(out)
         run = open_run(model, data, device)
-        grid = WindowGrid.of(run.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
+        grid = WindowGrid.from_schema(run.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
         num_windows, skipped = predict_to_csv(run, data, out, samples, method, seed, grid, progress)
     if as_json:
         written = str(out) if num_windows else ""

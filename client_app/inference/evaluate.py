@@ -100,7 +100,7 @@ def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
     """Open the partition under the settings of the run, whose test missingness all splits get."""
     partition = open_compatible_partition(model, data)
     config, sites = read_config(run), read_roster(run)
-    if partition.manifest.schema() != model.schema.model_dump(mode="json"):
+    if partition.manifest.schema_fields() != model.schema.model_dump(mode="json"):
         raise DataError(
             f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"
         )

@@ -146,7 +146,7 @@ class _FileCompletion:
     ) -> list[list[np.ndarray]]:
         """Return the channels of the completed file, and those of each quantile."""
         outputs = np.repeat(windows[None], 1 + len(levels), 0)
-        incomplete = np.flatnonzero((np.isnan(windows) & self.grid.samples_there).any((1, 2, 3)))
+        incomplete = np.flatnonzero((np.isnan(windows) & self.grid.valid_samples).any((1, 2, 3)))
         for start in range(0, len(incomplete), WINDOWS_PER_BLOCK):
             rows = incomplete[start : start + WINDOWS_PER_BLOCK]
             imputed = self.model.impute(windows[rows], samples=self.samples, seed=self.seed)

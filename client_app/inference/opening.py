@@ -13,6 +13,7 @@ from condi_core.run_files import RunFileError
 from condi_core.weights_file import WeightsFileError
 from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
+from data_partitions.layout import detect_partition
 from data_partitions.partition import Partition
 from data_partitions.preparation_log import ProgressCallback
 
@@ -40,22 +41,15 @@ def open_run(run: Path, data: Path, device: str) -> TrainedRun:
     device : str
         Name as of `find_device`.
     """
-    site = Partition.open(data, check=False).manifest.site if is_partition(data) else ""
+    site = Partition.open(data, check=False).manifest.site if detect_partition(data) else ""
     return load_model(run, find_device(device), site)
-
-
-def is_partition(data: Path) -> bool:
-    """Whether `data` is a site's partition and not native files; DataError when it is a whole federation."""
-    if (data / "federation.json").exists():
-        raise DataError(f"{data} is a federation, not one site: give the folder of a site in it")
-    return (data / "manifest.json").exists()
 
 
 def open_compatible_partition(model: TrainedRun, data: Path) -> Partition:
     """Open a partition; DataError when the model cannot read its windows."""
     partition = Partition.open(data, check=False)
     partition.require_measured()
-    expected, actual = model.schema.model_dump(mode="json"), partition.manifest.schema()
+    expected, actual = model.schema.model_dump(mode="json"), partition.manifest.schema_fields()
     different = [key for key in ("modalities", "patch_seconds", "patches") if expected[key] != actual[key]]
     if different:
         schema = model.schema

@@ -59,7 +59,7 @@ def plot_window(
         raise WeightsFileError("plots need matplotlib: pip install -e '.[plot]'") from None
     imputer, schema = load_imputer(weights_path(model, "imputer") if model.is_dir() else model)
     partition = Partition.open(data, check=False)
-    if partition.manifest.schema() != schema.model_dump(mode="json"):
+    if partition.manifest.schema_fields() != schema.model_dump(mode="json"):
         raise DataError(
             f"{data} has other modalities or patches than the imputer: use data of its federation"
         )

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from client_app.inference.opening import is_partition, open_compatible_partition
+from client_app.inference.opening import open_compatible_partition
 from condi_core.model import TrainedRun
 from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions import DataError
+from data_partitions.layout import detect_partition
 from data_partitions.preparation_log import ProgressCallback
 from data_partitions.recordings import WindowGrid, find_recordings, format_of
 from data_partitions.storage import atomic_write
@@ -67,7 +68,7 @@ def predict_to_csv(
         Why files could not be used, one sentence each.
     """
     skipped: list[str] = []
-    if is_partition(data):
+    if detect_partition(data):
         windows = _partition_windows(model, data, progress)
     else:
         windows = _file_windows(grid, data, skipped, progress)

@@ -21,6 +21,7 @@ from data_partitions.manifest import SPLITS, Split
 from data_partitions.missingness import Missingness, missingness_masks
 from data_partitions.partition import Partition
 from data_partitions.pool import Pool
+from data_partitions.window_store import WindowStore
 
 _observed_masks = MaskStore()  # A node's process serves many requests about the same windows.
 
@@ -73,7 +74,7 @@ class Site:
     ----------
     name : str
         Name of the site in the roster.
-    partition : Partition or Pool
+    partition : WindowStore
         Its windows; a pool stands for all sites of a simulation.
     config : RunConfig
         Settings of the run.
@@ -84,21 +85,21 @@ class Site:
     """
 
     name: str
-    partition: Partition | Pool
+    partition: WindowStore
     config: RunConfig
     device: torch.device
     cache: Path
 
     @property
     def schema(self) -> Schema:
-        return Schema.model_validate(self.partition.manifest.schema())
+        return Schema.model_validate(self.partition.manifest.schema_fields())
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the partition's data, read once."""
         return self.partition.fingerprint()
 
-    def may_disclose(self, split: str) -> bool:
+    def may_disclose(self, split: Split) -> bool:
         """Whether counts and scores of a split may be disclosed under `privacy.smallest-count`.
 
         They may not when the split, the patients with a label, or those without it are fewer than that, and
@@ -110,7 +111,7 @@ class Site:
         sizes = [len(np.unique(patients[group])) for group in groups]
         return not any(0 < size < self.config.privacy.smallest_count for size in sizes)
 
-    def scorable_rows(self, split: str) -> np.ndarray:
+    def scorable_rows(self, split: Split) -> np.ndarray:
         """Rows of a split whose scores may be disclosed: all or none."""
         rows = self.partition.rows(split)
         return rows if self.may_disclose(split) else rows[:0]

@@ -74,8 +74,8 @@ def logistic_probabilities(scores: np.ndarray, observed: np.ndarray, shares: np.
     """
     weight = observed if scores.shape[2] > 1 else observed.sum(2, keepdims=True)
     weight = weight / np.maximum(weight.sum((1, 2), keepdims=True), 1)
-    # The exponential function is needed once when working with odds. Beyond the bounds, probabilities are 0 or
-    # 1 anyhow.
+    # The exponential function is needed once when working with odds. Beyond the bounds, probabilities are 0
+    # or 1 anyhow.
     odds_against = np.exp(np.clip(-LOGIT_SLOPE * scores, -100, 100))
     with np.errstate(divide="ignore"):  # a share of 0 or 1 has an infinite intercept
         log_odds = np.log(shares / (1 - shares))

@@ -9,7 +9,7 @@ import numpy as np
 from data_partitions.missingness.mechanism import Window
 from data_partitions.missingness.registry import MECHANISMS
 from data_partitions.missingness.specification import Missingness
-from data_partitions.partition import Partition
+from data_partitions.window_store import WindowStore
 
 
 def missingness_mask(
@@ -79,7 +79,7 @@ def missingness_mask(
 
 
 def missingness_masks(
-    store: Partition,
+    store: WindowStore,
     rows: np.ndarray,
     values: np.ndarray,
     observed: np.ndarray,

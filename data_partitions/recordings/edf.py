@@ -1,7 +1,7 @@
-"""EDF files, written by changing single samples of a copy, so that all else stays as it is, byte by byte.
+"""EDF files, written by changing single samples of a copy, so that everything else stays byte for byte.
 
-EDF has no sign for a sample that is missing. What stands at the end of a channel's digital range, where
-amplifiers leave a channel that is off or saturated, counts as not observed.
+EDF has no value for a missing sample. Values at the ends of a channel's digital range, where amplifiers leave
+a channel that is off or saturated, count as not observed.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from data_partitions.errors import DataError
-from data_partitions.recordings.edf_header import Channel, EdfHeader, read_edf_header
+from data_partitions.recordings.edf_header import EdfChannel, EdfHeader, read_edf_header
 from data_partitions.recordings.recording import Recording, Signal
 
 SUFFIX = ".edf"
@@ -17,46 +17,46 @@ ANNOTATIONS = "EDF Annotations"
 
 
 def read(file: Path) -> Recording:
-    """All channels but annotations. Raises DataError when the file is damaged or has gaps in time."""
+    """Read all channels but annotations; DataError when the file is damaged or has gaps in time."""
     header = read_edf_header(file)
     if header.reserved.startswith("EDF+D"):
-        raise DataError(f"{file} is an EDF+D file, whose records are apart in time: split it first")
+        raise DataError(f"{file} is an EDF+D file, whose data records are apart in time: split it first")
     if header.records < 1 or header.record_seconds <= 0:
-        raise DataError(f"{file} holds no samples")
+        raise DataError(f"{file} has no samples")
     raw = np.memmap(file, "<i2", "r", header.bytes, (header.records, header.record_samples))
     signals = []
-    for channel in _channels(header):
+    for channel in _signal_channels(header):
         try:
-            (low, high), gain, offset = channel.scale()
+            scale = channel.scale()
         except ValueError:
             raise DataError(f"{file}: {channel.name} has no usable range of numbers in the header") from None
         digital = np.asarray(raw[:, channel.start : channel.start + channel.samples]).reshape(-1)
-        lacks = (digital <= low) | (digital >= high)
-        samples = np.where(lacks, np.nan, offset + gain * digital)
-        rate = channel.samples / header.record_seconds
-        signals.append(Signal(channel.name, channel.unit, rate, samples))
+        missing = (digital <= scale.low) | (digital >= scale.high)
+        samples = np.where(missing, np.nan, scale.offset + scale.gain * digital)
+        signals.append(Signal(channel.name, channel.unit, header.rate(channel), samples))
     return Recording(file, tuple(signals), header)
 
 
 def files(recording: Recording) -> list[Path]:
+    """Return the one file."""
     return [recording.file]
 
 
 def write(recording: Recording, signals: list[np.ndarray], folder: Path) -> None:
-    """A copy with the samples that were not observed, as near as the file's resolution and range allow."""
+    """Write a copy with missing samples filled, as exactly as the file's resolution and range allow."""
     header: EdfHeader = recording.source
     content = bytearray(recording.file.read_bytes())
     raw = np.frombuffer(content, "<i2", offset=header.bytes).reshape(header.records, -1)
-    for channel, signal, samples in zip(_channels(header), recording.signals, signals, strict=True):
-        (low, high), gain, offset = channel.scale()
-        digital = np.round((samples - offset) / gain)
+    for channel, signal, samples in zip(_signal_channels(header), recording.signals, signals, strict=True):
+        scale = channel.scale()
+        digital = np.round((samples - scale.offset) / scale.gain)
         # Inside the range, whose ends mean that nothing was observed.
-        digital = np.clip(np.nan_to_num(digital), low + 1, high - 1).astype("<i2")
+        digital = np.clip(np.nan_to_num(digital), scale.low + 1, scale.high - 1).astype("<i2")
         part = raw[:, channel.start : channel.start + channel.samples]
         filled = np.isnan(signal.samples) & ~np.isnan(samples)
         part[:] = np.where(filled.reshape(part.shape), digital.reshape(part.shape), part)
     (folder / recording.file.name).write_bytes(content)
 
 
-def _channels(header: EdfHeader) -> list[Channel]:
-    return [c for c in header.channels if c.name != ANNOTATIONS]
+def _signal_channels(header: EdfHeader) -> list[EdfChannel]:
+    return [channel for channel in header.channels if channel.name != ANNOTATIONS]

@@ -1,6 +1,7 @@
-"""The header of an EDF file (Kemp et al., Electroencephalography and Clinical Neurophysiology 82:391, 1992):
-what mne does not tell, which is the rate of each channel, where its samples are, and how long the file ought
-to be.
+"""The header of an EDF file (Kemp et al., Electroencephalography and Clinical Neurophysiology 82:391, 1992).
+
+It gives what mne does not: the rate of each channel, where its samples are, and how long the file ought to
+be.
 """
 
 from pathlib import Path
@@ -9,44 +10,62 @@ from typing import NamedTuple
 from data_partitions.errors import DataError
 
 
-class Channel(NamedTuple):
-    """One signal. Its ranges are as the file has them, as few readers need them."""
+class EdfScale(NamedTuple):
+    """A physical value, in the unit of its channel, is offset + gain × digital value."""
+
+    low: int  # lowest digital value
+    high: int  # highest digital value
+    gain: float
+    offset: float
+
+
+class EdfChannel(NamedTuple):
+    """One signal. Its ranges are the text of the file, because few readers need them."""
 
     name: str
     unit: str
     physical_range: tuple[str, str]
     digital_range: tuple[str, str]
-    start: int  # place of its samples in a data record
-    samples: int  # of it in a data record
+    start: int  # position of its samples in a data record
+    samples: int  # number of its samples in a data record
 
-    def scale(self) -> tuple[tuple[int, int], float, float]:
-        """Digital range, gain and offset: a physical value, in `unit`, is offset + gain × digital.
-
-        Raises ValueError when the ranges are none.
-        """
+    def scale(self) -> EdfScale:
+        """Return the scale; ValueError when the ranges give none."""
         low, high = map(int, self.digital_range)
         bottom, top = map(float, self.physical_range)
         if high <= low or top == bottom:
             raise ValueError(f"{self.name} has no range")
         gain = (top - bottom) / (high - low)
-        return (low, high), gain, bottom - gain * low
+        return EdfScale(low, high, gain, bottom - gain * low)
 
 
 class EdfHeader(NamedTuple):
-    start: int  # s of the day
+    """The header as a whole."""
+
+    start: int  # time of day, in s
     reserved: str  # "EDF+C" or "EDF+D" in EDF+ files
-    bytes: int  # of the header
-    records: int
-    record_seconds: float
-    channels: tuple[Channel, ...]
+    bytes: int  # length of the header
+    records: int  # number of data records
+    record_seconds: float  # length of a data record
+    channels: tuple[EdfChannel, ...]
 
     @property
     def record_samples(self) -> int:
+        """Samples of all channels in a data record."""
         return sum(channel.samples for channel in self.channels)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording."""
+        return self.records * self.record_seconds
+
+    def rate(self, channel: EdfChannel) -> float:
+        """Return the samples per second of a channel; 0 if data records have no length."""
+        return channel.samples / self.record_seconds if self.record_seconds else 0.0
 
 
 def read_edf_header(file: Path) -> EdfHeader:
-    """Raises DataError when the file cannot be read or is not as long as its header says."""
+    """Read a header; DataError when the file cannot be read or is not as long as its header says."""
     try:
         with open(file, "rb") as opened:
             fixed = opened.read(256).decode("latin-1")
@@ -67,18 +86,13 @@ def read_edf_header(file: Path) -> EdfHeader:
         raise DataError(f"{file} is not an EDF file: remove it and fetch it again") from None
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror})") from None
-    size, said = file.stat().st_size, 256 * (count + 1) + 2 * records * sum(samples)
-    if size != said:
-        raise DataError(f"{file} has {size} bytes, {said} by its header: remove it and fetch it again")
+    size = file.stat().st_size
+    expected_size = 256 * (count + 1) + 2 * records * sum(samples)
+    if size != expected_size:
+        raise DataError(
+            f"{file} has {size} bytes, {expected_size} by its header: remove it and fetch it again"
+        )
     starts = [sum(samples[:i]) for i in range(count)]
-    channels = map(Channel, names, units, physical, digital, starts, samples)
+    channels = map(EdfChannel, names, units, physical, digital, starts, samples)
     start = 3600 * hours + 60 * minutes + seconds
     return EdfHeader(start, fixed[192:236], 256 * (count + 1), records, record_seconds, tuple(channels))
-
-
-def read_header(file: Path) -> tuple[int, float, dict[str, tuple[float, str]]]:
-    """Start (s of the day), length (s), and channel -> (Hz, unit); DataError as `read_edf_header`."""
-    header = read_edf_header(file)
-    seconds = header.record_seconds
-    rates = {c.name: (c.samples / seconds if seconds else 0.0, c.unit) for c in header.channels}
-    return header.start, header.records * seconds, rates

@@ -1,6 +1,8 @@
-"""Between the channels of a file and the windows of a model, modality × patch × sample at its rates."""
+"""Between the channels of a file and the windows (modality, patch, sample) that a model reads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,144 +10,197 @@ from data_partitions.errors import DataError
 from data_partitions.recordings.recording import Recording, Signal
 
 
+class GridModality(NamedTuple):
+    """One row of the grid."""
+
+    name: str
+    unit: str
+    samples_per_patch: int
+
+
 @dataclass(frozen=True)
 class WindowGrid:
-    """The windows a model reads, as `Manifest.schema()` describes them.
+    """The windows that a model reads.
 
-    A recording is cut into windows one after the other; the last may reach beyond its end, where nothing is
-    observed. With `resample` channels of other rates are brought to the model's: a sample is the mean of what
-    was observed in its time, or the straight line between its neighbours. With `keep_unknown` channels that
-    the model does not know are left as they are.
+    A recording is cut into successive windows. The last one may reach beyond the end of the recording, where
+    nothing is observed.
+
+    Parameters
+    ----------
+    modalities
+        Of the model, in its order.
+    patch_seconds
+        Length of a patch, in s.
+    patches
+        Number of patches in a window.
+    resample
+        Accept channels of other rates and bring them to the model's: a sample is the mean of what was
+        observed in its time, or the straight line between its neighbours.
+    keep_unknown
+        Accept channels that the model does not know, and leave them as they are.
     """
 
-    modalities: tuple[tuple[str, str, int], ...]  # name, unit, samples per patch
+    modalities: tuple[GridModality, ...]
     patch_seconds: float
     patches: int
     resample: bool = False
     keep_unknown: bool = False
 
     @classmethod
-    def of(cls, schema: dict, **options: bool) -> "WindowGrid":
-        modalities = tuple((m["name"], m["unit"], m["samples_per_patch"]) for m in schema["modalities"])
+    def from_schema(cls, schema: Mapping[str, Any], **options: bool) -> "WindowGrid":
+        """Make the grid of a schema; see `Manifest.schema_fields`."""
+        modalities = tuple(
+            GridModality(m["name"], m["unit"], m["samples_per_patch"]) for m in schema["modalities"]
+        )
         return cls(modalities, schema["patch_seconds"], schema["patches"], **options)
 
     @property
-    def samples(self) -> int:
+    def max_samples_per_patch(self) -> int:
         """Samples per patch of the fastest modality."""
-        return max(samples for *_, samples in self.modalities)
+        return max(m.samples_per_patch for m in self.modalities)
 
     @property
-    def samples_there(self) -> np.ndarray:
-        """Where a modality has samples `(modality, 1, sample)`; a slow one has fewer in a patch."""
-        rates = np.array([samples for *_, samples in self.modalities])
-        return (np.arange(self.samples) < rates[:, None])[:, None, :]
+    def valid_samples(self) -> np.ndarray:
+        """Bool `(modality, 1, sample)`: False where a slower modality has padding."""
+        samples = np.array([m.samples_per_patch for m in self.modalities])
+        return (np.arange(self.max_samples_per_patch) < samples[:, None])[:, None, :]
 
     def windows(self, recording: Recording) -> np.ndarray:
-        """float32 (window, modality, patch, sample), NaN where not observed, in the model's units.
+        """Cut a recording into windows.
 
-        Raises DataError when channels are not the model's, or come in other units or rates.
+        Returns
+        -------
+        np.ndarray
+            float32 `(window, modality, patch, sample)` in the model's units, NaN where not observed.
+
+        Raises
+        ------
+        DataError
+            Channels are not those of the model, or have other units or rates.
         """
-        places = self.places(recording)
+        channels = self.channel_map(recording)
         seconds = max(len(s.samples) / s.rate for s in recording.signals)
         count = max(1, int(np.ceil(seconds / (self.patches * self.patch_seconds) - 1e-9)))
-        out = np.full((count, len(self.modalities), self.patches, self.samples), np.nan, np.float32)
-        for m, place in places.items():
-            signal, (_, _, per_patch) = recording.signals[place], self.modalities[m]
-            whole = np.full(count * self.patches * per_patch, np.nan)
-            found = _at_rate(signal, per_patch / self.patch_seconds)[: len(whole)]
-            whole[: len(found)] = found
-            out[:, m, :, :per_patch] = whole.reshape(count, self.patches, per_patch)
-        return out
+        shape = (count, len(self.modalities), self.patches, self.max_samples_per_patch)
+        windows = np.full(shape, np.nan, np.float32)
+        for m, channel in channels.items():
+            per_patch = self.modalities[m].samples_per_patch
+            padded = np.full(count * self.patches * per_patch, np.nan)
+            samples = _at_rate(recording.signals[channel], per_patch / self.patch_seconds)[: len(padded)]
+            padded[: len(samples)] = samples
+            windows[:, m, :, :per_patch] = padded.reshape(count, self.patches, per_patch)
+        return windows
 
     def signals(self, recording: Recording, windows: np.ndarray) -> list[np.ndarray]:
-        """The channels with what they lack taken from `windows`; observed samples are those of the file."""
-        out = [signal.samples for signal in recording.signals]
-        for m, place in self.places(recording).items():
-            signal, (_, _, per_patch) = recording.signals[place], self.modalities[m]
-            flat = windows[:, m, :, :per_patch].reshape(-1).astype(np.float64)
-            rate, lacks = per_patch / self.patch_seconds, np.isnan(signal.samples)
-            if np.isclose(signal.rate, rate):
-                filled = flat[: len(lacks)]
-            else:
-                at = np.arange(len(flat)) / rate
-                filled = np.interp(_middles(signal), at + _half(rate), flat)
-            out[place] = np.where(lacks, filled, signal.samples)
-        return out
+        """Fill the missing samples of a recording from windows.
 
-    def places(self, recording: Recording) -> dict[int, int]:
-        """Which channel of the recording is which modality; DataError when it does not fit."""
-        file, names = recording.file, [signal.name for signal in recording.signals]
-        known = ", ".join(name for name, *_ in self.modalities)
-        places = {}
-        for m, (name, unit, per_patch) in enumerate(self.modalities):
-            if (place := _find(name, names)) is None:
+        Parameters
+        ----------
+        recording
+            The recording.
+        windows
+            Completed windows, of the shape that `windows` gives.
+
+        Returns
+        -------
+        list of np.ndarray
+            Samples of each channel; those that were observed are unchanged.
+        """
+        filled = [signal.samples for signal in recording.signals]
+        for m, channel in self.channel_map(recording).items():
+            signal = recording.signals[channel]
+            per_patch = self.modalities[m].samples_per_patch
+            flat = windows[:, m, :, :per_patch].reshape(-1).astype(np.float64)
+            rate = per_patch / self.patch_seconds
+            if np.isclose(signal.rate, rate):
+                completed = flat[: len(signal.samples)]
+            else:
+                centres = np.arange(len(flat)) / rate + 0.5 / rate
+                completed = np.interp(_sample_centres(signal), centres, flat)
+            filled[channel] = np.where(np.isnan(signal.samples), completed, signal.samples)
+        return filled
+
+    def channel_map(self, recording: Recording) -> dict[int, int]:
+        """Find the channel of each modality; DataError when the recording does not fit the model.
+
+        Returns
+        -------
+        dict
+            Position of the channel in the recording, by position of the modality in the grid.
+        """
+        file = recording.file
+        names = [signal.name for signal in recording.signals]
+        known = ", ".join(m.name for m in self.modalities)
+        channels: dict[int, int] = {}
+        for m, modality in enumerate(self.modalities):
+            if (channel := _find_channel(modality.name, names)) is None:
                 continue
-            signal, rate = recording.signals[place], per_patch / self.patch_seconds
-            if _plain(signal.unit) and _plain(unit) and _plain(signal.unit) != _plain(unit):
+            signal, rate = recording.signals[channel], modality.samples_per_patch / self.patch_seconds
+            unit, expected_unit = _normalise_unit(signal.unit), _normalise_unit(modality.unit)
+            if unit and expected_unit and unit != expected_unit:
                 raise DataError(
-                    f'{file}: {signal.name} is in "{signal.unit}", the model expects {unit}: convert it'
+                    f'{file}: {signal.name} is in "{signal.unit}", but the model expects {modality.unit}: '
+                    "convert it"
                 )
             if not np.isclose(signal.rate, rate) and not self.resample:
                 raise DataError(
-                    f"{file}: {signal.name} is at {signal.rate:g} Hz, the model expects {rate:g} Hz: "
-                    "give --resample to have it brought to that"
+                    f"{file}: {signal.name} is at {signal.rate:g} Hz, but the model expects {rate:g} Hz: "
+                    "give --resample to convert it"
                 )
-            places[m] = place
-        unknown = [name for i, name in enumerate(names) if i not in places.values()]
-        if not places:
-            has = ", ".join(names) or "none"
-            raise DataError(f"{file} has no channel that the model knows: it has {has}, known are {known}")
+            channels[m] = channel
+        unknown = [name for i, name in enumerate(names) if i not in channels.values()]
+        if not channels:
+            raise DataError(
+                f"{file} has no channel that the model knows: it has {', '.join(names) or 'none'}, known are "
+                f"{known}"
+            )
         if unknown and not self.keep_unknown:
             raise DataError(
                 f"{file} has {', '.join(unknown)}, which the model does not know (known are {known}): "
                 "rename them, or give --keep-unknown to leave them as they are"
             )
-        return places
+        return channels
 
     def absent(self, recording: Recording) -> list[str]:
-        """Modalities of the model that the recording does not have, or has no observed sample of."""
-        places = self.places(recording)
+        """Return the modalities of which the recording has no channel or no observed sample."""
+        channels = self.channel_map(recording)
         return [
-            name
-            for m, (name, *_) in enumerate(self.modalities)
-            if m not in places or np.isnan(recording.signals[places[m]].samples).all()
+            modality.name
+            for m, modality in enumerate(self.modalities)
+            if m not in channels or np.isnan(recording.signals[channels[m]].samples).all()
         ]
 
 
-def _find(name: str, names: list[str]) -> int | None:
-    """The place of a modality: by its name, or the one channel that says more of it ("EOG horizontal")."""
-    lower = [other.strip().lower() for other in names]
-    if name.lower() in lower:
-        return lower.index(name.lower())
-    longer = [i for i, other in enumerate(lower) if other.startswith(f"{name.lower()} ")]
+def _find_channel(modality: str, names: list[str]) -> int | None:
+    """Find a modality by its name, or as the only channel whose name continues it ("EOG horizontal")."""
+    lower = [name.strip().lower() for name in names]
+    if modality.lower() in lower:
+        return lower.index(modality.lower())
+    longer = [i for i, name in enumerate(lower) if name.startswith(f"{modality.lower()} ")]
     return longer[0] if len(longer) == 1 else None
 
 
-def _plain(unit: str) -> str:
-    """A unit as it is compared; "" for none, or one that says nothing."""
-    plain = unit.strip().lower().replace("µ", "u").replace("μ", "u")
-    return "" if plain in ("a.u.", "au") else plain
+def _normalise_unit(unit: str) -> str:
+    """Write a unit in the form in which units are compared; "" for none, and for arbitrary units."""
+    normal = unit.strip().lower().replace("µ", "u").replace("μ", "u")
+    return "" if normal in ("a.u.", "au") else normal
 
 
-def _half(rate: float) -> float:
-    return 0.5 / rate
-
-
-def _middles(signal: Signal) -> np.ndarray:
-    """The middle of the time that each sample stands for, in s."""
+def _sample_centres(signal: Signal) -> np.ndarray:
+    """Return the centre of the time that each sample stands for, in s."""
     return (np.arange(len(signal.samples)) + 0.5) / signal.rate
 
 
 def _at_rate(signal: Signal, rate: float) -> np.ndarray:
-    """The samples at another rate, NaN where nothing near was observed."""
+    """Resample a signal; NaN where nothing near was observed."""
     if np.isclose(signal.rate, rate):
         return signal.samples
-    x, seen = signal.samples, ~np.isnan(signal.samples)
-    count = int(np.ceil(len(x) / signal.rate * rate - 1e-9))
-    if signal.rate > rate:  # the mean of each stretch keeps out what the lower rate cannot show
-        place = np.minimum((_middles(signal) * rate).astype(int), count - 1)
-        number = np.bincount(place[seen], minlength=count)
-        total = np.bincount(place[seen], weights=x[seen], minlength=count)
-        return np.where(number > 0, total / np.maximum(number, 1), np.nan)
-    # NaN of either neighbour is NaN of the line between them.
-    return np.interp((np.arange(count) + 0.5) / rate, _middles(signal), x)
+    samples, observed = signal.samples, ~np.isnan(signal.samples)
+    count = int(np.ceil(len(samples) / signal.rate * rate - 1e-9))
+    if signal.rate > rate:  # the mean over each new sample removes what the lower rate cannot represent
+        target = np.minimum((_sample_centres(signal) * rate).astype(int), count - 1)
+        counts = np.bincount(target[observed], minlength=count)
+        sums = np.bincount(target[observed], weights=samples[observed], minlength=count)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    # A NaN on either side makes the line between the two NaN.
+    return np.interp((np.arange(count) + 0.5) / rate, _sample_centres(signal), samples)

@@ -9,17 +9,39 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Signal:
-    """One channel: `samples` float64 (time,) in `unit`, NaN where not observed; `rate` in Hz."""
+    """One channel of a recording.
+
+    Parameters
+    ----------
+    name
+        As the file has it.
+    unit
+        Of the samples; "" where the file names none.
+    rate
+        Samples per second (Hz).
+    samples
+        float64 `(time,)`, NaN where not observed.
+    """
 
     name: str
-    unit: str  # "" where the file does not say
+    unit: str
     rate: float
     samples: np.ndarray
 
 
 @dataclass(frozen=True)
 class Recording:
-    """The channels of a file, and what its format needs to write it again (`source`)."""
+    """The channels of a file.
+
+    Parameters
+    ----------
+    file
+        Where it was read.
+    signals
+        Its channels, in the order of the file.
+    source
+        What the module of its format needs to write it again.
+    """
 
     file: Path
     signals: tuple[Signal, ...]

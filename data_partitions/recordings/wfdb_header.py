@@ -1,7 +1,7 @@
 """The header of a WFDB record (Moody, WFDB Applications Guide, header(5)), as PTB-XL writes it.
 
-`wfdb.rdheader` gives the same in thirty times the time, nearly all of what reading a short record takes;
-that the two agree is tested.
+`wfdb.rdheader` gives the same but takes thirty times as long, nearly all of the time that reading a short
+record takes. A test holds that the two agree.
 """
 
 import re
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 # record  number-of-signals  sampling-frequency  number-of-samples
-_RECORD = re.compile(r"\S+\s+(\d+)\s+(\d+(?:\.\d+)?)\s+(\d+)\b.*")
+_RECORD_LINE = re.compile(r"\S+\s+(\d+)\s+(\d+(?:\.\d+)?)\s+(\d+)\b.*")
 # file  format  gain(baseline)/units  resolution  zero  initial-value  checksum  block-size  description
-_SIGNAL = re.compile(
+_SIGNAL_LINE = re.compile(
     r"(\S+)\s+(\d+)\s+([\d.eE+-]+)(?:\((-?\d+)\))?/(\S+)\s+\d+\s+(-?\d+)(?:\s+-?\d+){3}\s+(.+)"
 )
 
 
-class Signal(NamedTuple):
-    """One line of a header: physical value = (sample - baseline) / gain, in `unit`."""
+class WfdbSignal(NamedTuple):
+    """The line of one signal: physical value = (sample - baseline) / gain, in `unit`."""
 
     file: str
     format: str
@@ -27,18 +27,26 @@ class Signal(NamedTuple):
     name: str
 
 
-def read_header(file: Path) -> tuple[float, int, list[Signal]]:
-    """Rate (Hz), samples per signal, and the signals. Raises OSError, and ValueError with the odd line."""
+class WfdbHeader(NamedTuple):
+    """The header as a whole."""
+
+    rate: float  # Hz
+    samples: int  # of each signal
+    signals: list[WfdbSignal]
+
+
+def read_wfdb_header(file: Path) -> WfdbHeader:
+    """Read a header; OSError when it cannot be read, ValueError with the line that is not understood."""
     text = file.read_text(encoding="utf-8", errors="replace")
-    record, *lines = [line.strip() for line in text.splitlines() if line.strip() and line[0] != "#"] or [""]
-    if not (of_record := _RECORD.fullmatch(record)):
-        raise ValueError(f'"{record[:60]}" is not a record with its signals, rate and samples')
+    first, *lines = [line.strip() for line in text.splitlines() if line.strip() and line[0] != "#"] or [""]
+    if not (record := _RECORD_LINE.fullmatch(first)):
+        raise ValueError(f'"{first[:60]}" is not a record with its signals, rate and samples')
     signals = []
     for line in lines:
-        if not (parts := _SIGNAL.fullmatch(line)):
+        if not (parts := _SIGNAL_LINE.fullmatch(line)):
             raise ValueError(f'"{line[:60]}" does not describe a signal')
         name, form, gain, baseline, unit, zero, description = parts.groups()
-        signals.append(Signal(name, form, float(gain), int(baseline or zero), unit, description))
-    if len(signals) != int(of_record[1]):
-        raise ValueError(f"it announces {of_record[1]} signals and describes {len(signals)}")
-    return float(of_record[2]), int(of_record[3]), signals
+        signals.append(WfdbSignal(name, form, float(gain), int(baseline or zero), unit, description))
+    if len(signals) != int(record[1]):
+        raise ValueError(f"it announces {record[1]} signals and describes {len(signals)}")
+    return WfdbHeader(float(record[2]), int(record[3]), signals)

@@ -9,18 +9,18 @@ from data_partitions.errors import DataError
 from data_partitions.recordings.recording import Recording, Signal
 
 SUFFIX = ".hea"
-# Bits of a sample, by format that can be written; the lowest number means that nothing was observed.
-BITS = {"80": 8, "212": 12, "16": 16, "24": 24, "32": 32}
+# Bits of a sample, by format that can be written. The lowest number means that nothing was observed.
+BITS_PER_SAMPLE = {"80": 8, "212": 12, "16": 16, "24": 24, "32": 32}
 
 
 def read(file: Path) -> Recording:
-    """All signals of a record, given by its header. Raises DataError when the record cannot be read."""
+    """Read all signals of a record, given its header file; DataError when the record cannot be read."""
     import wfdb
 
     try:
         header = wfdb.rdheader(str(file.with_suffix("")))
         if not isinstance(header, wfdb.Record):
-            raise DataError(f"{file} is a record of several segments: give its segments")
+            raise DataError(f"{file} is a record of several segments: give the segments one by one")
         if not header.n_sig:
             raise DataError(f"{file} describes no signal")
         record = wfdb.rdrecord(
@@ -29,7 +29,7 @@ def read(file: Path) -> Recording:
         physical = record.dac(expanded=True)
     except DataError:
         raise
-    except Exception as error:  # wfdb raises what it comes across
+    except Exception as error:  # wfdb raises errors of many kinds
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{file} is not a readable WFDB record ({first})") from None
     signals = [
@@ -42,15 +42,18 @@ def read(file: Path) -> Recording:
 
 
 def files(recording: Recording) -> list[Path]:
-    """The files of samples, and the header."""
+    """Return the files of samples, and the header."""
     names = sorted(set(recording.source.file_name))
     return [*(recording.file.with_name(name) for name in names), recording.file]
 
 
 def write(recording: Recording, signals: list[np.ndarray], folder: Path) -> None:
-    """The record with the samples that were not observed; a copy of its files when there are none such.
+    """Write the record with missing samples filled; a plain copy of its files if no sample is missing.
 
-    Raises DataError when its samples are in a format that cannot be written.
+    Raises
+    ------
+    DataError
+        Samples to fill are in a format that cannot be written.
     """
     record, file = recording.source, recording.file
     if not any(np.isnan(signal.samples).any() for signal in recording.signals):
@@ -58,24 +61,24 @@ def write(recording: Recording, signals: list[np.ndarray], folder: Path) -> None
             shutil.copyfile(source, folder / source.name)
         return
     for i, (signal, samples) in enumerate(zip(recording.signals, signals, strict=True)):
-        lacks = np.isnan(signal.samples) & ~np.isnan(samples)
-        if not lacks.any():
+        filled = np.isnan(signal.samples) & ~np.isnan(samples)
+        if not filled.any():
             continue
-        if record.fmt[i] not in BITS:
+        if record.fmt[i] not in BITS_PER_SAMPLE:
             raise DataError(f"{file}: {signal.name} is in format {record.fmt[i]}, which cannot be written")
-        most = 2 ** (BITS[record.fmt[i]] - 1) - 1
+        highest = 2 ** (BITS_PER_SAMPLE[record.fmt[i]] - 1) - 1
         digital = np.round(samples * record.adc_gain[i] + record.baseline[i])
-        digital = np.clip(np.nan_to_num(digital), -most, most).astype(record.e_d_signal[i].dtype)
-        record.e_d_signal[i] = np.where(lacks, digital, record.e_d_signal[i])
+        digital = np.clip(np.nan_to_num(digital), -highest, highest).astype(record.e_d_signal[i].dtype)
+        record.e_d_signal[i] = np.where(filled, digital, record.e_d_signal[i])
     record.checksum = record.calc_checksum(expanded=True)
     record.init_value = [int(samples[0]) for samples in record.e_d_signal]
     try:
         record.wrheader(write_dir=str(folder), expanded=True)
         record.wr_dats(expanded=True, write_dir=str(folder))
-    except Exception as error:  # it reads more than it writes
+    except Exception as error:  # wfdb reads more formats than it writes
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{file} cannot be written again as a WFDB record ({first})") from None
     for source, offset in zip(record.file_name, record.byte_offset or (), strict=False):
-        if offset:  # what stands before the samples, such as the head of a MATLAB file
+        if offset:  # bytes before the samples, such as the head of a MATLAB file
             with open(file.with_name(source), "rb") as old, open(folder / source, "r+b") as new:
                 new.write(old.read(offset))

@@ -1,16 +1,42 @@
-"""One module per data set, each with the same three functions.
+"""Readers of data sets: one module per data set, each a `DatasetReader`."""
 
-- `schema(source, **options) -> dict`: what the data set is, as keyword arguments of `Manifest`
-  (everything but `site`, `windows` and `made_by`; all modalities present).
-- `index(source, report, **options) -> DataFrame`: one row per window with `record_id`, `patient_id`,
-  `split`, `site` (the name of the hospital or unit, "" where none is recorded), one 0/1 column per label,
-  and whatever `read` needs to find the signal.
-- `read(source, rows, report, **options) -> Iterator`: for each of `rows`, which come from the index in
-  any order, its values as float32 (modality, patch, sample) in the source's units, NaN where nothing was
-  measured; or None when it cannot be used, which `report.reject` has then been told. Called once for
-  all rows, so that it may go through a large file once.
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
-All raise DataError for what makes the data set as a whole unusable (a missing table or column), and hand
-what is wrong with a single record to `report.reject`. Where the data set is open a fourth function,
-`download(out, report, **options)`, fetches it.
-"""
+import numpy as np
+import pandas as pd
+
+
+class DatasetReader(Protocol):
+    """What the module of a data set has.
+
+    All functions take the options of the data set by keyword, such as `rate=500`. They raise DataError for
+    what makes the data set as a whole unusable (a missing table or column), and hand what is wrong with a
+    single record to `log.reject`. A reader of an open data set also has `download(out, log, **options)`,
+    which fetches it.
+
+    Attributes
+    ----------
+    schema
+        `(source, **options) -> dict`: keyword arguments of `Manifest`, all but `site`, `windows` and
+        `made_by`, with all modalities present.
+    index
+        `(source, log, **options) -> DataFrame`: one row per window with `record_id`, `patient_id`, `split`,
+        `site` (the name of the hospital or unit, "" where none is recorded), one 0/1 column per label, and
+        what `read` needs to find the signal.
+    read
+        `(source, rows, log, **options) -> Iterator`: for each of `rows`, which are rows of the index in any
+        order, its values as float32 `(modality, patch, sample)` in the source's units, NaN where nothing was
+        measured; None for a record that cannot be used, which `log.reject` has got. It is called once for all
+        rows, so that it may read a large file once.
+    """
+
+    schema: Callable[..., dict[str, Any]]
+    index: Callable[..., pd.DataFrame]
+    read: Callable[..., Iterator[np.ndarray | None]]
+
+
+class DownloadableReader(DatasetReader, Protocol):
+    """A reader that can also fetch its data set: `download(out, log, **options)`."""
+
+    download: Callable[..., None]

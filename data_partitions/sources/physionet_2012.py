@@ -1,8 +1,10 @@
-"""PhysioNet/CinC Challenge 2012: the first 48 h of an ICU stay, in-hospital death (Silva et al., Computing in
-Cardiology 39:245-248, 2012). Each of the 37 variables is a modality with one sample an hour.
+"""PhysioNet/CinC Challenge 2012 (Silva et al., Computing in Cardiology 39:245-248, 2012).
 
-Expects what PhysioNet publishes: `set-a.tar.gz` or the folder `set-a/` with one text file per stay
-(Time, Parameter, Value), and `Outcomes-a.txt`; the same for sets b and c where they are there.
+The windows are the first 48 h of ICU stays, the label is in-hospital death. Each of the 37 variables is a
+modality with one sample per hour.
+
+The source is what PhysioNet publishes: `set-a.tar.gz` or the folder `set-a/` with one text file per stay
+(Time, Parameter, Value), and `Outcomes-a.txt`; the same for sets b and c if they exist.
 """
 
 import gzip
@@ -27,8 +29,8 @@ ICU_TYPES = {"1": "coronary-care", "2": "cardiac-surgery", "3": "medical-icu", "
 DESCRIPTORS = {"RecordID", "Age", "Gender", "Height", "ICUType"}
 LICENSE = "ODC-By 1.0; cite Silva et al., Computing in Cardiology 39:245-248, 2012"
 
-# Variable: unit, least and greatest plausible value. Of what is outside most is a slip of the keyboard
-# (pH 735) or of the sensor (an arterial pressure of 0); -1 stands for "not measured".
+# Variable: unit, least and greatest plausible value. Most values outside are slips of the keyboard (pH 735)
+# or of the sensor (an arterial pressure of 0); -1 stands for "not measured".
 VARIABLES = {
     "Albumin": ("g/dL", 0.5, 10),
     "ALP": ("IU/L", 1, 5000),
@@ -74,11 +76,11 @@ _BOUNDS = {name: (least, greatest) for name, (_, least, greatest) in VARIABLES.i
 
 
 def schema(source: str | Path) -> dict:
-    """Keyword arguments of `Manifest`: 48 patches of one hour, one sample each."""
+    """Describe the data set: 48 patches of one hour with one sample each."""
     hourly = {"rate": 1 / 3600, "samples_per_patch": 1, "present": True}
     return {
         "dataset": DATASET,
-        "version": "1.0.0, " + " ".join(name for name, _ in _sets(Path(source))),
+        "version": "1.0.0, " + " ".join(name for name, _ in _find_sets(Path(source))),
         "modalities": [{"name": name, "unit": unit, **hourly} for name, (unit, *_) in VARIABLES.items()],
         "patch_seconds": 3600.0,
         "patches": HOURS,
@@ -89,131 +91,135 @@ def schema(source: str | Path) -> dict:
     }
 
 
-def index(source: str | Path, report: PreparationLog) -> pd.DataFrame:
-    """One row per stay: record_id and patient_id (both the RecordID), split, site, survived, died, set.
+def index(source: str | Path, log: PreparationLog) -> pd.DataFrame:
+    """List the stays: record_id and patient_id (both the RecordID), split, site, survived, died, set.
 
-    `site` is the type of the ICU. A stay without an outcome or an ICU type is left out. Raises DataError
-    when there is no set, or its outcomes cannot be read.
+    `site` is the type of the ICU. A stay without an outcome or an ICU type is rejected. Raises DataError when
+    there is no set, or its outcomes cannot be read.
     """
     rows = []
-    for name, place in _sets(Path(source)):
-        died = _outcomes(place.parent / f"Outcomes-{name[-1]}.txt")
-        for done, (record, text) in enumerate(_stays(place), start=1):
+    for name, path in _find_sets(Path(source)):
+        died = _read_outcomes(path.parent / f"Outcomes-{name[-1]}.txt")
+        for done, (record, text) in enumerate(_iterate_stays(path), start=1):
             try:
-                told = _ICU_TYPE.search(text)
-                icu = told[1].decode("ascii", "replace") if told else "none"
+                match = _ICU_TYPE.search(text)
+                icu = match[1].decode("ascii", "replace") if match else "none"
                 if icu not in ICU_TYPES:
-                    raise DataError(f"stay {record} ({place}) has ICUType {icu}, expected 1 to 4")
+                    raise DataError(f"stay {record} ({path}) has ICUType {icu}, expected 1 to 4")
                 if record not in died:
                     raise DataError(f"stay {record} is not in Outcomes-{name[-1]}.txt")
                 rows.append((record, ICU_TYPES[icu], 1 - died[record], died[record], name))
             except DataError as error:
-                report.reject(error)
-            report.progress(f"reading {name}", done, len(died))
+                log.reject(error)
+            log.progress(f"reading {name}", done, len(died))
     if not rows:
-        raise DataError(f"no stay of {source} can be used; the first: {(report.bad or ['no file'])[0]}")
+        raise DataError(
+            f"no stay of {source} can be used; the first rejected one: {(log.rejected or ['no file'])[0]}"
+        )
     table = pd.DataFrame(rows, columns=["record_id", "site", "survived", "died", "set"])
-    twice = table["record_id"][table["record_id"].duplicated()]
-    if len(twice):
-        raise DataError(f"stay {twice.iloc[0]} is there twice in {source}: each RecordID must be unique")
+    repeated = table["record_id"][table["record_id"].duplicated()]
+    if len(repeated):
+        raise DataError(f"stay {repeated.iloc[0]} appears twice in {source}: each RecordID must be unique")
     table["patient_id"] = table["record_id"]
     table["split"] = table["patient_id"].map(hash_splits(DATASET, table["patient_id"]))
     return table
 
 
-def read(source: str | Path, rows: pd.DataFrame, report: PreparationLog) -> Iterator[np.ndarray | None]:
-    """Last value of each hour, float32 (37 variables, 48 hours, 1), of each of `rows`; None: left out.
+def read(source: str | Path, rows: pd.DataFrame, log: PreparationLog) -> Iterator[np.ndarray | None]:
+    """Read the last value of each hour: float32 (37 variables, 48 hours, 1); None for a rejected stay.
 
-    What is outside the plausible range of its variable is dropped and counted in a note, as is what was
-    measured after 48 h.
+    Values outside the plausible range of their variable, and those measured after 48 h, are dropped and
+    counted in notes.
     """
-    wanted = set(rows["record_id"])
-    found: dict[str, np.ndarray] = {}
+    records = set(rows["record_id"])
+    windows: dict[str, np.ndarray] = {}
     dropped: Counter[str] = Counter()
-    for name, place in _sets(Path(source)):
+    for name, path in _find_sets(Path(source)):
         if name in set(rows["set"]):
-            for record, text in _stays(place):
-                if record in wanted:
+            for record, text in _iterate_stays(path):
+                if record in records:
                     try:
-                        found[record] = _grid(record, text, dropped)
+                        windows[record] = _hourly_values(record, text, dropped)
                     except DataError as error:
-                        report.reject(error)
-                report.progress("reading values", len(found), len(wanted))
+                        log.reject(error)
+                log.progress("reading values", len(windows), len(records))
     late = dropped.pop("late", 0)
     if late:
-        report.note(f"Dropped as they were measured after {HOURS} h: {late} values.")
+        log.note(f"Dropped because they were measured after {HOURS} h: {late} values.")
     if dropped:
         counts = ", ".join(f"{name} {n}" for name, n in dropped.most_common())
-        report.note(f"Dropped as they are outside the plausible range of their variable: {counts}.")
-    empty = sum(bool(np.isnan(grid).all()) for grid in found.values())
+        log.note(f"Dropped because they are outside the plausible range of their variable: {counts}.")
+    empty = sum(bool(np.isnan(window).all()) for window in windows.values())
     if empty:
-        report.note(f"Kept though nothing was measured in {HOURS} h: {empty} stays.")
+        log.note(f"Included although nothing was measured in {HOURS} h: {empty} stays.")
     for record in rows["record_id"]:
-        yield found.pop(record, None)
+        yield windows.pop(record, None)
 
 
-def download(out: str | Path, report: PreparationLog, **_) -> None:
+def download(out: str | Path, log: PreparationLog, **_) -> None:
     """Fetch sets a, b and c with their outcomes (about 25 MB)."""
     names = [name for letter in "abc" for name in (f"set-{letter}.tar.gz", f"Outcomes-{letter}.txt")]
-    fetch_physionet("challenge-2012/1.0.0", names, out, report)
+    fetch_physionet("challenge-2012/1.0.0", names, out, log)
 
 
-def _sets(source: Path) -> list[tuple[str, Path]]:
-    """("set-a", its folder or archive) for each set that is there."""
-    found = []
+def _find_sets(source: Path) -> list[tuple[str, Path]]:
+    """Return ("set-a", its folder or archive) for each set that exists."""
+    sets = []
     for name in ("set-a", "set-b", "set-c"):
-        places = [p for p in (source / name, source / f"{name}.tar.gz") if p.exists()]
-        found += [(name, p) for p in places[:1]]
-    if not found:
+        paths = [p for p in (source / name, source / f"{name}.tar.gz") if p.exists()]
+        sets += [(name, p) for p in paths[:1]]
+    if not sets:
         raise DataError(
             f"{source} has neither set-a.tar.gz nor the folder set-a: give the folder where the files of "
             "the PhysioNet Challenge 2012 are, or fetch them with --download"
         )
-    return found
+    return sets
 
 
-def _outcomes(file: Path) -> dict[str, int]:
-    """RecordID -> 1 for in-hospital death, else 0."""
+def _read_outcomes(file: Path) -> dict[str, int]:
+    """Return 1 for in-hospital death, else 0, by RecordID."""
     columns = ["RecordID", "In-hospital_death"]
     try:
         table = pd.read_csv(file, dtype=str)
     except FileNotFoundError:
-        raise DataError(f"there is no {file}, which says who died: fetch it beside the records") from None
+        raise DataError(
+            f"there is no {file}, which has the outcomes: fetch it into the folder of the records"
+        ) from None
     except ValueError as error:  # pandas' parser errors are ValueErrors
         raise DataError(f"{file} is not a readable csv ({' '.join(str(error).split())})") from None
     missing = [name for name in columns if name not in table]
     if missing:
-        raise DataError(f"{file} lacks the column {', '.join(missing)}: it has {', '.join(table.columns)}")
-    odd = table[~table["In-hospital_death"].isin(["0", "1"])]
-    if len(odd):
-        record, death = odd[columns].iloc[0]
+        raise DataError(f"{file} has no column {', '.join(missing)}: it has {', '.join(table.columns)}")
+    invalid = table[~table["In-hospital_death"].isin(["0", "1"])]
+    if len(invalid):
+        record, death = invalid[columns].iloc[0]
         raise DataError(f"{file}: stay {record} has In-hospital_death {death}, expected 0 or 1")
     return dict(zip(table["RecordID"], table["In-hospital_death"].astype(int), strict=True))
 
 
-def _stays(place: Path) -> Iterator[tuple[str, bytes]]:
-    """RecordID and text of each stay, streamed."""
-    if place.is_dir():
-        for file in sorted(place.glob("*.txt")):
+def _iterate_stays(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield RecordID and text of each stay."""
+    if path.is_dir():
+        for file in sorted(path.glob("*.txt")):
             yield file.stem, file.read_bytes()
         return
     try:
         # tarfile takes damage for the end of an archive; gzip, read to its end, compares checksums.
-        with gzip.open(place) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:
-                if member.isfile() and member.name.endswith(".txt"):
-                    yield Path(member.name).stem, archive.extractfile(member).read()
+                if member.name.endswith(".txt") and (content := archive.extractfile(member)) is not None:
+                    yield Path(member.name).stem, content.read()
             while unpacked.read(2**20):
                 pass
     except (tarfile.ReadError, zlib.error, EOFError, OSError) as error:
-        raise DataError(f"{place} is damaged ({error}): fetch it anew") from None
+        raise DataError(f"{path} is damaged ({error}): fetch it again") from None
 
 
-def _lines(record: str, text: bytes) -> list[list[str]]:
-    """[time, parameter, value] of each line but the header."""
+def _parse_lines(record: str, text: bytes) -> list[list[str]]:
+    """Return [time, parameter, value] of each line but the header."""
     header, *lines = text.decode("utf-8", "replace").splitlines() or [""]
     if header.strip() != "Time,Parameter,Value":
-        raise DataError(f'stay {record} does not begin with "Time,Parameter,Value": fetch it anew')
+        raise DataError(f'stay {record} does not begin with "Time,Parameter,Value": fetch it again')
     parts = [line.split(",") for line in lines]
     for number, part in enumerate(parts, start=2):
         if len(part) != 3:
@@ -221,10 +227,11 @@ def _lines(record: str, text: bytes) -> list[list[str]]:
     return parts
 
 
-def _grid(record: str, text: bytes, dropped: Counter[str]) -> np.ndarray:
-    grid = np.full((len(VARIABLES), HOURS, 1), np.nan, np.float32)
-    latest = np.full(grid.shape[:2], -1, np.int32)
-    for number, (time, name, value) in enumerate(_lines(record, text), start=2):
+def _hourly_values(record: str, text: bytes, dropped: Counter[str]) -> np.ndarray:
+    """Return the window of one stay; `dropped` counts what was dropped, by variable."""
+    values = np.full((len(VARIABLES), HOURS, 1), np.nan, np.float32)
+    latest = np.full(values.shape[:2], -1, np.int32)
+    for number, (time, name, value) in enumerate(_parse_lines(record, text), start=2):
         if name in DESCRIPTORS:
             continue
         try:
@@ -245,5 +252,5 @@ def _grid(record: str, text: bytes, dropped: Counter[str]) -> np.ndarray:
             dropped[name] += 1
         elif minute >= latest[row, hour := minute // 60]:
             latest[row, hour] = minute
-            grid[row, hour, 0] = x
-    return grid
+            values[row, hour, 0] = x
+    return values

@@ -1,7 +1,7 @@
 """PTB-XL: 12-lead ECGs of 10 s (Wagner et al., Scientific Data 7:154, 2020). Each lead is a modality.
 
-Expects the unpacked data set: `ptbxl_database.csv`, `scp_statements.csv` and `records100/` or
-`records500/`. Records whose signals are not there are left out, so part of the data set will do.
+The source is the unpacked data set: `ptbxl_database.csv`, `scp_statements.csv` and `records100/` or
+`records500/`. Records without a signal are excluded, so a part of the data set suffices.
 """
 
 import ast
@@ -17,7 +17,7 @@ from data_partitions.download import fetch_physionet
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.recordings.wfdb_header import read_header
+from data_partitions.recordings.wfdb_header import read_wfdb_header
 
 DATASET = "ptb-xl"
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -37,9 +37,21 @@ LICENSE = "CC BY 4.0; cite Wagner et al., Scientific Data 7:154, 2020, doi:10.13
 def schema(
     source: str | Path, *, rate: int = 100, label_rule: str = "any", task: str = "multi-label"
 ) -> dict:
-    """Keyword arguments of `Manifest`. `rate` is 100 or 500 (Hz), `label_rule` "any" or "100"."""
+    """Describe the data set.
+
+    Parameters
+    ----------
+    source
+        Folder of the data set.
+    rate
+        100 or 500 (Hz).
+    label_rule
+        The likelihood at which a statement counts: "any" or "100".
+    task
+        "multi-label" or "single-label".
+    """
     if rate not in PATH_COLUMNS:
-        raise DataError(f"PTB-XL comes at 100 or 500 Hz, rate is {rate}")
+        raise DataError(f"PTB-XL has records at 100 or 500 Hz, but rate is {rate}")
     if label_rule not in LABEL_RULES:
         raise DataError(f'label rule "{label_rule}" is unknown: choose any or 100')
     if task not in ("multi-label", "single-label"):
@@ -64,97 +76,100 @@ def schema(
 
 def index(
     source: str | Path,
-    report: PreparationLog,
+    log: PreparationLog,
     *,
     rate: int = 100,
     label_rule: str = "any",
     task: str = "multi-label",
 ) -> pd.DataFrame:
-    """One row per record with a signal: record_id, patient_id, split, site, the superclasses, path, rate.
+    """List the records with a signal: record_id, patient_id, split, site, the superclasses, path, rate.
 
-    Records without any superclass are kept (all zeros). Of the others, "single-label" keeps those with
-    exactly one. Patients who share a signal (duplicates in the data set) become one patient, in train if
-    any of them is, else in val if any is. What is left out is said in `report`.
+    Records without any superclass stay in the index (all zeros). Of the others, "single-label" keeps those
+    with exactly one. Patients who share a signal (duplicates in the data set) become one patient, who is in
+    train if any of them is, else in val if any is. Notes say what is excluded. Options are those of `schema`.
 
-    Raises DataError naming what is wrong with the tables.
+    Raises DataError that names what is wrong with the tables.
     """
     schema(source, rate=rate, label_rule=label_rule, task=task)  # refuses unknown options
     source = Path(source)
-    table = _database(source, PATH_COLUMNS[rate])
-    there = [(source / f"{path}.hea").is_file() for path in table["path"]]
-    if not any(there):
-        raise DataError(f"{source / f'records{rate}'} has no record of ptbxl_database.csv: unpack signals")
-    if not all(there):
-        report.note(f"Left out as their signals are not there: {len(there) - sum(there)} records.")
-    superclass = _superclasses(source)
-    least = 100 if label_rule == "100" else 0
-    usable = []
-    for row in table[there].to_dict("records"):
+    table = _read_database(source, PATH_COLUMNS[rate])
+    has_header = [(source / f"{path}.hea").is_file() for path in table["path"]]
+    if not any(has_header):
+        raise DataError(
+            f"{source / f'records{rate}'} has no record of ptbxl_database.csv: unpack the signals"
+        )
+    if not all(has_header):
+        log.note(f"Excluded because their signals are missing: {len(has_header) - sum(has_header)} records.")
+    superclasses = _read_superclasses(source)
+    min_likelihood = 100 if label_rule == "100" else 0
+    usable: list[Mapping] = []
+    for row in table[has_header].to_dict("records"):
         try:
             if not (source / f"{row['path']}.dat").is_file():
                 raise DataError(
                     f"record {row['record_id']} has a header but no signal: {row['path']}.dat is missing"
                 )
-            names = _given(row["record_id"], row["scp_codes"], superclass, least)
-            labels = {name: int(name in names) for name in SUPERCLASSES}
-            usable.append({**row, "split": _split(row["record_id"], row["fold"]), **labels})
+            names = _superclasses_of(row["record_id"], row["scp_codes"], superclasses, min_likelihood)
+            labels: Mapping = {name: int(name in names) for name in SUPERCLASSES}
+            usable.append({**row, "split": _split_of_fold(row["record_id"], row["fold"]), **labels})
         except DataError as error:
-            report.reject(error)
+            log.reject(error)
     if not usable:
-        raise DataError(f"no record of {source} can be used; the first: {report.bad[0]}")
+        raise DataError(f"no record of {source} can be used; the first rejected one: {log.rejected[0]}")
     table = pd.DataFrame(usable)
-    torn = table.groupby("patient_id")["split"].transform("nunique") > 1
-    if torn.any():
-        row = table[torn].iloc[0]
+    in_two_splits = table.groupby("patient_id")["split"].transform("nunique") > 1
+    if in_two_splits.any():
+        first = table[in_two_splits].iloc[0]
         raise DataError(
-            f"patient {row['patient_id']} (record {row['record_id']}) is in two splits by strat_fold: "
+            f"patient {first['patient_id']} (record {first['record_id']}) is in two splits by strat_fold: "
             "all records of a patient must be in one"
         )
-    _join_duplicates(source, table, report)
+    _join_duplicates(source, table, log)
     table["site"] = table["site"].map(lambda site: f"hospital-{site}" if site else "")
     table["rate"] = rate
     table = table[["record_id", "patient_id", "split", "site", *SUPERCLASSES, "path", "rate"]]
     if task == "single-label":
         several = table[list(SUPERCLASSES)].sum(axis=1) > 1
         if several.any():
-            report.note(f"Left out as they have more than one superclass: {int(several.sum())} records.")
+            log.note(f"Excluded because they have more than one superclass: {int(several.sum())} records.")
         table = table[~several].reset_index(drop=True)
     return table
 
 
-def read(source: str | Path, rows: pd.DataFrame, report: PreparationLog, **_) -> Iterator[np.ndarray | None]:
-    """The records of rows of the index as `read_record` gives them; None for one that cannot be read."""
+def read(source: str | Path, rows: pd.DataFrame, log: PreparationLog, **_) -> Iterator[np.ndarray | None]:
+    """Read the records of rows of the index; see `read_record`. None for one that cannot be read."""
     for row in rows[["record_id", "path", "rate"]].to_dict("records"):
         try:
             yield read_record(source, row)
         except DataError as error:
-            report.reject(error)
+            log.reject(error)
             yield None
 
 
 def read_record(source: str | Path, row: Mapping) -> np.ndarray:
-    """The record of one row of the index: float32 (12 leads, 100 patches, samples per patch), mV.
+    """Read the record of one row of the index: float32 (12 leads, 100 patches, samples per patch), mV.
 
-    Leads are taken by name. Raises DataError naming the record when header and signal are not what the
+    Leads are found by name. Raises DataError that names the record when header and signal are not what the
     index promises.
     """
     path, rate = Path(source) / row["path"], int(row["rate"])
 
-    def require(right: bool, what: str) -> None:
-        if not right:
-            raise DataError(f"record {row['record_id']} ({path}): {what}")
+    def require(condition: bool, fault: str) -> None:
+        if not condition:
+            raise DataError(f"record {row['record_id']} ({path}): {fault}")
 
     try:
-        rate_said, samples, signals = read_header(path.with_name(f"{path.name}.hea"))
+        header = read_wfdb_header(path.with_name(f"{path.name}.hea"))
     except (OSError, ValueError) as error:
         raise DataError(f"record {row['record_id']}: {path}.hea is not a readable header ({error})") from None
     length = rate * SECONDS
-    require(rate_said == rate, f"its header says {rate_said:g} Hz, expected {rate}")
-    require(samples == length, f"its header says {samples} samples, expected {length}")
+    signals = header.signals
+    require(header.rate == rate, f"its header says {header.rate:g} Hz, expected {rate}")
+    require(header.samples == length, f"its header says {header.samples} samples, expected {length}")
     names = [signal.name.lower() for signal in signals]
-    wanted = [name.lower() for name in LEADS]
+    expected_names = [name.lower() for name in LEADS]
     leads = ", ".join(signal.name for signal in signals) or "none"
-    require(sorted(names) == sorted(wanted), f"its leads are {leads}, expected {', '.join(LEADS)}")
+    require(sorted(names) == sorted(expected_names), f"its leads are {leads}, expected {', '.join(LEADS)}")
     units = sorted({signal.unit for signal in signals})
     require(all(unit.lower() == "mv" for unit in units), f"its units are {', '.join(units)}, expected mV")
     require(
@@ -167,24 +182,24 @@ def read_record(source: str | Path, row: Mapping) -> np.ndarray:
         raise DataError(f"record {row['record_id']}: {path}.dat cannot be read ({error.strerror})") from None
     require(
         raw.size == length * len(LEADS),
-        f"its signal has {raw.nbytes} bytes, expected {2 * length * len(LEADS)}: fetch the file anew",
+        f"its signal has {raw.nbytes} bytes, expected {2 * length * len(LEADS)}: fetch the file again",
     )
     raw = raw.reshape(length, len(LEADS))
     physical = (raw - np.array([s.baseline for s in signals])) / np.array([s.gain for s in signals])
     physical[raw == NOT_MEASURED] = np.nan
-    leads = physical[:, [names.index(name) for name in wanted]].T
-    return leads.astype(np.float32).reshape(len(LEADS), round(SECONDS / PATCH_SECONDS), -1)
+    ecg = physical[:, [names.index(name) for name in expected_names]].T
+    return ecg.astype(np.float32).reshape(len(LEADS), round(SECONDS / PATCH_SECONDS), -1)
 
 
-def download(out: str | Path, report: PreparationLog, *, rate: int = 100, **_) -> None:
-    """Fetch the tables and then all records of one rate: 100 Hz 0.6 GB, 500 Hz 2.6 GB."""
-    fetch_physionet(PUBLISHED, ["ptbxl_database.csv", "scp_statements.csv", "LICENSE.txt"], out, report)
-    records = _database(Path(out), PATH_COLUMNS[rate])["path"]
-    fetch_physionet(PUBLISHED, [f"{path}{end}" for path in records for end in (".hea", ".dat")], out, report)
+def download(out: str | Path, log: PreparationLog, *, rate: int = 100, **_) -> None:
+    """Fetch the tables and all records of one rate: 0.6 GB at 100 Hz, 2.6 GB at 500 Hz."""
+    fetch_physionet(PUBLISHED, ["ptbxl_database.csv", "scp_statements.csv", "LICENSE.txt"], out, log)
+    records = _read_database(Path(out), PATH_COLUMNS[rate])["path"]
+    fetch_physionet(PUBLISHED, [f"{path}{end}" for path in records for end in (".hea", ".dat")], out, log)
 
 
 def _version(source: Path) -> str:
-    """The csv does not say its version, but releases differ in their number of records."""
+    """Infer the version, which no file names, from the number of records."""
     try:
         records = len(pd.read_csv(source / "ptbxl_database.csv", usecols=[0]))
     except (OSError, ValueError):
@@ -201,11 +216,11 @@ def _read_csv(file: Path, columns: list[str], **options) -> pd.DataFrame:
         raise DataError(f"{file} is not a readable csv ({' '.join(str(error).split())})") from None
     missing = [name for name in columns if name not in table]
     if missing:
-        raise DataError(f"{file} lacks the column {', '.join(missing)}: it has {', '.join(table.columns)}")
+        raise DataError(f"{file} has no column {', '.join(missing)}: it has {', '.join(table.columns)}")
     return table
 
 
-def _database(source: Path, path_column: str) -> pd.DataFrame:
+def _read_database(source: Path, path_column: str) -> pd.DataFrame:
     columns = ["ecg_id", "patient_id", "site", "scp_codes", "strat_fold", path_column]
     file = source / "ptbxl_database.csv"
     table = _read_csv(file, columns, usecols=lambda name: name in columns, dtype=str, keep_default_na=False)
@@ -214,22 +229,22 @@ def _database(source: Path, path_column: str) -> pd.DataFrame:
         if empty.any():
             row = int(empty.to_numpy().argmax())
             raise DataError(f"{file}: record {table['ecg_id'][row] or f'in row {row}'} has no {column}")
-    twice = table["ecg_id"][table["ecg_id"].duplicated()]
-    if len(twice):
-        raise DataError(f"{file}: ecg_id {twice.iloc[0]} is there twice, each must be unique")
-    whole = {name: table[name].str.removesuffix(".0") for name in ("patient_id", "site")}  # stored as "3.0"
-    table = table.assign(**whole)
+    repeated = table["ecg_id"][table["ecg_id"].duplicated()]
+    if len(repeated):
+        raise DataError(f"{file}: ecg_id {repeated.iloc[0]} appears twice, each must be unique")
+    for name in ("patient_id", "site"):
+        table[name] = table[name].str.removesuffix(".0")  # whole numbers are stored as "3.0"
     return table.rename(columns={"ecg_id": "record_id", "strat_fold": "fold", path_column: "path"})
 
 
-def _split(record: str, fold: str) -> str:
+def _split_of_fold(record: str, fold: str) -> str:
     if fold not in map(str, range(1, 11)):
         raise DataError(f'record {record} has strat_fold "{fold}": expected 1 to 10')
     return {"9": "val", "10": "test"}.get(fold, "train")
 
 
-def _superclasses(source: Path) -> dict[str, str | None]:
-    """SCP statement -> superclass, None for statements that are not diagnostic."""
+def _read_superclasses(source: Path) -> dict[str, str | None]:
+    """Return the superclass of each SCP statement; None for statements that are not diagnostic."""
     statements = _read_csv(source / "scp_statements.csv", ["diagnostic", "diagnostic_class"], index_col=0)
     return {
         str(code): row["diagnostic_class"] if row["diagnostic"] == 1 else None
@@ -237,7 +252,10 @@ def _superclasses(source: Path) -> dict[str, str | None]:
     }
 
 
-def _given(record: str, text: str, superclass: dict[str, str | None], least: float) -> set[str]:
+def _superclasses_of(
+    record: str, text: str, superclasses: dict[str, str | None], min_likelihood: float
+) -> set[str]:
+    """Return the superclasses of a record by its statements."""
     try:
         codes = {str(code): float(likelihood) for code, likelihood in ast.literal_eval(text).items()}
     except (ValueError, SyntaxError, AttributeError, TypeError):
@@ -246,22 +264,23 @@ def _given(record: str, text: str, superclass: dict[str, str | None], least: flo
             "like {'NORM': 100.0}"
         ) from None
     for code in codes:
-        if code not in superclass:
+        if code not in superclasses:
             raise DataError(f"record {record} has statement {code}, which scp_statements.csv does not have")
-    return {superclass[code] for code, likelihood in codes.items() if likelihood >= least} - {None}
+    names = (superclasses[code] for code, likelihood in codes.items() if likelihood >= min_likelihood)
+    return {name for name in names if name is not None}
 
 
-def _join_duplicates(source: Path, table: pd.DataFrame, report: PreparationLog) -> None:
+def _join_duplicates(source: Path, table: pd.DataFrame, log: PreparationLog) -> None:
     """Give patients who share a signal, byte for byte, one patient_id and one split, in place."""
     signals = [source / f"{path}.dat" for path in table["path"]]
-    # The first bytes tell nearly all records apart; only those that agree are read whole.
+    # The first bytes distinguish nearly all records; only those that agree are read completely.
     alike = _groups_of(range(len(signals)), lambda i: _sha256(signals[i], 4096))
     groups = [same for rows in alike for same in _groups_of(rows, lambda i: _sha256(signals[i]))]
     if not groups:
         return
-    report.note(
-        f"Duplicate signals: {sum(map(len, groups))} records have {len(groups)} signals; they are kept, "
-        "and patients who share one count as one."
+    log.note(
+        f"Duplicate signals: {sum(map(len, groups))} records have {len(groups)} signals. They are included, "
+        "and patients who share a signal count as one."
     )
     patients = table["patient_id"].tolist()
     for rows in groups:

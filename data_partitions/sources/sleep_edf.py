@@ -1,8 +1,10 @@
-"""Sleep-EDF Expanded, cassette study: nights at home in epochs of 30 s, five sleep stages (Kemp et al., IEEE
-Transactions on Biomedical Engineering 47(9):1185-1194, 2000). Each channel is a modality at its own rate.
+"""Sleep-EDF Expanded, cassette study (Kemp et al., IEEE-TBME 47(9):1185-1194, 2000).
 
-Expects pairs `SC4ssNE0-PSG.edf` and `SC4ssNEC-Hypnogram.edf` (subject ss, night N; the first seven
-characters agree) anywhere below the source folder. Telemetry nights (ST7...) are left out.
+The windows are epochs of 30 s of nights at home, the labels are five sleep stages. Each channel is a modality
+at its own rate.
+
+The source has pairs `SC4ssNE0-PSG.edf` and `SC4ssNEC-Hypnogram.edf` (subject ss, night N; the first seven
+characters agree) anywhere below its folder. Telemetry nights (ST7...) are excluded.
 """
 
 import re
@@ -16,13 +18,14 @@ import numpy as np
 import pandas as pd
 
 from data_partitions.errors import DataError
+from data_partitions.manifest import Split
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.recordings.edf_header import read_header
+from data_partitions.recordings.edf_header import EdfHeader, read_edf_header
 from data_partitions.splits import hash_splits
 
 DATASET = "sleep-edf"
-EPOCH = 30  # s, and patches of 1 s in a window
-SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
+EPOCH_SECONDS = 30  # also the number of patches, of 1 s each, in a window
+SPLIT_SHARES: dict[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
 LICENSE = "ODC-By 1.0; cite Kemp et al., IEEE-TBME 47(9):1185-1194, 2000, doi:10.13026/C2X676"
 
 # Modality: its channel, unit and rate (Hz, which is the number of samples in a patch).
@@ -34,7 +37,7 @@ MODALITIES = {
     "EMG": ("EMG submental", "uV", 1),
 }
 STAGES = ("W", "N1", "N2", "N3", "REM")
-# What a hypnogram calls a stage (Rechtschaffen & Kales), and what it is here; "": dropped.
+# The stage of each text of a hypnogram (Rechtschaffen & Kales); "" for epochs that are dropped.
 _STAGE_OF = {
     "Sleep stage W": "W",
     "Sleep stage 1": "N1",
@@ -45,15 +48,15 @@ _STAGE_OF = {
     "Sleep stage ?": "",
     "Movement time": "",
 }
-_VOLTS = {"uV": 1e-6, "mV": 1e-3}  # units that mne turns to volts; other numbers it gives as in the file
+_VOLTS = {"uV": 1e-6, "mV": 1e-3}  # units that mne converts to volts; it gives others as in the file
 _NAME = re.compile(r"(SC4\d\d\d\w)\w*-(PSG|Hypnogram)\.edf")
 
 SUBJECTS = tuple(n for n in range(83) if n not in (39, 68, 69, 78, 79))
-LOST = {(13, 2), (36, 1), (52, 1)}  # nights that were never published
+UNPUBLISHED_NIGHTS = {(13, 2), (36, 1), (52, 1)}
 
 
 def schema(source: str | Path, *, wake_minutes: float = 30.0) -> dict:
-    """Keyword arguments of `Manifest`: 30 patches of 1 s. `wake_minutes` as in `index`."""
+    """Describe the data set: 30 patches of 1 s. `wake_minutes` as in `index`."""
     if not wake_minutes >= 0:
         raise DataError(f"wake_minutes must be 0 or more, it is {wake_minutes:g}")
     return {
@@ -64,7 +67,7 @@ def schema(source: str | Path, *, wake_minutes: float = 30.0) -> dict:
             for name, (_, unit, rate) in MODALITIES.items()
         ],
         "patch_seconds": 1.0,
-        "patches": EPOCH,
+        "patches": EPOCH_SECONDS,
         "labels": STAGES,
         "task": "single-label",
         "label_rule": (
@@ -75,47 +78,49 @@ def schema(source: str | Path, *, wake_minutes: float = 30.0) -> dict:
     }
 
 
-def index(source: str | Path, report: PreparationLog, *, wake_minutes: float = 30.0) -> pd.DataFrame:
-    """One row per epoch: record_id, patient_id, split, site, the stages, psg (file), start (s into it).
+def index(source: str | Path, log: PreparationLog, *, wake_minutes: float = 30.0) -> pd.DataFrame:
+    """List the epochs: record_id, patient_id, split, site, the stages, psg (file), start (s into it).
 
-    record_id is the night and the number of the epoch in it, "SC4001-0123", patient_id the subject. Of the
-    wake before the first and after the last sleep epoch, what is within `wake_minutes` is kept. A night
-    that cannot be used is left out.
+    record_id is the night and the number of the epoch in it, "SC4001-0123"; patient_id is the subject. Wake
+    epochs more than `wake_minutes` before the first or after the last sleep epoch are dropped. A night that
+    cannot be used is rejected.
 
-    Raises DataError when there is no night that can be used.
+    Raises DataError when no night can be used.
     """
     schema(source, wake_minutes=wake_minutes)  # refuses a wrong option
     source = Path(source)
-    nights = _nights(source)
+    nights = _find_nights(source)
     telemetry = len(list(source.rglob("ST7*-PSG.edf")))
     if telemetry:
-        why = "they have no airflow, and their EMG at 100 Hz"
-        report.note(f"Left out as {why}: {telemetry} telemetry nights (ST7).")
+        reason = "they have no airflow, and their EMG is at 100 Hz"
+        log.note(f"Excluded because {reason}: {telemetry} telemetry nights (ST7).")
     if not nights:
-        only = f"only {telemetry} telemetry nights" if telemetry else "no nights"
+        content = f"only {telemetry} telemetry nights" if telemetry else "no nights"
         raise DataError(
-            f"{source} has {only}: give a folder with cassette nights, files such as SC4001E0-PSG.edf and "
+            f"{source} has {content}: give a folder with cassette nights, files such as SC4001E0-PSG.edf and "
             "SC4001EC-Hypnogram.edf, or fetch them with --download"
         )
     rows = []
     dropped: Counter[str] = Counter()
     for done, (night, files) in enumerate(sorted(nights.items()), start=1):
         try:
-            psg, epochs = _scored(night, files, wake_minutes, dropped)
+            psg, epochs = _scored_epochs(night, files, wake_minutes, dropped)
             path = psg.relative_to(source).as_posix()
             for start, stage in epochs:
-                rows.append((f"{night[:6]}-{int(start // EPOCH):04d}", night[3:5], stage, path, start))
+                rows.append(
+                    (f"{night[:6]}-{int(start // EPOCH_SECONDS):04d}", night[3:5], stage, path, start)
+                )
         except DataError as error:
-            report.reject(error)
-        report.progress("reading hypnograms", done, len(nights))
+            log.reject(error)
+        log.progress("reading hypnograms", done, len(nights))
     if not rows:
-        raise DataError(f"no night of {source} can be used; the first: {report.bad[0]}")
-    for why, count in dropped.items():
+        raise DataError(f"no night of {source} can be used; the first rejected one: {log.rejected[0]}")
+    for reason, count in dropped.items():
         if count:
-            report.note(f"Dropped as they are {why}: {count} epochs.")
+            log.note(f"Dropped because they are {reason}: {count} epochs.")
     table = pd.DataFrame(rows, columns=["record_id", "patient_id", "stage", "psg", "start"])
-    # Of all subjects that are there, so that a night that is repaired moves nobody.
-    splits = hash_splits(DATASET, {night[3:5] for night in nights}, SHARES)
+    # By all subjects in the source, so that repairing a night moves nobody to another split.
+    splits = hash_splits(DATASET, {night[3:5] for night in nights}, SPLIT_SHARES)
     table["split"] = table["patient_id"].map(splits)
     table["site"] = ""
     for stage in STAGES:
@@ -123,156 +128,174 @@ def index(source: str | Path, report: PreparationLog, *, wake_minutes: float = 3
     return table[["record_id", "patient_id", "split", "site", *STAGES, "psg", "start"]]
 
 
-def read(source: str | Path, rows: pd.DataFrame, report: PreparationLog, **_) -> Iterator[np.ndarray | None]:
-    """The epochs of rows of the index: float32 (5 modalities, 30 patches, 100 samples), NaN beyond the one
-    sample per patch of Resp and EMG; uV, Resp as the file has it. None where the night cannot be read.
+def read(source: str | Path, rows: pd.DataFrame, log: PreparationLog, **_) -> Iterator[np.ndarray | None]:
+    """Read the epochs of rows of the index: float32 (5 modalities, 30 patches, 100 samples).
 
-    A night is opened once for each run of its rows, and read from the first of them to the last.
+    Values are in uV, those of Resp as the file has them; Resp and EMG have one sample per patch, and NaN
+    beyond it. None where the night cannot be read. A night is opened once for each run of its rows, and read
+    from the first of them to the last.
     """
     for psg, run in groupby(zip(rows["psg"], rows["start"], strict=True), key=itemgetter(0)):
         starts = np.array([start for _, start in run])
         try:
-            yield from _windows(Path(source) / psg, starts)
+            yield from _read_windows(Path(source) / psg, starts)
         except DataError as error:
-            report.reject(error)
+            log.reject(error)
             yield from [None] * len(starts)
 
 
 def download(
     out: str | Path,
-    report: PreparationLog,
+    log: PreparationLog,
     *,
     subjects: Sequence[int] = SUBJECTS,
     recordings: Sequence[int] = (1, 2),
     base_url: str | None = None,
     **_,
 ) -> None:
-    """Fetch these nights of these subjects below `out`, from PhysioNet if `base_url` is None: 7 GB for all.
+    """Fetch nights of subjects: 7 GB for all.
 
-    A file gets its name when its checksum is the published one, and nights that are there are not fetched
-    again: a call that was interrupted is simply made again. Raises DataError when the server cannot be
-    reached or gives another file.
+    A file gets its name when its checksum is the published one, and complete nights are not fetched again, so
+    an interrupted call can simply be repeated.
+
+    Parameters
+    ----------
+    out
+        Folder for the files.
+    log
+        Receives the progress.
+    subjects, recordings
+        Which nights: 1 or 2, of which subjects.
+    base_url
+        Of the server; None for PhysioNet.
+
+    Raises
+    ------
+    DataError
+        The server cannot be reached or gives another file.
     """
     import pooch
     from mne.datasets.sleep_physionet import age
 
-    asked = [(subject, recording) for subject in subjects for recording in recordings]
-    wanted = [night for night in asked if night not in LOST]
-    for subject, recording in wanted:
+    requested = [(subject, recording) for subject in subjects for recording in recordings]
+    published = [night for night in requested if night not in UNPUBLISHED_NIGHTS]
+    for subject, recording in published:
         if subject not in SUBJECTS or recording not in (1, 2):
             raise DataError(
                 f"Sleep-EDF has no night {recording} of subject {subject}: it has 1 and 2 of the subjects "
                 "0 to 82, without 39, 68, 69, 78 and 79"
             )
-    base_url = (base_url or age.BASE_URL).rstrip("/")  # mne adds one, and not every server takes two
-    pooch.get_logger().setLevel("WARNING")  # else it prints a line for each file
-    there = {night[:6] for night, files in _nights(Path(out)).items() if len(files) == 2}
-    for done, (subject, recording) in enumerate(wanted, start=1):
+    base_url = (base_url or age.BASE_URL).rstrip("/")  # mne adds a slash, and not every server accepts two
+    pooch.get_logger().setLevel("WARNING")  # otherwise it prints a line for each file
+    complete = {night[:6] for night, files in _find_nights(Path(out)).items() if len(files) == 2}
+    for done, (subject, recording) in enumerate(published, start=1):
         night = f"SC4{subject:02d}{recording}"
         try:
-            if night not in there:
+            if night not in complete:
                 age.fetch_data([subject], [recording], path=out, base_url=base_url, verbose="ERROR")
         except (OSError, ValueError) as error:  # network errors are OSErrors, a wrong checksum a ValueError
             raise DataError(
-                f"cannot fetch night {night} from {base_url} ({_line(error)}): call it again, what is there "
-                "is kept"
+                f"cannot fetch night {night} from {base_url} ({_one_line(error)}): try again, complete "
+                "files are kept"
             ) from None
-        report.progress("fetching nights", done, len(wanted))
+        log.progress("fetching nights", done, len(published))
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _nights(source: Path) -> dict[str, dict[str, list[Path]]]:
-    """First seven characters of the files of a night -> "PSG" and "Hypnogram" -> files."""
-    nights = defaultdict(lambda: defaultdict(list))
+def _find_nights(source: Path) -> dict[str, dict[str, list[Path]]]:
+    """Return the files ("PSG" and "Hypnogram") of each night, which is their first seven characters."""
+    nights: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for file in sorted(source.rglob("SC4*.edf")):
         if name := _NAME.fullmatch(file.name):
             nights[name[1]][name[2]].append(file)
     return nights
 
 
-def _scored(
+def _scored_epochs(
     night: str, files: dict[str, list[Path]], wake_minutes: float, dropped: Counter[str]
 ) -> tuple[Path, list[tuple[float, str]]]:
-    """The PSG of a night and the epochs to keep: (start in s, stage), in order of time."""
+    """Return the PSG of a night and the epochs to use: (start in s, stage), in order of time."""
     if [len(files[kind]) for kind in ("PSG", "Hypnogram")] != [1, 1]:
-        names = ", ".join(str(file) for found in files.values() for file in found)
+        names = ", ".join(str(file) for of_kind in files.values() for file in of_kind)
         raise DataError(f"night {night} must have one PSG and one Hypnogram, it has {names}")
     (psg,), (hypnogram,) = files["PSG"], files["Hypnogram"]
-    begin, seconds, _ = _psg_header(psg)
-    # By the time of day alone: a slip in the date is likelier than starts that lie more than 12 h apart.
-    late = (read_header(hypnogram)[0] - begin + 12 * 3600) % (24 * 3600) - 12 * 3600
-    epochs = sorted((start + late, stage) for start, stage in _epochs(hypnogram, seconds - late))
+    header = _read_psg_header(psg)
+    # By the time of day alone: an error in the date is likelier than starts more than 12 h apart.
+    late = (read_edf_header(hypnogram).start - header.start + 12 * 3600) % (24 * 3600) - 12 * 3600
+    end = header.seconds - late
+    epochs = sorted((start + late, stage) for start, stage in _read_epochs(hypnogram, end))
     epochs = [(start, stage) for start, stage in epochs if start >= 0]
     for (start, _), (following, _) in pairwise(epochs):
-        if following < start + EPOCH:
+        if following < start + EPOCH_SECONDS:
             raise DataError(f"{hypnogram} scores the epoch at {following - late:g} s twice")
-    kept = [(start, stage) for start, stage in epochs if stage]
-    asleep = [start for start, stage in kept if stage != "W"]
+    scored = [(start, stage) for start, stage in epochs if stage]
+    asleep = [start for start, stage in scored if stage != "W"]
     if not asleep:
-        raise DataError(f"{hypnogram} scores no sleep within the {seconds:g} s of {psg.name}")
+        raise DataError(f"{hypnogram} scores no sleep within the {header.seconds:g} s of {psg.name}")
     earliest, latest = asleep[0] - 60 * wake_minutes, asleep[-1] + 60 * wake_minutes
-    near = [(start, stage) for start, stage in kept if earliest <= start <= latest]
-    dropped["movement or not scored"] += len(epochs) - len(kept)
-    dropped[f"wake more than {wake_minutes:g} min before or after sleep"] += len(kept) - len(near)
+    near = [(start, stage) for start, stage in scored if earliest <= start <= latest]
+    dropped["movement or not scored"] += len(epochs) - len(scored)
+    dropped[f"wake more than {wake_minutes:g} min before or after sleep"] += len(scored) - len(near)
     return psg, near
 
 
-def _epochs(hypnogram: Path, end: float) -> list[tuple[float, str]]:
-    """(start, stage or "") of each whole epoch in the runs of a hypnogram up to `end`; s of the hypnogram."""
-    import mne  # takes half a second, so not before it is needed
+def _read_epochs(hypnogram: Path, end: float) -> list[tuple[float, str]]:
+    """Return (start, stage or "") of each complete epoch of a hypnogram up to `end`; s from its begin."""
+    import mne  # takes half a second, so it is imported when it is needed
 
     try:
         runs = mne.read_annotations(hypnogram)
     except Exception as error:
-        raise DataError(f"{hypnogram} is not a readable hypnogram ({_line(error)})") from None
+        raise DataError(f"{hypnogram} is not a readable hypnogram ({_one_line(error)})") from None
     if not len(runs):
         raise DataError(f"{hypnogram} has no annotations: expected sleep stages")
     epochs = []
     for onset, duration, text in zip(runs.onset, runs.duration, runs.description, strict=True):
         if text not in _STAGE_OF:
             raise DataError(f'{hypnogram} says "{text}" at {onset:g} s, expected {", ".join(_STAGE_OF)}')
-        whole = int(min(duration, end - onset) // EPOCH)
-        epochs += [(onset + EPOCH * i, _STAGE_OF[text]) for i in range(whole)]
+        whole = int(min(duration, end - onset) // EPOCH_SECONDS)
+        epochs += [(onset + EPOCH_SECONDS * i, _STAGE_OF[text]) for i in range(whole)]
     return epochs
 
 
-def _psg_header(psg: Path) -> tuple[int, float, dict[str, tuple[float, str]]]:
-    """Raises DataError when a channel is not there or not as this module expects it."""
-    header = read_header(psg)
-    for channel, unit, rate in MODALITIES.values():
-        if channel not in header[2]:
-            raise DataError(f"{psg} has no channel {channel}: it has {', '.join(header[2])}")
-        its_rate, its_unit = header[2][channel]
-        if its_rate != rate:
-            raise DataError(f"{psg} has {channel} at {its_rate:g} Hz, expected {rate}")
-        if unit not in (its_unit, "a.u."):
-            raise DataError(f'{psg} has {channel} in "{its_unit}", expected {unit}')
+def _read_psg_header(psg: Path) -> EdfHeader:
+    """Read the header of a PSG; DataError unless it has all channels in the expected units and rates."""
+    header = read_edf_header(psg)
+    channels = {channel.name: channel for channel in header.channels}
+    for name, expected_unit, expected_rate in MODALITIES.values():
+        if name not in channels:
+            raise DataError(f"{psg} has no channel {name}: it has {', '.join(channels)}")
+        rate, unit = header.rate(channels[name]), channels[name].unit
+        if rate != expected_rate:
+            raise DataError(f"{psg} has {name} at {rate:g} Hz, expected {expected_rate}")
+        if expected_unit not in (unit, "a.u."):
+            raise DataError(f'{psg} has {name} in "{unit}", expected {expected_unit}')
     return header
 
 
-def _windows(psg: Path, starts: np.ndarray) -> np.ndarray:
-    """float32 (epoch, 5 modalities, 30 patches, 100 samples) of the epochs that begin at `starts` (s)."""
+def _read_windows(psg: Path, starts: np.ndarray) -> np.ndarray:
+    """Read the epochs that begin at `starts` (s): float32 (epoch, 5 modalities, 30 patches, 100 samples)."""
     import mne
 
-    _, _, declared = _psg_header(psg)
+    unit_of = {channel.name: channel.unit for channel in _read_psg_header(psg).channels}
     rates = [rate for *_, rate in MODALITIES.values()]
-    windows = np.full((len(starts), len(rates), EPOCH, max(rates)), np.nan, np.float32)
-    # mne brings all channels that it opens together to the fastest rate, so those of one rate at a time.
+    windows = np.full((len(starts), len(rates), EPOCH_SECONDS, max(rates)), np.nan, np.float32)
+    # mne resamples channels that it opens together to the fastest rate, so open those of one rate at a time.
     for rate in set(rates):
-        rows = [i for i, its_rate in enumerate(rates) if its_rate == rate]
+        rows = [i for i, channel_rate in enumerate(rates) if channel_rate == rate]
         channels = [list(MODALITIES.values())[i][0] for i in rows]
-        first, length = np.round(starts * rate).astype(int), EPOCH * rate
+        first, length = np.round(starts * rate).astype(int), EPOCH_SECONDS * rate
         try:
             raw = mne.io.read_raw_edf(psg, include=channels, verbose="ERROR")
             samples = raw.get_data(channels, first.min(), first.max() + length, verbose="ERROR")
         except Exception as error:
-            raise DataError(f"{psg} cannot be read ({_line(error)})") from None
+            raise DataError(f"{psg} cannot be read ({_one_line(error)})") from None
         if raw.info["sfreq"] != rate:
             raise DataError(f"{psg} is read at {raw.info['sfreq']:g} Hz, expected {rate}")
-        samples /= np.array([[_VOLTS.get(declared[channel][1], 1.0)] for channel in channels])
+        samples /= np.array([[_VOLTS.get(unit_of[channel], 1.0)] for channel in channels])
         for window, i in zip(windows, first - first.min(), strict=True):
-            window[rows, :, :rate] = samples[:, i : i + length].reshape(-1, EPOCH, rate)
+            window[rows, :, :rate] = samples[:, i : i + length].reshape(-1, EPOCH_SECONDS, rate)
     return windows

@@ -117,7 +117,7 @@ class RunRecord:
     def schema(self) -> Schema:
         """Schema of the run's windows; ReportError when the run has no `sites`."""
         for site in self.sites.values():
-            return Schema.model_validate(site.manifest.schema())
+            return Schema.model_validate(site.manifest.schema_fields())
         raise ReportError(
             f"the run in {self.path} has no {ROSTER_FILE}: it ended before its sites were known"
         )

@@ -52,7 +52,7 @@ class Roster:
 
     @property
     def schema(self) -> Schema:
-        return Schema.model_validate(next(iter(self.sites.values())).manifest.schema())
+        return Schema.model_validate(next(iter(self.sites.values())).manifest.schema_fields())
 
     @property
     def sums(self) -> np.ndarray:

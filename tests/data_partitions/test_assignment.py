@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_partitions import DataError
-from data_partitions.federation import assign_patients, site_modalities
+from data_partitions.assignment import assign_patients, site_modalities
 
 LABELS = ["NORM", "MI", "HYP"]
 
@@ -103,14 +103,14 @@ def test_dirichlet_keeps_as_many_as_can_be_had_and_says_so():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((301, "iid", 0), "301 sites were asked for, but only .* patients have training records"),
+        ((301, "iid", 0), "301 sites were requested, but only .* patients have training records"),
         ((0, "iid", 0), "needs at least one site"),
         ((None, "iid", 0), "needs the number of sites"),
         ((2, "random", 0), 'split "random" is unknown: choose natural, iid or dirichlet'),
         ((2, "dirichlet", 0, 0.0), "alpha of the Dirichlet split must be above 0"),
         ((2, "dirichlet", 0, float("nan")), "alpha of the Dirichlet split must be above 0"),
         ((100, "dirichlet", 0, 1e-4), r"no draw of Dirichlet\(0.0001\) gave each of 100 sites"),
-        ((7, "natural", 0), "7 sites were asked for, but only . hospitals have 10 training records"),
+        ((7, "natural", 0), "7 sites were requested, but only . hospitals have 10 training records"),
     ],
 )
 def test_what_cannot_be_had_is_said(arguments, sentence):
@@ -151,7 +151,7 @@ def test_records_without_a_hospital_go_to_rest(nothing):
     notes = []
     home = assign_patients(index, None, "natural", 0, notes=notes)
     assert train_counts(index, home) == {"hospital-0": 30, "rest": 12}
-    assert notes == ['In site "rest" as no hospital is recorded: 12 records.']
+    assert notes == ['In site "rest" because no hospital is recorded: 12 records.']
 
 
 def test_a_patient_goes_where_most_records_are_and_a_tie_to_the_first():
@@ -198,8 +198,8 @@ def test_all_and_listed_modalities():
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        (0, "0 modalities were asked for: choose 1 to 12"),
-        (13, "13 modalities were asked for: choose 1 to 12"),
+        (0, "0 modalities were requested: choose 1 to 12"),
+        (13, "13 modalities were requested: choose 1 to 12"),
         (("A", "Z"), "modality Z is unknown: choose from A, B"),
         ((), "a site needs at least one modality"),
         ("some", 'modalities "some" is not understood'),

@@ -106,7 +106,7 @@ def test_a_server_that_lacks_a_file_or_is_not_there(tmp_path):
     with served(tmp_path / "server"), pytest.raises(DataError, match="cannot fetch b.txt from .*/db"):
         fetch_physionet("db", ["a.txt", "b.txt"], tmp_path / "here", PreparationLog())
     assert (tmp_path / "here" / "a.txt").read_text() == "a", "what was fetched is kept"
-    with pytest.raises(DataError, match="call it again, what is there is kept") as error:
+    with pytest.raises(DataError, match="try again, complete files are kept") as error:
         wfdb.set_db_index_url("http://127.0.0.1:9/")  # nothing listens there
         try:
             fetch_physionet("db", ["a.txt"], tmp_path / "nowhere", PreparationLog())

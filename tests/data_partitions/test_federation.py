@@ -51,7 +51,7 @@ def test_what_is_no_federation(tmp_path, federation):
     for path, sentence in [
         (tmp_path / "nowhere", "there is no federation at .*nowhere: make one with `condi prepare`"),
         (tmp_path, "has no federation.json"),
-        (federation.path / "a", "is one site, not a federation: give the directory it is in"),
+        (federation.path / "a", "is one site, not a federation: give the directory that contains it"),
     ]:
         with pytest.raises(DataError, match=sentence):
             open_federation(path)
@@ -59,7 +59,7 @@ def test_what_is_no_federation(tmp_path, federation):
 
 def test_a_damaged_federation(federation):
     (federation.path / "a").rename(federation.path / "c")
-    with pytest.raises(DataError, match="lacks the directory of site a"):
+    with pytest.raises(DataError, match="has no directory for site a"):
         open_federation(federation.path)
     file = federation.path / "federation.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "sites": ["../all/b"]}))

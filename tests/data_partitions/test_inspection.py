@@ -47,7 +47,7 @@ def federation(tmp_path):
 
 def test_what_is_missing_is_counted(tmp_path):
     write_partition(tmp_path / "here", manifest_of(), index_of(), known_windows())
-    missing = Partition.open(tmp_path / "here").missing()
+    missing = Partition.open(tmp_path / "here").missing_counts()
     assert missing == {"EEG Fpz-Cz": (1800, 90, 6, 0), "Resp": (18, 9, 6, 3)}
 
 
@@ -68,7 +68,7 @@ def test_a_federation_adds_up_its_sites(federation):
     assert result.exit_code == 0, result.output
     assert cells(result, "all") == [["all", "8", "2", "2", "12"]]
     assert cells(result, "W") == [["W", "4", "0", "2"]]
-    counts = [Partition.open(federation / site).missing()["EEG Fpz-Cz"] for site in ("a", "b")]
+    counts = [Partition.open(federation / site).missing_counts()["EEG Fpz-Cz"] for site in ("a", "b")]
     share = sum(c[1] for c in counts) / sum(c[0] for c in counts)
     assert cells(result, "EEG Fpz-Cz")[0][3:] == ["2", f"{share:.1%}", "0.0%"]
 
@@ -80,7 +80,7 @@ def test_a_picture(federation, tmp_path, of):
     assert result.exit_code == 0, result.output
     content = picture.read_bytes()
     assert content.startswith(b"\x89PNG") and len(content) > 10_000
-    assert f"Picture: {picture}" in result.stdout
+    assert f"Picture written to {picture}" in result.stdout
 
 
 def test_refusals_are_one_sentence(federation, tmp_path):

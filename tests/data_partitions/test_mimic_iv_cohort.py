@@ -38,24 +38,24 @@ def test_a_stay_that_cannot_be_used_still_counts_in_its_admission(tmp_path):
     tables = cohort_tables()
     tables["icustays"].loc[5, "intime"] = pd.NaT
     write_tables(tmp_path, tables)
-    report = PreparationLog()
-    table = index(tmp_path, report)
-    assert len(report.bad) == 1
+    log = PreparationLog()
+    table = index(tmp_path, log)
+    assert len(log.rejected) == 1
     assert not set(tables["icustays"]["stay_id"][4:6].astype(str)) & set(table["record_id"])
-    assert "1 of admissions with more than one ICU stay removed" in report.notes[0]
+    assert "1 of admissions with more than one ICU stay removed" in log.notes[0]
 
 
 def test_each_rule_removes_its_stays_in_order_and_says_how_many(tmp_path):
     write_tables(tmp_path, cohort_tables())
-    table, windows, report = prepared(tmp_path)
-    assert report.bad == []
-    assert report.notes == [
+    table, windows, log = prepared(tmp_path)
+    assert log.rejected == []
+    assert log.notes == [
         "9 ICU stays of 8 patients; "
         "2 shorter than 48 h or without a known end removed, leaving 7 (4 died in hospital); "
         "1 of patients under 18 removed, leaving 6 (4 died in hospital); "
         "2 of admissions with more than one ICU stay removed, leaving 4 (2 died in hospital); "
         "1 with a transfer between units removed, leaving 3 (2 died in hospital).",
-        "Removed as nothing was measured in their first 48 h: 1 of 3 ICU stays, "
+        "Removed because nothing was measured in their first 48 h: 1 of 3 ICU stays, "
         "leaving 2 (1 died in hospital).",
     ]
     assert table["record_id"].tolist() == ["30000000", "30000007", "30000008"]
@@ -162,13 +162,13 @@ def test_a_stay_that_cannot_be_used_is_left_out_and_said(tmp_path, name, column,
     tables[name] = tables[name].astype(object)
     tables[name].loc[1, column] = text
     write_tables(tmp_path, tables)
-    report = PreparationLog()
-    table = index(tmp_path, report)
+    log = PreparationLog()
+    table = index(tmp_path, log)
     assert table["record_id"].tolist() == ["30000000", "30000002"]
-    [sentence] = report.bad
-    assert sentence.startswith(f"ICU stay 30000001 lacks {lacks}")
-    assert report.notes[0].startswith("3 ICU stays of 3 patients; 1 cannot be used; 0 shorter")
-    with pytest.raises(DataError, match="ICU stay 30000001 lacks"):
+    [sentence] = log.rejected
+    assert sentence.startswith(f"ICU stay 30000001 is without {lacks}")
+    assert log.notes[0].startswith("3 ICU stays of 3 patients; 1 cannot be used; 0 shorter")
+    with pytest.raises(DataError, match="ICU stay 30000001 is without"):
         index(tmp_path, PreparationLog(strict=True))
 
 
@@ -177,7 +177,7 @@ def test_two_rows_of_one_id_that_differ_are_refused(tmp_path, name, key):
     tables = empty_tables(2)
     tables[name].loc[1, key] = tables[name].loc[0, key]
     write_tables(tmp_path, tables)
-    with pytest.raises(DataError, match=f"{key} [13]0000000 is there twice"):
+    with pytest.raises(DataError, match=f"{key} [13]0000000 appears twice"):
         index(tmp_path, PreparationLog())
 
 

@@ -43,13 +43,13 @@ def test_the_cohort_of_the_demo(demo):
         counts.append((int((kept & ~rule).sum()), int((kept & rule).sum()), int(died[kept & rule].sum())))
         kept &= rule
     assert counts == [(66, 74, 12), (0, 74, 12), (12, 62, 10), (9, 53, 8)]
-    report = PreparationLog()
-    table = index(demo, report)
+    log = PreparationLog()
+    table = index(demo, log)
     for removed, left, deaths in counts:
         sentence.append(f"{removed} .* removed, leaving {left} \\({deaths} died in hospital\\)")
-    assert report.bad == []
-    assert len(report.notes) == 1
-    assert re.fullmatch("140 ICU stays of 100 patients; " + "; ".join(sentence) + r"\.", report.notes[0])
+    assert log.rejected == []
+    assert len(log.notes) == 1
+    assert re.fullmatch("140 ICU stays of 100 patients; " + "; ".join(sentence) + r"\.", log.notes[0])
     assert table["stay_id"].tolist() == stays.loc[kept, "stay_id"].tolist()
     assert table["died"].tolist() == died[kept].tolist()
     assert schema(demo)["version"] == "2.2, 140 ICU stays"

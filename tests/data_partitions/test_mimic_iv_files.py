@@ -81,10 +81,10 @@ def test_windows_come_in_the_order_that_is_asked_for(generated, generated_window
 
 def test_progress_ends_where_the_files_end(generated):
     told = {}
-    report = PreparationLog(
+    log = PreparationLog(
         progress=lambda what, done, total: told.setdefault(what, []).append((done, total))
     )
-    list(read(generated, index(generated, report), report))
+    list(read(generated, index(generated, log), log))
     assert list(told) == ["reading chartevents", "reading outputevents", "reading labevents"]
     for what, steps in told.items():
         size = place_of(generated, what.split()[1]).stat().st_size
@@ -122,12 +122,12 @@ def test_a_missing_column_is_named_with_its_file(tmp_path, name, column):
     tables = make_tables(2)
     tables[name] = tables[name].drop(columns=column)
     write_tables(tmp_path, tables)
-    with pytest.raises(DataError, match=rf"{name}\.csv\.gz lacks the column {column}: it has .*3\.x"):
+    with pytest.raises(DataError, match=rf"{name}\.csv\.gz has no column {column}: it has .*3\.x"):
         prepared(tmp_path)
 
 
 def test_a_chartevents_path_without_a_file_is_refused(generated):
-    with pytest.raises(DataError, match="there is no file nowhere.csv: chartevents must be the path"):
+    with pytest.raises(DataError, match="there is no file nowhere.csv: give the path of the table"):
         prepared(generated, chartevents="nowhere.csv")
 
 
@@ -155,7 +155,7 @@ def test_a_damaged_file_is_named_with_about_the_row(tmp_path, damage):
     said = int(str(caught.value).split("about ")[1].split(" ")[0].replace(",", ""))
     # After a change inflate may go on for a while before what it gives makes no sense.
     assert 0.45 * rows < said < (0.55 if damage == "cut" else 1) * rows
-    assert "fetch it anew" in str(caught.value)
+    assert "fetch it again" in str(caught.value)
 
 
 def test_a_changed_checksum_is_noticed(tmp_path):
@@ -179,7 +179,7 @@ def test_a_cut_that_loses_only_the_end_of_the_stream_is_noticed(tmp_path):
     ("name", "column", "text", "sentence"),
     [
         ("chartevents", "valuenum", "eighty", r"not as expected somewhere after row 0 .*eighty"),
-        ("chartevents", "charttime", "yesterday", r"has a charttime that is no time like .*yesterday"),
+        ("chartevents", "charttime", "yesterday", r"has a charttime that is not a time like .*yesterday"),
         ("labevents", "itemid", "fifty", r"not as expected somewhere after row 0 .*fifty"),
     ],
 )

@@ -38,9 +38,9 @@ def test_the_order_of_rows_and_rows_that_are_there_twice_change_nothing(
         table = pd.concat([tables[name], tables[name].iloc[::3]])
         tables[name] = table.sample(frac=1, random_state=1)
     tables["icustays"] = pd.concat([tables["icustays"], tables["icustays"].iloc[:5]])
-    _, windows, report = prepared(write_tables(tmp_path, tables))
+    _, windows, log = prepared(write_tables(tmp_path, tables))
     np.testing.assert_array_equal(np.stack(windows), generated_windows)
-    assert report.notes[0].startswith("40 ICU stays of 40 patients")
+    assert log.notes[0].startswith("40 ICU stays of 40 patients")
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -120,9 +120,9 @@ def test_an_implausible_arterial_pressure_does_not_hide_the_cuff(tmp_path):
 )
 def test_each_item_comes_in_the_unit_of_its_variable(tmp_path, event, name, expected):
     kind, item, value = event
-    found, report = hours_of(tmp_path, (kind, 60, item, value))
+    found, log = hours_of(tmp_path, (kind, 60, item, value))
     assert found == {name: {0: expected}}
-    assert len(report.notes) == 2, "nothing dropped"
+    assert len(log.notes) == 2, "nothing dropped"
 
 
 def test_an_intubated_patients_verbal_response_is_1_whatever_number_is_beside_it(tmp_path):
@@ -163,7 +163,7 @@ def test_the_total_of_the_coma_scale_needs_all_three_parts_in_the_hour(tmp_path)
     ],
 )
 def test_values_outside_the_plausible_range_are_dropped_and_counted(tmp_path, item, name, inside, outside):
-    found, report = hours_of(
+    found, log = hours_of(
         tmp_path,
         *[("chart", n * H, item, value) for n, value in enumerate((*inside, *outside))],
         ("lab", 60, 50813, 1000),
@@ -172,12 +172,12 @@ def test_values_outside_the_plausible_range_are_dropped_and_counted(tmp_path, it
     )
     assert list(found) == [name]
     assert list(found[name]) == [0, 1]
-    expected = f"Dropped as they are outside the plausible range of their variable: {name} 2, "
-    assert report.notes[1] in (expected + "creatinine 1, lactate 1.", expected + "lactate 1, creatinine 1.")
+    expected = f"Dropped because they are outside the plausible range of their variable: {name} 2, "
+    assert log.notes[1] in (expected + "creatinine 1, lactate 1.", expected + "lactate 1, creatinine 1.")
 
 
 def test_fahrenheit_under_the_celsius_item_is_dropped_and_named(tmp_path):
-    found, report = hours_of(
+    found, log = hours_of(
         tmp_path,
         ("chart", 0, 223762, 98.6),
         ("chart", 60, 223762, 101),
@@ -186,23 +186,23 @@ def test_fahrenheit_under_the_celsius_item_is_dropped_and_named(tmp_path):
         ("chart", 2 * H, 223762, 36.6),
     )
     assert found == {"temperature": {2: 36.6}}
-    assert report.notes[1:3] == [
-        "Dropped as they are outside the plausible range of their variable: temperature 4.",
-        "Of the dropped temperatures 2 were under the Celsius item (223762) and would be plausible in "
+    assert log.notes[1:3] == [
+        "Dropped because they are outside the plausible range of their variable: temperature 4.",
+        "Of the dropped temperatures, 2 have the Celsius item (223762) and would be plausible in "
         "Fahrenheit.",
     ]
 
 
 def test_a_refill_that_is_neither_normal_nor_abnormal_is_dropped_and_counted(tmp_path):
-    found, report = hours_of(
+    found, log = hours_of(
         tmp_path, ("chart", 0, 223951, "Other/Remarks"), ("chart", 60, 220045, 80), ("chart", H, 223951, "")
     )
     assert found == {"heart rate": {0: 80}}
-    assert report.notes[1].endswith("variable: capillary refill 1.")
+    assert log.notes[1].endswith("variable: capillary refill 1.")
 
 
 def test_events_before_the_stay_are_dropped_and_counted(tmp_path):
-    found, report = hours_of(
+    found, log = hours_of(
         tmp_path,
         ("chart", -1, 220045, 80),
         ("chart", -90000, 220045, 80),
@@ -211,7 +211,7 @@ def test_events_before_the_stay_are_dropped_and_counted(tmp_path):
         ("chart", 0, 220045, 81),
     )
     assert found == {"heart rate": {0: 81}}
-    assert report.notes[1] == "Dropped as they were charted before the stay began: 3 values."
+    assert log.notes[1] == "Dropped because they were charted before the stay began: 3 values."
 
 
 def test_an_event_without_a_time_or_a_number_is_no_event(tmp_path):
@@ -222,9 +222,9 @@ def test_an_event_without_a_time_or_a_number_is_no_event(tmp_path):
         ("lab", 0, 2 * H, 50912, 2.0),
     )
     tables["labevents"].loc[2, "charttime"] = pd.NaT
-    _, [window], report = prepared(write_tables(tmp_path, tables))
+    _, [window], log = prepared(write_tables(tmp_path, tables))
     assert np.isfinite(window).sum() == 1
-    assert len(report.notes) == 2
+    assert len(log.notes) == 2
 
 
 def test_labs_go_to_the_stay_of_the_patient_in_whose_48_hours_they_are(tmp_path):
@@ -242,11 +242,11 @@ def test_labs_go_to_the_stay_of_the_patient_in_whose_48_hours_they_are(tmp_path)
     seconds = [-H, 0, 48 * H - 1, 48 * H, 5 * day - 1, 5 * day, 6 * day, 40 * day + 60, 99 * day]
     with_events(tables, *[("lab", 0, s, 50912, 1.0 + n) for n, s in enumerate(seconds)])
     tables["labevents"]["hadm_id"] = ""  # as often in MIMIC-IV: it must not matter
-    _, windows, report = prepared(write_tables(tmp_path, tables))
+    _, windows, log = prepared(write_tables(tmp_path, tables))
     found = [w[list(VARIABLES).index("creatinine"), :, 0] for w in windows]
     assert [{int(h): w[h] for h in np.flatnonzero(np.isfinite(w))} for w in found] == [
         {0: 2.0, 47: 3.0},
         {0: 8.0},
         {0: 6.0, 24: 7.0},
     ]
-    assert len(report.notes) == 2
+    assert len(log.notes) == 2

@@ -74,7 +74,7 @@ def test_on_disk(partition):
 
 
 def test_schema_has_what_sites_agree_on_and_nothing_else(partition):
-    schema = partition.manifest.schema()
+    schema = partition.manifest.schema_fields()
     assert json.loads(json.dumps(schema)) == schema
     assert schema == {
         "dataset": "sleep",
@@ -97,7 +97,7 @@ def test_a_manifest_is_frozen_and_consistent():
     m = manifest_of().modalities[0].model_dump()
     for changes, message in [
         ({"labels": ("W", "W")}, "labels must have different names"),
-        ({"modalities": [{**m, "samples_per_patch": 10}]}, "100 samples in 1 s, samples_per_patch says 10"),
+        ({"modalities": [{**m, "samples_per_patch": 10}]}, "100 samples in 1 s, but samples_per_patch is 10"),
         ({"modalities": [{**m, "present": False}]}, "at least one modality must be present"),
         ({"modalities": [{**m, "name": "../x"}]}, "pattern"),
         ({"windows": {"train": 3}}, "windows must count train, val and test"),
@@ -126,7 +126,7 @@ def test_fingerprint_changes_with_any_part_of_the_content(partition, tmp_path):
 def test_an_existing_path_is_refused_and_untouched(tmp_path):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "mine.txt").write_text("precious")
-    with pytest.raises(DataError, match="exists already: choose another place, or remove it"):
+    with pytest.raises(DataError, match="exists already: choose another path, or remove it"):
         write_partition(tmp_path / "here", manifest_of(), index_of(), windows_of())
     assert (tmp_path / "here" / "mine.txt").read_text() == "precious"
     assert [p.name for p in tmp_path.iterdir()] == ["here"]
@@ -163,7 +163,7 @@ def test_infinite_padding_is_ignored(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda t: t.drop(columns="split"), "the index lacks the column split"),
+        (lambda t: t.drop(columns="split"), "the index has no column split"),
         (lambda t: t.assign(W=[0.5, *t["W"][1:]]), r"row 0 \(record p000\) has a value of label W"),
         (lambda t: t.assign(split="train"), "the index has windows .* but the manifest says"),
         (lambda t: t.iloc[:0], 'site "here" would have no windows'),
@@ -224,7 +224,7 @@ def test_damaged_row(partition, column, row, value, sentence):
 
 def test_damaged_table(partition):
     rewrite_table(partition.path, lambda table: table.pop("REM"))
-    refused(partition.path, "windows.csv", "lacks the column REM")
+    refused(partition.path, "windows.csv", "has no column REM")
     (partition.path / "windows.csv").write_text('record_id,patient_id\n1,2,3\n"4,5,6,7,8')
     refused(partition.path, "windows.csv", "not a readable csv")
     (partition.path / "windows.csv").unlink()
@@ -242,7 +242,7 @@ def test_damaged_values(partition):
     file = partition.path / "values" / "Resp.npy"
     whole = file.read_bytes()
     rewrite_values(partition.path, lambda a: a.astype(np.float64))
-    refused(partition.path, "Resp.npy", "must hold float32", "float64")
+    refused(partition.path, "Resp.npy", "must contain float32", "float64")
     rewrite_values(partition.path, lambda a: a[:-1].astype(np.float32))
     refused(partition.path, "Resp.npy", "(6, 3, 1)", "(5, 3, 1)")
     file.write_bytes(whole[:-10])

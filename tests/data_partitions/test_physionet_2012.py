@@ -25,9 +25,9 @@ def rewrite(source, record, lines, icu=3):
     (source / f"set-a/{record}.txt").write_text(stay_text(record, icu, lines))
 
 
-def window(source, record, report=None):
+def window(source, record, log=None):
     table = index(source, PreparationLog())
-    (found,) = read(source, table[table["record_id"] == str(record)], report or PreparationLog(strict=True))
+    (found,) = read(source, table[table["record_id"] == str(record)], log or PreparationLog(strict=True))
     return found
 
 
@@ -79,20 +79,20 @@ def test_absurd_values_are_dropped_and_counted(source):
         ("48:10", "HR", 80),
     ]
     rewrite(source, 132539, lines)
-    report = PreparationLog(strict=True)
-    found = window(source, 132539, report)
+    log = PreparationLog(strict=True)
+    found = window(source, 132539, log)
     assert found[ROW["HR"], 0, 0] == 70 and np.isfinite(found).sum() == 1
-    assert report.notes == [
-        "Dropped as they were measured after 48 h: 1 values.",
-        "Dropped as they are outside the plausible range of their variable: pH 1, Temp 1, HR 1.",
+    assert log.notes == [
+        "Dropped because they were measured after 48 h: 1 values.",
+        "Dropped because they are outside the plausible range of their variable: pH 1, Temp 1, HR 1.",
     ]
 
 
 def test_a_stay_without_any_measurement_is_kept_and_counted(source):
     rewrite(source, 132539, [])
-    report = PreparationLog(strict=True)
-    assert np.isnan(window(source, 132539, report)).all()
-    assert report.notes == ["Kept though nothing was measured in 48 h: 1 stays."]
+    log = PreparationLog(strict=True)
+    assert np.isnan(window(source, 132539, log)).all()
+    assert log.notes == ["Included although nothing was measured in 48 h: 1 stays."]
 
 
 def test_rows_come_in_the_order_they_are_asked_for(source):
@@ -153,10 +153,10 @@ def test_sites_are_icu_types_and_patients_keep_their_split(tmp_path):
 def test_a_bad_line_leaves_out_its_stay_only(source, line, sentence):
     file = source / "set-a/132541.txt"
     file.write_text(stay_text(132541, 1, []) + line + "\n03:00,HR,80\n")
-    table, report = index(source, PreparationLog(strict=True)), PreparationLog()
-    windows = list(read(source, table, report))
+    table, log = index(source, PreparationLog(strict=True)), PreparationLog()
+    windows = list(read(source, table, log))
     assert [w is None for w in windows] == [i == 2 for i in range(12)]
-    (bad,) = report.bad
+    (bad,) = log.rejected
     assert bad.startswith(f"stay 132541, {sentence}")
     refused(lambda: list(read(source, table, PreparationLog(strict=True))), "stay 132541, ", sentence)
 
@@ -166,11 +166,11 @@ def test_stays_that_the_index_leaves_out(source):
     rewrite(source, 132541, [], icu=7)
     outcomes = source / "Outcomes-a.txt"
     outcomes.write_text("".join(x for x in outcomes.open() if not x.startswith("132542,")))
-    report = PreparationLog()
-    assert len(index(source, report)) == 9
-    assert "stay 132540" in report.bad[0] and "has ICUType none, expected 1 to 4" in report.bad[0]
-    assert "stay 132541" in report.bad[1] and "has ICUType 7, expected 1 to 4" in report.bad[1]
-    assert report.bad[2] == "stay 132542 is not in Outcomes-a.txt"
+    log = PreparationLog()
+    assert len(index(source, log)) == 9
+    assert "stay 132540" in log.rejected[0] and "has ICUType none, expected 1 to 4" in log.rejected[0]
+    assert "stay 132541" in log.rejected[1] and "has ICUType 7, expected 1 to 4" in log.rejected[1]
+    assert log.rejected[2] == "stay 132542 is not in Outcomes-a.txt"
 
 
 def test_a_file_without_its_header_line(source):
@@ -190,11 +190,11 @@ def test_outcomes(source):
     outcomes = source / "Outcomes-a.txt"
     text = outcomes.read_text()
     outcomes.write_text(text.replace("In-hospital_death", "Death"))
-    refused(lambda: index(source, PreparationLog()), "lacks the column In-hospital_death: it has RecordID")
+    refused(lambda: index(source, PreparationLog()), "has no column In-hospital_death: it has RecordID")
     outcomes.write_text(text.replace("132540,10,5,8,-1,", "132540,10,5,8,-1,2"))
     refused(lambda: index(source, PreparationLog()), "stay 132540 has In-hospital_death 2", "expected 0 or 1")
     outcomes.unlink()
-    refused(lambda: index(source, PreparationLog()), "there is no", "Outcomes-a.txt, which says who died")
+    refused(lambda: index(source, PreparationLog()), "there is no", "Outcomes-a.txt, which has the outcomes")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "not gzip"])
@@ -209,7 +209,7 @@ def test_a_damaged_archive(tmp_path, damage):
     else:
         content[:2] = b"no"
     file.write_bytes(content)
-    refused(lambda: index(tmp_path, PreparationLog()), "set-a.tar.gz is damaged", "fetch it anew")
+    refused(lambda: index(tmp_path, PreparationLog()), "set-a.tar.gz is damaged", "fetch it again")
 
 
 # --- the challenge itself
@@ -220,17 +220,17 @@ def test_set_a():
     found = [Path(p) / "physionet2012" for p in places if p and (Path(p) / "physionet2012").exists()]
     if not found:
         pytest.skip("no PhysioNet Challenge 2012 here: set CONDI_DATA to the folder that has physionet2012/")
-    report = PreparationLog()
-    table = index(found[0], report)
-    assert len(table) == 4000 and table["died"].sum() == 554 and report.bad == []
+    log = PreparationLog()
+    table = index(found[0], log)
+    assert len(table) == 4000 and table["died"].sum() == 554 and log.rejected == []
     assert table["site"].value_counts().to_dict() == {
         "medical-icu": 1481,
         "surgical-icu": 1068,
         "cardiac-surgery": 874,
         "coronary-care": 577,
     }
-    windows = np.stack(list(read(found[0], table, report)))
-    assert windows.shape == (4000, 37, 48, 1) and report.bad == []
+    windows = np.stack(list(read(found[0], table, log)))
+    assert windows.shape == (4000, 37, 48, 1) and log.rejected == []
     assert np.isnan(windows).mean() == pytest.approx(0.7976, abs=0.0001), "about 80 % of hours are empty"
     heart_rate = windows[:, ROW["HR"]]
     assert np.nanmedian(heart_rate) == 86 and 90 > np.nanmean(heart_rate) > 85

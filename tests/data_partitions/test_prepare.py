@@ -7,8 +7,9 @@ import typer
 from typer.testing import CliRunner
 
 from data_partitions import DataError
+from data_partitions.assignment import assign_patients
 from data_partitions.cli import prepare
-from data_partitions.federation import assign_patients, open_federation
+from data_partitions.federation import open_federation
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import demo, ptb_xl
@@ -84,7 +85,7 @@ def test_records_without_labels_are_left_out_and_counted(own_raw, tmp_path):
     lines = table.read_text().replace("{'NORM': 100.0, ", "{").splitlines(keepends=True)
     table.write_text("".join(lines))
     calls = []
-    report = PreparationLog(progress=lambda *call: calls.append(call))
+    log = PreparationLog(progress=lambda *call: calls.append(call))
     index = ptb_xl.index(own_raw, PreparationLog())
     empty = int((~index[list(SUPERCLASSES)].any(axis=1)).sum())
     assert empty > 5
@@ -94,9 +95,9 @@ def test_records_without_labels_are_left_out_and_counted(own_raw, tmp_path):
         tmp_path / "all",
         split="iid",
         sites=2,
-        report=report,
+        log=log,
     )
-    assert report.notes == [f"Left out as they have none of the labels: {empty} records."]
+    assert log.notes == [f"Excluded because they have none of the labels: {empty} records."]
     assert sum(len(partition) for partition in partitions_of(federation)) == 60 - empty
     assert calls == [("writing windows", i + 1, 60 - empty) for i in range(60 - empty)]
 
@@ -119,17 +120,17 @@ def damaged(own_raw):
 
 def test_strict_stops_at_a_damaged_record_and_leaves_nothing(damaged, tmp_path):
     (tmp_path / "out").mkdir()
-    options = {"split": "iid", "sites": 2, "report": PreparationLog(strict=True)}
+    options = {"split": "iid", "sites": 2, "log": PreparationLog(strict=True)}
     with pytest.raises(DataError, match="record 60 .*its signal has 100 bytes"):
         prepare_federation(ptb_xl, damaged, tmp_path / "out" / "all", **options)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_damaged_record_is_left_out_and_the_others_are_as_before(raw, damaged, tmp_path):
-    report = PreparationLog()
+    log = PreparationLog()
     whole = prepare_federation(ptb_xl, raw, tmp_path / "whole", split="iid", sites=2)
-    most = prepare_federation(ptb_xl, damaged, tmp_path / "most", split="iid", sites=2, report=report)
-    (reason,) = report.bad
+    most = prepare_federation(ptb_xl, damaged, tmp_path / "most", split="iid", sites=2, log=log)
+    (reason,) = log.rejected
     assert reason.startswith("record 60 ")
     for before, after in zip(partitions_of(whole), partitions_of(most), strict=True):
         stays = before.record_ids != "60"
@@ -145,15 +146,15 @@ def test_a_site_of_which_nothing_can_be_used_is_left_out_and_said(own_raw, tmp_p
     whole = prepare_federation(ptb_xl, own_raw, tmp_path / "whole", split="iid", sites=3)
     for record in whole.open_site(1).record_ids:
         (own_raw / f"records100/00000/{int(record):05d}_lr.dat").write_text(record)  # no two alike
-    report = PreparationLog()
-    most = prepare_federation(ptb_xl, own_raw, tmp_path / "most", split="iid", sites=3, report=report)
+    log = PreparationLog()
+    most = prepare_federation(ptb_xl, own_raw, tmp_path / "most", split="iid", sites=3, log=log)
     assert most.sites == ("site-00", "site-02")
     assert open_federation(tmp_path / "most").sites == most.sites
-    said = 'The federation is without it: none of the records of site "site-01" can be used.'
-    assert said in report.notes and len(report.bad) == len(whole.open_site(1))
+    said = 'A site is excluded: none of the records of site "site-01" can be used.'
+    assert said in log.notes and len(log.rejected) == len(whole.open_site(1))
     for record in range(1, 61):
         (own_raw / f"records100/00000/{record:05d}_lr.dat").write_text(str(record))
-    with pytest.raises(DataError, match="no record of any site can be used; the first that was left out: "):
+    with pytest.raises(DataError, match="no record of any site can be used; the first rejected record: "):
         prepare_federation(ptb_xl, own_raw, tmp_path / "none", split="iid", sites=3)
     assert not (tmp_path / "none").exists()
 
@@ -206,12 +207,12 @@ def test_command_with_named_leads(raw, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--split", "iid"], ["split iid needs the number of sites: say it with --sites"]),
+        (["--split", "iid"], ["split iid needs the number of sites: give it with --sites"]),
         (["--rate", "250"], ["100 or 500 Hz"]),
         (["--rate", "500"], ["records500 has no record"]),
         (["--modalities", "V9"], ["modality V9 is unknown"]),
-        (["--modalities", "99"], ["99 modalities were asked for: choose 1 to 12"]),
-        (["--split", "iid", "--sites", "1000"], ["1000 sites were asked for, but only"]),
+        (["--modalities", "99"], ["99 modalities were requested: choose 1 to 12"]),
+        (["--split", "iid", "--sites", "1000"], ["1000 sites were requested, but only"]),
     ],
 )
 def test_command_refuses_in_one_sentence(raw, tmp_path, arguments, parts):
@@ -226,7 +227,7 @@ def test_command_reports_bad_records_at_the_end_or_stops(damaged, tmp_path):
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     *_, title, reason, last = result.stdout.splitlines()
-    assert title == "Left out as they cannot be used: 1 records."
+    assert title == "Excluded because they cannot be used: 1 records."
     assert reason.startswith("  record 60 ") and last == f"Written to {tmp_path / 'all'}"
 
 
@@ -261,7 +262,7 @@ def test_demo_command(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "demo (1), multi-label" in result.stdout
     again = run("demo", "--out", tmp_path / "all")
-    assert again.exit_code == 0 and "It was there already: nothing was made." in again.stdout
+    assert again.exit_code == 0 and "The demo exists already: nothing was made." in again.stdout
     (tmp_path / "other").mkdir()
     failed(run("demo", "--out", tmp_path / "other"), "has no federation.json")
 
@@ -270,8 +271,8 @@ def test_demo_command(tmp_path, monkeypatch):
 
 
 def test_ptb_xl_by_hospital(real, tmp_path):
-    report = PreparationLog()
-    federation = prepare_federation(ptb_xl, real, tmp_path / "all", report=report)
+    log = PreparationLog()
+    federation = prepare_federation(ptb_xl, real, tmp_path / "all", log=log)
     partitions = partitions_of(federation)
     patients = [set(partition.patient_ids) for partition in partitions]
     assert sum(map(len, patients)) == len(set().union(*patients))
@@ -280,7 +281,7 @@ def test_ptb_xl_by_hospital(real, tmp_path):
         pytest.skip("another part of PTB-XL than the numbers are for")
     assert federation.sites == tuple(f"hospital-{i}" for i in range(4))
     assert [len(partition) for partition in partitions] == [190, 127, 15, 46]
-    assert "Left out as they have none of the labels: 10 records." in report.notes
+    assert "Excluded because they have none of the labels: 10 records." in log.notes
 
 
 @pytest.mark.parametrize("split", ["natural", "iid", "dirichlet"])

@@ -32,14 +32,14 @@ def test_what_is_not_there(tmp_path, own_raw):
 @pytest.mark.parametrize("column", ["ecg_id", "patient_id", "site", "scp_codes", "strat_fold", "filename_lr"])
 def test_a_missing_column_is_named(own_raw, column):
     change_table(own_raw, lambda table: table.drop(columns=column))
-    refused(lambda: index(own_raw), "ptbxl_database.csv lacks the column " + column)
+    refused(lambda: index(own_raw), "ptbxl_database.csv has no column " + column)
 
 
 @pytest.mark.parametrize("column", ["diagnostic", "diagnostic_class"])
 def test_a_missing_column_of_the_statements_is_named(own_raw, column):
     file = own_raw / "scp_statements.csv"
     pd.read_csv(file, index_col=0).drop(columns=column).to_csv(file)
-    refused(lambda: index(own_raw), "scp_statements.csv lacks the column " + column)
+    refused(lambda: index(own_raw), "scp_statements.csv has no column " + column)
 
 
 def test_damaged_rows(own_raw):
@@ -48,7 +48,7 @@ def test_damaged_rows(own_raw):
     set_cell(own_raw, 2, strat_fold=1, patient_id=None)
     refused(lambda: index(own_raw), "record 3 has no patient_id")
     set_cell(own_raw, 2, ecg_id=2, patient_id=5)
-    refused(lambda: index(own_raw), "ecg_id 2 is there twice")
+    refused(lambda: index(own_raw), "ecg_id 2 appears twice")
 
 
 def test_a_patient_in_two_splits(own_raw):
@@ -65,10 +65,10 @@ def test_a_csv_that_is_none(own_raw):
 def test_records_without_signals_are_left_out_and_counted(own_raw):
     for record in (2, 5):
         (own_raw / f"records100/00000/{record:05d}_lr.hea").unlink()
-    report = PreparationLog()
-    table = index(own_raw, report=report)
+    log = PreparationLog()
+    table = index(own_raw, log=log)
     assert len(table) == 58 and not {"2", "5"} & set(table["record_id"])
-    assert report.notes == ["Left out as their signals are not there: 2 records."]
+    assert log.notes == ["Excluded because their signals are missing: 2 records."]
 
 
 def test_a_header_without_signal(own_raw):
@@ -80,7 +80,7 @@ def test_a_header_without_signal(own_raw):
 def test_a_signal_of_another_length(own_raw, size):
     file = own_raw / "records100/00000/00002_lr.dat"
     file.write_bytes((file.read_bytes() * 2)[:size])
-    expected = "its signal has", "expected 24000: fetch the file anew"
+    expected = "its signal has", "expected 24000: fetch the file again"
     refused(lambda: read(own_raw, row_of(own_raw, 2)), "record 2 ", *expected)
 
 
@@ -114,13 +114,13 @@ def test_bad_records_are_left_out_with_their_reasons_and_the_others_go_on(own_ra
     set_cell(own_raw, 2, strat_fold=11)
     (own_raw / "records100/00000/00004_lr.dat").unlink()
     (own_raw / "records100/00000/00005_lr.dat").write_bytes(b"too short")
-    report = PreparationLog()
-    table = index(own_raw, report)
+    log = PreparationLog()
+    table = index(own_raw, log)
     assert set(range(1, 61)) - set(table["record_id"].astype(int)) == {2, 3, 4}
-    windows = list(ptb_xl.read(own_raw, table, report))
+    windows = list(ptb_xl.read(own_raw, table, log))
     assert [record for record, w in zip(table["record_id"], windows, strict=True) if w is None] == ["5"]
     np.testing.assert_array_equal(windows[0], read(own_raw, table.iloc[0]))
     reasons = ["record 2 has scp_codes", 'record 3 has strat_fold "11"', "record 4 has a header but no"]
     reasons.append("record 5 ")
-    assert len(report.bad) == 4
-    assert all(bad.startswith(reason) for bad, reason in zip(report.bad, reasons, strict=True))
+    assert len(log.rejected) == 4
+    assert all(bad.startswith(reason) for bad, reason in zip(log.rejected, reasons, strict=True))

@@ -27,7 +27,7 @@ def test_schema_is_a_manifest_but_for_the_site(raw):
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ({"rate": 250}, "comes at 100 or 500 Hz, rate is 250"),
+        ({"rate": 250}, "has records at 100 or 500 Hz, but rate is 250"),
         ({"label_rule": "50"}, 'label rule "50" is unknown'),
         ({"task": "regression"}, 'task "regression" is unknown'),
     ],
@@ -81,10 +81,10 @@ def test_label_rules(labelled):
 
 
 def test_single_label_keeps_exactly_one_superclass_and_says_how_many_go(labelled):
-    report = PreparationLog()
-    table = index(labelled, task="single-label", report=report)
+    log = PreparationLog()
+    table = index(labelled, task="single-label", log=log)
     assert table["record_id"].tolist() == ["1", "3", "4", "5"]
-    assert report.notes == ["Left out as they have more than one superclass: 1 records."]
+    assert log.notes == ["Excluded because they have more than one superclass: 1 records."]
 
 
 @pytest.mark.parametrize("codes", ["NORM", "{'NORM'", "{'NORM': 'yes'}", "['NORM']", "__import__('os')", ""])
@@ -113,11 +113,11 @@ def test_patients_who_share_a_signal_are_one_and_in_one_split(own_raw):
         set_cell(own_raw, record - 1, patient_id={2: 30, 4: 9, 5: 9, 6: 200}[record], strat_fold=fold)
     copy_signal(own_raw, 2, 4)
     copy_signal(own_raw, 5, 6)
-    report = PreparationLog()
-    table = index(own_raw, report=report).set_index("record_id").loc[["2", "4", "5", "6"]]
+    log = PreparationLog()
+    table = index(own_raw, log=log).set_index("record_id").loc[["2", "4", "5", "6"]]
     assert set(table["patient_id"]) == {"9"}, "the group's smallest number"
     assert set(table["split"]) == {"val"}, "val before test"
-    assert report.notes[0].startswith("Duplicate signals: 4 records have 2 signals")
+    assert log.notes[0].startswith("Duplicate signals: 4 records have 2 signals")
     set_cell(own_raw, 1, strat_fold=3)
     assert set(index(own_raw).set_index("record_id").loc[["2", "4", "5", "6"], "split"]) == {"train"}
 
@@ -127,23 +127,23 @@ def test_signals_that_only_begin_alike_are_not_duplicates(own_raw):
     signal = bytearray((folder / "00002_lr.dat").read_bytes())
     signal[-1] ^= 1
     (folder / "00004_lr.dat").write_bytes(signal)
-    report = PreparationLog()
-    index(own_raw, report=report)
-    assert report.notes == []
+    log = PreparationLog()
+    index(own_raw, log=log)
+    assert log.notes == []
 
 
 # --- PTB-XL itself
 
 
 def test_the_sample_of_ptb_xl(real):
-    report = PreparationLog()
-    table = index(real, report=report)
+    log = PreparationLog()
+    table = index(real, log=log)
     if len(table) != 388:
         pytest.skip("another part of PTB-XL than the numbers are for")
     assert table["patient_id"].nunique() == 358
     assert table[list(SUPERCLASSES)].sum().tolist() == [229, 54, 73, 60, 27]
     assert int((table[list(SUPERCLASSES)].sum(axis=1) == 0).sum()) == 10
-    assert any("4 records have 2 signals" in note for note in report.notes)
+    assert any("4 records have 2 signals" in note for note in log.notes)
     pairs = table.set_index("record_id")
     for a, b in (("456", "457"), ("459", "460")):
         assert pairs.loc[a, "patient_id"] == pairs.loc[b, "patient_id"]

@@ -52,10 +52,10 @@ def test_500_hz(own_raw, tmp_path):
         baseline=[0] * 12,
         write_dir=str(own_raw / "records500/00000"),
     )
-    report = PreparationLog()
-    table = index(own_raw, rate=500, report=report)
+    log = PreparationLog()
+    table = index(own_raw, rate=500, log=log)
     assert table["record_id"].tolist() == ["4"]
-    assert report.notes == ["Left out as their signals are not there: 59 records."]
+    assert log.notes == ["Excluded because their signals are missing: 59 records."]
     values = read(own_raw, table.iloc[0])
     assert values.shape == (12, 100, 50)
     np.testing.assert_allclose(values[2].ravel(), units[:, 2] / 1000, atol=1e-6)

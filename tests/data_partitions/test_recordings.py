@@ -103,7 +103,7 @@ def write_edf(file, missing=slice(40, 60)):
     content = bytearray(file.read_bytes())
     raw = np.frombuffer(content, "<i2", offset=header.bytes).reshape(header.records, -1)
     flat = raw[:, : header.channels[0].samples].reshape(-1).copy()
-    flat[missing] = header.channels[0].scale()[0][0]
+    flat[missing] = header.channels[0].scale().low
     raw[:, : header.channels[0].samples] = flat.reshape(header.records, -1)
     file.write_bytes(content)
     return flat
@@ -157,9 +157,9 @@ def test_a_csv_keeps_the_text_of_what_was_measured(tmp_path):
         ("hour,HR\n0,inf\n", 'row 2 has "inf" for HR'),
         ("hour,HR\n-1,3\n", 'row 2 has the hour "-1"'),
         ("hour,HR\n0.5,3\n", 'row 2 has the hour "0.5"'),
-        ("hour,HR\n0,3\n0,4\n", "two rows of one hour"),
+        ("hour,HR\n0,3\n0,4\n", "two rows of the same hour"),
         ("hour,HR\n0,3,4\n", "row 2 has 3 cells"),
-        ("hour,HR,HR\n0,3,4\n", "two columns of one name"),
+        ("hour,HR,HR\n0,3,4\n", "two columns of the same name"),
         ("hour,HR\n", "no rows"),
         ("", "the first column"),
     ],
@@ -183,13 +183,13 @@ def recording(rate=100.0, seconds=5.0, names=("I", "II", "V1"), unit="mV", lacki
 
 def test_windows_follow_each_other_and_the_last_is_unobserved_beyond_the_end():
     given = recording(seconds=5.0, lacking=slice(30, 70))
-    windows = WindowGrid.of(SCHEMA).windows(given)
+    windows = WindowGrid.from_schema(SCHEMA).windows(given)
     assert windows.shape == (3, 3, 20, 10) and windows.dtype == np.float32
     whole = windows.transpose(1, 0, 2, 3).reshape(3, -1)
     np.testing.assert_array_equal(whole[:, :500], np.float32([s.samples for s in given.signals]))
     assert np.isnan(whole[:, 500:]).all()
     completed = np.where(np.isnan(windows), 42.0, -1.0)
-    for signal, filled in zip(given.signals, WindowGrid.of(SCHEMA).signals(given, completed), strict=True):
+    for signal, filled in zip(given.signals, WindowGrid.from_schema(SCHEMA).signals(given, completed), strict=True):
         lacks = np.isnan(signal.samples)
         np.testing.assert_array_equal(filled[~lacks], signal.samples[~lacks])
         assert (filled[lacks] == 42).all() and lacks.sum() == 40
@@ -197,29 +197,29 @@ def test_windows_follow_each_other_and_the_last_is_unobserved_beyond_the_end():
 
 def test_leads_are_found_by_name_whatever_their_order_and_case():
     given = recording(names=("v1", "i"))
-    windows = WindowGrid.of(SCHEMA).windows(given)
+    windows = WindowGrid.from_schema(SCHEMA).windows(given)
     np.testing.assert_array_equal(windows[0, 2].reshape(-1), np.float32(given.signals[0].samples[:200]))
-    assert np.isnan(windows[:, 1]).all() and WindowGrid.of(SCHEMA).absent(given) == ["II"]
+    assert np.isnan(windows[:, 1]).all() and WindowGrid.from_schema(SCHEMA).absent(given) == ["II"]
     eog = {**SCHEMA, "modalities": [{"name": "EOG", "unit": "uV", "samples_per_patch": 10}]}
-    assert WindowGrid.of(eog).places(recording(names=("EOG horizontal",), unit="µV")) == {0: 0}
+    assert WindowGrid.from_schema(eog).channel_map(recording(names=("EOG horizontal",), unit="µV")) == {0: 0}
 
 
 @pytest.mark.parametrize("rate, tolerance", [(500.0, 0.01), (250.0, 0.03), (50.0, 0.03)])
 def test_other_rates_are_resampled_when_asked_and_refused_with_both_rates_else(rate, tolerance):
     given = recording(rate=rate, seconds=4.0)
     with pytest.raises(DataError, match=f"{rate:g} Hz.*100 Hz"):
-        WindowGrid.of(SCHEMA).windows(given)
-    windows = WindowGrid.of(SCHEMA, resample=True).windows(given)
+        WindowGrid.from_schema(SCHEMA).windows(given)
+    windows = WindowGrid.from_schema(SCHEMA, resample=True).windows(given)
     assert windows.shape == (2, 3, 20, 10)
     expected = np.stack([s.samples for s in recording(rate=100.0, seconds=4.0).signals])
     found = windows.transpose(1, 0, 2, 3).reshape(3, -1)
     inside = slice(2, -2)
     np.testing.assert_allclose(found[0, inside], expected[0, inside], atol=tolerance)
     constant = Signal("I", "mV", rate, np.full(round(4 * rate), 0.7))
-    there = WindowGrid.of(SCHEMA, resample=True).windows(Recording("c", (constant,), None))[:, 0].reshape(-1)
+    there = WindowGrid.from_schema(SCHEMA, resample=True).windows(Recording("c", (constant,), None))[:, 0].reshape(-1)
     np.testing.assert_allclose(there[inside], 0.7, rtol=1e-6)
     lacking = recording(rate=rate, seconds=4.0, lacking=slice(round(rate), round(2 * rate)))
-    back = WindowGrid.of(SCHEMA, resample=True).signals(lacking, windows)
+    back = WindowGrid.from_schema(SCHEMA, resample=True).signals(lacking, windows)
     for old, new, truth in zip(lacking.signals, back, given.signals, strict=True):
         seen = ~np.isnan(old.samples)
         np.testing.assert_array_equal(new[seen], old.samples[seen])
@@ -228,27 +228,27 @@ def test_other_rates_are_resampled_when_asked_and_refused_with_both_rates_else(r
 
 def test_what_was_not_observed_is_not_either_at_another_rate():
     lacking = recording(rate=500.0, seconds=2.0, lacking=slice(500, 750))
-    windows = WindowGrid.of(SCHEMA, resample=True).windows(lacking)[:, 0].reshape(-1)
+    windows = WindowGrid.from_schema(SCHEMA, resample=True).windows(lacking)[:, 0].reshape(-1)
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(windows)), np.arange(100, 150))
 
 
 @pytest.mark.parametrize(
     "given, sentence",
     [
-        (recording(unit="uV"), 'in "uV", the model expects mV'),
+        (recording(unit="uV"), 'in "uV", but the model expects mV'),
         (recording(names=("A", "B")), "no channel that the model knows: it has A, B, known are I, II, V1"),
         (recording(names=("I", "X9")), "has X9, which the model does not know"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(given, sentence):
     with pytest.raises(DataError) as error:
-        WindowGrid.of(SCHEMA).windows(given)
+        WindowGrid.from_schema(SCHEMA).windows(given)
     assert sentence in str(error.value) and "some.hea" in str(error.value)
 
 
 def test_unknown_channels_are_left_alone_when_asked():
     given = recording(names=("I", "X9"), lacking=slice(0, 10))
-    grid = WindowGrid.of(SCHEMA, keep_unknown=True)
+    grid = WindowGrid.from_schema(SCHEMA, keep_unknown=True)
     filled = grid.signals(given, np.ones_like(grid.windows(given)))
     assert (filled[0][:10] == 1).all() and np.isnan(filled[1][:10]).all()
 
@@ -266,9 +266,9 @@ def test_files_are_found_by_kind(tmp_path):
     assert format_of(tmp_path / "X.EDF") is edf
     (tmp_path / "empty").mkdir()
     for path, sentence in [
-        (tmp_path / "empty", "holds no file"),
+        (tmp_path / "empty", "contains no file"),
         (tmp_path / "gone", "there is no"),
-        (tmp_path / "b" / "notes.txt", "of no kind that can be read"),
+        (tmp_path / "b" / "notes.txt", "has no supported format"),
     ]:
         with pytest.raises(DataError, match=sentence):
             find_recordings(path)

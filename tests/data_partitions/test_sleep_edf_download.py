@@ -71,8 +71,8 @@ def names_below(folder):
 ALL = ["SC4001E0-PSG.edf", "SC4001EC-Hypnogram.edf", "SC4002E0-PSG.edf", "SC4002EC-Hypnogram.edf"]
 
 
-def fetch(remote, out, report=None, **options):
-    download(out, report or PreparationLog(), **{"subjects": [0], "base_url": remote.url, **options})
+def fetch(remote, out, log=None, **options):
+    download(out, log or PreparationLog(), **{"subjects": [0], "base_url": remote.url, **options})
 
 
 def test_download_fetches_what_index_reads_and_nothing_twice(remote, tmp_path, capfd):
@@ -102,7 +102,7 @@ def test_an_interrupted_download_goes_on_where_it_stopped(remote, tmp_path):
         fetch(remote, out)
     sentence = str(error.value)
     assert sentence.startswith(f"cannot fetch night SC4002 from {remote.url[:-1]} (") and "\n" not in sentence
-    assert sentence.endswith("): call it again, what is there is kept")
+    assert sentence.endswith("): try again, complete files are kept")
     assert names_below(out) == ALL[:2], "nothing of the file that broke off"
     remote.asked.clear()
     remote.cut.clear()
@@ -125,7 +125,7 @@ def test_a_file_the_server_does_not_have_and_a_server_that_is_not_there(remote, 
     with pytest.raises(DataError, match="cannot fetch night SC4001 .*404"):
         fetch(remote, tmp_path / "out")
     remote.server.server_close()
-    with pytest.raises(DataError, match="cannot fetch night SC4001 .*: call it again, what is there is kept"):
+    with pytest.raises(DataError, match="cannot fetch night SC4001 .*: try again, complete files are kept"):
         fetch(remote, tmp_path / "out", base_url="http://127.0.0.1:1/")
     assert names_below(tmp_path / "out") == []
 

@@ -173,12 +173,12 @@ def test_respiration_is_as_in_the_file_whatever_unit_it_names(tmp_path):
 )
 def test_wake_around_sleep_is_cut_at_its_border(tmp_path, minutes, before, after):
     write_coded_night(tmp_path, "SC4001", "W" * 70 + "1" + "W" * 75 + "R" + "W" * 65)
-    report = PreparationLog()
-    table = index(tmp_path, report, wake_minutes=minutes)
+    log = PreparationLog()
+    table = index(tmp_path, log, wake_minutes=minutes)
     assert numbers_of(table) == list(range(70 - before, 147 + after)), "wake between sleep is all kept"
     cut = 70 + 65 - before - after
-    note = f"Dropped as they are wake more than {minutes:g} min before or after sleep: {cut} epochs."
-    assert report.notes == ([note] if cut else [])
+    note = f"Dropped because they are wake more than {minutes:g} min before or after sleep: {cut} epochs."
+    assert log.notes == ([note] if cut else [])
 
 
 def test_thirty_minutes_is_the_default(tmp_path):
@@ -188,20 +188,20 @@ def test_thirty_minutes_is_the_default(tmp_path):
 
 def test_movement_and_unscored_epochs_are_dropped_and_counted(tmp_path):
     write_coded_night(tmp_path, "SC4001", "?W1M2??3M4R?")
-    report = PreparationLog()
-    table = index(tmp_path, report)
+    log = PreparationLog()
+    table = index(tmp_path, log)
     assert stages_of(table) == ["W", "N1", "N2", "N3", "N3", "REM"]
     assert numbers_of(table) == [1, 2, 4, 7, 9, 10]
     assert (table[list(STAGES)].sum(axis=1) == 1).all()
-    assert report.notes == ["Dropped as they are movement or not scored: 6 epochs."]
+    assert log.notes == ["Dropped because they are movement or not scored: 6 epochs."]
 
 
 def test_annotations_past_the_end_of_the_signals_are_cut(tmp_path):
     write_coded_night(tmp_path, "SC4001", "W2" * 8 + "?" * 2000, seconds=320, record_seconds=20)
-    report = PreparationLog()
-    table = index(tmp_path, report)
+    log = PreparationLog()
+    table = index(tmp_path, log)
     assert numbers_of(table) == list(range(10)), "the eleventh epoch has 20 s of signal"
-    assert report.notes == []
+    assert log.notes == []
     assert np.isfinite(windows_of(tmp_path, table)[:, :3]).all()
 
 
@@ -256,9 +256,9 @@ def test_the_sample_of_sleep_edf(real, tmp_path):
         runs = mne.read_annotations(hypnogram)
         assert runs.description[-1] == "Sleep stage ?", "the signals end before it"
         silent_psg(tmp_path / f"{hypnogram.name[:7]}0-PSG.edf", int(runs.onset[-1]), hypnogram)
-    report = PreparationLog()
-    table = index(tmp_path, report, wake_minutes=1e6)
-    assert report.bad == []
+    log = PreparationLog()
+    table = index(tmp_path, log, wake_minutes=1e6)
+    assert log.rejected == []
     table["y"] = table[list(STAGES)].to_numpy().argmax(1)
     counts = np.zeros(5, int)
     for night, rows in table.groupby(table["record_id"].str[:6]):
@@ -268,7 +268,7 @@ def test_the_sample_of_sleep_edf(real, tmp_path):
         counts += np.bincount(y, minlength=5)
     assert counts.tolist() == [29467, 1436, 6798, 2116, 2635]
     last = table.groupby("psg").tail(1)
-    windows = list(read(tmp_path, last, report))
-    assert report.bad == [] and all(np.abs(window[:3]).max() < 1 for window in windows)
+    windows = list(read(tmp_path, last, log))
+    assert log.rejected == [] and all(np.abs(window[:3]).max() < 1 for window in windows)
     near = index(tmp_path, PreparationLog())
     assert (near["W"] == 0).sum() == (table["W"] == 0).sum() and near["W"].sum() < table["W"].sum() / 3

@@ -74,15 +74,15 @@ def test_a_night_that_cannot_be_used_moves_nobody_to_another_split(five):
 def test_telemetry_nights_are_left_out_with_one_note(tmp_path):
     for name in ("ST7011J0-PSG", "ST7011JP-Hypnogram", "ST7022J0-PSG", "ST7022JM-Hypnogram"):
         (tmp_path / f"{name}.edf").write_bytes(b"")
-    report = PreparationLog()
+    log = PreparationLog()
     with pytest.raises(DataError, match="has only 2 telemetry nights: give a folder with cassette nights"):
-        index(tmp_path, report)
+        index(tmp_path, log)
     write_coded_night(tmp_path, "SC4001", SLEEP)
-    report = PreparationLog()
-    assert len(index(tmp_path, report)) == 14
-    assert report.bad == []
-    note = "Left out as they have no airflow, and their EMG at 100 Hz: 2 telemetry nights (ST7)."
-    assert report.notes == [note, "Dropped as they are movement or not scored: 2 epochs."]
+    log = PreparationLog()
+    assert len(index(tmp_path, log)) == 14
+    assert log.rejected == []
+    note = "Excluded because they have no airflow, and their EMG is at 100 Hz: 2 telemetry nights (ST7)."
+    assert log.notes == [note, "Dropped because they are movement or not scored: 2 epochs."]
 
 
 def test_no_night_at_all(tmp_path):
@@ -201,18 +201,18 @@ def test_a_bad_night_is_left_out_in_one_sentence_and_the_others_go_on(tmp_path, 
         write_coded_night(tmp_path, night, SLEEP)
     alone = index(tmp_path, PreparationLog())
     damage(tmp_path / "SC4011E0-PSG.edf", tmp_path / "SC4011EC-Hypnogram.edf")
-    report = PreparationLog()
-    table = index(tmp_path, report)
-    assert len(report.bad) == 1 and "\n" not in report.bad[0]
-    assert sentence.format(folder=tmp_path) in report.bad[0]
+    log = PreparationLog()
+    table = index(tmp_path, log)
+    assert len(log.rejected) == 1 and "\n" not in log.rejected[0]
+    assert sentence.format(folder=tmp_path) in log.rejected[0]
     assert table["record_id"].tolist() == alone["record_id"].tolist()[:14]
     assert set(table["patient_id"]) == {"00"}
     assert len(windows_of(tmp_path, table)) == 14
     with pytest.raises(DataError) as error:
         index(tmp_path, PreparationLog(strict=True))
-    assert str(error.value) == report.bad[0]
+    assert str(error.value) == log.rejected[0]
     (tmp_path / "SC4001E0-PSG.edf").unlink()
-    with pytest.raises(DataError, match="no night of .* can be used; the first: night SC4001E must have"):
+    with pytest.raises(DataError, match="no night of .* can be used; the first rejected one: night SC4001E must have"):
         index(tmp_path, PreparationLog())
 
 
@@ -221,10 +221,10 @@ def test_a_night_damaged_after_the_index_gives_none_for_its_rows(tmp_path):
         write_coded_night(tmp_path, night, SLEEP)
     table = index(tmp_path, PreparationLog())
     os.truncate(tmp_path / "SC4011E0-PSG.edf", 200_000)
-    report = PreparationLog()
-    windows = list(read(tmp_path, table, report))
+    log = PreparationLog()
+    windows = list(read(tmp_path, table, log))
     assert [window is None for window in windows] == [False] * 14 + [True] * 14 + [False] * 14
-    assert len(report.bad) == 1 and "SC4011E0-PSG.edf has 200000 bytes" in report.bad[0]
+    assert len(log.rejected) == 1 and "SC4011E0-PSG.edf has 200000 bytes" in log.rejected[0]
     with pytest.raises(DataError, match="SC4011E0-PSG.edf has 200000 bytes"):
         list(read(tmp_path, table, PreparationLog(strict=True)))
 
@@ -233,10 +233,10 @@ def test_a_night_that_mne_cannot_read_gives_none_for_its_rows(tmp_path):
     write_coded_night(tmp_path, "SC4001", SLEEP)
     physical_min = 256 + len(CHANNELS) * (16 + 80 + 8)
     change_bytes(tmp_path / "SC4001E0-PSG.edf", physical_min, b"a lot   ")
-    report = PreparationLog()
-    assert list(read(tmp_path, index(tmp_path, report), report)) == [None] * 14
-    assert len(report.bad) == 1
-    assert "SC4001E0-PSG.edf cannot be read (could not convert string to float: 'a lot" in report.bad[0]
+    log = PreparationLog()
+    assert list(read(tmp_path, index(tmp_path, log), log)) == [None] * 14
+    assert len(log.rejected) == 1
+    assert "SC4001E0-PSG.edf cannot be read (could not convert string to float: 'a lot" in log.rejected[0]
 
 
 def test_mne_is_quiet_and_not_imported_before_it_is_needed(tmp_path, capfd, recwarn):

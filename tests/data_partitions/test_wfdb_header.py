@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 import wfdb
 
-from data_partitions.recordings.wfdb_header import read_header
+from data_partitions.recordings.wfdb_header import read_wfdb_header
 
 
-def agrees(folder, name):
-    rate, samples, signals = read_header(folder / f"{name}.hea")
-    known = wfdb.rdheader(str(folder / name))
-    assert (rate, samples) == (known.fs, known.sig_len)
-    assert [s.name for s in signals] == known.sig_name
-    assert [s.file for s in signals] == known.file_name and [s.format for s in signals] == known.fmt
-    assert [s.gain for s in signals] == known.adc_gain and [s.baseline for s in signals] == known.baseline
-    assert [s.unit for s in signals] == known.units
+def assert_agrees_with_wfdb(folder, name):
+    rate, samples, signals = read_wfdb_header(folder / f"{name}.hea")
+    expected = wfdb.rdheader(str(folder / name))
+    assert (rate, samples) == (expected.fs, expected.sig_len)
+    assert [s.name for s in signals] == expected.sig_name
+    assert [s.file for s in signals] == expected.file_name
+    assert [s.format for s in signals] == expected.fmt
+    assert [s.gain for s in signals] == expected.adc_gain
+    assert [s.baseline for s in signals] == expected.baseline
+    assert [s.unit for s in signals] == expected.units
 
 
 @pytest.mark.parametrize("gain", [[1000.0, 200.5], [4.88e-2, 1e3]])
@@ -25,7 +27,7 @@ def test_what_wfdb_writes(tmp_path, gain, fs):
         d_signal=np.arange(20).reshape(10, 2), fmt=["16", "212"], adc_gain=gain, baseline=[-7, 1024],
         comments=["age: 54"], write_dir=str(tmp_path),
     )  # fmt: skip
-    agrees(tmp_path, "a")
+    assert_agrees_with_wfdb(tmp_path, "a")
 
 
 @pytest.mark.parametrize(
@@ -38,9 +40,9 @@ def test_what_wfdb_writes(tmp_path, gain, fs):
 )
 def test_lines_by_hand(tmp_path, line):
     (tmp_path / "a.hea").write_text(f"# a comment\na 1 100 1000 12:00:00 31/01/2001\n{line}\n# another\n")
-    agrees(tmp_path, "a")
+    assert_agrees_with_wfdb(tmp_path, "a")
 
 
 def test_the_headers_of_ptb_xl(real):
     for header in sorted((real / "records100").rglob("*.hea"))[:20]:
-        agrees(header.parent, header.stem)
+        assert_agrees_with_wfdb(header.parent, header.stem)

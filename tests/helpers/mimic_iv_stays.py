@@ -41,22 +41,22 @@ def with_events(tables, *events):
 
 
 def prepared(folder, **options):
-    """Index, windows (None: left out) and report."""
-    report = PreparationLog()
-    table = index(folder, report, **options)
-    return table, list(read(folder, table, report, **options)), report
+    """Index, windows (None: left out) and log."""
+    log = PreparationLog()
+    table = index(folder, log, **options)
+    return table, list(read(folder, table, log, **options)), log
 
 
 def hours_of(folder, *events, **options):
-    """Of one stay with these events: {variable: {hour: value}} of what was observed, and the report."""
+    """Of one stay with these events: {variable: {hour: value}} of what was observed, and the log."""
     write_tables(folder, with_events(empty_tables(), *[(kind, 0, *rest) for kind, *rest in events]))
-    _, [window], report = prepared(folder, **options)
+    _, [window], log = prepared(folder, **options)
     if window is None:
-        return {}, report
+        return {}, log
     assert window.shape == (len(VARIABLES), HOURS, 1)
     assert window.dtype == np.float32
     found = {
         name: {int(hour): pytest.approx(float(row[hour, 0]), rel=1e-6) for hour in np.flatnonzero(seen)}
         for name, row, seen in zip(VARIABLES, window, np.isfinite(window[:, :, 0]), strict=True)
     }
-    return {name: hours for name, hours in found.items() if hours}, report
+    return {name: hours for name, hours in found.items() if hours}, log

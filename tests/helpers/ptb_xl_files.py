@@ -8,9 +8,9 @@ from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources import ptb_xl
 
 
-def index(source, report=None, **options):
-    """The index of a source in which the first bad record is an error, unless a report is given."""
-    return ptb_xl.index(source, report or PreparationLog(strict=True), **options)
+def index(source, log=None, **options):
+    """The index of a source in which the first bad record is an error, unless a log is given."""
+    return ptb_xl.index(source, log or PreparationLog(strict=True), **options)
 
 
 def change_table(source, change):

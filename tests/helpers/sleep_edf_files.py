@@ -9,8 +9,8 @@ from data_partitions.sources.sleep_edf import STAGES, read
 SLEEP = "WW1W234R2M?R1W2W"  # 480 s: whole records of 20, 30 and 60 s
 
 
-def windows_of(source, table, report=None):
-    return np.stack(list(read(source, table, report or PreparationLog())))
+def windows_of(source, table, log=None):
+    return np.stack(list(read(source, table, log or PreparationLog())))
 
 
 def stages_of(table):

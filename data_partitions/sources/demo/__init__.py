@@ -1,4 +1,4 @@
-"""Generated 12-lead ECGs in the shape of PTB-XL: `dataset` writes them, `heart` draws them."""
+"""Generated 12-lead ECGs in the shape of PTB-XL: `dataset` writes them, `heart` generates them."""
 
 from data_partitions.sources.demo.dataset import DATASET, cached_demo, index, make, prepare_demo, read, schema
 

@@ -1,7 +1,7 @@
-"""Generated 12-lead ECGs in the shape of PTB-XL, for trying things out and for tests.
+"""Generated 12-lead ECGs in the format of PTB-XL, for trials and tests.
 
-`make` writes a folder that the PTB-XL reader reads, so `index` and `read` are that reader's own;
-`prepare_demo` goes on to a federation of four hospitals. The signals come from `heart`.
+`make` writes a folder that the PTB-XL reader reads, so `index` and `read` are those of that reader.
+`prepare_demo` makes a federation of four hospitals. The signals come from `heart`.
 """
 
 import sys
@@ -24,10 +24,10 @@ from data_partitions.storage import atomic_directory
 __all__ = ["cached_demo", "index", "make", "prepare_demo", "read", "schema"]
 
 DATASET = "demo"
-GENERATOR = 1  # to be raised when other records are generated: a demo made before is then not used again
+GENERATOR_VERSION = 1  # raise it when the generated records change, so that older demos are not used again
 PATIENTS = 560
-LEADS_OF_A_HOSPITAL = 9
-RATE = 100  # Hz
+LEADS_PER_HOSPITAL = 9
+RATE_HZ = 100
 
 # SCP statements of each superclass, as in PTB-XL.
 _STATEMENTS = {
@@ -49,18 +49,18 @@ _HOSPITALS = (
 
 
 def cached_demo() -> Path:
-    """Where the demo federation is kept for this user."""
-    return platformdirs.user_cache_path("condi") / f"demo-{GENERATOR}"
+    """Return the folder of the demo federation in the user's cache."""
+    return platformdirs.user_cache_path("condi") / f"demo-{GENERATOR_VERSION}"
 
 
 def schema(source: str | Path, **options) -> dict:
-    """As PTB-XL's, under another name: nobody was measured for this."""
+    """Describe the data set as PTB-XL, under another name, as nobody was measured for it."""
     license = "CC0; generated, no patient's data"
     return {**ptb_xl.schema(source, **options), "dataset": DATASET, "version": "1", "license": license}
 
 
 def make(path: str | Path, patients: int = PATIENTS, seed: int = 0) -> None:
-    """Write a PTB-XL shaped folder: two csv files and 16-bit WFDB records of 10 s at 100 Hz.
+    """Write a folder in the format of PTB-XL: two csv files and 16-bit WFDB records of 10 s at 100 Hz.
 
     One patient in fourteen has a second record. Raises DataError when `path` exists.
     """
@@ -76,7 +76,7 @@ def make(path: str | Path, patients: int = PATIENTS, seed: int = 0) -> None:
             for _ in range(2 if patient % 14 == 13 else 1):
                 number = len(rows) + 1
                 folder, name = f"records100/{number // 1000 * 1000:05d}", f"{number:05d}_lr"
-                _write_record(temp / folder, name, draw_ecg(rng, heart, RATE))
+                _write_record(temp / folder, name, draw_ecg(rng, heart, RATE_HZ))
                 rows.append(
                     {
                         "ecg_id": number,
@@ -92,25 +92,25 @@ def make(path: str | Path, patients: int = PATIENTS, seed: int = 0) -> None:
         _statements_table().to_csv(temp / "scp_statements.csv")
 
 
-def prepare_demo(path: str | Path, report: PreparationLog | None = None) -> Federation:
-    """The demo federation at `path`: four hospitals with 9 of 12 leads each; made unless it is there.
+def prepare_demo(path: str | Path, log: PreparationLog | None = None) -> Federation:
+    """Make the demo federation at `path`, unless it exists: four hospitals with 9 of 12 leads each.
 
     Raises DataError when something else is at `path`.
     """
     path = Path(path)
     if path.exists():
         federation = _open_demo(path)
-        if report is not None:
-            report.note("It was there already: nothing was made.")
+        if log is not None:
+            log.note("The demo exists already: nothing was made.")
         return federation
     with tempfile.TemporaryDirectory() as temp:
         source = Path(temp) / "ptbxl"
         make(source, PATIENTS)
         try:
             this = sys.modules[__name__]
-            return prepare_federation(this, source, path, modalities=LEADS_OF_A_HOSPITAL, report=report)
+            return prepare_federation(this, source, path, modalities=LEADS_PER_HOSPITAL, log=log)
         except DataError:
-            # Another process may have made it meanwhile.
+            # Another process may have made it in the meantime.
             if path.exists():
                 return _open_demo(path)
             raise
@@ -119,12 +119,12 @@ def prepare_demo(path: str | Path, report: PreparationLog | None = None) -> Fede
 def _open_demo(path: Path) -> Federation:
     federation = open_federation(path)
     if federation.info.dataset != DATASET:
-        raise DataError(f"{path} holds {federation.info.dataset}, not the demo: choose another place")
+        raise DataError(f"{path} holds {federation.info.dataset}, not the demo: choose another path")
     return federation
 
 
 def _draw_classes(rng: np.random.Generator, shares: np.ndarray) -> tuple[str, ...]:
-    """What is wrong with a patient: mostly one superclass, sometimes two, seldom none to speak of."""
+    """Draw the superclasses of a patient: mostly one, sometimes two, rarely none."""
     if rng.random() < 0.012:
         return ()
     first = str(rng.choice(list(_STATEMENTS), p=shares))
@@ -134,7 +134,7 @@ def _draw_classes(rng: np.random.Generator, shares: np.ndarray) -> tuple[str, ..
 
 
 def _draw_statements(rng: np.random.Generator, classes: tuple[str, ...], fibrillation: bool) -> dict:
-    """What the reader of the ECG wrote down: three times in a hundred something else."""
+    """Draw what the reader of the ECG wrote down: in 3 % of records something else."""
     if rng.random() < 0.03:
         classes = (str(rng.choice(list(_STATEMENTS))),)
     codes = {
@@ -160,13 +160,13 @@ def _statements_table() -> pd.DataFrame:
 
 
 def _write_record(folder: Path, name: str, ecg: np.ndarray) -> None:
-    """16-bit WFDB at 1000 units per mV, as in PTB-XL; `ecg` is (lead, sample) in mV.
+    """Write a 16-bit WFDB record at 1000 units per mV, as in PTB-XL; `ecg` is (lead, sample) in mV.
 
-    Written here, as wfdb.wrsamp takes 30 ms for a header of twelve signals.
+    wfdb.wrsamp takes 30 ms for a header of twelve signals, so it is not used.
     """
     folder.mkdir(parents=True, exist_ok=True)
     units = np.clip(np.rint(ecg * 1000), -32767, 32767).astype("<i2")
-    lines = [f"{name} {len(LEADS)} {RATE} {ecg.shape[1]}"]
+    lines = [f"{name} {len(LEADS)} {RATE_HZ} {ecg.shape[1]}"]
     for lead, samples in zip(LEADS, units, strict=True):
         checksum = int(samples.sum(dtype=np.int64)) % 2**16
         lines.append(f"{name}.dat 16 1000.0(0)/mV 16 0 {samples[0]} {checksum} 0 {lead.upper()}")

@@ -1,10 +1,10 @@
-"""A heart dipole and the nine electrodes that see it: where the demo's ECGs come from.
+"""The source of the demo's ECGs: a heart dipole and nine electrodes.
 
 The dipole's P, QRS, ST and T loops are sums of Gaussians in time with vectors in mV along x = left,
-y = down, z = back. Electrode potentials are its projections on lead vectors close to Dower's (Dower et
-al., Journal of Electrocardiology 13:123, 1980), and the leads are differences of potentials by the
-standard definitions, so that the identities between leads hold as in a real recording. Diseases change
-the loops in the way that textbooks describe.
+y = down, z = back. Electrode potentials are projections of the dipole on lead vectors close to Dower's (Dower
+et al., Journal of Electrocardiology 13:123, 1980), and the leads are differences of potentials by the
+standard definitions, so that the identities between leads hold as in a real recording. Diseases change the
+loops in the way that textbooks describe.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,13 @@ _WAVES = {
     "T": ((0.24, 0.18, -0.14), 0.285, 0.034),
 }
 _QRS = ("Q", "R", "late R", "S", "R'")
-_REPOLARISATION = ("ST", "ST end", "T rise", "T")  # their time goes with the root of the RR interval
-_USUAL_RR = 0.85  # s
+_REPOLARISATION = (
+    "ST",
+    "ST end",
+    "T rise",
+    "T",
+)  # their time is proportional to the square root of the RR interval
+_REFERENCE_RR = 0.85  # s
 
 # Unipolar V1-V6 against the mean of the limb electrodes, and the limb leads I and II.
 _CHEST = np.array(
@@ -48,7 +53,7 @@ _ELECTRODES = np.vstack([_RA, _RA + _LEAD_I, _RA + _LEAD_II, _CHEST])  # RA, LA,
 
 @dataclass
 class Heart:
-    """One patient's heart on one body. Drawn by `draw_heart`."""
+    """One patient's heart and electrodes, drawn by `draw_heart`."""
 
     vectors: dict[str, np.ndarray]  # wave -> (3,) mV
     centres: dict[str, float]  # wave -> s from the R peak
@@ -60,7 +65,7 @@ class Heart:
 
 
 def draw_heart(rng: np.random.Generator, diseases: Sequence[str] = ()) -> Heart:
-    """A heart with some of MI, STTC, CD and HYP; healthy hearts differ in axis, size, intervals and rate."""
+    """Draw a heart with some of MI, STTC, CD and HYP; healthy ones vary in axis, size, intervals, rate."""
     vectors = {name: np.array(wave[0]) for name, wave in _WAVES.items()}
     centres = {name: wave[1] for name, wave in _WAVES.items()}
     widths = {name: wave[2] for name, wave in _WAVES.items()}
@@ -99,7 +104,7 @@ def draw_heart(rng: np.random.Generator, diseases: Sequence[str] = ()) -> Heart:
 
 
 def draw_ecg(rng: np.random.Generator, heart: Heart, rate: int = 100, seconds: float = 10) -> np.ndarray:
-    """An ECG of this heart: float64 (12 leads: I II III aVR aVL aVF V1-V6, samples), mV; `rate` in Hz."""
+    """Draw an ECG: float64 (12 leads: I II III aVR aVL aVF V1-V6, samples) in mV; `rate` in Hz."""
     time = np.arange(round(rate * seconds)) / rate
     breath = 2 * np.pi * (rng.uniform(0.18, 0.33) * time + rng.random())
     dipole = _dipole(rng, heart, time)
@@ -115,7 +120,7 @@ def draw_ecg(rng: np.random.Generator, heart: Heart, rate: int = 100, seconds: f
 
 
 def _dipole(rng: np.random.Generator, heart: Heart, time: np.ndarray) -> np.ndarray:
-    """(sample, 3), mV: every wave of every beat, and the fibrillating atria."""
+    """Return the dipole, (sample, 3) in mV: every wave of every beat, and the fibrillating atria."""
     beats, intervals, ectopic = _rhythm(rng, heart, time[-1])
     dipole = np.zeros((len(time), 3))
     for name, vector in heart.vectors.items():
@@ -124,7 +129,7 @@ def _dipole(rng: np.random.Generator, heart: Heart, time: np.ndarray) -> np.ndar
         # An early ventricular beat has no P, a wide QRS with a turned axis and an opposite T.
         centre = np.full(len(beats), heart.centres[name])
         if name in _REPOLARISATION:
-            centre = centre * np.sqrt(intervals / _USUAL_RR) + 0.06 * ectopic
+            centre = centre * np.sqrt(intervals / _REFERENCE_RR) + 0.06 * ectopic
         width = np.full(len(beats), heart.widths[name]) * (1 + 1.3 * ectopic * (name in _QRS))
         gain = rng.lognormal(0, 0.02, len(beats))
         z = (time[:, None] - beats - centre * np.where(ectopic & (name in _QRS), 2.0, 1.0)) / width
@@ -142,7 +147,7 @@ def _dipole(rng: np.random.Generator, heart: Heart, time: np.ndarray) -> np.ndar
 
 
 def _rhythm(rng: np.random.Generator, heart: Heart, end: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times of the R peaks (s), the RR interval before each (s), and which are ectopic."""
+    """Return times of the R peaks (s), the RR interval before each (s), and which are ectopic."""
     usual = 60 / heart.rate
     count = int(end / usual * 2) + 8
     if heart.fibrillation:
@@ -160,7 +165,7 @@ def _rhythm(rng: np.random.Generator, heart: Heart, end: float) -> tuple[np.ndar
 
 
 def _electrode_noise(rng: np.random.Generator, time: np.ndarray, breath: np.ndarray) -> np.ndarray:
-    """(sample, 9), mV: wandering of the skin potential, muscle noise and noise of the amplifier."""
+    """Return noise, (sample, 9) in mV: baseline wander, muscle noise and amplifier noise."""
     shape = (len(time), 9)
     wander = rng.uniform(0.0, 0.06) * np.sin(breath)[:, None] * rng.normal(0, 1, 9)
     for _ in range(3):
@@ -174,14 +179,14 @@ def _electrode_noise(rng: np.random.Generator, time: np.ndarray, breath: np.ndar
 
 
 def _rotation(frontal: float, horizontal: float) -> np.ndarray:
-    """Turns the axis of the heart clockwise in the frontal plane and backwards in the horizontal one."""
+    """Return the rotation of the axis: clockwise in the frontal plane, backwards in the horizontal one."""
     c, s = np.cos(frontal), np.sin(frontal)
     d, t = np.cos(horizontal), np.sin(horizontal)
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[d, 0, -t], [0, 1, 0], [t, 0, d]])
 
 
 def _infarction(heart: Heart, severity: float, rng: np.random.Generator) -> None:
-    """Forces away from the dead wall at the start of the QRS; ST towards it when fresh, T away when old."""
+    """Add an infarction: early forces away from the dead wall; ST towards it if recent, T away if old."""
     wall = np.array(
         [(0.15, 0.0, -0.9), (0.05, 0.85, 0.15), (0.7, 0.05, -0.5)][rng.choice(3, p=[0.45, 0.4, 0.15])]
     )
@@ -197,7 +202,7 @@ def _infarction(heart: Heart, severity: float, rng: np.random.Generator) -> None
 
 
 def _repolarisation(heart: Heart, severity: float, rng: np.random.Generator) -> None:
-    """Flat T, or ST depression with inverted T, or a sagging ST with a late T."""
+    """Add a repolarisation disorder: flat T, ST depression with inverted T, or sagging ST with late T."""
     kind = rng.choice(3, p=[0.4, 0.4, 0.2])
     depression = severity * np.array((0.11, 0.08, -0.05))
     if kind == 0:
@@ -215,7 +220,7 @@ def _repolarisation(heart: Heart, severity: float, rng: np.random.Generator) -> 
 
 
 def _conduction(heart: Heart, severity: float, rng: np.random.Generator) -> None:
-    """Left or right bundle branch block, left anterior fascicular block, or a long PR interval."""
+    """Add a left or right bundle branch block, left anterior fascicular block, or long PR interval."""
     vectors, centres, widths = heart.vectors, heart.centres, heart.widths
     kind = rng.choice(4, p=[0.25, 0.35, 0.25, 0.15])
     if kind == 0:  # slow from right to left: broad, notched, no septal Q, T opposite
@@ -242,7 +247,7 @@ def _conduction(heart: Heart, severity: float, rng: np.random.Generator) -> None
 
 
 def _hypertrophy(heart: Heart, severity: float, rng: np.random.Generator) -> None:
-    """A large left ventricle, often with strain; now and then a large right one."""
+    """Enlarge the left ventricle, often with strain, or sometimes the right one."""
     vectors = heart.vectors
     if rng.random() < 0.2:
         vectors["R"] = vectors["R"] + severity * np.array((-0.75, 0.15, -0.65))

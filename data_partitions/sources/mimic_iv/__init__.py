@@ -1,4 +1,4 @@
-"""MIMIC-IV: `tables` reads the files, `events` bins measurements by the hour, `dataset` makes the windows."""
+"""MIMIC-IV: `tables` reads the files, `events` bins measurements by hour, `dataset` makes the windows."""
 
 from data_partitions.sources.mimic_iv.dataset import DATASET, download, index, read, schema
 

@@ -1,7 +1,7 @@
 """MIMIC-IV: the first 48 h of ICU stays by the hour (Johnson et al., Scientific Data 10:1, 2023).
 
-Expects the unpacked data set, version 1.0, 2.x or 3.x: patients, admissions and labevents in `hosp/` (in
-1.0 the first two in `core/`), icustays, chartevents and outputevents in `icu/`, as .csv.gz or .csv.
+The source is the unpacked data set, version 1.0, 2.x or 3.x: patients, admissions and labevents in `hosp/`
+(in 1.0 the first two in `core/`), icustays, chartevents and outputevents in `icu/`, as .csv.gz or .csv.
 """
 
 import re
@@ -19,13 +19,13 @@ from data_partitions.sources.mimic_iv.tables import columns_of, find_table, read
 from data_partitions.splits import hash_splits
 
 DATASET = "mimic-iv"
-ADULT = 18  # years
+ADULT_YEARS = 18
 OUTCOMES = ("survived", "died")
-# Remaining days in the ICU from hour 48 on; a bucket has its lower bound and not its upper one.
-BOUNDS = (1, 2, 3, 4, 5, 6, 7, 8, 14)
+# Bounds of buckets of the days in the ICU that remain after hour 48; a bucket includes its lower bound.
+BOUNDS_DAYS = (1, 2, 3, 4, 5, 6, 7, 8, 14)
 BUCKETS = (
     "under 1 day",
-    *(f"{low}-{high} days" for low, high in zip(BOUNDS, BOUNDS[1:], strict=False)),
+    *(f"{low}-{high} days" for low, high in zip(BOUNDS_DAYS, BOUNDS_DAYS[1:], strict=False)),
     "over 14 days",
 )
 TASKS = {
@@ -40,7 +40,7 @@ DEMO_LICENSE = "ODbL 1.0 (the open demo); cite Johnson et al., MIMIC-IV Demo, 20
 
 
 def schema(source: str | Path, *, task: str = "mortality", **_) -> dict:
-    """Keyword arguments of `Manifest`: 48 patches of one hour, one sample each.
+    """Describe the data set: 48 patches of one hour with one sample each.
 
     `task` is "mortality" (in hospital) or "length-of-stay" (days in the ICU that remain after 48 h).
     """
@@ -61,59 +61,59 @@ def schema(source: str | Path, *, task: str = "mortality", **_) -> dict:
     }
 
 
-def index(source: str | Path, report: PreparationLog, *, task: str = "mortality", **_) -> pd.DataFrame:
-    """One row per ICU stay of the cohort: record_id (stay_id), patient_id, split, site, labels, and
-    subject_id, stay_id, intime, died.
+def index(source: str | Path, log: PreparationLog, *, task: str = "mortality", **_) -> pd.DataFrame:
+    """List the ICU stays of the cohort: record_id (stay_id), patient_id, split, site, labels, and subject_id,
+    stay_id, intime, died.
 
-    Kept are stays of at least 48 h with a known end, of adults, in admissions with one ICU stay, and
-    without a transfer between units; a note has the count of each rule. Patients are split by
-    `hash_splits`; `site` is the first care unit. A stay whose admission or patient is not there, or has
-    no usable time, age or outcome, is left out.
+    The cohort has stays of at least 48 h with a known end, of adults, in admissions with one ICU stay, and
+    without a transfer between units; a note counts what each rule removes. Patients are split by
+    `hash_splits`; `site` is the first care unit. A stay is rejected if its admission or patient is missing,
+    or has no usable time, age or outcome.
 
-    Raises DataError naming the table or the column that is missing.
+    Raises DataError that names the table or the column that is missing.
     """
     labels, _rule = _labels(task)
-    stays = _cohort(_stays(Path(source)), report)
+    stays = _select_cohort(_read_stays(Path(source)), log)
     if task == "mortality":
         label = stays["died"].to_numpy()
     else:
-        remaining = (stays["outtime"] - stays["intime"]) / pd.Timedelta(days=1) - HOURS / 24
-        label = np.searchsorted(BOUNDS, remaining, side="right")
+        remaining = (stays["outtime"] - stays["intime"]).dt.total_seconds() / 86400 - HOURS / 24
+        label = np.searchsorted(BOUNDS_DAYS, remaining, side="right")
     for number, name in enumerate(labels):
         stays[name] = (label == number).astype(int)
     stays["record_id"], stays["patient_id"] = stays["stay_id"].astype(str), stays["subject_id"].astype(str)
     stays["split"] = stays["patient_id"].map(hash_splits(DATASET, stays["patient_id"]))
-    stays["site"] = [_site(unit) for unit in stays["first_careunit"]]
-    own = [name for name in ("subject_id", "stay_id", "intime", "died") if name not in labels]
-    return stays[["record_id", "patient_id", "split", "site", *labels, *own]]
+    stays["site"] = [_site_name(unit) for unit in stays["first_careunit"]]
+    extra = [name for name in ("subject_id", "stay_id", "intime", "died") if name not in labels]
+    return stays[["record_id", "patient_id", "split", "site", *labels, *extra]]
 
 
 def read(
     source: str | Path,
     rows: pd.DataFrame,
-    report: PreparationLog,
+    log: PreparationLog,
     *,
     chartevents: str | Path | None = None,
     **_,
 ) -> Iterator[np.ndarray | None]:
-    """Last value of each hour, float32 (28 variables, 48 hours, 1), of each of `rows`.
+    """Read the last value of each hour of each of `rows`: float32 (28 variables, 48 hours, 1).
 
-    None for a stay without any event in its 48 h, the last rule of the cohort, which a note counts.
-    `chartevents` is the path of that table where it is not in its place. All tables are read once, in
-    chunks, before the first window is given. See `hourly_values`.
+    None for a stay without any event in its 48 h; this is the last rule of the cohort, and a note counts it.
+    `chartevents` is the file of that table, if it is not in its usual folder. All tables are read once, in
+    chunks, before the first window is yielded. See `hourly_values`.
     """
-    values = hourly_values(Path(source), rows, report, chartevents)
+    values = hourly_values(Path(source), rows, log, chartevents)
     empty = np.isnan(values).all(axis=(1, 2))
-    report.note(
-        f"Removed as nothing was measured in their first {HOURS} h: {empty.sum()} of {len(rows)} ICU stays, "
-        f"{_leaving(rows[~empty])}."
+    log.note(
+        f"Removed because nothing was measured in their first {HOURS} h: {empty.sum()} of {len(rows)} ICU "
+        f"stays, {_describe_remaining(rows[~empty])}."
     )
-    for stay, nothing in zip(values, empty, strict=True):
-        yield None if nothing else stay[:, :, None]
+    for stay, is_empty in zip(values, empty, strict=True):
+        yield None if is_empty else stay[:, :, None]
 
 
-def download(out: str | Path, report: PreparationLog, **_) -> None:
-    """Raises DataError, which says how to apply: this data set cannot be fetched without credentials."""
+def download(out: str | Path, log: PreparationLog, **_) -> None:
+    """Raise DataError that says how to apply, because this data set needs credentials."""
     raise DataError(
         "MIMIC-IV is not open: apply for credentialed access at PhysioNet, do the required training and sign "
         "the data use agreement (https://physionet.org/content/mimiciv/), then unpack it and give its folder "
@@ -128,7 +128,7 @@ def _labels(task: str) -> tuple[tuple[str, ...], str]:
 
 
 def _version(source: Path) -> str:
-    """No file says the version; folders and columns tell releases apart, and the number of stays parts."""
+    """Infer the version, which no file names, from folders and columns; a part differs in its stays."""
     stays = len(read_table(source, "icustays", ["stay_id"]))
     if find_table(source, "patients").parent.name == "core":
         version = "1.0"
@@ -141,8 +141,8 @@ def _version(source: Path) -> str:
     return f"{version}, {stays} ICU stays"
 
 
-def _stays(source: Path) -> pd.DataFrame:
-    """All ICU stays with what their admission and patient say; text, empty where something is missing."""
+def _read_stays(source: Path) -> pd.DataFrame:
+    """Read all ICU stays with their admissions and patients, as text, empty where something is missing."""
     stays = read_table(
         source,
         "icustays",
@@ -153,10 +153,10 @@ def _stays(source: Path) -> pd.DataFrame:
     )
     patients = read_table(source, "patients", ["subject_id", "anchor_age", "anchor_year"])
     for table, key in ((stays, "stay_id"), (admissions, "hadm_id"), (patients, "subject_id")):
-        twice = table[key][table[key].duplicated()]
-        if len(twice):
+        repeated = table[key][table[key].duplicated()]
+        if len(repeated):
             raise DataError(
-                f"{source}: {key} {twice.iloc[0]} is there twice, with differences: fetch it anew"
+                f"{source}: {key} {repeated.iloc[0]} appears twice, with differences: fetch it again"
             )
     return (
         stays.merge(admissions, on=["subject_id", "hadm_id"], how="left")
@@ -165,8 +165,8 @@ def _stays(source: Path) -> pd.DataFrame:
     )
 
 
-def _usable(text: pd.DataFrame, report: PreparationLog) -> pd.DataFrame:
-    """The stays with times, numbers and outcome in place of their text; others are left out."""
+def _parse_stays(text: pd.DataFrame, log: PreparationLog) -> pd.DataFrame:
+    """Parse times, numbers and outcomes of the stays; reject stays where one is not usable."""
     stays = text.copy()
     for name in ("intime", "outtime", "admittime"):
         stays[name] = pd.to_datetime(text[name], format="%Y-%m-%d %H:%M:%S", errors="coerce")
@@ -184,40 +184,40 @@ def _usable(text: pd.DataFrame, report: PreparationLog) -> pd.DataFrame:
     }
     usable = stays[list(needed)].notna()
     for row in np.flatnonzero(~usable.all(axis=1)):
-        lacking = needed[usable.columns[np.argmin(usable.iloc[row])]]
-        report.reject(DataError(f"ICU stay {text['stay_id'][row]} lacks {lacking}"))
+        missing = needed[usable.columns[int(np.argmin(usable.iloc[row]))]]
+        log.reject(DataError(f"ICU stay {text['stay_id'][row]} is without {missing}"))
     return stays[usable.all(axis=1)].astype({"subject_id": int, "stay_id": int, "died": int})
 
 
-def _cohort(everything: pd.DataFrame, report: PreparationLog) -> pd.DataFrame:
-    """The stays that all rules keep, with a note of how many each removed."""
-    stays = _usable(everything, report)
-    in_icu = (stays["outtime"] - stays["intime"]) / pd.Timedelta(hours=1)
+def _select_cohort(all_stays: pd.DataFrame, log: PreparationLog) -> pd.DataFrame:
+    """Select the stays that satisfy all rules, and note how many each rule removes."""
+    stays = _parse_stays(all_stays, log)
+    in_icu = (stays["outtime"] - stays["intime"]).dt.total_seconds() / 3600
     age = stays["anchor_age"] + stays["admittime"].dt.year - stays["anchor_year"]
-    of_admission = everything.groupby("hadm_id")["stay_id"].transform("size")[stays.index]
+    of_admission = all_stays.groupby("hadm_id")["stay_id"].transform("size")[stays.index]
     rules = {
         f"shorter than {HOURS} h or without a known end": in_icu >= HOURS,
-        f"of patients under {ADULT}": age >= ADULT,
+        f"of patients under {ADULT_YEARS}": age >= ADULT_YEARS,
         "of admissions with more than one ICU stay": of_admission == 1,
         "with a transfer between units": stays["first_careunit"] == stays["last_careunit"],
     }
-    steps = [f"{len(everything)} ICU stays of {everything['subject_id'].nunique()} patients"]
-    if len(stays) < len(everything):
-        steps.append(f"{len(everything) - len(stays)} cannot be used")
-    kept = pd.Series(True, stays.index)
-    for what, keeps in rules.items():
-        removed = int((kept & ~keeps).sum())
-        kept &= keeps
-        steps.append(f"{removed} {what} removed, {_leaving(stays[kept])}")
-    report.note("; ".join(steps) + ".")
-    return stays[kept].reset_index(drop=True)
+    steps = [f"{len(all_stays)} ICU stays of {all_stays['subject_id'].nunique()} patients"]
+    if len(stays) < len(all_stays):
+        steps.append(f"{len(all_stays) - len(stays)} cannot be used")
+    selected = pd.Series(True, stays.index)
+    for reason, satisfied in rules.items():
+        removed = int((selected & ~satisfied).sum())
+        selected &= satisfied
+        steps.append(f"{removed} {reason} removed, {_describe_remaining(stays[selected])}")
+    log.note("; ".join(steps) + ".")
+    return stays[selected].reset_index(drop=True)
 
 
-def _leaving(stays: pd.DataFrame) -> str:
+def _describe_remaining(stays: pd.DataFrame) -> str:
     return f"leaving {len(stays)} ({stays['died'].sum()} died in hospital)"
 
 
-def _site(unit: str) -> str:
-    """A name for a folder: "micu" of "Medical Intensive Care Unit (MICU)"."""
+def _site_name(unit: str) -> str:
+    """Make a name for a folder: "micu" from "Medical Intensive Care Unit (MICU)"."""
     short = re.search(r"\(([^()]+)\)\s*$", unit)
     return re.sub(r"[^a-z0-9]+", "-", (short[1] if short else unit).lower()).strip("-")

@@ -1,4 +1,4 @@
-"""What is read of MIMIC-IV's events: variables, their items, conversions and plausible ranges.
+"""What is read from MIMIC-IV's events: variables, their items, conversions and plausible ranges.
 
 The first 17 variables are those of Harutyunyan et al., Scientific Data 6:96, 2019; frequent laboratory
 values and urine follow.
@@ -6,8 +6,8 @@ values and urine follow.
 
 import numpy as np
 
-# Variable: unit, least and greatest plausible value. Values outside are slips, or in another unit than
-# their item says; a height or weight of 0 is a form left blank.
+# Variable: unit, least and greatest plausible value. Values outside are errors, or have another unit than
+# their item says; a height or weight of 0 is an empty form.
 VARIABLES = {
     "heart rate": ("bpm", 0, 350),
     "systolic BP": ("mmHg", 0, 375),
@@ -40,8 +40,8 @@ VARIABLES = {
 }
 GCS_PARTS = ("GCS eye", "GCS verbal", "GCS motor")
 
-# Table: variable: items.
-ITEMS = {
+# Items of each variable in each table.
+ITEMS: dict[str, dict[str, tuple[int, ...]]] = {
     "chartevents": {
         "heart rate": (220045,),
         "systolic BP": (220050, 225309, 220179),
@@ -77,15 +77,16 @@ ITEMS = {
         "bilirubin": (50885,),
     },
 }
-ARTERIAL = (220050, 225309, 220051, 225310, 220052, 225312)  # wins over the cuff within an hour
+ARTERIAL_ITEMS = (220050, 225309, 220051, 225310, 220052, 225312)  # preferred to the cuff within an hour
 
-CELSIUS, FAHRENHEIT = 223762, 223761
+CELSIUS = 223762
+FAHRENHEIT = 223761
 VERBAL_RESPONSE = 223900
 CAPILLARY_REFILL = ITEMS["chartevents"]["capillary refill"]
-TEXT_ITEMS = (VERBAL_RESPONSE, *CAPILLARY_REFILL)
 
 
 def to_celsius(fahrenheit: np.ndarray) -> np.ndarray:
+    """Convert from degrees Fahrenheit."""
     return (fahrenheit - 32) / 1.8
 
 
@@ -97,12 +98,12 @@ CONVERSIONS = {
 }
 
 
-def in_units(item: np.ndarray, value: np.ndarray, text: np.ndarray | None = None) -> np.ndarray:
-    """Values of events in the units of their variables.
+def convert_values(item: np.ndarray, value: np.ndarray, text: np.ndarray | None = None) -> np.ndarray:
+    """Convert values of events to the units of their variables.
 
-    `text` (bytes) is what was charted, of which two items need more than the number: capillary refill is
-    0 (normal), 1 (abnormal) or -1 (anything else, outside the plausible range); and a verbal response that
-    a tube prevents counts 1, whatever number came with it.
+    Two items need the charted text (bytes) rather than the number: capillary refill is 0 (normal), 1
+    (abnormal) or -1 (anything else, outside the plausible range), and a verbal response that a tube prevents
+    counts as 1.
     """
     value = value.copy()
     for code, convert in CONVERSIONS.items():
@@ -111,9 +112,9 @@ def in_units(item: np.ndarray, value: np.ndarray, text: np.ndarray | None = None
     if text is None:
         return value
     refill = np.flatnonzero(np.isin(item, CAPILLARY_REFILL))
-    said = np.char.lower(text[refill])
-    normal, abnormal = np.char.startswith(said, b"normal"), np.char.startswith(said, b"abnormal")
-    value[refill] = np.select([normal, abnormal, said == b""], [0, 1, np.nan], -1)
+    answers = np.char.lower(text[refill])
+    normal, abnormal = np.char.startswith(answers, b"normal"), np.char.startswith(answers, b"abnormal")
+    value[refill] = np.select([normal, abnormal, answers == b""], [0, 1, np.nan], -1)
     verbal = np.flatnonzero(item == VERBAL_RESPONSE)
     value[verbal[text[verbal] == b"No Response-ETT"]] = 1
     return value

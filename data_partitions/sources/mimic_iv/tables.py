@@ -1,4 +1,4 @@
-"""The tables of MIMIC-IV by name, whatever the version, and large ones in chunks that fit in memory."""
+"""The tables of MIMIC-IV by name, in any version; large ones come in chunks that fit in memory."""
 
 import csv
 import zlib
@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pandas as pd
 
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 
-# Where each table is; `core/` had patients and admissions in version 1.0.
+# Folders of each table; `core/` had patients and admissions in version 1.0.
 FOLDERS = {
     "patients": ("hosp", "core"),
     "admissions": ("hosp", "core"),
@@ -22,16 +22,16 @@ FOLDERS = {
     "chartevents": ("icu",),
     "outputevents": ("icu",),
 }
-EXPECTED = "the unpacked MIMIC-IV, version 1.0, 2.x or 3.x"
+EXPECTED_SOURCE = "the unpacked MIMIC-IV, version 1.0, 2.x or 3.x"
 CHUNK_ROWS = 250_000
-READ_BYTES = 2**16  # of a file at a time
+READ_BYTES = 2**16  # read from a file at a time
 BLOCK_BYTES = 2**23  # decompressed at a time, at most
 BLOCKS_AHEAD = 16
-DAMAGED = (EOFError, OSError, zlib.error)
+DAMAGE_ERRORS = (EOFError, OSError, zlib.error)
 
 
 def find_table(source: Path, name: str) -> Path:
-    """The file of a table, .csv.gz before .csv (which may have been unpacked in part); DataError if none."""
+    """Find the file of a table, .csv.gz before .csv (which may be incomplete); DataError if there is none."""
     for folder in FOLDERS[name]:
         for ending in (".csv.gz", ".csv"):
             file = source / folder / f"{name}{ending}"
@@ -40,12 +40,13 @@ def find_table(source: Path, name: str) -> Path:
     first, *others = FOLDERS[name]
     also = "".join(f", nor in {other}/ (version 1.0)" for other in others)
     raise DataError(
-        f"there is no {source / first / name}.csv.gz or .csv{also}: give the folder of {EXPECTED}, as source"
+        f"there is no {source / first / name}.csv.gz or .csv{also}: give the folder of {EXPECTED_SOURCE}, as "
+        "source"
     )
 
 
 def read_table(source: Path, name: str, columns: Iterable[str]) -> pd.DataFrame:
-    """These columns of a small table, as text ("" where empty), without rows that are there twice."""
+    """Read columns of a small table as text ("" where empty), without repeated rows."""
     file = find_table(source, name)
     columns = list(columns)
     chunks = stream_table(file, dict.fromkeys(columns, str), keep_default_na=False)
@@ -53,7 +54,7 @@ def read_table(source: Path, name: str, columns: Iterable[str]) -> pd.DataFrame:
 
 
 def columns_of(file: Path) -> list[str]:
-    """The names in the header of a table."""
+    """Read the names in the header of a table."""
     with open(file, "rb") as opened:
         header = b""
         try:
@@ -63,56 +64,73 @@ def columns_of(file: Path) -> list[str]:
                     break
             line = header.split(b"\n")[0].decode("utf-8-sig").strip()
             return next(csv.reader([line]), [])
-        except (ValueError, *DAMAGED) as error:
-            raise DataError(f"{file} is not a readable csv ({_brief(error)}): fetch it anew") from None
+        except (ValueError, *DAMAGE_ERRORS) as error:
+            raise DataError(f"{file} is not a readable csv ({_one_line(error)}): fetch it again") from None
 
 
 def stream_table(
-    file: Path, columns: dict[str, object], report: PreparationLog | None = None, **options
+    file: Path, columns: dict[str, Any], log: PreparationLog | None = None, **options: Any
 ) -> Iterator[pd.DataFrame]:
-    """Chunks of a table (.csv, or gzip whatever it is called) with these columns, of these dtypes.
+    """Yield chunks of a table.
 
-    The file is decompressed in a thread while what came before is parsed, so that two cores are used.
-    Raises DataError when a column is missing, when a value is not of its dtype and when the file is
-    damaged, saying after how many rows.
+    The file is decompressed in a thread while the preceding part is parsed, so that two cores are used.
+
+    Parameters
+    ----------
+    file
+        A csv file, plain or gzip whatever its name.
+    columns
+        Names and dtypes of the columns to read.
+    log
+        Receives the progress.
+    **options
+        Further arguments of `pandas.read_csv`.
+
+    Raises
+    ------
+    DataError
+        A column is missing, a value is not of its dtype, or the file is damaged; the message then says after
+        how many rows.
     """
-    there = columns_of(file)
-    missing = [name for name in columns if name not in there]
+    names = columns_of(file)
+    missing = [name for name in columns if name not in names]
     if missing:
         raise DataError(
-            f"{file} lacks the column {', '.join(missing)}: it has {', '.join(there)}; expected is {EXPECTED}"
+            f"{file} has no column {', '.join(missing)}: it has {', '.join(names)}; expected is "
+            f"{EXPECTED_SOURCE}"
         )
     rows, size = 0, file.stat().st_size
     with open(file, "rb") as opened, ThreadPoolExecutor(1) as pool:
-        ahead = _Ahead(opened, pool)
+        ahead = _ReadAhead(opened, pool)
         try:
             options = {"chunksize": CHUNK_ROWS, "encoding_errors": "replace", **options}
-            for chunk in pd.read_csv(ahead, usecols=list(columns), dtype=columns, **options):
+            for chunk in pd.read_csv(cast(BinaryIO, ahead), usecols=list(columns), dtype=columns, **options):
                 yield chunk
                 rows += len(chunk)
-                if report is not None:
-                    report.progress(f"reading {file.name.split('.')[0]}", opened.tell(), size)
-        except (ValueError, *DAMAGED) as error:  # pandas' parser errors are ValueErrors
-            raise DataError(_what_is_wrong(file, rows, error)) from None
+                if log is not None:
+                    log.progress(f"reading {file.name.split('.')[0]}", opened.tell(), size)
+        except (ValueError, *DAMAGE_ERRORS) as error:  # pandas' parser errors are ValueErrors
+            raise DataError(_describe_fault(file, rows, error)) from None
         finally:
             ahead.stop()
 
 
-def _brief(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-class _Ahead:
+class _ReadAhead:
     """A file for pandas to read, decompressed a few blocks ahead in `pool`.
 
-    Its `read` gives bytes, and it is no `io` class, as pandas would decode and encode those once more.
+    Its `read` gives bytes, and it is not an `io` class, whose bytes pandas would decode and encode once more.
     """
 
     def __init__(self, file: BinaryIO, pool: ThreadPoolExecutor):
         self._blocks = _decompressed(file)
         self._pool = pool
         self._ahead = deque(self._submit() for _ in range(BLOCKS_AHEAD))
-        self._block, self._at = b"", 0
+        self._block = b""
+        self._at = 0
 
     def _submit(self):
         return self._pool.submit(next, self._blocks, b"")
@@ -124,7 +142,7 @@ class _Ahead:
         self._at += size
         return self._block[self._at - size : self._at]
 
-    def __iter__(self):  # pandas asks for it, and then reads
+    def __iter__(self):  # pandas requires it, but calls `read`
         return self
 
     def stop(self) -> None:
@@ -133,9 +151,9 @@ class _Ahead:
 
 
 def _decompressed(file: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[bytes]:
-    """The content in blocks, none empty; zlib.error or EOFError where gzip data are damaged or end early.
+    """Yield the content in blocks, none empty; zlib.error or EOFError if gzip data are damaged or end early.
 
-    Not by `gzip`, which comes back to Python, and to its lock, for every few kB.
+    The module `gzip` would return to Python, and to its lock, for every few kB.
     """
     start = file.read(read_bytes)
     if start[:2] != b"\x1f\x8b":
@@ -148,7 +166,7 @@ def _decompressed(file: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[byte
     while True:
         if block := member.decompress(data, BLOCK_BYTES):
             yield block
-        if member.eof:  # another member may follow, or zeros that pad a tape
+        if member.eof:  # another member may follow, or zeros as padding
             data = member.unused_data.lstrip(b"\0") or file.read(read_bytes).lstrip(b"\0")
             if not data:
                 return
@@ -159,20 +177,20 @@ def _decompressed(file: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[byte
                 raise EOFError("its end is missing")
 
 
-def _what_is_wrong(file: Path, rows: int, error: Exception) -> str:
-    """A sentence about a file that could be parsed up to `rows`. Reads it once more.
+def _describe_fault(file: Path, rows: int, error: Exception) -> str:
+    """Describe in one sentence what is wrong after `rows` of a file. Reads the file once more.
 
-    What damaged gzip data give may look like a wrong value before anything notices the damage.
+    Damaged gzip data may give a wrong value before the damage is noticed.
     """
     lines = 0
     with open(file, "rb") as opened:
         try:
             for block in _decompressed(opened, read_bytes=512):
                 lines += block.count(b"\n")
-        except DAMAGED as damage:
+        except DAMAGE_ERRORS as damage:
             after = min(max(0, lines - 1), rows + CHUNK_ROWS)
             return (
-                f"{file} is damaged after about {after:,} rows ({_brief(damage)}): fetch it anew and compare "
-                "it with SHA256SUMS.txt"
+                f"{file} is damaged after about {after:,} rows ({_one_line(damage)}): fetch it again and "
+                "compare it with SHA256SUMS.txt"
             )
-    return f"{file} is not as expected somewhere after row {rows:,} ({_brief(error)}): fetch it anew"
+    return f"{file} is not as expected somewhere after row {rows:,} ({_one_line(error)}): fetch it again"

@@ -66,7 +66,7 @@ class Inspector:
         sites = [federation.open_site(name) for name in federation.sites]
         self.secrets = {str(path)} | {str(s) for site in sites for s in (*site.record_ids, *site.patient_ids)}
         self.raw = np.unique([site.read(np.arange(len(site)))[0] for site in sites])
-        schema = Schema.model_validate(sites[0].manifest.schema())
+        schema = Schema.model_validate(sites[0].manifest.schema_fields())
         models = {"imputer": Imputer(schema, config.imputer), "task": TaskModel(schema, config.task)}
         self.state, self.trained = {}, {}
         for name, model in models.items():

@@ -1,0 +1,47 @@
+"""The files by which the directory of a site and that of a federation are recognised."""
+
+from pathlib import Path
+
+from data_partitions.errors import DataError
+
+MANIFEST_FILE = "manifest.json"  # in the directory of a site
+FEDERATION_FILE = "federation.json"  # in the directory of a federation, around those of its sites
+
+
+def is_partition(path: Path) -> bool:
+    """Return whether a directory is that of one site."""
+    return (path / MANIFEST_FILE).exists()
+
+
+def is_federation(path: Path) -> bool:
+    """Return whether a directory is that of a federation."""
+    return (path / FEDERATION_FILE).exists()
+
+
+def detect_partition(path: Path) -> bool:
+    """Return whether a path is the directory of one site, and not native files; DataError for a federation."""
+    if is_federation(path):
+        require_partition(path)
+    return is_partition(path)
+
+
+def require_partition(path: Path) -> None:
+    """Raise DataError unless a directory is that of one site."""
+    if is_partition(path):
+        return
+    if not path.is_dir():
+        raise DataError(f"there is no partition at {path}: make one with `condi prepare`")
+    if is_federation(path):
+        raise DataError(f"{path} is a federation, not one site: give the directory of a site in it")
+    raise DataError(f"{path} has no {MANIFEST_FILE}: give the directory of a site")
+
+
+def require_federation(path: Path) -> None:
+    """Raise DataError unless a directory is that of a federation."""
+    if is_federation(path):
+        return
+    if not path.is_dir():
+        raise DataError(f"there is no federation at {path}: make one with `condi prepare`")
+    if is_partition(path):
+        raise DataError(f"{path} is one site, not a federation: give the directory that contains it")
+    raise DataError(f"{path} has no {FEDERATION_FILE}: give a directory made by `condi prepare`")

@@ -1,0 +1,47 @@
+"""What a store of windows offers, whether it is one site's partition or a pool of several."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from data_partitions.manifest import Manifest, Split
+
+
+class WindowStore(Protocol):
+    """Windows by row, with ids, splits and labels. `Partition` and `Pool` are such stores."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the store holds."""
+
+    @property
+    def record_ids(self) -> np.ndarray:
+        """Id of each window within its site: str, `(window,)`."""
+
+    @property
+    def patient_ids(self) -> np.ndarray:
+        """Id of each window's patient: str, `(window,)`."""
+
+    @property
+    def splits(self) -> np.ndarray:
+        """Split of each window: str, `(window,)`."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels: float32, 0 or 1, `(window, label)`."""
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+
+    def rows(self, split: Split) -> np.ndarray:
+        """Return the rows (int) of the windows of a split."""
+
+    def manifest_for_row(self, row: int) -> Manifest:
+        """Return the manifest of the site that a window is from."""
+
+    def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Read values and masks of some windows; see `Partition.read`."""
+
+    def fingerprint(self) -> str:
+        """Return a sha256 of the content; see `Partition.fingerprint`."""
