@@ -46,7 +46,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 @dataclass
 class Page(HTMLParser):
-    """The content of a page: tables by caption, figures, scripts, links. Every tag must be closed in order."""
+    """The parts of a page: tables by caption, figures, scripts, links. Every tag must be closed in order."""
 
     text: str
     tables: dict[str, list[list[tuple[str, str | None]]]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A deployed federation on this machine: a SuperLink with TLS, registered sites, and `condi site` for each."""
+"""A federation of processes: a SuperLink with TLS, registered sites, and `condi site` for each."""
 
 from __future__ import annotations
 

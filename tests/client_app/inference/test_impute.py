@@ -1,4 +1,4 @@
-"""`condi impute` and `predict`: partitions and native files, each completed once and whole, with provenance."""
+"""`condi impute` and `predict`: partitions and native files, completed once and whole, with provenance."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What of its data a site shows in a run, under the run's missingness, and where its completed windows are kept."""
+"""What a site shows of its data under a run's missingness, and where its completed windows are stored."""
 
 import numpy as np
 import pytest
