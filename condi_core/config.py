@@ -65,6 +65,8 @@ class MissingnessSettings(_Settings, extra="allow"):
 
 
 class PrivacyConfig(_Settings):
+    """Withheld counts and differential privacy."""
+
     smallest_count: NonNegativeInt
     noise_multiplier: NonNegativeFloat
     clip_imputer: PositiveFloat
@@ -95,6 +97,8 @@ class TrainingConfig(_Settings):
 
 
 class ImputerConfig(TrainingConfig):
+    """Phase 1."""
+
     relation_rounds: NonNegativeInt
     crop: NonNegativeInt
     token_patches: NonNegativeInt
@@ -103,6 +107,8 @@ class ImputerConfig(TrainingConfig):
 
 
 class TaskConfig(TrainingConfig):
+    """Phase 2."""
+
     learning_rate_by_method: str
     completions: NonNegativeInt
 
@@ -121,6 +127,8 @@ class TaskConfig(TrainingConfig):
 
 
 class RunConfig(_Settings):
+    """All settings of a run; the keys are those of pyproject.toml, with dashes."""
+
     federation: str
     output: str
     name: str
@@ -176,7 +184,9 @@ class RunConfig(_Settings):
         Settings of the missingness are taken as they are.
         """
         missingness = [key for key in flat if key.startswith("missingness.")]
-        known, nested, complaints = [*setting_names(), *missingness], {}, []
+        known = [*setting_names(), *missingness]
+        nested: dict[str, Any] = {}
+        complaints: list[str] = []
         for key, value in flat.items():
             if key in known:
                 table, dot, leaf = key.partition(".")
@@ -231,7 +241,7 @@ def _method_names(method: str, compare_with: str) -> list[str]:
 
 
 def setting_names() -> list[str]:
-    """All valid keys in flat form, without those of the missingness."""
+    """Return all valid keys in flat form, without those of the missingness."""
     keys = []
     for name, field in RunConfig.model_fields.items():
         alias, kind = name.replace("_", "-"), field.annotation

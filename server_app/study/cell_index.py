@@ -11,19 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from condi_core.config import UNTRAINED_SETTINGS
 from condi_core.run_files import RESULT_FILE, RunFileError, read_config, read_history, read_result
 from server_app.study.federations import short_hash
 
 # Settings that a cell's result does not depend on, or that its key has in another form.
-IGNORED_SETTINGS = {
-    "federation",
-    "output",
-    "name",
-    "resume",
-    "sites",
-    "min-sites",
-    "sites-timeout",
-    "round-timeout",
+IGNORED_SETTINGS = UNTRAINED_SETTINGS | {
     "method",
     "compare-with",
     "task.learning-rate",
