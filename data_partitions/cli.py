@@ -1,22 +1,23 @@
-"""The commands `condi prepare` and `condi inspect`."""
+"""The commands `condi prepare` and `condi inspect`.
+
+What reads data is imported inside the functions: pandas takes a moment, which the help does not need.
+"""
 
 import inspect as inspection
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.errors import DataError
-from data_partitions.federation import Federation
-from data_partitions.inspection import labels_table, modalities_table, open_sites, sites_table
-from data_partitions.picture import plot_sites
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.prepare import prepare_federation
-from data_partitions.sources import DownloadableReader, mimic_iv, physionet_2012, ptb_xl, sleep_edf
-from data_partitions.storage import require_absent
+
+if TYPE_CHECKING:
+    from data_partitions.federation import Federation
 
 prepare = typer.Typer(
     name="prepare",
@@ -52,7 +53,7 @@ def _shared_options(
     """Declare the options of all data sets; only the signature is used."""
 
 
-def _dataset_command(name: str, reader: DownloadableReader) -> Callable[[Callable[..., None]], None]:
+def _dataset_command(name: str) -> Callable[[Callable[..., None]], None]:
     """Add the command of a data set. The decorated function declares the data set's options.
 
     They come before --strict and --download. One with the name of a shared option replaces it.
@@ -64,7 +65,7 @@ def _dataset_command(name: str, reader: DownloadableReader) -> Callable[[Callabl
         parameters = {**shared, **inspection.signature(declare_options).parameters, **last}
 
         def command(**settings: Any) -> None:
-            _prepare(reader, **settings)
+            _prepare(name, **settings)
 
         command.__signature__ = inspection.Signature(list(parameters.values()))  # type: ignore[attr-defined]
         command.__annotations__ = {option: p.annotation for option, p in parameters.items()}
@@ -73,7 +74,7 @@ def _dataset_command(name: str, reader: DownloadableReader) -> Callable[[Callabl
     return add_command
 
 
-@_dataset_command("ptb-xl", ptb_xl)
+@_dataset_command("ptb-xl")
 def _ptb_xl(
     rate: Annotated[int, typer.Option(help="100 or 500 (Hz).")] = 100,
     label_rule: Annotated[
@@ -87,7 +88,7 @@ def _ptb_xl(
     """PTB-XL: 12-lead ECGs of 10 s, five diagnostic superclasses; natural sites by recording site."""
 
 
-@_dataset_command("sleep-edf", sleep_edf)
+@_dataset_command("sleep-edf")
 def _sleep_edf(
     sites: Sites = 4,
     split: Annotated[Literal["iid", "dirichlet"], typer.Option(help=SPLIT_HELP)] = "iid",
@@ -98,7 +99,7 @@ def _sleep_edf(
     """Sleep-EDF Expanded: cassette nights in epochs of 30 s, five sleep stages."""
 
 
-@_dataset_command("mimic-iv", mimic_iv)
+@_dataset_command("mimic-iv")
 def _mimic_iv(
     task: Annotated[
         Literal["mortality", "length-of-stay"],
@@ -111,7 +112,7 @@ def _mimic_iv(
     """MIMIC-IV: the first 48 h of ICU stays by the hour; natural sites by first care unit."""
 
 
-@_dataset_command("physionet-2012", physionet_2012)
+@_dataset_command("physionet-2012")
 def _physionet_2012() -> None:
     """PhysioNet Challenge 2012: 48 h of ICU stays by the hour, hospital death; natural sites by ICU type."""
 
@@ -119,7 +120,7 @@ def _physionet_2012() -> None:
 @prepare.command("demo")
 def _demo(out: Out) -> None:
     """Make a demo of generated ECGs at four hospitals. Does nothing if it exists."""
-    from data_partitions.sources.demo import prepare_demo  # needs what this module needs
+    from data_partitions.sources.demo import prepare_demo
 
     with one_sentence_errors(), progress_bars() as progress:
         log = PreparationLog(progress=progress)
@@ -128,7 +129,7 @@ def _demo(out: Out) -> None:
 
 
 def _prepare(
-    reader: DownloadableReader,
+    dataset: str,
     source: Path,
     out: Path,
     modalities: str,
@@ -136,6 +137,10 @@ def _prepare(
     download: bool,
     **settings: Any,
 ) -> None:
+    from data_partitions.prepare import prepare_federation
+    from data_partitions.storage import require_absent
+
+    reader = import_module(f"data_partitions.sources.{dataset.replace('-', '_')}")
     with one_sentence_errors(), progress_bars() as progress:
         log = PreparationLog(strict, progress)
         require_absent(out)
@@ -157,6 +162,9 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a site or a federation holds: windows, patients, labels, modalities, and what is missing."""
+    from data_partitions.inspection import labels_table, modalities_table, open_sites, sites_table
+    from data_partitions.picture import plot_sites
+
     with one_sentence_errors():
         partitions = open_sites(path)
         with progress_bars() as progress:
@@ -175,7 +183,9 @@ def _parse_modalities(text: str) -> int | str | tuple[str, ...]:
     return int(text) if text.strip().isdecimal() else tuple(name.strip() for name in text.split(","))
 
 
-def _show_federation(federation: Federation, log: PreparationLog) -> None:
+def _show_federation(federation: "Federation", log: PreparationLog) -> None:
+    from data_partitions.inspection import open_sites, sites_table
+
     partitions = open_sites(federation.path)
     typer.echo(sites_table(partitions).to_text() + "\n")
     manifest = partitions[0].manifest

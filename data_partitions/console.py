@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -16,6 +15,8 @@ from data_partitions.preparation_log import ProgressCallback
 @contextmanager
 def one_sentence_errors(*kinds: type[Exception]) -> Iterator[None]:
     """End the command with one line and exit status 1 on DataError, OSError and the given kinds of errors."""
+    from pydantic import ValidationError  # takes a moment, which the help of commands does not need
+
     expected: tuple[type[Exception], ...] = (DataError, OSError, *kinds)
     try:
         yield

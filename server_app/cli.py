@@ -25,7 +25,7 @@ COMMAND_MODULES = {
     "plot": "client_app.inference.commands",
     "report": "server_app.report.commands",
     "compare": "server_app.report.commands",
-    "credentials": "server_app.operations.credentials",
+    "credentials": "server_app.operations.issue_credentials",
     "superlink": "server_app.operations.superlink",
     "site": "client_app.join.launch",
 }

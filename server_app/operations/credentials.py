@@ -1,4 +1,4 @@
-"""`condi credentials`: make the keys and certificates by which a coordinator and its sites trust each other.
+"""Make the keys and certificates by which a coordinator and its sites trust each other.
 
 folder/
   ca.key, ca.crt                signs the SuperLink's certificate; sites trust ca.crt
@@ -21,11 +21,8 @@ import secrets
 import shlex
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -242,58 +239,3 @@ def _site_name(site: str) -> str:
             f"--site '{site}' cannot be the name of a folder: expected up to 100 characters without / and "
             "\\ that do not begin with a dot"
         ) from None
-
-
-def credentials(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", file_okay=False, help="Folder of the credentials.")
-    ],
-    host: Annotated[
-        list[str] | None,
-        typer.Option(help="Name or address at which sites reach the SuperLink; repeatable."),
-    ] = None,
-    site: Annotated[list[str] | None, typer.Option(help="Name of a site; repeatable.")] = None,
-    days: Annotated[
-        int, typer.Option(min=1, max=3650, help="Lifetime in days of a new certificate of the SuperLink.")
-    ] = 365,
-) -> None:
-    """Make the keys and certificates of a federation that are missing, and print when certificates expire.
-
-    No file is replaced: to renew the SuperLink's certificate, remove
-    superlink.crt and run the command again with every --host.
-    """
-    issued = Credentials(folder.expanduser().absolute())
-    try:
-        issued.issue(host or [], site or [], days)
-    except (CredentialsError, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from None
-    if issued.created:
-        typer.echo(f"created in {issued.folder}: {', '.join(issued.created)}")
-    else:
-        typer.echo("nothing is missing")
-    for name, certificate in issued.certificates.items():
-        typer.echo(f"{name} expires {certificate.not_valid_after_utc:%Y-%m-%d}")
-        if warning := certificates.expiry_warning(name, certificate, datetime.now(UTC)):
-            typer.echo(f"Warning: {warning}", err=True)
-    if issued.created:
-        typer.echo(_next_steps(issued))
-
-
-def _next_steps(issued: Credentials) -> str:
-    """Return what to do with the files that were created."""
-    lines = ["", "Next:"]
-    if "superlink.crt" in issued.created:
-        lines.append("- the SuperLink reads ca.crt, superlink.crt and superlink.key when it starts")
-    if "superexec.secret" in issued.created:
-        lines.append("- the SuperLink and the coordinator's SuperExec read superexec.secret")
-    for site in sorted({Path(name).parts[1] for name in issued.created if name.startswith("sites/")}):
-        folder = issued.folder / "sites" / site
-        public_file, quoted_site = shlex.quote(str(folder / "site.pub")), shlex.quote(site)
-        lines += [
-            f"- {site}: flwr supernode register {public_file} CONNECTION --name {quoted_site}",
-            f"  carry {folder} to the site by a way nobody else can read, then remove site.key here",
-        ]
-    if "ca.key" in issued.created:
-        lines.append("- keep ca.key off this machine: only a new certificate of the SuperLink needs it")
-    return "\n".join(lines)

@@ -6,9 +6,6 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from condi_core.config import flatten
-from condi_core.settings_text import suggest_name
-
 PROJECT = Path(__file__).resolve().parents[2]
 
 SettingValue = str | int | float | bool
@@ -34,6 +31,8 @@ def default_settings(project: Path = PROJECT) -> dict[str, SettingValue]:
     RunRejectedError
         When the folder has no such file.
     """
+    from condi_core.config import flatten  # imports pydantic, which the help of commands does not need
+
     try:
         app = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
     except (OSError, KeyError, ValueError):
@@ -49,6 +48,8 @@ def require_known_settings(project: Path, run_config: Iterable[str]) -> None:
 
     Flower would refuse them too, but would not say which ones.
     """
+    from condi_core.settings_text import suggest_name
+
     known = default_settings(project)
     complaints = [
         f"unknown setting '{key}'{suggest_name(key, known)}" for key in run_config if key not in known
@@ -75,6 +76,8 @@ def read_run_config(entries: Iterable[str]) -> dict[str, SettingValue]:
     RunRejectedError
         When an entry cannot be read.
     """
+    from condi_core.config import flatten
+
     pair = re.compile(r"(\S+?)=('[^']*'|\"[^\"]*\"|\S+)")
     settings: dict[str, SettingValue] = {}
     for entry in entries:

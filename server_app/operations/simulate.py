@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from condi_core.run_files import RunFileError, read_config
 from server_app.operations.command_line import (
     CpusPerNode,
     GpusPerNode,
@@ -147,6 +146,8 @@ def run(
 
 def _settings_of_run(folder: Path) -> dict[str, SettingValue]:
     """Return the settings that a run was started with, without those that say where it is."""
+    from condi_core.run_files import RunFileError, read_config
+
     try:
         saved = read_config(folder).flat()
     except RunFileError:
