@@ -13,6 +13,7 @@ import numpy as np
 from data_partitions.missingness.mechanism import Window
 from data_partitions.missingness.setting import Setting, choice
 
+MEANING = "mcar | mar (depends on a modality that is not hidden) | mnar (depends on the hidden value)"
 DEPENDENCES = ("mcar", "mar", "mnar")
 LOGIT_SLOPE = 2.0  # of the log odds of a loss, per standard deviation of the deciding value
 BISECTION_STEPS = 20
@@ -20,7 +21,7 @@ BISECTION_STEPS = 20
 
 def dependence_setting(name: str) -> Setting:
     """Make the setting that says what a mechanism's losses depend on."""
-    return choice(name, DEPENDENCES, "what decides: no value, values of a spared modality, or the lost value")
+    return choice(name, DEPENDENCES, MEANING)
 
 
 def driver_scores(

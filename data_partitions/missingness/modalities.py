@@ -35,12 +35,12 @@ def _drop_modalities(
 
 
 MODALITY_BY_WINDOW = Mechanism(
-    share("modality-by-window", "share of modalities lost for a whole window"),
+    share("modality-by-window", "p_s: fraction of modalities hidden for a whole window"),
     mask_modalities_of_window,
     stream="modalities",
 )
 MODALITY_BY_SITE = Mechanism(
-    share("modality-by-site", "share of modalities that a site loses for the whole run"),
+    share("modality-by-site", "p_m: fraction of modalities that a site is without for the whole run"),
     mask_modalities_of_site,
     stream="site",
     level="site",

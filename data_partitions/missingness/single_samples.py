@@ -37,13 +37,15 @@ def _subsampled_share(samples: float, samples_per_patch: Sequence[int]) -> float
 
 
 POINTS = Mechanism(
-    share("points", "share of a modality's samples lost one by one"),
+    share("points", "p_w: fraction of a modality's samples hidden one by one"),
     mask_points,
     stream="points",
     parameters=(dependence_setting("points-mechanism"),),
 )
 SUBSAMPLE = Mechanism(
-    number_or_zero("subsample-to", "samples per patch that remain of each modality, at random times; 0: all"),
+    number_or_zero(
+        "subsample-to", "p_w: mean number of samples per patch that remain, at random times; 0: all"
+    ),
     mask_subsampled,
     stream="thinning",
     expected_share=_subsampled_share,

@@ -38,8 +38,8 @@ def mask_bursts(window: Window, settings: Mapping[str, Any], rng: np.random.Gene
     """Each modality loses bursts of random length, of a given mean.
 
     It is the chain of two states of Gilbert (Bell System Technical Journal 1960), begun in its stationary
-    distribution: at random times the state is drawn anew, and in between it stays. Bursts are at least as
-    long as by drawing every sample anew: 1 / (1 - share) samples on average.
+    distribution: at random times the state is drawn again, and in between it stays. Bursts are at least as
+    long as by drawing every sample by itself: 1 / (1 - share) samples on average.
     """
     fraction, patches = settings["bursts"], settings["burst-patches"]
     missing = np.zeros(window.observed.shape, bool)
@@ -92,21 +92,21 @@ def _place_stretches(
     return time
 
 
-GAP_PATCHES = positive_count("gap-patches", 5, "length of a gap, also in a blackout, in patches")
+GAP_PATCHES = positive_count("gap-patches", 5, "length of a stretch in patches, also of a blackout")
 GAPS = Mechanism(
-    share("gaps", "share of a modality's time lost in gaps"),
+    share("gaps", "p_w: fraction of a modality's time hidden in stretches"),
     mask_gaps,
     stream="gaps",
     parameters=(dependence_setting("gaps-mechanism"), GAP_PATCHES),
 )
 BURSTS = Mechanism(
-    share("bursts", "share of a modality's time lost in bursts of random length"),
+    share("bursts", "p_w: fraction of a modality's time hidden in bursts of random length"),
     mask_bursts,
     stream="bursts",
-    parameters=(positive_number("burst-patches", 2.0, "mean length of a burst, in patches"),),
+    parameters=(positive_number("burst-patches", 2.0, "mean length of a burst in patches"),),
 )
 BLACKOUT = Mechanism(
-    share("blackout", "share of time lost in gaps by all modalities at once"),
+    share("blackout", "p_w: fraction of time hidden in stretches of all modalities at once"),
     mask_blackout,
     stream="blackout",
     parameters=(GAP_PATCHES,),

@@ -256,8 +256,8 @@ def _read_epochs(hypnogram: Path, end: float) -> list[tuple[float, str]]:
     for onset, duration, text in zip(runs.onset, runs.duration, runs.description, strict=True):
         if text not in _STAGE_OF:
             raise DataError(f'{hypnogram} says "{text}" at {onset:g} s, expected {", ".join(_STAGE_OF)}')
-        whole = int(min(duration, end - onset) // EPOCH_SECONDS)
-        epochs += [(onset + EPOCH_SECONDS * i, _STAGE_OF[text]) for i in range(whole)]
+        count = int(min(duration, end - onset) // EPOCH_SECONDS)
+        epochs += [(onset + EPOCH_SECONDS * i, _STAGE_OF[text]) for i in range(count)]
     return epochs
 
 

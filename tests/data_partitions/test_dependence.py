@@ -23,7 +23,7 @@ def test_shares_are_met_by_every_modality_whatever_decides(mechanism, cause, rat
     np.testing.assert_allclose(share[3], rate, atol=0.04 if mechanism == "points" else 0.12)
 
 
-def test_points_that_mechanism_values_meet_their_share_in_each_window():
+def test_points_that_depend_on_values_meet_their_share_in_each_window():
     observed = np.random.default_rng(0).random((3, 400, 25)) < [[[0.2]], [[0.6]], [[1.0]]]
     skewed = np.random.default_rng(1).standard_normal((20, *observed.shape)) ** 3
     hidden = masks(observed, 20, skewed, points=0.3, points_mechanism="mnar")
@@ -86,7 +86,7 @@ def test_completely_at_random_at_random_and_not_at_random_are_told_apart(mechani
 
 
 @pytest.mark.parametrize("mechanism", ["points", "gaps"])
-def test_a_modality_can_mechanism_one_of_another_rate(mechanism):
+def test_a_modality_can_depend_on_one_of_another_rate(mechanism):
     """By its mean in a patch: of those samples that are observed, in patches that have any."""
     rng = np.random.default_rng(0)
     observed = TWO & ((rng.random(TWO.shape) < rng.uniform(0.02, 1, 30)[:, None]) | (np.arange(100) == 0))

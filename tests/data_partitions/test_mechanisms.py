@@ -32,7 +32,7 @@ def test_shares_are_met_at_very_different_rates(missingness):
 
 
 @pytest.mark.parametrize("patches", [2, 5, 20])
-def test_the_share_of_gaps_does_not_mechanism_their_length(patches):
+def test_the_share_of_gaps_does_not_depend_on_their_length(patches):
     assert masks(gaps=0.33, gap_patches=patches).mean() == pytest.approx(0.33, abs=0.02)
     assert masks(blackout=0.33, gap_patches=patches).mean() == pytest.approx(0.33, abs=0.02)
 
@@ -193,10 +193,10 @@ def test_what_a_site_lacks_is_as_if_never_observed():
     np.testing.assert_array_equal(hidden(only, "a", modality_by_site=0.5), only)
 
 
-# Thinning
+# Subsampling
 
 
-def test_thinning_leaves_so_many_samples_per_patch_at_random_times():
+def test_subsampling_leaves_so_many_samples_per_patch_at_random_times():
     rates = (20, 4, 2, 1)
     observed = np.arange(20) < np.array(rates)[:, None, None] + np.zeros((4, 50, 1))
     left = observed & ~masks(observed, 200, rates=rates, subsample_to=1.5)
@@ -209,7 +209,7 @@ def test_thinning_leaves_so_many_samples_per_patch_at_random_times():
     assert counts.var() == pytest.approx(20 * 0.075 * 0.925, rel=0.05), "each by itself"
 
 
-def test_thinning_counts_on_the_grid():
+def test_subsampling_counts_on_the_grid():
     observed = FULL & (np.random.default_rng(0).random(FULL.shape) < 0.5)
     left = observed & ~masks(observed, 100, subsample_to=4)
     assert left.sum() / (100 * 12 * 100) == pytest.approx(4 * observed.mean(), abs=0.02)

@@ -1,5 +1,7 @@
 """The registry of mechanisms, and the settings of missingness as a value."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,15 @@ def test_the_expected_share_is_the_mean_of_masks(mechanism):
         )  # fmt: skip
         hidden.append((mask.sum((1, 2)) / observed.sum((1, 2))).mean())
     assert np.mean(hidden) == pytest.approx(missingness.expected_share(rates), abs=0.03)
+
+
+def test_the_settings_of_a_run_are_described_as_in_the_registry():
+    """Flower wants every setting in pyproject.toml; its comments there are the meanings of the registry."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    section = text.split("[tool.flwr.app.config.missingness]")[1].split("\n\n")[0]
+    lines = [line.partition("#") for line in section.splitlines()[1:]]
+    described = {line[0].partition("=")[0].strip(): line[2].strip() for line in lines}
+    assert described == {name: setting.meaning for name, setting in SETTINGS.items()}
 
 
 def test_expected_shares_of_independent_mechanisms_multiply():

@@ -160,8 +160,8 @@ def _rhythm(rng: np.random.Generator, heart: Heart, end: float) -> tuple[np.ndar
     intervals = np.where(ectopic, 0.62, 1.0) * intervals
     intervals[1:] *= np.where(ectopic[:-1], 1.38, 1.0)  # the pause after it
     beats = -1.0 + rng.uniform(0, usual) + np.cumsum(intervals)
-    kept = beats < end + 1
-    return beats[kept], intervals[kept], ectopic[kept]
+    in_time = beats < end + 1
+    return beats[in_time], intervals[in_time], ectopic[in_time]
 
 
 def _electrode_noise(rng: np.random.Generator, time: np.ndarray, breath: np.ndarray) -> np.ndarray:
