@@ -131,7 +131,7 @@ def test_several_methods_beside_one_another(federation, run_local):
     }  # fmt: skip
     assert {"imputer-local.site-1", "task-local.site-1"} <= record.parameters().keys()
     gains = site_metrics(record, "local")
-    assert set(gains) == {"site-0", "site-1", "site-2"} and "condi beside training alone" in page
+    assert set(gains) == {"site-0", "site-1", "site-2"} and "condi compared with local training" in page
     model = load_model(directory.path, site="site-2")
     assert set(model.classifiers) == {"condi", "mask", "local", "estimate"} and model.method == "condi"
     local_imputer = model.classifiers["local"].imputer
