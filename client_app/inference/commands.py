@@ -60,7 +60,9 @@ def impute(
         if detect_partition(data):
             summary = impute_partition(run, data, out, samples, seed, progress)
         else:
-            grid = WindowGrid.from_schema(run.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
+            grid = WindowGrid.from_schema(
+                run.schema.model_dump(), resample=resample, keep_unknown=keep_unknown
+            )
             summary = impute_files(run, data, out, samples, seed, grid, progress)
     if as_json:
         typer.echo(json.dumps(asdict(summary)))

@@ -14,6 +14,7 @@ from condi_core.evaluation.imputation import imputation_sums_by_window
 from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
 from condi_core.training import derive_seed, train_steps
 from condi_core.windows import WINDOWS_PER_BLOCK, Standardiser, iterate_blocks, zero_unobserved
+from data_partitions.manifest import Split
 from data_partitions.missingness import Missingness, sample_training_missingness
 
 GPU_BLOCK = 128  # windows prepared at once on a GPU, where few take as long as many
@@ -146,7 +147,7 @@ def _prepare_windows(
     return ConditionedBatch.concatenate(parts), np.concatenate(present)
 
 
-def score(site: Site, imputer: Imputer, split: str, samples: int) -> dict[str, np.ndarray]:
+def score(site: Site, imputer: Imputer, split: Split, samples: int) -> dict[str, np.ndarray]:
     """Score the imputer and the naive baselines on samples that are hidden alike in every round.
 
     Validation, by which the best round is chosen, sees only what the run's missingness leaves; the test is
