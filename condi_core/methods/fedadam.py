@@ -20,7 +20,7 @@ BETA1, BETA2, TAU = 0.9, 0.99, 1e-3  # as in the paper's experiments
 RATE = 0.01  # our choice; the paper tunes it for each task
 
 
-def adam(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) -> Arrays:
+def adam_step(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) -> Arrays:
     """Take one step of Adam; the moments are `fedadam/m/name` and `fedadam/v/name` of the state."""
     result = dict(base)
     for name in updates[0].arrays:
@@ -36,4 +36,4 @@ def adam(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) 
     return result
 
 
-METHOD = Method("fedadam", "zeros and mask, FedAdam", combine=adam)
+METHOD = Method("fedadam", "zeros and mask, FedAdam", combine=adam_step)

@@ -17,7 +17,7 @@ from condi_core.methods.method import Method
 MU = 0.01  # among the paper's 0.001, 0.01, 0.1 and 1, from which it chooses by validation
 
 
-def proximal(model: nn.Module, start: dict[str, Tensor], mu: float) -> Tensor:
+def proximal_penalty(model: nn.Module, start: dict[str, Tensor], mu: float) -> Tensor:
     """Return mu / 2 · ||w - start||² over all parameters."""
     distance = torch.zeros(())
     for name, parameter in model.named_parameters():
@@ -25,4 +25,4 @@ def proximal(model: nn.Module, start: dict[str, Tensor], mu: float) -> Tensor:
     return mu / 2 * distance
 
 
-METHOD = Method("fedprox", "zeros and mask, FedProx", penalty=partial(proximal, mu=MU))
+METHOD = Method("fedprox", "zeros and mask, FedProx", penalty=partial(proximal_penalty, mu=MU))

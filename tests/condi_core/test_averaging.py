@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from condi_core.averaging import SiteUpdate, average, has_site_versions, keep_separate, site_view
-from condi_core.methods.fedadam import BETA1, BETA2, RATE, TAU, adam
+from condi_core.methods.fedadam import BETA1, BETA2, RATE, TAU, adam_step
 from condi_core.methods.fedmsplit import TEMPERATURE, correlated_average
 from condi_core.methods.fednova import normalised_average
 from condi_core.methods.pepsy import merge_profiles
@@ -74,16 +74,16 @@ def test_fednova_with_different_steps_is_its_formula():
 
 def test_fedadam_is_its_formula_and_remembers():
     updates = [update_of("a", 1.0, (1, 1, 0))]
-    first = adam(BASE, OWNERS, updates)
+    first = adam_step(BASE, OWNERS, updates)
     d = updates[0].arrays["shared"].astype(float) - BASE["shared"]
     m, v = (1 - BETA1) * d, BETA2 * TAU**2 + (1 - BETA2) * d**2
     np.testing.assert_allclose(first["shared"], BASE["shared"] + RATE * m / (np.sqrt(v) + TAU), atol=1e-6)
     assert first["shared"].dtype == np.float32
     # No site trained the last modality: it stays, and so do its moments in the next round.
     assert (first["rows"][2] == BASE["rows"][2]).all() and (first["rows"][1] != BASE["rows"][1]).all()
-    second = adam(first, OWNERS, [update_of("a", 1.0, (0, 1, 1))])
+    second = adam_step(first, OWNERS, [update_of("a", 1.0, (0, 1, 1))])
     assert (second["rows"][0] == first["rows"][0]).all() and (second["fedadam/m/rows"][2] != 0).all()
-    still = adam(first, OWNERS, [SiteUpdate(site_view(first, ""), np.ones((3, 3)), 1.0)])
+    still = adam_step(first, OWNERS, [SiteUpdate(site_view(first, ""), np.ones((3, 3)), 1.0)])
     drift = RATE * BETA1 * m / (np.sqrt(BETA2 * v) + TAU)
     np.testing.assert_allclose(still["shared"], first["shared"] + drift, atol=1e-6)
 

@@ -8,7 +8,7 @@ import torch
 
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import METHOD_NAMES, METHODS
-from condi_core.methods.fedprox import proximal
+from condi_core.methods.fedprox import proximal_penalty
 from condi_core.task.contrastive import info_nce, modality_contrastive_loss
 from tests.helpers.toy import padding, rubbish, schema, standardise, stir, task_config, windows
 
@@ -152,13 +152,13 @@ def test_slow_modalities_and_one_window_alone_train_every_model(name):
 def test_fedprox_adds_half_mu_times_the_squared_distance(model_of):
     model = model_of("mask")
     start = {n: p.detach().clone() for n, p in model.named_parameters()}
-    assert proximal(model, start, 3.0) == 0
+    assert proximal_penalty(model, start, 3.0) == 0
     with torch.no_grad():
         for p in model.parameters():
             p += 0.5
     count = sum(p.numel() for p in model.parameters())
-    proximal(model, start, 3.0).backward()
-    assert proximal(model, start, 3.0).item() == pytest.approx(1.5 * 0.25 * count, rel=1e-4)
+    proximal_penalty(model, start, 3.0).backward()
+    assert proximal_penalty(model, start, 3.0).item() == pytest.approx(1.5 * 0.25 * count, rel=1e-4)
     assert all(torch.allclose(p.grad, torch.full_like(p, 1.5)) for p in model.parameters())
 
 

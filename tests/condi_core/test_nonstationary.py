@@ -72,7 +72,7 @@ def trained(request):
 
 
 def errors(model, values, kind) -> tuple[float, float, float]:
-    """RMSE on hidden samples of the best naive row, of the closed-form estimate and of the point estimate."""
+    """RMSE on hidden samples of the best naive baseline, the closed-form estimate and the point estimate."""
     random = generator(4)
     conditioning = torch.rand(values.shape, generator=random) < (0.1 if kind == "sparse" else 0.5)
     if kind == "gaps":
