@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
+PACKAGES = ("condi_core", "data_partitions", "client_app", "server_app")
 FORBIDDEN_IMPORTS = {
     "condi_core": {"flwr", "data_partitions", "client_app", "server_app"},
     "data_partitions": {"torch", "flwr", "condi_core", "client_app", "server_app"},
@@ -60,17 +61,7 @@ def test_imports_run_one_way(folder):
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(
-    "folder",
-    [
-        pytest.param("condi_core", marks=pytest.mark.xfail(reason="some names are older than this rule")),
-        pytest.param(
-            "data_partitions", marks=pytest.mark.xfail(reason="some names are older than this rule")
-        ),
-        "client_app",
-        "server_app",
-    ],
-)
+@pytest.mark.parametrize("folder", PACKAGES)
 def test_variables_are_named_by_what_they_hold(folder):
     wrong = [
         f"{file}: {name}"

@@ -184,7 +184,11 @@ def _took_part(run: RunRecord, partition: Partition) -> bool:
     if site is None:
         return False
     then = site.manifest
-    same = now.schema_fields() == then.schema_fields() and now.version == then.version and now.modalities == then.modalities
+    same = (
+        now.schema_fields() == then.schema_fields()
+        and now.version == then.version
+        and now.modalities == then.modalities
+    )
     return same and now.windows["train"] == then.windows["train"]
 
 

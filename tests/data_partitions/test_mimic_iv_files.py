@@ -81,9 +81,7 @@ def test_windows_come_in_the_order_that_is_asked_for(generated, generated_window
 
 def test_progress_ends_where_the_files_end(generated):
     told = {}
-    log = PreparationLog(
-        progress=lambda what, done, total: told.setdefault(what, []).append((done, total))
-    )
+    log = PreparationLog(progress=lambda what, done, total: told.setdefault(what, []).append((done, total)))
     list(read(generated, index(generated, log), log))
     assert list(told) == ["reading chartevents", "reading outputevents", "reading labevents"]
     for what, steps in told.items():

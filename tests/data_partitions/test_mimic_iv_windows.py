@@ -188,8 +188,7 @@ def test_fahrenheit_under_the_celsius_item_is_dropped_and_named(tmp_path):
     assert found == {"temperature": {2: 36.6}}
     assert log.notes[1:3] == [
         "Dropped because they are outside the plausible range of their variable: temperature 4.",
-        "Of the dropped temperatures, 2 have the Celsius item (223762) and would be plausible in "
-        "Fahrenheit.",
+        "Of the dropped temperatures, 2 have the Celsius item (223762) and would be plausible in Fahrenheit.",
     ]
 
 

@@ -189,7 +189,9 @@ def test_windows_follow_each_other_and_the_last_is_unobserved_beyond_the_end():
     np.testing.assert_array_equal(whole[:, :500], np.float32([s.samples for s in given.signals]))
     assert np.isnan(whole[:, 500:]).all()
     completed = np.where(np.isnan(windows), 42.0, -1.0)
-    for signal, filled in zip(given.signals, WindowGrid.from_schema(SCHEMA).signals(given, completed), strict=True):
+    for signal, filled in zip(
+        given.signals, WindowGrid.from_schema(SCHEMA).signals(given, completed), strict=True
+    ):
         lacks = np.isnan(signal.samples)
         np.testing.assert_array_equal(filled[~lacks], signal.samples[~lacks])
         assert (filled[lacks] == 42).all() and lacks.sum() == 40
@@ -216,7 +218,11 @@ def test_other_rates_are_resampled_when_asked_and_refused_with_both_rates_else(r
     inside = slice(2, -2)
     np.testing.assert_allclose(found[0, inside], expected[0, inside], atol=tolerance)
     constant = Signal("I", "mV", rate, np.full(round(4 * rate), 0.7))
-    there = WindowGrid.from_schema(SCHEMA, resample=True).windows(Recording("c", (constant,), None))[:, 0].reshape(-1)
+    there = (
+        WindowGrid.from_schema(SCHEMA, resample=True)
+        .windows(Recording("c", (constant,), None))[:, 0]
+        .reshape(-1)
+    )
     np.testing.assert_allclose(there[inside], 0.7, rtol=1e-6)
     lacking = recording(rate=rate, seconds=4.0, lacking=slice(round(rate), round(2 * rate)))
     back = WindowGrid.from_schema(SCHEMA, resample=True).signals(lacking, windows)

@@ -212,7 +212,9 @@ def test_a_bad_night_is_left_out_in_one_sentence_and_the_others_go_on(tmp_path, 
         index(tmp_path, PreparationLog(strict=True))
     assert str(error.value) == log.rejected[0]
     (tmp_path / "SC4001E0-PSG.edf").unlink()
-    with pytest.raises(DataError, match="no night of .* can be used; the first rejected one: night SC4001E must have"):
+    with pytest.raises(
+        DataError, match="no night of .* can be used; the first rejected one: night SC4001E must have"
+    ):
         index(tmp_path, PreparationLog())
 
 

@@ -41,7 +41,9 @@ def test_the_sites_sums_add_up_to_the_result(exclusive, run_local):
     directory, _ = run_local(exclusive, {"compare-with": "mask"})
     result = json.loads((directory.path / "result.json").read_text())
     roster = json.loads((directory.path / "roster.json").read_text())
-    schema = Schema.model_validate(SiteInfo.read(0, {"name": "north", **roster["north"]}).manifest.schema_fields())
+    schema = Schema.model_validate(
+        SiteInfo.read(0, {"name": "north", **roster["north"]}).manifest.schema_fields()
+    )
     for method in ("condi", "mask"):
         saved = load_file(directory.path / f"test-task-{method}.safetensors")
         assert {key.split("/")[0] for key in saved} == {"north", "south", "west"}
