@@ -83,8 +83,8 @@ def test_a_modality_that_nobody_has(tmp_path, refusal):
 
 def test_too_few_sites(tmp_path, refusal):
     sites = [write_site(tmp_path / "site-0")]
-    assert "expected at least 2 sites within 0.1 s, 1 came" in refusal(sites, {"min-sites": 2})
-    assert "expected at least 1 sites within 0.1 s, 0 came" in refusal([])
+    assert "expected at least 2 sites within 0.1 s, but 1 connected" in refusal(sites, {"min-sites": 2})
+    assert "expected at least 1 sites within 0.1 s, but 0 connected" in refusal([])
 
 
 def test_settings_are_all_named_at_once(refusal):

@@ -224,7 +224,7 @@ def test_counts_of_few_patients_are_withheld_with_their_split_and_not_scored(tmp
         {"train": 10, "val": 0, "test": 10},
     )
     assert reported_labels(grid)["site-1"] == (dict.fromkeys(SAME, [5, 5]), SAME)
-    assert "note: site site-0 has withheld its label counts in train, val\n" in capsys.readouterr().out
+    assert "note: site site-0 withholds its label counts in train, val\n" in capsys.readouterr().out
     scored = {"val": 0, "test": 0}
     for request, reply in zip(grid.sent, grid.received, strict=True):
         settings = request.content["config"]

@@ -220,7 +220,9 @@ def test_sites_that_stay_away_end_the_run_with_a_checkpoint(hospitals, run):
     class Gone(Flickering):
         away = 10**9
 
-    with pytest.raises(RunError, match="imputer, round 1: 1 of 3 sites.*site-2: node unavailable.*resume="):
+    with pytest.raises(
+        RunError, match="imputer, round 1: only 1 of 3 sites.*site-2: node unavailable.*resume="
+    ):
         run(hospitals, BOTH_PHASES | {"name": "gone"}, grid=Gone)
     before, _ = run(hospitals, BOTH_PHASES | {"name": "unbroken"})
     after, _ = run(hospitals, BOTH_PHASES | {"resume": str(before.path.parent / "gone")})
