@@ -4,9 +4,9 @@
     python benchmarks/comparison.py ... --study benchmarks/matched.toml
 
 Runs `comparison.toml`, or another study without a data set, with `condi study` on three data sets: the raw
-records of PTB-XL, z-scored ones from an npz file with PTB-XL's tables (`zscored.py`), and PhysioNet 2012 by ICU
-type. Each has a folder in DIR, with the tables in DIR/NAME/table.txt. After an interruption the same command
-resumes.
+records of PTB-XL, z-scored ones from an npz file with PTB-XL's tables (`zscored.py`), and PhysioNet 2012 by
+ICU type. Each has a folder in DIR, with the tables in DIR/NAME/table.txt. After an interruption the same
+command resumes.
 """
 
 from __future__ import annotations

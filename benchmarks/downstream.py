@@ -3,10 +3,10 @@
     python benchmarks/downstream.py --signals zscored100_part.npz --tables PTBXL_FOLDER [--seeds 3]
 
 `--signals` holds `ecg_id` (record,), `x_milli` int16 (record, 1000 samples at 100 Hz, 12 leads) and `lead`;
-`--tables` holds ptbxl_database.csv and scp_statements.csv. Both methods of a run have the same missingness and
-train the same classifier with the mask among its inputs: one on completed windows, one on windows filled with
-zeros. Prints macro-AUROC on the test fold over seeds, the difference with its confidence interval by paired
-bootstrap over test records, and one JSON line.
+`--tables` holds ptbxl_database.csv and scp_statements.csv. Both methods of a run have the same missingness
+and train the same classifier with the mask among its inputs: one on completed windows, one on windows filled
+with zeros. Prints macro-AUROC on the test fold over seeds, the difference with its confidence interval by
+paired bootstrap over test records, and one JSON line.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from zscored import write_source
 from condi_core.methods import METHODS
 
 SETTINGS = (
-    "missingness.points=0.8 missingness.gaps=0.0 missingness.modality-by-window=0.0 imputer.relation-rounds=8 imputer.rounds=4 "
-    "imputer.steps=20 imputer.samples=0 task.rounds=12 task.steps=40 task.batch=32"
+    "missingness.points=0.8 missingness.gaps=0.0 missingness.modality-by-window=0.0 "
+    "imputer.relation-rounds=8 imputer.rounds=4 imputer.steps=20 imputer.samples=0 task.rounds=12 "
+    "task.steps=40 task.batch=32"
 )
 
 

@@ -3,10 +3,11 @@
     python benchmarks/federation.py
 
 Runs generated ECGs at 8 sites and again at 64 small ones with `condi run`, one actor per core. The training
-share is the seconds that sites trained divided by the seconds that the actors had: while the coordinator waited
-for training, in whole rounds (with evaluation), and in the whole run (with start-up, completion and the test).
-Bytes down are per site and round, including evaluation; before phase 2 each site receives the imputer once
-more. Memory is the sum of the proportional set sizes of all processes of the run, sampled each second.
+share is the seconds that sites trained divided by the seconds that the actors had: while the coordinator
+waited for training, in whole rounds (with evaluation), and in the whole run (with start-up, completion and
+the test). Bytes down are per site and round, including evaluation; before phase 2 each site receives the
+imputer once more. Memory is the sum of the proportional set sizes of all processes of the run, sampled each
+second.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python benchmarks/paired.py RUN [RUN ...] --other mifl [--method condi]
 
 The runs have one data set and one missingness, and differ in their seeds, such as those of a study
-(DIR/NAME/runs/...; the column `run` of its cells.csv has their names). Prints the difference in macro-AUROC as
-the mean over runs, with its 95 % confidence interval by paired bootstrap over test records.
+(DIR/NAME/runs/...; the column `run` of its cells.csv has their names). Prints the difference in macro-AUROC
+as the mean over runs, with its 95 % confidence interval by paired bootstrap over test records.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def main() -> None:
     if not all(np.array_equal(ids, result[0]) for result in [*first, *second]):
         parser.error("the runs have different test records: name runs of one data set and one split")
     gain, low, high = difference([p for _, p, _ in first], [p for _, p, _ in second], labels)
-    print(f"{options.method} minus {options.other}: {gain:+.4f}, 95 % confidence interval {low:+.4f} to {high:+.4f} "
+    print(f"{options.method} minus {options.other}: {gain:+.4f}, "
+          f"95 % confidence interval {low:+.4f} to {high:+.4f} "
           f"({len(ids)} test records, {len(options.runs)} runs)")  # fmt: skip
 
 

@@ -1,10 +1,11 @@
 """Imputers of other authors, to compare with CondI: SAITS and CSDI from PyPOTS 1.5.
 
 Both see standardised windows with samples as time steps and modalities as features, in pieces of up to 250
-steps: attention over the 1000 steps of an ECG is too slow to train on a CPU. They are trained for some seconds
-with the missingness that CondI is trained with, instead of single missing samples alone. SAITS (Du, Côté, Liu
-2023) has the size of PyPOTS's own example on PhysioNet 2012. CSDI (Tashiro et al. 2021) has two layers of 32
-channels in place of four of 64, so that it learns something in that time; it keeps its 50 diffusion steps.
+steps: attention over the 1000 steps of an ECG is too slow to train on a CPU. They are trained for some
+seconds with the missingness that CondI is trained with, instead of single missing samples alone. SAITS (Du,
+Côté, Liu 2023) has the size of PyPOTS's own example on PhysioNet 2012. CSDI (Tashiro et al. 2021) has two
+layers of 32 channels in place of four of 64, so that it learns something in that time; it keeps its 50
+diffusion steps.
 """
 
 from __future__ import annotations

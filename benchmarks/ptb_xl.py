@@ -2,8 +2,8 @@
 
     python benchmarks/ptb_xl.py --source PTBXL_FOLDER [--seeds 3]
 
-Prints a table and one JSON line. The test windows and the missingness that imputation is scored on are the same
-for all seeds; the partition into sites, the run's missingness, initial weights and training vary.
+Prints a table and one JSON line. The test windows and the missingness that imputation is scored on are the
+same for all seeds; the partition into sites, the run's missingness, initial weights and training vary.
 """
 
 from __future__ import annotations

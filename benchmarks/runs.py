@@ -23,8 +23,8 @@ from data_partitions.missingness import Missingness, missingness_mask, sample_tr
 
 # No missingness other than the source's own, because other imputers train without; phase 2 is minimal.
 COMMON_SETTINGS = (
-    "compare-with='' missingness.points=0.0 missingness.gaps=0.0 missingness.modality-by-window=0.0 imputer.samples=0 "
-    "task.rounds=1 task.steps=1 task.batch=1 task.width=2 task.heads=1 task.blocks=1"
+    "compare-with='' missingness.points=0.0 missingness.gaps=0.0 missingness.modality-by-window=0.0 "
+    "imputer.samples=0 task.rounds=1 task.steps=1 task.batch=1 task.width=2 task.heads=1 task.blocks=1"
 )
 
 
@@ -85,7 +85,8 @@ def pool(federation: Path, split: str) -> Pool:
 
 
 def training_windows(windows: Pool, count: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, ...]]:
-    """Yield batches of `count` windows without end, with CondI's training missingness: values, seen, target."""
+    """Yield batches of `count` windows without end, with CondI's training missingness: values, seen,
+    target."""
     while True:
         batch = windows.of(rng.integers(0, len(windows.records), count))
         target = batch.hidden(

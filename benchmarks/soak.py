@@ -2,11 +2,11 @@
 
     python benchmarks/soak.py [--rounds 50] [--sites 4] [--seed 0]
 
-A SuperLink with TLS and registered sites run on this machine, each as a process. In each round a site, chosen by
-the seed, is killed without notice or started again; at least two stay. Nothing is lost if the history has every
-round once, each with the sites that answered or the reason why not, and the weights are finite. Memory is the
-proportional set size of the SuperLink, of the ServerApp and of the site that is never killed, each as the median
-over the second and over the last quarter of the run.
+A SuperLink with TLS and registered sites run on this machine, each as a process. In each round a site, chosen
+by the seed, is killed without notice or started again; at least two stay. Nothing is lost if the history has
+every round once, each with the sites that answered or the reason why not, and the weights are finite. Memory
+is the proportional set size of the SuperLink, of the ServerApp and of the site that is never killed, each as
+the median over the second and over the last quarter of the run.
 
 Prints one JSON line.
 """

@@ -41,7 +41,8 @@ def ownership(model: nn.Module) -> dict[str, Owner]:
 
 
 def trainable(model: nn.Module) -> set[str]:
-    """Return the names of what gradient steps change; of the state that sites are sent, they return only this."""
+    """Return the names of what gradient steps change; of the state that sites are sent, they return only
+    this."""
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 

@@ -20,7 +20,8 @@ def parse_pairs(text: str) -> dict[str, str]:
     Raises
     ------
     PydanticCustomError
-        A part is no pair, or a key is there twice. It is a ValueError, and a validator's message as it stands.
+        A part is no pair, or a key is there twice. It is a ValueError, and a validator's message as it
+        stands.
     """
     pairs: dict[str, str] = {}
     for pair in text.split():

@@ -11,8 +11,8 @@ import click
 import typer
 from typer.core import TyperGroup
 
-# The module of each command. It holds options and help, and imports what computes inside the command's function:
-# torch, which most commands need, takes seconds to import.
+# The module of each command. It holds options and help, and imports what computes inside the command's
+# function: torch, which most commands need, takes seconds to import.
 COMMAND_MODULES = {
     "prepare": "data_partitions.cli",
     "run": "server_app.operations.simulate",

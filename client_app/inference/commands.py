@@ -95,9 +95,9 @@ def predict(
     """Classify the windows of a site's data: each label's probability, and its spread over completions.
 
     Columns: record, window (counted from 0 in each record), the probability of each label, `<label> spread`
-    (standard deviation over completions, which shows how much depends on what is missing), and `missing modalities`: those
-    without any sample in the window. Files that cannot be used are listed at the end, and the exit code is
-    then 1.
+    (standard deviation over completions, which shows how much depends on what is missing), and `missing
+    modalities`: those without any sample in the window. Files that cannot be used are listed at the end, and
+    the exit code is then 1.
 
     Example: condi predict --model runs/demo --data /srv/condi/north --out predictions.csv
     """
@@ -140,7 +140,8 @@ def evaluate(
 ) -> None:
     """Evaluate a run on data that it was not trained on: imputation with naive baselines, and classification.
 
-    Simulated missingness is that of the run's own test. Intervals are 95 % confidence intervals over patients.
+    Simulated missingness is that of the run's own test. Intervals are 95 % confidence intervals over
+    patients.
 
     Example: condi evaluate --model runs/demo --data /srv/condi/north --split all
     """
@@ -165,7 +166,8 @@ def plot(
     modalities: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction of modalities to hide.")] = 0.25,
     seed: Annotated[int, typer.Option(help="Seed of the missingness and of the draws.")] = 0,
 ) -> None:
-    """Plot a window with simulated missingness: the truth, the observed part, and the median with a 90 % band."""
+    """Plot a window with simulated missingness: the truth, the observed part, and the median with a 90 %
+    band."""
     from client_app.inference.opening import errors_and_progress
     from client_app.inference.plot import plot_window
 

@@ -115,7 +115,8 @@ class _FileCompletion:
         }
 
     def complete(self, progress: Callable[[float], None]) -> bool:
-        """Complete the file unless that was done before (False); DataError when other files are in the way."""
+        """Complete the file unless that was done before (False); DataError when other files are in the
+        way."""
         names = [file.name for file in self.format.files(self.recording)]
         levels = QUANTILE_LEVELS if self.samples else ()
         folders = [self.folder, *(self._quantile_folder(level) for level in levels)]

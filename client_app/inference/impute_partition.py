@@ -1,4 +1,5 @@
-"""Completion of a partition into a partition, a block of windows at a time; it resumes after an interruption."""
+"""Completion of a partition into a partition, a block of windows at a time; it resumes after an
+interruption."""
 
 from __future__ import annotations
 

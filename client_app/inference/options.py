@@ -12,7 +12,8 @@ DataOption = Annotated[
     Path,
     typer.Option(
         "--data",
-        help="A partition; or a WFDB record (.hea), an .edf, a .csv of hourly values, or a folder of such files.",
+        help="A partition; or a WFDB record (.hea), an .edf, a .csv of hourly values, or a folder of "
+        "such files.",
     ),
 ]
 PartitionOption = Annotated[Path, typer.Option("--data", help="Partition of a site.")]

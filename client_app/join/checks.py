@@ -183,7 +183,8 @@ def check_clock(certificates: Iterable[x509.Certificate]) -> CheckResult:
         )
     return CheckResult(
         "ok",
-        f"{now:%Y-%m-%d %H:%M:%S} UTC; a SuperLink accepts clocks up to 5 s ahead of its own and 305 s behind",
+        f"{now:%Y-%m-%d %H:%M:%S} UTC; a SuperLink accepts clocks up to 5 s ahead of its own and 305 s "
+        "behind",
     )
 
 

@@ -104,8 +104,8 @@ def _handshake(address: Address, context: ssl.SSLContext) -> tuple[bytes | None,
         ) from None
     except ConnectionRefusedError:
         raise CheckError(
-            f"no server listens at {address}: check that the SuperLink runs, and that the port is that of its "
-            "Fleet API"
+            f"no server listens at {address}: check that the SuperLink runs, and that the port is that of "
+            "its Fleet API"
         ) from None
     except (ssl.SSLError, ConnectionResetError):
         raise CheckError(

@@ -58,8 +58,8 @@ def site(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="superexec.secret: apps run in a `flower-superexec` that is started separately with the same "
-            "secret. Without this option the node starts one itself, and any user of this machine can "
+            help="superexec.secret: apps run in a `flower-superexec` that is started separately with the "
+            "same secret. Without this option the node starts one itself, and any user of this machine can "
             "request apps.",
         ),
     ] = None,

@@ -15,9 +15,10 @@ NOT_ACTIVATED = (
     "this key was online within the last minute: stop that one, or wait a minute and start again."
 )
 REFUSED_BY_SUPERLINK = (
-    "The SuperLink refuses this node. At the start the reason is the clock, which may be at most 5 s ahead of "
-    "the SuperLink's or 305 s behind it: set both by NTP. Later the reason is that the site was unregistered, "
-    "or that the SuperLink was restarted without --database: its administrator registers the site again."
+    "The SuperLink refuses this node. At the start the reason is the clock, which may be at most 5 s ahead "
+    "of the SuperLink's or 305 s behind it: set both by NTP. Later the reason is that the site was "
+    "unregistered, or that the SuperLink was restarted without --database: its administrator registers the "
+    "site again."
 )
 
 

@@ -22,7 +22,8 @@ EPOCHS_PER_PREPARATION = 4  # training steps on a window, each on another crop, 
 
 
 def standardising_sums(site: Site) -> np.ndarray:
-    """Sum up what standardisation needs: count, sum and sum of squares `(modality, 3)` of training samples."""
+    """Sum up what standardisation needs: count, sum and sum of squares `(modality, 3)` of training
+    samples."""
     total = np.zeros((len(site.schema.modalities), 3))
     for rows in iterate_blocks(site.partition.rows("train")):
         total += Standardiser.sums(*site.read(rows)).numpy()

@@ -41,8 +41,8 @@ def refuse_unsafe_masking(message: Message, context: Context, call_next: ClientA
         sites, threshold = int(config[Key.SAMPLE_NUMBER]), int(config[Key.THRESHOLD])  # type: ignore[arg-type]
         if sites < MIN_SECURE_SITES or 2 * threshold <= sites:
             reason = (
-                f"this site refuses masks among {sites} sites of which {threshold} can unmask it: expected at "
-                f"least {MIN_SECURE_SITES} sites, and more than half of them to unmask"
+                f"this site refuses masks among {sites} sites of which {threshold} can unmask it: expected "
+                f"at least {MIN_SECURE_SITES} sites, and more than half of them to unmask"
             )
             return Message(Error(CLIENT_APP_FAILED, reason), reply_to=message)
     try:

@@ -22,7 +22,8 @@ from data_partitions.manifest import Split
 class TaskBatch(NamedTuple):
     """Windows on the site's device; a sample is available when it was observed or completed.
 
-    `values`, `observed` and `available` are `(batch, modality, patch, sample)`, `labels` are `(batch, label)`.
+    `values`, `observed` and `available` are `(batch, modality, patch, sample)`, `labels` are `(batch,
+    label)`.
     """
 
     values: Tensor

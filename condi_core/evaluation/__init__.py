@@ -1,1 +1,2 @@
-"""What is measured of imputers and task models, as sums that add up over sites, and what is read from them."""
+"""What is measured of imputers and task models, as sums that add up over sites, and what is read from
+them."""

@@ -1,4 +1,5 @@
-"""Everything that an evaluation reports: metrics, rows of imputers and missingness patterns, with their labels.
+"""Everything that an evaluation reports: metrics, rows of imputers and missingness patterns, with their
+labels.
 
 All tables, figures and studies take their rows and columns from here, in this order. A metric that is added
 here is computed by every run and appears in all of them. This module does not need torch.
@@ -214,7 +215,8 @@ def primary_metric(kind: str) -> TaskMetric:
 
 
 def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
-    """Read all imputation metrics from sums (5,) of one modality, or of several added up; NaN without samples."""
+    """Read all imputation metrics from sums (5,) of one modality, or of several added up; NaN without
+    samples."""
     if not sums[0]:
         return dict.fromkeys(IMPUTATION_METRICS, float("nan"))
     return {name: float(metric.compute(sums)) for name, metric in IMPUTATION_METRICS.items()}

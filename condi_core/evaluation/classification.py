@@ -30,8 +30,8 @@ def classification_sums(
 
     Returns
     -------
-    float64 (label, len(DECISION_COUNTS) + 2 * BINS): the counts, then the histogram of windows with the label,
-    then that of windows without it
+    float64 (label, len(DECISION_COUNTS) + 2 * BINS): the counts, then the histogram of windows with the
+    label, then that of windows without it
     """
     p, y, d = np.asarray(probabilities, np.float64), np.asarray(labels) > 0.5, np.asarray(decided)
     steps = np.abs(d.argmax(1)[:, None] - np.arange(p.shape[1]))

@@ -1,4 +1,5 @@
-"""The kinds of task: everything that differs between, for example, multi-label and single-label classification.
+"""The kinds of task: everything that differs between, for example, multi-label and single-label
+classification.
 
 A kind of task is one `TaskKind` in `TASK_KINDS`, and its metrics are those of the catalogue that name it. The
 task model, the sites, the coordinator and the reports take loss, predictions, sums and metrics from here.

@@ -123,8 +123,8 @@ class Credentials:
             )
         if not ca_key and (bool(ca) != bool(server)):
             raise CredentialsError(
-                f"ca.key is missing in {self.folder}, and {'superlink.crt' if ca else 'ca.crt'} must be signed "
-                "with it: bring it back, or start in another folder"
+                f"ca.key is missing in {self.folder}, and {'superlink.crt' if ca else 'ca.crt'} must be "
+                "signed with it: bring it back, or start in another folder"
             )
         if server:
             issuer = ca
@@ -132,14 +132,14 @@ class Credentials:
                 issuer = certificates.make_ca_certificate(ca_key)
             if issuer is None or not certificates.is_signed_by(server, issuer):
                 raise CredentialsError(
-                    f"superlink.crt in {self.folder} was not signed by ca.crt: remove superlink.crt to have it "
-                    "made again"
+                    f"superlink.crt in {self.folder} was not signed by ca.crt: remove superlink.crt to have "
+                    "it made again"
                 )
             self._check_hosts(server, names)
         elif not hosts_given:
             raise CredentialsError(
-                "the server's certificate needs at least one --host: give every name or address at which sites "
-                "reach the SuperLink"
+                "the server's certificate needs at least one --host: give every name or address at which "
+                "sites reach the SuperLink"
             )
 
     def _check_hosts(self, server: x509.Certificate, names: list[x509.GeneralName]) -> None:

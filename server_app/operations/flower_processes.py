@@ -40,7 +40,8 @@ class FlowerProcesses:
     """
 
     def __init__(self) -> None:
-        # Ray creates Unix sockets in this folder, and the path of a socket is limited to about 100 characters.
+        # Ray creates Unix sockets in this folder, and the path of a socket is limited to about 100
+        # characters.
         root = tempfile.gettempdir()
         self.folder = Path(tempfile.mkdtemp(prefix="condi-", dir=root if len(root) < 30 else "/tmp"))
         # Ray imports from the working directory before anything else, so the directory must be empty.
@@ -186,7 +187,8 @@ class FlowerProcesses:
                 signalled: set[int] = set()
                 deadline = time.monotonic() + END_SECONDS
                 while (alive := self._alive()) and time.monotonic() < deadline:
-                    # Each gets the signal once: on a second SIGTERM Flower's processes end without cleaning up.
+                    # Each gets the signal once: on a second SIGTERM Flower's processes end without cleaning
+                    # up.
                     for pid in alive - signalled:
                         _send_signal(pid, number)
                     signalled |= alive

@@ -1,4 +1,5 @@
-"""`condi credentials`: make the credentials of a federation, and print when they expire and what to do next."""
+"""`condi credentials`: make the credentials of a federation, and print when they expire and what to do
+next."""
 
 from __future__ import annotations
 

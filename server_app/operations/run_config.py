@@ -1,4 +1,5 @@
-"""Read the settings of a run as a user writes them: pairs or TOML files, checked against the app's settings."""
+"""Read the settings of a run as a user writes them: pairs or TOML files, checked against the app's
+settings."""
 
 import json
 import re
@@ -61,7 +62,8 @@ def require_known_settings(project: Path, run_config: Iterable[str]) -> None:
 def read_run_config(entries: Iterable[str]) -> dict[str, SettingValue]:
     """Read settings from the values of `--run-config`.
 
-    Unlike Flower, this refuses what it cannot read instead of ignoring it, and accepts files and pairs together.
+    Unlike Flower, this refuses what it cannot read instead of ignoring it, and accepts files and pairs
+    together.
 
     Parameters
     ----------

@@ -1,4 +1,5 @@
-"""`condi submit`: start a run on a SuperLink, follow its log, and exit with a status that says how it ended."""
+"""`condi submit`: start a run on a SuperLink, follow its log, and exit with a status that says how it
+ended."""
 
 import sys
 from pathlib import Path

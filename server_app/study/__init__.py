@@ -1,1 +1,2 @@
-"""`condi study`: methods x data sets x partitions x missingness x seeds, from a TOML file to tables and curves."""
+"""`condi study`: methods x data sets x partitions x missingness x seeds, from a TOML file to tables and
+curves."""

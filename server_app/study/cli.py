@@ -173,7 +173,8 @@ def _print_plan(runner: StudyRunner, as_json: bool) -> None:
     only_scored = num_left - num_training
     suffix = f", {only_scored} of them with models of other runs" if only_scored else ""
     typer.echo(
-        f"{len(plan)} runs of {num_methods} methods, {len(plan) * num_methods} cells; {num_left} runs left{suffix}"
+        f"{len(plan)} runs of {num_methods} methods, {len(plan) * num_methods} cells; {num_left} runs "
+        f"left{suffix}"
     )
     typer.echo(f"about {seconds / 60:.0f} min ({basis})")
 

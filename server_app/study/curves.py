@@ -1,4 +1,5 @@
-"""Curves over missingness: a metric against the fraction that is missing in test windows, a line per method."""
+"""Curves over missingness: a metric against the fraction that is missing in test windows, a line per
+method."""
 
 from __future__ import annotations
 

@@ -137,7 +137,8 @@ class Study(_Table):
 
     @cached_property
     def scenarios(self) -> list[Scenario]:
-        """All combinations, in the order of the file; a list of values of missingness is one scenario each."""
+        """All combinations, in the order of the file; a list of values of missingness is one scenario
+        each."""
         scenarios = []
         for data, partition, table, test in product(
             self.data, self.partition, self.missingness, self.test_missingness
@@ -185,7 +186,8 @@ def load_study(name: str) -> tuple[Study, Path]:
         table = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise StudyError(
-            f"there is no study {name}: name a TOML file, or one of the presets {', '.join(preset_summaries())}"
+            f"there is no study {name}: name a TOML file, or one of the presets "
+            f"{', '.join(preset_summaries())}"
         ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

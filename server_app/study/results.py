@@ -47,7 +47,8 @@ class StudyCell:
     ----------
     data, partition : labels of the data set and of how its patients are assigned to sites
     missingness : label of the missingness of training windows
-    test_missingness : how that of test windows differs, as it is written in the study; "as in training" otherwise
+    test_missingness : how that of test windows differs, as it is written in the study; "as in training"
+        otherwise
     missingness_in_test : label of the whole missingness of test windows
     missingness_settings : settings of the training missingness, in flat form
     missing_fraction, missing_fraction_in_test : expected fraction of measured samples that are hidden

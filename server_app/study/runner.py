@@ -1,9 +1,9 @@
 """Run a study: the runs that its cells need, one after the other, each cell once.
 
-All methods of a scenario and seed are one run, so that they have the same windows and share phase 1. The first
-seed is run once with each learning rate; each method then has the rate with its lowest validation loss, for
-that seed and for all others. That choice depends on nothing that the missingness of test windows changes: a
-scenario that differs only in these is scored with models that were trained before.
+All methods of a scenario and seed are one run, so that they have the same windows and share phase 1. The
+first seed is run once with each learning rate; each method then has the rate with its lowest validation loss,
+for that seed and for all others. That choice depends on nothing that the missingness of test windows changes:
+a scenario that differs only in these is scored with models that were trained before.
 """
 
 from __future__ import annotations

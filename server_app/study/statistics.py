@@ -76,9 +76,10 @@ def compare_pairs(
 ) -> Comparison:
     """Compare two methods by the differences of their pairs; pairs with a NaN are excluded.
 
-    Wilcoxon's signed-rank test (Biometrics Bulletin 1945), two-sided, without pairs that are equal. With fewer
-    than six pairs that differ it can never reach p = 0.05; then Student's 95 % confidence interval of the mean
-    (Biometrika 1908), which assumes normal differences. A bootstrap of so few would be far too narrow.
+    Wilcoxon's signed-rank test (Biometrics Bulletin 1945), two-sided, without pairs that are equal. With
+    fewer than six pairs that differ it can never reach p = 0.05; then Student's 95 % confidence interval of
+    the mean (Biometrika 1908), which assumes normal differences. A bootstrap of so few would be far too
+    narrow.
 
     Parameters
     ----------

@@ -25,10 +25,11 @@ MARKS_NOTE = (
 )
 COST_NOTE = "Phase 1 counts for each method that uses its imputer."
 COMPARISON_NOTE = (
-    "Wilcoxon's signed-rank test, two-sided, if at least six pairs differ; otherwise Student's 95 % confidence "
-    "interval. Both assume independent pairs. Scenarios of one seed and seeds of one data set share patients: "
-    "they are not independent, so that p-values are too small and intervals too narrow. The scores of methods "
-    "with a model per site are pooled over sites like all others, which assumes that they are on one scale."
+    "Wilcoxon's signed-rank test, two-sided, if at least six pairs differ; otherwise Student's 95 % "
+    "confidence interval. Both assume independent pairs. Scenarios of one seed and seeds of one data set "
+    "share patients: they are not independent, so that p-values are too small and intervals too narrow. The "
+    "scores of methods with a model per site are pooled over sites like all others, which assumes that they "
+    "are on one scale."
 )
 
 
@@ -61,7 +62,8 @@ def all_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
 
 
 def overview_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
-    """Return a table of one metric over missingness for each data set and partition with several scenarios."""
+    """Return a table of one metric over missingness for each data set and partition with several
+    scenarios."""
     groups: dict[tuple[str, str], list[list[StudyCell]]] = {}
     scored = [cell for cell in cells if cell.metrics.get(metric) is not None]
     for (data, partition, *_), scenario_cells in group_by_scenario(scored).items():
@@ -100,7 +102,8 @@ def task_table(cells: Sequence[StudyCell], scenario: str) -> Table:
 
 
 def imputation_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
-    """Return the RMSE of imputers in standard deviations, by the missingness pattern that they are scored on."""
+    """Return the RMSE of imputers in standard deviations, by the missingness pattern that they are scored
+    on."""
     # Every cell of a run has the same scores of imputers: one of each seed is enough.
     rmse: dict[tuple[str, str], dict[int, float]] = {}
     for cell in cells:
