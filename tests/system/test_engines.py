@@ -68,7 +68,7 @@ def test_a_run_that_fails_says_why_in_a_sentence(tmp_path, small):
     path = write_tiny(tmp_path / "federation", sites=2)
     done = run_condi("run", "--federation", path, "-c", as_pairs(small | {"min-sites": 3}), cwd=tmp_path)
     assert done.returncode == 1
-    assert "expected at least 3 sites within 5 s, 2 came" in done.stderr
+    assert "expected at least 3 sites within 5 s, but 2 connected" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not processes_left(tmp_path)
 
