@@ -39,7 +39,10 @@ class SiteInfo:
         try:
             manifest = Manifest.model_validate({**answer["manifest"], "made_by": ""})
             reported = {split: answer["labels"][split] for split in SPLITS}
-            labels = {split: counts and [float(n) for n in counts] for split, counts in reported.items()}
+            labels: dict[str, list[float] | None] = {
+                split: None if counts is None else [float(n) for n in counts]
+                for split, counts in reported.items()
+            }
             sums = np.array(answer["sums"], np.float64)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise ValueError("its answer cannot be read") from None
