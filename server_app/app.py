@@ -45,7 +45,7 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
-    """Start or resume a run, and carry it to its end.
+    """Start or resume a run, and complete it.
 
     Parameters
     ----------
@@ -57,13 +57,13 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     Returns
     -------
     RunDirectory
-        What the run has left.
+        The directory with the results of the run.
 
     Raises
     ------
     ConfigError, DataError, RunError
-        The run cannot start or continue. Once it has started, the run directory has a report of what was
-        done so far.
+        The run cannot start or continue. Once it has started, the run directory has a report of the rounds
+        that were completed.
     """
     methods = select_methods(config)
     directory, state = RunDirectory.resume(config) if config.resume else (None, RunState())
@@ -96,7 +96,7 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
 
 
 def _check_number_of_sites(config: RunConfig, roster: Roster) -> None:
-    """Raise RunError when the sites are too few for the run's settings."""
+    """Raise RunError when there are too few sites for the run's settings."""
     if config.secure_aggregation:
         require_secure_sites(roster)
     num_sampled = num_sampled_sites(len(roster.sites), config.sites_per_round)
@@ -128,6 +128,6 @@ def make_demo() -> str:
     """Make the demo federation in the user's cache folder, unless it is there; return its path."""
     path = cached_demo()
     if not path.exists():
-        print(f"no federation is set: making a demo of four hospitals in {path}", flush=True)
+        print(f"no federation is set: generating a demo of four hospitals in {path}", flush=True)
     prepare_demo(path)
     return str(path)

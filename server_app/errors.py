@@ -1,4 +1,4 @@
-"""Failures that a coordinator can do something about, shown as one sentence."""
+"""Errors that the operator of the coordinator can act on, each shown as one sentence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import logging
 from collections.abc import Sequence
 
 MAX_REASON_CHARS = 300  # characters shown of a reason that a site wrote
+
+# Ends the message of a RunError that no resumption can mend. A study recognises such errors by this text,
+# because Flower passes only the message of an error on from the process of a run.
+NEW_RUN_HINT = "start a new run"
 
 
 class RunError(RuntimeError):
@@ -30,7 +34,7 @@ def last_line(reason: str | None) -> str:
 
 
 def without_control_characters(text: str) -> str:
-    """Return a text from elsewhere without characters that could steer a terminal."""
+    """Replace the characters of an untrusted text that could control a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

@@ -1,4 +1,4 @@
-"""The settings of a run, all of them checked before anything is asked of sites."""
+"""Check all settings of a run before anything is requested from sites."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from condi_core.config import ConfigError, MissingnessSettings, RunConfig
 from data_partitions.missingness import Missingness, MissingnessError
 
-TABLE = "missingness."
+MISSINGNESS_PREFIX = "missingness."  # of the names of settings
 
 
 def validate_settings(settings: Mapping[str, Any]) -> RunConfig:
     """Read a run's settings, `{"imputer.rounds": 4, "missingness.points": 0.3, ...}`.
 
-    `RunConfig` does not know what the settings of the missingness mean; here they are checked as well.
+    `RunConfig` accepts any missingness settings; they are checked here.
 
     Raises
     ------
@@ -25,9 +25,13 @@ def validate_settings(settings: Mapping[str, Any]) -> RunConfig:
         config = RunConfig.from_flat(dict(settings))
     except ConfigError as error:
         complaints += error.complaints
-    given = {name.removeprefix(TABLE): value for name, value in settings.items() if name.startswith(TABLE)}
+    missingness_settings = {
+        name.removeprefix(MISSINGNESS_PREFIX): value
+        for name, value in settings.items()
+        if name.startswith(MISSINGNESS_PREFIX)
+    }
     try:
-        missingness = Missingness.from_settings(given)
+        missingness = Missingness.from_settings(missingness_settings)
     except MissingnessError as error:
         complaints += error.complaints
     overrides = settings.get("test-missingness", "")

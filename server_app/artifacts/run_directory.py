@@ -1,4 +1,4 @@
-"""The run directory as the coordinator writes it, and the checkpoint from which a run is resumed.
+"""Write the run directory of the coordinator, with the checkpoint from which a run is resumed.
 
 `condi_core.run_files` lists the files and reads those that hold JSON.
 """
@@ -36,7 +36,7 @@ from condi_core.run_files import (
 )
 from condi_core.weights_file import weights_to_bytes
 from data_partitions.storage import atomic_write
-from server_app.errors import RunError
+from server_app.errors import NEW_RUN_HINT, RunError
 
 PACKAGES = ("condi", "flwr", "torch", "numpy", "safetensors")
 
@@ -57,10 +57,10 @@ def versions() -> dict[str, str]:
 
 @dataclass
 class RunState:
-    """Where a run stands: finished rounds of each phase, weights now and at the best round, and history."""
+    """The state of a run: finished rounds of each phase, current and best weights, and the history."""
 
     done: dict[str, int] = field(default_factory=dict)  # phase → finished rounds
-    noisy_releases: int = 0  # averages with noise that left the coordinator, also of unfinished rounds
+    noisy_releases: int = 0  # averages with noise that left the coordinator, including unfinished rounds
     scores: dict[str, tuple[float, int]] = field(default_factory=dict)  # model → best score and its round
     history: list[dict] = field(default_factory=list)
     models: dict[str, Arrays] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class RunState:
 
 
 class RunDirectory:
-    """Write one run directory; every file appears whole or not at all.
+    """Write one run directory, each file atomically.
 
     Parameters
     ----------
@@ -105,7 +105,9 @@ class RunDirectory:
                 f"the run directory {path} exists: choose another name, or resume it with resume='{path}'"
             ) from None
         except OSError as error:
-            raise RunError(f"cannot make the run directory {path}: {error.strerror}; set output") from None
+            raise RunError(
+                f"cannot make the run directory {path}: {error.strerror}; choose another folder with output"
+            ) from None
         directory = cls(path)
         directory.write_json(CONFIG_FILE, config.flat())
         return directory
@@ -133,24 +135,24 @@ class RunDirectory:
             pairs = " ".join(f"{key}={json.dumps(settings[key])}" for key in different)
             raise RunError(
                 f"the checkpoint in {directory.path} was trained with other settings: resume it with its own "
-                f"settings, --run-config '{pairs} resume=\"{directory.path}\"', or start a new run"
+                f"settings, --run-config '{pairs} resume=\"{directory.path}\"', or {NEW_RUN_HINT}"
             )
         return directory, directory.load()
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Replace a file as a whole; OSError when that fails, with the old content still there."""
+        """Replace a file atomically; OSError when that fails, and the file then keeps its old content."""
         with atomic_write(self.path / name) as file:
             file.write(content.encode() if isinstance(content, str) else content)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Replace a file by JSON, as `write` does."""
+        """Replace a file by JSON atomically."""
         self.write(name, json.dumps(content, indent=1))
 
     def save(self, state: RunState) -> None:
         """Write the history and the checkpoint.
 
-        Both are replaced as a whole: lines that were only appended would stand twice after a run is resumed
-        from the checkpoint before them, and a checkpoint of several files could be of two rounds.
+        Both are replaced atomically: lines that were only appended would appear twice after a run is resumed
+        from the checkpoint before them, and a checkpoint of several files could mix two rounds.
 
         Raises
         ------
@@ -208,11 +210,11 @@ class RunDirectory:
         self.write(sums_path(self.path, phase).name, weights_to_bytes(arrays, {}))
 
     def roster(self) -> dict[str, dict]:
-        """Return what the sites were when the run began; RunError when that cannot be read."""
+        """Return the sites as they were when the run started; RunError when they cannot be read."""
         try:
             return read_roster(self.path)
         except RunFileError:
-            raise RunError(f"{self.path / ROSTER_FILE} is missing or damaged: start a new run") from None
+            raise RunError(f"{self.path / ROSTER_FILE} is missing or damaged: {NEW_RUN_HINT}") from None
 
     def load(self) -> RunState:
         """Return the state in the checkpoint; RunError when it is damaged."""
@@ -226,7 +228,7 @@ class RunDirectory:
                     kind, model, name = key.split("/", 2)
                     getattr(state, kind).setdefault(model, {})[name] = file.get_tensor(key)
         except (SafetensorError, ValueError, TypeError, KeyError) as error:
-            raise RunError(f"the checkpoint {path} is damaged ({error}): start a new run") from None
+            raise RunError(f"the checkpoint {path} is damaged ({error}): {NEW_RUN_HINT}") from None
         state.scores = {model: (score, round_) for model, (score, round_) in state.scores.items()}
         return state
 

@@ -1,4 +1,4 @@
-"""A run directory read back and interpreted, as far as the run has come."""
+"""Read and interpret a run directory, whether or not the run is finished."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.artifacts.site_info import SiteInfo
 
 Content = TypeVar("Content")
-POSITION_KEYS = ("round", "rounds")  # numbers of a line that say where in the phase it is
+POSITION_KEYS = ("round", "rounds")  # numbers of a line that give its position in the phase
 
 
 class ReportError(RuntimeError):
@@ -48,7 +48,7 @@ class _Read(BaseModel):
 
 
 class Round(_Read):
-    """A line of history.jsonl; keys beyond these are kept."""
+    """A line of history.jsonl; further keys are accepted and preserved."""
 
     phase: str
     round: int
@@ -157,15 +157,16 @@ class RunRecord:
 
     @property
     def scored_methods(self) -> list[str]:
-        """Methods whose test scores the run has kept by site."""
+        """Methods for which the run directory has the test scores of each site."""
         return [phase.removeprefix("task-") for phase in self.sums if phase.startswith("task-")]
 
     def task_metrics(self, sums: Arrays) -> dict[str, float]:
-        """Return the metrics of the sums of a task phase."""
+        """Compute the metrics of a task phase from its sums."""
         return self.schema.task_kind.metrics(sums, self.schema.ordered)
 
     def best_round(self, phase: str) -> int | None:
-        """Return the round whose weights were kept: that of the lowest validation score, or the last."""
+        """Return the round whose weights were selected: the one with the lowest validation score, or the
+        last."""
         scored = [line for line in self.phases.get(phase, []) if "score" in line.metrics]
         finite = [line for line in scored if math.isfinite(line.metrics["score"])]
         if self.config.get("privacy.noise-multiplier") or not finite:
@@ -198,7 +199,7 @@ def histograms(sums: Arrays, label: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_run(path: Path) -> RunRecord:
-    """Read a run directory, as far as the run has come.
+    """Read a run directory; files that an unfinished run does not have yet are skipped.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What sums mean: metrics of a round, and rows of imputers."""
+"""Compute scores from the sums of sites: the metrics of a round, and the rows of imputers."""
 
 from __future__ import annotations
 
@@ -75,13 +75,16 @@ def imputation_rows(sums: Arrays, schema: Schema) -> dict[str, dict]:
 def add_imputation(table: dict[str, dict], rows: dict[str, dict], scope: str) -> None:
     """Add the rows of one imputer to those of the others.
 
-    Of an imputer that is not federated this is its own row, and the rows that depend on no imputer.
+    An imputer that is not federated adds its own row, and the rows that do not depend on an imputer.
 
     Parameters
     ----------
-    table : `{missingness pattern: {row: metrics}}`, which is extended
-    rows : the same, as `imputation_rows` makes it
-    scope : who trains the imputer, as in `Method`
+    table : dict
+        `{missingness pattern: {row: metrics}}`, which is extended.
+    rows : dict
+        The rows of the imputer, as `imputation_rows` returns them.
+    scope : str
+        Which sites train the imputer together, as in `Method`.
     """
     name = next(row.name for row in IMPUTER_ROWS.values() if row.scope == scope)
     for pattern, methods in rows.items():

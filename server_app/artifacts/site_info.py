@@ -1,4 +1,4 @@
-"""What a site reports of itself, checked: its manifest, its label counts and its standardising sums."""
+"""Check what a site reports about itself: its manifest, its label counts and its standardising sums."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from data_partitions.manifest import SPLITS, Manifest
 
-MAX_WINDOWS = 10**9  # most windows that a site may report
+MAX_WINDOWS = 10**9  # largest number of windows that a site may report
 MAX_ABS_VALUE = 1e9  # largest mean, in source units, that a site may report
 
 
 @dataclass(frozen=True)
 class SiteInfo:
-    """What a site has reported of itself.
+    """What a site has reported about itself.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class SiteInfo:
 
     @classmethod
     def read(cls, node: int, answer: dict) -> SiteInfo:
-        """Read a site's answer; ValueError when it is none, or reports what cannot be."""
+        """Read a site's answer; ValueError when it is malformed or has impossible numbers."""
         try:
             manifest = Manifest.model_validate({**answer["manifest"], "made_by": ""})
             reported = {split: answer["labels"][split] for split in SPLITS}
@@ -55,11 +55,13 @@ class SiteInfo:
         has_negative = (sums[:, [0, 2]] < 0).any() or any((counts < 0).any() for counts in label_counts)
         has_nan = any(np.isnan(counts).any() for counts in label_counts)
         if not np.isfinite(sums).all() or has_negative or has_nan:
-            raise ValueError("its sums or counts are not finite, or negative")
+            raise ValueError("its sums or counts are negative or not finite")
         count, total, squares = sums.T
         max_samples = manifest.windows["train"] * manifest.patches * manifest.shape[2]
         if manifest.windows["train"] > MAX_WINDOWS or (count > max_samples).any():
-            raise ValueError("it counts more samples than its windows have, or more windows than can be")
+            raise ValueError(
+                f"it counts more samples than its windows have, or more than {MAX_WINDOWS:g} windows"
+            )
         if (np.maximum(np.abs(total), np.sqrt(squares)) > MAX_ABS_VALUE * count).any():
-            raise ValueError(f"it has values beyond {MAX_ABS_VALUE:g}")
+            raise ValueError(f"it has values beyond {MAX_ABS_VALUE:g} on average")
         return cls(node, manifest, labels, sums)

@@ -1,4 +1,4 @@
-"""The history of a run as event files for TensorBoard, where that is installed ('condi[tensorboard]')."""
+"""Write the history of a run as event files for TensorBoard, if it is installed ('condi[tensorboard]')."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SCALARS = ("loss", "windows", "sites-asked", "bytes-down", "bytes-up", "train-se
 class TensorBoardWriter:
     """Write lines of history.jsonl into `RUN/tensorboard`, each number of a round once.
 
-    What earlier processes of the run wrote is read back first, so that a resumed run adds only what is new.
-    Without TensorBoard nothing is written; no error here ends a run.
+    Events that earlier processes of the run wrote are read first, so that a resumed run adds only new ones.
+    Without TensorBoard nothing is written. No error in this class ends a run.
     """
 
     def __init__(self, run: Path) -> None:
@@ -24,7 +24,7 @@ class TensorBoardWriter:
         self._usable = True
 
     def write(self, history: list[dict]) -> None:
-        """Add what is not there yet of these lines."""
+        """Add the numbers of these lines that have not been written yet."""
         if not self._usable:
             return
         try:
@@ -49,7 +49,7 @@ class TensorBoardWriter:
         self._writer = SummaryWriter(str(self.folder))
 
     def close(self, history: list[dict]) -> None:
-        """Add what is not there yet, and close the file."""
+        """Add the numbers that have not been written yet, and close the file."""
         self.write(history)
         if self._writer is not None:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""Client sampling: which sites train in a round, where not all of them do."""
+"""Client sampling: select the sites that train in a round when not all of them do."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def site_sampler(config: RunConfig) -> SiteSampler:
 
 
 def num_sampled_sites(num_sites: int, fraction: float) -> int:
-    """Return how many sites a fraction of them is; at least one."""
+    """Return the number of sites that train in a round; at least one."""
     return max(1, round(fraction * num_sites))
 
 
 def sample_sites(sites: Sequence[str], server_round: int, *, fraction: float, seed: int) -> list[str]:
     """Select the sites that train in a round.
 
-    Sites are shuffled and taken group by group; then they are shuffled anew. So each site trains once in
+    Sites are shuffled and taken group by group; then they are shuffled again. So each site trains once in
     every ceil(sites / group size) rounds, or twice where the last group is filled up, which FedAvg's
     independent draws (McMahan et al. 2017) do not promise.
 

@@ -1,4 +1,4 @@
-"""Between the phases, every site completes its windows once with the trained imputer."""
+"""Have every site complete its windows once between the phases, with the trained imputer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from server_app.federation.rounds import Run
 
 
 class CompletionStep:
-    """The imputer as phase 1 leaves it, with which sites complete their windows."""
+    """The imputer at the end of phase 1, with which sites complete their windows."""
 
     def __init__(self, run: Run, roster: Roster, method: str, imputer: Arrays) -> None:
         self.run = run
@@ -28,7 +28,7 @@ class CompletionStep:
     def complete(self, sites: Collection[str], splits: Sequence[str]) -> int:
         """Have sites complete their windows of some splits; return the bytes that were sent.
 
-        A site that could not do so says it again when it is asked to train or to score.
+        A site that cannot do so reports this again when it is asked to train or to score.
         """
         windows = "test windows" if list(splits) == ["test"] else "windows"
         print(f"{len(sites)} sites complete their {windows} with the imputer", flush=True)

@@ -1,16 +1,16 @@
-"""Differential privacy of whole sites: a round's average with noise, and the privacy that it spends.
+"""Differential privacy of sites: a round's average with noise, and the privacy that it spends.
 
-The update of each site, all arrays together, is clipped to a norm C, all sites weigh the same, and normal
-noise of standard deviation z C is added to the sum (McMahan et al. 2018, arXiv:1710.06963). However all
-windows of one site are replaced, the sum moves by at most 2 C; which sites there are and which of them
-answer is taken to be known. The coordinator sees the updates. The guarantee holds against those who get the
-models, other sites first: they cannot tell what a single site's data were.
+The update of each site, all arrays together, is clipped to a norm C, all sites have the same weight, and
+Gaussian noise of standard deviation z C is added to the sum (McMahan et al. 2018, arXiv:1710.06963). If all
+windows of one site are replaced, the sum moves by at most 2 C; which sites exist and which of them answer is
+assumed to be public. The coordinator sees the updates. The guarantee holds against those who receive the
+models, above all other sites: they learn little about the data of a single site.
 
-Flower's `DifferentialPrivacyServerSideFixedClipping` cannot be put around ModalityFedAvg. It pairs arrays
-of replies and state by position, where replies bring only what is trained; it leaves the weights to the
-strategy, and weights by windows let a large site move the average further than C / n; it adds noise to what
-sites have no part in, such as the standardisation; it drops a round in which one site failed; its
-accountant covers FedAvg alone; and its noise is that of numpy's global generator.
+Flower's `DifferentialPrivacyServerSideFixedClipping` cannot wrap ModalityFedAvg. It pairs arrays of replies
+and state by position, but replies have only the trained arrays; it leaves the weights to the strategy, and
+weights by windows let a large site move the average by more than C / n; it adds noise to arrays that sites
+do not train, such as the standardisation; it drops a round in which one site failed; its accountant covers
+FedAvg only; and its noise comes from numpy's global generator.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def private_average(
     base : Arrays
         The state that sites started from.
     owners : dict of str to Owner
-        What each array belongs to. A site without a part in a piece has an update of zero there, and counts
-        as such: a bound holds for all pieces together, and does not depend on which site has what.
+        What each array belongs to. A site that has not trained a piece counts with an update of zero there:
+        the bound holds for all pieces together, and does not depend on which modalities a site has.
     updates : sequence of SiteUpdate
-        What each site trained. Its windows decide only whether it has a part in a piece at all.
+        What each site trained. Its windows decide only whether it has trained a piece at all.
     clip : float
         L2 norm to which a site's update is clipped.
     noise_multiplier : float
@@ -87,17 +87,18 @@ def private_average(
 
 
 def clip_update(update: Arrays, norm: float) -> Arrays:
-    """Scale an update as a whole to the L2 norm `norm` where it is longer."""
+    """Scale all arrays of an update by one factor, so that their joint L2 norm is at most `norm`."""
     length = math.sqrt(sum(float(np.square(piece).sum()) for piece in update.values()))
     return update if length <= norm else {name: piece * (norm / length) for name, piece in update.items()}
 
 
 def secure_gaussian_noise(shape: tuple[int, ...]) -> np.ndarray:
-    """Draw standard normal numbers (Box and Muller 1958) from the randomness of the operating system.
+    """Draw standard normal numbers (Box and Muller 1958) from the random source of the operating system.
 
-    No generator and no seed of the run is behind them, which a site could follow to remove the noise. They
-    cannot be drawn twice: a run that is resumed from a checkpoint ends in other weights than one that was
-    never stopped. As all noise of floating-point numbers they are normal up to rounding (Mironov 2012).
+    They do not depend on a generator or seed of the run, with which a site could reproduce and remove the
+    noise. They cannot be drawn twice: a run that is resumed from a checkpoint ends with other weights than
+    one that was never stopped. Like all floating-point noise, they are normal only up to rounding (Mironov
+    2012).
     """
     size = math.prod(shape)
     bits = np.frombuffer(os.urandom(16 * size), np.uint64).reshape(2, size) >> np.uint64(11)

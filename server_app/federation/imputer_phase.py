@@ -31,12 +31,12 @@ def run_imputer_phase(
     scope : str
         Which sites train together, as in `Method`.
     diffusion : bool
-        Whether the diffusion model is trained, or the relation alone.
+        Whether the diffusion model is trained, or only the relation.
 
     Returns
     -------
     tuple of dict and dict
-        Test rows of the imputer, and which sites answered.
+        Test scores of the imputer, as rows of the result, and which sites answered.
     """
     config, schema, name = run.config.imputer, roster.schema, f"imputer{scores.PHASE_SUFFIX[scope]}"
     torch.manual_seed(derive_seed(run.config.seed, "initial weights", "imputer"))
@@ -55,7 +55,7 @@ def run_imputer_phase(
         min_sites=min_sites,
         aggregate=keep_separate if scope == "local" else average,
     )
-    # Spectra are so many and so large numbers that noise would leave nothing of them.
+    # Spectra have so many and such large entries that noise would make them useless.
     relation_rounds = 0 if privacy.noise_multiplier else config.relation_rounds
     relation_name = f"relation{scores.PHASE_SUFFIX[scope]}"
     run.run_phase(Phase(relation_name, name, relation, relation_rounds, evaluated=False))

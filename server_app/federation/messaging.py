@@ -1,4 +1,4 @@
-"""Send requests to sites and wait for their replies, no longer than they can still come."""
+"""Send requests to sites and wait for their replies for as long as these can still arrive."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ POLL_SECONDS = 3.0  # seconds between two requests for new replies
 
 
 def send_and_receive(grid: Grid, requests: Iterable[Message], timeout: float) -> list[Message]:
-    """Return the replies that come within `timeout` seconds, as `Grid.send_and_receive` does.
+    """Return the replies that arrive within `timeout` seconds, as `Grid.send_and_receive` does.
 
-    It does not wait for a hospital's node that was restarted meanwhile: such a node has lost its request,
-    and Flower does not report that.
+    Unlike that, it does not wait for a hospital's node that has been restarted since the request: such a
+    node has lost the request, and Flower does not report that.
     """
     requests = list(requests)
     started = _activations(grid)
@@ -32,7 +32,8 @@ def send_and_receive(grid: Grid, requests: Iterable[Message], timeout: float) ->
         for reply in new_replies:
             waiting.pop(reply.metadata.reply_to_message_id, None)
         waiting = {message: node for message, node in waiting.items() if message not in lost}
-        # These are dropped only at the next pull, as a reply may have come just before this one.
+        # Lost requests are dropped only after the next pull, because a node may have replied just before it
+        # was restarted.
         restarted = {node for node, when in _activations(grid).items() if started.get(node, when) != when}
         lost = {message for message, node in waiting.items() if node in restarted}
         if waiting:

@@ -39,8 +39,8 @@ def select_methods(config: RunConfig) -> list[Method]:
     for method in methods:
         if method.imputer_training == "relation" and is_private:
             raise ConfigError(
-                f"method '{method.name}' is nothing without the relation between modalities, which is not "
-                "estimated with privacy.noise-multiplier: remove one of them"
+                f"method '{method.name}' needs the relation between modalities, which is not estimated with "
+                "privacy.noise-multiplier: remove one of them"
             )
     return methods
 
@@ -51,7 +51,7 @@ def rosters_by_scope(methods: Sequence[Method], roster: Roster) -> dict[str, Ros
     Raises
     ------
     RunError
-        A method needs the data of all sites in one place, and the run is not a simulation.
+        A method is centralised training, and the run is not a simulation.
     """
     centralised = [method.name for method in methods if method.scope == "centralised"]
     if centralised and not roster.virtual:

@@ -1,4 +1,4 @@
-"""A site's reply, checked and unpacked once. Whatever a site sends, no more than its reply is lost."""
+"""Check and unpack the replies of sites. Whatever a site sends, only its own reply is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Reply = TypeVar("Reply")
 
 
 class ReplyError(ValueError):
-    """A reply is refused; the message says what is wrong with it."""
+    """A reply was refused; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class EvaluationReply:
 
 
 def read_reply(read: Callable[[RecordDict, SiteInfo], Reply], content: RecordDict, site: SiteInfo) -> Reply:
-    """Return what `read` makes of a reply; ReplyError for whatever goes wrong with it."""
+    """Return what `read` makes of a reply; ReplyError for anything that goes wrong."""
     try:
         return read(content, site)
     except ReplyError:
@@ -72,7 +72,7 @@ def read_training_reply(
     returned : collection of str
         Names of the arrays that it must send back.
     max_steps : int
-        Most optimiser steps that it may have taken.
+        Largest number of optimiser steps that it may have taken.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Who takes part: every node reports its sites, and all sites must agree on one schema.
+"""Find the sites of a run: every node reports its sites, and all sites must agree on one schema.
 
-A hospital's node that cannot take part (other data, other code, no answer) is excluded and told why; the
-others go on without it as long as they are enough. In a simulation all sites were prepared together, and
-one that does not fit stops the run.
+A hospital's node that cannot take part (different data or code, or no answer) is excluded and receives the
+reason; the others continue without it if there are at least `min-sites` of them. In a simulation all sites
+were prepared together, and a site that does not fit stops the run.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from data_partitions.federation import check_same_schema
 from data_partitions.manifest import SPLITS
 from data_partitions.pool import pooled_manifest
 from server_app.artifacts.site_info import SiteInfo
-from server_app.errors import RunError, last_line, without_control_characters
+from server_app.errors import NEW_RUN_HINT, RunError, last_line, without_control_characters
 from server_app.federation.messaging import POLL_SECONDS, send_and_receive
 
-MIN_DESCRIBE_SECONDS = 60.0  # shortest time that a site has to report what it has
+MIN_DESCRIBE_SECONDS = 60.0  # minimum time that a site has to describe itself
 RETRY_SECONDS = 30.0  # time after which a node that could not take part is asked again
 
 
@@ -64,7 +64,7 @@ class Roster:
         """Return the name of the site that a reply is from; a virtual node may stand for several sites."""
         node, site = reply.metadata.src_node_id, reply.metadata.group_id
         if node == SUPERLINK_NODE_ID and reply.has_error():
-            return site or "a node"  # the SuperLink reports a node that is gone
+            return site or "a node"  # the SuperLink reports a node that has disconnected
         names = [name for name, info in self.sites.items() if info.node_id == node]
         if site in names:
             return site
@@ -82,14 +82,18 @@ class Roster:
         }
 
     def check_unchanged(self, before: dict) -> None:
-        """Raise RunError when the run to resume was begun by other sites, or with other data."""
+        """Raise RunError when the run to resume was started with other sites or other data."""
         now = json.loads(json.dumps(self.to_json()))
         if missing := sorted(before.keys() - now.keys()):
             raise RunError(
-                f"{', '.join(missing)} took part when the run began and is missing now: start it, then resume"
+                f"{', '.join(missing)} took part when the run started, but did not connect now: start every "
+                "site of the run, then resume it"
             )
         if changed := sorted(name for name in now if now[name] != before.get(name)):
-            raise RunError(f"{', '.join(changed)} has other data than when the run began: start a new run")
+            raise RunError(
+                f"the data of {', '.join(changed)} differ from those with which the run started: "
+                f"{NEW_RUN_HINT}"
+            )
 
     def lines(self) -> list[str]:
         """Return a table of the sites that take part, and of those that are excluded."""
@@ -108,12 +112,13 @@ class Roster:
             label_counts = site.labels["train"] or np.ones(len(schema.labels))
             labels = [label for label, count in zip(schema.labels, label_counts, strict=True) if count]
             if len(labels) < 2 <= len(schema.labels):
-                lines.append(f"note: site {name} has only {labels[0] if labels else 'no label'} in training")
+                only = f"only the label {labels[0]}" if labels else "no label"
+                lines.append(f"note: site {name} has {only} in training")
         return lines + [f"excluded: {name}: {reason}" for name, reason in self.excluded.items()]
 
 
 def pooled(roster: Roster) -> Roster:
-    """Return all sites of a simulation as one site, for which the first one's node answers."""
+    """Return all sites of a simulation as one site, for which the node of the first site answers."""
     node = next(iter(roster.sites.values())).node_id
     manifest = pooled_manifest([site.manifest for site in roster.sites.values()], POOLED_SITE)
     site = SiteInfo(node, manifest, dict.fromkeys(SPLITS), roster.sums)
@@ -170,14 +175,14 @@ def collect_roster(
             )
         if is_over:
             raise RunError(_too_few_message(config, roster, missing))
-        still = f", still without {', '.join(missing)}" if missing else ""
-        print(f"waiting for sites: {len(roster.sites)} so far{still}", flush=True)
+        not_connected = f", not connected yet: {', '.join(missing)}" if missing else ""
+        print(f"waiting for sites: {len(roster.sites)} so far{not_connected}", flush=True)
         time.sleep(min(POLL_SECONDS, config.sites_timeout))
     counts = zip(roster.schema.names, roster.sums[:, 0], strict=True)
     if unobserved := [name for name, count in counts if not count]:
         raise RunError(
             f"no site has an observed training sample of {', '.join(unobserved)}: prepare the federation "
-            "without"
+            "without these modalities"
         )
     roll_call.notify_excluded(roster)
     return roster, roll_call.federation
@@ -197,7 +202,7 @@ class _RollCall:
         self.problem_nodes: dict[str, int] = {}
         self.wants_federation = False
         self.virtual = False
-        self._asked_at: dict[int, float] = {}  # infinity for nodes that answered well
+        self._asked_at: dict[int, float] = {}  # infinity for nodes whose answer was accepted
 
     def ask_new_nodes(self) -> bool:
         """Ask the nodes that connected since the last time; return whether there were any."""
@@ -233,7 +238,7 @@ class _RollCall:
         try:
             answer = reply.content.config_records["config"]
             answers = [json.loads(text) for text in answer["sites"]]  # type: ignore[union-attr, arg-type]
-            if not name:  # a hospital does not decide that all of this is a simulation
+            if not name:  # a hospital must not declare the run a simulation
                 self.wants_federation |= bool(answer["wants-federation"])
                 self.virtual |= bool(answer["virtual"])
             sites = {site["name"]: SiteInfo.read(node, site) for site in answers}
@@ -273,7 +278,7 @@ def _compatible_sites(roll_call: _RollCall) -> Roster:
     problems = {name: [reason] for name, reason in roll_call.problems.items()}
     for name, site in sites.items():
         if not site.manifest.windows["train"]:
-            problems.setdefault(name, []).append("it has no training windows: prepare it anew")
+            problems.setdefault(name, []).append("it has no training windows: prepare it again")
         elif not site.sums[:, 0].sum():
             problems.setdefault(name, []).append("it has no observed sample in its training windows")
     for name, difference in check_same_schema([site.manifest for site in sites.values()]).items():
@@ -289,7 +294,7 @@ def _compatible_sites(roll_call: _RollCall) -> Roster:
 def _too_few_message(config: RunConfig, roster: Roster, missing: list[str]) -> str:
     within = f"within {config.sites_timeout:g} s"
     if missing:
-        text = f"{', '.join(missing)} did not connect {within}: start it"
+        text = f"{', '.join(missing)} did not connect {within}: start every site of the run"
     else:
         text = (
             f"expected at least {config.min_sites} sites {within}, but {len(roster.sites)} connected: "

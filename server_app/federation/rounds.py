@@ -1,4 +1,4 @@
-"""A phase as rounds that can start at any round: train, average, evaluate, checkpoint."""
+"""Run the rounds of a phase, starting at any of them: train, average, evaluate, write a checkpoint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True)
 class Phase:
-    """What to do in each round, and for which model of the state."""
+    """What happens in each round of a phase, and to which model of the state."""
 
     name: str
     model: str
@@ -44,7 +44,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Run:
-    """What all phases of a run share."""
+    """The parts that all phases of a run share."""
 
     grid: Grid
     config: RunConfig
@@ -90,7 +90,7 @@ class Run:
         train_seconds = time.monotonic() - start
         is_private = self.config.privacy.noise_multiplier > 0
         if is_private:
-            # It is counted before any site gets it: should this round be repeated, that is one more.
+            # The release is counted before any site receives it: if the round is repeated, there is another.
             self.state.noisy_releases += 1
             self.directory.save(self.state)
         self.state.models[phase.model] = trained.state
@@ -114,7 +114,8 @@ class Run:
             line["bytes-down"] += evaluated.exchange.bytes_down
             failures = evaluated.exchange.failures.items()
             line["failures"] |= {f"{name} (evaluation)": reason for name, reason in failures}
-            # Scores have no noise, and the best round would reveal them: with privacy it is the last.
+            # Scores have no noise, and the choice of the best round would reveal them. With privacy, the last
+            # round is selected instead.
             self._keep_if_best(phase.model, round_, math.nan if is_private else evaluated.metrics["score"])
         return line | {"seconds": time.monotonic() - start}
 
@@ -125,7 +126,7 @@ class Run:
         return phase.strategy.aggregate_train(state, requests, self._send(phase, requests))
 
     def _train_securely(self, phase: Phase, round_: int, config: ConfigRecord) -> TrainingOutcome:
-        """Do the same, with no single site's part known to the coordinator."""
+        """Let sites train, without the coordinator learning the update of any single site."""
         training = SecureTraining(self.grid, phase.strategy, self.config.round_timeout, phase.restore)
         return training.train(round_, self.state.models[phase.model], config)
 
@@ -151,8 +152,8 @@ class Run:
     def _retry_when_sites_return(self, phase: Phase, attempt: Callable[[], Outcome]) -> Outcome:
         """Repeat an exchange with too few valid replies once sites that were offline are back.
 
-        Waits at most `sites-timeout` seconds in all. TooFewSitesError when that time is over, or when the
-        exchange failed though all sites were online.
+        Waits at most `sites-timeout` seconds in total. Raises TooFewSitesError when that time is over, or
+        when the exchange failed although all sites were online.
         """
         deadline = math.inf
         while True:
@@ -190,7 +191,7 @@ class Run:
     ) -> list[Message]:
         """Send requests and return the replies.
 
-        A site that lost what the phase needs is given it for `splits` and asked again.
+        A site that has lost what the phase needs gets it again for `splits`, and then the request again.
         """
         timeout, site_of = self.config.round_timeout, phase.strategy.roster.site_of
         replies = send_and_receive(self.grid, requests, timeout)
@@ -212,7 +213,7 @@ class Run:
 
 
 def _copy(request: Message) -> Message:
-    """Return a request that can be sent once more; its content is shared, and not packed again."""
+    """Return a request that can be sent again; it shares the content, which is not packed again."""
     to = request.metadata
     return Message(request.content, to.dst_node_id, to.message_type, group_id=to.group_id)
 

@@ -1,4 +1,4 @@
-"""Secure aggregation: a round of training of which the coordinator learns sums over sites alone.
+"""Secure aggregation: a round of training of which the coordinator learns only sums over sites.
 
 Flower's SecAgg+ (Bell et al. 2020, doi:10.1145/3372297.3417885) carries both sums of every average. Sites
 send weighted updates relative to the start of the round (see `client_app.node.secure_aggregation`), and
@@ -6,9 +6,9 @@ Flower's workflow gives their mean over the sites that answered. One round is fo
 n - t may drop out while they train, with t = n // 2 + 1; t of them together with the coordinator could
 unmask another.
 
-So a coordinator that follows the protocol does not learn what single sites sent. A malicious one can:
-nothing proves to a site whose keys it is handed, a round can be repeated without one site and the two sums
-be compared, and Flower 1.39 makes each mask from 32 bits, which can be searched (`pseudo_rand_gen` in
+So a coordinator that follows the protocol does not learn what single sites sent. A malicious one can: sites
+cannot verify whose keys they receive, a round can be repeated without one site and the two sums compared,
+and Flower 1.39 makes each mask from 32 bits, which can be searched (`pseudo_rand_gen` in
 `flwr.common.secure_aggregation`).
 """
 
@@ -69,7 +69,7 @@ class SecureTraining:
     timeout : float
         Seconds that sites have for each of the four exchanges.
     restore : callable or None
-        Gives named sites what they need for some splits and have lost.
+        Sends what sites have lost and need for some splits.
     """
 
     def __init__(
@@ -139,7 +139,8 @@ class _Attempt:
         self.round_ = round_
         roster, action = training.strategy.roster, training.strategy.action
         nodes = {roster.sites[name].node_id: name for name in sites}
-        # In its first round the relation counts samples that two modalities have in common, not windows.
+        # In the first round, the counts of the relation are of samples that two modalities have in common,
+        # and not of windows.
         schema, counts_samples = roster.schema, action == "relation" and round_ == 1
         windows = max(site.manifest.windows["train"] for site in roster.sites.values())
         self.range = RANGES[action]
@@ -196,7 +197,7 @@ class _Attempt:
 
 
 class _ProtocolGrid:
-    """The grid as Flower's workflow uses it: sends its messages, and notes who failed and how many bytes."""
+    """The grid that Flower's workflow uses: it sends messages, and records failed sites and bytes."""
 
     def __init__(self, training: SecureTraining, nodes: dict[int, str]) -> None:
         self.training = training
@@ -208,10 +209,10 @@ class _ProtocolGrid:
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Do one exchange of the protocol.
 
-        The attempt ends here when a site is absent before training: nobody holds shares of its secrets, and
-        its absence would be noticed only when masks are removed. It also ends when a site could answer in a
-        moment: training is repeatable, and from two sums that differ by one site, the coordinator could tell
-        that site's update.
+        The attempt ends here when a site fails before training: no other site holds shares of its secrets,
+        and the failure would be noticed only when masks are removed. It also ends when a site could still
+        answer after a repetition: training is repeatable, and from two sums that differ by one site the
+        coordinator could compute the update of that site.
         """
         messages = list(messages)
         stage = messages[0].content.config_records[RECORD_KEY_CONFIGS][Key.STAGE]
@@ -229,16 +230,16 @@ class _ProtocolGrid:
             elif name:
                 failures.pop(name, None)
         lost = any(error and error.code == COMPLETIONS_MISSING for error in failures.values())
-        few = len(messages) - len(failures) < self.training.strategy.min_sites
-        few &= stage == Stage.COLLECT_MASKED_VECTORS  # then the sum of those would be repeated with others
-        if failures and (lost or few or stage in (Stage.SETUP, Stage.SHARE_KEYS)):
+        too_few = len(messages) - len(failures) < self.training.strategy.min_sites
+        too_few &= stage == Stage.COLLECT_MASKED_VECTORS  # their sum would be repeated with other sites
+        if failures and (lost or too_few or stage in (Stage.SETUP, Stage.SHARE_KEYS)):
             raise _NotUnmaskedError(failures)
         self.failures |= failures
         return replies
 
 
 class _ProtocolStrategy:
-    """The strategy as Flower's workflow uses it: names the sites, and takes what the protocol computed."""
+    """The strategy that Flower's workflow uses: it names the sites, and receives the mean."""
 
     def __init__(self, nodes: dict[int, str], state: Arrays, settings: dict[str, Any]) -> None:
         self.nodes = nodes
@@ -248,7 +249,7 @@ class _ProtocolStrategy:
         self.mean: list[np.ndarray] = []
 
     def configure_fit(self, server_round, parameters, client_manager) -> list[tuple]:
-        """Return which nodes Flower is to ask for what."""
+        """Return the nodes that are to train, each with its instructions."""
         start = Parameters([to_bytes(self.state)], PACKED)
         return [
             (SimpleNamespace(node_id=node), FitIns(start, {**self.settings, "site": name}))
@@ -256,7 +257,7 @@ class _ProtocolStrategy:
         ]
 
     def aggregate_fit(self, server_round, results, failures) -> tuple[None, dict]:
-        """Take the mean, which is the same with every result, and what sites reported in clear."""
+        """Take the mean, which is the same in every result, and the seconds that sites report unmasked."""
         order = list(self.nodes)
         for proxy, result in sorted(results, key=lambda pair: order.index(pair[0].node_id)):
             self.seconds[self.nodes[proxy.node_id]] = float(result.metrics["seconds"])
@@ -269,7 +270,7 @@ def _reason(error: Error | None) -> str:
 
 
 def _num_bytes(content: RecordDict) -> int:
-    """Return the bytes of arrays, and of what the protocol carries as bytes."""
+    """Return the size of all arrays and byte strings of a message."""
     total = 0
     for record in content.values():
         for value in record.values():

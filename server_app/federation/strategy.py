@@ -1,7 +1,7 @@
 """ModalityFedAvg: average each parameter over the sites that trained the modality it belongs to.
 
-The averaging itself is in `condi_core.averaging`; this module asks sites and adds up their replies, which
-`replies` checks.
+The averaging itself is in `condi_core.averaging`; this module makes the requests to sites and combines their
+replies, which `replies` checks.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ Reply = TypeVar("Reply", TrainingReply, EvaluationReply)
 
 @dataclass(frozen=True)
 class Exchange:
-    """How an exchange of requests and replies went."""
+    """The outcome of an exchange of requests and replies."""
 
     requested: list[str]  # sites that were asked
-    seconds: dict[str, float]  # site → seconds that it worked; of sites with a valid reply
-    failures: dict[str, str]  # site → why it has none
+    seconds: dict[str, float]  # site → seconds that it worked, for each site with a valid reply
+    failures: dict[str, str]  # site → reason, for each site without a valid reply
     bytes_down: int
     bytes_up: int
 
@@ -60,7 +60,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What a round of training gave."""
+    """The result of a round of training."""
 
     state: Arrays
     loss: float  # mean over training windows
@@ -70,7 +70,7 @@ class TrainingOutcome:
 
 @dataclass(frozen=True)
 class EvaluationOutcome:
-    """What an evaluation gave."""
+    """The result of an evaluation."""
 
     metrics: dict[str, float]
     sums: Arrays
@@ -81,9 +81,9 @@ class EvaluationOutcome:
 class ModalityFedAvg:
     """FedAvg (McMahan et al. 2017) with one weight per modality and per pair of modalities.
 
-    The methods have the names of Flower's `Strategy`, whose loop over rounds a run cannot use: it resumes at
-    any round, repeats a round, and gives sites that have lost their completed windows new ones. A strategy
-    keeps nothing from call to call.
+    The methods have the names of Flower's `Strategy`, but a run cannot use the loop over rounds of that
+    class: a run resumes at any round, repeats rounds, and has sites that have lost their completed windows
+    complete them again. A strategy keeps no state between calls.
 
     Parameters
     ----------
@@ -98,13 +98,13 @@ class ModalityFedAvg:
     evaluation : Evaluation
         Sums of an evaluation, and how metrics are read from them.
     min_sites : int
-        Fewest valid replies to go on with.
+        Smallest number of valid replies with which a round counts.
     aggregate : Aggregator
         Makes the next state from the replies.
     sampler : SiteSampler
-        Selects the sites that train in a round; evaluations ask all.
+        Selects the sites that train in a round; all sites evaluate.
     max_steps : int
-        Most optimiser steps that a site may take in a round.
+        Largest number of optimiser steps that a site may take in a round.
     """
 
     def __init__(
@@ -170,7 +170,8 @@ class ModalityFedAvg:
         """
         read = partial(read_training_reply, base=state, returned=self.returned, max_steps=self.max_steps)
         valid, exchange = self._read(requests, replies, read)
-        # In the order of names, so that a rule does the same after a checkpoint has been read back.
+        # The arrays are in the order of names, so that an aggregator computes the same after a checkpoint has
+        # been read back.
         base = dict(sorted(state.items()))
         updates = [reply.update for reply in valid.values()]
         windows = float(sum(update.windows for update in updates))

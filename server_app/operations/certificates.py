@@ -89,7 +89,7 @@ def read_certificate(path: Path) -> x509.Certificate | None:
         return None
     except ValueError:
         raise CredentialsError(
-            f"{path} is not a certificate in PEM: bring the right file back, or remove it"
+            f"{path} is not a certificate in PEM format: restore the right file, or remove it"
         ) from None
 
 
@@ -103,7 +103,7 @@ def read_private_key(path: Path) -> ec.EllipticCurvePrivateKey | None:
         return None
     except (ValueError, TypeError):
         raise CredentialsError(
-            f"{path} is not a private key without a passphrase: bring the right file back, or remove it"
+            f"{path} is not a private key without a passphrase: restore the right file, or remove it"
         ) from None
 
 

@@ -1,10 +1,10 @@
-"""Make the keys and certificates by which a coordinator and its sites trust each other.
+"""Make the keys and certificates with which a coordinator and its sites authenticate each other.
 
 folder/
   ca.key, ca.crt                signs the SuperLink's certificate; sites trust ca.crt
   superlink.key, superlink.crt  identify the SuperLink
   superexec.secret              shared by the coordinator's SuperLink and its SuperExec
-  sites/NAME/                   everything a site needs, to be carried to it
+  sites/NAME/                   everything that a site needs, to be transferred to it
     site.key, site.pub          identify the site, in OpenSSH's format, which Flower reads
     ca.crt
     superexec.secret            shared by this site's SuperNode and its SuperExec
@@ -118,13 +118,13 @@ class Credentials:
                 )
         if server and not server_key:
             raise CredentialsError(
-                f"superlink.key is missing in {self.folder}: bring it back, or remove superlink.crt to have "
+                f"superlink.key is missing in {self.folder}: restore it, or remove superlink.crt to have "
                 "both made again"
             )
         if not ca_key and (bool(ca) != bool(server)):
             raise CredentialsError(
                 f"ca.key is missing in {self.folder}, and {'superlink.crt' if ca else 'ca.crt'} must be "
-                "signed with it: bring it back, or start in another folder"
+                "signed with it: restore it, or start in another folder"
             )
         if server:
             issuer = ca

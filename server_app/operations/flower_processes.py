@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 SUPERLINK_START_SECONDS = 60
-END_SECONDS = 3  # that processes have to end after each signal
+END_SECONDS = 3  # time that processes have to end after each signal
 ENVIRONMENT_MARK = "CONDI_PROCESSES"  # an environment variable that all descendants inherit
 
 

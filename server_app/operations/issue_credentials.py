@@ -65,7 +65,7 @@ def _next_steps(issued: Credentials) -> str:
         public_file, quoted_site = shlex.quote(str(folder / "site.pub")), shlex.quote(site)
         lines += [
             f"- {site}: flwr supernode register {public_file} CONNECTION --name {quoted_site}",
-            f"  carry {folder} to the site by a way nobody else can read, then remove site.key here",
+            f"  transfer {folder} to the site by a way that no one else can read, then remove site.key here",
         ]
     if "ca.key" in issued.created:
         lines.append("- keep ca.key off this machine: only a new certificate of the SuperLink needs it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from condi_core.averaging import Arrays
 from condi_core.evaluation.catalogue import CALIBRATION_ERROR, TASK_METRICS
 from condi_core.evaluation.classification import (
     DECISION_COUNTS,
@@ -15,7 +16,6 @@ from condi_core.evaluation.classification import (
 )
 from condi_core.methods import METHODS
 from data_partitions.table import Table, Value
-from server_app.artifacts.run_directory import Arrays
 from server_app.artifacts.run_record import RunRecord, histograms, sum_over_sites
 from server_app.report.figures import Series, heatmap, lines
 from server_app.report.markup import Section, details, figure_row, heading, metric_cell, paragraph, section
@@ -49,7 +49,7 @@ def classification(run: RunRecord) -> Section:
         if "task" in sums:  # counts and score histograms, which only kinds of classification have
             parts += [heading(method_title(method)), *_method(run, sums)]
     if not run.scored_methods:
-        parts.append(paragraph("There are no curves, as this run has no sums of its test scores."))
+        parts.append(paragraph("There are no curves, because this run has no sums of its test scores."))
     return section("Classification", *parts)
 
 

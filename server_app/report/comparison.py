@@ -13,7 +13,7 @@ from server_app.report.figures import Series, bars, lines
 from server_app.report.imputation import imputers_in_order
 from server_app.report.markup import figure_row, page, section, size
 
-IGNORED_SETTINGS = ("name", "output", "resume")  # which differ although the runs do the same
+IGNORED_SETTINGS = ("name", "output", "resume")  # do not change what a run computes
 
 Rows = dict[str, list]  # name of a row → its value in each run, None where a run has none
 

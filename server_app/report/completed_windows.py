@@ -1,4 +1,4 @@
-"""Completion of test windows for the report, from data on this machine."""
+"""Complete test windows for the report, from data on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from data_partitions.partition import Partition
 from data_partitions.sources.demo import DATASET, cached_demo
 from server_app.artifacts.run_record import ReportError, RunRecord
 
-MAX_WINDOWS = 48  # completed for a report, over all missingness patterns
+MAX_WINDOWS = 48  # number of windows completed for a report, over all missingness patterns
 WINDOWS_PER_CALL = 2
 MIN_DRAWS = 20  # a 90 % interval needs 19 draws to cover 90 %
 INTERVAL = torch.tensor((0.05, 0.95))
@@ -81,7 +81,7 @@ def complete_windows(
     imputer, schema
         The run's imputer and its schema.
     sites : list of Partition
-        About as many windows come from each.
+        Sites of the windows; each has about the same number of them.
     limit : float, optional
         Seconds that the work may take; the rest is then omitted.
     progress : callable (completed, total)
@@ -192,5 +192,7 @@ def _took_part(run: RunRecord, partition: Partition) -> bool:
     return same and now.windows["train"] == then.windows["train"]
 
 
-def _evenly_spaced(rows: np.ndarray, most: int) -> np.ndarray:
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+def _evenly_spaced(rows: np.ndarray, max_rows: int) -> np.ndarray:
+    if len(rows) <= max_rows:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, max_rows).round().astype(int)]

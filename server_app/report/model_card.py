@@ -130,8 +130,8 @@ def _imputation(run: RunRecord) -> list[str]:
             rows.append([label, imputer_label(name), *numbers, _range(errors)])
     columns = ["missingness", "imputer", *(metric.label for metric in IMPUTATION_METRICS.values())]
     text = (
-        "On samples of test windows that were hidden from every imputer alike, in standard deviations of the "
-        "modality."
+        "Scores are on samples of test windows that were hidden from all imputers. Errors are in standard "
+        "deviations of the modality."
     )
     table = Table("", [*columns, "RMSE, lowest to highest site"], rows)
     return ["## Imputation", "", text, "", table.to_markdown()]
@@ -150,7 +150,10 @@ def _classification(run: RunRecord) -> list[str]:
             over_sites = _range([of_site.get(metric.name, math.nan) for of_site in by_site])
             row.append(text if over_sites == DASH else f"{text} ({over_sites})")
         rows.append(row)
-    text = "On test windows of all sites together; in parentheses the lowest and the highest value of a site."
+    text = (
+        "Scores are on test windows of all sites together; the lowest and the highest value of a site are in "
+        "parentheses."
+    )
     table = Table("", ["method", *(metric.label for metric in metrics)], rows)
     return ["## Classification", "", text, "", table.to_markdown()]
 

@@ -1,4 +1,4 @@
-"""The report of a run: one file that loads nothing else."""
+"""Write the report of a run: one HTML file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def write_report(
     run : Path
         The run directory.
     data : list of Path, optional
-        Partitions of sites of the run, from which windows are drawn. Without any, the federation of a
-        simulation is looked for.
+        Partitions of sites of the run, whose windows are drawn. Without any, those of a simulation are drawn
+        if its federation is still on this machine.
     out : Path, optional
         The file to write; by default `report.html` in the run directory.
     limit : float, optional
@@ -60,7 +60,7 @@ def write_report(
 
 
 def write_page(path: Path, content: str) -> Path:
-    """Write a page as a whole; ReportError when that fails."""
+    """Write a page atomically; ReportError when that fails."""
     try:
         RunDirectory(path.parent).write(path.name, content)
     except OSError as error:
@@ -96,7 +96,7 @@ def run_page(run: RunRecord, completed_windows: Section) -> str:
 
 
 def summary(run: RunRecord) -> str:
-    """Sum the run up in a few sentences."""
+    """Summarise the run in a few sentences."""
     data = f"the data set {run.schema.dataset}" if run.sites else "no data set yet"
     sites = f"{len(run.sites)} site" + ("" if len(run.sites) == 1 else "s")
     sentences = [f"Method {run.config['method']} on {data}, {sites}, seed {run.config['seed']}."]

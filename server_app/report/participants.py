@@ -1,4 +1,4 @@
-"""The section of participants: the sites with their data, and failures to answer."""
+"""The section of participants: the sites with their data, and the replies that failed."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ def _failures(run: RunRecord) -> str:
             for name, why in replies.get("failures", {}).items()
         ]
     if not rows:
-        return paragraph("Every site answered in every round.")
-    return Table("Sites that did not answer", ["when", "site", "reason"], rows).to_html()
+        return paragraph("Every site sent a valid reply in every round.")
+    return Table("Sites without a valid reply", ["when", "site", "reason"], rows).to_html()

@@ -1,4 +1,4 @@
-"""The sections of training and cost, from the loss, metrics, time and bytes of every round."""
+"""The sections of training and cost: loss, metrics, time and bytes of every round."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section of site results: test scores of each site, and its gain over local training."""
+"""The section of site results: test scores of each site, and the gain of each over local training."""
 
 from __future__ import annotations
 

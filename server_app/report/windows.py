@@ -35,7 +35,8 @@ def windows(
     ----------
     run : RunRecord
     data : list of Path
-        Partitions of sites of the run. Without any, the federation of a simulation is looked for.
+        Partitions of sites of the run. Without any, those of a simulation are used if its federation is still
+        on this machine.
     limit : float, optional
         Seconds that the work may take. With 0 and no `data`, no patients' records are read.
     progress : callable (completed, total)
@@ -43,7 +44,7 @@ def windows(
     Returns
     -------
     Section
-        The windows, or a sentence why there are none.
+        The windows, or a sentence that says why there are none.
 
     Raises
     ------
@@ -89,9 +90,10 @@ def _without_windows(reason: str) -> Section:
 
 def _introduction(run: RunRecord) -> str:
     text = (
-        "Test windows with the missingness of the evaluation. Among the windows that were scored here, these "
-        "have the largest and a typical error of the median. Each figure shows up to "
-        f"{MAX_MODALITIES} modalities, those with the largest error, where in the window this error is."
+        "The figures show test windows with the missingness of the evaluation. Among the windows that were "
+        "completed for this report, these have the largest errors of the median and a typical one. Each "
+        f"figure shows up to {MAX_MODALITIES} modalities, those with the largest error, and the part of the "
+        "window in which this error is largest."
     )
     if not run.is_synthetic:
         text += " The windows are patients' records: protect this page as you protect the data."

@@ -1,4 +1,4 @@
-"""`condi study`: compare methods over data sets, partitions, missingness and seeds, as one TOML file says."""
+"""`condi study`: compare methods over data sets, partitions, missingness and seeds of one TOML file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ bytes, parameters, run folder), table.txt, table.md, study.html with curves over
 missingness, and every run in runs/.
 
 \b
-condi study quick                       # a preset, which takes some minutes
+condi study quick                       # a preset that takes a few minutes
 condi study my.toml --dry-run           # which runs it needs, and how long they take
 condi study honest --source ptb-xl=DIR  # a preset that needs a data set
 condi study --list                      # the presets
@@ -65,7 +65,7 @@ def study(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False,
     list_presets: Annotated[bool, typer.Option("--list", help="List the presets.")] = False,
     show: Annotated[
-        str, typer.Option(metavar="PRESET", help="Print a preset, as the start of a study of your own.")
+        str, typer.Option(metavar="PRESET", help="Print a preset, to start your own study from.")
     ] = "",
     nodes: Nodes = 4,
     cpus_per_node: CpusPerNode = 1,
@@ -84,7 +84,7 @@ def study(
         typer.echo(preset_file(show).read_text(), nl=False)
         return
     if not name:
-        exit_with(1, f"name a study: a TOML file, or a preset ({', '.join(presets)})")
+        exit_with(1, f"no study is given: name a TOML file or a preset ({', '.join(presets)})")
 
     # These import torch and pandas, which the help of the command does not need.
     from server_app.study.design import load_study
@@ -149,7 +149,9 @@ def study(
     if runner.failed:
         run_name, reason = next(iter(runner.failed.items()))
         exit_with(
-            1, f"{len(runner.failed)} runs failed, such as {run_name}: {reason} The same command tries again."
+            1,
+            f"{len(runner.failed)} runs failed, such as {run_name}: {reason.rstrip('.')}; to try again, run "
+            "the same command.",
         )
 
 

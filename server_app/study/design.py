@@ -1,4 +1,4 @@
-"""Read the TOML file of a study, and list the scenarios it comes to, each with all seeds and methods.
+"""Read the TOML file of a study, and list the scenarios that it describes, each with all seeds and methods.
 
 A scenario is one data set in one partition with one missingness in training and one in test. Everything in a
 scenario is the same for all methods: windows, missingness, splits, rounds and local steps.
@@ -56,7 +56,7 @@ class DatasetSpec(_Table):
 
 
 class SplitSpec(_Table):
-    """How patients are assigned to sites; without `seed` each seed of the study assigns them anew."""
+    """How patients are assigned to sites; without `seed`, each seed of the study has its own assignment."""
 
     split: Literal["natural", "iid", "dirichlet"] = "natural"
     sites: Annotated[int, Field(ge=1)] | None = None
@@ -82,7 +82,7 @@ class SplitSpec(_Table):
 
 @dataclass(frozen=True)
 class Scenario:
-    """What cells that are compared with each other have in common.
+    """The factors that cells have in common if they are compared with each other.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class Scenario:
 
 
 class Study(_Table):
-    """A study as its TOML file says; `read_study` makes one from a table."""
+    """A study as its TOML file describes it; `read_study` makes one from a table."""
 
     methods: NonEmptyList
     seeds: NonEmptyList
@@ -259,7 +259,7 @@ def _missingness_complaints(study: Study) -> list[str]:
 
 
 def _complaint(error: Any) -> str:
-    """Say in words what pydantic objects to."""
+    """Write an error of pydantic as a sentence."""
     if error["type"] != "extra_forbidden":
         return describe_error(error, "key")
     position = [str(part) for part in error["loc"]]

@@ -43,7 +43,7 @@ class Federations:
     study : the study
     folder : folder of the study
     sources : folder of each data set, by its name in the study
-    report_progress : called with a sentence when something takes time
+    report_progress : called with a line before a step that takes time
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Federations:
         return self.folder / "federations" / federation_name(self.study, scenario, seed)
 
     def require_sources(self) -> None:
-        """Raise StudyError, before hours of runs, when a federation lacks its source and is not prepared."""
+        """Raise StudyError, before hours of runs, when a federation that is not prepared has no source."""
         unprepared = {
             s.data for s in self.study.scenarios for n in self.study.seeds if not self.path(s, n).exists()
         }

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-ENGINE_SECONDS = 20.0  # in which the engine of a run starts and ends
-SECONDS_PER_STEP = 0.12  # of one site with the default model: a rough guess until a run has finished
+ENGINE_SECONDS = 20.0  # time that the engine of a run takes to start and end
+SECONDS_PER_STEP = 0.12  # step of one site with the default model: a rough guess until a run has finished
 
 
 @dataclass
 class StudyProgress:
-    """The runs of a study that are behind and ahead.
+    """The runs of a study that are done and those that are ahead.
 
     Attributes
     ----------
     trains : for each run, in their order, whether it trains; the others only score what others have trained
     num_done : number of runs that are done
-    seconds : what the runs that were done now took, by whether they trained
+    seconds : duration of each run of this process, by whether it trained
     """
 
     trains: list[bool]

@@ -1,4 +1,4 @@
-"""Read what each method reached in a run, and at what cost, and write it as a row of cells.csv."""
+"""Read the scores and cost of each method in a run, and write them as a row of cells.csv."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CsvValue = str | int | float | None
 
 
 class RunUnreadableError(Exception):
-    """A run folder does not have what a finished run writes."""
+    """A run folder is missing files of a finished run, or they are damaged."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class StudyCell:
 
     @property
     def scenario(self) -> tuple[str, str, str, str]:
-        """What cells that are compared with each other have in common."""
+        """The factors that cells have in common if they are compared with each other."""
         return self.data, self.partition, self.missingness, self.test_missingness
 
     def row(self) -> dict[str, CsvValue]:

@@ -1,4 +1,4 @@
-"""Start a run where another has ended: the same training, scored on test windows with other missingness."""
+"""Start a run from the trained models of another, to score them on test windows with other missingness."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def reuse_training(trained: Path, settings: dict[str, SettingValue]) -> bool:
 
     Returns
     -------
-    Whether the folder was made: it is not when the other run's checkpoint is unreadable or of other code.
+    Whether the folder was made. It is not made if the checkpoint of the other run is unreadable, or if other
+    code has written it.
 
     Raises
     ------

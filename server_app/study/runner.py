@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from condi_core.run_files import CONFIG_FILE, RESULT_FILE, ROSTER_FILE
-from server_app.errors import RunError
+from server_app.errors import NEW_RUN_HINT, RunError
 from server_app.operations.run_config import SettingValue
 from server_app.settings import validate_settings
 from server_app.study.cell_index import cell_key, completed_cells, run_name, run_seconds
@@ -26,7 +26,6 @@ from server_app.study.progress import ENGINE_SECONDS, SECONDS_PER_STEP, StudyPro
 from server_app.study.results import CsvValue, StudyCell, best_rate, read_cell, validation_loss
 from server_app.study.reuse import reuse_training
 
-NOT_RESUMABLE = "start a new run"  # in the message of a run that can never be resumed
 Settings = dict[str, SettingValue]
 Rates = dict[str, float]  # learning rate of each method
 
@@ -51,8 +50,8 @@ class StudyRunner:
     study : the study
     folder : its folder
     federations : its federations
-    start_run : does one run with these settings; raises RunNotCompletedError when that fails
-    report_progress : called with a sentence before each run
+    start_run : called with the settings of each run; raises RunNotCompletedError when the run fails
+    report_progress : called with a line before each run
 
     Attributes
     ----------
@@ -260,7 +259,7 @@ class StudyRunner:
             try:
                 return self.start_run(settings | {"resume": str(path)})
             except RunNotCompletedError as error:
-                if NOT_RESUMABLE not in str(error):
+                if NEW_RUN_HINT not in str(error):
                     raise
                 self.report_progress(f"  the run cannot be resumed: {error}")
                 _set_aside(path)

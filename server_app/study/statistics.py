@@ -78,8 +78,8 @@ def compare_pairs(
 
     Wilcoxon's signed-rank test (Biometrics Bulletin 1945), two-sided, without pairs that are equal. With
     fewer than six pairs that differ it can never reach p = 0.05; then Student's 95 % confidence interval of
-    the mean (Biometrika 1908), which assumes normal differences. A bootstrap of so few would be far too
-    narrow.
+    the mean (Biometrika 1908), which assumes normal differences. A bootstrap interval from so few pairs would
+    be far too narrow.
 
     Parameters
     ----------
