@@ -6,7 +6,7 @@ from condi_core.config import ConfigError, RunConfig, setting_names
 from tests.helpers.run_settings import flat_defaults
 
 
-def test_defaults_are_valid_and_are_all_there_is():
+def test_defaults_are_valid_and_complete():
     config = RunConfig.from_flat(flat_defaults())
     assert sorted(setting_names()) == sorted(k for k in flat_defaults() if not k.startswith("missingness."))
     assert config.imputer.learning_rate == flat_defaults()["imputer.learning-rate"]
@@ -31,7 +31,7 @@ def test_flat_undoes_from_flat():
         ("missingnes.points", "missingness.points"),
     ],
 )
-def test_an_unknown_key_is_named_with_the_nearest_valid_one(key, nearest):
+def test_an_unknown_key_is_reported_with_the_nearest_valid_one(key, nearest):
     with pytest.raises(ConfigError) as error:
         RunConfig.from_flat(flat_defaults() | {key: 4})
     assert str(error.value) == f"unknown setting '{key}' (did you mean '{nearest}'?)"
@@ -43,7 +43,7 @@ def test_any_unknown_key_is_refused(key):
         RunConfig.from_flat(flat_defaults() | {key: 4})
 
 
-def test_every_bad_key_is_named_at_once():
+def test_all_bad_keys_are_reported_at_once():
     bad = {
         "imputer.rounds": "many",
         "imputer.width": 30,  # which four heads do not divide

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 
 class Cable:
-    """Listens on `port` and passes everything on to another port of this machine."""
+    """Listens on `port` and forwards everything to another port of this machine."""
 
     def __init__(self, to: int) -> None:
         self.to = to
@@ -25,7 +25,7 @@ class Cable:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def pull(self) -> None:
-        """Hold back everything that is sent from now on."""
+        """Hold back everything that is sent from now on, in both directions."""
         self.plugged.clear()
 
     def plug(self) -> None:

@@ -74,7 +74,7 @@ class Composed:
         return subprocess.Popen(command, **sinks, cwd=PROJECT, env=self.env, text=True)
 
     def containers(self) -> dict[str, dict]:
-        """What the engine knows of each container, by service."""
+        """Return what the engine reports about each container, by service."""
         label = "label=com.docker.compose.project=" + self.name
         ids = output("docker", "ps", "--all", "--quiet", "--filter", label).split()
         containers = json.loads(output("docker", "inspect", *ids))

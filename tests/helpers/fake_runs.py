@@ -57,7 +57,7 @@ class FakeRuns:
 
 
 def write_run(directory: RunDirectory, config: RunConfig, scores: Scores) -> None:
-    """History, weights and result of a run: a second and 100 bytes each way per round, 10 rounds of sums."""
+    """Write the history, weights and result of a run with 10 relation rounds; each round takes 1 s."""
     lines = [line("relation", 0.0)] * 10
     methods = [config.method, *filter(None, config.compare_with.split(","))]
     result = {"imputation": {}, "task": {}, "answered": {}}

@@ -16,7 +16,7 @@ SMALL = {"width": 16, "heads": 2, "blocks": 1, "pair-width": 4}
 
 
 def config(**changes) -> RunConfig:
-    """The defaults with small networks."""
+    """Return the default settings with small networks."""
     small = {f"{phase}.{key}": value for phase in ("imputer", "task") for key, value in SMALL.items()}
     return RunConfig.from_flat(flat_defaults() | small | changes)
 

@@ -22,7 +22,9 @@ class LocalGrid(Grid):
         self, app: ClientApp, node_configs: list[dict], run_config: dict, tamper: Tamper | None = None
     ) -> None:
         TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
-        self.app, self.tamper, self.replies = app, tamper, {}
+        self.app = app
+        self.tamper = tamper
+        self.replies: dict[str, Message] = {}
         self.sent: list[Message] = []
         self.received: list[Message] = []
         self.contexts = {

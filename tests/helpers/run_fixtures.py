@@ -34,7 +34,7 @@ def one_thread():
 
 @pytest.fixture
 def federation(tmp_path) -> Path:
-    """Three sites, of which site-0 lacks modality d and site-1 modality a."""
+    """Three sites; site-0 is without modality d and site-1 without modality a."""
     return write_three_sites(tmp_path / "federation")
 
 
@@ -44,7 +44,7 @@ def write_three_sites(path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory, small_settings):
-    """Federation and run of a task with one label a window, at sites with names that are markup."""
+    """The federation and run of a single-label task, at sites whose names are markup."""
     folder = tmp_path_factory.mktemp("made")
     federation = write_hostile(folder / "federation", task="single-label", label_rule="<i>by</i> frequency")
     return federation, run_in(folder, federation, small_settings({"compare-with": "mask", "name": "whole"}))
@@ -102,8 +102,7 @@ def settings(small_settings, tmp_path):
     """`settings(**changes)`: pairs for a run in `tmp_path / "runs"`; double underscores for dots."""
 
     def make(**changes):
-        given = small_settings({k.replace("__", ".").replace("_", "-"): v for k, v in changes.items()})
-        given |= {"output": str(tmp_path / "runs"), "federation": ""}
-        return as_pairs(given)
+        run_settings = small_settings({k.replace("__", ".").replace("_", "-"): v for k, v in changes.items()})
+        return as_pairs(run_settings | {"output": str(tmp_path / "runs"), "federation": ""})
 
     return make

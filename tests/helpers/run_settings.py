@@ -36,7 +36,7 @@ PATH_SETTINGS = ("federation", "output", "name", "resume")
 
 
 def flat_defaults() -> dict:
-    """Return the default settings in the flat form that Flower hands over."""
+    """Return the default settings in Flower's flat form."""
     tables = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     return flatten(tables["tool"]["flwr"]["app"]["config"])
 
@@ -47,7 +47,7 @@ def small_run_settings(changes: dict | None = None) -> dict:
 
 
 def without_paths(settings: dict) -> dict:
-    """Return the settings that name no place: what `condi run -c` takes beside its options."""
+    """Return the settings that are not paths; `condi run` has options for those."""
     return {key: value for key, value in settings.items() if key not in PATH_SETTINGS}
 
 

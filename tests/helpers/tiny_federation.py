@@ -1,4 +1,4 @@
-"""A federation of a few small windows: two waves seen by four modalities, one of which lags."""
+"""A federation of a few small windows: two waves, one delayed, observed by four modalities."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def manifest(site: str, windows: dict[str, int], lacking: tuple[str, ...] = (), 
 
 
 def waves(rng: np.random.Generator, fast: bool) -> np.ndarray:
-    """One window `(modality, patch, sample)`."""
+    """Generate one window `(modality, patch, sample)`."""
     t = np.arange(PATCHES * SAMPLES) / 50
     frequency = (3.0 if fast else 1.0) + 0.1 * rng.standard_normal()
     phase, size = rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 1.2)
@@ -49,7 +49,7 @@ def waves(rng: np.random.Generator, fast: bool) -> np.ndarray:
 
 
 def site_data(name: str, seed: int, train: int = 8, val: int = 3, test: int = 3):
-    """Index and windows of a site."""
+    """Return the index and the windows of a site."""
     rng = np.random.default_rng(seed)
     splits = ["train"] * train + ["val"] * val + ["test"] * test
     fast = np.arange(len(splits)) % 2 == 0

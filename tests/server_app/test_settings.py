@@ -10,7 +10,7 @@ from server_app.settings import validate_settings
 from tests.helpers.run_settings import flat_defaults
 
 
-def test_defaults_are_valid_and_are_all_there_is():
+def test_defaults_are_valid_and_complete():
     config = validate_settings(flat_defaults())
     assert config.flat() == flat_defaults()
     assert sorted(flat_defaults()) == sorted(
@@ -27,7 +27,7 @@ def test_defaults_are_valid_and_are_all_there_is():
         ("imputer.step", "imputer.steps"),
     ],
 )
-def test_an_unknown_key_is_named_with_the_nearest_valid_one(key, nearest):
+def test_an_unknown_key_is_reported_with_the_nearest_valid_one(key, nearest):
     with pytest.raises(ConfigError) as error:
         validate_settings(flat_defaults() | {key: 4})
     assert str(error.value) == f"unknown setting '{key}' (did you mean '{nearest}'?)"
@@ -39,7 +39,7 @@ def test_any_unknown_key_is_refused(key):
         validate_settings(flat_defaults() | {key: 4})
 
 
-def test_every_bad_key_is_named_at_once():
+def test_all_bad_keys_are_reported_at_once():
     bad = {"missingness.points": 1.0, "task.rounds": "six", "missingness.gaps-mechanism": "any"}
     bad |= {"missingness.gap-patches": 2.5, "test-missingness": "points=2 gap=1", "seed": -1}
     settings = flat_defaults() | bad | {"missingness.point": 1}

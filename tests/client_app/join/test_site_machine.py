@@ -157,7 +157,7 @@ def test_the_device_that_auto_chooses(check, gpus):
     )
 
 
-def test_a_device_that_is_not_there(check, gpus):
+def test_an_unavailable_device_is_reported(check, gpus):
     gpus(0)
     expected = "the site's device is 'cuda:0', but this machine has 0 CUDA device(s) (PyTorch "
     assert check("device", device="cuda:0").startswith(expected)

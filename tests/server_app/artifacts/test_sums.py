@@ -1,4 +1,4 @@
-"""What a run keeps of its test scores by site."""
+"""The test scores of each site in a run directory."""
 
 import json
 
@@ -17,7 +17,7 @@ from tests.helpers.tiny_federation import manifest, site_data
 
 @pytest.fixture
 def exclusive(tmp_path):
-    """Three sites of which each window has exactly one label."""
+    """Three sites whose windows have exactly one label each."""
     sizes = {"train": 8, "val": 3, "test": 5}
     parts = [
         (manifest(name, sizes, task="single-label"), *site_data(name, seed=i, test=5))
@@ -67,7 +67,7 @@ def test_a_task_of_several_labels_has_no_confusion_matrix(finished_run):
     assert all(np.isfinite(a).all() for a in load_file(directory.path / "test-imputer.safetensors").values())
 
 
-def test_versions_are_kept(finished_run):
+def test_versions_are_recorded(finished_run):
     directory, _ = finished_run()
     versions = json.loads((directory.path / "versions.json").read_text())
     assert versions["code"] == fingerprint() and versions["flwr"].startswith("1.39")

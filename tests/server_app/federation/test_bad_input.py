@@ -1,4 +1,4 @@
-"""What a coordinator is told when a run cannot start: one sentence, and nothing is written."""
+"""Runs that cannot start: the coordinator gets one sentence, and nothing is written."""
 
 import logging
 from copy import deepcopy
@@ -75,9 +75,9 @@ def test_a_site_with_every_sample_missing(tmp_path, refusal):
     assert "site-1: it has no observed sample in its training windows" in refusal(sites)
 
 
-def test_a_modality_that_nobody_has(tmp_path, refusal):
-    lacking = {"modalities": manifest("x", {"train": 0, "val": 0, "test": 0}, ("c",)).modalities}
-    sites = [write_site(tmp_path / f"site-{i}", **lacking) for i in range(2)]
+def test_a_modality_that_no_site_has(tmp_path, refusal):
+    without_c = {"modalities": manifest("x", {"train": 0, "val": 0, "test": 0}, ("c",)).modalities}
+    sites = [write_site(tmp_path / f"site-{i}", **without_c) for i in range(2)]
     assert "no site has an observed training sample of c" in refusal(sites)
 
 
@@ -87,7 +87,7 @@ def test_too_few_sites(tmp_path, refusal):
     assert "expected at least 1 sites within 0.1 s, but 0 connected" in refusal([])
 
 
-def test_settings_are_all_named_at_once(refusal):
+def test_all_bad_settings_are_reported_at_once(refusal):
     bad = {"imputer.step": 3, "task.rounds": "six", "methods": "condi"}
     bad |= {"missingness.gaps": 1.5, "missingness.burst": 0.1, "test-missingness": "points=many"}
     message = refusal(changes=bad)
@@ -103,13 +103,13 @@ def test_unknown_method(refusal):
     assert "unknown method 'magic': choose one of condi, local" in refusal(changes={"method": "magic"})
 
 
-def test_federation_that_is_not_there(tmp_path, refusal):
+def test_a_missing_federation_is_reported(tmp_path, refusal):
     message = refusal(changes={"federation": str(tmp_path / "nothing")})
     assert f"there is no federation at {tmp_path / 'nothing'}" in message and "condi prepare" in message
 
 
-def test_a_hospital_keeps_the_details_to_itself(tmp_path, refusal, capsys):
-    """A broken partition may be named with paths and record ids: at the site, not at the coordinator."""
+def test_details_of_broken_data_stay_at_the_hospital(tmp_path, refusal, capsys):
+    """Paths and record ids of a broken partition are logged at the site, and not sent to the coordinator."""
     site = write_site(tmp_path / "site-0")
     values = np.load(site / "values" / "b.npy")
     values[3, 0, 0] = np.inf
@@ -125,7 +125,7 @@ def test_relative_data_directory(tmp_path, refusal, capsys):
     assert "must be an absolute path, got 'data/site-0'" in capsys.readouterr().out
 
 
-def test_a_node_that_names_no_data(tmp_path, small_settings, capsys):
+def test_a_node_without_data(tmp_path, small_settings, capsys):
     settings = small_settings({"output": str(tmp_path / "runs")})
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
     with pytest.raises(RunError, match="its own log says why"):
@@ -139,12 +139,12 @@ def test_a_folder_for_runs_that_cannot_be_written(federation, tmp_path, small_se
     settings = small_settings(changes)
     nodes = [{"partition-id": 0, "num-partitions": 1}]
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
-    with pytest.raises(RunError, match="cannot make the run directory .*file/runs/.*set output"):
+    with pytest.raises(RunError, match="cannot make the run directory .*file/runs/.*choose another folder"):
         main(LocalGrid(client_app, nodes, settings), context)
 
 
 @pytest.mark.parametrize(("device", "why"), [("gpu", "expected auto, cpu"), ("cuda:7", "has 0 CUDA device")])
-def test_a_device_that_is_not_there(federation, small_settings, tmp_path, device, why):
+def test_an_unavailable_device_is_reported(federation, small_settings, tmp_path, device, why):
     settings = small_settings({"output": str(tmp_path / "runs")})
     node = {"data": str(federation / "site-0"), "device": device}
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
@@ -153,13 +153,13 @@ def test_a_device_that_is_not_there(federation, small_settings, tmp_path, device
 
 
 class LateGrid(LocalGrid):
-    """Sites come online one after the other, the next after so many looks."""
+    """Sites come online one after the other, the next after every `every` queries of the online nodes."""
 
-    every, looks = 1, 0
+    every, queries = 1, 0
 
     def get_node_ids(self):
-        self.looks += 1
-        return super().get_node_ids()[: 1 + self.looks // self.every]
+        self.queries += 1
+        return super().get_node_ids()[: 1 + self.queries // self.every]
 
 
 @pytest.fixture
@@ -177,33 +177,33 @@ def late(federation, small_settings, tmp_path, monkeypatch):
     return names
 
 
-def test_sites_that_come_one_right_after_the_other_all_take_part(late):
+def test_sites_that_connect_in_quick_succession_all_take_part(late):
     assert late(every=1) == {"site-0", "site-1", "site-2"}
     assert late(every=50) == {"site-2"}
 
 
-def test_a_run_to_go_on_with_waits_for_its_sites(late):
+def test_a_resumed_run_waits_for_its_sites(late):
     assert late(every=5, expected={"site-0", "site-2"}) == {"site-0", "site-2"}
 
 
-def test_a_site_with_one_label_takes_part_and_is_pointed_out(tmp_path, run_local, capsys):
+def test_a_site_with_one_label_takes_part_and_is_noted(tmp_path, run_local, capsys):
     path = write_tiny(tmp_path / "federation", sites=2)
     table = path / "site-1" / "windows.csv"
     rows = table.read_text().splitlines()
     table.write_text("\n".join([rows[0]] + [r.rsplit(",", 2)[0] + ",1,0" for r in rows[1:]]) + "\n")
     directory, _ = run_local(path, {"method": "mask", "task.rounds": 1})
-    assert "note: site site-1 has only slow in training" in capsys.readouterr().out
+    assert "note: site site-1 has only the label slow in training" in capsys.readouterr().out
     assert (directory.path / "result.json").exists()
 
 
-def test_empty_validation_and_test_splits_are_no_obstacle(tmp_path, run_local):
+def test_a_run_completes_without_validation_and_test_windows(tmp_path, run_local):
     directory, _ = run_local(
         write_tiny(tmp_path / "federation", sites=2, val=0, test=0), {"compare-with": "mask"}
     )
     assert (directory.path / "result.json").exists()
 
 
-def test_a_site_says_that_what_it_was_sent_is_no_model(federation, run_local):
+def test_a_site_refuses_arrays_that_are_no_model(federation, run_local):
     _, grid = run_local(federation, {"imputer.rounds": 1, "task.rounds": 1})
     message = deepcopy(next(m for m in grid.sent if m.metadata.message_type == "train.imputer"))
     message.content["arrays"] = ArrayRecord({"weight": Array(np.zeros(3))})
@@ -212,7 +212,7 @@ def test_a_site_says_that_what_it_was_sent_is_no_model(federation, run_local):
     assert "the coordinator's message cannot be used: its arrays are not packed" in reply.error.reason
 
 
-def test_a_run_error_is_logged_as_its_sentence(caplog):
+def test_a_run_error_is_logged_as_one_sentence(caplog):
     log = logging.getLogger("test of the filter")
     log.addFilter(RunErrorFilter())
     try:

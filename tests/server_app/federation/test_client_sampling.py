@@ -1,4 +1,4 @@
-"""Rounds in which not all sites train."""
+"""Client sampling: rounds in which not all sites train."""
 
 import json
 from collections import Counter
@@ -18,30 +18,30 @@ from tests.helpers.tiny_federation import write_tiny
 NAMES = [f"site-{i}" for i in range(32)]
 
 
-def turns(round_, names=NAMES, share=1 / 3, seed=0):
+def sampled(round_, names=NAMES, share=1 / 3, seed=0):
     return sample_sites(names, round_, fraction=share, seed=seed)
 
 
 @pytest.mark.parametrize(("n", "share"), [(32, 1 / 3), (4, 0.5), (5, 0.4), (3, 0.01), (7, 1.0)])
-def test_all_take_part_once_around_and_equally_often(n, share):
-    names, asked = NAMES[:n], num_sampled_sites(n, share)
-    around = -(-n // asked)
-    for first in (1, 1 + around, 1 + 7 * around):
-        groups = [turns(first + i, names, share) for i in range(around)]
-        assert all(len(set(group)) == asked for group in groups)
+def test_all_sites_train_once_per_cycle(n, share):
+    names, num_sampled = NAMES[:n], num_sampled_sites(n, share)
+    cycle = -(-n // num_sampled)  # rounds in which all sites train once
+    for first in (1, 1 + cycle, 1 + 7 * cycle):
+        groups = [sampled(first + i, names, share) for i in range(cycle)]
+        assert all(len(set(group)) == num_sampled for group in groups)
         assert set(chain(*groups)) == set(names)
-    often = Counter(chain(*(turns(r, names, share) for r in range(1, 1 + 200 * around))))
-    assert min(often.values()) >= 200 and max(often.values()) <= 400
+    counts = Counter(chain(*(sampled(r, names, share) for r in range(1, 1 + 200 * cycle))))
+    assert min(counts.values()) >= 200 and max(counts.values()) <= 400
 
 
-def test_who_is_asked_depends_on_seed_and_round():
-    assert turns(3) == turns(3) and turns(3) == sorted(turns(3), key=NAMES.index)
-    assert turns(3) != turns(4) and turns(3) != turns(3, seed=1)
-    assert turns(1) != turns(4), "shuffled anew when all have been asked"
+def test_sampled_sites_depend_on_seed_and_round():
+    assert sampled(3) == sampled(3) and sampled(3) == sorted(sampled(3), key=NAMES.index)
+    assert sampled(3) != sampled(4) and sampled(3) != sampled(3, seed=1)
+    assert sampled(1) != sampled(4), "sites are shuffled again after each cycle"
 
 
-def asked(grid, action):
-    """Sites that were sent `train.<action>`, by round."""
+def requested_sites(grid, action):
+    """Return the sites that were sent `train.<action>`, by phase and round."""
     sites_by_round = {}
     for message in grid.sent:
         if message.metadata.message_type == f"train.{action}":
@@ -59,13 +59,13 @@ def four(tmp_path):
     return write_tiny(tmp_path / "four", sites=4)
 
 
-def test_a_run_asks_those_whose_turn_it_is_and_nobody_else_fails(four, run_local):
+def test_a_run_asks_the_sampled_sites_only(four, run_local):
     directory, grid = run_local(four, HALF)
     names = [f"site-{i}" for i in range(4)]
     for action in ("imputer", "task"):
-        for (_, round_), sites in asked(grid, action).items():
-            assert sites == turns(round_, names, 0.5)
-    assert all(len(sites) == 4 for sites in asked(grid, "relation").values()), "sums over all"
+        for (_, round_), sites in requested_sites(grid, action).items():
+            assert sites == sampled(round_, names, 0.5)
+    assert all(len(sites) == 4 for sites in requested_sites(grid, "relation").values()), "sums over all"
     history = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
     for line in history:
         n = 4 if line["phase"] == "relation" else 2
@@ -79,7 +79,7 @@ def test_a_run_asks_those_whose_turn_it_is_and_nobody_else_fails(four, run_local
     assert first - others[0] == 4 * sum(len(array.data) for array in imputer.values()), "all complete"
 
 
-def test_a_run_that_goes_on_asks_the_same_sites(four, run_local, monkeypatch):
+def test_a_resumed_run_samples_the_same_sites(four, run_local, monkeypatch):
     unbroken, _ = run_local(four, MASK | {"name": "unbroken"})
     save, saved = RunDirectory.save, []
 
@@ -100,9 +100,9 @@ def test_a_run_that_goes_on_asks_the_same_sites(four, run_local, monkeypatch):
     assert all(np.array_equal(one[k], two[k]) for k in one)
 
 
-def test_the_quorum_is_of_those_asked(four, run_local):
+def test_min_sites_counts_the_sampled_sites(four, run_local):
     def drop(request, reply):
-        first = turns(1, [f"site-{i}" for i in range(4)], 0.5)[0]
+        first = sampled(1, [f"site-{i}" for i in range(4)], 0.5)[0]
         training = request.metadata.message_type == "train.task"
         return None if training and request.content["config"]["site"] == first else reply
 
@@ -116,12 +116,12 @@ def test_the_quorum_is_of_those_asked(four, run_local):
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5, float("nan"), "all"])
-def test_impossible_shares_are_refused(small_settings, share):
+def test_impossible_fractions_are_refused(small_settings, share):
     with pytest.raises(ConfigError, match="^setting 'sites-per-round'"):
         RunConfig.from_flat(small_settings({"sites-per-round": share}))
 
 
-def test_it_is_refused_with_secure_aggregation(small_settings):
+def test_client_sampling_is_refused_with_secure_aggregation(small_settings):
     with pytest.raises(
         ConfigError, match="^setting 'secure-aggregation': cannot be combined with sites-per-round"
     ):

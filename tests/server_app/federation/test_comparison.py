@@ -1,4 +1,4 @@
-"""Every method in a whole run: it survives sites and interruptions, and is what it says it is."""
+"""Every method in a run: failing sites, interruptions, and agreement with its definition."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ TINY = {"imputer.rounds": 1, "imputer.samples": 0, "task.rounds": 2}
 
 @pytest.fixture
 def federation(tmp_path):
-    """Three small sites, of which site-0 lacks modality d and site-1 modality a."""
+    """Three small sites; site-0 is without modality d and site-1 without modality a."""
     lacking = {0: ("d",), 1: ("a",)}
     return write_tiny(tmp_path / "federation", lacking=lacking, train=4, val=2, test=2)
 
@@ -52,7 +52,7 @@ def same(one, two):
 
 
 def sent(grid, action, round_, site):
-    """Arrays of the request to a site in a round of training."""
+    """Return the arrays of the request to a site in a round of training."""
     for m in grid.sent:
         if m.metadata.message_type == f"train.{action}" and m.metadata.group_id == site:
             if m.content["config"]["server-round"] == round_:
@@ -61,17 +61,15 @@ def sent(grid, action, round_, site):
 
 
 def answered(grid, action, round_, site):
-    """Arrays of its reply."""
+    """Return the arrays of the reply of a site in a round of training."""
     replies = [m for m in grid.received if m.metadata.group_id == site and m.has_content()]
     replies = [m for m in replies if m.metadata.message_type == f"train.{action}"]
     return to_numpy(replies[round_ - 1].content["arrays"])
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_run_loses_nothing_to_a_failing_site_and_resumes_to_the_same_weights(
-    name, federation, run_local, tmp_path
-):
-    stopped = tmp_path / "stopped"  # what a coordinator leaves that dies in the second round of phase 2
+def test_a_run_survives_a_failing_site_and_resumes_to_the_same_weights(name, federation, run_local, tmp_path):
+    stopped = tmp_path / "stopped"  # the run directory after a crash in the second round of phase 2
 
     def fails(request, reply):
         s = request.content["config"]
@@ -99,7 +97,7 @@ def test_a_run_loses_nothing_to_a_failing_site_and_resumes_to_the_same_weights(
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "fedadam"])  # its server takes steps
-def test_of_one_site_every_method_is_local_training(name, tmp_path, run_local):
+def test_with_one_site_every_method_is_local_training(name, tmp_path, run_local):
     federation = write_tiny(tmp_path / "f", sites=1, train=4, val=2, test=2)
     directory, grid = run_local(federation, TINY | {"method": name})
     site = "all/sites" if METHODS[name].scope == "centralised" else "site-0"
@@ -114,7 +112,7 @@ def test_of_one_site_every_method_is_local_training(name, tmp_path, run_local):
             np.testing.assert_allclose(got[key], gave[key], rtol=1e-5, atol=1e-6, err_msg=key)
 
 
-def test_several_methods_beside_one_another(federation, run_local):
+def test_several_methods_are_compared_in_one_run(federation, run_local):
     directory, grid = run_local(federation, TINY | {"compare-with": " mask, local,mask,estimate"})
     result = json.loads((directory.path / "result.json").read_text())
     assert list(result["task"]) == ["condi", "mask", "local", "estimate"]
@@ -158,14 +156,14 @@ def test_a_run_of_any_method_can_be_read_and_used(federation, run_local, method,
             model.impute(values, observed)
 
 
-def test_the_estimate_trains_no_diffusion(federation, run_local):
+def test_the_method_estimate_trains_no_diffusion_model(federation, run_local):
     directory, grid = run_local(federation, TINY | {"method": "estimate"})
     assert not [m for m in grid.sent if m.metadata.message_type == "train.imputer"]
     rows = json.loads((directory.path / "result.json").read_text())["imputation"]["points 50 %"]
     assert set(rows) == {"mean", "linear", "estimate"} and rows["estimate"]["rmse"] < rows["linear"]["rmse"]
 
 
-def test_what_another_site_trains_changes_nothing_at_a_site_alone(federation, run_local):
+def test_local_training_does_not_depend_on_other_sites(federation, run_local):
     def dropped(request, reply):
         train = request.metadata.message_type.startswith("train")
         return None if train and request.metadata.group_id == "site-2" else reply
@@ -178,7 +176,7 @@ def test_what_another_site_trains_changes_nothing_at_a_site_alone(federation, ru
         for site in ("site-0", "site-1"):
             model_file = f"{model}.{site}.safetensors"
             assert all(np.array_equal(one[model_file][k], two[model_file][k]) for k in one[model_file])
-    # It is what it has been scored with: never trained.
+    # The saved model of a site that never trained is the one that was scored.
     model_file = "task-local.site-2.safetensors"
     assert any(not np.array_equal(one[model_file][k], two[model_file][k]) for k in one[model_file])
     zero, other = (one[f"task-local.site-{i}.safetensors"] for i in (0, 1))
@@ -186,7 +184,7 @@ def test_what_another_site_trains_changes_nothing_at_a_site_alone(federation, ru
     assert np.array_equal(zero["standardiser.mean"], other["standardiser.mean"])  # from the roster
 
 
-def test_pooled_data_have_the_windows_and_holes_of_their_sites(federation, small_settings):
+def test_pooled_data_have_the_windows_and_missingness_of_their_sites(federation, small_settings):
     config = RunConfig.from_flat(small_settings({"missingness.modality-by-site": 0.5}))
     sites = open_sites(federation, small_settings({"missingness.modality-by-site": 0.5}))
     pool, larger = pooled(str(federation), config)
@@ -208,21 +206,21 @@ def test_pooled_data_have_the_windows_and_holes_of_their_sites(federation, small
     assert [m.present for m in pool.manifest.modalities] == [True] * 4  # each site has its three or four
 
 
-def test_only_a_simulation_can_pool(federation, tmp_path, small_settings):
+def test_centralised_training_needs_a_simulation(federation, tmp_path, small_settings):
     nodes = [{"data": str(federation / f"site-{i}"), "registered": f"site-{i}"} for i in range(3)]
-    given = {
+    changes = {
         "output": str(tmp_path / "runs"),
         "sites-timeout": 0.1,
         "compare-with": "pooled",
         "method": "mask",
     }
-    settings = small_settings(given)
+    settings = small_settings(changes)
     with pytest.raises(
         RunError, match="'pooled' is centralised training, which is possible in a.*: remove it"
     ):
         coordinate(LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings))
     assert not (tmp_path / "runs").exists()
-    # And whatever a coordinator asks for, a hospital's node opens its own partition alone.
+    # Whatever a coordinator requests, the node of a hospital opens only its own partition.
     asked = RecordDict({"config": ConfigRecord({"federation": str(federation), "site": POOLED_SITE})})
     context = Context(run_id=1, node_id=1, node_config=nodes[0], state=RecordDict(), run_config=settings)
     with pytest.raises(DataError, match='no site "all/sites": it has site-0'):
@@ -231,19 +229,19 @@ def test_only_a_simulation_can_pool(federation, tmp_path, small_settings):
 
 @pytest.mark.parametrize("name", ["local", "pooled", "fednova", "fedadam", "fedmsplit", "pepsy"])
 @pytest.mark.parametrize("setting", [{"secure-aggregation": True}, {"privacy.noise-multiplier": 1.0}])
-def test_methods_that_need_single_updates_are_refused_with_what_hides_them(
+def test_methods_that_need_single_updates_are_refused_with_private_aggregation(
     name, setting, federation, run_local
 ):
     with pytest.raises(ConfigError, match=f"'{name}' needs the update of each.*{next(iter(setting))}"):
         run_local(federation, {"method": "mask", "compare-with": name} | setting)
 
 
-def test_the_estimate_is_refused_with_noise(federation, run_local):
-    with pytest.raises(ConfigError, match="'estimate' is nothing without the relation"):
+def test_the_method_estimate_is_refused_with_noise(federation, run_local):
+    with pytest.raises(ConfigError, match="'estimate' needs the relation"):
         run_local(federation, {"method": "estimate", "privacy.noise-multiplier": 1.0})
 
 
-def test_fedprox_with_a_mu_of_nothing_is_fedavg_and_with_more_stays_nearer(
+def test_fedprox_with_zero_mu_is_fedavg_and_a_large_mu_shortens_updates(
     federation, small_settings, monkeypatch
 ):
     site = open_sites(federation, small_settings({"task.steps": 6}))[2]
@@ -262,8 +260,8 @@ def test_fedprox_with_a_mu_of_nothing_is_fedavg_and_with_more_stays_nearer(
     assert ends["large"].norm() < 0.7 * ends["mask"].norm()
 
 
-def test_pooled_is_at_least_condi_and_condi_at_least_local(tmp_path, run_local):
-    """Two sites, of which one has only slow waves to learn from and the other only fast ones."""
+def test_centralised_training_is_no_worse_than_condi_and_condi_than_local_training(tmp_path, run_local):
+    """One of two sites has only slow waves in training, and the other only fast ones."""
     parts = []
     for i in range(2):
         index, windows = site_data(f"site-{i}", seed=i, train=24, val=8, test=16)

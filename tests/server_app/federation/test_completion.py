@@ -1,4 +1,4 @@
-"""Completion between the phases: a site that cannot complete its windows does not end the run."""
+"""Completion between the phases: a run continues without a site that cannot complete its windows."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Differential privacy of sites: what bounds an average, what noise it has, and what it is worth."""
+"""Differential privacy of sites: the bound of an average, its noise, and epsilon."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def minus(one, two):
 
 
 @pytest.mark.parametrize(
-    ("mu", "delta", "known"),
+    ("mu", "delta", "expected"),
     [
         (1 / 3.730631634944469, 1e-5, 1.0),  # the noise that Balle and Wang's calibration gives
         (1.0, 0.12693673750664397, 1.0),  # cdf(-1/2) - e cdf(-3/2)
@@ -37,8 +37,8 @@ def minus(one, two):
         (1.0, 0.9, 0.0),
     ],
 )
-def test_epsilon_of_one_average_has_the_known_values(mu, delta, known):
-    assert epsilon(2 / mu, 1, delta) == pytest.approx(known, rel=1e-7, abs=1e-6)
+def test_epsilon_of_one_average_has_the_known_values(mu, delta, expected):
+    assert epsilon(2 / mu, 1, delta) == pytest.approx(expected, rel=1e-7, abs=1e-6)
 
 
 @pytest.mark.parametrize("averages", [1, 4, 25])
@@ -54,13 +54,13 @@ def test_delta_at_epsilon_is_the_divergence_of_all_averages_together(averages, m
     assert (density * np.maximum(-np.expm1(e - loss), 0)).sum() * step == pytest.approx(delta, rel=1e-3)
 
 
-def test_rounds_cost_as_one_with_less_noise_and_nothing_costs_nothing():
+def test_epsilon_of_several_rounds_equals_that_of_one_with_less_noise():
     assert epsilon(5.0, 16, 1e-5) == pytest.approx(epsilon(5 / 4, 1, 1e-5), rel=1e-8)
     assert epsilon(1.0, 0, 1e-5) == 0
-    assert epsilon(1e-3, 1, 1e-5) == pytest.approx(2000**2 / 2, rel=0.01)  # without noise anything is told
+    assert epsilon(1e-3, 1, 1e-5) == pytest.approx(2000**2 / 2, rel=0.01)  # almost no noise
 
 
-def test_an_update_is_shortened_as_a_whole():
+def test_all_arrays_of_an_update_are_clipped_by_one_factor():
     long, short = {"a": np.full(9, 3.0), "b": np.full((2, 2), -4.0)}, {"a": np.full(4, 0.25)}
     cut = clip_update(long, 1.5)
     assert norm(cut) == pytest.approx(1.5, rel=1e-14)
@@ -95,14 +95,14 @@ def test_no_site_moves_the_average_by_more_than_the_bound():
     assert norm(minus(*ends)) == pytest.approx(2 * clip / 2, rel=1e-5)
 
 
-def test_what_a_site_lacks_is_no_part_of_its_update():
+def test_missing_modalities_are_no_part_of_an_update():
     out = private_average(BASE, OWNERS, [SiteUpdate(filled(50), counts_with(0), 2.0)] * 2, 1e9, 0.0)
     assert out["rows"][:, 0].tolist() == [50, 2, 4, 6] and out["shared"].tolist() == [50, 50]
     assert out["pairs"][0, 0, 0] == 50 and not out["pairs"][0, 1:].any() and not out["pairs"][1:].any()
 
 
 @pytest.mark.parametrize(("multiplier", "clip", "sites"), [(1.0, 1.0, 1), (0.5, 4.0, 3), (2.0, 0.1, 4)])
-def test_noise_has_the_deviation_that_epsilon_counts_on(multiplier, clip, sites):
+def test_noise_has_the_standard_deviation_that_epsilon_assumes(multiplier, clip, sites):
     base = {"shared": np.zeros((300, 200), np.float32), "kept": np.ones(5, np.float32)}
     still = [SiteUpdate({"shared": base["shared"]}, EVERYTHING, 2.0)] * sites
     out = private_average(base, OWNERS, still, clip, multiplier)
@@ -115,7 +115,7 @@ def test_noise_has_the_deviation_that_epsilon_counts_on(multiplier, clip, sites)
     assert out["shared"].dtype == np.float32
 
 
-def test_no_seed_brings_the_noise_back():
+def test_noise_does_not_depend_on_seeds():
     drawn = []
     for _ in range(2):
         random.seed(0), np.random.seed(0), torch.manual_seed(0)
@@ -125,7 +125,7 @@ def test_no_seed_brings_the_noise_back():
     assert (drawn[0] != drawn[1]).all()
 
 
-def test_off_is_the_average_itself(federation, run_local, finished_run):
+def test_without_noise_the_average_is_unchanged(federation, run_local, finished_run):
     assert aggregator_for(PrivacyConfig(**OFF), 1.0) is average
     assert aggregator_for(PrivacyConfig(**OFF | {"noise-multiplier": 0.1}), 1.0) is not average
     one, _ = finished_run()
@@ -136,12 +136,12 @@ def test_off_is_the_average_itself(federation, run_local, finished_run):
     assert "privacy" not in json.loads((one.path / "result.json").read_text())
 
 
-def test_a_private_run_says_what_it_is_worth(federation, run_local, finished_run, capsys):
+def test_a_private_run_reports_its_epsilon(federation, run_local, finished_run, capsys):
     plain, _ = finished_run()
     changes = {"privacy.noise-multiplier": 0.5, "privacy.clip-imputer": 1e-4, "privacy.clip-task": 1e-3}
 
     def worse(request, reply):
-        """The second round has the larger errors: it is the first that would be the best."""
+        """Give the second round larger errors, so that the first would be the best."""
         settings = request.content["config"]
         if request.metadata.message_type == "evaluate.imputer" and settings["server-round"] == 2:
             sums = {k: 100 * array for k, array in to_numpy(reply.content["arrays"]).items()}
@@ -169,12 +169,12 @@ def test_a_private_run_says_what_it_is_worth(federation, run_local, finished_run
     assert not any("standardiser" in k or k.endswith("spectrum") for k in trained) and len(trained) > 20
     before = load_file(plain.path / "imputer.safetensors")
     assert all(np.array_equal(final[k], before[k]) for k in final if "standardiser" in k)
-    for one, two in ((first, second), (second, final)):  # the last round is kept
+    for one, two in ((first, second), (second, final)):  # the last round is selected
         moved = np.concatenate([(two[k].astype(float) - one[k]).ravel() for k in trained])
         assert moved.std() == pytest.approx(0.5 * 1e-4 / 3, rel=0.1)
 
 
-def test_an_average_that_went_out_before_the_run_stopped_is_counted(federation, run_local):
+def test_an_average_released_before_an_interruption_is_counted(federation, run_local):
     changes = {"privacy.noise-multiplier": 1.0, "task.rounds": 1}
 
     def cut_off(request, reply):

@@ -1,4 +1,4 @@
-"""What leaves a site: in every message of a whole run, and in counts of few patients."""
+"""What leaves a site: the content of every message of a run, and counts of few patients."""
 
 import json
 from copy import deepcopy
@@ -24,7 +24,7 @@ from server_app.federation.records import to_numpy, to_record
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.tiny_federation import NAMES, manifest, site_data, write_tiny
 
-# Numbers of windows that are the length of nothing else.
+# Numbers of windows that are the length of no other array.
 SIZES = {"train": 23, "val": 11, "test": 13}
 LENGTHS = {*SIZES.values(), sum(SIZES.values())}
 PHASE = {"fingerprint", "federation", "phase", "site", "server-round"}
@@ -45,7 +45,7 @@ KEYS = {
 
 
 def lists(value):
-    """Every list in a JSON value, with its length; and every text, as (text, None)."""
+    """Yield every list in a JSON value as ("", length), and every text as (text, None)."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield key, None
@@ -59,7 +59,7 @@ def lists(value):
 
 
 class Inspector:
-    """Knows a federation's secrets and what messages may look like."""
+    """Checks messages against the secrets of a federation and the content that messages may have."""
 
     def __init__(self, path, config):
         federation = open_federation(path)
@@ -113,7 +113,7 @@ class Inspector:
         for name, array in arrays.items():
             assert not LENGTHS & set(array.shape), name
             values = array[array != 0]
-            # By chance one number in thousands is also one that was measured somewhere.
+            # By chance, one number in thousands equals a measured value.
             assert values.size < 10 or np.isin(values, self.raw).mean() < 0.05, name
         for record in message.content.values():
             if not isinstance(record, ArrayRecord):
@@ -141,13 +141,13 @@ def add_window(content):
 
 
 def tell(content, change):
-    """Change what is said of a site."""
+    """Change what a site reports about itself."""
     site = json.loads(content["config"]["sites"][0])
     change(site)
     content["config"]["sites"] = [json.dumps(site)]
 
 
-# What must not pass: one more name, a number or an array per window, samples in place of weights, an id.
+# Leaks that must be detected: another name, a number or array per window, samples in place of weights, an id.
 LEAKS = [
     ("train.task", lambda c: add(c, **{"site-1-3": np.zeros(1, np.float32)})),
     ("evaluate.task", lambda c: add(c, **{"loss by window": np.zeros(13)})),
@@ -164,7 +164,7 @@ LEAKS = [
 ]
 
 
-def test_nothing_per_record_is_in_any_message_and_a_leak_would_be_found(tmp_path, small_settings):
+def test_no_message_has_data_of_single_records_and_leaks_are_detected(tmp_path, small_settings):
     path = write_tiny(tmp_path / "federation", lacking={0: ("d",), 1: ("a",)}, **SIZES)
     settings = small_settings({"output": str(tmp_path / "runs")})
     nodes = [{"data": str(path / f"site-{i}"), "cache": str(tmp_path / f"cache-{i}")} for i in range(3)]
@@ -184,8 +184,10 @@ def test_nothing_per_record_is_in_any_message_and_a_leak_would_be_found(tmp_path
 
 
 def few_patients(path, sizes, slow, patients, fast=None):
-    """One more site beside two of ten windows a split: `slow` windows have that label in each split, and
-    `fast` of them the other, or else all that are not slow.
+    """Write a federation of site-0 and two sites with ten windows per split.
+
+    At site-0, `slow` windows of each split have that label, and `fast` windows the other; by default all
+    that are not slow.
     """
     parts = []
     for i in range(3):
@@ -243,8 +245,8 @@ def test_patients_are_counted_not_windows(tmp_path, run_local):
     assert reported_labels(grid)["site-0"][0] == {"train": [5, 5], "val": [5, 5], "test": None}
 
 
-def test_so_is_the_rest_that_a_count_leaves(tmp_path, run_local):
-    """Nine of ten have a label: it is one who has not."""
+def test_counts_are_withheld_if_few_patients_are_without_the_label(tmp_path, run_local):
+    """Nine of ten patients have a label, so that one is without it."""
     fast = dict.fromkeys(SAME, 5)
     path = few_patients(tmp_path / "f", SAME, fast | {"val": 9}, SAME, fast)
     _, grid = run_local(path, ONE_ROUND | {"privacy.smallest-count": 3})
@@ -257,12 +259,12 @@ def test_by_default_everything_is_counted(tmp_path, run_local):
     assert reported_labels(grid)["site-0"] == (dict.fromkeys(SAME, [1, 9]), SAME)
 
 
-def test_no_one_and_everyone_may_be_told(tmp_path, run_local, capsys):
+def test_counts_of_no_patients_or_all_patients_are_reported(tmp_path, run_local, capsys):
     slow = {"train": 0, "val": 10, "test": 0}
     path = few_patients(tmp_path / "f", SAME | {"test": 0}, slow, SAME)
     _, grid = run_local(path, ONE_ROUND | {"privacy.smallest-count": 10})
     assert reported_labels(grid)["site-0"][0] == {"train": [0, 10], "val": [10, 0], "test": [0, 0]}
-    assert "note: site site-0 has only fast in training" in capsys.readouterr().out
+    assert "note: site site-0 has only the label fast in training" in capsys.readouterr().out
 
 
 def test_a_site_of_too_few_patients_does_not_take_part(tmp_path, run_local):

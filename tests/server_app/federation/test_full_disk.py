@@ -1,4 +1,4 @@
-"""Disks that are full in earnest: a file system of a few kilobytes."""
+"""Full disks, with real file systems of a few kilobytes."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from server_app.errors import RunError
 
 @contextmanager
 def small_disk(path, kilobytes):
-    """A file system of this size at `path`; skips where it may not be mounted."""
+    """Mount a file system of this size at `path`; skip the test where mounting is not permitted."""
     path.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", path]
     if subprocess.run(mount, capture_output=True).returncode:
@@ -25,7 +25,9 @@ def small_disk(path, kilobytes):
         subprocess.run(["umount", "-l", path], check=True)
 
 
-def test_the_coordinators_disk_is_full_until_room_is_made(federation, run_local, finished_run, tmp_path):
+def test_a_run_with_a_full_coordinator_disk_resumes_once_space_is_freed(
+    federation, run_local, finished_run, tmp_path
+):
     unbroken, _ = finished_run()
     disk = tmp_path / "disk"
     with small_disk(disk, 120):
@@ -42,9 +44,9 @@ def test_the_coordinators_disk_is_full_until_room_is_made(federation, run_local,
             assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def test_a_site_with_a_full_disk_costs_its_part_and_says_so(federation, run_local, tmp_path, monkeypatch):
+def test_a_site_with_a_full_disk_is_excluded_with_its_reason(federation, run_local, tmp_path, monkeypatch):
     disk = tmp_path / "disk"
-    with small_disk(disk, 30):  # two sites' completed windows are 2 x 13 kB, the third's find no room
+    with small_disk(disk, 30):  # enough for the completed windows of two sites, 13 kB each, but not of three
         monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: disk)
         directory, _ = run_local(federation, {"name": "full"}, nodes=1)
         assert not list(disk.rglob("*.part"))

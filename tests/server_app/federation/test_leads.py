@@ -1,4 +1,4 @@
-"""On twelve-lead ECGs that sites see in part, the imputer finds how the leads hang together."""
+"""The imputer learns the relation between the leads of twelve-lead ECGs that sites observe in part."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from data_partitions.federation import open_federation
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import demo, ptb_xl
 
-LIMB = ["III", "aVR", "aVL", "aVF"]  # given by I and II
+LIMB = ["III", "aVR", "aVL", "aVF"]  # follow from I and II
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +39,10 @@ def test_limb_leads_follow_from_two_of_them(ecg_federation, run_local):
     assert np.array_equal(completed[:, others], values[:, others])
 
 
-def test_weights_that_cannot_be_used_are_said_to_be(ecg_federation, tmp_path, run_local):
+def test_unusable_weights_are_reported(ecg_federation, tmp_path, run_local):
     with pytest.raises(WeightsFileError, match="there is no imputer.safetensors in"):
         load_imputer(tmp_path / "imputer.safetensors")
     file = tmp_path / "imputer.safetensors"
-    file.write_bytes(b"not weights at all, but long enough to look at")
+    file.write_bytes(b"not weights at all, but long enough to be read")
     with pytest.raises(WeightsFileError, match="is damaged"):
         load_imputer(file)

@@ -1,4 +1,4 @@
-"""Test windows with other holes than training windows, and methods with learning rates of their own."""
+"""Test windows with other missingness than training windows, and learning rates of single methods."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ def seen(site, rows):
     return site.read(rows).observed.numpy()
 
 
-def test_test_windows_have_their_holes_whatever_they_are_read_with(federation, small_settings):
+def test_test_windows_have_the_same_missingness_however_they_are_read(federation, small_settings):
     plain, other = (site_of(federation, small_settings({"test-missingness": t})) for t in ("", MORE))
     as_train = site_of(federation, small_settings({"missingness.points": 0.8, "missingness.gaps": 0.0}))
     every = np.arange(len(plain.partition))
@@ -56,7 +56,9 @@ def test_hidden_test_samples_are_never_visible(federation, small_settings):
     np.testing.assert_array_equal(windows.values, changed)
 
 
-def test_completed_windows_are_of_their_holes_and_kept_apart(federation, small_settings, tmp_path):
+def test_completed_windows_of_different_missingness_are_stored_separately(
+    federation, small_settings, tmp_path
+):
     torch.manual_seed(0)
     filled, paths, method = [], set(), METHODS["condi"]
     for text in ("", MORE, "gaps=0.0   points=0.8", "points=0.3"):
@@ -91,7 +93,7 @@ def test_completed_windows_of_a_split_are_those_of_its_rows(federation, small_se
             assert torch.equal(labels, torch.from_numpy(site.partition.labels[one]))
 
 
-def test_without_room_for_all_splits_none_is_kept(federation, small_settings, tmp_path, monkeypatch):
+def test_without_space_for_all_splits_none_is_stored(federation, small_settings, tmp_path, monkeypatch):
     cache, write = tmp_path / "cache", completions._write
     site = site_of(federation, small_settings(), cache)
 
@@ -109,7 +111,7 @@ def test_without_room_for_all_splits_none_is_kept(federation, small_settings, tm
     assert sorted(cache.rglob("*.npy")) == older and len(older) == 2, "values and masks of one split"
 
 
-def test_a_run_trains_and_validates_the_same_and_is_tested_otherwise(federation, run_local, finished_run):
+def test_test_missingness_changes_only_the_test_scores(federation, run_local, finished_run):
     compare = {"compare-with": "mask"}
     one = finished_run(compare)[0].path
     two = run_local(federation, compare | {"test-missingness": MORE})[0].path

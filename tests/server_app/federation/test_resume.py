@@ -1,4 +1,4 @@
-"""Runs that are cut off: killed processes, full disks, foreign and damaged checkpoints."""
+"""Interrupted runs: killed processes, full disks, checkpoints of other runs and damaged ones."""
 
 import errno
 import json
@@ -19,10 +19,10 @@ from tests.helpers.tiny_federation import write_tiny
 
 
 class Killed(BaseException):
-    """The end of a coordinator that nothing in it can catch."""
+    """Ends a coordinator; nothing in it catches this."""
 
 
-def test_stopped_after_every_round_it_ends_in_the_same_weights(
+def test_a_run_stopped_after_every_round_ends_with_the_same_weights(
     federation, run_local, finished_run, tmp_path, monkeypatch
 ):
     unbroken, _ = finished_run({"compare-with": "mask"})
@@ -43,7 +43,7 @@ def test_stopped_after_every_round_it_ends_in_the_same_weights(
         except Killed:
             stops += 1
             changes = {"resume": str(killed), "compare-with": "mask"}
-    # One checkpoint a round: the relation's, two of the imputer's, two of each task model's.
+    # There is one checkpoint per round: one of the relation, two of the imputer, two of each task model.
     assert stops == 1 + 2 + 2 + 2
     assert_same_run(unbroken.path, killed)
     assert len((killed / "history.jsonl").read_text().splitlines()) == 7
@@ -95,7 +95,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(federation, run_local,
     assert "--run-config 'imputer.rounds=2 seed=0 resume=" in str(refused.value)
 
 
-def test_where_a_run_lives_may_change(federation, run_local, run_copy, tmp_path):
+def test_a_run_can_be_resumed_from_another_folder(federation, run_local, run_copy, tmp_path):
     moved = tmp_path / "elsewhere"
     run_copy.rename(moved)
     resumed, _ = run_local(federation, {"resume": str(moved), "min-sites": 2, "round-timeout": 60.0})
@@ -122,7 +122,7 @@ def test_another_federation_than_that_of_the_checkpoint_is_refused(run_local, ru
     with pytest.raises(RunError, match="the federation has no site site-2: it has site-0, site-1"):
         run_local(other, {"resume": str(run_copy)})
     other = write_tiny(tmp_path / "another", sites=3)
-    with pytest.raises(RunError, match="site-0, site-1 has other data than when the run began"):
+    with pytest.raises(RunError, match="the data of site-0, site-1 differ from .*: start a new run"):
         run_local(other, {"resume": str(run_copy)})
 
 
@@ -132,13 +132,13 @@ def test_a_damaged_roster_is_named(federation, run_local, run_copy):
         run_local(federation, {"resume": str(run_copy)})
 
 
-def test_an_existing_run_directory_is_left_alone(federation, run_local, run_copy):
+def test_an_existing_run_directory_is_not_changed(federation, run_local, run_copy):
     before = {p.name: p.stat().st_mtime_ns for p in run_copy.iterdir()}
     with pytest.raises(RunError, match="exists: choose another name"):
         run_local(federation, {"name": "copy"})
     assert before == {p.name: p.stat().st_mtime_ns for p in run_copy.iterdir()}
 
 
-def test_nothing_to_resume_is_said(federation, run_local, tmp_path):
+def test_a_missing_run_to_resume_is_reported(federation, run_local, tmp_path):
     with pytest.raises(RunError, match="no run to resume at .*/nothing"):
         run_local(federation, {"resume": str(tmp_path / "nothing")})

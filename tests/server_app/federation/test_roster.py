@@ -1,4 +1,4 @@
-"""Hospitals by name: who is asked, who is excluded and told so, and whom a run waits for."""
+"""Hospitals by name: which are asked, which are excluded and notified, and which a run waits for."""
 
 import json
 
@@ -57,7 +57,7 @@ def history(directory):
     return [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
 
 
-def test_a_site_that_does_not_fit_is_left_out_and_told_so(hospitals, run, tmp_path, capsys):
+def test_a_site_that_does_not_fit_is_excluded_and_notified(hospitals, run, tmp_path, capsys):
     odd = write_site(tmp_path / "x" / "site-1", patches=6) if (tmp_path / "x").mkdir() is None else None
     hospitals[1]["data"] = str(odd)
     directory, grid = run(hospitals)
@@ -70,7 +70,7 @@ def test_a_site_that_does_not_fit_is_left_out_and_told_so(hospitals, run, tmp_pa
     }
 
 
-def test_a_node_that_is_not_who_it_says_is_left_out(hospitals, run, capsys):
+def test_a_node_with_the_data_of_another_site_is_excluded(hospitals, run, capsys):
     hospitals[2]["data"] = hospitals[0]["data"]
     directory, _ = run(hospitals)
     assert roster_of(directory) == ["site-0", "site-1"]
@@ -103,7 +103,7 @@ def test_two_nodes_of_one_name_stop_the_run(hospitals, run):
         (lambda site: site | {"sums": [[10**400, 0, 0]] * 4}, "cannot be read"),
     ],
 )
-def test_garbage_for_an_introduction_costs_that_site_alone(hospitals, run, change, why, capsys):
+def test_a_malformed_description_excludes_only_that_site(hospitals, run, change, why, capsys):
     def tamper(request, reply):
         if request.metadata.message_type == "query.describe" and request.metadata.dst_node_id == 1002:
             config = reply.content["config"]
@@ -116,7 +116,7 @@ def test_garbage_for_an_introduction_costs_that_site_alone(hospitals, run, chang
     assert why in capsys.readouterr().out
 
 
-def test_an_error_without_a_reason_excludes_that_site_alone(hospitals, run, capsys):
+def test_an_error_without_a_reason_excludes_only_that_site(hospitals, run, capsys):
     def tamper(request, reply):
         failing = request.metadata.message_type == "query.describe" and request.metadata.dst_node_id == 1002
         return Message(Error(2), reply_to=request) if failing else reply
@@ -126,7 +126,7 @@ def test_an_error_without_a_reason_excludes_that_site_alone(hospitals, run, caps
     assert "excluded: site-2: no reason given" in capsys.readouterr().out
 
 
-def test_names_beyond_ascii_and_nodes_without_a_name(tmp_path, hospitals, run, capsys):
+def test_names_may_have_non_ascii_characters_and_nodes_need_one(tmp_path, hospitals, run, capsys):
     path = write_site(tmp_path / "Zürich-3")
     hospitals[0] |= {"data": str(path), "registered": "Zürich-3"}
     del hospitals[1]["registered"]
@@ -141,10 +141,10 @@ def test_a_run_limited_to_named_sites_asks_no_others(hospitals, run):
     assert {m.metadata.dst_node_id for m in grid.sent} == {1000, 1002}
 
 
-def test_a_named_site_that_does_not_come_is_waited_for_and_named(hospitals, run, capsys):
-    with pytest.raises(RunError, match="site-7 did not connect within 0.3 s: start it"):
+def test_a_named_site_that_does_not_connect_is_waited_for_and_reported(hospitals, run, capsys):
+    with pytest.raises(RunError, match="site-7 did not connect within 0.3 s: start every site of the run"):
         run(hospitals, {"sites": "site-0,site-7", "min-sites": 1})
-    assert "still without site-7" in capsys.readouterr().out
+    assert "not connected yet: site-7" in capsys.readouterr().out
 
 
 def test_a_simulation_knows_its_sites(federation, run_local):
@@ -155,34 +155,38 @@ def test_a_simulation_knows_its_sites(federation, run_local):
 
 
 class Flickering(LocalGrid):
-    """site-1 and site-2 are away from their first imputer round on, for so many looks at who is there."""
+    """site-1 and site-2 are offline from their first imputer round, for some queries of the online nodes."""
 
-    away, looks = 6, None
+    offline_queries, queries = 6, None
 
     def push_messages(self, messages):
         messages = list(messages)
-        gone = []
+        undelivered = []
         for message in messages:
             round_ = message.metadata.message_type == "train.imputer"
-            if round_ and message.metadata.group_id != "site-0" and (self.looks or 0) < self.away:
-                self.looks = self.looks or 0
-                gone.append(message)
-        ids = super().push_messages([m for m in messages if m not in gone])
-        for number, message in enumerate(gone):
-            message.metadata.__dict__["_message_id"] = f"gone-{number}"
-            self.replies[f"gone-{number}"] = Message(Error(5, "node unavailable"), reply_to=message)
-            ids.append(f"gone-{number}")
+            if (
+                round_
+                and message.metadata.group_id != "site-0"
+                and (self.queries or 0) < self.offline_queries
+            ):
+                self.queries = self.queries or 0
+                undelivered.append(message)
+        ids = super().push_messages([m for m in messages if m not in undelivered])
+        for number, message in enumerate(undelivered):
+            message.metadata.__dict__["_message_id"] = f"undelivered-{number}"
+            self.replies[f"undelivered-{number}"] = Message(Error(5, "node unavailable"), reply_to=message)
+            ids.append(f"undelivered-{number}")
         return ids
 
     def get_node_ids(self):
         nodes = super().get_node_ids()
-        if self.looks is not None and self.looks < self.away:
-            self.looks += 1
+        if self.queries is not None and self.queries < self.offline_queries:
+            self.queries += 1
             return nodes[:1]
         return nodes
 
 
-def test_a_round_waits_for_sites_that_are_away_and_is_done_anew(hospitals, run, capsys):
+def test_a_round_waits_for_offline_sites_and_is_repeated(hospitals, run, capsys):
     unbroken, _ = run(hospitals, BOTH_PHASES | {"name": "unbroken"})
     capsys.readouterr()
     directory, _ = run(hospitals, BOTH_PHASES | {"name": "away", "sites-timeout": 60.0}, grid=Flickering)
@@ -193,8 +197,8 @@ def test_a_round_waits_for_sites_that_are_away_and_is_done_anew(hospitals, run, 
     assert not any(line["failures"] for line in history(directory))
 
 
-def test_it_is_tried_once_more_after_the_wait_and_no_oftener(hospitals, run):
-    """site-2 stays away, which would do, and site-1, which is there, fails whenever it is asked."""
+def test_a_round_is_repeated_only_once_after_the_wait(hospitals, run):
+    """site-2 stays offline, without which there would be enough sites; site-1 is online and always fails."""
 
     class Away(LocalGrid):
         asked = 0
@@ -216,9 +220,9 @@ def test_it_is_tried_once_more_after_the_wait_and_no_oftener(hospitals, run):
         run(hospitals, BOTH_PHASES | {"sites-timeout": 0.1}, tamper, Away)
 
 
-def test_sites_that_stay_away_end_the_run_with_a_checkpoint(hospitals, run):
+def test_sites_that_stay_offline_end_the_run_with_a_checkpoint(hospitals, run):
     class Gone(Flickering):
-        away = 10**9
+        offline_queries = 10**9
 
     with pytest.raises(
         RunError, match="imputer, round 1: only 1 of 3 sites.*site-2: node unavailable.*resume="

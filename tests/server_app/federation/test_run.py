@@ -1,4 +1,4 @@
-"""Whole runs in one process: what is learned, from whom, and that nothing hidden leaks."""
+"""Runs in one process: what is learned, from which sites, and that hidden samples do not leak."""
 
 import json
 
@@ -27,12 +27,12 @@ def weights(directory, names=MODELS):
 
 
 def first_sent(grid, kind):
-    """Arrays of the first message of a kind that was sent."""
+    """Return the arrays of the first message of a kind that was sent."""
     return to_numpy(next(m for m in grid.sent if m.metadata.message_type == kind).content["arrays"])
 
 
 def received(grid):
-    """Arrays of all replies that had some."""
+    """Return the arrays of all replies that have any."""
     return [to_numpy(m.content["arrays"]) for m in grid.received if "arrays" in m.content]
 
 
@@ -40,7 +40,7 @@ def same(one, two):
     return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
 
 
-def test_a_run_leaves_its_artefacts(finished_run):
+def test_a_run_writes_its_artefacts(finished_run):
     directory, _ = finished_run({"compare-with": "mask"})
     lines = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
     phases = ["relation"] + ["imputer"] * 2 + ["task-condi"] * 2 + ["task-mask"] * 2
@@ -66,10 +66,10 @@ def test_runs_repeat_bit_for_bit_on_any_number_of_nodes(federation, run_local, f
     assert not same(weights(one), weights(other))
 
 
-def test_values_that_the_run_hides_change_nothing(federation, run_local, finished_run, small_settings):
+def test_hidden_values_do_not_change_the_result(federation, run_local, finished_run, small_settings):
     before, _ = finished_run()
     for site in open_sites(federation, small_settings()):
-        # The test split apart: its truth is what the final scores are about.
+        # The test split is unchanged, because the final scores compare with its hidden values.
         rows = np.concatenate([site.partition.rows("train"), site.partition.rows("val")])
         _, observed = site.partition.read(rows)
         hidden = observed & ~site.read(rows).observed.numpy()
@@ -123,7 +123,7 @@ def test_standardising_sums_equal_the_pooled_ones(federation, finished_run, smal
 
 
 def test_relation_equals_the_pooled_one(federation, run_local, small_settings):
-    """First the covariance over samples seen together, anywhere; then the mean over all windows."""
+    """First it is the covariance over samples observed together at any site; then the mean over windows."""
     changes = {"imputer.relation-rounds": 2, "imputer.rounds": 1, "imputer.samples": 0, "task.rounds": 1}
     _, grid = run_local(federation, changes)
     requests = [m for m in grid.sent if m.metadata.message_type == "train.relation"]
@@ -165,7 +165,7 @@ def test_one_step_of_sgd_equals_the_pooled_gradient_step(tmp_path, run_local, sm
     values, observed = torch.cat([w.values for w in x]), torch.cat([w.observed for w in x])
     labels = torch.cat([torch.from_numpy(s.partition.labels[r]) for s, r in zip(sites, rows, strict=True)])
     model.loss(model(values, observed, observed), labels).backward()
-    # Windows that lack a modality do not count for its rows; here every window has all four.
+    # Windows without a modality do not count for its rows; here every window has all four.
     assert observed.flatten(2).any(-1).all()
     after = load_file(directory.path / "task-mask.safetensors")
     for name, parameter in model.named_parameters():
@@ -183,7 +183,7 @@ def test_federated_task_sums_equal_the_pooled_ones(finished_run):
     assert {k: v for k, v in result.items() if k != "score"} == MULTI_LABEL.metrics({"task": total}, False)
 
 
-def test_scored_holes_are_the_same_in_every_round_and_at_the_end(finished_run):
+def test_scored_samples_are_the_same_in_every_round(finished_run):
     _, grid = finished_run()
     counts = [
         {k: a[:, 0].tolist() for k, a in arrays.items()}
@@ -194,7 +194,7 @@ def test_scored_holes_are_the_same_in_every_round_and_at_the_end(finished_run):
     assert len(rounds) == 3 and rounds[0] == rounds[1]
 
 
-def test_one_failing_site_costs_its_reply_of_that_round(federation, run_local):
+def test_one_failing_site_only_loses_its_reply_of_that_round(federation, run_local):
     def tamper(request, reply):
         s = request.content["config"]
         if request.metadata.message_type == "train.imputer" and (s["site"], s["server-round"]) == (
@@ -225,9 +225,7 @@ def test_a_poisoned_reply_never_reaches_the_average(federation, run_local):
     assert all(np.isfinite(a).all() for a in weights(directory, ["task-mask"]).values())
 
 
-def test_every_site_failing_stops_with_a_checkpoint_that_resumes(
-    federation, run_local, finished_run, tmp_path
-):
+def test_a_run_in_which_every_site_fails_can_be_resumed(federation, run_local, finished_run, tmp_path):
     unbroken, _ = finished_run()
     with pytest.raises(RunError) as stopped:
         run_local(
@@ -271,8 +269,8 @@ def test_seeds_come_from_run_phase_round_and_site():
     assert len(seeds) == 8
 
 
-def test_sites_weigh_by_their_training_windows(tmp_path, run_local):
-    """Not by their local steps, which are the same everywhere."""
+def test_sites_are_weighted_by_their_training_windows(tmp_path, run_local):
+    """They are not weighted by their local steps, which are the same at all sites."""
     parts = [site_data(f"site-{i}", seed=i, train=train) for i, train in enumerate((4, 20))]
     counts = [{"train": n, "val": 3, "test": 3} for n in (4, 20)]
     sites = [(manifest(f"site-{i}", counts[i], "d" if i else ""), *parts[i]) for i in range(2)]
@@ -286,7 +284,7 @@ def test_sites_weigh_by_their_training_windows(tmp_path, run_local):
             assert metrics["windows"] == n and (diagonal[:3] == n).all()
 
 
-def test_sites_that_miss_the_test_are_said_to(federation, run_local, capsys):
+def test_sites_without_test_scores_are_reported(federation, run_local, capsys):
     def tamper(request, reply):
         settings = request.content["config"]
         tested = settings.get("split", "") == "test" and settings["site"] == "site-1"

@@ -1,4 +1,4 @@
-"""Secure aggregation: the plain average within quantisation, whoever drops out, and nothing of one site."""
+"""Secure aggregation: equality with the plain average within quantisation, dropouts, and unmasked data."""
 
 import json
 from collections import Counter
@@ -29,16 +29,16 @@ from tests.helpers.tiny_federation import write_tiny
 
 SECURE = {"secure-aggregation": True}
 ONE_ROUND = SECURE | {"imputer.rounds": 1, "imputer.samples": 0, "task.rounds": 1}
-STEP = 2.0 / 2**29  # of what is quantised, with three or four sites
+STEP = 2.0 / 2**29  # quantisation step of numbers from -1 to 1, with three or four sites
 
 
 def stage(message):
-    """Where in the protocol a request is; None for any other request."""
+    """Return the stage of the protocol that a request belongs to; None for any other request."""
     return message.content.get(RECORD_KEY_CONFIGS, {}).get("stage")
 
 
 def failing(site, at, error=None, times=10**9):
-    """A tamperer: what one site answers in a stage, of training requests, is an error or nothing."""
+    """Return a tamper function: one site replies to a stage with an error, or does not reply."""
     seen = Counter()
 
     def tamper(request, reply):
@@ -53,7 +53,7 @@ def failing(site, at, error=None, times=10**9):
 
 @pytest.fixture
 def rounds(federation, small_settings):
-    """`rounds(action, tamper, round)`: a round of training at the start, securely and as ever."""
+    """`rounds(action, tamper, round)`: a plain round of training, and what a secure one needs."""
 
     def run(action, tamper=None, round_=1):
         settings = small_settings({"federation": str(federation), "min-sites": 2})
@@ -84,7 +84,7 @@ def rounds(federation, small_settings):
 @pytest.mark.parametrize(
     ("action", "round_"), [("relation", 1), ("relation", 2), ("imputer", 1), ("task", 1)]
 )
-def test_the_average_is_the_plain_one_within_quantisation(rounds, action, round_):
+def test_the_secure_average_equals_the_plain_one_within_quantisation(rounds, action, round_):
     base, plain, _, replies, training, message = rounds(action, round_=round_)
     secure = training.train(round_, base, message)
     assert secure.windows == plain.windows and secure.loss == pytest.approx(plain.loss, rel=1e-6)
@@ -119,7 +119,7 @@ def test_one_site_may_drop_out_while_it_trains(rounds):
 
 
 @pytest.mark.parametrize("at", [Stage.SETUP, Stage.SHARE_KEYS])
-def test_a_site_absent_before_its_shares_are_given_out_is_left_out(tmp_path, run_local, at):
+def test_a_site_that_fails_before_shares_are_distributed_is_excluded(tmp_path, run_local, at):
     federation = write_tiny(tmp_path / "four", sites=4)
     directory, grid = run_local(
         federation, ONE_ROUND, failing(3, at, Error(2, "Traceback\nValueError: asleep"), times=1), nodes=4
@@ -132,7 +132,7 @@ def test_a_site_absent_before_its_shares_are_given_out_is_left_out(tmp_path, run
 
 
 @pytest.mark.parametrize("at", [Stage.SETUP, Stage.COLLECT_MASKED_VECTORS])
-def test_an_error_without_a_reason_excludes_that_site_alone(tmp_path, run_local, at):
+def test_an_error_without_a_reason_excludes_only_that_site(tmp_path, run_local, at):
     federation = write_tiny(tmp_path / "four", sites=4)
     directory, _ = run_local(federation, ONE_ROUND, failing(3, at, Error(2), times=1), nodes=4)
     lines = [json.loads(line) for line in open(directory.path / "history.jsonl")]
@@ -147,14 +147,14 @@ def test_too_few_sites_stop_the_run_with_their_reasons(federation, run_local):
         run_local(federation, SECURE, failing(1, Stage.SETUP), nodes=3)
 
     def two(request, reply):
-        gone = stage(request) == Stage.COLLECT_MASKED_VECTORS and request.metadata.dst_node_id > 1000
-        return None if gone else reply
+        dropped = stage(request) == Stage.COLLECT_MASKED_VECTORS and request.metadata.dst_node_id > 1000
+        return None if dropped else reply
 
     with pytest.raises(RunError, match="only 0 of 3 sites sent .*site-1: no answer in time; site-2: no"):
         run_local(federation, SECURE | {"name": "again"}, two, nodes=3)
 
 
-def test_a_broken_off_run_goes_on(federation, run_local, finished_run, tmp_path):
+def test_an_interrupted_run_can_be_resumed(federation, run_local, finished_run, tmp_path):
     unbroken, _ = finished_run(SECURE, nodes=3)
     count = Counter()
 
@@ -192,7 +192,7 @@ def test_a_site_that_lost_its_completed_windows_ends_the_attempt_before_anything
     assert all(m.content["config"]["splits"] == ["train", "val", "test"] for m in again)
 
 
-def test_what_is_in_clear_is_that_a_site_answered_and_for_how_long_it_worked(finished_run):
+def test_only_seconds_of_work_are_sent_unmasked(finished_run):
     _, grid = finished_run(SECURE, nodes=3)
     masked = []
     for request, reply in zip(grid.sent, grid.received, strict=True):
@@ -207,14 +207,14 @@ def test_what_is_in_clear_is_that_a_site_answered_and_for_how_long_it_worked(fin
         assert dict(reply.content["fitres.num_examples"]) == {"num_examples": 1}
         assert set(reply.content[RECORD_KEY_CONFIGS]) == {"masked_params"}
         masked += reply.content[RECORD_KEY_CONFIGS]["masked_params"]
-    # Masked numbers are spread evenly over all 32 bits, those of zeros as well.
+    # Masked numbers, including masked zeros, are distributed uniformly over all 32 bits.
     numbers = np.concatenate([np.frombuffer(m[128:], np.int64) for m in masked if len(m) > 10_000])
     assert len(numbers) > 10_000 and numbers.mean() / 2**32 == pytest.approx(0.5, abs=0.01)
     assert numbers.std() / 2**32 == pytest.approx(12**-0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 9.0])
-def test_a_site_refuses_to_mask_what_cannot_be_carried(federation, run_local, monkeypatch, bad):
+def test_a_site_refuses_to_mask_numbers_out_of_range(federation, run_local, monkeypatch, bad):
     weighted = at_site.weighted_update
 
     def spoil(request, reply, owners):
@@ -233,7 +233,7 @@ def test_a_site_refuses_to_mask_what_cannot_be_carried(federation, run_local, mo
     assert all(np.isfinite(a).all() for a in load_file(directory.path / "imputer.safetensors").values())
 
 
-def test_what_cannot_be_had_is_refused_at_the_start(tmp_path, federation, run_local, small_settings):
+def test_unsatisfiable_settings_are_refused_at_the_start(tmp_path, federation, run_local, small_settings):
     with pytest.raises(RunError, match="needs at least 3 sites, but 2 connected"):
         run_local(write_tiny(tmp_path / "two", sites=2), SECURE)
     with pytest.raises(RunError, match="a node for each site, but 2 nodes stand for 3 sites"):

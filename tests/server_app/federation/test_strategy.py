@@ -1,4 +1,4 @@
-"""ModalityFedAvg: what is averaged with what, and which replies are refused."""
+"""ModalityFedAvg: which updates are averaged, and which replies are refused."""
 
 from dataclasses import replace
 
@@ -22,13 +22,18 @@ from tests.helpers.small_models import BASE, OWNERS, counts_with, filled
 from tests.helpers.tiny_federation import manifest
 
 
-def test_disjoint_modalities_both_stay():
+def test_sites_with_disjoint_modalities_do_not_average_each_other():
     out = average(
         BASE,
         OWNERS,
         [SiteUpdate(filled(10), counts_with(0, 1), 2.0), SiteUpdate(filled(20), counts_with(2), 6.0)],
     )
-    assert out["rows"][:, 0].tolist() == [10, 10, 20, 6]  # nobody trained the last: it keeps its value
+    assert out["rows"][:, 0].tolist() == [
+        10,
+        10,
+        20,
+        6,
+    ]  # no site trained the last row, which keeps its value
     assert out["shared"].tolist() == [17.5, 17.5]  # (2 · 10 + 6 · 20) / 8
 
 
@@ -54,7 +59,7 @@ def test_weights_are_windows_per_modality():
     assert out["rows"][:, 1].tolist() == [17.5, 12.5, 5, 7]
 
 
-def test_types_stay_and_one_site_is_itself():
+def test_dtypes_are_preserved_and_one_site_is_its_own_average():
     out = average(BASE, OWNERS, [SiteUpdate(filled(0.1), counts_with(0, 1, 2, 3), 3.0)])
     assert all(a.dtype == np.float32 and (a == np.float32(0.1)).all() for a in out.values())
 
@@ -70,7 +75,7 @@ def strategy():
 
 
 def exchange(strategy, answers):
-    """Send a training round and answer per site: a dict to change the good reply, or an Error."""
+    """Exchange a round of training; an answer per site is a dict of changes to a valid reply, or an Error."""
     requests = strategy.configure_train(1, BASE, ConfigRecord({"phase": "imputer"}))
     replies = []
     for message, answer in zip(requests, answers, strict=True):
@@ -121,7 +126,7 @@ def exchange(strategy, answers):
         (Error(2, " \n"), "no reason given"),
     ],
 )
-def test_a_bad_reply_is_refused_by_name_and_the_rest_goes_on(strategy, answer, why):
+def test_a_bad_reply_is_refused_by_name_and_the_others_are_averaged(strategy, answer, why):
     outcome = exchange(strategy, [{}, answer, {}])
     failures = outcome.exchange.failures
     assert list(failures) == ["site-1"] and why in failures["site-1"]
@@ -159,13 +164,13 @@ def test_a_site_cannot_answer_in_the_name_of_another(strategy):
     outcome = strategy.aggregate_train(BASE, requests, [*good, forged])
     assert outcome.state["shared"].tolist() == [pytest.approx((10 + 10 + 99) / 3)] * 2
     assert list(outcome.exchange.seconds) == ["site-0", "site-1", "site-2"]
-    *good, forged = replies()  # now in the name of site-0, as far as one can see
+    *good, forged = replies()  # now the forged reply comes from the node of site-0
     outcome = strategy.aggregate_train(BASE, requests, [*good, forged])
     assert list(outcome.exchange.seconds) == ["site-1"] and outcome.state["shared"].tolist() == [10, 10]
     assert outcome.exchange.failures["site-0"] == "two replies came in its name"
 
 
-def test_replies_without_the_records_that_were_asked_for(strategy):
+def test_replies_without_the_requested_records_are_refused(strategy):
     requests = strategy.configure_train(1, BASE, ConfigRecord({}))
     message = requests[0]
     message.metadata.__dict__["_message_id"] = "x"
@@ -174,7 +179,7 @@ def test_replies_without_the_records_that_were_asked_for(strategy):
             strategy.aggregate_train(BASE, requests, [Message(RecordDict(content), reply_to=message)])
 
 
-def test_too_few_replies_stop(strategy):
+def test_too_few_replies_stop_the_round(strategy):
     with pytest.raises(RunError, match="only 0 of 3 sites sent a valid reply.*site-2: no memory"):
         exchange(strategy, [Error(2, "no memory")] * 3)
 
@@ -201,7 +206,7 @@ GOOD = {"task": np.ones((2, len(DECISION_COUNTS) + 2 * BINS))}
 
 
 def evaluate(strategy, answers):
-    """Answer an evaluation per site with changed arrays and metrics."""
+    """Exchange an evaluation; an answer per site has its arrays and its changed metrics."""
     requests = strategy.configure_evaluate(1, BASE, ConfigRecord({"samples": 0}))
     replies = []
     for message, (arrays, metrics) in zip(requests, answers, strict=True):
@@ -236,7 +241,7 @@ def evaluate(strategy, answers):
         ({"task": np.full((2, len(DECISION_COUNTS) + 2 * BINS), 1e300)}, {}, "not a sum"),
     ],
 )
-def test_a_bad_evaluation_is_refused_by_name_and_the_rest_counts(strategy, arrays, metrics, why):
+def test_a_bad_evaluation_is_refused_by_name_and_the_others_count(strategy, arrays, metrics, why):
     strategy.evaluation = scores.task_evaluation(strategy.roster.schema)
     outcome = evaluate(strategy, [(GOOD, {}), (arrays, metrics), (GOOD, {})])
     failures = outcome.exchange.failures

@@ -9,7 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[3]
 
 
-def test_the_bundle_holds_the_four_packages_and_no_more(tmp_path):
+def test_the_bundle_has_the_four_packages_and_nothing_else(tmp_path):
     copy = tmp_path / "condi"
     files = subprocess.run(
         ["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True

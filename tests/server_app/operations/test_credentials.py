@@ -190,7 +190,7 @@ def swap(folder: Path, other: Path, name: str) -> None:
         (lambda f, o: swap(f, o, "ca.crt"), "ca.crt in {f} does not belong to ca.key"),
         (lambda f, o: swap(f, o, "superlink.crt"), "superlink.crt in {f} does not belong to superlink.key"),
         (lambda f, o: [swap(f, o, "ca.crt"), swap(f, o, "ca.key")], "was not signed by ca.crt"),
-        (lambda f, o: (f / "superlink.key").unlink(), "superlink.key is missing in {f}: bring it back, or"),
+        (lambda f, o: (f / "superlink.key").unlink(), "superlink.key is missing in {f}: restore it, or"),
         (lambda f, o: [(f / n).unlink() for n in ("ca.key", "superlink.crt")], "and superlink.crt must"),
         (
             lambda f, o: [(f / n).unlink() for n in ("ca.key", "ca.crt")],
@@ -207,7 +207,7 @@ def swap(folder: Path, other: Path, name: str) -> None:
         (lambda f, o: (f / "sites/alpha/site.key").chmod(0o604), "{f}/sites/alpha/site.key can be read by"),
     ],
 )  # fmt: skip
-def test_says_which_files_do_not_belong_together(folder, tmp_path, damage, sentence):
+def test_files_that_do_not_belong_together_are_reported(folder, tmp_path, damage, sentence):
     other = tmp_path / "other"
     for each in (folder, other):
         call(each, *HOSTS, "--site", "alpha")

@@ -40,5 +40,5 @@ def test_a_write_waits_for_the_database_lock(tmp_path, timeout, printed):
     assert output == printed
     if timeout == "longer":
         assert time.monotonic() - started >= LOCK_SECONDS
-    else:  # when this fails, Flower waits long enough by itself
+    else:  # if this fails, Flower waits long enough without `condi superlink`
         assert "database is locked" in errors

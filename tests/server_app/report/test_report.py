@@ -91,7 +91,7 @@ def test_scores_of_a_site_are_those_of_its_sums(made, page):
     assert [row[0] for row in labels] == confusion.diagonal().tolist()
 
 
-def test_names_from_outside_are_text(made, page):
+def test_names_of_sites_are_escaped(made, page):
     names = [row[0][0] for row in page.tables["Sites with their windows and labels"][1:]]
     assert names == sorted(HOSTILE)
     assert len(page.scripts) == 1 and "alert" not in page.scripts[0]
@@ -271,15 +271,15 @@ def test_gains_over_local_training_are_differences_of_site_scores(made, run):
     assert page.figures["Gain in AUROC over local training"] >= 3
 
 
-def test_sites_that_did_not_answer_are_named_with_their_reason(run):
+def test_sites_without_a_valid_reply_are_listed_with_the_reason(run):
     lines = history(run)
     lines[1]["failures"] = {"south": "out of <memory>"}
     (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    rows = Page(write_report(run, limit=0.0).read_text()).tables["Sites that did not answer"]
+    rows = Page(write_report(run, limit=0.0).read_text()).tables["Sites without a valid reply"]
     assert [text for text, _ in rows[1]] == ["imputer, round 1", "south", "out of <memory>"]
 
 
-def test_metrics_that_are_not_numbers_break_nothing(run):
+def test_a_report_accepts_metrics_that_are_nan(run):
     lines = history(run)
     for line in lines:
         line["metrics"] = dict.fromkeys(line["metrics"], math.nan)

@@ -27,7 +27,7 @@ points = [0.2]
     [
         (["study.toml"], "key 'partition.0.split': input should be 'natural', 'iid' or 'dirichlet'"),
         (["nothing"], "there is no study nothing: name a TOML file, or one of the presets honest, paper"),
-        ([], "name a study: a TOML file, or a preset (honest, paper, quick)"),
+        ([], "no study is given: name a TOML file or a preset (honest, paper, quick)"),
         (["honest"], "no source is given: write source = ... or --source ptb-xl=FOLDER"),
         (["honest", "--source", "ptb-xl=nowhere"], "data ptb-xl: there is no folder "),
         (["honest", "--source", "ptb=x"], "the study has no data 'ptb': it has ptb-xl"),

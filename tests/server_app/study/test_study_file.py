@@ -52,7 +52,7 @@ def test_an_invalid_file_is_refused_in_a_sentence(changes, reason):
     assert reason in str(error.value) and "\n" not in str(error.value)
 
 
-def test_all_faults_are_named_at_once():
+def test_all_errors_are_reported_at_once():
     with pytest.raises(StudyError) as error:
         read_study(STUDY | {"methods": ["x"], "missingness": {"y": 1}, "settings": {"z": 1}})
     assert all(f"'{name}'" in str(error.value) for name in "xyz")
