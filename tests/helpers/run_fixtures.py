@@ -39,7 +39,7 @@ def federation(tmp_path) -> Path:
 
 
 def write_three_sites(path: Path) -> Path:
-    return write_tiny(path, lacking={0: ("d",), 1: ("a",)})
+    return write_tiny(path, missing_modalities={0: ("d",), 1: ("a",)})
 
 
 @pytest.fixture(scope="session")

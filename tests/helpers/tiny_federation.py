@@ -14,9 +14,11 @@ NAMES = ("a", "b", "c", "d")
 PATCHES, SAMPLES = 12, 5
 
 
-def manifest(site: str, windows: dict[str, int], lacking: tuple[str, ...] = (), **changes) -> Manifest:
+def manifest(
+    site: str, windows: dict[str, int], missing_modalities: tuple[str, ...] = (), **changes
+) -> Manifest:
     modalities = tuple(
-        Modality(name=n, unit="mV", rate=50.0, samples_per_patch=SAMPLES, present=n not in lacking)
+        Modality(name=n, unit="mV", rate=50.0, samples_per_patch=SAMPLES, present=n not in missing_modalities)
         for n in NAMES
     )
     fields = {
@@ -66,14 +68,14 @@ def site_data(name: str, seed: int, train: int = 8, val: int = 3, test: int = 3)
 
 
 def write_tiny(
-    path: Path, sites: int = 3, lacking: dict[int, tuple[str, ...]] | None = None, **sizes
+    path: Path, sites: int = 3, missing_modalities: dict[int, tuple[str, ...]] | None = None, **sizes
 ) -> Path:
-    """Write a federation of `sites` sites; `lacking` says which modalities a site does not have."""
+    """Write a federation of `sites` sites, with the missing modalities of sites by their numbers."""
     parts = []
     for i in range(sites):
         name = f"site-{i}"
         index, windows = site_data(name, seed=i, **sizes)
         counts = {split: int((index["split"] == split).sum()) for split in ("train", "val", "test")}
-        parts.append((manifest(name, counts, (lacking or {}).get(i, ())), index, windows))
+        parts.append((manifest(name, counts, (missing_modalities or {}).get(i, ())), index, windows))
     write_federation(path, parts, dataset="waves", split="natural", seed=0, made_by="a test")
     return path

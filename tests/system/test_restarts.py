@@ -14,7 +14,7 @@ pytestmark = pytest.mark.deployment
 def test_both_phases_with_the_coordinator_killed_in_each(tmp_path, settings, run_local, monkeypatch):
     """The ServerApp dies in phase 1, the SuperLink in phase 2; the weights are those of an unbroken run."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums of floats depend on the number of threads
-    federation = write_tiny(tmp_path / "federation", sites=2, lacking={0: ("d",)})
+    federation = write_tiny(tmp_path / "federation", sites=2, missing_modalities={0: ("d",)})
     changes = {"imputer__rounds": 2, "task__rounds": 2, "min_sites": 2, "sites_timeout": 240.0}
     directory = tmp_path / "runs" / "killed"
     with hospitals(tmp_path / "keys", federation, ["site-0", "site-1"]) as made:

@@ -36,8 +36,8 @@ TINY = {"imputer.rounds": 1, "imputer.samples": 0, "task.rounds": 2}
 @pytest.fixture
 def federation(tmp_path):
     """Three small sites; site-0 is without modality d and site-1 without modality a."""
-    lacking = {0: ("d",), 1: ("a",)}
-    return write_tiny(tmp_path / "federation", lacking=lacking, train=4, val=2, test=2)
+    missing_modalities = {0: ("d",), 1: ("a",)}
+    return write_tiny(tmp_path / "federation", missing_modalities=missing_modalities, train=4, val=2, test=2)
 
 
 def files(directory):

@@ -165,7 +165,7 @@ LEAKS = [
 
 
 def test_no_message_has_data_of_single_records_and_leaks_are_detected(tmp_path, small_settings):
-    path = write_tiny(tmp_path / "federation", lacking={0: ("d",), 1: ("a",)}, **SIZES)
+    path = write_tiny(tmp_path / "federation", missing_modalities={0: ("d",), 1: ("a",)}, **SIZES)
     settings = small_settings({"output": str(tmp_path / "runs")})
     nodes = [{"data": str(path / f"site-{i}"), "cache": str(tmp_path / f"cache-{i}")} for i in range(3)]
     grid, config = LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings)

@@ -90,7 +90,7 @@ def test_hidden_values_do_not_change_the_result(federation, run_local, finished_
 
 
 def test_a_modality_no_site_trained_keeps_its_rows(tmp_path, run_local):
-    federation = write_tiny(tmp_path / "f", sites=2, lacking={0: ("d",)})
+    federation = write_tiny(tmp_path / "f", sites=2, missing_modalities={0: ("d",)})
     seen = []
 
     def tamper(request, reply):
