@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from condi_core.evaluation.catalogue import imputer_label, missingness_label, primary_metric
+from condi_core.run_files import REPORT_FILE
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.artifacts.run_record import ReportError, RunRecord, read_run
 from server_app.report.classification import classification
@@ -52,7 +53,7 @@ def write_report(
         There is no such run, a file of it is damaged, a partition did not take part in it, or the report
         cannot be written.
     """
-    record, path = read_run(run), out or run / "report.html"
+    record, path = read_run(run), out or run / REPORT_FILE
     if not path.parent.is_dir():
         raise ReportError(f"cannot write {path}: there is no such folder; choose another place with --out")
     content = run_page(record, windows(record, data or [], limit, progress))

@@ -19,7 +19,7 @@ from tests.helpers.finished_runs import HOSTILE, Page, run_in, write_hostile
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, small_settings):
-    """Three runs: second of different settings, and first that was stopped and gone on with."""
+    """Three runs: one, one with other settings, and the first again, interrupted and resumed."""
     folder = tmp_path_factory.mktemp("runs")
     federation = write_hostile(folder / "federation", license="CC <b>0</b>", label_rule="by | frequency")
     first = run_in(folder, federation, small_settings({"name": "one"}))
@@ -137,7 +137,7 @@ def scalars(run):
 
 @pytest.mark.parametrize("which", [0, 2])
 def test_events_have_each_round_of_the_history_once(runs, which):
-    """Also for the run that another process resumed."""
+    """This also holds for a run that was resumed."""
     events = scalars(runs[which])
     lines = [json.loads(line) for line in (runs[which] / "history.jsonl").read_text().splitlines()]
     expected = {}

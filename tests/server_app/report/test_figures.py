@@ -23,7 +23,7 @@ from server_app.report.traces import Trace, traces
 
 
 def points_of(svg, cls):
-    """Points of the paths of a class, as one list for each uninterrupted part."""
+    """Return the points of the paths of a class, as one list for each uninterrupted part."""
     drawn = re.findall(rf'<path class="{cls}" d="([^"]*)"', svg)
     return [
         [tuple(map(float, p.split(","))) for p in stretch.split("L")]

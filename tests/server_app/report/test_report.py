@@ -26,7 +26,7 @@ from tests.helpers.finished_runs import HOSTILE, Page, write_hostile
 
 @pytest.fixture
 def run(made, tmp_path):
-    """A copy of the run, which a test may damage."""
+    """Return a copy of the run, which a test may damage."""
     return shutil.copytree(made[1], tmp_path / "whole")
 
 
@@ -137,7 +137,7 @@ def test_the_worst_window_comes_first_and_its_error_is_of_hidden_samples(made):
     )
     sums = load_file(made[1] / "test-imputer.safetensors")
     for kind, scored in completed_windows.items():
-        # The holes are those of the evaluation, cell for cell.
+        # Exactly the samples that the evaluation hides are hidden.
         counts = sum(sums[f"{site}/{kind}/mean"][:, 0] for site in HOSTILE)
         assert sum(w.target.sum((1, 2)) for w in scored).tolist() == counts.tolist()
         for w in scored:
@@ -152,7 +152,7 @@ def test_the_worst_window_comes_first_and_its_error_is_of_hidden_samples(made):
 
 
 def test_hidden_samples_do_not_change_a_completion(made, tmp_path):
-    """The model's part of a window is the same whatever was hidden from it."""
+    """A completion does not depend on the values that are hidden from the model."""
     federation = shutil.copytree(made[0], tmp_path / "federation")
     record = read_run(made[1])
     imputer, schema = load_imputer(made[1] / "imputer.safetensors")
@@ -162,7 +162,7 @@ def test_hidden_samples_do_not_change_a_completion(made, tmp_path):
         return complete_rows(record, imputer, schema, site, site.rows("test"), "gaps 50 %")
 
     before = complete()
-    for i, m in enumerate(schema.names[:3]):  # south lacks the last
+    for i, m in enumerate(schema.names[:3]):  # south is without the last
         file = federation / "south" / "values" / f"{m}.npy"
         values = np.load(file)
         rows = np.flatnonzero(open_federation(federation).open_site("south").splits == "test")

@@ -90,7 +90,7 @@ def test_a_run_that_cannot_be_resumed_is_set_aside_and_started_again(tmp_path, m
     assert any("the checkpoint is damaged" in line for line in runner.messages)
 
 
-def test_a_run_that_fails_to_resume_for_another_reason_is_kept(tmp_path, monkeypatch):
+def test_a_run_that_fails_to_resume_for_another_reason_is_not_set_aside(tmp_path, monkeypatch):
     def stop(number):
         raise KeyboardInterrupt
 
@@ -100,10 +100,12 @@ def test_a_run_that_fails_to_resume_for_another_reason_is_kept(tmp_path, monkeyp
         ).run_missing_cells()
 
     def full(number):
-        raise RunNotCompletedError("no space left: make room")
+        raise RunNotCompletedError("no space left: free some space")
 
     failed = tiny_study(tmp_path, FakeRuns(stop_at=full), monkeypatch, seeds=[0], missingness={})
-    assert failed.run_missing_cells() == [] and list(failed.failed.values()) == ["no space left: make room"]
+    assert failed.run_missing_cells() == [] and list(failed.failed.values()) == [
+        "no space left: free some space"
+    ]
     assert len(list((tmp_path / "runs").iterdir())) == 1
     assert (
         len(
@@ -231,7 +233,7 @@ def read_rows(path):
 
 
 def as_text(rows):
-    """The rows as a CSV file has them: every column in each, and empty where there is no value."""
+    """Return rows as a CSV file has them: every column in each, and empty where there is no value."""
     columns = dict.fromkeys(column for row in rows for column in row)
     return [{c: "" if row.get(c) is None else str(row[c]) for c in columns} for row in rows]
 

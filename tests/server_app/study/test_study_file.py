@@ -1,4 +1,4 @@
-"""The file of a study: what it may say, and how it expands to scenarios."""
+"""The file of a study: what it may contain, and how it expands to scenarios."""
 
 from collections import Counter
 
