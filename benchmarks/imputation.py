@@ -47,7 +47,7 @@ from data_partitions.missingness import Missingness
 DRAWS = 20
 SAME_INSTANT = "same-instant least squares"
 CLOSED_FORM = "closed-form estimate"
-METRICS = {"mae": "MAE", "rmse": "RMSE", "ratio": "/linear", "crps": "CRPS", "coverage": "in 90 % band"}
+METRICS = {"mae": "MAE", "rmse": "RMSE", "ratio": "/linear", "crps": "CRPS", "coverage": "in 90 % interval"}
 COSTS = {"training": "s of training", "scoring": "s of scoring", "parameters": "parameters"}
 Method = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """Maps values in source units and the conditioning mask to a point and draws, in standardised units."""

@@ -1,1 +1,1 @@
-"""A site: answers the coordinator's messages with sums and weights, never with records."""
+"""A site. It answers the coordinator's messages with sums and weights, never with records."""

@@ -24,7 +24,7 @@ from data_partitions.manifest import SPLITS, Split
 
 
 def configure_process() -> None:
-    """Let a simulation print the lines of every site, and none of Ray's own; Ray is not imported yet."""
+    """Make a simulation print the lines of every site and hide Ray's own, before Ray is imported."""
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     warnings.filterwarnings("ignore", message="Tip: In future versions of Ray", category=FutureWarning)
     logging.getLogger("flwr").addFilter(lambda record: "Manually terminating" not in record.getMessage())
@@ -39,7 +39,7 @@ app = ClientApp()
 def describe(request: Request) -> RecordDict:
     """Describe this node's sites: schema, counts and standardising sums; nothing per record.
 
-    Counts that `privacy.smallest-count` withholds are absent: None for labels, no windows to score.
+    `privacy.smallest-count` can withhold a split: it then has None for label counts and no windows to score.
     """
     virtual = is_virtual(request.context)
     if virtual and not request.settings["federation"]:
@@ -126,7 +126,7 @@ def evaluate_imputer(request: Request) -> RecordDict:
 @app.query("complete")
 @handler
 def complete(request: Request) -> RecordDict:
-    """Complete windows of the site with the frozen imputer, once, and keep them on the site's disk."""
+    """Complete windows of the site with the frozen imputer, once, and store them on the site's disk."""
     site, settings = request.site(), request.settings
     method = METHODS[settings["method"]]
     imputer, splits = _load_imputer(request, site), settings["splits"]

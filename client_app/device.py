@@ -20,7 +20,7 @@ def find_device(name: str) -> torch.device:
     Parameters
     ----------
     name : str
-        "auto", "cpu", "cuda" or "cuda:NUMBER"; "auto" is a GPU where there is one.
+        "auto", "cpu", "cuda" or "cuda:NUMBER"; "auto" is the GPU if this machine has one.
 
     Raises
     ------
@@ -33,15 +33,15 @@ def find_device(name: str) -> torch.device:
     if kind not in ("cpu", "cuda") or not (number or "0").isdigit() or (kind == "cpu" and number):
         raise ConfigError(f"the site's device is '{name}': expected auto, cpu, cuda or cuda:NUMBER")
     if kind == "cuda" and int(number or 0) >= (num_gpus := torch.cuda.device_count()):
-        reason = "" if num_gpus else f" ({why_no_cuda()})"
+        reason = "" if num_gpus else f" ({explain_missing_cuda()})"
         raise ConfigError(
             f"the site's device is '{name}', but this machine has {num_gpus} CUDA device(s){reason}"
         )
     return torch.device(name)
 
 
-def why_no_cuda() -> str:
-    """Explain in a few words why PyTorch finds no CUDA device."""
+def explain_missing_cuda() -> str:
+    """Explain briefly why PyTorch finds no CUDA device."""
     if torch.version.cuda is None:
         return f"PyTorch {torch.__version__} is built without CUDA"
     try:
@@ -57,7 +57,7 @@ def exclusive_use(device: torch.device) -> Iterator[None]:
     if (uuid := _gpu_uuid(device)) is None:
         yield
         return
-    # A service may have a temporary folder of its own, which no other process sees.
+    # A systemd service with PrivateTmp has a temporary folder that no other process sees.
     shared = "/run/lock" if os.access("/run/lock", os.W_OK) else tempfile.gettempdir()
     path = Path(shared) / f"condi-{uuid}.lock"
     try:
@@ -77,11 +77,11 @@ def _gpu_uuid(device: torch.device) -> str | None:
 
 
 def describe_device(name: str) -> str:
-    """Describe the device of a name, with the memory that is free on a GPU; ConfigError as `find_device`."""
+    """Describe the device of a name, with the free memory of a GPU; raises the errors of `find_device`."""
     device = find_device(name)
     prefix = f"auto chose {device}: " if name == "auto" else f"{device}: "
     if device.type == "cpu":
-        reason = f", as {why_no_cuda()}" if name == "auto" else ""
+        reason = f", as {explain_missing_cuda()}" if name == "auto" else ""
         return f"{prefix}{torch.get_num_threads()} threads{reason}"
     free, total = torch.cuda.mem_get_info(device)
     num_gpus = torch.cuda.device_count()

@@ -1,6 +1,6 @@
 """`condi impute`, `predict`, `evaluate` and `plot`: options and help.
 
-What computes is imported inside the functions, as torch takes seconds to import and help should not.
+Modules that compute are imported inside the functions: torch takes seconds to import, which help must not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def impute(
     data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder to write to; existing files are never replaced.")],
     samples: Annotated[
-        int, typer.Option(min=0, help="Draws behind the quantiles; 0 for point estimates alone.")
+        int, typer.Option(min=0, help="Draws for the quantiles; 0 for point estimates alone.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     device: DeviceOption = "auto",
@@ -81,10 +81,10 @@ def predict(
     data: DataOption,
     out: Annotated[Path, typer.Option(help="CSV file to write; it must not exist.")],
     samples: Annotated[
-        int, typer.Option(min=0, help="Completions behind the spread of each probability; 0 for no spread.")
+        int, typer.Option(min=0, help="Completions for the spread of each probability; 0 for no spread.")
     ] = 20,
     method: Annotated[
-        str, typer.Option(help="One of the run's methods. Default: the method that the run was about.")
+        str, typer.Option(help="One of the run's methods. Default: the run's setting `method`.")
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the completions.")] = 0,
     device: DeviceOption = "auto",
@@ -127,7 +127,9 @@ def evaluate(
     data: PartitionOption,
     split: Annotated[
         Literal["train", "val", "test", "all"],
-        typer.Option(help="Which windows; `train` and `all` only at sites that took no part in the run."),
+        typer.Option(
+            help="Windows to evaluate; `train` and `all` only at sites that took no part in the run."
+        ),
     ] = "test",
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Bootstrap resamples of patients; 0 for no intervals.")
@@ -138,9 +140,9 @@ def evaluate(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate a run on data that it was not trained on: imputation with naive baselines, and classification.
+    """Evaluate a run on data that it was not trained on: imputation and naive baselines, and classification.
 
-    Simulated missingness is that of the run's own test. Intervals are 95 % confidence intervals over
+    Simulated missingness is that of the run's test windows. Intervals are 95 % confidence intervals over
     patients.
 
     Example: condi evaluate --model runs/demo --data /srv/condi/north --split all
@@ -161,19 +163,18 @@ def plot(
     data: PartitionOption,
     out: Annotated[Path, typer.Option(help="Picture to write (.png, .svg, .pdf).")],
     record: Annotated[str, typer.Option(help="Record id. Default: the first test record.")] = "",
-    seconds: Annotated[float, typer.Option(min=0.1, help="How much of the window to show.")] = 4.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of the window to show.")] = 4.0,
     gaps: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction of time to hide in gaps.")] = 0.25,
     modalities: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction of modalities to hide.")] = 0.25,
     seed: Annotated[int, typer.Option(help="Seed of the missingness and of the draws.")] = 0,
 ) -> None:
-    """Plot a window with simulated missingness: the truth, the observed part, and the median with a 90 %
-    band."""
+    """Plot a window with simulated missingness: truth, observed samples, median and 90 % interval."""
     from client_app.inference.opening import errors_and_progress
     from client_app.inference.plot import plot_window
 
-    with errors_and_progress(ValueError):  # such as an unknown format of pictures
-        what = plot_window(model, data, out, record, seconds, gaps, modalities, seed)
-    typer.echo(f"{what}: {out}")
+    with errors_and_progress(ValueError):  # matplotlib raises it for an unknown file format
+        title = plot_window(model, data, out, record, seconds, gaps, modalities, seed)
+    typer.echo(f"{title}: {out}")
 
 
 def _list_skipped(reasons: list[str]) -> None:

@@ -19,7 +19,7 @@ class ImputeSummary:
     Parameters
     ----------
     unit : "windows" or "files"
-        What is counted.
+        What the numbers count.
     completed, completed_before : int
         Units completed by this call, and by an earlier one.
     skipped : list of str

@@ -62,7 +62,7 @@ def evaluate_run(
     as_measured : bool
         Classify windows without simulated missingness.
     device : str
-        Name as of `find_device`.
+        Name of a device, as `find_device` takes it.
     progress : callable
 
     Returns
@@ -77,7 +77,7 @@ def evaluate_run(
     RunFileError
         When the settings or the roster of the run cannot be read.
     DataError
-        When the partition does not fit the run, was trained on, or has no such windows.
+        When the partition does not fit the run, the run was trained on these windows, or there are none.
     """
     model = open_run(run, data, device)
     site = _open_site(model, run, data, split)
@@ -117,7 +117,7 @@ def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
 
 
 def _bootstrap_counts(patients: np.ndarray, num_resamples: int) -> np.ndarray:
-    """Return how often each window counts, `(1 + resample, window)`: once, and with patients resampled."""
+    """Return how often each window counts, `(1 + resample, window)`: row 0 counts each once."""
     _, patient_of_window = np.unique(patients, return_inverse=True)
     number = patient_of_window.max() + 1
     counts = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), size=num_resamples)
@@ -125,7 +125,7 @@ def _bootstrap_counts(patients: np.ndarray, num_resamples: int) -> np.ndarray:
 
 
 def _with_intervals(metrics: list[dict[str, float]]) -> Metrics:
-    """Give each metric its 95 % interval over resamples (None without them); the first are of the windows."""
+    """Give the metrics in `metrics[0]` 95 % intervals over the resamples that follow; None without any."""
 
     def interval(name: str) -> list[float] | None:
         values = np.array([resampled[name] for resampled in metrics[1:]])
@@ -164,7 +164,7 @@ def _evaluate_task(
     as_measured: bool,
     progress: ProgressCallback,
 ) -> dict[str, dict[str, Any]]:
-    """Evaluate the task model of each method; reliability has tenths of probability, as of `calibration`."""
+    """Evaluate the task model of each method; `calibration` describes the reliability."""
     schema, kind = model.schema, model.schema.task_kind
     catalogue = metrics_of_task(kind.name)
     if kind.name in CALIBRATION_ERROR.compute:
@@ -187,7 +187,7 @@ def _evaluate_task(
             {metric.name: metric.compute[kind.name](s, schema.ordered) for metric in catalogue} for s in sums
         ]
         results[method] = _with_intervals(metrics)
-        if "task" in sums[0]:  # score histograms, which only kinds of classification have
+        if "task" in sums[0]:  # score histograms, which only classification has
             histograms = zip(schema.labels, score_histograms(sums[0]["task"]), strict=True)
             reliability = {label: calibration(*pair).tolist() for label, pair in histograms}
             results[method]["reliability"] = reliability

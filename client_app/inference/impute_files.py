@@ -1,4 +1,4 @@
-"""Completion of native files, one by one; each appears as a whole, with a file of its provenance."""
+"""Completion of native files, one by one; each output is written atomically, with a provenance file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def impute_files(
     out : Path
         Folder to write to, which must not be in the folder of the data.
     samples : int
-        Draws behind the quantiles; 0 for point estimates alone.
+        Draws for the quantiles; 0 for point estimates alone.
     seed : int
         Seed of the draws.
     grid : WindowGrid
@@ -115,8 +115,7 @@ class _FileCompletion:
         }
 
     def complete(self, progress: Callable[[float], None]) -> bool:
-        """Complete the file unless that was done before (False); DataError when other files are in the
-        way."""
+        """Complete the file; False if that was done before, DataError when another file has its name."""
         names = [file.name for file in self.format.files(self.recording)]
         levels = QUANTILE_LEVELS if self.samples else ()
         folders = [self.folder, *(self._quantile_folder(level) for level in levels)]
@@ -161,7 +160,7 @@ class _FileCompletion:
         return quantile_folder(self.out, level) / self.folder.relative_to(self.out)
 
     def _is_up_to_date(self) -> bool:
-        """Whether the output was made from this input by this imputer; DataError when from or by another."""
+        """Whether the output was made from this input and imputer; DataError when it was made from others."""
         try:
             provenance = json.loads(self.provenance.read_text(encoding="utf-8"))
             before = {key: provenance[key] for key in self.made_from}
@@ -192,7 +191,7 @@ class _FileCompletion:
 
 
 def _flush_to_disk(path: Path) -> None:
-    """Write a file through, so that it is whole when it takes its final name, also after a power cut."""
+    """Flush a file to disk, so that it is complete under its final name even after a power failure."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 

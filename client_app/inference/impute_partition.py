@@ -35,7 +35,7 @@ def impute_partition(
 ) -> ImputeSummary:
     """Write a partition with nothing missing.
 
-    `imputed/` tells which samples are imputed, and `quantiles/` has those of the draws.
+    `imputed/` marks the imputed samples, and `quantiles/` holds the quantiles of the draws.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def impute_partition(
     out : Path
         Folder of the new partition, which must not exist.
     samples : int
-        Draws behind the quantiles; 0 for point estimates alone.
+        Draws for the quantiles; 0 for point estimates alone.
     seed : int
         Seed of the draws.
     progress : callable
@@ -85,9 +85,10 @@ def impute_partition(
 
 
 class _PartitionArrays:
-    """The array files being written, by folder and modality; they are cut back to complete windows."""
+    """The array files being written, by folder and modality; incomplete windows at their end are cut off."""
 
     def __init__(self, folder: Path, partition: Partition, completed: int, levels: tuple[float, ...]) -> None:
+        self.folder = folder
         self.modalities = partition.manifest.modalities
         self.patches = partition.manifest.patches
         self.rows = len(partition)
@@ -115,13 +116,13 @@ class _PartitionArrays:
         end = file.tell() + self.completed * int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
         file.flush()
         if os.fstat(file.fileno()).st_size < end:
-            raise DataError(f"{path} is shorter than what had been written of it: remove {path.parents[1]}")
+            raise DataError(f"{path} is shorter than progress.json says: remove {self.folder}")
         file.seek(end)
         file.truncate()
         return file
 
     def append(self, completed: list[np.ndarray], imputed: np.ndarray) -> None:
-        """Append windows `(window, modality, patch, sample)`, and write them through to the disk.
+        """Append windows `(window, modality, patch, sample)`, and flush them to disk.
 
         Parameters
         ----------
@@ -155,7 +156,7 @@ def _resume_or_start(partial: Path, made_from: dict[str, Any]) -> int:
     except (ValueError, KeyError, TypeError):
         before, completed = {}, 0
     if before != made_from:
-        raise DataError(f"{partial} was begun with another model, partition or settings: remove it first")
+        raise DataError(f"{partial} was started with another model, partition or settings: remove it first")
     return completed
 
 
@@ -165,7 +166,7 @@ def _save_progress(partial: Path, made_from: dict[str, Any], windows: int) -> No
 
 
 def _write_manifest(partial: Path, partition: Partition, made_from: dict[str, Any]) -> None:
-    """Write the files that make a partition of the arrays, and its provenance."""
+    """Write the manifest, windows.csv and the provenance, which turn the arrays into a partition."""
     manifest = partition.manifest
     details = {"imputed samples": "imputed/<modality>.npy, bool (window, patch, sample)"}
     provenance = provenance_json(partition.path, made_from, details)

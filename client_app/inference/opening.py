@@ -1,4 +1,4 @@
-"""How the commands on a trained run open model and data, and report errors and progress."""
+"""Open models and data for the commands on a trained run, and report their errors and progress."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def open_run(run: Path, data: Path, device: str) -> TrainedRun:
     run : Path
         Folder of the run.
     data : Path
-        A partition or native files. Of methods that train one model per site, the model of the partition's
-        site is loaded.
+        A partition or native files. If a method trained one model per site, that of the partition's site
+        is loaded.
     device : str
-        Name as of `find_device`.
+        Name of a device, as `find_device` takes it.
     """
     site = Partition.open(data, check=False).manifest.site if detect_partition(data) else ""
     return load_model(run, find_device(device), site)

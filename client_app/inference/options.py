@@ -1,4 +1,4 @@
-"""Options that the commands on a trained run share; imports nothing that takes time."""
+"""Options that the commands on a trained run share; imports nothing slow."""
 
 from __future__ import annotations
 

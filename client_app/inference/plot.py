@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from condi_core.evaluation.imputation import quantiles
 from condi_core.run_files import weights_path
 from condi_core.weights_file import WeightsFileError, load_imputer
 from condi_core.windows import Schema
@@ -16,7 +17,7 @@ from data_partitions.partition import Partition
 
 NUM_DRAWS = 50
 GAP_PATCHES = 8
-BAND_LEVELS = (0.05, 0.95)
+LEVELS = torch.tensor((0.05, 0.5, 0.95))  # the median and a 90 % interval
 
 
 def plot_window(
@@ -42,7 +43,7 @@ def plot_window(
     record : str
         Record id; "" for the first test record.
     seconds : float
-        How much of the window to show.
+        Seconds of the window to show.
     gaps, modalities : float
         Fraction of time to hide in gaps, and fraction of modalities to hide.
     seed : int
@@ -51,7 +52,7 @@ def plot_window(
     Returns
     -------
     str
-        Which record of which site it shows.
+        The record and the site that the picture shows.
     """
     try:
         from matplotlib.figure import Figure
@@ -81,13 +82,13 @@ def plot_window(
     imputation = imputer.impute(
         torch.from_numpy(values), torch.from_numpy(conditioning[None]), NUM_DRAWS, generator
     )
-    draws = imputation.draws[:, 0].numpy()
+    estimates = quantiles(imputation.draws[:, 0], LEVELS).numpy()
 
     figure = Figure(figsize=(10, 0.9 * len(schema.names) + 0.8), layout="constrained")
     axes = figure.subplots(len(schema.names), 1, sharex=True, squeeze=False)[:, 0]
     truth = np.where(observed[0], values[0], np.nan)
     for m, ax in enumerate(axes):
-        _plot_modality(ax, schema, m, seconds, truth, conditioning, draws)
+        _plot_modality(ax, schema, m, seconds, truth, conditioning, estimates)
     axes[-1].set_xlabel("s")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
@@ -96,9 +97,15 @@ def plot_window(
 
 
 def _plot_modality(
-    ax, schema: Schema, m: int, seconds: float, truth: np.ndarray, conditioning: np.ndarray, draws: np.ndarray
+    ax,
+    schema: Schema,
+    m: int,
+    seconds: float,
+    truth: np.ndarray,
+    conditioning: np.ndarray,
+    estimates: np.ndarray,
 ) -> None:
-    """Plot one modality of `truth` and `conditioning` (modality, patch, sample), and of the draws."""
+    """Plot one modality of `truth`, `conditioning` `(modality, patch, sample)`, and quantiles at LEVELS."""
     modality = schema.modalities[m]
     samples = modality.samples_per_patch
     time = np.arange(schema.patches * samples) * schema.patch_seconds / samples
@@ -108,10 +115,12 @@ def _plot_modality(
         return a[..., m, :, :samples].reshape(*a.shape[:-3], -1)[..., visible]
 
     true, seen = series(truth), series(conditioning)
-    median, low, high = np.quantile(series(draws), (0.5, *BAND_LEVELS), axis=0, method="weibull")
+    low, median, high = series(estimates)
     imputed = np.where(seen, np.nan, 1.0)
     time = time[visible]
-    ax.fill_between(time, low * imputed, high * imputed, color="#e07b39", alpha=0.3, lw=0, label="90 % band")
+    ax.fill_between(
+        time, low * imputed, high * imputed, color="#e07b39", alpha=0.3, lw=0, label="90 % interval"
+    )
     ax.plot(time, true, color="#9aa0a6", lw=1.4, label="truth, hidden from the model")
     ax.plot(time, np.where(seen, true, np.nan), color="#202124", lw=1.2, label="observed by the model")
     ax.plot(time, median * imputed, color="#c4501b", lw=1.1, label=f"median of {NUM_DRAWS} draws")

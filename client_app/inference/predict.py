@@ -50,11 +50,11 @@ def predict_to_csv(
     data : Path
         A partition, a file, or a folder of files.
     out : Path
-        The CSV to write; it is not kept when nothing could be classified.
+        The CSV to write; it is removed if nothing could be classified.
     samples : int
-        Completions behind the spread of each probability.
+        Completions for the spread of each probability.
     method : str
-        One of the run's methods, or "" for the method that the run was about.
+        One of the run's methods, or "" for the run's setting `method`.
     seed : int
         Seed of the completions.
     grid : WindowGrid
@@ -137,7 +137,7 @@ def _missing_modalities(model: TrainedRun, window: RecordWindow) -> list[str]:
 
 
 def _write_csv(out: Path, model: TrainedRun, rows: Iterator[list[object]]) -> int:
-    """Write the table as a whole; return its number of rows."""
+    """Write the table atomically; return its number of rows."""
     labels, num_rows = model.schema.labels, 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(out) as file:

@@ -1,4 +1,4 @@
-"""All checks of `condi site`, printed one a line; every problem is shown at once."""
+"""All checks of `condi site`, printed one per line; all problems are shown at once."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _check_connection(
 
     def check_connection() -> CheckResult:
         if certificate is None:
-            raise failure or CheckError(f"{address} shows no certificate")
+            raise failure or CheckError(f"{address} presents no certificate")
         if not authorities:
             return CheckResult("unknown", f"{address} speaks gRPC over TLS; its identity cannot be verified")
         return verify_certificate(address, file, certificate)

@@ -46,7 +46,7 @@ class CheckResult(NamedTuple):
 
 
 def check_data(folder: Path) -> CheckResult:
-    """Read the site's partition through once."""
+    """Check that the site's partition is complete, by reading all of it once."""
     try:
         partition = Partition.open(folder)
     except (DataError, OSError) as error:
@@ -62,7 +62,7 @@ def check_data(folder: Path) -> CheckResult:
 
 
 def check_cache(folder: Path) -> CheckResult:
-    """Make the folder of completed windows, and try to write to it."""
+    """Check that the folder of completed windows can be made and written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -74,7 +74,7 @@ def check_cache(folder: Path) -> CheckResult:
 
 
 def load_authorities(file: Path) -> list[x509.Certificate]:
-    """Load the authorities that vouch for the SuperLink; CheckError unless all of them can sign."""
+    """Load the certificates of the SuperLink's authorities; CheckError unless all of them can sign."""
     content = _read_file(file, "the certificate of the federation's authority (ca.crt)")
     if b"PRIVATE KEY" in content:
         raise CheckError(f"{file} contains a private key, which no site should have: ask for ca.crt alone")
@@ -114,7 +114,7 @@ def check_key(file: Path) -> CheckResult:
         private = load_ssh_private_key(content, None)
     except TypeError:
         raise CheckError(
-            f"{file} has a passphrase, for which nobody is prompted: remove it by ssh-keygen -p -f {file}"
+            f"{file} has a passphrase, which the node cannot ask for: remove it by ssh-keygen -p -f {file}"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise CheckError(
@@ -143,7 +143,7 @@ def check_secret(file: Path) -> CheckResult:
 
 
 def check_trusted_keys(file: Path) -> CheckResult:
-    """Check the public keys by one of which an app must be signed."""
+    """Check the file of public keys; an app must be signed with one of them."""
     content = _read_file(file, "the public keys of those whose apps this site runs")
     try:
         entities = yaml.safe_load(content)
@@ -169,7 +169,7 @@ def check_device(name: str) -> CheckResult:
 
 
 def check_clock(certificates: Iterable[x509.Certificate]) -> CheckResult:
-    """Check that the clock is not earlier than any certificate; how wrong it is, no certificate shows.
+    """Check that the clock is not before the start of a certificate; smaller errors cannot be seen from here.
 
     A SuperLink refuses what a node has signed more than 5 s ahead of its own clock or 305 s behind it
     (flwr.common.constant, SYSTEM_TIME_TOLERANCE and TIMESTAMP_TOLERANCE, in Flower 1.39).
@@ -218,4 +218,4 @@ def _read_file(file: Path, expected: str) -> bytes:
 
 def _require_private(file: Path) -> None:
     if os.name == "posix" and file.stat().st_mode & 0o007:
-        raise CheckError(f"{file} can be read by everybody on this machine: run chmod 600 {file}")
+        raise CheckError(f"{file} can be read by all users of this machine: run chmod 600 {file}")

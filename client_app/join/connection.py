@@ -20,7 +20,7 @@ OTHER_AUTHORITY_CODES = (7, 18, 19, 20, 21)
 
 
 def server_certificate(address: Address) -> x509.Certificate:
-    """Fetch the certificate that the SuperLink shows, without verifying it.
+    """Fetch the certificate that the SuperLink presents, without verifying it.
 
     Raises CheckError when no server at the address speaks gRPC over TLS.
     """
@@ -45,7 +45,7 @@ def verify_certificate(address: Address, authorities: Path, certificate: x509.Ce
     authorities : Path
         File with the certificates of the authorities that may have signed it.
     certificate : x509.Certificate
-        The one that the SuperLink shows.
+        The one that the SuperLink presents.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def _verification_error(
     if error.verify_code in HOST_MISMATCH_CODES:
         return (
             f"the SuperLink's certificate is not for {address.host} but for {_host_names(certificate)}: use "
-            "one of these names, or have the certificate made anew (condi credentials --host)"
+            "one of these names, or have the certificate made again (condi credentials --host)"
         )
     if error.verify_code in OTHER_AUTHORITY_CODES:
         return (
@@ -100,7 +100,7 @@ def _handshake(address: Address, context: ssl.SSLContext) -> tuple[bytes | None,
         raise
     except socket.gaierror:
         raise CheckError(
-            f"no machine is known as {address.host}: check the name, and this machine's DNS"
+            f"the host name {address.host} cannot be resolved: check the name, and this machine's DNS"
         ) from None
     except ConnectionRefusedError:
         raise CheckError(

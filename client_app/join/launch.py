@@ -39,7 +39,9 @@ def site(
     ],
     root_certificates: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="ca.crt: the authorities that vouch for the SuperLink."),
+        typer.Option(
+            metavar="FILE", help="ca.crt: certificates of the authorities that sign the SuperLink's."
+        ),
     ],
     key: Annotated[
         Path,

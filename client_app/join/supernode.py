@@ -1,4 +1,4 @@
-"""Flower's SuperNode, with refusals that the administrator of a site can act on."""
+"""Flower's SuperNode, with explanations of refusals that the administrator of a site can act on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main() -> None:
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         # Flower interrupts itself when a call is UNAUTHENTICATED (supercore/retry/grpc_retry.py), which
-        # would look like a request to end.
+        # would look like a request to stop.
         if event == "os.kill" and arguments == (os.getpid(), signal.SIGINT):
             refusals.append(True)
 

@@ -1,7 +1,7 @@
-"""A site's completed windows: made once by the frozen imputer, and kept on the site's disk.
+"""A site's completed windows: made once by the frozen imputer, and stored on the site's disk.
 
-They are kept by split, with the masks of what had been observed, under a hash of all that they depend on.
-Phase 2 reads them by row, memory-mapped. A site that lost them says so and is sent the imputer again.
+They are stored by split, with the masks of what was observed, under a hash of all that they depend on. Phase
+2 reads them by row, memory-mapped. A site that has lost them reports that, and is sent the imputer again.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from data_partitions import missingness
 from data_partitions.manifest import SPLITS, Split
 from data_partitions.storage import atomic_write
 
-MAX_CACHED_COMPLETIONS = 12  # of one partition: four of all three splits; the oldest are removed
+MAX_CACHED_COMPLETIONS = 12  # per partition: those of three splits for four imputers; the oldest are removed
 
 
 class CompletionsMissingError(LookupError):
-    """The site has no completed windows for this imputer; it must be sent to `complete` first."""
+    """The site has no completed windows for this imputer; it must receive `complete` first."""
 
 
 class StoredCompletion(NamedTuple):
     """Completed windows of a split, memory-mapped, in the order of the split's rows.
 
     `values` are float32 `(window, draw, modality, patch, sample)` in source units; `packed_observed` are the
-    masks of what the run left observed, as of `pack_masks`.
+    masks of what was observed in the run, as `pack_masks` returns them.
     """
 
     values: np.ndarray
@@ -51,10 +51,10 @@ class StoredCompletion(NamedTuple):
 
 
 def cache_path(site: Site, method: Method, imputer_hash: str, split: Split) -> Path:
-    """Return where the completed values of a split of this site, run and imputer are, or will be.
+    """Return the path of the completed values of a split, which need not exist.
 
-    The name is a hash of everything that completions depend on, and of all settings of the imputer: a setting
-    that is added later cannot be forgotten here.
+    The name is a hash of everything that completions depend on. It covers all settings of the imputer, so
+    that one that is added later cannot be forgotten here.
     """
     config = site.config
     dependencies = {
@@ -87,7 +87,7 @@ def _observed_path(values: Path) -> Path:
 def complete(
     site: Site, method: Method, imputer: Imputer, imputer_hash: str, splits: Sequence[Split] = SPLITS
 ) -> None:
-    """Complete the windows of some splits and keep them, where that was not done before.
+    """Complete and store the windows of the splits that are not stored yet.
 
     Parameters
     ----------
@@ -97,13 +97,13 @@ def complete(
     imputer : Imputer
         The frozen imputer, on the site's device.
     imputer_hash : str
-        Hash of the imputer's weights, part of the name of the files.
+        Hash of the imputer's weights, on which the name of the files depends.
     splits : sequence of str
 
     Raises
     ------
     OSError
-        When the disk is full or cannot be written; then none of the splits made now is kept.
+        When the disk is full or cannot be written; the splits that this call has stored are then removed.
     """
     written: list[Path] = []
     try:
@@ -155,7 +155,7 @@ def _remove(path: Path) -> None:
 
 
 def _evict_oldest(folder: Path) -> None:
-    """Keep the latest completions of a partition; another run may be doing the same at this moment."""
+    """Remove all but the latest completions of a partition; another run may do so at the same time."""
     ages = {}
     for file in folder.glob("*.values.npy"):
         try:

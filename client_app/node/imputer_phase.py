@@ -17,7 +17,7 @@ from condi_core.windows import WINDOWS_PER_BLOCK, Standardiser, iterate_blocks, 
 from data_partitions.manifest import Split
 from data_partitions.missingness import Missingness, sample_training_missingness
 
-GPU_BLOCK = 128  # windows prepared at once on a GPU, where few take as long as many
+WINDOWS_PER_GPU_BLOCK = 128  # on a GPU, fewer windows take as long to prepare
 EPOCHS_PER_PREPARATION = 4  # training steps on a window, each on another crop, before its masks are redrawn
 
 
@@ -39,7 +39,7 @@ def estimate_cross_spectrum(
     ----------
     site : Site
     imputer : Imputer
-        With the present cross-spectrum of all sites.
+        With the current cross-spectrum of all sites.
     seed : int
         Seed of the draws.
     first : bool
@@ -51,7 +51,7 @@ def estimate_cross_spectrum(
     spectra : dict
         Spectra by name of the parameter.
     counts : ndarray, shape (modality, modality)
-        By which the pairs of modalities are averaged over sites.
+        Weights of the pairs of modalities in the average over sites.
     num_windows : int
     """
     generator = torch.Generator().manual_seed(seed)
@@ -78,7 +78,7 @@ def estimate_cross_spectrum(
 
 
 def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadline: float) -> dict[str, Any]:
-    """Take local steps of the diffusion loss, on missingness simulated in what the site observed.
+    """Take local steps on the diffusion loss, with missingness simulated in what the site observed.
 
     Parameters
     ----------
@@ -125,20 +125,20 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
 def _prepare_windows(
     site: Site, imputer: Imputer, all_rows: np.ndarray, rng: np.random.Generator
 ) -> tuple[ConditionedBatch, np.ndarray]:
-    """Hide samples of windows anew and compute their closed-form estimates.
+    """Hide samples of windows at random and compute their closed-form estimates.
 
     Returns the batch on the CPU, and which modalities each window has, bool `(window, modality)`.
     """
     parts, present = [], []
-    block_size = GPU_BLOCK if site.device.type == "cuda" else WINDOWS_PER_BLOCK
+    block_size = WINDOWS_PER_GPU_BLOCK if site.device.type == "cuda" else WINDOWS_PER_BLOCK
     for rows in iterate_blocks(all_rows, block_size):
         values, observed = site.read(rows)
         masks = []
         for i, row in enumerate(rows):
-            one = slice(i, i + 1)
+            window = slice(i, i + 1)
             seed, missingness = int(rng.integers(2**62)), sample_training_missingness(rng)
             hidden = site.missingness_masks(
-                values[one].numpy(), observed[one].numpy(), row[None], seed, missingness
+                values[window].numpy(), observed[window].numpy(), row[None], seed, missingness
             )
             masks.append(hidden[0])
         conditioning = observed & ~torch.from_numpy(np.stack(masks))
@@ -149,10 +149,10 @@ def _prepare_windows(
 
 
 def score(site: Site, imputer: Imputer, split: Split, samples: int) -> dict[str, np.ndarray]:
-    """Score the imputer and the naive baselines on samples that are hidden alike in every round.
+    """Score the imputer and the naive baselines on samples that are the same in every round.
 
-    Validation, by which the best round is chosen, sees only what the run's missingness leaves; the test is
-    scored on everything that the source measured. Neither is ever trained on.
+    Validation, which selects the best round, uses only samples that the run's missingness does not hide; the
+    test is scored on everything that the source measured. The model is trained on neither.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def score(site: Site, imputer: Imputer, split: Split, samples: int) -> dict[str,
     Returns
     -------
     dict
-        Error sums `(modality, 5)` by missingness pattern and method, as of `scored_keys`.
+        Error sums `(modality, 5)` by missingness pattern and method: `scored_keys` lists the keys.
     """
     zero = np.zeros((len(site.schema.modalities), len(ERROR_SUMS)))
     sums = {key: zero for key in scored_keys(samples)}
@@ -191,12 +191,12 @@ def error_sums_by_block(
     samples : int
         Draws per window.
     all_measured : bool
-        Hide from all that was measured, and not only from what the run's missingness leaves.
+        Hide samples among all that were measured, and not only among those that the run does not hide.
 
     Yields
     ------
     key : str
-        Pattern and method, as of `scored_keys`.
+        Pattern and method, one of `scored_keys`.
     sums : ndarray, shape (window, modality, 5)
         Error sums of the windows of one block.
     """

@@ -26,7 +26,7 @@ def unpack_masks(packed: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 class MaskStore:
-    """Packed masks by key and row; when the store is full, the oldest masks make room.
+    """Packed masks by key and row; when the store is full, the oldest masks are removed.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from torch import nn
 
 from client_app.device import exclusive_use, find_device
 from client_app.node.completions import CompletionsMissingError
-from client_app.node.site import Site, is_virtual, partitions_of_node, pooled
+from client_app.node.site import Site, is_virtual, partitions_of_node, pool_sites
 from condi_core.config import ConfigError, RunConfig
 from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, fingerprint
 from condi_core.serialization import PACKED, PackingError, from_bytes, to_bytes
@@ -34,7 +34,7 @@ from data_partitions import DataError
 from data_partitions.partition import Partition
 
 CLIENT_APP_FAILED = 2  # Flower's error code for a client app that failed
-TRAINING_FRACTION = 0.8  # of the round's time; the rest is for loading, sending and waiting in line
+TRAINING_FRACTION = 0.8  # of the round's time; the rest is for loading, sending and queueing
 
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
@@ -94,7 +94,7 @@ class Request:
         node = self.context.node_config
         cache = Path(str(node.get("cache", platformdirs.user_cache_path("condi") / "completed")))
         if name == POOLED_SITE and is_virtual(self.context):
-            pool, config = pooled(self.settings["federation"], self.config)
+            pool, config = pool_sites(self.settings["federation"], self.config)
             return Site(name, pool, config, self.device, cache)
         paths = self.partitions
         if name not in paths:
@@ -116,7 +116,7 @@ class Request:
 
     @property
     def seed(self) -> int:
-        """Seed of this part of the run: from the run's seed, phase, round and site alone."""
+        """Seed of this part of the run, derived from the run's seed, phase, round and site alone."""
         s = self.settings
         return derive_seed(self.config.seed, s["phase"], s["server-round"], s["site"])
 
@@ -154,7 +154,7 @@ def handler(function: Callable[[Request], RecordDict]) -> Callable[[Message, Con
         except PackingError as error:
             return error_reply(request, f"the coordinator's message cannot be used: {error}")
         except (DataError, OSError) as error:
-            # The sentence may name records and paths: for the site's own log.
+            # The sentence may name records and paths, so only the site's own log shows it.
             return error_reply(request, str(error), "the site's data cannot be used; its own log says why")
         finally:
             watchdog.cancel()
@@ -167,7 +167,7 @@ def handler(function: Callable[[Request], RecordDict]) -> Callable[[Message, Con
 
 
 def error_reply(request: Request, reason: str, disclosed: str | None = None) -> Message:
-    """Print the reason to the site's own log, and tell the coordinator what may be disclosed of it.
+    """Print the reason to the site's own log, and send the coordinator what may be disclosed of it.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def error_reply(request: Request, reason: str, disclosed: str | None = None) -> 
     reason : str
         One sentence, which may name records and paths of the site.
     disclosed : str, optional
-        What a hospital tells instead; by default, and in a simulation, the reason itself.
+        What a hospital sends instead; by default, and in a simulation, the reason itself.
     """
     print(f"condi: {reason}", flush=True)
     if disclosed is None or is_virtual(request.context):
@@ -220,10 +220,10 @@ def packed_record(packed: bytes) -> ArrayRecord:
 
 
 def training_reply(model: nn.Module, result: dict[str, Any]) -> RecordDict:
-    """Reply to a training round with the trained weights, and with what they weigh in the average.
+    """Reply to a training round with the trained weights, and with their weight in the average.
 
-    As in FedAvg (McMahan et al. 2017, Algorithm 1) a site weighs by its training windows, not by its local
-    steps. A modality counts for the fraction of the round's windows that had it.
+    As in FedAvg (McMahan et al. 2017, Algorithm 1) sites are weighted by their training windows, not by their
+    local steps. A modality counts for the fraction of the round's windows that had it.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """A site's part of secure aggregation: its update as numbers in [-1, 1], before Flower's SecAgg+ masks them.
 
-Each part is weighted at the site and sent as `weight × (trained - start) / range`. The weights themselves
+Each array is weighted at the site and sent as `weight × (trained - start) / range`. The weights themselves
 follow, so that the coordinator can divide the sum of the first by the sum of the second. It learns no single
-site's update, weight or loss; it does see that the site answered and how many seconds it took. Since nobody
-can check a masked update, the site checks its own.
+site's update, weight or loss; it does see that the site answered and how many seconds it took. The
+coordinator cannot check a masked update, so the site does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from condi_core.protocol import LOSS_RANGE, MIN_SECURE_SITES
 
 
 class UpdateRefusedError(Exception):
-    """This site has no update that it can send; the masking ends here."""
+    """This site has no update to send, so the masking ends here."""
 
     def __init__(self, error: Error) -> None:
         super().__init__(error.reason)
@@ -31,10 +31,10 @@ class UpdateRefusedError(Exception):
 
 
 def refuse_unsafe_masking(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """Wrap Flower's masking, which knows no error replies and agrees to any number of sites.
+    """Wrap Flower's masking, which has no error replies and accepts any number of sites.
 
-    A site refuses masks that a few sites could remove: among fewer than three sites, or when a minority
-    suffices to unmask.
+    A site refuses masks that too few sites could remove: those among fewer than three sites, or with a
+    minority that can unmask.
     """
     config = message.content.config_records.get(RECORD_KEY_CONFIGS, ConfigRecord())
     if config.get(Key.STAGE) == Stage.SETUP:
@@ -52,7 +52,7 @@ def refuse_unsafe_masking(message: Message, context: Context, call_next: ClientA
 
 
 def unpack_request(message: Message) -> dict[str, Any]:
-    """Put a request's arrays and settings where all handlers look for them; return the settings."""
+    """Put a request's arrays and settings into the records that all handlers read; return the settings."""
     instructions = recorddict_to_fitins(message.content, keep_input=True)
     settings: dict[str, Any] = dict(instructions.config)
     (packed,) = instructions.parameters.tensors
@@ -100,7 +100,7 @@ def weighted_update(request: Message, reply: Message, owners: dict[str, Owner]) 
     result = FitRes(
         Status(Code.OK, ""),
         ndarrays_to_parameters([*parts, counts, np.array([windows, windows * loss])]),
-        num_examples=1,  # not masked, and so the same at every site
+        num_examples=1,  # this is not masked, so it must be the same at every site
         metrics={"seconds": metrics["seconds"]},
     )
     return Message(fitres_to_recorddict(result, keep_input=False), reply_to=request)

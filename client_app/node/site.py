@@ -1,4 +1,4 @@
-"""Which partition a message is about, on which device, and which of its samples this run may see."""
+"""The site that a message is about: its partition and device, and the samples that the run may use."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from data_partitions.partition import Partition
 from data_partitions.pool import Pool
 from data_partitions.window_store import WindowStore
 
-_observed_masks = MaskStore()  # A node's process serves many requests about the same windows.
+_observed_masks = MaskStore()  # a node's process serves many requests about the same windows
 
 
 def partitions_of_node(context: Context, federation: str) -> dict[str, Path]:
     """Return the folders of the partitions behind this node, by name of the site.
 
     A hospital's node names its one partition in the node config (`data`). A virtual node of a simulation
-    has a number instead, and stands for every n-th site of the run's federation, so that any number of
-    nodes serves any number of sites.
+    has a number instead, and serves every n-th site of the run's federation, so that any number of nodes
+    serves any number of sites.
     """
     node = context.node_config
     if "data" in node:
@@ -48,8 +48,8 @@ def partitions_of_node(context: Context, federation: str) -> dict[str, Path]:
     return {name: sites.path / name for name in names}
 
 
-def pooled(federation: str, config: RunConfig) -> tuple[Pool, RunConfig]:
-    """Pool all sites of a simulation, and let a step have as many windows as sampled sites have together."""
+def pool_sites(federation: str, config: RunConfig) -> tuple[Pool, RunConfig]:
+    """Pool all sites of a simulation; a step then has as many windows as those of all sampled sites."""
     sites = open_federation(federation)
     names = config.named_sites or sites.sites
     pool = Pool(tuple(sites.open_site(name, check=False) for name in sorted(names)), POOLED_SITE)
@@ -62,7 +62,7 @@ def pooled(federation: str, config: RunConfig) -> tuple[Pool, RunConfig]:
 
 
 def is_virtual(context: Context) -> bool:
-    """Whether this is a node of a simulation, which knows its number and nothing else."""
+    """Whether this is a node of a simulation, whose config has its number and no data."""
     return "partition-id" in context.node_config and "data" not in context.node_config
 
 
@@ -75,13 +75,13 @@ class Site:
     name : str
         Name of the site in the roster.
     partition : WindowStore
-        Its windows; a pool stands for all sites of a simulation.
+        Its windows, or the pool of all sites of a simulation.
     config : RunConfig
         Settings of the run.
     device : torch.device
         Where the site computes.
     cache : Path
-        Folder in which completed windows are kept.
+        Folder in which completed windows are stored.
     """
 
     name: str
@@ -102,8 +102,9 @@ class Site:
     def may_disclose(self, split: Split) -> bool:
         """Whether counts and scores of a split may be disclosed under `privacy.smallest-count`.
 
-        They may not when the split, the patients with a label, or those without it are fewer than that, and
-        not none. The whole split is then withheld: its other counts and the total would give away the one.
+        They may not if the split has fewer patients, or some label has fewer patients with or without it,
+        unless that number is 0. The whole split is then withheld, as its other counts and the total would
+        reveal this one.
         """
         rows = self.partition.rows(split)
         patients, labels = self.partition.patient_ids[rows], self.partition.labels[rows]
@@ -119,7 +120,7 @@ class Site:
     def missingness_masks(
         self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, seed: int, missingness: Missingness
     ) -> np.ndarray:
-        """Masks of the samples to hide among `observed`, fixed by `seed`, record id and site.
+        """Return masks of the samples to hide among `observed`, fixed by `seed`, record id and site.
 
         Parameters
         ----------
@@ -142,7 +143,7 @@ class Site:
         return Missingness.for_split(split, dict(self.config.missingness), self.config.test_missingness)
 
     def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
-        """Read windows as the run sees them: zero, and not observed, where its missingness hides a sample.
+        """Read windows as the run uses them; samples that it hides are zero and not observed.
 
         Each window has the missingness of its split, whichever rows are read together.
 
@@ -151,15 +152,15 @@ class Site:
         rows : ndarray of int, shape (window,)
             Rows of the partition.
         all_measured : bool
-            Hide nothing but the modalities that the site is without in this run.
+            Hide only the modalities that the run hides at this site altogether.
         """
         values, observed = self.partition.read(rows)
         if all_measured or not len(rows):
-            observed = self._left_observed(values, observed, rows, all_measured)
+            observed = self._hide_samples(values, observed, rows, all_measured)
         else:
 
             def make(i: np.ndarray) -> np.ndarray:
-                return self._left_observed(values[i], observed[i], rows[i], False)
+                return self._hide_samples(values[i], observed[i], rows[i], False)
 
             packed = _observed_masks.get_or_make(self._mask_key, rows, make)
             observed = unpack_masks(packed, self.partition.manifest.shape)
@@ -170,10 +171,10 @@ class Site:
         missingness = [dict(self.missingness(split)) for split in SPLITS]
         return json.dumps([self.fingerprint, self.config.seed, missingness])
 
-    def _left_observed(
+    def _hide_samples(
         self, values: np.ndarray, observed: np.ndarray, rows: np.ndarray, all_measured: bool
     ) -> np.ndarray:
-        """The samples among `observed` that the missingness of each window's split leaves."""
+        """Return `observed` without the samples that the missingness of each window's split hides."""
         splits = self.partition.splits[rows]
         hidden = np.zeros_like(observed)
         for split in np.unique(splits):

@@ -40,10 +40,10 @@ class TaskWindows:
     site : Site
     method : Method
     imputer_hash : str
-        Which imputer's completions to read; of no account for methods without an imputer.
+        Hash of the imputer whose completions are read; unused by methods without an imputer.
     split : "train", "val" or "test"
     standardiser : Standardiser, optional
-        That of the task model; methods that interpolate need it.
+        The standardiser of the task model, which methods that interpolate need.
 
     Raises
     ------
@@ -104,7 +104,7 @@ class TaskWindows:
 
 
 def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: float, deadline: float) -> dict:
-    """Take local steps of the classification loss; each window comes in turn, completed by one of its draws.
+    """Take local steps on the classification loss; windows are used in turn, each completed by one draw.
 
     Parameters
     ----------

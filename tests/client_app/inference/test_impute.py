@@ -114,7 +114,7 @@ def test_an_interrupted_partition_resumes_and_ends_the_same(tmp_path, condi, run
     if not steps:  # nothing had been finished that could be used
         assert code == 0 and not (tmp_path / "out" / "quantiles").exists()
         return
-    assert code == 1 and "begun with another" in output
+    assert code == 1 and "started with another" in output
     code, output = condi("impute", data, tmp_path / "out", "--samples", "3", "--json")
     assert json.loads(output) == {
         "unit": "windows",

@@ -89,7 +89,7 @@ def test_nobody_has_that_name(site, monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", unknown)
     assert site(9092, "fl.example.org")[1]["connection"][1].startswith(
-        "no machine is known as fl.example.org"
+        "the host name fl.example.org cannot be resolved"
     )
 
 

@@ -53,7 +53,7 @@ ED25519 = ed25519.Ed25519PrivateKey.generate()
 @pytest.mark.parametrize(
     ("key", "options", "sentence"),
     [
-        (P256, {"mode": 0o604}, "can be read by everybody on this machine: run chmod 600 "),
+        (P256, {"mode": 0o604}, "can be read by all users of this machine: run chmod 600 "),
         (RSA, {}, "is an RSA key, but the SuperLink knows sites by elliptic-curve keys: "),
         (ED25519, {}, "is an Ed25519 key, but the SuperLink knows"),
         (P256, {"form": PrivateFormat.PKCS8}, "is not a private key in OpenSSH's format: make one by"),
@@ -74,7 +74,7 @@ def test_a_key_with_a_passphrase(check, tmp_path):
     file = tmp_path / "locked"
     command = ["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "secret", "-f", file]
     subprocess.run(command, check=True)
-    assert f"{file} has a passphrase, for which nobody is prompted" in check("key", key=file)
+    assert f"{file} has a passphrase, which the node cannot ask for" in check("key", key=file)
 
 
 def test_a_key_that_is_not_there(check, tmp_path):
@@ -88,7 +88,7 @@ def test_an_unusable_secret(check, tmp_path):
     file = tmp_path / "superexec.secret"
     file.write_text("secret")
     file.chmod(0o644)
-    assert "can be read by everybody" in check("secret", superexec_secret=file)
+    assert "can be read by all users" in check("secret", superexec_secret=file)
     file.chmod(0o600)
     assert "apps run in a separate SuperExec" in check("secret", "✓", superexec_secret=file)
     file.write_text("")

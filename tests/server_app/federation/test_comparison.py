@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from client_app.app import app as client_app
 from client_app.node import task_phase
 from client_app.node.request import Request, to_numpy
-from client_app.node.site import Site, pooled
+from client_app.node.site import Site, pool_sites
 from condi_core import load_model
 from condi_core.config import ConfigError, RunConfig
 from condi_core.methods import METHODS
@@ -187,7 +187,7 @@ def test_local_training_does_not_depend_on_other_sites(federation, run_local):
 def test_pooled_data_have_the_windows_and_missingness_of_their_sites(federation, small_settings):
     config = RunConfig.from_flat(small_settings({"missingness.modality-by-site": 0.5}))
     sites = open_sites(federation, small_settings({"missingness.modality-by-site": 0.5}))
-    pool, larger = pooled(str(federation), config)
+    pool, larger = pool_sites(str(federation), config)
     one = Site(pool.name, pool, larger, torch.device("cpu"), sites[0].cache)
     assert len(pool) == 3 * 8 and larger.task.batch == 3 * config.task.batch
     for split in ("train", "val", "test"):
