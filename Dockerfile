@@ -1,25 +1,25 @@
 # One image for coordinator and sites: code and dependencies, no data, no secrets.
 
-# A network with a proxy or certificates of its own: an image derived from python:3.11-slim with its pip settings.
-# Of it only the installed packages go on.
+# In a network with a proxy or its own certificates, give an image derived from python:3.11-slim with settings for pip.
+# Only the packages that it installs are copied into the final image.
 ARG BUILD_IMAGE=python:3.11-slim
 
-# Alone, so that packages are installed anew only when the list has changed.
+# This stage is separate, so that packages are installed again only when their list has changed.
 FROM ${BUILD_IMAGE} AS requirements
 COPY pyproject.toml /
-# Ray, of the simulation, is left out: here every site is a process of its own.
+# Ray, which only the simulation needs, is excluded: in containers every site is a process.
 RUN python -c 'import tomllib; project = tomllib.load(open("/pyproject.toml", "rb"))["project"]; \
       print(*project["dependencies"], sep="\n")' | sed 's/\[simulation\]//' > /requirements.txt
 
 FROM ${BUILD_IMAGE} AS packages
-# Where torch comes from beside PyPI. Empty: PyPI's own, which is for CUDA.
+# Package index for torch in addition to PyPI. If empty, torch is PyPI's, which is for CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN python -m venv /opt/packager && python -m venv --without-pip /opt/condi
 COPY --from=requirements /requirements.txt /opt/
 RUN /opt/packager/bin/pip --python /opt/condi/bin/python install --no-cache-dir \
       ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/requirements.txt \
  && cd /opt/condi/lib/python3.11/site-packages/torch && rm -rf include test
-# The code is kept as the app that it is, so that it can be submitted from here.
+# The project is copied as an app, so that `condi submit` can send it from a container.
 WORKDIR /opt/condi/app
 COPY pyproject.toml README.md LICENSE ./
 COPY condi_core condi_core

@@ -1,4 +1,4 @@
-"""What every test has: caches of its own."""
+"""Give every test its own caches."""
 
 import platformdirs
 import pytest
@@ -6,5 +6,5 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """Keep completed windows, and the generated data of the demo, in the folder of the test."""
+    """Store completed windows, and the generated data of the demo, in the folder of the test."""
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""Runs in this process, of small federations and small networks."""
+"""Runs of small federations and small networks in this process."""
 
 from tests.helpers.run_fixtures import (  # noqa: F401
     federation,

@@ -10,13 +10,13 @@ from client_app import device
 
 
 @pytest.fixture
-def together(monkeypatch, tmp_path):
-    """`together(gpus)`: how many sites computed at the same time at most, each on the GPU named."""
+def max_simultaneous(monkeypatch, tmp_path):
+    """`max_simultaneous(gpus)`: most sites that computed at the same time, one on each GPU of the list."""
     monkeypatch.setattr(device.os, "access", lambda *_: False)
     monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(device, "_gpu_uuid", lambda gpu: gpu)
 
-    def max_simultaneous(gpus):
+    def run_sites(gpus):
         inside, counts = set(), []
 
         def work(number, gpu):
@@ -33,16 +33,16 @@ def together(monkeypatch, tmp_path):
             thread.join()
         return max(counts)
 
-    return max_simultaneous
+    return run_sites
 
 
-def test_sites_on_one_gpu_take_turns(together):
-    assert together(["a"] * 4) == 1
+def test_sites_on_one_gpu_take_turns(max_simultaneous):
+    assert max_simultaneous(["a"] * 4) == 1
 
 
-def test_sites_on_different_gpus_or_on_cpus_do_not_wait(together):
-    assert together(["a", "b"]) == 2
-    assert together([None] * 3) == 3
+def test_sites_on_different_gpus_or_on_cpus_do_not_wait(max_simultaneous):
+    assert max_simultaneous(["a", "b"]) == 2
+    assert max_simultaneous([None] * 3) == 3
 
 
 def test_a_cpu_has_no_uuid():

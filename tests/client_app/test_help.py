@@ -1,4 +1,4 @@
-"""The help of a site's commands appears without imports that take seconds."""
+"""The help of a site's commands imports nothing that takes seconds."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Whole runs in this process to compare with, and the environment of Flower's engine."""
+"""Complete runs in this process to compare with, and the environment of Flower's engine."""
 
 import os
 
@@ -10,5 +10,5 @@ from tests.helpers.run_fixtures import (  # noqa: F401
     small_settings,
 )
 
-# Ray gives way to every other process, and two tests at once are such: sites would answer too late.
+# Ray lowers its priority below all other processes: with two tests at once, sites would answer too late.
 os.environ.setdefault("RAY_worker_niceness", "0")

@@ -47,7 +47,7 @@ def test_from_files_to_the_table(name, tmp_path, run_local, capsys):
 
 
 @pytest.mark.engine
-def test_from_files_to_the_table_as_a_user_types_it(tmp_path, small_settings):
+def test_from_files_to_the_table_on_the_command_line(tmp_path, small_settings):
     write, arguments, labels, changes = DATASETS["sleep-edf"]
     write(tmp_path / "source")
     prepared = run_condi(
@@ -55,11 +55,11 @@ def test_from_files_to_the_table_as_a_user_types_it(tmp_path, small_settings):
     )
     assert prepared.returncode == 0, prepared.stderr
     pairs = as_pairs(without_paths(small_settings({"compare-with": "mask", **changes})))
-    done = run_condi(
+    completed = run_condi(
         "run", "--federation", "all", "--name", "sleep-edf", "-c", pairs, "--nodes", 2, cwd=tmp_path
     )
-    assert done.returncode == 0, done.stderr + done.stdout
-    check_run(done.stdout, tmp_path, "sleep-edf", labels)
+    assert completed.returncode == 0, completed.stderr + completed.stdout
+    check_run(completed.stdout, tmp_path, "sleep-edf", labels)
     assert not processes_left(tmp_path)
 
 

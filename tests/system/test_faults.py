@@ -1,4 +1,4 @@
-"""Faults of sites, tried on processes over gRPC with TLS and registered sites."""
+"""Faults of registered sites, which run as processes and connect by gRPC with TLS."""
 
 import json
 import time
@@ -19,25 +19,28 @@ FAULTS = str(Path(__file__).parents[1] / "helpers" / "faults")
 
 
 @pytest.mark.timeout(900)
-def test_a_run_survives_sites_that_die_hang_or_are_cut_off(tmp_path, settings):
-    """Four hospitals, three rounds: in the first one is killed and one hangs, in the second one is cut off;
-    in the third all are there again."""
+def test_a_run_survives_sites_that_are_killed_hang_or_are_disconnected(tmp_path, settings):
+    """Run four hospitals for three rounds: in round 1 one is killed and one hangs, in round 2 one is
+    disconnected, and in round 3 all take part again."""
     federation = write_tiny(tmp_path / "federation", sites=4)
     sites = [f"site-{i}" for i in range(4)]
     hanging = [[], ["train.task 1"], ["train.task 1"], []]
-    with coordinator(tmp_path / "keys", sites) as made, cable(int(made.fleet.split(":")[1])) as cut:
-        direct = made.fleet
+    with (
+        coordinator(tmp_path / "keys", sites) as hospitals,
+        cable(int(hospitals.fleet.split(":")[1])) as fleet_cable,
+    ):
+        direct = hospitals.fleet
 
         def start(i):
-            made.fleet = f"localhost:{cut.port}" if i == 3 else direct
+            hospitals.fleet = f"localhost:{fleet_cable.port}" if i == 3 else direct
             environment = {"CONDI_FAULTS": json.dumps(hanging[i]), "PYTHONPATH": FAULTS}
-            return made.start(sites[i], federation / sites[i], **environment)
+            return hospitals.start(sites[i], federation / sites[i], **environment)
 
         for i, site in enumerate(sites):
-            made.register(site)
+            hospitals.register(site)
             start(i)
-        wait_for(lambda: made.online() == set(sites), *(site.log_path for site in made.started))
-        run = made.run(
+        wait_for(lambda: hospitals.online() == set(sites), *(site.log_path for site in hospitals.started))
+        run = hospitals.run(
             settings(
                 method="mask", task__rounds=3, min_sites=1, sites=",".join(sites),
                 round_timeout=ROUND_SECONDS, sites_timeout=180.0, name="faults",
@@ -48,24 +51,24 @@ def test_a_run_survives_sites_that_die_hang_or_are_cut_off(tmp_path, settings):
         def rounds():
             return len(history(directory))
 
-        doomed = made.started[2]
-        wait_for(lambda: "hangs" in doomed.log, doomed.log_path, seconds=120)
-        doomed.kill()
-        # As a service manager does: a node with this key is refused until it is known to be offline.
-        again = start(2)
+        killed = hospitals.started[2]
+        wait_for(lambda: "hangs" in killed.log, killed.log_path, seconds=120)
+        killed.kill()
+        # A service manager would do the same: the SuperLink refuses the key until the killed node is offline.
+        restarted = start(2)
         while rounds() < 1:
-            if again.process.poll() is not None:
-                again = start(2)
-            assert made.flower.status(run)[0] == "running", made.log(run)
+            if restarted.process.poll() is not None:
+                restarted = start(2)
+            assert hospitals.flower.status(run)[0] == "running", hospitals.log(run)
             time.sleep(2)
-        cut.pull()
+        fleet_cable.pull()
         time.sleep(ROUND_SECONDS)
-        cut.plug()
-        status, log, hung = made.wait(run, 400), made.log(run), made.started[1].log
+        fleet_cable.plug()
+        status, log, log_of_hung = hospitals.wait(run, 400), hospitals.log(run), hospitals.started[1].log
     assert status == "finished:completed", log
     first, second, third = (line["failures"] for line in history(directory))
     assert set(first) & set(sites) == {"site-1", "site-2"}
-    assert f"stopped after {ROUND_SECONDS:g} s" in hung
+    assert f"stopped after {ROUND_SECONDS:g} s" in log_of_hung
     assert set(second) <= {"site-3", "site-3 (evaluation)"}
     assert third == {}
     weights = load_file(directory / "task-mask.safetensors")

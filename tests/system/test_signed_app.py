@@ -54,15 +54,15 @@ def hub():
         server.shutdown()
 
 
-def signed(key: Ed25519PrivateKey, app: bytes) -> dict:
-    """As `flwr app review` signs."""
+def sign_app(key: Ed25519PrivateKey, app: bytes) -> dict:
+    """Return a signature of an app, as `flwr app review` makes one."""
     now = int(time.time())
     signature = sign_message(key, create_message_to_sign(hashlib.sha256(app).digest(), now))
     text = base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
     return {"public_key_id": "fpk_reviewer", "signature": text, "signed_at": now}
 
 
-def test_only_what_a_trusted_reviewer_has_signed_is_run(federation, tmp_path):
+def test_a_site_runs_only_apps_that_a_trusted_reviewer_signed(federation, tmp_path):
     reviewer, app = Ed25519PrivateKey.generate(), build_fab_from_disk(PROJECT)
     public = reviewer.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     condi_version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
@@ -74,16 +74,16 @@ def test_only_what_a_trusted_reviewer_has_signed_is_run(federation, tmp_path):
         log = started.start("site-0", federation / "site-0", *trusted).log_path
         wait_for(lambda: "SuperNode ID" in log.read_text(), log)
 
-        def run(what: str) -> str:
-            """Why the run, which lacks a second site, has ended."""
+        def run(app_source: str) -> str:
+            """Return why the run, for which a second site is missing, has ended."""
             settings = "min-sites=2 sites-timeout=1.0"
-            run_id = started.flower.flwr("run", what, "condi", "--run-config", settings)["run-id"]
+            run_id = started.flower.flwr("run", app_source, "condi", "--run-config", settings)["run-id"]
             wait_for(lambda: started.flower.status(run_id)[0].startswith("finished"), log)
             return started.flower.status(run_id)[1]
 
         refused = "The FAB could not be verified."
         assert refused in run(str(PROJECT)) and "not supported by the connected SuperLink" in log.read_text()
-        hub_.app, hub_.signatures = app + b"\n", [signed(reviewer, app)]
+        hub_.app, hub_.signatures = app + b"\n", [sign_app(reviewer, app)]
         assert (
             refused in run(f"@condi/condi=={condi_version}") and "FAB verification failed" in log.read_text()
         )

@@ -20,7 +20,7 @@ def coordinator(tmp_path):
         yield started
 
 
-def test_a_site_is_refused_until_it_is_registered_and_then_is_the_node(coordinator, federation):
+def test_a_site_is_refused_until_it_is_registered_and_then_becomes_the_node(coordinator, federation):
     data = federation / "site-0"
     refused = coordinator.start("site-0", data)
     process, log = refused.process, refused.log_path
@@ -34,7 +34,7 @@ def test_a_site_is_refused_until_it_is_registered_and_then_is_the_node(coordinat
     process, log = joined.process, joined.log_path
     wait_for(lambda: "SuperNode ID" in log.read_text(), log)
     command = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
-    # Of the process that was started as `condi site`.
+    # The process that was started as `condi site` has this command now.
     assert command[2:4] == ["-m", "client_app.join.supernode"]
     (node,) = coordinator.flower.flwr("supernode", "list")["nodes"]
     assert node["status"] == "online"
@@ -48,16 +48,16 @@ def test_a_site_is_refused_until_it_is_registered_and_then_is_the_node(coordinat
 
 def test_a_clock_that_the_superlink_does_not_accept(coordinator, federation):
     coordinator.register("site-0")
-    late = coordinator.flower.folder / "late"
-    late.mkdir()
-    (late / "sitecustomize.py").write_text(
+    patches = coordinator.flower.folder / "patches"
+    patches.mkdir()
+    (patches / "sitecustomize.py").write_text(
         "import datetime, sys\n"
         "if 'client_app.join.supernode' in sys.orig_argv:\n"
         "    import flwr.client.grpc_rere_client.node_auth_client_interceptor as signing\n"
         "    real = signing.now\n"
         "    signing.now = lambda: real() + datetime.timedelta(seconds=7)\n"
     )
-    coordinator.flower.env["PYTHONPATH"] = str(late)
-    early = coordinator.start("site-0", federation / "site-0")
-    assert early.process.wait(TIMEOUT_SECONDS) == 1, early.log
-    assert "The SuperLink refuses this node. At the start the reason is the clock" in early.log
+    coordinator.flower.env["PYTHONPATH"] = str(patches)
+    refused = coordinator.start("site-0", federation / "site-0")
+    assert refused.process.wait(TIMEOUT_SECONDS) == 1, refused.log
+    assert "The SuperLink refuses this node. At the start the reason is the clock" in refused.log

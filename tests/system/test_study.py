@@ -1,4 +1,4 @@
-"""A small study on the engine that is interrupted in the middle of a run, and completed."""
+"""A small study on the engine, interrupted during a run and then completed."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ sites = 2
 points = [0.6]
 [settings]
 """
-# What a study decides itself, besides missingness.
+# Settings that a study makes itself, in addition to missingness.
 SET_BY_STUDY = (
     "sites",
     "method",
@@ -40,7 +40,7 @@ SET_BY_STUDY = (
 
 
 @pytest.mark.engine
-def test_a_study_that_is_interrupted_goes_on_to_its_tables(tmp_path, small_settings):
+def test_an_interrupted_study_resumes_and_writes_its_tables(tmp_path, small_settings):
     demo.make(tmp_path / "source", patients=40)
     settings = without_paths(small_settings({"imputer.relation-rounds": 0, "sites-timeout": 120.0}))
     lines = [
@@ -53,18 +53,20 @@ def test_a_study_that_is_interrupted_goes_on_to_its_tables(tmp_path, small_setti
     with subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"CONDI_TEST": str(tmp_path)}) as first:
         while first.poll() is None and not list(tmp_path.glob("studies/study/runs/*/history.jsonl")):
             time.sleep(0.2)
-        again = run_condi("study", "study.toml", cwd=tmp_path)
+        second = run_condi("study", "study.toml", cwd=tmp_path)
         first.send_signal(signal.SIGINT)
     assert first.returncode == 130 and not processes_left(tmp_path)
-    assert again.returncode == 1 and "another process runs a study in" in again.stderr
+    assert second.returncode == 1 and "another process runs a study in" in second.stderr
     runs = tmp_path / "studies" / "study" / "runs"
     (interrupted,) = runs.iterdir()
 
-    done = run_condi("study", "study.toml", "--nodes", 2, "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
+    completed = run_condi("study", "study.toml", "--nodes", 2, "--json", cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    summary = json.loads(completed.stdout)
     assert not summary["failed"] and len(summary["cells"]) == 2
-    assert [run.name for run in runs.iterdir()] == [interrupted.name], "the run is resumed, not begun anew"
+    assert [run.name for run in runs.iterdir()] == [interrupted.name], (
+        "the run is resumed, and no other is started"
+    )
     columns = dict.fromkeys(key for cell in summary["cells"] for key in cell)
     rows = [{column: cell.get(column) for column in columns} for cell in summary["cells"]]
     with Path(summary["files"]["cells"]).open() as file:

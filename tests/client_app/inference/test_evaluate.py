@@ -1,4 +1,4 @@
-"""`condi evaluate`: on the windows of a run's test it reports the run's own numbers."""
+"""`condi evaluate`: on the test windows of a run it reports the numbers of the run."""
 
 import json
 
@@ -32,7 +32,7 @@ def evaluate(run, data, *options):
     return result.exit_code, result.output
 
 
-def test_the_runs_own_test_windows_give_its_own_numbers(run, tmp_path):
+def test_the_test_windows_of_a_run_give_its_numbers(run, tmp_path):
     code, output = evaluate(run, tmp_path / "federation" / "site-0", "--json", "--bootstrap", "50")
     assert code == 0, output
     evaluation, expected = json.loads(output), json.loads((run / "result.json").read_text())
@@ -53,7 +53,7 @@ def test_the_runs_own_test_windows_give_its_own_numbers(run, tmp_path):
         assert set(evaluation["task"][method]["reliability"]) == {"slow", "fast"}
 
 
-def test_all_windows_only_of_sites_that_took_no_part(run, tmp_path):
+def test_all_windows_are_evaluated_only_at_sites_that_took_no_part(run, tmp_path):
     other = write_tiny(tmp_path / "other", sites=2) / "site-1"
     code, output = evaluate(run, other, "--split", "all", "--bootstrap", "20")
     assert code == 0 and "14 windows of 14 patients" in output and "CondI, median" in output

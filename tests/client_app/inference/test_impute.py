@@ -1,4 +1,4 @@
-"""`condi impute` and `predict`: partitions and native files, completed once and whole, with provenance."""
+"""`condi impute` and `predict`: partitions and native files are completed once, with provenance."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def condi(run):
-    """`condi(command, data, out, *options)` → exit code and what was printed."""
+    """`condi(command, data, out, *options)`: exit code and output."""
 
     def call(command, data, out, *options, model=run):
         arguments = [command, "--model", model, "--data", data, "--out", out, *options]
@@ -52,7 +52,7 @@ def record(folder, name, seconds=2, seed=0, gaps=True, leads=("I", "II", "V1")):
 
 
 def partition(path, absent=()):
-    """One of 37 windows, half of whose samples are missing."""
+    """Write a partition of 37 windows, half of whose samples are missing."""
     rng = np.random.default_rng(1)
     windows = rng.standard_normal((WINDOWS, *SCHEMA.shape)).cumsum(-1).astype(np.float32)
     windows[rng.random(windows.shape) < 0.5] = np.nan
@@ -71,7 +71,7 @@ def partition(path, absent=()):
     return path
 
 
-def test_a_completed_partition_is_what_the_model_says(tmp_path, condi, run):
+def test_a_completed_partition_has_the_values_of_the_model(tmp_path, condi, run):
     code, output = condi("impute", partition(tmp_path / "in", ("II",)), tmp_path / "out", "--samples", "5")
     assert code == 0 and f"completed {WINDOWS} windows" in output
     before, after = Partition.open(tmp_path / "in"), Partition.open(tmp_path / "out")
@@ -93,7 +93,7 @@ def test_a_completed_partition_is_what_the_model_says(tmp_path, condi, run):
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
-def test_an_interrupted_partition_resumes_and_ends_the_same(tmp_path, condi, run, monkeypatch, steps):
+def test_an_interrupted_partition_resumes_with_the_same_result(tmp_path, condi, run, monkeypatch, steps):
     data = partition(tmp_path / "in")
     condi("impute", data, tmp_path / "whole", "--samples", "3")
     save_progress, remaining = impute_partition._save_progress, [steps]
@@ -111,7 +111,7 @@ def test_an_interrupted_partition_resumes_and_ends_the_same(tmp_path, condi, run
     assert not (tmp_path / "out").exists()
     monkeypatch.undo()
     code, output = condi("impute", data, tmp_path / "out", "--samples", "0")
-    if not steps:  # nothing had been finished that could be used
+    if not steps:  # no windows had been finished
         assert code == 0 and not (tmp_path / "out" / "quantiles").exists()
         return
     assert code == 1 and "started with another" in output
@@ -128,7 +128,7 @@ def test_an_interrupted_partition_resumes_and_ends_the_same(tmp_path, condi, run
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
 
 
-def test_records_come_back_completed(tmp_path, condi, run):
+def test_records_are_completed_into_records(tmp_path, condi, run):
     before = record(tmp_path / "in" / "a", "r1", seconds=5)
     record(tmp_path / "in", "whole", gaps=False)
     code, output = condi("impute", tmp_path / "in", tmp_path / "out", "--samples", "5")
@@ -156,7 +156,7 @@ def test_completed_files_are_neither_completed_again_nor_replaced(tmp_path, cond
     record(tmp_path / "in", "r1")
     record(tmp_path / "in", "r2", seed=2)
     assert condi("impute", tmp_path / "in", tmp_path / "out")[0] == 0
-    (tmp_path / "out" / "r2.dat").unlink()  # as if the program had been stopped here
+    (tmp_path / "out" / "r2.dat").unlink()  # as if the command had been stopped here
     first = (tmp_path / "out" / "r1.dat").stat().st_mtime_ns
     code, output = condi("impute", tmp_path / "in", tmp_path / "out")
     assert code == 0 and "completed 1 files, 1 had been completed before" in output
@@ -173,7 +173,7 @@ def test_completed_files_are_neither_completed_again_nor_replaced(tmp_path, cond
     assert code == 1 and "is in the folder of the data" in output
 
 
-def test_files_are_completed_the_same_whatever_else_is_there(tmp_path, condi):
+def test_the_completion_of_a_file_does_not_depend_on_other_files(tmp_path, condi):
     for i in range(4):
         record(tmp_path / "in", f"r{i}", seed=i)
     record(tmp_path / "alone", "z", seed=2)
@@ -197,12 +197,12 @@ def test_bad_files_are_named_and_the_others_completed(tmp_path, condi):
     assert output.count("skipped: ") == 3 and "completed 1 files, skipped 3" in output
     assert (tmp_path / "out" / "good.dat").exists() and not list((tmp_path / "out").glob("leads*"))
     assert "leads.hea has X, which the model does not know (known are I, II, V1)" in output
-    code, output = condi("impute", tmp_path / "in", tmp_path / "kept", "--keep-unknown", "--json")
+    code, output = condi("impute", tmp_path / "in", tmp_path / "copied", "--keep-unknown", "--json")
     assert code == 1 and len(json.loads(output)["skipped"]) == 2
-    assert (tmp_path / "kept" / "leads.dat").exists()
+    assert (tmp_path / "copied" / "leads.dat").exists()
 
 
-def test_stays_of_hours_come_back_as_csv(tmp_path, condi):
+def test_hourly_stays_are_completed_into_csv(tmp_path, condi):
     hours = schema(rates=(1, 1), patches=48, patch_seconds=3600.0, names=("HR", "Lactate"), unit="")
     model = write_run(tmp_path / "icu", hours)
     rows = "".join(f"{h},{80 + h % 5 if h % 3 else ''},{'1.50' if h == 7 else ''}\n" for h in range(48))
@@ -242,7 +242,7 @@ def test_a_partition_of_another_shape_is_refused(tmp_path, condi):
         assert code == 1 and "has other patches than the model, which reads 30 patches" in output
 
 
-def test_predictions_have_one_row_a_window_and_name_missing_modalities(tmp_path, condi, run):
+def test_predictions_have_one_row_per_window_and_name_missing_modalities(tmp_path, condi, run):
     data = partition(tmp_path / "in", ("II",))
     code, output = condi("predict", data, tmp_path / "p.csv", "--samples", "4")
     assert code == 0, output

@@ -20,26 +20,26 @@ def authority(tmp_path):
 
 @pytest.fixture
 def site(tmp_path, federation, authority):
-    """`site(port, host, **options)`: exit status, and mark and text of each check by its name."""
+    """`site(port, host, **options)`: exit status, and mark and text of each check by name."""
     key = write_key(tmp_path / "site.key", ec.generate_private_key(ec.SECP384R1()))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        free = probe.getsockname()[1]
+        free_port = probe.getsockname()[1]
 
     def call(
-        at: int, host: str = "localhost", check: bool = True, **options
+        superlink_port: int, host: str = "localhost", check: bool = True, **options
     ) -> tuple[int, dict[str, tuple[str, str]]]:
         defaults = {
             "data": federation / "site-0",
-            "superlink": f"{host}:{at}",
+            "superlink": f"{host}:{superlink_port}",
             "root-certificates": authority.file,
             "key": key,
             "cache": tmp_path / "cache",
-            "port": free,
+            "port": free_port,
             "device": "cpu",
         }
-        given = defaults | {name.replace("_", "-"): value for name, value in options.items()}
-        arguments = [f"--{name}={value}" for name, value in given.items()]
+        settings = defaults | {name.replace("_", "-"): value for name, value in options.items()}
+        arguments = [f"--{name}={value}" for name, value in settings.items()]
         result = CliRunner().invoke(app, ["site", *["--check"] * check, *arguments])
         assert not isinstance(result.exception, Exception), result.exception
         lines = [re.fullmatch(r"([✓✗!-]) (\S+) +(.*)", line) for line in result.output.splitlines()]

@@ -21,7 +21,7 @@ from tests.helpers.tls import Authority, listening
         (["a.example.org", "10.0.0.1"], (-1, 9), "not for localhost but for a.example.org, 10.0.0.1: "),
     ],
 )  # fmt: skip
-def test_a_certificate_that_is_not_the_superlinks(site, authority, hosts, dates, sentence):
+def test_an_expired_certificate_or_one_of_another_host(site, authority, hosts, dates, sentence):
     with listening(authority.server(*hosts, first=dates[0], last=dates[1])) as port:
         status, results = site(port)
     assert status == 1 and {name for name, (mark, _) in results.items() if mark == "✗"} == {"connection"}
@@ -34,7 +34,7 @@ def test_a_superlink_of_another_authority(site, tmp_path):
     assert results["connection"][0] == "✗" and "signed by another authority than" in results["connection"][1]
 
 
-def test_a_superlink_whose_certificate_ends_soon(site, authority):
+def test_a_certificate_that_expires_soon(site, authority):
     with listening(authority.server("localhost", last=10)) as port:
         status, results = site(port)
     assert status == 0 and results["connection"][0] == "!"
@@ -52,7 +52,7 @@ def test_a_clock_that_is_behind(site, authority):
 
 
 @pytest.mark.parametrize("say", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_something_that_does_not_speak_tls(site, say):
+def test_a_server_without_tls(site, say):
     with listening(None, say=say) as port:
         status, results = site(port)
     assert status == 1 and results["connection"] == (
@@ -68,7 +68,7 @@ def test_the_port_of_another_api(site, authority):
     assert results["connection"][0] == "✗" and "speaks TLS, but not gRPC" in results["connection"][1]
 
 
-def test_nobody_listens(site):
+def test_a_port_without_a_server(site):
     with listening(None) as port:
         pass
     assert site(port)[1]["connection"][1].startswith(
@@ -76,14 +76,14 @@ def test_nobody_listens(site):
     )
 
 
-def test_nobody_answers(site, monkeypatch):
+def test_a_server_that_does_not_answer(site, monkeypatch):
     monkeypatch.setattr(connection, "TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         _, results = site(silent.getsockname()[1])
     assert "does not answer within 0.2 s: check the firewalls" in results["connection"][1]
 
 
-def test_nobody_has_that_name(site, monkeypatch):
+def test_an_unknown_host_name(site, monkeypatch):
     def unknown(*_):
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -105,8 +105,8 @@ def test_nobody_has_that_name(site, monkeypatch):
         (lambda pem: pem[pem.index(b"-----BEGIN CERT") :], "cannot sign others (CN=server): give the ca.crt"),
     ],
 )
-def test_a_file_that_is_no_authoritys_certificate(site, authority, tmp_path, content, sentence):
-    server, file = authority.server("localhost"), tmp_path / "given.crt"
+def test_a_file_without_a_certificate_of_an_authority(site, authority, tmp_path, content, sentence):
+    server, file = authority.server("localhost"), tmp_path / "other.crt"
     if content:
         file.write_bytes(content(server.read_bytes()))
     with listening(server) as port:
@@ -121,7 +121,7 @@ def test_a_file_that_is_no_authoritys_certificate(site, authority, tmp_path, con
 @pytest.mark.parametrize(
     ("last", "mark", "sentence"), [(-2, "✗", "expired on 20"), (20, "!", "expires in 20 days")]
 )
-def test_an_authority_that_ends(site, tmp_path, last, mark, sentence):
+def test_an_authority_whose_certificate_expires(site, tmp_path, last, mark, sentence):
     authority = Authority(tmp_path / "old", first=-9, last=last)
     with listening(authority.server("localhost")) as port:
         status, results = site(port, root_certificates=authority.file)

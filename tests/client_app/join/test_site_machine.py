@@ -20,7 +20,7 @@ from tests.helpers.tls import listening, write_key
 
 @pytest.fixture
 def check(site, authority):
-    """`check(name, mark)`: the text of the only check with that mark, at a site whose SuperLink is well."""
+    """`check(name, mark)`: the text of the only check with that mark, with a SuperLink that works."""
 
     def call(name: str, mark: str = "✗", **options) -> str:
         with listening(authority.server("localhost")) as port:
@@ -32,7 +32,7 @@ def check(site, authority):
     return call
 
 
-def test_reports_results_when_all_is_well(site, authority, tmp_path):
+def test_reports_results_when_all_checks_pass(site, authority, tmp_path):
     with listening(authority.server("localhost")) as port:
         status, results = site(port)
     assert status == 0 and {mark for mark, _ in results.values()} == {"✓"}
@@ -77,7 +77,7 @@ def test_a_key_with_a_passphrase(check, tmp_path):
     assert f"{file} has a passphrase, which the node cannot ask for" in check("key", key=file)
 
 
-def test_a_key_that_is_not_there(check, tmp_path):
+def test_a_missing_key(check, tmp_path):
     expected = (
         f"{tmp_path}/x cannot be read (No such file or directory): give the site's private key (site.key)"
     )
@@ -104,15 +104,15 @@ def test_trusted_keys(check, tmp_path):
     file.write_text(f"fpk_reviewer: {ed25519_line}")
     assert check("signatures", "✓", trusted_entities=file) == "only apps signed by fpk_reviewer run here"
     for wrong in ("", "{}", "[]", "a: 3", f"a: {ec_line}", "a: [", "a: ssh-ed25519 AAAA"):
-        file.write_text(wrong)  # for an empty one Flower would run everybody's
+        file.write_text(wrong)  # with an empty file Flower would run any app
         assert "must map at least one key id to an Ed25519 public key" in check(
             "signatures", trusted_entities=file
         )
 
 
-def test_a_partition_that_is_damaged(check, federation, tmp_path):
+def test_a_damaged_partition(check, federation, tmp_path):
     assert "is a federation, not one site" in check("data", data=federation)
-    assert "there is no partition at" in check("data", data=tmp_path / "absent")
+    assert "there is no partition at" in check("data", data=tmp_path / "missing")
     values = federation / "site-0" / "values" / "a.npy"
     array = np.load(values)
     array[3, 0, 0] = np.inf
@@ -149,8 +149,8 @@ def gpus(monkeypatch):
 def test_the_device_that_auto_chooses(check, gpus):
     gpus(0)
     threads = f"{torch.get_num_threads()} threads"
-    why = f"as PyTorch {torch.__version__} is built without CUDA"
-    assert check("device", "✓", device="auto") == f"auto chose cpu: {threads}, {why}"
+    reason = f"as PyTorch {torch.__version__} is built without CUDA"
+    assert check("device", "✓", device="auto") == f"auto chose cpu: {threads}, {reason}"
     gpus(2)
     assert (
         check("device", "✓", device="auto") == "auto chose cuda: a GPU, 60.0 of 80.0 GiB free, one of 2 GPUs"
@@ -175,7 +175,7 @@ def test_a_port_that_is_taken(check):
         )
 
 
-def test_all_problems_at_once(site, tmp_path):
+def test_all_problems_are_reported_at_once(site, tmp_path):
     with listening(None) as port:
         pass
     status, results = site(
@@ -185,12 +185,12 @@ def test_all_problems_at_once(site, tmp_path):
     assert status == 1 and failed == {"data", "certificate", "key", "device", "connection"}
 
 
-def test_becomes_a_supernode_with_absolute_paths_and_nothing_secret(site, authority, tmp_path, monkeypatch):
+def test_becomes_a_supernode_with_absolute_paths_and_without_secrets(site, authority, tmp_path, monkeypatch):
     execve_arguments = []
     monkeypatch.setattr(os, "execve", lambda *arguments: execve_arguments.extend(arguments))
     monkeypatch.chdir(tmp_path)
     secret = tmp_path / "superexec.secret"
-    secret.write_text("not for everybody")
+    secret.write_text("a secret")
     secret.chmod(0o600)
     with listening(authority.server("localhost")) as port:
         status, _ = site(port, check=False, cache="its = cache", superexec_secret=secret.name)
@@ -204,7 +204,7 @@ def test_becomes_a_supernode_with_absolute_paths_and_nothing_secret(site, author
         assert Path(command[command.index(flag) + 1]).is_absolute()
     assert command[command.index("--isolation") + 1] == "process"
     text = "\n".join([*command, *environment.values()])
-    assert "not for everybody" not in text and "PRIVATE KEY" not in text
+    assert "a secret" not in text and "PRIVATE KEY" not in text
     assert environment["FLWR_TELEMETRY_ENABLED"] == "0" and environment["FLWR_DISABLE_UPDATE_CHECK"] == "1"
     assert environment["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
 

@@ -1,4 +1,4 @@
-"""Where a site keeps completed windows, and the masks that it keeps with them."""
+"""Where a site stores completed windows and their masks."""
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ from condi_core.methods import METHODS
 from data_partitions.federation import open_federation
 from data_partitions.manifest import SPLITS
 
-# Another value of every setting on which completions depend.
+# Another value for every setting on which completions depend.
 DEPENDENCIES = {
     "seed": 5,
     "imputer.relation-rounds": 9,
@@ -61,7 +61,7 @@ def path_of(federation, settings, method="condi", imputer_hash="weights", split=
     return completions.cache_path(site, METHODS[method], imputer_hash, split)
 
 
-def test_every_setting_that_makes_completions_changes_their_path(federation, small_settings):
+def test_every_setting_on_which_completions_depend_changes_their_path(federation, small_settings):
     in_tables = {k for k in small_settings() if k.startswith(("imputer.", "missingness."))}
     assert in_tables <= DEPENDENCIES.keys()
     changes = [{}, *({key: value} for key, value in DEPENDENCIES.items())]
@@ -120,14 +120,14 @@ def test_task_windows_are_observed_as_the_site_reads_them(federation, small_sett
     torch.manual_seed(0)
     completions.complete(site, method, Imputer(site.schema, site.config.imputer).eval(), "weights")
     for split in SPLITS:
-        rows = np.repeat(site.partition.rows(split)[::-1], 2)  # in another order, and twice
+        rows = np.repeat(site.partition.rows(split)[::-1], 2)  # in another order, and each row twice
         read = site.read(rows)
         windows = TaskWindows(site, method, "weights", split)
         assert windows.draws == 2
         with monkeypatch.context() as patch:
             patch.setattr(Site, "read", lambda *_: pytest.fail("values and masks of completions are on disk"))
-            _, observed, known, _ = windows.read(rows, np.arange(len(rows)) % 2)
-        assert torch.equal(observed, read.observed) and known.all()
+            _, observed, available, _ = windows.read(rows, np.arange(len(rows)) % 2)
+        assert torch.equal(observed, read.observed) and available.all()
 
 
 def test_completions_without_their_masks_are_missing(federation, small_settings, tmp_path):
@@ -177,7 +177,7 @@ def test_masks_are_made_once_in_a_process(federation, small_settings, monkeypatc
     assert not torch.equal(first.observed, other.observed)
 
 
-def test_a_full_store_forgets_its_oldest_masks():
+def test_a_full_store_removes_its_oldest_masks():
     made = []
 
     def make(positions):
@@ -192,7 +192,7 @@ def test_a_full_store_forgets_its_oldest_masks():
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (3, 5, 7), (1, 1, 1)])
-def test_packed_masks_come_back(shape):
+def test_unpacking_inverts_packing(shape):
     mask = np.random.default_rng(0).random((5, *shape)) < 0.5
     packed = pack_masks(mask)
     assert packed.nbytes == 5 * -(-mask[0].size // 8)

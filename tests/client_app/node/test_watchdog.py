@@ -25,14 +25,14 @@ def test_a_client_that_hangs_ends_its_process(federation, small_settings, monkey
         state=RecordDict(),
         run_config=settings,
     )
-    asked = RecordDict({"config": ConfigRecord({"fingerprint": fingerprint()})})
+    content = RecordDict({"config": ConfigRecord({"fingerprint": fingerprint()})})
 
     @node_request.handler
     def hang(request):
         time.sleep(0.6)
         return RecordDict()
 
-    message = Message(asked, 1, "train.task")
+    message = Message(content, 1, "train.task")
     message.metadata.__dict__["_message_id"] = "x"
     hang(message, context)
     printed = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Makes ClientApps hang as `CONDI_FAULTS` says: ["train.task 2"], by kind of message and round."""
+"""Make ClientApps hang in the messages that CONDI_FAULTS lists by type and round, as ["train.task 2"]."""
 
 import json
 import os
@@ -14,7 +14,7 @@ if HANGING:
     def call_with_fault(self, message, context):
         server_round = message.content["config"].get("server-round", 0)
         if f"{message.metadata.message_type} {server_round}" in HANGING:
-            # The app's own watchdog keeps running, as it would in a deadlock.
+            # The watchdog of the app still runs, as it would in a deadlock.
             from client_app.node import task_phase
 
             task_phase.train = lambda *_: (print("hangs", flush=True), time.sleep(1e6))
