@@ -231,7 +231,7 @@ class ModalityFedAvg:
             elif name not in self.roster.sites:
                 failures[name] = "it is not part of this run"
             elif name in valid:
-                failures[name] = "two replies came in its name"
+                failures[name] = "there were two replies in its name"
             else:
                 try:
                     valid[name] = read_reply(read, reply.content, self.roster.sites[name])

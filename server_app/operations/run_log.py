@@ -1,4 +1,4 @@
-"""Follow the log of a run: stream it, find out how the run ended, and select the lines worth showing."""
+"""Follow the log of a run: stream it, find out how the run ended, and select the lines to show."""
 
 import re
 import subprocess

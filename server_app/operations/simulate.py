@@ -1,7 +1,7 @@
-"""`condi run`: run a whole federation on this machine, for scripts and CI.
+"""`condi run`: run a federation on this machine, for scripts and CI.
 
 This is `flwr run` with a SuperLink of its own: the code that runs is the bundle that was just built, the exit
-status says how the run ended, and no process is left running afterwards.
+status says how the run ended, and no process keeps running afterwards.
 """
 
 import os
@@ -112,7 +112,7 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run a whole federation on this machine, with a virtual node for every site."""
+    """Run a federation on this machine, with a virtual node for every site."""
     exit_on_signals()
     out = out.expanduser().absolute()
     log = ReadableLog()
@@ -145,7 +145,7 @@ def run(
 
 
 def _settings_of_run(folder: Path) -> dict[str, SettingValue]:
-    """Return the settings that a run was started with, without those that say where it is."""
+    """Return the settings that a run was started with, without those of its location."""
     from condi_core.run_files import RunFileError, read_config
 
     try:

@@ -167,7 +167,7 @@ def test_a_site_cannot_answer_in_the_name_of_another(strategy):
     *good, forged = replies()  # now the forged reply comes from the node of site-0
     outcome = strategy.aggregate_train(BASE, requests, [*good, forged])
     assert list(outcome.exchange.seconds) == ["site-1"] and outcome.state["shared"].tolist() == [10, 10]
-    assert outcome.exchange.failures["site-0"] == "two replies came in its name"
+    assert outcome.exchange.failures["site-0"] == "there were two replies in its name"
 
 
 def test_replies_without_the_requested_records_are_refused(strategy):
