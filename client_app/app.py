@@ -74,7 +74,7 @@ def _describe_site(site: Site) -> str:
             "name": site.name,
             "manifest": manifest.model_dump(mode="json", exclude={"made_by"}),
             "labels": dict.fromkeys(SPLITS) | counts,
-            "sums": imputer_phase.standardising_sums(site).tolist(),
+            "sums": imputer_phase.compute_standardising_sums(site).tolist(),
         }
     )
 

@@ -11,7 +11,7 @@ from cryptography import x509
 from client_app.join import checks
 from client_app.join.address import Address
 from client_app.join.checks import CheckError, CheckResult
-from client_app.join.connection import server_certificate, verify_certificate
+from client_app.join.connection import fetch_server_certificate, verify_certificate
 
 MARKS = {
     "ok": ("✓", typer.colors.GREEN),
@@ -92,7 +92,7 @@ def _check_connection(
     certificate: x509.Certificate | None = None
     failure: CheckError | None = None
     try:
-        certificate = server_certificate(address)
+        certificate = fetch_server_certificate(address)
     except CheckError as error:
         failure = error
     checklist.check("clock", checks.check_clock, [*authorities, *([certificate] if certificate else [])])

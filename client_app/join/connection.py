@@ -19,7 +19,7 @@ HOST_MISMATCH_CODES = (62, 64)
 OTHER_AUTHORITY_CODES = (7, 18, 19, 20, 21)
 
 
-def server_certificate(address: Address) -> x509.Certificate:
+def fetch_server_certificate(address: Address) -> x509.Certificate:
     """Fetch the certificate that the SuperLink presents, without verifying it.
 
     Raises CheckError when no server at the address speaks gRPC over TLS.

@@ -53,7 +53,7 @@ def main() -> None:
             raise
         logger.error(REFUSED_BY_SUPERLINK)
         logging.shutdown()
-        os._exit(1)  # The refused call still sleeps in its thread, and everything else has been cleaned up.
+        os._exit(1)  # A thread still waits to repeat the refused call; everything else was cleaned up.
 
 
 if __name__ == "__main__":

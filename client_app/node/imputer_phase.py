@@ -21,9 +21,8 @@ WINDOWS_PER_GPU_BLOCK = 128  # on a GPU, fewer windows take as long to prepare
 EPOCHS_PER_PREPARATION = 4  # training steps on a window, each on another crop, before its masks are redrawn
 
 
-def standardising_sums(site: Site) -> np.ndarray:
-    """Sum up what standardisation needs: count, sum and sum of squares `(modality, 3)` of training
-    samples."""
+def compute_standardising_sums(site: Site) -> np.ndarray:
+    """Compute count, sum and sum of squares `(modality, 3)` of training samples, for standardisation."""
     total = np.zeros((len(site.schema.modalities), 3))
     for rows in iterate_blocks(site.partition.rows("train")):
         total += Standardiser.sums(*site.read(rows)).numpy()

@@ -25,7 +25,7 @@ from torch import nn
 
 from client_app.device import exclusive_use, find_device
 from client_app.node.completions import CompletionsMissingError
-from client_app.node.site import Site, is_virtual, partitions_of_node, pool_sites
+from client_app.node.site import Site, find_partitions, is_virtual, pool_sites
 from condi_core.config import ConfigError, RunConfig
 from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, fingerprint
 from condi_core.serialization import PACKED, PackingError, from_bytes, to_bytes
@@ -73,7 +73,7 @@ class Request:
     @property
     def partitions(self) -> dict[str, Path]:
         """Folders of the partitions behind this node, by name of the site."""
-        return partitions_of_node(self.context, self.settings["federation"])
+        return find_partitions(self.context, self.settings["federation"])
 
     def site(self, name: str | None = None, check: bool = False) -> Site:
         """Open a site of this node.

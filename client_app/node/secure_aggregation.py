@@ -91,8 +91,8 @@ def weighted_update(request: Message, reply: Message, owners: dict[str, Owner]) 
         update = (array.astype(np.float64) - base[name]) / settings["range"]
         if not np.abs(update).max(initial=0) <= 1:  # also when it is not a number
             reason = (
-                f"the update of {name} is not finite or exceeds {settings['range']:g}, the most that secure "
-                "aggregation carries"
+                f"the update of {name} is not finite or exceeds {settings['range']:g}, the limit of "
+                "secure aggregation"
             )
             raise UpdateRefusedError(Error(CLIENT_APP_FAILED, reason))
         parts.append(update * aggregation_weights(owners[name], counts, windows, update.shape))

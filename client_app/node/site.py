@@ -26,8 +26,8 @@ from data_partitions.window_store import WindowStore
 _observed_masks = MaskStore()  # a node's process serves many requests about the same windows
 
 
-def partitions_of_node(context: Context, federation: str) -> dict[str, Path]:
-    """Return the folders of the partitions behind this node, by name of the site.
+def find_partitions(context: Context, federation: str) -> dict[str, Path]:
+    """Find the folders of the partitions behind this node, by name of the site.
 
     A hospital's node names its one partition in the node config (`data`). A virtual node of a simulation
     has a number instead, and serves every n-th site of the run's federation, so that any number of nodes
