@@ -1,11 +1,11 @@
-"""What a loss depends on, in the words of Rubin (Biometrika 1976).
+"""The dependence of missingness on values, in the terms of Rubin (Biometrika 1976).
 
-- "mcar", missing completely at random: no value.
-- "mar", missing at random: values of another modality, which the mechanism spares.
-- "mnar", missing not at random: the lost value.
+- "mcar", missing completely at random: it depends on no value.
+- "mar", missing at random: it depends on values of another modality, of which the mechanism hides nothing.
+- "mnar", missing not at random: it depends on the hidden values themselves.
 
-High values are lost. Values decide by their standard score within the window, so that no other window is
-needed to know what is missing from this one.
+High values lead to more losses. Only the standard score of a value within its window counts, so that the mask
+of a window does not depend on other windows.
 """
 
 import numpy as np
@@ -15,23 +15,24 @@ from data_partitions.missingness.setting import Setting, choice
 
 MEANING = "mcar | mar (depends on a modality that is not hidden) | mnar (depends on the hidden value)"
 DEPENDENCES = ("mcar", "mar", "mnar")
-LOGIT_SLOPE = 2.0  # of the log odds of a loss, per standard deviation of the deciding value
+LOGIT_SLOPE = 2.0  # increase of the log odds of a loss per standard deviation of the score
 BISECTION_STEPS = 20
 
 
 def dependence_setting(name: str) -> Setting:
-    """Make the setting that says what a mechanism's losses depend on."""
+    """Make the setting that chooses the dependence of a mechanism."""
     return choice(name, DEPENDENCES, MEANING)
 
 
-def driver_scores(
+def compute_driver_scores(
     window: Window, share: float, dependence: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the scores that decide, and the share that each modality has to lose.
+    """Compute the scores on which losses depend, and the share that each modality loses.
 
-    For "mar", one of the present modalities is drawn for the window. It decides by its mean in each patch, so
-    that modalities of any rate can depend on it. The others lose more, so that over windows every modality
-    loses its share, or all it has where that is not enough. A modality that is alone depends on nothing.
+    For "mar", one of the observed modalities is drawn as the driver of the window. Its scores are its means
+    per patch, so that modalities of any rate can depend on it. The driver loses nothing and the others lose
+    more, so that over many windows each modality loses its share, or everything where that is not enough. If
+    only one modality is observed, its losses depend on no value.
 
     Parameters
     ----------
@@ -47,36 +48,36 @@ def driver_scores(
     Returns
     -------
     scores
-        Broadcastable to `window.observed`; 0, which is neutral, where nothing is observed.
+        Broadcastable to `window.observed`; 0, the mean score, where nothing is observed.
     shares
-        `(modality,)`
+        `(modality,)`: the expected share that each modality loses in this window.
     """
     values, observed = window.values, window.observed
     shares = np.full(len(observed), share)
     if dependence == "mnar":
         flat = observed.reshape(len(observed), -1)
         return _standardise(values.reshape(flat.shape), flat).reshape(observed.shape), shares
-    present = np.flatnonzero(observed.any(axis=(1, 2)))
-    if len(present) < 2:
+    candidates = np.flatnonzero(observed.any(axis=(1, 2)))
+    if len(candidates) < 2:
         return np.zeros((1, observed.shape[1], 1)), shares
-    driver = rng.choice(present)
-    shares = np.minimum(1, shares * len(present) / (len(present) - 1))
+    driver = rng.choice(candidates)
+    shares = np.minimum(1, shares * len(candidates) / (len(candidates) - 1))
     shares[driver] = 0
     counts = observed[driver].sum(1)
     sums = np.where(observed[driver], values[driver], 0).sum(1, dtype=np.float64)
     return _standardise(sums / np.maximum(counts, 1), counts > 0)[None, :, None], shares
 
 
-def logistic_probabilities(scores: np.ndarray, observed: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def compute_loss_probabilities(scores: np.ndarray, observed: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Compute probabilities of a loss that are logistic in the scores and have the shares as means.
 
-    The mean is over the observed samples of a modality. The intercept is found by bisection, as in Muzellec
-    et al. (ICML 2020).
+    The means are over the observed samples of each modality. Bisection finds the intercept, as in Muzellec et
+    al. (ICML 2020).
     """
     weight = observed if scores.shape[2] > 1 else observed.sum(2, keepdims=True)
     weight = weight / np.maximum(weight.sum((1, 2), keepdims=True), 1)
-    # The exponential function is needed once when working with odds. Beyond the bounds, probabilities are 0
-    # or 1 anyhow.
+    # With odds, all steps share one exponential of the scores. Clipping changes nothing, because the
+    # probabilities beyond these bounds are 0 or 1.
     odds_against = np.exp(np.clip(-LOGIT_SLOPE * scores, -100, 100))
     with np.errstate(divide="ignore"):  # a share of 0 or 1 has an infinite intercept
         log_odds = np.log(shares / (1 - shares))

@@ -1,4 +1,4 @@
-"""The mask of a window, made of the masks of all mechanisms."""
+"""Combine the masks of all mechanisms into the mask of a window."""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ def missingness_mask(
     """Make the mask of a window.
 
     The result depends on the arguments alone and is the same on every machine. Every mechanism has its own
-    stream of random numbers, and the mask is the union of what they take. What the site loses for the whole
-    run is as if never observed. If the rest of a window that had something would be hidden completely, one
-    stretch of `gap-patches` patches of one modality, with at least one observed sample in it, is shown again.
+    stream of random numbers, and the mask is the union of their masks. Modalities that the site loses for the
+    whole run count as never observed. If all other observed samples of the window would be hidden, one
+    stretch of `gap-patches` patches of one modality, with at least one observed sample, is revealed again.
 
     Parameters
     ----------
     values
-        `(modality, patch, sample)`; they matter where something depends on them, and only where `observed`.
+        `(modality, patch, sample)`. Only mechanisms that depend on values use them, where `observed`.
     observed
         Bool, `(modality, patch, sample)`: what was measured.
     missingness
@@ -43,9 +43,9 @@ def missingness_mask(
     record_id
         The window's id within its site.
     samples_per_patch
-        How many samples of each modality's patches are true ones; the others are padding. Default: all.
+        Number of samples in a patch of each modality; samples beyond it are padding. Default: no padding.
     site
-        Name of the site. With the seed it decides which modalities the site loses.
+        Name of the site. The seed and the site decide which modalities the site loses.
     present
         Which modalities the site has. Default: all.
 
@@ -65,16 +65,18 @@ def missingness_mask(
     remaining = observed
     for mechanism in active:
         if mechanism.level == "site":
-            rng = _random_stream(seed, site, mechanism.stream)
+            rng = _make_random_stream(seed, site, mechanism.stream)
             remaining = remaining & ~mechanism.mask(window, missingness, rng)
     window = replace(window, observed=remaining)
     hidden = np.zeros(observed.shape, bool)
     for mechanism in active:
         if mechanism.level == "record":
-            hidden |= mechanism.mask(window, missingness, _random_stream(seed, record_id, mechanism.stream))
+            hidden |= mechanism.mask(
+                window, missingness, _make_random_stream(seed, record_id, mechanism.stream)
+            )
     hidden &= remaining
     if remaining.any() and (hidden == remaining).all():
-        _show_one_stretch(hidden, missingness["gap-patches"], _random_stream(seed, record_id, "show"))
+        _reveal_one_stretch(hidden, missingness["gap-patches"], _make_random_stream(seed, record_id, "show"))
     return hidden | (observed & ~remaining)
 
 
@@ -91,7 +93,7 @@ def missingness_masks(
     Parameters
     ----------
     store
-        Where the windows are from.
+        The store of the windows.
     rows
         Rows of the windows in the store.
     values, observed
@@ -124,12 +126,12 @@ def missingness_masks(
     return np.stack(masks)
 
 
-def _random_stream(seed: int, name: str, stream: str) -> np.random.Generator:
+def _make_random_stream(seed: int, name: str, stream: str) -> np.random.Generator:
     digest = hashlib.sha256(f"{seed}\n{name}\n{stream}".encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, "<u4"))
 
 
-def _show_one_stretch(hidden: np.ndarray, patches: int, rng: np.random.Generator) -> None:
+def _reveal_one_stretch(hidden: np.ndarray, patches: int, rng: np.random.Generator) -> None:
     modalities, hidden_patches, _ = hidden.nonzero()
     modality = rng.choice(np.unique(modalities))
     start = rng.choice(np.unique(hidden_patches[modalities == modality]))

@@ -1,4 +1,4 @@
-"""What a missingness mechanism is."""
+"""The definition of a missingness mechanism."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from data_partitions.missingness.setting import Setting
 
 @dataclass(frozen=True)
 class Window:
-    """What a mechanism may look at.
+    """A window, as a mechanism may look at it.
 
     Parameters
     ----------
     values
-        `(modality, patch, sample)`, in any unit; only where `observed`.
+        `(modality, patch, sample)`, in any unit; valid only where `observed`.
     observed
         Bool, `(modality, patch, sample)`: what was measured.
     samples_per_patch
-        Of each modality; what is beyond them on the sample axis is padding.
+        Number of samples per patch of each modality; samples beyond it are padding.
     present
         Bool, `(modality,)`: which modalities the site has.
     """
@@ -48,8 +48,8 @@ class Mechanism:
     amount
         The setting that says how much goes missing. Its name is the mechanism's, and 0 turns it off.
     mask
-        Turns a stream of random numbers into a mask. The mask may cover samples that are not observed: the
-        caller takes care of these, and of padding. Shares are expected ones.
+        Turns a stream of random numbers into a mask. The mask may cover padding and samples that are not
+        observed, which the caller removes. Only the expectation of the hidden share has to be met.
     stream
         Name of the mechanism's stream of random numbers. Masks depend on it, so it must never change.
     parameters
@@ -58,8 +58,8 @@ class Mechanism:
         `(amount, samples per patch of each modality)` → share of the observed samples that is expected to go
         missing, on average over modalities. By default it is the amount.
     level
-        A mechanism of a "record" draws a mask for each window. One of a "site" draws it once for the whole
-        run, and what it takes counts as never observed for all others.
+        A mechanism of level "record" draws a mask for each window. One of level "site" draws it once for the
+        whole run, and what it hides counts as never observed for all other mechanisms.
     """
 
     amount: Setting
@@ -81,5 +81,5 @@ class Mechanism:
 
 
 def round_at_random(x: float, rng: np.random.Generator) -> int:
-    """Draw one of the two whole numbers around x, such that the mean is x."""
+    """Round x up or down at random, so that the expected value is x."""
     return int(np.floor(x + rng.random()))

@@ -1,4 +1,4 @@
-"""Mechanisms that take whole modalities. One modality always remains."""
+"""Mechanisms that hide entire modalities. One modality always remains."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,21 +12,21 @@ from data_partitions.missingness.setting import share
 def mask_modalities_of_window(
     window: Window, settings: Mapping[str, Any], rng: np.random.Generator
 ) -> np.ndarray:
-    """A window loses some of the modalities that are observed in it."""
+    """Hide some of the modalities that are observed in the window."""
     return _drop_modalities(window, np.any(window.observed, axis=(1, 2)), settings["modality-by-window"], rng)
 
 
 def mask_modalities_of_site(
     window: Window, settings: Mapping[str, Any], rng: np.random.Generator
 ) -> np.ndarray:
-    """A site loses some of the modalities that it has."""
+    """Hide some of the modalities that the site has."""
     return _drop_modalities(window, window.present, settings["modality-by-site"], rng)
 
 
 def _drop_modalities(
     window: Window, present: np.ndarray, fraction: float, rng: np.random.Generator
 ) -> np.ndarray:
-    order = rng.permutation(len(present))  # of all, so that it does not depend on which are present
+    order = rng.permutation(len(present))  # of all modalities, so that it does not depend on the present ones
     candidates = order[present[order]]
     count = min(round_at_random(fraction * len(candidates), rng), len(candidates) - 1)
     missing = np.zeros(window.observed.shape, bool)
@@ -45,3 +45,4 @@ MODALITY_BY_SITE = Mechanism(
     stream="site",
     level="site",
 )
+MODALITY_MECHANISMS = (MODALITY_BY_WINDOW, MODALITY_BY_SITE)

@@ -1,37 +1,41 @@
-"""All mechanisms. Whatever needs to know mechanisms or their settings takes them from here.
+"""All mechanisms. Every other module takes the mechanisms and their settings from here.
 
-A new mechanism is an object in the file of its family and in MECHANISMS; its settings also go to
-pyproject.toml, where Flower wants every setting of a run.
+A new mechanism changes two files. It is a `Mechanism` in the tuple of its family (`single_samples`,
+`stretches` or `modalities`), and its settings get their defaults in pyproject.toml, where Flower requires
+every setting of a run. The order of mechanisms does not matter for masks: each mechanism draws from its own
+random stream, and the mask is the union of what they hide.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from data_partitions.missingness.mechanism import Mechanism
-from data_partitions.missingness.modalities import MODALITY_BY_SITE, MODALITY_BY_WINDOW
+from data_partitions.missingness.modalities import MODALITY_MECHANISMS
 from data_partitions.missingness.setting import Setting
-from data_partitions.missingness.single_samples import POINTS, SUBSAMPLE
-from data_partitions.missingness.stretches import BLACKOUT, BURSTS, GAPS
+from data_partitions.missingness.single_samples import SINGLE_SAMPLE_MECHANISMS
+from data_partitions.missingness.stretches import STRETCH_MECHANISMS
 
-MECHANISMS: tuple[Mechanism, ...] = (
-    POINTS,
-    GAPS,
-    BURSTS,
-    BLACKOUT,
-    MODALITY_BY_WINDOW,
-    MODALITY_BY_SITE,
-    SUBSAMPLE,
-)
-# Every setting by its name.
+MECHANISMS: tuple[Mechanism, ...] = (*SINGLE_SAMPLE_MECHANISMS, *STRETCH_MECHANISMS, *MODALITY_MECHANISMS)
+# Settings by name. A setting that several mechanisms share has one entry.
 SETTINGS: dict[str, Setting] = {s.name: s for mechanism in MECHANISMS for s in mechanism.settings}
-# Names of the settings that say how much a mechanism takes. Zero turns it off.
+# Names of the settings that say how much a mechanism hides. 0 turns the mechanism off.
 AMOUNTS: tuple[str, ...] = tuple(mechanism.name for mechanism in MECHANISMS)
 
 
 def active_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove what has no effect: amounts of 0, and parameters of mechanisms that are off.
+    """Remove settings without effect: amounts of 0, and parameters of mechanisms that are off.
 
-    Two mappings with equal active settings hide the same samples. Unknown names stay.
+    Two mappings with equal active settings hide the same samples.
+
+    Parameters
+    ----------
+    settings
+        Values by name, with dashes. A missing amount counts as 0.
+
+    Returns
+    -------
+    dict
+        The settings that have an effect, in their order. Settings with unknown names are retained.
     """
     off = {m.name for m in MECHANISMS if settings.get(m.name, 0) == 0}
 

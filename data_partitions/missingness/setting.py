@@ -1,4 +1,4 @@
-"""What a setting of a mechanism is: its name, type, range, default and meaning."""
+"""The definition of a setting of a mechanism: its name, type, range, default and meaning."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,19 +14,19 @@ class Setting:
     Parameters
     ----------
     name
-        As users write it after `missingness.`, with dashes.
+        Name of the setting, with dashes, as users write it after `missingness.`.
     default
-        The value where none is given; for an amount it turns the mechanism off.
+        Default value. That of an amount turns the mechanism off.
     meaning
         One line for documentation.
     expected
-        What a valid value is, in words that follow "expected".
+        Description of a valid value, which follows the word "expected" in messages.
     accepts
         Whether a value of the right type is in range.
     kind
         The type of a value. A whole number is also accepted for a `float`.
     share
-        Whether the value is a share, of which a run must leave something: see `Missingness.from_settings`.
+        Whether the value is a share, which must be below 1 in a run; see `Missingness.from_settings`.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Setting:
     share: bool = False
 
     def is_valid(self, value: object) -> bool:
-        """Whether a value has the type and the range of the setting."""
+        """Return whether a value has the type and the range of the setting."""
         types = (int, float) if self.kind is float else self.kind
         return isinstance(value, types) and not isinstance(value, bool) and self.accepts(value)
 
@@ -59,12 +59,12 @@ def positive_number(name: str, default: float, meaning: str) -> Setting:
 
 
 def number_or_zero(name: str, meaning: str) -> Setting:
-    """Make a setting for a finite number above 0, or for 0, the default, which turns something off."""
+    """Make a setting for a finite number above 0, or 0 (the default) to turn a mechanism off."""
     return Setting(
         name, 0.0, meaning, "a finite number above 0, or 0 for off", lambda x: 0 <= x < math.inf, float
     )
 
 
 def choice(name: str, choices: Sequence[str], meaning: str) -> Setting:
-    """Make a setting for one of some words; the first is the default."""
+    """Make a setting with one of the values `choices`, of which the first is the default."""
     return Setting(name, choices[0], meaning, f"one of {', '.join(choices)}", lambda x: x in choices, str)

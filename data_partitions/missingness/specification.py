@@ -13,7 +13,7 @@ from data_partitions.missingness.setting import Value
 
 
 class MissingnessError(DataError):
-    """Settings of the missingness are not usable. `complaints` has one sentence for each."""
+    """Settings of the missingness are not valid. `complaints` has one sentence for each."""
 
     def __init__(self, *complaints: str) -> None:
         super().__init__("; ".join(complaints))
@@ -38,7 +38,7 @@ class Missingness(Mapping[str, Any]):
 
     def __init__(self, **settings: Value) -> None:
         named = {name.replace("_", "-"): value for name, value in settings.items()}
-        if complaints := _complaints(named, of_run=False):
+        if complaints := _describe_faults(named, of_run=False):
             raise MissingnessError(*complaints)
         self._values: dict[str, Any] = {
             name: setting.kind(named.get(name, setting.default)) for name, setting in SETTINGS.items()
@@ -46,9 +46,9 @@ class Missingness(Mapping[str, Any]):
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Missingness:
-        """Read the settings of a run, which must all be there.
+        """Read the settings of a run, which must be complete.
 
-        In a run a share must be below 1, as nothing would be left to learn from.
+        In a run a share must be below 1, because otherwise no samples remain to learn from.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class Missingness(Mapping[str, Any]):
         MissingnessError
             A setting is unknown, missing or out of range; all of them are named.
         """
-        complaints = _complaints(settings, of_run=True)
+        complaints = _describe_faults(settings, of_run=True)
         complaints += [
             f"setting 'missingness.{name}' is missing" for name in SETTINGS if name not in settings
         ]
@@ -70,7 +70,7 @@ class Missingness(Mapping[str, Any]):
 
     @classmethod
     def for_split(cls, split: Split, settings: Mapping[str, Any], test_overrides: str) -> Missingness:
-        """Read the missingness of a split: test windows may have another one than training and validation."""
+        """Read the missingness of a split; `test_overrides` apply to test windows only."""
         missingness = cls.from_settings(settings)
         return missingness.with_overrides(test_overrides) if split == "test" else missingness
 
@@ -87,7 +87,7 @@ class Missingness(Mapping[str, Any]):
             name, _, text = pair.partition("=")
             if not (name and text) or name in settings:
                 raise MissingnessError("expected pairs such as 'points=0.8 gaps=0.1', each setting once")
-            settings[name] = _number(text)
+            settings[name] = _parse_value(text)
         if faults := _find_faults(settings, of_run=True):
             raise MissingnessError(
                 *(
@@ -98,7 +98,7 @@ class Missingness(Mapping[str, Any]):
         return Missingness(**(dict(self) | settings))
 
     def of_site(self) -> Missingness:
-        """What is missing at a site for the whole run, without what is missing from single windows."""
+        """Return only the missingness of a site for the whole run, without that of single windows."""
         names = {m.name for m in MECHANISMS if m.level == "site"}
         names |= {s.name for m in MECHANISMS if m.level == "site" for s in m.parameters}
         return Missingness(**{name: self[name] for name in names})
@@ -154,7 +154,7 @@ def _find_faults(settings: Mapping[str, Any], of_run: bool) -> dict[str, str | N
     return faults
 
 
-def _complaints(settings: Mapping[str, Any], of_run: bool) -> list[str]:
+def _describe_faults(settings: Mapping[str, Any], of_run: bool) -> list[str]:
     return [
         f"unknown setting 'missingness.{name}'{_suggestion(name, 'missingness.')}"
         if fault is None
@@ -168,8 +168,8 @@ def _suggestion(name: str, prefix: str = "") -> str:
     return f" (did you mean '{prefix}{matches[0]}'?)" if matches else ""
 
 
-def _number(text: str) -> Value:
-    """Return the number that a text is, or the text."""
+def _parse_value(text: str) -> Value:
+    """Parse a text as a number if it is one; otherwise return the text."""
     for kind in (int, float):
         try:
             return kind(text)

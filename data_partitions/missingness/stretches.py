@@ -1,6 +1,7 @@
-"""Mechanisms that take consecutive samples.
+"""Mechanisms that hide stretches of consecutive samples.
 
-A share of time that no whole number of stretches makes is met on average, as far as stretches fit.
+If no whole number of stretches covers the share of time exactly, the number is rounded at random, so that the
+share is met on average as far as stretches fit.
 """
 
 from collections.abc import Mapping
@@ -8,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from data_partitions.missingness.dependence import dependence_setting, driver_scores
+from data_partitions.missingness.dependence import compute_driver_scores, dependence_setting
 from data_partitions.missingness.mechanism import Mechanism, Window, round_at_random
 from data_partitions.missingness.setting import positive_count, positive_number, share
 
-CANDIDATE_ARRANGEMENTS = 16  # arrangements of gaps among which values choose
+CANDIDATE_ARRANGEMENTS = 16  # random arrangements of gaps, of which values select one
 
 
 def mask_gaps(window: Window, settings: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
-    """Each modality loses stretches of some patches, which start at any sample.
+    """Hide stretches of `gap-patches` patches of each modality, which start at any sample.
 
-    The share is one of a modality's time, observed or not. Gaps depend on values in that the one of several
-    random arrangements is taken that hides the highest values.
+    The share is a share of the modality's time, whether observed or not. If gaps depend on values, the
+    arrangement that hides the highest values is selected from several random ones.
     """
     fraction, patches = settings["gaps"], settings["gap-patches"]
     missing = np.zeros(window.observed.shape, bool)
     scores, shares = None, np.full(len(missing), fraction)
     if settings["gaps-mechanism"] != "mcar":
-        scores, shares = driver_scores(window, fraction, settings["gaps-mechanism"], rng)
+        scores, shares = compute_driver_scores(window, fraction, settings["gaps-mechanism"], rng)
         scores = np.broadcast_to(scores, missing.shape)
     for m, rate in enumerate(window.samples_per_patch):
         score = None if scores is None else scores[m, :, :rate].ravel()
@@ -35,11 +36,11 @@ def mask_gaps(window: Window, settings: Mapping[str, Any], rng: np.random.Genera
 
 
 def mask_bursts(window: Window, settings: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
-    """Each modality loses bursts of random length, of a given mean.
+    """Hide bursts of random length, with mean `burst-patches` patches, of each modality.
 
-    It is the chain of two states of Gilbert (Bell System Technical Journal 1960), begun in its stationary
-    distribution: at random times the state is drawn again, and in between it stays. Bursts are at least as
-    long as by drawing every sample by itself: 1 / (1 - share) samples on average.
+    This is the two-state chain of Gilbert (Bell System Technical Journal 1960), started in its stationary
+    distribution: the state is drawn again at random times and does not change in between. The mean length is
+    at least that of independent samples, 1 / (1 - share) samples.
     """
     fraction, patches = settings["bursts"], settings["burst-patches"]
     missing = np.zeros(window.observed.shape, bool)
@@ -52,9 +53,9 @@ def mask_bursts(window: Window, settings: Mapping[str, Any], rng: np.random.Gene
 
 
 def mask_blackout(window: Window, settings: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
-    """All modalities lose stretches at the same times, which start at any sample of the fastest one.
+    """Hide stretches of all modalities at the same times, which start at any sample of the fastest modality.
 
-    A slower modality loses the samples whose instants lie in a stretch.
+    A slower modality loses the samples whose instants are in a stretch.
     """
     missing = np.zeros(window.observed.shape, bool)
     fastest = max(window.samples_per_patch)
@@ -72,7 +73,8 @@ def _place_stretches(
 ) -> np.ndarray:
     """Place stretches of `gap` samples that do not overlap, bool `(length,)`.
 
-    With a score the one of some arrangements is taken in which the score over the stretches is highest.
+    With a score, the arrangement with the highest total score in its stretches is selected from several
+    random ones.
     """
     gap = min(gap, length)
     n = min(round_at_random(fraction * length / gap, rng), length // gap)
@@ -86,7 +88,7 @@ def _place_stretches(
         starts = np.sort(rng.integers(0, free + 1, (CANDIDATE_ARRANGEMENTS, n))) + np.arange(n) * gap
         cumulative = np.concatenate([[0], score.cumsum()])
         scores = (cumulative[starts + gap] - cumulative[starts]).sum(1)
-        starts = starts[scores.round(6).argmax()]  # rounded: the last bits must not decide between equals
+        starts = starts[scores.round(6).argmax()]  # rounded, so that the last bits do not decide a tie
     time = np.zeros(length, bool)
     time[(starts[:, None] + np.arange(gap)).ravel()] = True
     return time
@@ -111,3 +113,4 @@ BLACKOUT = Mechanism(
     stream="blackout",
     parameters=(GAP_PATCHES,),
 )
+STRETCH_MECHANISMS = (GAPS, BURSTS, BLACKOUT)

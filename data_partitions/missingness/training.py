@@ -9,8 +9,8 @@ from data_partitions.missingness.specification import Missingness
 def sample_training_missingness(rng: np.random.Generator) -> Missingness:
     """Draw from the mixture of missingness patterns that training uses.
 
-    Single samples (40 %), gaps (30 %) or whole modalities (30 %); a third of the latter two also lose single
-    samples.
+    Windows lose single samples (40 %), gaps (30 %) or entire modalities (30 %). One third of the latter two
+    also lose single samples.
     """
     pattern = rng.choice(["points", "gaps", "modalities"], p=[0.4, 0.3, 0.3])
     if pattern == "points":

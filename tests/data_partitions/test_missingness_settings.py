@@ -14,9 +14,24 @@ from data_partitions.missingness import (
     active_settings,
     missingness_mask,
 )
+from data_partitions.missingness.dependence import DEPENDENCES
 
 RUN = dict(Missingness(points=0.3, gaps=0.2, gap_patches=3))
-HALF = {"subsample-to": 5.0}
+AMOUNTS_THAT_ARE_NO_SHARES = {"subsample-to": 5.0}
+# One case for each mechanism and each value of a parameter that is one of several words.
+MECHANISM_CASES = [
+    pytest.param(mechanism, parameters, id=f"{mechanism.name} {' '.join(parameters.values())}".strip())
+    for mechanism in MECHANISMS
+    for parameters in [
+        {},
+        *(
+            {setting.name: dependence}
+            for setting in mechanism.parameters
+            for dependence in DEPENDENCES[1:]
+            if setting.is_valid(dependence)
+        ),
+    ]
+]
 
 
 def test_every_mechanism_is_off_by_default_and_has_its_own_stream():
@@ -26,24 +41,25 @@ def test_every_mechanism_is_off_by_default_and_has_its_own_stream():
         assert name == setting.name and setting.meaning and setting.is_valid(setting.default)
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS, ids=lambda m: m.name)
-def test_the_expected_share_is_the_mean_of_masks(mechanism):
-    amount = HALF.get(mechanism.name, 0.5)
-    missingness = Missingness(**{mechanism.name: amount})
+@pytest.mark.parametrize(("mechanism", "parameters"), MECHANISM_CASES)
+def test_the_expected_share_is_the_mean_of_masks(mechanism, parameters):
+    amount = AMOUNTS_THAT_ARE_NO_SHARES.get(mechanism.name, 0.5)
+    missingness = Missingness(**{mechanism.name: amount}, **parameters)
     rng, rates = np.random.default_rng(0), [10, 4, 10, 4, 10, 4]
     observed = np.arange(10) < np.array(rates)[:, None, None] + np.zeros((6, 40, 1))
-    hidden = []
+    shares = []
     for i in range(300):
-        mask = missingness_mask(
+        hidden = missingness_mask(
             rng.standard_normal(observed.shape), observed, missingness, seed=0, record_id=str(i),
             samples_per_patch=rates, site=str(i),
         )  # fmt: skip
-        hidden.append((mask.sum((1, 2)) / observed.sum((1, 2))).mean())
-    assert np.mean(hidden) == pytest.approx(missingness.expected_share(rates), abs=0.03)
+        shares.append((hidden.sum((1, 2)) / observed.sum((1, 2))).mean())
+    assert missingness.expected_share(rates) > 0
+    assert np.mean(shares) == pytest.approx(missingness.expected_share(rates), abs=0.03)
 
 
 def test_the_settings_of_a_run_are_described_as_in_the_registry():
-    """Flower wants every setting in pyproject.toml; its comments there are the meanings of the registry."""
+    """Flower requires each setting in pyproject.toml. The comments there are the meanings in the registry."""
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     section = text.split("[tool.flwr.app.config.missingness]")[1].split("\n\n")[0]
     lines = [line.partition("#") for line in section.splitlines()[1:]]
@@ -66,23 +82,23 @@ def test_a_value_equals_another_with_the_same_settings():
         Missingness()["points"] = 0.3
 
 
-def test_settings_of_a_run_come_back():
+def test_settings_of_a_run_are_read_as_they_were_written():
     assert Missingness.from_settings(RUN) == Missingness(points=0.3, gaps=0.2, gap_patches=3)
     assert dict(Missingness.from_settings(RUN)) == RUN
 
 
-def test_all_that_is_wrong_with_the_settings_of_a_run_is_named():
-    bad = RUN | {"points": 1.0, "gap": 0.2, "gap-patches": True}
-    del bad["bursts"]
-    with pytest.raises(MissingnessError) as refused:
-        Missingness.from_settings(bad)
-    assert refused.value.complaints == (
+def test_every_fault_of_the_settings_of_a_run_is_named():
+    faulty = RUN | {"points": 1.0, "gap": 0.2, "gap-patches": True}
+    del faulty["bursts"]
+    with pytest.raises(MissingnessError) as error:
+        Missingness.from_settings(faulty)
+    assert error.value.complaints == (
         "setting 'missingness.points': expected a share below 1, as a run must have samples left, got 1.0",
         "setting 'missingness.gap-patches': expected a whole number of at least 1, got True",
         "unknown setting 'missingness.gap' (did you mean 'missingness.gaps'?)",
         "setting 'missingness.bursts' is missing",
     )
-    assert str(refused.value) == "; ".join(refused.value.complaints)
+    assert str(error.value) == "; ".join(error.value.complaints)
 
 
 def test_overrides_replace_single_settings():
