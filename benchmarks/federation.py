@@ -90,7 +90,7 @@ def measure(federation: Path, out: Path, sites: int, settings: str) -> dict:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        demo.make(folder / "records", patients=900)
+        demo.write_source(folder / "records", patients=900)
         for sites, settings in (
             (
                 8,

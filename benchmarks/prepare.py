@@ -58,7 +58,7 @@ CANDIDATES = {"wfdb.rdrecord": read_with_wfdb, "condi prepare": prepare_with_con
 
 
 def time_ptb_xl(folder: Path, records: int, repeats: int) -> dict:
-    demo.make(folder, patients=round(records * 14 / 15))
+    demo.write_source(folder, patients=round(records * 14 / 15))
     seconds = {candidate: [] for candidate in CANDIDATES}
     for _ in range(repeats):
         for candidate in CANDIDATES:

@@ -1,4 +1,4 @@
-"""From the files of a data set to the windows that each site of a federation holds.
+"""Turn the files of a data set into the windows that each site of a federation holds.
 
 `sources` reads data sets, `assignment` gives patients to sites, `partition` is the store of one site and
 `federation` that of several. `missingness` makes simulated missingness, `recordings` reads and writes single

@@ -1,4 +1,4 @@
-"""Which site each patient belongs to (patients are assigned, never records), and which modalities it has."""
+"""Assign patients, never single records, to sites, and modalities to sites."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ import pandas as pd
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS
 
-MIN_TRAIN_WINDOWS = 10  # that a site must have
-MAX_DRAWS = 200
+MIN_TRAIN_WINDOWS = 10  # a site must have at least as many
+MAX_DIRICHLET_DRAWS = 200
 REST_SITE = "rest"
 
 
@@ -30,7 +30,7 @@ def assign_patients(
     - "iid": patients of each split are shuffled and dealt out to the sites.
     - "dirichlet": for each label, the shares of the sites are drawn from Dirichlet(`alpha`). A patient counts
       under the rarest of `labels` in his or her records. The draw is repeated until every site has 10
-      training records and something to validate and test on; after 200 draws the best one is taken.
+      training records and records for validation and test; after 200 draws the best one is taken.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def assign_patients(
     split
         "natural", "iid" or "dirichlet".
     seed
-        Of what is random.
+        Seed of the random assignments.
     alpha
         Concentration of the Dirichlet distribution.
     labels
@@ -57,7 +57,7 @@ def assign_patients(
     Raises
     ------
     DataError
-        That many sites cannot be made.
+        An option is unknown or out of range, or the sites cannot be made.
     """
     notes = [] if notes is None else notes
     if sites is not None and sites < 1:
@@ -81,14 +81,14 @@ def assign_patients(
             raise DataError(f"alpha of the Dirichlet split must be above 0, it is {alpha:g}")
         patients["label"] = _rarest_label(index, list(labels)).reindex(patients.index)
         assignment = _assign_dirichlet(patients, sites, rng, alpha)
-        fewest = int(np.bincount(assignment, patients["train"], sites).min())
-        if fewest < 1:
+        smallest = int(np.bincount(assignment, patients["train"], sites).min())
+        if smallest < 1:
             raise DataError(
                 f"no draw of Dirichlet({alpha:g}) gave each of {sites} sites a training record: "
                 "request fewer sites or a larger alpha"
             )
-        if fewest < MIN_TRAIN_WINDOWS:
-            notes.append(f"The smallest site has only {fewest} training records.")
+        if smallest < MIN_TRAIN_WINDOWS:
+            notes.append(f"The smallest site has only {smallest} training records.")
     return {patient: f"site-{site:02d}" for patient, site in zip(patients.index, assignment, strict=True)}
 
 
@@ -131,12 +131,12 @@ def _assign_dirichlet(
     def balance(assignment: np.ndarray) -> tuple[int, int]:
         """Rate an assignment: training records of the smallest site, then sites with evaluation splits."""
         evaluation = [np.bincount(assignment[in_split[split]], minlength=sites) for split in SPLITS[1:]]
-        fewest = int(np.bincount(assignment, train_records, sites).min())
-        return min(MIN_TRAIN_WINDOWS, fewest), int(sum((counts > 0).sum() for counts in evaluation))
+        smallest = int(np.bincount(assignment, train_records, sites).min())
+        return min(MIN_TRAIN_WINDOWS, smallest), int(sum((counts > 0).sum() for counts in evaluation))
 
     best = draw()
     best_balance = balance(best)
-    for _ in range(MAX_DRAWS - 1):
+    for _ in range(MAX_DIRICHLET_DRAWS - 1):
         if best_balance == (MIN_TRAIN_WINDOWS, 2 * sites):
             break
         assignment = draw()
@@ -188,7 +188,7 @@ def _assign_to_hospitals(index: pd.DataFrame, sites: int | None, notes: list[str
     }
 
 
-def site_modalities(
+def select_modalities(
     names: Sequence[str], modalities: int | str | Sequence[str], site_index: int, seed: int
 ) -> tuple[str, ...]:
     """Select the modalities that a site has.
@@ -196,25 +196,25 @@ def site_modalities(
     Parameters
     ----------
     names
-        Of all modalities of the data set.
+        Names of all modalities of the data set.
     modalities
-        "all", the same names for every site, or a number k. In the last case, (seed, site_index) decides:
-        sites take k after k along a shuffled circle of the names, so any ceil(n / k) successive sites from a
-        new shuffle on cover all names.
+        "all", the same names for every site, or a number k. With a number, (seed, site_index) decide:
+        successive sites take the next k names on a shuffled circle of all n names. Each shuffle serves
+        ceil(n / k) sites, which together cover all names.
     site_index
         Position of the site in the federation.
     seed
-        Of the federation.
+        Seed of the federation.
 
     Returns
     -------
     tuple of str
-        In the order of `names`.
+        Names of the site's modalities, in the order of `names`.
 
     Raises
     ------
     DataError
-        A name is unknown, or k is not in 1..n.
+        A name is unknown, no name is given, or k is not in 1..n.
     """
     names = tuple(names)
     if modalities == "all":

@@ -1,6 +1,6 @@
 """The commands `condi prepare` and `condi inspect`.
 
-What reads data is imported inside the functions: pandas takes a moment, which the help does not need.
+The functions import the modules that read data, so that the help does not wait for pandas.
 """
 
 import inspect as inspection
@@ -27,7 +27,9 @@ prepare = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option(help="Directory of the federation; it must not exist.")]
-Sites = Annotated[int | None, typer.Option(help="Number of sites; the default of natural is all.")]
+Sites = Annotated[
+    int | None, typer.Option(help="Number of sites; by default natural splits have all hospitals.")
+]
 SPLIT_HELP = "How patients are assigned to sites."
 
 
@@ -56,13 +58,13 @@ def _shared_options(
 def _dataset_command(name: str) -> Callable[[Callable[..., None]], None]:
     """Add the command of a data set. The decorated function declares the data set's options.
 
-    They come before --strict and --download. One with the name of a shared option replaces it.
+    These options come before --strict and --download. An option with the name of a shared one replaces it.
     """
 
     def add_command(declare_options: Callable[..., None]) -> None:
         shared = dict(inspection.signature(_shared_options).parameters)
-        last = {option: shared.pop(option) for option in ("strict", "download")}
-        parameters = {**shared, **inspection.signature(declare_options).parameters, **last}
+        trailing = {option: shared.pop(option) for option in ("strict", "download")}
+        parameters = {**shared, **inspection.signature(declare_options).parameters, **trailing}
 
         def command(**settings: Any) -> None:
             _prepare(name, **settings)

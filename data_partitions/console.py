@@ -1,4 +1,4 @@
-"""What commands share: errors in one sentence, and progress bars."""
+"""Errors in one sentence and progress bars, which all commands share."""
 
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from data_partitions.preparation_log import ProgressCallback
 @contextmanager
 def one_sentence_errors(*kinds: type[Exception]) -> Iterator[None]:
     """End the command with one line and exit status 1 on DataError, OSError and the given kinds of errors."""
-    from pydantic import ValidationError  # takes a moment, which the help of commands does not need
+    from pydantic import ValidationError  # slow to import, and the help of commands does not need it
 
     expected: tuple[type[Exception], ...] = (DataError, OSError, *kinds)
     try:

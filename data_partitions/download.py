@@ -28,7 +28,7 @@ def fetch_physionet(database: str, files: Sequence[str], out: str | Path, log: P
     out
         Folder in which the files get the same paths.
     log
-        Receives the progress.
+        Log that receives the progress.
 
     Raises
     ------

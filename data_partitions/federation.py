@@ -186,6 +186,6 @@ def check_patients_apart(patients: dict[str, set[str]]) -> list[str]:
     ]
 
 
-def in_site_order(names: Iterable[str]) -> list[str]:
+def sort_site_names(names: Iterable[str]) -> list[str]:
     """Sort names with numbers by value: hospital-2 before hospital-10, and "rest" after both."""
     return sorted(names, key=lambda name: re.sub(r"\d+", lambda number: number[0].zfill(9), name))

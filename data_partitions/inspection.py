@@ -15,7 +15,7 @@ from data_partitions.table import Cell, Table, Value
 
 
 def open_sites(path: str | Path) -> list[Partition]:
-    """Open the sites of a federation, or the one site, at `path`; DataError if there is neither."""
+    """Open the sites of the federation at `path`, or the one site there; DataError if there is neither."""
     if is_partition(Path(path)):
         return [Partition.open(path, check=False)]
     federation = open_federation(path)
@@ -30,7 +30,7 @@ def sites_table(partitions: Sequence[Partition]) -> Table:
             partition.manifest.site,
             *(partition.manifest.windows[split] for split in SPLITS),
             len(set(partition.patient_ids)),
-            _modalities_in_words(partition.manifest),
+            _describe_modalities(partition.manifest),
         ]
         for partition in partitions
     ]
@@ -78,12 +78,12 @@ def modalities_table(partitions: Sequence[Partition], progress: ProgressCallback
         if sites:
             samples, missing, windows, empty = totals[m.name]
             shares = [Cell(f"{share:.1%}", share) for share in (missing / samples, empty / windows)]
-        rows.append([m.name, m.unit, Cell(rate_in_words(m.rate), m.rate), sites, *shares])
-    columns = ["modality", "unit", "rate", "sites", "not observed", "windows without any"]
+        rows.append([m.name, m.unit, Cell(format_rate(m.rate), m.rate), sites, *shares])
+    columns = ["modality", "unit", "rate", "sites", "not observed", "empty windows"]
     return Table("Modalities", columns, rows)
 
 
-def rate_in_words(rate: float) -> str:
+def format_rate(rate: float) -> str:
     """Write a rate with a readable unit: 100 is "100 Hz", 1/3600 is "1/h"."""
     for per, unit in ((1, " Hz"), (60, "/min"), (3600, "/h"), (86400, "/d")):
         if rate * per >= 0.999:
@@ -91,7 +91,7 @@ def rate_in_words(rate: float) -> str:
     return f"{rate:.2g} Hz"
 
 
-def _modalities_in_words(manifest: Manifest) -> str:
+def _describe_modalities(manifest: Manifest) -> str:
     present = [m.name for m in manifest.modalities if m.present]
     absent = [m.name for m in manifest.modalities if not m.present]
     if not absent:

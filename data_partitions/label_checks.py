@@ -1,10 +1,10 @@
-"""Which labels a window may have under each kind of task. A new kind of task has one entry here."""
+"""Check which labels a window has under each kind of task. A new kind of task needs one entry here."""
 
 from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-# (label columns of the windows, as text) → for each rule, the windows that break it, and how
+# (label columns of the windows, as text) → for each rule, a mask of the windows that break it, and the fault
 LabelCheck = Callable[[pd.DataFrame], Iterator[tuple[pd.Series, str]]]
 
 

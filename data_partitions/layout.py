@@ -19,8 +19,7 @@ def is_federation(path: Path) -> bool:
 
 
 def detect_partition(path: Path) -> bool:
-    """Return whether a path is the directory of one site, and not native files; DataError for a
-    federation."""
+    """Return whether a path is the directory of a site, not native files; DataError for a federation."""
     if is_federation(path):
         require_partition(path)
     return is_partition(path)

@@ -1,4 +1,4 @@
-"""What a partition says about itself, and what the sites of a federation must agree on."""
+"""The manifest of a partition, and the fields on which the sites of a federation must agree."""
 
 from typing import Annotated, Any, Literal
 
@@ -27,9 +27,9 @@ class Modality(BaseModel):
     Parameters
     ----------
     name
-        Also the name of its file of values.
+        Name of the modality and of its file of values.
     unit
-        Unit of the values, as the source has them.
+        Unit of the values, as in the source.
     rate
         Samples per second (Hz).
     samples_per_patch
@@ -53,11 +53,11 @@ class Manifest(BaseModel):
     Parameters
     ----------
     dataset, version
-        Which data set the windows are from.
+        Name and version of the data set.
     site
         Name of the site.
     modalities
-        In the order of the second axis of windows.
+        Modalities in the order of the second axis of windows.
     patch_seconds
         Length of a patch, in s.
     patches
@@ -69,13 +69,13 @@ class Manifest(BaseModel):
     ordered
         Whether the labels are steps of one scale, such as days.
     label_rule
-        How the labels follow from the source, in words.
+        How the labels follow from the source, as text for readers.
     windows
         Number of windows in each split.
     license
-        The terms of the source, and whom to cite.
+        The terms of the source, and the publication to cite.
     made_by
-        The command, with its settings.
+        The command that made the partition, with its settings.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -127,5 +127,5 @@ class Manifest(BaseModel):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of a window (modality, patch, sample), padded to the most samples per patch of a modality."""
+        """Shape of a window (modality, patch, sample), padded to the highest number of samples per patch."""
         return len(self.modalities), self.patches, max(m.samples_per_patch for m in self.modalities)

@@ -33,8 +33,8 @@ from data_partitions.windows_table import (
     read_windows_table,
 )
 
-BLOCK_BYTES = 16 * 2**20  # of a file of values that are read at a time
-FINGERPRINT_BYTES = 2**20  # at the beginning and at the end of a file of values that a fingerprint covers
+VALUES_BLOCK_BYTES = 16 * 2**20  # read at a time from a file of values
+FINGERPRINT_BYTES = 2**20  # a fingerprint covers as many at the beginning and end of a file of values
 
 
 class EmptyPartitionError(DataError):
@@ -85,7 +85,7 @@ def write_partition(
         write_headers(len(table))
         count = 0
         used = np.zeros(len(table), bool)
-        # Plain writes rather than a memory map: a full disk is then an error, not a killed process.
+        # With a memory map, a full disk would kill the process; with plain writes it raises an error.
         for window in windows:
             if count == len(table):
                 raise DataError(f"more windows came than the {len(table)} rows of the index")
@@ -159,7 +159,7 @@ class Partition:
         path
             Directory of the partition.
         check
-            Also read through all values once; see `check`.
+            Also read all values once; see the method `check`.
 
         Raises
         ------
@@ -187,7 +187,7 @@ class Partition:
         return partition
 
     def require_measured(self) -> None:
-        """Raise DataError if `condi impute` made the partition: its imputed samples would seem measured."""
+        """Raise DataError if `condi impute` made the partition: imputed samples would count as measured."""
         if (self.path / "imputed").exists():
             raise DataError(
                 f"{self.path} is a completed partition, in which imputed samples would count as measured: "
@@ -195,7 +195,7 @@ class Partition:
             )
 
     def check(self) -> None:
-        """Read through all values, a block at a time; DataError when one is infinite."""
+        """Read all values, a block at a time; DataError when one is infinite."""
         for name, array in self._arrays.items():
             for first, block in _blocks(array):
                 infinite = np.isinf(block).any(axis=(1, 2))
@@ -225,7 +225,7 @@ class Partition:
         return np.flatnonzero(self.splits == split)
 
     def manifest_for_row(self, row: int) -> Manifest:
-        """Return the manifest of the site that a window is from: here always the same."""
+        """Return the manifest of the site that a window is from, which here is always the same."""
         return self.manifest
 
     def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -280,7 +280,7 @@ def _values_file(path: Path, modality: str) -> Path:
 
 def _blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the first row and the content of blocks of limited size."""
-    step = max(1, BLOCK_BYTES // array[0].nbytes)
+    step = max(1, VALUES_BLOCK_BYTES // array[0].nbytes)
     for first in range(0, len(array), step):
         yield first, array[first : first + step]
 

@@ -1,4 +1,4 @@
-"""A picture of what sites hold: some windows with what is missing, and label counts of each site."""
+"""A picture of the data of sites: some windows with their missing samples, and label counts of each site."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ import numpy as np
 from data_partitions.errors import DataError
 from data_partitions.partition import Partition
 
-MAX_WINDOWS = 3  # in the picture, each of another site if there are several
-CANDIDATE_WINDOWS = 64  # of a site, among which the one of median missingness is drawn
+MAX_WINDOWS = 3  # in the picture; they are from different sites if there are several
+CANDIDATE_WINDOWS = 64  # per site; the one with median missingness is drawn
 SIGNAL_COLOUR = "#202124"
 MISSING_COLOUR = "#f2c4b0"
 ABSENT_MODALITY_COLOUR = "#d5d8dc"
@@ -22,7 +22,7 @@ def plot_sites(partitions: Sequence[Partition], out: str | Path) -> None:
     Parameters
     ----------
     partitions
-        Of one schema.
+        Partitions of one schema.
     out
         File to write: .png, .svg or .pdf.
 
@@ -56,7 +56,7 @@ def plot_sites(partitions: Sequence[Partition], out: str | Path) -> None:
 
 
 def _typical_row(partition: Partition, offset: int) -> int:
-    """Return the row of a candidate window of median missingness, or of one that many ranks from it."""
+    """Return the row of the candidate window whose rank by missingness is `offset` from the median."""
     rows = np.linspace(0, len(partition) - 1, min(CANDIDATE_WINDOWS, len(partition))).astype(int)
     observed_shares = [partition.read([row])[1].mean() for row in rows]
     order = np.argsort(observed_shares, kind="stable")

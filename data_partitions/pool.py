@@ -19,7 +19,7 @@ def pooled_manifest(manifests: Sequence[Manifest], name: str) -> Manifest:
     Parameters
     ----------
     manifests
-        Of the sites; the first one gives what they have in common.
+        Manifests of the sites; the first one provides the fields that they share.
     name
         Name of the pool as a site.
     """
@@ -38,8 +38,8 @@ def pooled_manifest(manifests: Sequence[Manifest], name: str) -> Manifest:
 class Pool:
     """A `WindowStore` over several partitions of one schema.
 
-    Rows are those of the first partition, then those of the second, and so on. A window keeps the site it is
-    from (`manifest_for_row`), on which its simulated missingness depends.
+    Rows are those of the first partition, then those of the second, and so on. `manifest_for_row` returns the
+    manifest of the site that a window is from, because the simulated missingness depends on the site.
     """
 
     parts: tuple[Partition, ...]

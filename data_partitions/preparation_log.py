@@ -1,17 +1,17 @@
-"""What a preparation reports: its progress, and at the end what was excluded and why."""
+"""The report of a preparation: its progress, and at the end what was excluded and why."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from data_partitions.errors import DataError
 
-# (name of the step, how much of it is done, of how much)
+# (name of the step, amount done, total amount)
 ProgressCallback = Callable[[str, float, float], None]
 
 
 @dataclass
 class PreparationLog:
-    """Collects what a preparation has to say.
+    """The progress, notes and rejected records of a preparation.
 
     A record that cannot be used is excluded, and the preparation continues without it.
 

@@ -1,4 +1,4 @@
-"""From the files of a data set to a federation of site partitions."""
+"""Turn the files of a data set into a federation of site partitions."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_partitions.assignment import assign_patients, site_modalities
+from data_partitions.assignment import assign_patients, select_modalities
 from data_partitions.errors import DataError
-from data_partitions.federation import Federation, in_site_order, write_federation
+from data_partitions.federation import Federation, sort_site_names, write_federation
 from data_partitions.manifest import Manifest
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources import DatasetReader
@@ -44,9 +44,9 @@ def prepare_federation(
     sites, split, alpha, seed
         How patients are assigned to sites; see `assign_patients`.
     modalities
-        Which modalities a site has; see `site_modalities`.
+        Which modalities a site has; see `select_modalities`.
     log
-        Collects progress and what was excluded.
+        Log that receives the progress, notes and rejected records.
     **options
         Options of the reader, such as rate, label_rule and task for PTB-XL.
 
@@ -68,7 +68,9 @@ def prepare_federation(
         raise DataError(f"no record of {source} can be used: {' '.join(log.notes + log.rejected)}")
     site_of_patient = assign_patients(index, sites, split, seed, alpha, labels=labels, notes=log.notes)
     site_of_row = index["patient_id"].map(site_of_patient)
-    rows_by_site = {site: index[site_of_row == site] for site in in_site_order(set(site_of_patient.values()))}
+    rows_by_site = {
+        site: index[site_of_row == site] for site in sort_site_names(set(site_of_patient.values()))
+    }
     settings = {
         "sites": sites,
         "split": split,
@@ -90,14 +92,14 @@ def prepare_federation(
         windows = read_windows()
         names = [m["name"] for m in schema["modalities"]]
         for number, (site, rows) in enumerate(rows_by_site.items()):
-            present = site_modalities(names, modalities, number, seed)
+            present = select_modalities(names, modalities, number, seed)
             fields = {
                 **schema,
                 "modalities": [{**m, "present": m["name"] in present} for m in schema["modalities"]],
                 "windows": count_windows(rows),
             }
             yield Manifest(site=site, made_by=made_by, **fields), rows, islice(windows, len(rows))
-        for _ in windows:  # lets the reader finish, so that it can note what it has counted
+        for _ in windows:  # the reader must finish, because it adds notes at its end
             raise DataError(f"more windows came from {source} than its index has rows")
 
     try:

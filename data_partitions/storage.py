@@ -24,7 +24,7 @@ def require_absent(path: Path) -> None:
 
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Yield an empty directory beside `path`; it becomes `path` when the block succeeds.
+    """Yield an empty directory next to `path`; it becomes `path` when the block succeeds.
 
     When the block raises, the directory and any parent that was made for it are removed.
 
@@ -78,7 +78,7 @@ def read_json(path: Path, model: type[JsonModel]) -> JsonModel:
     DataError
         The content is not that of the model; the message names the first key that is wrong.
     FileNotFoundError
-        There is no such file. The caller knows what it would have been.
+        There is no such file. The caller knows what was expected there.
     """
     try:
         return model.model_validate_json(path.read_bytes())

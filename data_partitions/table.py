@@ -13,13 +13,12 @@ from itertools import zip_longest
 from typing import Literal
 
 DASH = "–"  # where there is no value
-GAP = "  "  # between the columns of a text table
-MIN_COLUMN_WIDTH = 6  # characters to which a column of a text table is narrowed at most
+COLUMN_SEPARATOR = "  "  # between the columns of a text table
+MIN_COLUMN_WIDTH = 6  # characters; columns of a text table are not narrowed further
 
 Mark = Literal["", "best", "tie"]
 SIGNS: dict[Mark, str] = {"": "", "best": "*", "tie": "~"}
-# A number, perhaps with a deviation and the sign of a mark: the group is what stands before its decimal
-# point.
+# A number, perhaps with a deviation and the sign of a mark. Group 1 is the part before the decimal point.
 _NUMBER = re.compile(r"([+-]?\d+)(\.\d+)?(e[+-]\d+)?( ± \S+)?( [*~])?")
 
 
@@ -79,22 +78,25 @@ class Table:
         """Lay the table out for a terminal; columns are narrowed and wrapped to fit `width` characters."""
         if not self.cells:
             return f"{self.title}: none" if self.title else ""
-        indent = GAP if self.title else ""
-        columns = [_aligned([row[j].signed for row in self.cells], n) for j, n in enumerate(self.numeric)]
+        indent = COLUMN_SEPARATOR if self.title else ""
+        columns = [
+            _align_decimal_points([row[j].signed for row in self.cells], n)
+            for j, n in enumerate(self.numeric)
+        ]
         columns = [[printable(name), *texts] for name, texts in zip(self.columns, columns, strict=True)]
         widths = [max(len(line) for text in texts for line in text.split("\n")) for texts in columns]
-        space = math.inf if width is None else width - len(indent) - len(GAP) * (len(widths) - 1)
+        space = math.inf if width is None else width - len(indent) - len(COLUMN_SEPARATOR) * (len(widths) - 1)
         while sum(widths) > space and max(widths) > MIN_COLUMN_WIDTH:
             widths[widths.index(max(widths))] -= 1
         lines = [self.title] if self.title else []
         for row in zip(*columns, strict=True):
-            wrapped = [_wrapped(text, width) for text, width in zip(row, widths, strict=True)]
+            wrapped = [_wrap(text, width) for text, width in zip(row, widths, strict=True)]
             for parts in zip_longest(*wrapped, fillvalue=""):
                 padded = [
                     part.rjust(width) if numeric else part.ljust(width)
                     for part, width, numeric in zip(parts, widths, self.numeric, strict=True)
                 ]
-                lines.append((indent + GAP.join(padded)).rstrip())
+                lines.append((indent + COLUMN_SEPARATOR.join(padded)).rstrip())
         if self.note:
             note = [self.note] if width is None else textwrap.wrap(self.note, width - len(indent))
             lines += [indent + line for line in note]
@@ -130,7 +132,7 @@ class Table:
         for j, (cell, numeric) in enumerate(zip(row, self.numeric, strict=True)):
             tag = "th" if j == 0 else "td"
             scope = f' scope="row" title="{escape_html(cell.text)}"' if j == 0 else ""
-            value = f' data-value="{exact}"' if (exact := _exact(cell.value)) else ""
+            value = f' data-value="{exact}"' if (exact := _format_exactly(cell.value)) else ""
             text = escape_html(cell.signed)
             text = f"<mark>{text}</mark>" if cell.mark == "best" else text
             cells.append(f"<{tag}{scope}{_css_class(numeric)}{value}>{text}</{tag}>")
@@ -171,7 +173,7 @@ def escape_markdown(text: object) -> str:
     return "".join("\\" + c if c in "\\`*_[]<>#|&" else c for c in plain)
 
 
-def _aligned(texts: Sequence[str], numeric: bool) -> list[str]:
+def _align_decimal_points(texts: Sequence[str], numeric: bool) -> list[str]:
     """Pad numbers at the end, so that alignment to the right puts their decimal points below each other."""
     texts = [printable(text) for text in texts]
     matches = [_NUMBER.fullmatch(text) for text in texts]
@@ -183,14 +185,14 @@ def _aligned(texts: Sequence[str], numeric: bool) -> list[str]:
     return [text + " " * (max(tails) - tail) for text, tail in zip(texts, tails, strict=True)]
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrap(text: str, width: int) -> list[str]:
     lines: list[str] = []
     for line in text.split("\n"):
         lines += [line] if len(line) <= width else textwrap.wrap(line, width) or [""]
     return lines
 
 
-def _exact(value: float | None) -> str:
+def _format_exactly(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return ""
     return repr(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))

@@ -1,4 +1,4 @@
-"""What a store of windows offers, whether it is one site's partition or a pool of several."""
+"""The interface of a store of windows: the partition of one site, or a pool of several."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -22,7 +22,7 @@ def make_windows_table(index: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
 
 
 def read_windows_table(file: Path) -> pd.DataFrame:
-    """Read the file as text; DataError when it is absent or not a csv file."""
+    """Read the file as text; DataError when it is missing or not a csv file."""
     try:
         return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def read_windows_table(file: Path) -> pd.DataFrame:
 
 
 def check_windows_table(table: pd.DataFrame, manifest: Manifest, name: str) -> None:
-    """Raise DataError unless a table is valid and agrees with the manifest; `name` is what errors call it."""
+    """Raise DataError unless a table is valid and agrees with the manifest; errors call it `name`."""
     labels = list(manifest.labels)
     missing = [column for column in (*ID_COLUMNS, *labels) if column not in table]
     if missing:
@@ -49,7 +49,7 @@ def check_windows_table(table: pd.DataFrame, manifest: Manifest, name: str) -> N
     refuse(table["record_id"].isin([""]) | table["record_id"].isna(), "has no record_id")
     refuse(table["record_id"].duplicated(), "has a record_id that an earlier row has: each must be unique")
     refuse(table["patient_id"].isin([""]) | table["patient_id"].isna(), "has no patient_id")
-    refuse(~table["split"].isin(SPLITS), "has another split than train, val or test")
+    refuse(~table["split"].isin(SPLITS), "has a split other than train, val or test")
     for rows, fault in LABEL_CHECKS[manifest.task](table[labels]):
         refuse(rows, fault)
     splits_of_patient = table.groupby("patient_id")["split"].transform("nunique")

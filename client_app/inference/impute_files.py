@@ -122,7 +122,7 @@ class _FileCompletion:
         targets = [folder / name for folder in folders for name in names]
         if self._is_up_to_date() and all(target.exists() for target in targets):
             return False
-        windows = self.grid.windows(self.recording)
+        windows = self.grid.cut_windows(self.recording)
         if not self._is_up_to_date() and (existing := [target for target in targets if target.exists()]):
             raise DataError(f"{existing[0]} exists and was not written by this command: choose another --out")
         outputs = self._complete_signals(windows, levels, progress)
@@ -154,7 +154,7 @@ class _FileCompletion:
             if levels:
                 outputs[1:, rows] = imputed.quantiles(levels)
             progress((start + len(rows)) / len(incomplete))
-        return [self.grid.signals(self.recording, completed) for completed in outputs]
+        return [self.grid.fill_signals(self.recording, completed) for completed in outputs]
 
     def _quantile_folder(self, level: float) -> Path:
         return quantile_folder(self.out, level) / self.folder.relative_to(self.out)
@@ -183,7 +183,7 @@ class _FileCompletion:
             for signal, samples in zip(self.recording.signals, signals, strict=True)
         }
         details = {
-            "modalities without any observed sample": self.grid.absent(self.recording),
+            "modalities without any observed sample": self.grid.absent_modalities(self.recording),
             "imputed samples as [first, end)": {name: runs for name, runs in imputed.items() if runs},
         }
         with atomic_write(self.provenance, mode=0o644) as file:

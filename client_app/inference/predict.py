@@ -96,7 +96,7 @@ def _file_windows(
     for number, file in enumerate(files):
         progress("files", number, len(files))
         try:
-            windows = grid.windows(format_of(file).read(file))
+            windows = grid.cut_windows(format_of(file).read(file))
         except (DataError, OSError) as error:
             skipped.append(str(error))
             continue

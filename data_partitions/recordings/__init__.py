@@ -2,7 +2,7 @@
 
 The module of a format has
 
-- `SUFFIX`: the end of its files' names;
+- `SUFFIX`: the suffix of its files;
 - `read(file) -> Recording`;
 - `files(recording)`: the files that the recording consists of;
 - `write(recording, signals, folder)`: writes the same files to a folder, with the values that `signals` has

@@ -1,4 +1,4 @@
-"""EDF files, written by changing single samples of a copy, so that everything else stays byte for byte.
+"""EDF files. Writing changes single samples of a copy, so that all other bytes remain the same.
 
 EDF has no value for a missing sample. Values at the ends of a channel's digital range, where amplifiers leave
 a channel that is off or saturated, count as not observed.
@@ -50,7 +50,7 @@ def write(recording: Recording, signals: list[np.ndarray], folder: Path) -> None
     for channel, signal, samples in zip(_signal_channels(header), recording.signals, signals, strict=True):
         scale = channel.scale()
         digital = np.round((samples - scale.offset) / scale.gain)
-        # Inside the range, whose ends mean that nothing was observed.
+        # The ends of the range would mean that nothing was observed.
         digital = np.clip(np.nan_to_num(digital), scale.low + 1, scale.high - 1).astype("<i2")
         part = raw[:, channel.start : channel.start + channel.samples]
         filled = np.isnan(signal.samples) & ~np.isnan(samples)

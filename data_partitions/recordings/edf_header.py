@@ -1,7 +1,7 @@
 """The header of an EDF file (Kemp et al., Electroencephalography and Clinical Neurophysiology 82:391, 1992).
 
-It gives what mne does not: the rate of each channel, where its samples are, and how long the file ought to
-be.
+Unlike mne, it gives the rate of each channel, the position of its samples, and the expected length of the
+file.
 """
 
 from pathlib import Path
@@ -40,7 +40,7 @@ class EdfChannel(NamedTuple):
 
 
 class EdfHeader(NamedTuple):
-    """The header as a whole."""
+    """The header of a file."""
 
     start: int  # time of day, in s
     reserved: str  # "EDF+C" or "EDF+D" in EDF+ files

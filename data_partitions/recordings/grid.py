@@ -1,4 +1,4 @@
-"""Between the channels of a file and the windows (modality, patch, sample) that a model reads."""
+"""Convert between the channels of a file and the windows (modality, patch, sample) that a model reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ class WindowGrid:
     Parameters
     ----------
     modalities
-        Of the model, in its order.
+        Modalities of the model, in its order.
     patch_seconds
         Length of a patch, in s.
     patches
         Number of patches in a window.
     resample
-        Accept channels of other rates and bring them to the model's: a sample is the mean of what was
-        observed in its time, or the straight line between its neighbours.
+        Accept channels of other rates and convert them to the model's. When the rate decreases, a new sample
+        is the mean of the samples observed in its time; when it increases, samples are interpolated linearly.
     keep_unknown
-        Accept channels that the model does not know, and leave them as they are.
+        Accept channels that the model does not know, and do not change them.
     """
 
     modalities: tuple[GridModality, ...]
@@ -65,7 +65,7 @@ class WindowGrid:
         samples = np.array([m.samples_per_patch for m in self.modalities])
         return (np.arange(self.max_samples_per_patch) < samples[:, None])[:, None, :]
 
-    def windows(self, recording: Recording) -> np.ndarray:
+    def cut_windows(self, recording: Recording) -> np.ndarray:
         """Cut a recording into windows.
 
         Returns
@@ -78,7 +78,7 @@ class WindowGrid:
         DataError
             Channels are not those of the model, or have other units or rates.
         """
-        channels = self.channel_map(recording)
+        channels = self.find_channels(recording)
         seconds = max(len(s.samples) / s.rate for s in recording.signals)
         count = max(1, int(np.ceil(seconds / (self.patches * self.patch_seconds) - 1e-9)))
         shape = (count, len(self.modalities), self.patches, self.max_samples_per_patch)
@@ -91,7 +91,7 @@ class WindowGrid:
             windows[:, m, :, :per_patch] = padded.reshape(count, self.patches, per_patch)
         return windows
 
-    def signals(self, recording: Recording, windows: np.ndarray) -> list[np.ndarray]:
+    def fill_signals(self, recording: Recording, windows: np.ndarray) -> list[np.ndarray]:
         """Fill the missing samples of a recording from windows.
 
         Parameters
@@ -99,15 +99,15 @@ class WindowGrid:
         recording
             The recording.
         windows
-            Completed windows, of the shape that `windows` gives.
+            Completed windows, of the shape that `cut_windows` gives.
 
         Returns
         -------
         list of np.ndarray
-            Samples of each channel; those that were observed are unchanged.
+            Samples of each channel. Observed samples are unchanged.
         """
         filled = [signal.samples for signal in recording.signals]
-        for m, channel in self.channel_map(recording).items():
+        for m, channel in self.find_channels(recording).items():
             signal = recording.signals[channel]
             per_patch = self.modalities[m].samples_per_patch
             flat = windows[:, m, :, :per_patch].reshape(-1).astype(np.float64)
@@ -120,7 +120,7 @@ class WindowGrid:
             filled[channel] = np.where(np.isnan(signal.samples), completed, signal.samples)
         return filled
 
-    def channel_map(self, recording: Recording) -> dict[int, int]:
+    def find_channels(self, recording: Recording) -> dict[int, int]:
         """Find the channel of each modality; DataError when the recording does not fit the model.
 
         Returns
@@ -161,9 +161,9 @@ class WindowGrid:
             )
         return channels
 
-    def absent(self, recording: Recording) -> list[str]:
+    def absent_modalities(self, recording: Recording) -> list[str]:
         """Return the modalities of which the recording has no channel or no observed sample."""
-        channels = self.channel_map(recording)
+        channels = self.find_channels(recording)
         return [
             modality.name
             for m, modality in enumerate(self.modalities)
@@ -172,7 +172,7 @@ class WindowGrid:
 
 
 def _find_channel(modality: str, names: list[str]) -> int | None:
-    """Find a modality by its name, or as the only channel whose name continues it ("EOG horizontal")."""
+    """Find the channel with the name of a modality, or the only one whose name begins with it and a space."""
     lower = [name.strip().lower() for name in names]
     if modality.lower() in lower:
         return lower.index(modality.lower())
@@ -181,7 +181,7 @@ def _find_channel(modality: str, names: list[str]) -> int | None:
 
 
 def _normalise_unit(unit: str) -> str:
-    """Write a unit in the form in which units are compared; "" for none, and for arbitrary units."""
+    """Normalise a unit for comparison; "" stands for no unit and for arbitrary units."""
     normal = unit.strip().lower().replace("µ", "u").replace("μ", "u")
     return "" if normal in ("a.u.", "au") else normal
 
@@ -192,12 +192,12 @@ def _sample_centres(signal: Signal) -> np.ndarray:
 
 
 def _at_rate(signal: Signal, rate: float) -> np.ndarray:
-    """Resample a signal; NaN where nothing near was observed."""
+    """Resample a signal; NaN where no neighbouring sample was observed."""
     if np.isclose(signal.rate, rate):
         return signal.samples
     samples, observed = signal.samples, ~np.isnan(signal.samples)
     count = int(np.ceil(len(samples) / signal.rate * rate - 1e-9))
-    if signal.rate > rate:  # the mean over each new sample removes what the lower rate cannot represent
+    if signal.rate > rate:  # the mean suppresses frequencies that the lower rate cannot represent
         target = np.minimum((_sample_centres(signal) * rate).astype(int), count - 1)
         counts = np.bincount(target[observed], minlength=count)
         sums = np.bincount(target[observed], weights=samples[observed], minlength=count)

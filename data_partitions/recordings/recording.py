@@ -1,4 +1,4 @@
-"""What a native file holds, whatever its format."""
+"""The content of a native file, in any format."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ class Signal:
     Parameters
     ----------
     name
-        As the file has it.
+        Name of the channel in the file.
     unit
-        Of the samples; "" where the file names none.
+        Unit of the samples; "" where the file states none.
     rate
         Samples per second (Hz).
     samples
@@ -36,11 +36,11 @@ class Recording:
     Parameters
     ----------
     file
-        Where it was read.
+        The file that was read.
     signals
         Its channels, in the order of the file.
     source
-        What the module of its format needs to write it again.
+        Data with which the module of the format can write the file again.
     """
 
     file: Path

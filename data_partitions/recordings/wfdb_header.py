@@ -1,7 +1,7 @@
 """The header of a WFDB record (Moody, WFDB Applications Guide, header(5)), as PTB-XL writes it.
 
-`wfdb.rdheader` gives the same but takes thirty times as long, nearly all of the time that reading a short
-record takes. A test holds that the two agree.
+`wfdb.rdheader` gives the same but takes thirty times as long, which is nearly all of the time of reading a
+short record. A test checks that the two agree.
 """
 
 import re
@@ -28,7 +28,7 @@ class WfdbSignal(NamedTuple):
 
 
 class WfdbHeader(NamedTuple):
-    """The header as a whole."""
+    """The header of a record."""
 
     rate: float  # Hz
     samples: int  # of each signal

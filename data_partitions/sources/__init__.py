@@ -8,12 +8,11 @@ import pandas as pd
 
 
 class DatasetReader(Protocol):
-    """What the module of a data set has.
+    """The functions that the module of a data set has.
 
     All functions take the options of the data set by keyword, such as `rate=500`. They raise DataError for
-    what makes the data set as a whole unusable (a missing table or column), and hand what is wrong with a
-    single record to `log.reject`. A reader of an open data set also has `download(out, log, **options)`,
-    which fetches it.
+    faults that make the whole data set unusable (a missing table or column), and pass faults of single
+    records to `log.reject`. The reader of an open data set also has `download`; see `DownloadableReader`.
 
     Attributes
     ----------
@@ -27,8 +26,8 @@ class DatasetReader(Protocol):
     read
         `(source, rows, log, **options) -> Iterator`: for each of `rows`, which are rows of the index in any
         order, its values as float32 `(modality, patch, sample)` in the source's units, NaN where nothing was
-        measured; None for a record that cannot be used, which `log.reject` has got. It is called once for all
-        rows, so that it may read a large file once.
+        measured; None for a record that cannot be used, after a call of `log.reject`. It is called once for
+        all rows, so that it can read a large file once.
     """
 
     schema: Callable[..., dict[str, Any]]

@@ -24,13 +24,13 @@ from data_partitions.preparation_log import PreparationLog
 from data_partitions.splits import hash_splits
 
 DATASET = "physionet-2012"
-HOURS = 48
+WINDOW_HOURS = 48
 ICU_TYPES = {"1": "coronary-care", "2": "cardiac-surgery", "3": "medical-icu", "4": "surgical-icu"}
 DESCRIPTORS = {"RecordID", "Age", "Gender", "Height", "ICUType"}
 LICENSE = "ODC-By 1.0; cite Silva et al., Computing in Cardiology 39:245-248, 2012"
 
-# Variable: unit, least and greatest plausible value. Most values outside are slips of the keyboard (pH 735)
-# or of the sensor (an arterial pressure of 0); -1 stands for "not measured".
+# Variable: unit, lowest and highest plausible value. Most values outside are typing errors (pH 735) or sensor
+# faults (an arterial pressure of 0); -1 stands for "not measured".
 VARIABLES = {
     "Albumin": ("g/dL", 0.5, 10),
     "ALP": ("IU/L", 1, 5000),
@@ -72,7 +72,7 @@ VARIABLES = {
 }
 _ICU_TYPE = re.compile(rb"^00:00,ICUType,([^\s,]+?)(?:\.0)?\s*$", re.MULTILINE)
 _ROW_OF = {name: row for row, name in enumerate(VARIABLES)}
-_BOUNDS = {name: (least, greatest) for name, (_, least, greatest) in VARIABLES.items()}
+_BOUNDS = {name: (low, high) for name, (_, low, high) in VARIABLES.items()}
 
 
 def schema(source: str | Path) -> dict:
@@ -83,7 +83,7 @@ def schema(source: str | Path) -> dict:
         "version": "1.0.0, " + " ".join(name for name, _ in _find_sets(Path(source))),
         "modalities": [{"name": name, "unit": unit, **hourly} for name, (unit, *_) in VARIABLES.items()],
         "patch_seconds": 3600.0,
-        "patches": HOURS,
+        "patches": WINDOW_HOURS,
         "labels": ("survived", "died"),
         "task": "single-label",
         "label_rule": "died: in-hospital death by the outcomes file",
@@ -145,13 +145,13 @@ def read(source: str | Path, rows: pd.DataFrame, log: PreparationLog) -> Iterato
                 log.progress("reading values", len(windows), len(records))
     late = dropped.pop("late", 0)
     if late:
-        log.note(f"Dropped because they were measured after {HOURS} h: {late} values.")
+        log.note(f"Dropped because they were measured after {WINDOW_HOURS} h: {late} values.")
     if dropped:
         counts = ", ".join(f"{name} {n}" for name, n in dropped.most_common())
         log.note(f"Dropped because they are outside the plausible range of their variable: {counts}.")
     empty = sum(bool(np.isnan(window).all()) for window in windows.values())
     if empty:
-        log.note(f"Included although nothing was measured in {HOURS} h: {empty} stays.")
+        log.note(f"Included although nothing was measured in {WINDOW_HOURS} h: {empty} stays.")
     for record in rows["record_id"]:
         yield windows.pop(record, None)
 
@@ -204,7 +204,7 @@ def _iterate_stays(path: Path) -> Iterator[tuple[str, bytes]]:
             yield file.stem, file.read_bytes()
         return
     try:
-        # tarfile takes damage for the end of an archive; gzip, read to its end, compares checksums.
+        # tarfile mistakes damage for the end of the archive, but gzip compares checksums at its end.
         with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:
                 if member.name.endswith(".txt") and (content := archive.extractfile(member)) is not None:
@@ -229,7 +229,7 @@ def _parse_lines(record: str, text: bytes) -> list[list[str]]:
 
 def _hourly_values(record: str, text: bytes, dropped: Counter[str]) -> np.ndarray:
     """Return the window of one stay; `dropped` counts what was dropped, by variable."""
-    values = np.full((len(VARIABLES), HOURS, 1), np.nan, np.float32)
+    values = np.full((len(VARIABLES), WINDOW_HOURS, 1), np.nan, np.float32)
     latest = np.full(values.shape[:2], -1, np.int32)
     for number, (time, name, value) in enumerate(_parse_lines(record, text), start=2):
         if name in DESCRIPTORS:
@@ -243,12 +243,12 @@ def _hourly_values(record: str, text: bytes, dropped: Counter[str]) -> np.ndarra
                 f'stay {record}, line {number}: "{time},{name},{value}" is not a time HH:MM, one of the 37 '
                 "variables and a number"
             ) from None
-        least, greatest = _BOUNDS[name]
-        if minute >= 60 * HOURS:
+        low, high = _BOUNDS[name]
+        if minute >= 60 * WINDOW_HOURS:
             dropped["late"] += 1
         elif x == -1:
             continue
-        elif not (minute >= 0 and least <= x <= greatest):
+        elif not (minute >= 0 and low <= x <= high):
             dropped[name] += 1
         elif minute >= latest[row, hour := minute // 60]:
             latest[row, hour] = minute

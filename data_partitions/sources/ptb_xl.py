@@ -22,7 +22,7 @@ from data_partitions.recordings.wfdb_header import read_wfdb_header
 DATASET = "ptb-xl"
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
-SECONDS = 10
+RECORD_SECONDS = 10
 PATCH_SECONDS = 0.1
 PATH_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
 LABEL_RULES = {
@@ -66,7 +66,7 @@ def schema(
         "version": _version(Path(source)),
         "modalities": [{"name": name, **lead} for name in LEADS],
         "patch_seconds": PATCH_SECONDS,
-        "patches": round(SECONDS / PATCH_SECONDS),
+        "patches": round(RECORD_SECONDS / PATCH_SECONDS),
         "labels": SUPERCLASSES,
         "task": task,
         "label_rule": rule,
@@ -84,9 +84,10 @@ def index(
 ) -> pd.DataFrame:
     """List the records with a signal: record_id, patient_id, split, site, the superclasses, path, rate.
 
-    Records without any superclass stay in the index (all zeros). Of the others, "single-label" keeps those
-    with exactly one. Patients who share a signal (duplicates in the data set) become one patient, who is in
-    train if any of them is, else in val if any is. Notes say what is excluded. Options are those of `schema`.
+    Records without any superclass remain in the index (all zeros). Of the others, "single-label" includes
+    those with exactly one. Patients who share a signal (duplicates in the data set) become one patient, who
+    is in train if any of them is, else in val if any is. Notes say what is excluded. Options are those of
+    `schema`.
 
     Raises DataError that names what is wrong with the tables.
     """
@@ -149,8 +150,8 @@ def read(source: str | Path, rows: pd.DataFrame, log: PreparationLog, **_) -> It
 def read_record(source: str | Path, row: Mapping) -> np.ndarray:
     """Read the record of one row of the index: float32 (12 leads, 100 patches, samples per patch), mV.
 
-    Leads are found by name. Raises DataError that names the record when header and signal are not what the
-    index promises.
+    Leads are found by name. Raises DataError that names the record when header and signal do not match the
+    index.
     """
     path, rate = Path(source) / row["path"], int(row["rate"])
 
@@ -162,7 +163,7 @@ def read_record(source: str | Path, row: Mapping) -> np.ndarray:
         header = read_wfdb_header(path.with_name(f"{path.name}.hea"))
     except (OSError, ValueError) as error:
         raise DataError(f"record {row['record_id']}: {path}.hea is not a readable header ({error})") from None
-    length = rate * SECONDS
+    length = rate * RECORD_SECONDS
     signals = header.signals
     require(header.rate == rate, f"its header says {header.rate:g} Hz, expected {rate}")
     require(header.samples == length, f"its header says {header.samples} samples, expected {length}")
@@ -188,7 +189,7 @@ def read_record(source: str | Path, row: Mapping) -> np.ndarray:
     physical = (raw - np.array([s.baseline for s in signals])) / np.array([s.gain for s in signals])
     physical[raw == NOT_MEASURED] = np.nan
     ecg = physical[:, [names.index(name) for name in expected_names]].T
-    return ecg.astype(np.float32).reshape(len(LEADS), round(SECONDS / PATCH_SECONDS), -1)
+    return ecg.astype(np.float32).reshape(len(LEADS), round(RECORD_SECONDS / PATCH_SECONDS), -1)
 
 
 def download(out: str | Path, log: PreparationLog, *, rate: int = 100, **_) -> None:
@@ -199,7 +200,7 @@ def download(out: str | Path, log: PreparationLog, *, rate: int = 100, **_) -> N
 
 
 def _version(source: Path) -> str:
-    """Infer the version, which no file names, from the number of records."""
+    """Infer the version, which no file states, from the number of records."""
     try:
         records = len(pd.read_csv(source / "ptbxl_database.csv", usecols=[0]))
     except (OSError, ValueError):

@@ -25,7 +25,7 @@ from data_partitions.splits import hash_splits
 
 DATASET = "sleep-edf"
 EPOCH_SECONDS = 30  # also the number of patches, of 1 s each, in a window
-SPLIT_SHARES: dict[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
+SLEEP_EDF_SPLIT_SHARES: dict[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
 LICENSE = "ODC-By 1.0; cite Kemp et al., IEEE-TBME 47(9):1185-1194, 2000, doi:10.13026/C2X676"
 
 # Modality: its channel, unit and rate (Hz, which is the number of samples in a patch).
@@ -37,7 +37,7 @@ MODALITIES = {
     "EMG": ("EMG submental", "uV", 1),
 }
 STAGES = ("W", "N1", "N2", "N3", "REM")
-# The stage of each text of a hypnogram (Rechtschaffen & Kales); "" for epochs that are dropped.
+# The stage of each text in a hypnogram (Rechtschaffen & Kales); "" for epochs that are dropped.
 _STAGE_OF = {
     "Sleep stage W": "W",
     "Sleep stage 1": "N1",
@@ -48,10 +48,11 @@ _STAGE_OF = {
     "Sleep stage ?": "",
     "Movement time": "",
 }
-_VOLTS = {"uV": 1e-6, "mV": 1e-3}  # units that mne converts to volts; it gives others as in the file
+_VOLTS = {"uV": 1e-6, "mV": 1e-3}  # units that mne converts to volts; it does not convert others
 _NAME = re.compile(r"(SC4\d\d\d\w)\w*-(PSG|Hypnogram)\.edf")
 
-SUBJECTS = tuple(n for n in range(83) if n not in (39, 68, 69, 78, 79))
+PUBLISHED_SUBJECTS = tuple(n for n in range(83) if n not in (39, 68, 69, 78, 79))
+# (subject, night)
 UNPUBLISHED_NIGHTS = {(13, 2), (36, 1), (52, 1)}
 
 
@@ -119,8 +120,8 @@ def index(source: str | Path, log: PreparationLog, *, wake_minutes: float = 30.0
         if count:
             log.note(f"Dropped because they are {reason}: {count} epochs.")
     table = pd.DataFrame(rows, columns=["record_id", "patient_id", "stage", "psg", "start"])
-    # By all subjects in the source, so that repairing a night moves nobody to another split.
-    splits = hash_splits(DATASET, {night[3:5] for night in nights}, SPLIT_SHARES)
+    # All subjects in the source are split, so that the repair of a night moves no subject to another split.
+    splits = hash_splits(DATASET, {night[3:5] for night in nights}, SLEEP_EDF_SPLIT_SHARES)
     table["split"] = table["patient_id"].map(splits)
     table["site"] = ""
     for stage in STAGES:
@@ -132,8 +133,8 @@ def read(source: str | Path, rows: pd.DataFrame, log: PreparationLog, **_) -> It
     """Read the epochs of rows of the index: float32 (5 modalities, 30 patches, 100 samples).
 
     Values are in uV, those of Resp as the file has them; Resp and EMG have one sample per patch, and NaN
-    beyond it. None where the night cannot be read. A night is opened once for each run of its rows, and read
-    from the first of them to the last.
+    beyond it. Yields None where the night cannot be read. A night is opened once for each run of consecutive
+    rows, and read from the first to the last of them.
     """
     for psg, run in groupby(zip(rows["psg"], rows["start"], strict=True), key=itemgetter(0)):
         starts = np.array([start for _, start in run])
@@ -148,7 +149,7 @@ def download(
     out: str | Path,
     log: PreparationLog,
     *,
-    subjects: Sequence[int] = SUBJECTS,
+    subjects: Sequence[int] = PUBLISHED_SUBJECTS,
     recordings: Sequence[int] = (1, 2),
     base_url: str | None = None,
     **_,
@@ -163,16 +164,16 @@ def download(
     out
         Folder for the files.
     log
-        Receives the progress.
+        Log that receives the progress.
     subjects, recordings
-        Which nights: 1 or 2, of which subjects.
+        Numbers of the subjects, and of their nights (1 or 2).
     base_url
-        Of the server; None for PhysioNet.
+        URL of the folder on the server; None for PhysioNet.
 
     Raises
     ------
     DataError
-        The server cannot be reached or gives another file.
+        The server cannot be reached or sends a different file.
     """
     import pooch
     from mne.datasets.sleep_physionet import age
@@ -180,7 +181,7 @@ def download(
     requested = [(subject, recording) for subject in subjects for recording in recordings]
     published = [night for night in requested if night not in UNPUBLISHED_NIGHTS]
     for subject, recording in published:
-        if subject not in SUBJECTS or recording not in (1, 2):
+        if subject not in PUBLISHED_SUBJECTS or recording not in (1, 2):
             raise DataError(
                 f"Sleep-EDF has no night {recording} of subject {subject}: it has 1 and 2 of the subjects "
                 "0 to 82, without 39, 68, 69, 78 and 79"
@@ -223,7 +224,7 @@ def _scored_epochs(
         raise DataError(f"night {night} must have one PSG and one Hypnogram, it has {names}")
     (psg,), (hypnogram,) = files["PSG"], files["Hypnogram"]
     header = _read_psg_header(psg)
-    # By the time of day alone: an error in the date is likelier than starts more than 12 h apart.
+    # Only the time of day counts, as an error in the date is more likely than starts more than 12 h apart.
     late = (read_edf_header(hypnogram).start - header.start + 12 * 3600) % (24 * 3600) - 12 * 3600
     end = header.seconds - late
     epochs = sorted((start + late, stage) for start, stage in _read_epochs(hypnogram, end))
@@ -243,7 +244,7 @@ def _scored_epochs(
 
 
 def _read_epochs(hypnogram: Path, end: float) -> list[tuple[float, str]]:
-    """Return (start, stage or "") of each complete epoch of a hypnogram up to `end`; s from its begin."""
+    """Return (start, stage or "") of each complete epoch up to `end`; in s from the hypnogram's start."""
     import mne  # takes half a second, so it is imported when it is needed
 
     try:

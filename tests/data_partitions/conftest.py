@@ -18,12 +18,12 @@ from tests.helpers.small_partition import index_of, manifest_of, windows_of
 def raw(tmp_path_factory) -> Path:
     """About 60 generated records; treat as read-only."""
     path = tmp_path_factory.mktemp("demo") / "raw"
-    demo.make(path, patients=56, seed=1)
+    demo.write_source(path, patients=56, seed=1)
     return path
 
 
 @pytest.fixture
-def own_raw(raw, tmp_path) -> Path:
+def raw_copy(raw, tmp_path) -> Path:
     """A copy of `raw` that a test may damage."""
     return Path(shutil.copytree(raw, tmp_path / "raw"))
 

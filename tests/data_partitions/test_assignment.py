@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_partitions import DataError
-from data_partitions.assignment import assign_patients, site_modalities
+from data_partitions.assignment import assign_patients, select_modalities
 
 LABELS = ["NORM", "MI", "HYP"]
 
@@ -178,21 +178,21 @@ NAMES = tuple("ABCDEFGHIJKL")
 @given(k=st.integers(1, 12), seed=st.integers(0, 2**31), first=st.integers(0, 5))
 def test_k_modalities_of_some_sites_in_a_row_cover_all(k, seed, first):
     turns = -(-12 // k)
-    chosen = [site_modalities(NAMES, k, first * turns + i, seed) for i in range(turns)]
+    chosen = [select_modalities(NAMES, k, first * turns + i, seed) for i in range(turns)]
     assert all(len(names) == k and list(names) == sorted(names) for names in chosen)
     assert set().union(*chosen) == set(NAMES)
-    assert chosen == [site_modalities(NAMES, k, first * turns + i, seed) for i in range(turns)]
+    assert chosen == [select_modalities(NAMES, k, first * turns + i, seed) for i in range(turns)]
 
 
 def test_sites_differ_in_their_modalities():
-    chosen = {site_modalities(NAMES, 9, i, 0) for i in range(8)}
+    chosen = {select_modalities(NAMES, 9, i, 0) for i in range(8)}
     assert len(chosen) == 8
-    assert site_modalities(NAMES, 9, 0, 1) not in chosen
+    assert select_modalities(NAMES, 9, 0, 1) not in chosen
 
 
 def test_all_and_listed_modalities():
-    assert site_modalities(NAMES, "all", 3, 0) == NAMES
-    assert site_modalities(NAMES, ("C", "A"), 3, 0) == ("A", "C")
+    assert select_modalities(NAMES, "all", 3, 0) == NAMES
+    assert select_modalities(NAMES, ("C", "A"), 3, 0) == ("A", "C")
 
 
 @pytest.mark.parametrize(
@@ -207,4 +207,4 @@ def test_all_and_listed_modalities():
 )
 def test_unknown_modalities_are_refused(asked, sentence):
     with pytest.raises(DataError, match=sentence):
-        site_modalities(NAMES, asked, 0, 0)
+        select_modalities(NAMES, asked, 0, 0)

@@ -123,12 +123,12 @@ def test_lead_identities_hold_within_rounding(raw):
 
 def test_make_is_determined_by_its_seed(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        demo.make(tmp_path / name, patients=4, seed=seed)
+        demo.write_source(tmp_path / name, patients=4, seed=seed)
     record = "records100/00000/00002_lr.dat"
     a, b, c = ((tmp_path / name / record).read_bytes() for name in "abc")
     assert a == b != c
     with pytest.raises(DataError, match="exists already"):
-        demo.make(tmp_path / "a", patients=4)
+        demo.write_source(tmp_path / "a", patients=4)
 
 
 def test_schema_does_not_pretend_to_be_ptb_xl(raw):

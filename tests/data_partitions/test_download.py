@@ -68,7 +68,7 @@ def bodies(asked):
 
 
 def test_ptb_xl(tmp_path):
-    demo.make(tmp_path / "server" / ptb_xl.PUBLISHED, patients=6)
+    demo.write_source(tmp_path / "server" / ptb_xl.PUBLISHED, patients=6)
     (tmp_path / "server" / ptb_xl.PUBLISHED / "LICENSE.txt").write_text("CC BY 4.0")
     calls = []
     with served(tmp_path / "server"):

@@ -7,8 +7,8 @@ from data_partitions import DataError
 from data_partitions.federation import (
     check_patients_apart,
     check_same_schema,
-    in_site_order,
     open_federation,
+    sort_site_names,
     write_federation,
 )
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
@@ -148,4 +148,4 @@ def test_patients_in_two_sites_are_found():
 
 def test_site_order_counts():
     names = ["rest", "hospital-10", "hospital-9", "hospital-0"]
-    assert in_site_order(names) == ["hospital-0", "hospital-9", "hospital-10", "rest"]
+    assert sort_site_names(names) == ["hospital-0", "hospital-9", "hospital-10", "rest"]

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from data_partitions.cli import inspect, prepare
 from data_partitions.federation import write_federation
-from data_partitions.inspection import rate_in_words
+from data_partitions.inspection import format_rate
 from data_partitions.partition import Partition, write_partition
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
@@ -97,4 +97,4 @@ def test_refusals_are_one_sentence(federation, tmp_path):
 
 def test_rates_in_words():
     words = {100: "100 Hz", 1: "1 Hz", 0.25: "15/min", 1 / 60: "1/min", 1 / 3600: "1/h", 1 / 86400: "1/d"}
-    assert {rate: rate_in_words(rate) for rate in words} == words
+    assert {rate: format_rate(rate) for rate in words} == words

@@ -48,7 +48,7 @@ def test_chunks_of_any_size_give_the_same(
     write_tables(folder, tables)
     expected = np.stack(list(read(folder, few, PreparationLog())))
     monkeypatch.setattr(mimic_tables, "CHUNK_ROWS", rows)
-    monkeypatch.setattr(mimic_tables, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(mimic_tables, "DECOMPRESSED_BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(mimic_tables._decompressed, "__defaults__", (read_bytes,))
     np.testing.assert_array_equal(np.stack(list(read(folder, few, PreparationLog()))), expected)
 

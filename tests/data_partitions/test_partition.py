@@ -205,7 +205,7 @@ def test_manifest_that_disagrees_with_the_data(partition):
 @pytest.mark.parametrize(
     ("column", "row", "value", "sentence"),
     [
-        ("split", 2, "dev", "row 2 (record p002) has another split than train, val or test"),
+        ("split", 2, "dev", "row 2 (record p002) has a split other than train, val or test"),
         ("W", 3, "2", "row 3 (record p003) has a value of label W that is not 0 or 1"),
         ("W", 3, "", "row 3 (record p003) has a value of label W that is not 0 or 1"),
         ("W", 0, "1", "row 0 (record p000) must have exactly one label"),
@@ -264,7 +264,7 @@ def test_an_infinite_value_is_found_in_whatever_block(partition, monkeypatch, bl
         values[4, 1, 0] = -np.inf
         return values
 
-    monkeypatch.setattr(partition_module, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(partition_module, "VALUES_BLOCK_BYTES", block_bytes)
     rewrite_values(partition.path, spoil)
     refused(partition.path, "Resp.npy", "row 4 (record p004) has an infinite value")
     assert len(Partition.open(partition.path, check=False)) == 6

@@ -80,18 +80,18 @@ def test_each_site_has_its_own_leads(raw, tmp_path):
     assert files == sorted(held[0])
 
 
-def test_records_without_labels_are_left_out_and_counted(own_raw, tmp_path):
-    table = own_raw / "ptbxl_database.csv"
+def test_records_without_labels_are_left_out_and_counted(raw_copy, tmp_path):
+    table = raw_copy / "ptbxl_database.csv"
     lines = table.read_text().replace("{'NORM': 100.0, ", "{").splitlines(keepends=True)
     table.write_text("".join(lines))
     calls = []
     log = PreparationLog(progress=lambda *call: calls.append(call))
-    index = ptb_xl.index(own_raw, PreparationLog())
+    index = ptb_xl.index(raw_copy, PreparationLog())
     empty = int((~index[list(SUPERCLASSES)].any(axis=1)).sum())
     assert empty > 5
     federation = prepare_federation(
         ptb_xl,
-        own_raw,
+        raw_copy,
         tmp_path / "all",
         split="iid",
         sites=2,
@@ -112,10 +112,10 @@ def test_single_label(raw, tmp_path):
 
 
 @pytest.fixture
-def damaged(own_raw):
-    last = own_raw / "records100/00000/00060_lr.dat"
+def damaged(raw_copy):
+    last = raw_copy / "records100/00000/00060_lr.dat"
     last.write_bytes(last.read_bytes()[:100])
-    return own_raw
+    return raw_copy
 
 
 def test_strict_stops_at_a_damaged_record_and_leaves_nothing(damaged, tmp_path):
@@ -142,20 +142,20 @@ def test_a_damaged_record_is_left_out_and_the_others_are_as_before(raw, damaged,
     assert sum(map(len, partitions_of(most))) == sum(map(len, partitions_of(whole))) - 1
 
 
-def test_a_site_of_which_nothing_can_be_used_is_left_out_and_said(own_raw, tmp_path):
-    whole = prepare_federation(ptb_xl, own_raw, tmp_path / "whole", split="iid", sites=3)
+def test_a_site_of_which_nothing_can_be_used_is_left_out_and_said(raw_copy, tmp_path):
+    whole = prepare_federation(ptb_xl, raw_copy, tmp_path / "whole", split="iid", sites=3)
     for record in whole.open_site(1).record_ids:
-        (own_raw / f"records100/00000/{int(record):05d}_lr.dat").write_text(record)  # no two alike
+        (raw_copy / f"records100/00000/{int(record):05d}_lr.dat").write_text(record)  # no two alike
     log = PreparationLog()
-    most = prepare_federation(ptb_xl, own_raw, tmp_path / "most", split="iid", sites=3, log=log)
+    most = prepare_federation(ptb_xl, raw_copy, tmp_path / "most", split="iid", sites=3, log=log)
     assert most.sites == ("site-00", "site-02")
     assert open_federation(tmp_path / "most").sites == most.sites
     said = 'A site is excluded: none of the records of site "site-01" can be used.'
     assert said in log.notes and len(log.rejected) == len(whole.open_site(1))
     for record in range(1, 61):
-        (own_raw / f"records100/00000/{record:05d}_lr.dat").write_text(str(record))
+        (raw_copy / f"records100/00000/{record:05d}_lr.dat").write_text(str(record))
     with pytest.raises(DataError, match="no record of any site can be used; the first rejected record: "):
-        prepare_federation(ptb_xl, own_raw, tmp_path / "none", split="iid", sites=3)
+        prepare_federation(ptb_xl, raw_copy, tmp_path / "none", split="iid", sites=3)
     assert not (tmp_path / "none").exists()
 
 

@@ -19,69 +19,69 @@ from tests.helpers.ptb_xl_files import (
 )
 
 
-def test_what_is_not_there(tmp_path, own_raw):
+def test_what_is_not_there(tmp_path, raw_copy):
     refused(
         lambda: index(tmp_path), "there is no", "ptbxl_database.csv: give the folder of the unpacked PTB-XL"
     )
-    (own_raw / "scp_statements.csv").unlink()
-    refused(lambda: index(own_raw), "there is no", "scp_statements.csv")
-    shutil.rmtree(own_raw / "records100")
-    refused(lambda: index(own_raw), "records100 has no record of ptbxl_database.csv")
+    (raw_copy / "scp_statements.csv").unlink()
+    refused(lambda: index(raw_copy), "there is no", "scp_statements.csv")
+    shutil.rmtree(raw_copy / "records100")
+    refused(lambda: index(raw_copy), "records100 has no record of ptbxl_database.csv")
 
 
 @pytest.mark.parametrize("column", ["ecg_id", "patient_id", "site", "scp_codes", "strat_fold", "filename_lr"])
-def test_a_missing_column_is_named(own_raw, column):
-    change_table(own_raw, lambda table: table.drop(columns=column))
-    refused(lambda: index(own_raw), "ptbxl_database.csv has no column " + column)
+def test_a_missing_column_is_named(raw_copy, column):
+    change_table(raw_copy, lambda table: table.drop(columns=column))
+    refused(lambda: index(raw_copy), "ptbxl_database.csv has no column " + column)
 
 
 @pytest.mark.parametrize("column", ["diagnostic", "diagnostic_class"])
-def test_a_missing_column_of_the_statements_is_named(own_raw, column):
-    file = own_raw / "scp_statements.csv"
+def test_a_missing_column_of_the_statements_is_named(raw_copy, column):
+    file = raw_copy / "scp_statements.csv"
     pd.read_csv(file, index_col=0).drop(columns=column).to_csv(file)
-    refused(lambda: index(own_raw), "scp_statements.csv has no column " + column)
+    refused(lambda: index(raw_copy), "scp_statements.csv has no column " + column)
 
 
-def test_damaged_rows(own_raw):
-    set_cell(own_raw, 2, strat_fold=11)
-    refused(lambda: index(own_raw), 'record 3 has strat_fold "11": expected 1 to 10')
-    set_cell(own_raw, 2, strat_fold=1, patient_id=None)
-    refused(lambda: index(own_raw), "record 3 has no patient_id")
-    set_cell(own_raw, 2, ecg_id=2, patient_id=5)
-    refused(lambda: index(own_raw), "ecg_id 2 appears twice")
+def test_damaged_rows(raw_copy):
+    set_cell(raw_copy, 2, strat_fold=11)
+    refused(lambda: index(raw_copy), 'record 3 has strat_fold "11": expected 1 to 10')
+    set_cell(raw_copy, 2, strat_fold=1, patient_id=None)
+    refused(lambda: index(raw_copy), "record 3 has no patient_id")
+    set_cell(raw_copy, 2, ecg_id=2, patient_id=5)
+    refused(lambda: index(raw_copy), "ecg_id 2 appears twice")
 
 
-def test_a_patient_in_two_splits(own_raw):
-    set_cell(own_raw, [3, 4], patient_id=77, strat_fold=1)
-    set_cell(own_raw, 4, strat_fold=9)
-    refused(lambda: index(own_raw), "patient 77 (record 4) is in two splits by strat_fold")
+def test_a_patient_in_two_splits(raw_copy):
+    set_cell(raw_copy, [3, 4], patient_id=77, strat_fold=1)
+    set_cell(raw_copy, 4, strat_fold=9)
+    refused(lambda: index(raw_copy), "patient 77 (record 4) is in two splits by strat_fold")
 
 
-def test_a_csv_that_is_none(own_raw):
-    (own_raw / "ptbxl_database.csv").write_text('a,b\n1,2,3\n"4,5')
-    refused(lambda: index(own_raw), "ptbxl_database.csv is not a readable csv")
+def test_a_csv_that_is_none(raw_copy):
+    (raw_copy / "ptbxl_database.csv").write_text('a,b\n1,2,3\n"4,5')
+    refused(lambda: index(raw_copy), "ptbxl_database.csv is not a readable csv")
 
 
-def test_records_without_signals_are_left_out_and_counted(own_raw):
+def test_records_without_signals_are_left_out_and_counted(raw_copy):
     for record in (2, 5):
-        (own_raw / f"records100/00000/{record:05d}_lr.hea").unlink()
+        (raw_copy / f"records100/00000/{record:05d}_lr.hea").unlink()
     log = PreparationLog()
-    table = index(own_raw, log=log)
+    table = index(raw_copy, log=log)
     assert len(table) == 58 and not {"2", "5"} & set(table["record_id"])
     assert log.notes == ["Excluded because their signals are missing: 2 records."]
 
 
-def test_a_header_without_signal(own_raw):
-    (own_raw / "records100/00000/00002_lr.dat").unlink()
-    refused(lambda: index(own_raw), "record 2 has a header but no signal", "00002_lr.dat is missing")
+def test_a_header_without_signal(raw_copy):
+    (raw_copy / "records100/00000/00002_lr.dat").unlink()
+    refused(lambda: index(raw_copy), "record 2 has a header but no signal", "00002_lr.dat is missing")
 
 
 @pytest.mark.parametrize("size", [0, 12000, 23999, 24002])
-def test_a_signal_of_another_length(own_raw, size):
-    file = own_raw / "records100/00000/00002_lr.dat"
+def test_a_signal_of_another_length(raw_copy, size):
+    file = raw_copy / "records100/00000/00002_lr.dat"
     file.write_bytes((file.read_bytes() * 2)[:size])
     expected = "its signal has", "expected 24000: fetch the file again"
-    refused(lambda: read(own_raw, row_of(own_raw, 2)), "record 2 ", *expected)
+    refused(lambda: read(raw_copy, row_of(raw_copy, 2)), "record 2 ", *expected)
 
 
 @pytest.mark.parametrize(
@@ -99,27 +99,27 @@ def test_a_signal_of_another_length(own_raw, size):
         (("1000.0(0)/mV", "many/mV"), "does not describe a signal"),
     ],
 )
-def test_a_header_that_disagrees(own_raw, replacement, sentence):
-    change_header(own_raw, 2, replacement)
-    refused(lambda: read(own_raw, row_of(own_raw, 2)), "record 2", "00002_lr", sentence)
+def test_a_header_that_disagrees(raw_copy, replacement, sentence):
+    change_header(raw_copy, 2, replacement)
+    refused(lambda: read(raw_copy, row_of(raw_copy, 2)), "record 2", "00002_lr", sentence)
 
 
-def test_an_empty_header(own_raw):
-    (own_raw / "records100/00000/00002_lr.hea").write_text("")
-    refused(lambda: read(own_raw, row_of(own_raw, 2)), "record 2", "is not a readable header")
+def test_an_empty_header(raw_copy):
+    (raw_copy / "records100/00000/00002_lr.hea").write_text("")
+    refused(lambda: read(raw_copy, row_of(raw_copy, 2)), "record 2", "is not a readable header")
 
 
-def test_bad_records_are_left_out_with_their_reasons_and_the_others_go_on(own_raw):
-    set_cell(own_raw, 1, scp_codes="NORM")
-    set_cell(own_raw, 2, strat_fold=11)
-    (own_raw / "records100/00000/00004_lr.dat").unlink()
-    (own_raw / "records100/00000/00005_lr.dat").write_bytes(b"too short")
+def test_bad_records_are_left_out_with_their_reasons_and_the_others_go_on(raw_copy):
+    set_cell(raw_copy, 1, scp_codes="NORM")
+    set_cell(raw_copy, 2, strat_fold=11)
+    (raw_copy / "records100/00000/00004_lr.dat").unlink()
+    (raw_copy / "records100/00000/00005_lr.dat").write_bytes(b"too short")
     log = PreparationLog()
-    table = index(own_raw, log)
+    table = index(raw_copy, log)
     assert set(range(1, 61)) - set(table["record_id"].astype(int)) == {2, 3, 4}
-    windows = list(ptb_xl.read(own_raw, table, log))
+    windows = list(ptb_xl.read(raw_copy, table, log))
     assert [record for record, w in zip(table["record_id"], windows, strict=True) if w is None] == ["5"]
-    np.testing.assert_array_equal(windows[0], read(own_raw, table.iloc[0]))
+    np.testing.assert_array_equal(windows[0], read(raw_copy, table.iloc[0]))
     reasons = ["record 2 has scp_codes", 'record 3 has strat_fold "11"', "record 4 has a header but no"]
     reasons.append("record 5 ")
     assert len(log.rejected) == 4

@@ -53,7 +53,7 @@ def test_index(raw):
 
 
 @pytest.fixture
-def labelled(own_raw):
+def labelled(raw_copy):
     """Records 1 to 5 have known statements."""
     codes = [
         "{'NORM': 100.0, 'SR': 0.0}",
@@ -67,8 +67,8 @@ def labelled(own_raw):
         table = table.head(5)
         return table.assign(scp_codes=codes, patient_id=[1.0, 2, 3, 4, 5])
 
-    change_table(own_raw, change)
-    return own_raw
+    change_table(raw_copy, change)
+    return raw_copy
 
 
 def classes(table):
@@ -106,29 +106,29 @@ def copy_signal(source, record, other):
     shutil.copy(folder / f"{record:05d}_lr.dat", folder / f"{other:05d}_lr.dat")
 
 
-def test_patients_who_share_a_signal_are_one_and_in_one_split(own_raw):
+def test_patients_who_share_a_signal_are_one_and_in_one_split(raw_copy):
     # 2 - 4 and 4' - 6 are the same signals, and 4 and 4' (record 5) the same patient: three patients are one.
     folds = {2: 10, 4: 9, 5: 9, 6: 10}
     for record, fold in folds.items():
-        set_cell(own_raw, record - 1, patient_id={2: 30, 4: 9, 5: 9, 6: 200}[record], strat_fold=fold)
-    copy_signal(own_raw, 2, 4)
-    copy_signal(own_raw, 5, 6)
+        set_cell(raw_copy, record - 1, patient_id={2: 30, 4: 9, 5: 9, 6: 200}[record], strat_fold=fold)
+    copy_signal(raw_copy, 2, 4)
+    copy_signal(raw_copy, 5, 6)
     log = PreparationLog()
-    table = index(own_raw, log=log).set_index("record_id").loc[["2", "4", "5", "6"]]
+    table = index(raw_copy, log=log).set_index("record_id").loc[["2", "4", "5", "6"]]
     assert set(table["patient_id"]) == {"9"}, "the group's smallest number"
     assert set(table["split"]) == {"val"}, "val before test"
     assert log.notes[0].startswith("Duplicate signals: 4 records have 2 signals")
-    set_cell(own_raw, 1, strat_fold=3)
-    assert set(index(own_raw).set_index("record_id").loc[["2", "4", "5", "6"], "split"]) == {"train"}
+    set_cell(raw_copy, 1, strat_fold=3)
+    assert set(index(raw_copy).set_index("record_id").loc[["2", "4", "5", "6"], "split"]) == {"train"}
 
 
-def test_signals_that_only_begin_alike_are_not_duplicates(own_raw):
-    folder = own_raw / "records100/00000"
+def test_signals_that_only_begin_alike_are_not_duplicates(raw_copy):
+    folder = raw_copy / "records100/00000"
     signal = bytearray((folder / "00002_lr.dat").read_bytes())
     signal[-1] ^= 1
     (folder / "00004_lr.dat").write_bytes(signal)
     log = PreparationLog()
-    index(own_raw, log=log)
+    index(raw_copy, log=log)
     assert log.notes == []
 
 

@@ -18,29 +18,29 @@ def test_read_agrees_with_wfdb(raw):
     assert [name.upper() for name in LEADS] == record.sig_name
 
 
-def test_leads_are_taken_by_name(own_raw):
-    before = read(own_raw, row_of(own_raw, 3))
+def test_leads_are_taken_by_name(raw_copy):
+    before = read(raw_copy, row_of(raw_copy, 3))
     swap = [(" V1\n", " ?\n"), (" AVF\n", " V1\n"), (" ?\n", " aVF\n"), (" 0 I\n", " 0 i\n")]
-    change_header(own_raw, 3, *swap)
-    after = read(own_raw, row_of(own_raw, 3))
+    change_header(raw_copy, 3, *swap)
+    after = read(raw_copy, row_of(raw_copy, 3))
     order = [LEADS.index(name) for name in "I II III aVR aVL V1 aVF V2 V3 V4 V5 V6".split()]
     np.testing.assert_array_equal(after, before[order])
 
 
-def test_gain_baseline_and_unmeasured_samples(own_raw):
-    file = own_raw / "records100/00000/00003_lr.dat"
+def test_gain_baseline_and_unmeasured_samples(raw_copy):
+    file = raw_copy / "records100/00000/00003_lr.dat"
     raw_units = np.fromfile(file, "<i2").reshape(1000, 12)
     raw_units[5, 0] = -(2**15)
     raw_units.tofile(file)
-    change_header(own_raw, 3, ("1000.0(0)/mV", "500.0(10)/mV"))
-    values = read(own_raw, row_of(own_raw, 3)).reshape(12, 1000)
+    change_header(raw_copy, 3, ("1000.0(0)/mV", "500.0(10)/mV"))
+    values = read(raw_copy, row_of(raw_copy, 3)).reshape(12, 1000)
     assert np.isnan(values[0, 5]) and np.isnan(values).sum() == 1
     np.testing.assert_allclose(values[3], (raw_units[:, 3] - 10) / 500, atol=1e-6)
 
 
-def test_500_hz(own_raw, tmp_path):
+def test_500_hz(raw_copy, tmp_path):
     units = np.arange(5000 * 12).reshape(5000, 12) % 2000
-    (own_raw / "records500/00000").mkdir(parents=True)
+    (raw_copy / "records500/00000").mkdir(parents=True)
     wfdb.wrsamp(
         "00004_hr",
         fs=500,
@@ -50,13 +50,13 @@ def test_500_hz(own_raw, tmp_path):
         fmt=["16"] * 12,
         adc_gain=[1000.0] * 12,
         baseline=[0] * 12,
-        write_dir=str(own_raw / "records500/00000"),
+        write_dir=str(raw_copy / "records500/00000"),
     )
     log = PreparationLog()
-    table = index(own_raw, rate=500, log=log)
+    table = index(raw_copy, rate=500, log=log)
     assert table["record_id"].tolist() == ["4"]
     assert log.notes == ["Excluded because their signals are missing: 59 records."]
-    values = read(own_raw, table.iloc[0])
+    values = read(raw_copy, table.iloc[0])
     assert values.shape == (12, 100, 50)
     np.testing.assert_allclose(values[2].ravel(), units[:, 2] / 1000, atol=1e-6)
 

@@ -183,14 +183,14 @@ def recording(rate=100.0, seconds=5.0, names=("I", "II", "V1"), unit="mV", lacki
 
 def test_windows_follow_each_other_and_the_last_is_unobserved_beyond_the_end():
     given = recording(seconds=5.0, lacking=slice(30, 70))
-    windows = WindowGrid.from_schema(SCHEMA).windows(given)
+    windows = WindowGrid.from_schema(SCHEMA).cut_windows(given)
     assert windows.shape == (3, 3, 20, 10) and windows.dtype == np.float32
     whole = windows.transpose(1, 0, 2, 3).reshape(3, -1)
     np.testing.assert_array_equal(whole[:, :500], np.float32([s.samples for s in given.signals]))
     assert np.isnan(whole[:, 500:]).all()
     completed = np.where(np.isnan(windows), 42.0, -1.0)
     for signal, filled in zip(
-        given.signals, WindowGrid.from_schema(SCHEMA).signals(given, completed), strict=True
+        given.signals, WindowGrid.from_schema(SCHEMA).fill_signals(given, completed), strict=True
     ):
         lacks = np.isnan(signal.samples)
         np.testing.assert_array_equal(filled[~lacks], signal.samples[~lacks])
@@ -199,19 +199,21 @@ def test_windows_follow_each_other_and_the_last_is_unobserved_beyond_the_end():
 
 def test_leads_are_found_by_name_whatever_their_order_and_case():
     given = recording(names=("v1", "i"))
-    windows = WindowGrid.from_schema(SCHEMA).windows(given)
+    windows = WindowGrid.from_schema(SCHEMA).cut_windows(given)
     np.testing.assert_array_equal(windows[0, 2].reshape(-1), np.float32(given.signals[0].samples[:200]))
-    assert np.isnan(windows[:, 1]).all() and WindowGrid.from_schema(SCHEMA).absent(given) == ["II"]
+    assert np.isnan(windows[:, 1]).all() and WindowGrid.from_schema(SCHEMA).absent_modalities(given) == ["II"]
     eog = {**SCHEMA, "modalities": [{"name": "EOG", "unit": "uV", "samples_per_patch": 10}]}
-    assert WindowGrid.from_schema(eog).channel_map(recording(names=("EOG horizontal",), unit="µV")) == {0: 0}
+    assert WindowGrid.from_schema(eog).find_channels(recording(names=("EOG horizontal",), unit="µV")) == {
+        0: 0
+    }
 
 
 @pytest.mark.parametrize("rate, tolerance", [(500.0, 0.01), (250.0, 0.03), (50.0, 0.03)])
 def test_other_rates_are_resampled_when_asked_and_refused_with_both_rates_else(rate, tolerance):
     given = recording(rate=rate, seconds=4.0)
     with pytest.raises(DataError, match=f"{rate:g} Hz.*100 Hz"):
-        WindowGrid.from_schema(SCHEMA).windows(given)
-    windows = WindowGrid.from_schema(SCHEMA, resample=True).windows(given)
+        WindowGrid.from_schema(SCHEMA).cut_windows(given)
+    windows = WindowGrid.from_schema(SCHEMA, resample=True).cut_windows(given)
     assert windows.shape == (2, 3, 20, 10)
     expected = np.stack([s.samples for s in recording(rate=100.0, seconds=4.0).signals])
     found = windows.transpose(1, 0, 2, 3).reshape(3, -1)
@@ -220,12 +222,12 @@ def test_other_rates_are_resampled_when_asked_and_refused_with_both_rates_else(r
     constant = Signal("I", "mV", rate, np.full(round(4 * rate), 0.7))
     there = (
         WindowGrid.from_schema(SCHEMA, resample=True)
-        .windows(Recording("c", (constant,), None))[:, 0]
+        .cut_windows(Recording("c", (constant,), None))[:, 0]
         .reshape(-1)
     )
     np.testing.assert_allclose(there[inside], 0.7, rtol=1e-6)
     lacking = recording(rate=rate, seconds=4.0, lacking=slice(round(rate), round(2 * rate)))
-    back = WindowGrid.from_schema(SCHEMA, resample=True).signals(lacking, windows)
+    back = WindowGrid.from_schema(SCHEMA, resample=True).fill_signals(lacking, windows)
     for old, new, truth in zip(lacking.signals, back, given.signals, strict=True):
         seen = ~np.isnan(old.samples)
         np.testing.assert_array_equal(new[seen], old.samples[seen])
@@ -234,7 +236,7 @@ def test_other_rates_are_resampled_when_asked_and_refused_with_both_rates_else(r
 
 def test_what_was_not_observed_is_not_either_at_another_rate():
     lacking = recording(rate=500.0, seconds=2.0, lacking=slice(500, 750))
-    windows = WindowGrid.from_schema(SCHEMA, resample=True).windows(lacking)[:, 0].reshape(-1)
+    windows = WindowGrid.from_schema(SCHEMA, resample=True).cut_windows(lacking)[:, 0].reshape(-1)
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(windows)), np.arange(100, 150))
 
 
@@ -248,14 +250,14 @@ def test_what_was_not_observed_is_not_either_at_another_rate():
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(given, sentence):
     with pytest.raises(DataError) as error:
-        WindowGrid.from_schema(SCHEMA).windows(given)
+        WindowGrid.from_schema(SCHEMA).cut_windows(given)
     assert sentence in str(error.value) and "some.hea" in str(error.value)
 
 
 def test_unknown_channels_are_left_alone_when_asked():
     given = recording(names=("I", "X9"), lacking=slice(0, 10))
     grid = WindowGrid.from_schema(SCHEMA, keep_unknown=True)
-    filled = grid.signals(given, np.ones_like(grid.windows(given)))
+    filled = grid.fill_signals(given, np.ones_like(grid.cut_windows(given)))
     assert (filled[0][:10] == 1).all() and np.isnan(filled[1][:10]).all()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.mimic_iv import index, read
-from data_partitions.sources.mimic_iv.events import HOURS
+from data_partitions.sources.mimic_iv.events import WINDOW_HOURS
 from data_partitions.sources.mimic_iv.items import VARIABLES
 from tests.helpers.generated_mimic_iv import make_tables, write_tables
 
@@ -53,7 +53,7 @@ def hours_of(folder, *events, **options):
     _, [window], log = prepared(folder, **options)
     if window is None:
         return {}, log
-    assert window.shape == (len(VARIABLES), HOURS, 1)
+    assert window.shape == (len(VARIABLES), WINDOW_HOURS, 1)
     assert window.dtype == np.float32
     found = {
         name: {int(hour): pytest.approx(float(row[hour, 0]), rel=1e-6) for hour in np.flatnonzero(seen)}

@@ -18,7 +18,7 @@ from tests.helpers.run_settings import as_pairs, without_paths
 ICU = {"missingness.points": 0.2, "missingness.gaps": 0.0, "missingness.modality-by-window": 0.0}
 DATASETS = {
     # name: (writer, arguments of `condi prepare`, labels, settings)
-    "ptb-xl": (lambda path: demo.make(path, patients=30), [], "NORM, MI, STTC, CD, HYP", {}),
+    "ptb-xl": (lambda path: demo.write_source(path, patients=30), [], "NORM, MI, STTC, CD, HYP", {}),
     "sleep-edf": (
         lambda path: write_nights(path, subjects=5, nights=1, epochs=8),
         ["--sites", 1],

@@ -41,7 +41,7 @@ SET_BY_STUDY = (
 
 @pytest.mark.engine
 def test_an_interrupted_study_resumes_and_writes_its_tables(tmp_path, small_settings):
-    demo.make(tmp_path / "source", patients=40)
+    demo.write_source(tmp_path / "source", patients=40)
     settings = without_paths(small_settings({"imputer.relation-rounds": 0, "sites-timeout": 120.0}))
     lines = [
         f"{key} = {json.dumps(value)}"

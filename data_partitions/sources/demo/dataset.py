@@ -1,6 +1,6 @@
 """Generated 12-lead ECGs in the format of PTB-XL, for trials and tests.
 
-`make` writes a folder that the PTB-XL reader reads, so `index` and `read` are those of that reader.
+`write_source` writes a folder that the PTB-XL reader reads, so `index` and `read` are those of that reader.
 `prepare_demo` makes a federation of four hospitals. The signals come from `heart`.
 """
 
@@ -21,7 +21,7 @@ from data_partitions.sources.demo.heart import draw_ecg, draw_heart
 from data_partitions.sources.ptb_xl import LEADS, index, read
 from data_partitions.storage import atomic_directory
 
-__all__ = ["cached_demo", "index", "make", "prepare_demo", "read", "schema"]
+__all__ = ["cached_demo", "index", "write_source", "prepare_demo", "read", "schema"]
 
 DATASET = "demo"
 GENERATOR_VERSION = 1  # raise it when the generated records change, so that older demos are not used again
@@ -54,12 +54,12 @@ def cached_demo() -> Path:
 
 
 def schema(source: str | Path, **options) -> dict:
-    """Describe the data set as PTB-XL, under another name, as nobody was measured for it."""
+    """Describe the data set like PTB-XL, but under its own name and licence, because it is generated."""
     license = "CC0; generated, no patient's data"
     return {**ptb_xl.schema(source, **options), "dataset": DATASET, "version": "1", "license": license}
 
 
-def make(path: str | Path, patients: int = PATIENTS, seed: int = 0) -> None:
+def write_source(path: str | Path, patients: int = PATIENTS, seed: int = 0) -> None:
     """Write a folder in the format of PTB-XL: two csv files and 16-bit WFDB records of 10 s at 100 Hz.
 
     One patient in fourteen has a second record. Raises DataError when `path` exists.
@@ -105,10 +105,10 @@ def prepare_demo(path: str | Path, log: PreparationLog | None = None) -> Federat
         return federation
     with tempfile.TemporaryDirectory() as temp:
         source = Path(temp) / "ptbxl"
-        make(source, PATIENTS)
+        write_source(source, PATIENTS)
         try:
-            this = sys.modules[__name__]
-            return prepare_federation(this, source, path, modalities=LEADS_PER_HOSPITAL, log=log)
+            reader = sys.modules[__name__]
+            return prepare_federation(reader, source, path, modalities=LEADS_PER_HOSPITAL, log=log)
         except DataError:
             # Another process may have made it in the meantime.
             if path.exists():
@@ -134,7 +134,7 @@ def _draw_classes(rng: np.random.Generator, shares: np.ndarray) -> tuple[str, ..
 
 
 def _draw_statements(rng: np.random.Generator, classes: tuple[str, ...], fibrillation: bool) -> dict:
-    """Draw what the reader of the ECG wrote down: in 3 % of records something else."""
+    """Draw the SCP statements of a record; in 3 % of records they are those of a random superclass."""
     if rng.random() < 0.03:
         classes = (str(rng.choice(list(_STATEMENTS))),)
     codes = {

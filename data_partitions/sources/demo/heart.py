@@ -27,13 +27,9 @@ _WAVES = {
     "T": ((0.24, 0.18, -0.14), 0.285, 0.034),
 }
 _QRS = ("Q", "R", "late R", "S", "R'")
-_REPOLARISATION = (
-    "ST",
-    "ST end",
-    "T rise",
-    "T",
-)  # their time is proportional to the square root of the RR interval
-_REFERENCE_RR = 0.85  # s
+# The time of these waves is proportional to the square root of the RR interval.
+_REPOLARISATION = ("ST", "ST end", "T rise", "T")
+_REFERENCE_RR_SECONDS = 0.85
 
 # Unipolar V1-V6 against the mean of the limb electrodes, and the limb leads I and II.
 _CHEST = np.array(
@@ -126,10 +122,10 @@ def _dipole(rng: np.random.Generator, heart: Heart, time: np.ndarray) -> np.ndar
     for name, vector in heart.vectors.items():
         if name.startswith("P ") and heart.fibrillation or not vector.any():
             continue
-        # An early ventricular beat has no P, a wide QRS with a turned axis and an opposite T.
+        # An ectopic ventricular beat has no P, a wide QRS with another axis, and an opposite T.
         centre = np.full(len(beats), heart.centres[name])
         if name in _REPOLARISATION:
-            centre = centre * np.sqrt(intervals / _REFERENCE_RR) + 0.06 * ectopic
+            centre = centre * np.sqrt(intervals / _REFERENCE_RR_SECONDS) + 0.06 * ectopic
         width = np.full(len(beats), heart.widths[name]) * (1 + 1.3 * ectopic * (name in _QRS))
         gain = rng.lognormal(0, 0.02, len(beats))
         z = (time[:, None] - beats - centre * np.where(ectopic & (name in _QRS), 2.0, 1.0)) / width
@@ -158,7 +154,7 @@ def _rhythm(rng: np.random.Generator, heart: Heart, end: float) -> tuple[np.ndar
     ectopic = rng.random(count) < heart.ectopy
     ectopic[1:] &= ~ectopic[:-1]
     intervals = np.where(ectopic, 0.62, 1.0) * intervals
-    intervals[1:] *= np.where(ectopic[:-1], 1.38, 1.0)  # the pause after it
+    intervals[1:] *= np.where(ectopic[:-1], 1.38, 1.0)  # the compensatory pause
     beats = -1.0 + rng.uniform(0, usual) + np.cumsum(intervals)
     in_time = beats < end + 1
     return beats[in_time], intervals[in_time], ectopic[in_time]
@@ -172,10 +168,10 @@ def _electrode_noise(rng: np.random.Generator, time: np.ndarray, breath: np.ndar
         wave = 2 * np.pi * (rng.uniform(0.03, 0.5, 9) * time[:, None] + rng.random(9))
         wander += rng.gamma(2, 0.012) * np.sin(wave) * rng.normal(0, 1, 9)
     muscle = rng.normal(0, 1, shape)
-    muscle[1:] -= 0.5 * muscle[:-1]  # muscle is loudest at high frequencies
+    muscle[1:] -= 0.5 * muscle[:-1]  # muscle noise has most power at high frequencies
     bursts = 1 + 2 * (rng.random() < 0.15) * np.exp(-0.5 * ((time - rng.uniform(0, 10)) / 0.8) ** 2)
-    loudness = rng.gamma(3, 0.0022) * rng.lognormal(0, 0.3, 9)
-    return wander + loudness * bursts[:, None] * muscle + rng.normal(0, 0.003, shape)
+    amplitude = rng.gamma(3, 0.0022) * rng.lognormal(0, 0.3, 9)
+    return wander + amplitude * bursts[:, None] * muscle + rng.normal(0, 0.003, shape)
 
 
 def _rotation(frontal: float, horizontal: float) -> np.ndarray:
@@ -186,7 +182,7 @@ def _rotation(frontal: float, horizontal: float) -> np.ndarray:
 
 
 def _infarction(heart: Heart, severity: float, rng: np.random.Generator) -> None:
-    """Add an infarction: early forces away from the dead wall; ST towards it if recent, T away if old."""
+    """Add an infarction: Q points away from the infarcted wall; ST towards it if recent, T away if old."""
     wall = np.array(
         [(0.15, 0.0, -0.9), (0.05, 0.85, 0.15), (0.7, 0.05, -0.5)][rng.choice(3, p=[0.45, 0.4, 0.15])]
     )
@@ -223,7 +219,7 @@ def _conduction(heart: Heart, severity: float, rng: np.random.Generator) -> None
     """Add a left or right bundle branch block, left anterior fascicular block, or long PR interval."""
     vectors, centres, widths = heart.vectors, heart.centres, heart.widths
     kind = rng.choice(4, p=[0.25, 0.35, 0.25, 0.15])
-    if kind == 0:  # slow from right to left: broad, notched, no septal Q, T opposite
+    if kind == 0:  # left bundle branch block: broad, notched QRS without septal Q, opposite T
         vectors["Q"] = vectors["Q"] * (1 - 1.2 * severity)
         vectors["R'"] = severity * np.array((0.85, 0.2, 0.75))
         centres["late R"], centres["R'"], centres["S"] = 0.030, 0.058, 0.080
@@ -232,17 +228,17 @@ def _conduction(heart: Heart, severity: float, rng: np.random.Generator) -> None
         for name in ("T rise", "T"):
             vectors[name] = vectors[name] * (1 - severity) - severity * np.array((0.22, 0.04, 0.30))
             centres[name] += 0.04 * severity
-    elif kind == 1:  # the right ventricle last: R' in V1, broad S in I and V6
+    elif kind == 1:  # right bundle branch block: R' in V1, broad S in I and V6
         vectors["R'"] = (0.25 + 0.75 * severity) * np.array((-0.45, 0.05, -0.60))
         vectors["late R"] = vectors["late R"] * (1 - 0.3 * severity)
         vectors["T"] = vectors["T"] + severity * np.array((0.08, 0.0, 0.16))
-    elif kind == 2:  # left axis: up at the end
+    elif kind == 2:  # left anterior fascicular block: left axis
         turn = _rotation(np.radians(-35 - 45 * severity), 0)
         for name in ("R", "late R"):
             vectors[name] = turn @ vectors[name]
         vectors["Q"] = vectors["Q"] + severity * np.array((-0.05, 0.2, 0.0))
     else:
-        for name in ("P right", "P left"):
+        for name in ("P right", "P left"):  # long PR interval
             centres[name] -= 0.05 + 0.09 * severity
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.sources.mimic_iv.events import HOURS, hourly_values
+from data_partitions.sources.mimic_iv.events import WINDOW_HOURS, hourly_values
 from data_partitions.sources.mimic_iv.items import VARIABLES
 from data_partitions.sources.mimic_iv.tables import columns_of, find_table, read_table
 from data_partitions.splits import hash_splits
@@ -21,11 +21,11 @@ from data_partitions.splits import hash_splits
 DATASET = "mimic-iv"
 ADULT_YEARS = 18
 OUTCOMES = ("survived", "died")
-# Bounds of buckets of the days in the ICU that remain after hour 48; a bucket includes its lower bound.
-BOUNDS_DAYS = (1, 2, 3, 4, 5, 6, 7, 8, 14)
+# Bounds of the buckets of remaining days in the ICU after hour 48; a bucket includes its lower bound.
+BUCKET_BOUNDS_DAYS = (1, 2, 3, 4, 5, 6, 7, 8, 14)
 BUCKETS = (
     "under 1 day",
-    *(f"{low}-{high} days" for low, high in zip(BOUNDS_DAYS, BOUNDS_DAYS[1:], strict=False)),
+    *(f"{low}-{high} days" for low, high in zip(BUCKET_BOUNDS_DAYS, BUCKET_BOUNDS_DAYS[1:], strict=False)),
     "over 14 days",
 )
 TASKS = {
@@ -52,7 +52,7 @@ def schema(source: str | Path, *, task: str = "mortality", **_) -> dict:
         "version": _version(Path(source)),
         "modalities": [{"name": name, "unit": unit, **hourly} for name, (unit, *_) in VARIABLES.items()],
         "patch_seconds": 3600.0,
-        "patches": HOURS,
+        "patches": WINDOW_HOURS,
         "labels": labels,
         "task": "single-label",
         "ordered": task == "length-of-stay",
@@ -77,8 +77,8 @@ def index(source: str | Path, log: PreparationLog, *, task: str = "mortality", *
     if task == "mortality":
         label = stays["died"].to_numpy()
     else:
-        remaining = (stays["outtime"] - stays["intime"]).dt.total_seconds() / 86400 - HOURS / 24
-        label = np.searchsorted(BOUNDS_DAYS, remaining, side="right")
+        remaining = (stays["outtime"] - stays["intime"]).dt.total_seconds() / 86400 - WINDOW_HOURS / 24
+        label = np.searchsorted(BUCKET_BOUNDS_DAYS, remaining, side="right")
     for number, name in enumerate(labels):
         stays[name] = (label == number).astype(int)
     stays["record_id"], stays["patient_id"] = stays["stay_id"].astype(str), stays["subject_id"].astype(str)
@@ -98,15 +98,16 @@ def read(
 ) -> Iterator[np.ndarray | None]:
     """Read the last value of each hour of each of `rows`: float32 (28 variables, 48 hours, 1).
 
-    None for a stay without any event in its 48 h; this is the last rule of the cohort, and a note counts it.
+    Yields None for a stay without any event in its 48 h. This is the last rule of the cohort, and a note
+    counts the stays that it removes.
     `chartevents` is the file of that table, if it is not in its usual folder. All tables are read once, in
     chunks, before the first window is yielded. See `hourly_values`.
     """
     values = hourly_values(Path(source), rows, log, chartevents)
     empty = np.isnan(values).all(axis=(1, 2))
     log.note(
-        f"Removed because nothing was measured in their first {HOURS} h: {empty.sum()} of {len(rows)} ICU "
-        f"stays, {_describe_remaining(rows[~empty])}."
+        f"Removed because nothing was measured in their first {WINDOW_HOURS} h: {empty.sum()} of "
+        f"{len(rows)} ICU stays, {_describe_remaining(rows[~empty])}."
     )
     for stay, is_empty in zip(values, empty, strict=True):
         yield None if is_empty else stay[:, :, None]
@@ -128,7 +129,7 @@ def _labels(task: str) -> tuple[tuple[str, ...], str]:
 
 
 def _version(source: Path) -> str:
-    """Infer the version, which no file names, from folders and columns; a part differs in its stays."""
+    """Infer the version, which no file states, from folders and columns, and add the number of stays."""
     stays = len(read_table(source, "icustays", ["stay_id"]))
     if find_table(source, "patients").parent.name == "core":
         version = "1.0"
@@ -166,7 +167,7 @@ def _read_stays(source: Path) -> pd.DataFrame:
 
 
 def _parse_stays(text: pd.DataFrame, log: PreparationLog) -> pd.DataFrame:
-    """Parse times, numbers and outcomes of the stays; reject stays where one is not usable."""
+    """Parse times, numbers and outcomes of the stays; reject stays in which one of them is invalid."""
     stays = text.copy()
     for name in ("intime", "outtime", "admittime"):
         stays[name] = pd.to_datetime(text[name], format="%Y-%m-%d %H:%M:%S", errors="coerce")
@@ -196,7 +197,7 @@ def _select_cohort(all_stays: pd.DataFrame, log: PreparationLog) -> pd.DataFrame
     age = stays["anchor_age"] + stays["admittime"].dt.year - stays["anchor_year"]
     of_admission = all_stays.groupby("hadm_id")["stay_id"].transform("size")[stays.index]
     rules = {
-        f"shorter than {HOURS} h or without a known end": in_icu >= HOURS,
+        f"shorter than {WINDOW_HOURS} h or without a known end": in_icu >= WINDOW_HOURS,
         f"of patients under {ADULT_YEARS}": age >= ADULT_YEARS,
         "of admissions with more than one ICU stay": of_admission == 1,
         "with a transfer between units": stays["first_careunit"] == stays["last_careunit"],
@@ -218,6 +219,6 @@ def _describe_remaining(stays: pd.DataFrame) -> str:
 
 
 def _site_name(unit: str) -> str:
-    """Make a name for a folder: "micu" from "Medical Intensive Care Unit (MICU)"."""
+    """Make a folder name from the name of a unit: "micu" from "Medical Intensive Care Unit (MICU)"."""
     short = re.search(r"\(([^()]+)\)\s*$", unit)
     return re.sub(r"[^a-z0-9]+", "-", (short[1] if short else unit).lower()).strip("-")

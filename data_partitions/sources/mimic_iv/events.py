@@ -1,4 +1,4 @@
-"""From MIMIC-IV's tables of events to the last value of each variable in each hour of an ICU stay."""
+"""Reduce MIMIC-IV's tables of events to the last value of each variable in each hour of an ICU stay."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -22,17 +22,24 @@ from data_partitions.sources.mimic_iv.items import (
 )
 from data_partitions.sources.mimic_iv.tables import find_table, stream_table
 
-HOURS = 48
-TIME = "S19"  # bytes that numpy can parse as times
-TEXT = "S16"  # the beginning of a text
+WINDOW_HOURS = 48
+TIME_DTYPE = "S19"  # the length of "2150-01-31 12:00:00", which numpy can parse
+TEXT_DTYPE = "S16"  # the first bytes of a charted text suffice
 COLUMNS: dict[str, dict[str, Any]] = {
-    "chartevents": {"stay_id": float, "charttime": TIME, "itemid": float, "value": TEXT, "valuenum": float},
-    "outputevents": {"stay_id": float, "charttime": TIME, "itemid": float, "value": float},
-    "labevents": {"subject_id": float, "charttime": TIME, "itemid": float, "valuenum": float},
+    "chartevents": {
+        "stay_id": float,
+        "charttime": TIME_DTYPE,
+        "itemid": float,
+        "value": TEXT_DTYPE,
+        "valuenum": float,
+    },
+    "outputevents": {"stay_id": float, "charttime": TIME_DTYPE, "itemid": float, "value": float},
+    "labevents": {"subject_id": float, "charttime": TIME_DTYPE, "itemid": float, "valuenum": float},
 }
 _NAMES = list(VARIABLES)
-_LEAST, _GREATEST = (np.array([bounds[i] for bounds in VARIABLES.values()]) for i in (1, 2))
-_OWNER_SECONDS = 2**40  # more than between any two times: separates owners on one axis
+_LOWEST, _HIGHEST = (np.array([bounds[i] for bounds in VARIABLES.values()]) for i in (1, 2))
+# Owners follow each other on one time axis, at a distance that exceeds all differences of times.
+_OWNER_SECONDS = 2**40
 
 
 def hourly_values(
@@ -41,7 +48,7 @@ def hourly_values(
     """Read the last value in each hour from `intime` on.
 
     Within an hour a blood pressure by arterial line is preferred to one by cuff. Of two values at the same
-    time the greater is taken, so that the order of rows does not matter. Notes count what is dropped.
+    time the larger one is taken, so that the order of rows does not matter. Notes count the dropped values.
 
     Parameters
     ----------
@@ -50,7 +57,7 @@ def hourly_values(
     stays
         stay_id and subject_id (int) and intime (datetime64) of each stay.
     log
-        Receives progress and notes.
+        Log that receives the progress and notes.
     chartevents
         File of that table, if it is not in its usual folder.
 
@@ -70,7 +77,7 @@ def hourly_values(
         for events in _read_events(file, table, windows, log, dropped):
             hours.add(*events)
     _note_dropped(dropped, log)
-    values = hours.values.reshape(len(stays), len(VARIABLES), HOURS)
+    values = hours.values.reshape(len(stays), len(VARIABLES), WINDOW_HOURS)
     values[:, _NAMES.index("GCS total")] = sum(values[:, _NAMES.index(part)] for part in GCS_PARTS)
     return values
 
@@ -82,45 +89,46 @@ def _read_events(
     columns = COLUMNS[table]
     by = "subject_id" if "subject_id" in columns else "stay_id"
     number = "valuenum" if "valuenum" in columns else "value"
-    variable_of = np.full(
-        max(map(max, ITEMS[table].values())) + 2, -1, np.int16
-    )  # the last entry stands for all other items
+    # The last entry stands for all items with higher numbers.
+    variable_of = np.full(max(map(max, ITEMS[table].values())) + 2, -1, np.int16)
     for name, items in ITEMS[table].items():
         variable_of[list(items)] = _NAMES.index(name)
     for chunk in stream_table(file, columns, log):
         # Each step removes rows, so that the costly steps see few.
         item = np.nan_to_num(chunk["itemid"].to_numpy()).clip(0, len(variable_of) - 1).astype(np.intp)
         rows = np.flatnonzero(variable_of[item] >= 0)
-        owner, known = windows.owner(chunk[by].to_numpy()[rows])
-        rows, owner = rows[known], owner[known]
+        owner, exists = windows.find_owners(chunk[by].to_numpy()[rows])
+        rows, owner = rows[exists], owner[exists]
         item, value = item[rows], chunk[number].to_numpy()[rows]
-        if TEXT in columns.values():
-            value = convert_values(item, value, chunk["value"].to_numpy()[rows].astype(TEXT, copy=False))
+        if TEXT_DTYPE in columns.values():
+            value = convert_values(
+                item, value, chunk["value"].to_numpy()[rows].astype(TEXT_DTYPE, copy=False)
+            )
         else:
             value = convert_values(item, value)
-        stay, second = windows.find(owner, _seconds(chunk["charttime"].to_numpy()[rows], file))
+        stay, second = windows.find_stays(owner, _parse_seconds(chunk["charttime"].to_numpy()[rows], file))
         if by == "stay_id":
             dropped["early"] += int((stay < 0).sum())
         variable = variable_of[item]
-        inside = (stay >= 0) & (second < HOURS * 3600) & ~np.isnan(value)
-        plausible = (value >= _LEAST[variable]) & (value <= _GREATEST[variable])
+        inside = (stay >= 0) & (second < WINDOW_HOURS * 3600) & ~np.isnan(value)
+        plausible = (value >= _LOWEST[variable]) & (value <= _HIGHEST[variable])
         counts = np.bincount(variable[inside & ~plausible], minlength=len(_NAMES))
         for name, count in zip(_NAMES, counts, strict=True):
             dropped[name] += int(count)
         fahrenheit = inside & ~plausible & (item == CELSIUS)
-        celsius, (_, least, greatest) = to_celsius(value[fahrenheit]), VARIABLES["temperature"]
-        dropped["Fahrenheit"] += int(((celsius >= least) & (celsius <= greatest)).sum())
+        celsius, (_, low, high) = to_celsius(value[fahrenheit]), VARIABLES["temperature"]
+        dropped["Fahrenheit"] += int(((celsius >= low) & (celsius <= high)).sum())
         usable = inside & plausible
         priority = np.isin(item[usable], ARTERIAL_ITEMS)
         yield stay[usable], variable[usable], second[usable], priority, value[usable]
 
 
-def _seconds(text: np.ndarray, file: Path) -> np.ndarray:
-    """Parse times as whole seconds; NaT, for a missing time, is before all times."""
-    new = np.ones(len(text), bool)  # most events are charted together with the one before
+def _parse_seconds(text: np.ndarray, file: Path) -> np.ndarray:
+    """Parse times as whole seconds; a missing time (NaT) is earlier than all others."""
+    new = np.ones(len(text), bool)  # most events have the same time as the previous one
     new[1:] = text[1:] != text[:-1]
     try:
-        # Not from bytes directly: numpy 2.4 crashes on bytes that are not a time.
+        # They are not parsed as bytes, because numpy 2.4 crashes on bytes that are not a time.
         times = text[new].astype(object).astype("datetime64[s]").astype(np.int64)
         return times[np.cumsum(new) - 1]
     except ValueError as error:
@@ -144,7 +152,7 @@ def _note_dropped(dropped: Counter[str], log: PreparationLog) -> None:
 
 
 class _StayWindows:
-    """Finds the window of an event of a stay or a patient: the last that began before it."""
+    """Finds the window of an event of a stay or a patient: the last one that began before the event."""
 
     def __init__(self, owners: np.ndarray, starts: np.ndarray):
         self._owners, owner = np.unique(owners.astype(float), return_inverse=True)  # ids are read as floats
@@ -152,33 +160,32 @@ class _StayWindows:
         self._stay = np.argsort(begin)
         self._begin, self._owner = begin[self._stay], owner[self._stay]
 
-    def owner(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def find_owners(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the number of the owner of each id, and whether it exists."""
         owner = np.searchsorted(self._owners, ids).clip(max=len(self._owners) - 1)
         return owner, self._owners[owner] == ids
 
-    def find(self, owner: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the row of the stay, -1 where none had begun, and the seconds since it began."""
+    def find_stays(self, owner: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the row of the stay (-1 where none had begun) and the seconds since its start."""
         position = np.searchsorted(self._begin, owner * _OWNER_SECONDS + time, side="right") - 1
-        begun = (position >= 0) & (self._owner[position] == owner)
-        return np.where(begun, self._stay[position], -1), owner * _OWNER_SECONDS + time - self._begin[
-            position
-        ]
+        has_begun = (position >= 0) & (self._owner[position] == owner)
+        seconds = owner * _OWNER_SECONDS + time - self._begin[position]
+        return np.where(has_begun, self._stay[position], -1), seconds
 
 
 @dataclass
 class _HourlyValues:
-    """The best value so far of each (stay, variable, hour), in whatever order values come."""
+    """The best value so far of each (stay, variable, hour), for values that come in any order."""
 
     stays: int
 
     def __post_init__(self):
-        cells = self.stays * len(VARIABLES) * HOURS
+        cells = self.stays * len(VARIABLES) * WINDOW_HOURS
         self.values = np.full(cells, np.nan, np.float32)
         self._rank = np.full(cells, -1, np.int16)  # priority, then second within the hour
 
     def add(self, stay, variable, second, priority, value) -> None:
-        cell = (stay * len(VARIABLES) + variable) * HOURS + second // 3600
+        cell = (stay * len(VARIABLES) + variable) * WINDOW_HOURS + second // 3600
         rank = (priority * 3600 + second % 3600).astype(np.int16)
         before = self._rank[cell]
         np.maximum.at(self._rank, cell, rank)

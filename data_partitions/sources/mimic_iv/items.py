@@ -1,4 +1,4 @@
-"""What is read from MIMIC-IV's events: variables, their items, conversions and plausible ranges.
+"""The variables that are read from MIMIC-IV's events: their items, conversions and plausible ranges.
 
 The first 17 variables are those of Harutyunyan et al., Scientific Data 6:96, 2019; frequent laboratory
 values and urine follow.
@@ -6,8 +6,8 @@ values and urine follow.
 
 import numpy as np
 
-# Variable: unit, least and greatest plausible value. Values outside are errors, or have another unit than
-# their item says; a height or weight of 0 is an empty form.
+# Variable: unit, lowest and highest plausible value. Values outside are errors, or not in the unit of their
+# item; a height or weight of 0 is an empty form.
 VARIABLES = {
     "heart rate": ("bpm", 0, 350),
     "systolic BP": ("mmHg", 0, 375),

@@ -13,7 +13,7 @@ import pandas as pd
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 
-# Folders of each table; `core/` had patients and admissions in version 1.0.
+# Folders of each table. In version 1.0, patients and admissions were in `core/`.
 FOLDERS = {
     "patients": ("hosp", "core"),
     "admissions": ("hosp", "core"),
@@ -25,9 +25,9 @@ FOLDERS = {
 EXPECTED_SOURCE = "the unpacked MIMIC-IV, version 1.0, 2.x or 3.x"
 CHUNK_ROWS = 250_000
 READ_BYTES = 2**16  # read from a file at a time
-BLOCK_BYTES = 2**23  # decompressed at a time, at most
+DECOMPRESSED_BLOCK_BYTES = 2**23  # decompressed at a time, at most
 BLOCKS_AHEAD = 16
-DAMAGE_ERRORS = (EOFError, OSError, zlib.error)
+DAMAGED_FILE_ERRORS = (EOFError, OSError, zlib.error)
 
 
 def find_table(source: Path, name: str) -> Path:
@@ -64,7 +64,7 @@ def columns_of(file: Path) -> list[str]:
                     break
             line = header.split(b"\n")[0].decode("utf-8-sig").strip()
             return next(csv.reader([line]), [])
-        except (ValueError, *DAMAGE_ERRORS) as error:
+        except (ValueError, *DAMAGED_FILE_ERRORS) as error:
             raise DataError(f"{file} is not a readable csv ({_one_line(error)}): fetch it again") from None
 
 
@@ -82,7 +82,7 @@ def stream_table(
     columns
         Names and dtypes of the columns to read.
     log
-        Receives the progress.
+        Log that receives the progress.
     **options
         Further arguments of `pandas.read_csv`.
 
@@ -109,7 +109,7 @@ def stream_table(
                 rows += len(chunk)
                 if log is not None:
                     log.progress(f"reading {file.name.split('.')[0]}", opened.tell(), size)
-        except (ValueError, *DAMAGE_ERRORS) as error:  # pandas' parser errors are ValueErrors
+        except (ValueError, *DAMAGED_FILE_ERRORS) as error:  # pandas' parser errors are ValueErrors
             raise DataError(_describe_fault(file, rows, error)) from None
         finally:
             ahead.stop()
@@ -122,7 +122,7 @@ def _one_line(error: Exception) -> str:
 class _ReadAhead:
     """A file for pandas to read, decompressed a few blocks ahead in `pool`.
 
-    Its `read` gives bytes, and it is not an `io` class, whose bytes pandas would decode and encode once more.
+    Its `read` returns bytes. It is no `io` class, because pandas would decode and encode the bytes again.
     """
 
     def __init__(self, file: BinaryIO, pool: ThreadPoolExecutor):
@@ -130,17 +130,17 @@ class _ReadAhead:
         self._pool = pool
         self._ahead = deque(self._submit() for _ in range(BLOCKS_AHEAD))
         self._block = b""
-        self._at = 0
+        self._position = 0
 
     def _submit(self):
         return self._pool.submit(next, self._blocks, b"")
 
     def read(self, size: int) -> bytes:
-        if self._at >= len(self._block):
-            self._block, self._at = self._ahead.popleft().result(), 0
+        if self._position >= len(self._block):
+            self._block, self._position = self._ahead.popleft().result(), 0
             self._ahead.append(self._submit())
-        self._at += size
-        return self._block[self._at - size : self._at]
+        self._position += size
+        return self._block[self._position - size : self._position]
 
     def __iter__(self):  # pandas requires it, but calls `read`
         return self
@@ -153,7 +153,7 @@ class _ReadAhead:
 def _decompressed(file: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[bytes]:
     """Yield the content in blocks, none empty; zlib.error or EOFError if gzip data are damaged or end early.
 
-    The module `gzip` would return to Python, and to its lock, for every few kB.
+    It does not use the module `gzip`, which takes Python's lock every few kB.
     """
     start = file.read(read_bytes)
     if start[:2] != b"\x1f\x8b":
@@ -164,7 +164,7 @@ def _decompressed(file: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[byte
     gzip_format = 16 + zlib.MAX_WBITS
     member, data = zlib.decompressobj(gzip_format), start
     while True:
-        if block := member.decompress(data, BLOCK_BYTES):
+        if block := member.decompress(data, DECOMPRESSED_BLOCK_BYTES):
             yield block
         if member.eof:  # another member may follow, or zeros as padding
             data = member.unused_data.lstrip(b"\0") or file.read(read_bytes).lstrip(b"\0")
@@ -178,16 +178,16 @@ def _decompressed(file: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[byte
 
 
 def _describe_fault(file: Path, rows: int, error: Exception) -> str:
-    """Describe in one sentence what is wrong after `rows` of a file. Reads the file once more.
+    """Describe in one sentence what is wrong after `rows` of a file.
 
-    Damaged gzip data may give a wrong value before the damage is noticed.
+    It reads the file again, because damaged gzip data may give a wrong value before the damage is noticed.
     """
     lines = 0
     with open(file, "rb") as opened:
         try:
             for block in _decompressed(opened, read_bytes=512):
                 lines += block.count(b"\n")
-        except DAMAGE_ERRORS as damage:
+        except DAMAGED_FILE_ERRORS as damage:
             after = min(max(0, lines - 1), rows + CHUNK_ROWS)
             return (
                 f"{file} is damaged after about {after:,} rows ({_one_line(damage)}): fetch it again and "

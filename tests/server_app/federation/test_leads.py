@@ -15,7 +15,7 @@ LIMB = ["III", "aVR", "aVL", "aVF"]  # follow from I and II
 @pytest.fixture(scope="module")
 def ecg_federation(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ecg")
-    demo.make(folder / "records", patients=60)
+    demo.write_source(folder / "records", patients=60)
     prepare_federation(ptb_xl, folder / "records", folder / "federation", sites=2, split="iid")
     return folder / "federation"
 
