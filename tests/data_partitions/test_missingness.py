@@ -1,4 +1,4 @@
-"""What `missingness_mask` promises for any mechanisms; test_mechanisms.py has each of them."""
+"""Properties of `missingness_mask` under all mechanisms; test_mechanisms.py tests each of them."""
 
 import hashlib
 import subprocess
@@ -29,13 +29,13 @@ EVERYTHING = {
     "subsample_to": 7.5,
 }
 shares = st.one_of(st.just(0.0), st.floats(0.01, 1.0))
-causes = st.sampled_from(["mcar", "mar", "mnar"])
+dependences = st.sampled_from(["mcar", "mar", "mnar"])
 any_missingness = st.builds(
     Missingness,
     points=shares,
-    points_mechanism=causes,
+    points_mechanism=dependences,
     gaps=shares,
-    gaps_mechanism=causes,
+    gaps_mechanism=dependences,
     gap_patches=st.integers(1, 15),
     bursts=shares,
     burst_patches=st.floats(0.01, 20),
@@ -46,43 +46,43 @@ any_missingness = st.builds(
 )
 
 
-def mask(missingness, observed=FULL, values=VALUES, seed=0, record_id="a", **where):
+def mask(missingness, observed=FULL, values=VALUES, seed=0, record_id="a", **window):
     missingness = missingness if isinstance(missingness, Missingness) else Missingness(**missingness)
-    return missingness_mask(values, observed, missingness, seed=seed, record_id=record_id, **where)
+    return missingness_mask(values, observed, missingness, seed=seed, record_id=record_id, **window)
 
 
 @settings(max_examples=400, deadline=None)
 @given(
     rates=st.lists(st.integers(1, 6), min_size=1, max_size=5),
     patches=st.integers(1, 12),
-    seen=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    observed_share=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
     seed=st.integers(0, 2**63),
     record_id=st.text(max_size=8),
     missingness=any_missingness,
     data=st.data(),
 )
-def test_a_subset_of_the_observed_never_all_of_it_and_always_the_same(
-    rates, patches, seen, seed, record_id, missingness, data
+def test_masks_hide_a_proper_subset_of_the_observed_samples_and_are_deterministic(
+    rates, patches, observed_share, seed, record_id, missingness, data
 ):
     rng = np.random.default_rng(0)
     shape = (len(rates), patches, max(rates))
-    observed = (rng.random(shape) < seen) & (np.arange(max(rates)) < np.array(rates)[:, None, None])
+    observed = (rng.random(shape) < observed_share) & (np.arange(max(rates)) < np.array(rates)[:, None, None])
     values = rng.standard_normal(shape).astype(np.float32)
-    where = {"seed": seed, "record_id": record_id, "samples_per_patch": rates, "site": "a"}
-    hidden = mask(missingness, observed, values, **where)
+    window = {"seed": seed, "record_id": record_id, "samples_per_patch": rates, "site": "a"}
+    hidden = mask(missingness, observed, values, **window)
     assert hidden.shape == observed.shape and hidden.dtype == bool
     assert not (hidden & ~observed).any()
-    left = observed & ~mask(missingness.of_site(), observed, values, **where)
-    assert not (observed & ~left & ~hidden).any(), "what the site lacks is hidden"
-    assert (left & ~hidden).any() == left.any()
+    remaining = observed & ~mask(missingness.of_site(), observed, values, **window)
+    assert not (observed & ~remaining & ~hidden).any(), "what the site loses is hidden"
+    assert (remaining & ~hidden).any() == remaining.any()
     np.random.seed(data.draw(st.integers(0, 9)))
     state = np.random.get_state()[1].copy()
-    rubbish = np.where(left, values, data.draw(st.sampled_from([np.nan, np.inf, -1e30, 7.0])))
-    np.testing.assert_array_equal(hidden, mask(missingness, observed, rubbish, **where))
+    replaced = np.where(remaining, values, data.draw(st.sampled_from([np.nan, np.inf, -1e30, 7.0])))
+    np.testing.assert_array_equal(hidden, mask(missingness, observed, replaced, **window))
     assert (np.random.get_state()[1] == state).all()
 
 
-OLD = {
+EXPECTED_HASHES = {
     "points": ({"points": 0.3}, "cd6c12939f8b66b9e7047f8161dc56da0a6c1701d303a374d705988937dd2f35"),
     "gaps": ({"gaps": 0.3}, "e03b5014456af01e3e78a8454e058f62a195aac9766668c918d847f818cdd894"),
     "modalities": (
@@ -101,23 +101,23 @@ OLD = {
 }
 
 
-@pytest.mark.parametrize("name", OLD)
-def test_masks_stay_what_they_were(name):
-    """Results of earlier runs are about these cells: bit for bit."""
+@pytest.mark.parametrize("name", EXPECTED_HASHES)
+def test_masks_do_not_change_between_versions(name):
+    """Results of earlier runs are scores of exactly these samples."""
     observed, rates = FULL, None
     if name == "all":
         observed = np.random.default_rng(3).random(FULL.shape) < 0.7
     elif name == "slow":
         observed, rates = np.zeros((2, 30, 100), bool), (100, 1)
         observed[0] = observed[1, :, 0] = True
-    missingness, expected = OLD[name]
+    missingness, expected = EXPECTED_HASHES[name]
     digest = hashlib.sha256()
     for record in ("a", "b", "rec/3"):
         digest.update(mask(missingness, observed, None, 5, record, samples_per_patch=rates).tobytes())
     assert digest.hexdigest() == expected
 
 
-def test_with_nothing_said_nothing_is_hidden():
+def test_by_default_nothing_is_hidden():
     assert not mask({}).any()
 
 
@@ -137,12 +137,12 @@ def test_mechanisms_are_independent_and_compose_by_union():
 
 
 def test_more_points_hide_a_superset():
-    for cause in ("mcar", "mnar"):
-        few, many = (mask({"points": share, "points_mechanism": cause}) for share in (0.2, 0.6))
+    for dependence in ("mcar", "mnar"):
+        few, many = (mask({"points": share, "points_mechanism": dependence}) for share in (0.2, 0.6))
         assert (many | few == many).all() and many.sum() > few.sum()
 
 
-def test_a_mask_does_not_depend_on_what_else_is_observed():
+def test_a_mask_does_not_depend_on_which_samples_are_observed():
     observed = FULL.copy()
     observed[3] = False
     for missingness in (
@@ -155,38 +155,38 @@ def test_a_mask_does_not_depend_on_what_else_is_observed():
         np.testing.assert_array_equal(mask(missingness, observed), mask(missingness) & observed)
 
 
-def test_when_all_would_go_one_stretch_of_one_modality_stays():
+def test_if_everything_would_be_hidden_one_stretch_of_one_modality_remains():
     for missingness in ({"points": 1.0}, {"bursts": 1.0}, {"blackout": 1.0}, {"subsample_to": 1e-9}):
-        left = ~mask(missingness | {"gap_patches": 5})
-        assert left.any(axis=(1, 2)).sum() == 1
-        patches = np.flatnonzero(left.any(axis=(0, 2)))
+        remaining = ~mask(missingness | {"gap_patches": 5})
+        assert remaining.any(axis=(1, 2)).sum() == 1
+        patches = np.flatnonzero(remaining.any(axis=(0, 2)))
         assert 1 <= len(patches) <= 5 and (np.diff(patches) == 1).all()
-        assert left[:, patches].any(axis=0).all()
+        assert remaining[:, patches].any(axis=0).all()
 
 
-def test_seed_and_record_decide():
+def test_masks_depend_on_seed_and_record():
     for missingness in ({"points": 0.5}, {"bursts": 0.5}, {"blackout": 0.5}, EVERYTHING):
         masks = [mask(missingness, seed=seed, record_id=r).tobytes() for seed in (0, 1) for r in ("a", "b")]
         assert len(set(masks)) == 4
 
 
-def test_the_same_in_another_process():
+def test_masks_are_the_same_in_another_process():
     code = (
         "import numpy as np, hashlib; from data_partitions.missingness import Missingness, missingness_mask;"
         "v = np.random.default_rng(1).standard_normal((12, 100, 10)).astype(np.float32);"
         f"h = missingness_mask(v, v < 9, Missingness(**{EVERYTHING!r}), seed=5, record_id='r', site='s');"
         "print(hashlib.sha256(h.tobytes()).hexdigest())"
     )
-    there = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,
     )
-    here = mask(EVERYTHING, seed=5, record_id="r", site="s")
-    assert 0.3 < here.mean() < 0.9
-    assert there.stdout.strip() == hashlib.sha256(here.tobytes()).hexdigest()
+    expected = mask(EVERYTHING, seed=5, record_id="r", site="s")
+    assert 0.3 < expected.mean() < 0.9
+    assert process.stdout.strip() == hashlib.sha256(expected.tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -209,13 +209,13 @@ def test_the_same_in_another_process():
         ({"gaps": 2, "burst": 0.1}, "gaps': .*, got 2; unknown setting 'missingness.burst'"),
     ],
 )
-def test_impossible_settings_are_refused_in_one_sentence(missingness, sentence):
-    with pytest.raises(DataError, match=sentence) as refused:
+def test_invalid_settings_are_refused_in_one_sentence(missingness, sentence):
+    with pytest.raises(DataError, match=sentence) as error:
         Missingness(**missingness)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
-def test_training_missingness_is_the_mixture_it_promises():
+def test_training_missingness_is_the_documented_mixture():
     rng = np.random.default_rng(0)
     drawn = [sample_training_missingness(rng) for _ in range(3000)]
     gaps = [m for m in drawn if m["gaps"]]

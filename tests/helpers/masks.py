@@ -1,30 +1,30 @@
-"""Masks of many records, and how to read them."""
+"""Masks of many records, and their runs of hidden samples."""
 
 import numpy as np
 
 from data_partitions.missingness import Missingness, missingness_mask
 
 FULL = np.ones((12, 100, 10), bool)
-RATES = (100, 1)  # of two modalities at which everything is to hold as well
-TWO = np.zeros((2, 30, 100), bool)
-TWO[0] = TWO[1, :, 0] = True
+RATES = (100, 1)  # samples per patch of the modalities of TWO_RATES
+TWO_RATES = np.zeros((2, 30, 100), bool)
+TWO_RATES[0] = TWO_RATES[1, :, 0] = True
 
 
-def masks(observed=FULL, records=200, values=None, rates=None, **missingness):
-    """Masks of some records, (record, modality, patch, sample); values are noise unless given."""
+def make_masks(observed=FULL, records=200, values=None, rates=None, **missingness):
+    """Make masks of records, `(record, modality, patch, sample)`. Values are noise by default."""
     rng = np.random.default_rng(2)
-    out = []
+    masks = []
     for i in range(records):
         x = rng.standard_normal(observed.shape).astype(np.float32) if values is None else values[i]
-        out.append(
+        masks.append(
             missingness_mask(
                 x, observed, Missingness(**missingness), seed=0, record_id=str(i), samples_per_patch=rates
             )
         )
-    return np.array(out)
+    return np.array(masks)
 
 
-def runs(stream) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and lengths of the runs of True."""
+def find_runs(stream) -> tuple[np.ndarray, np.ndarray]:
+    """Return the starts and lengths of the runs of True."""
     edges = np.flatnonzero(np.diff(stream.astype(int), prepend=0, append=0))
     return edges[::2], edges[1::2] - edges[::2]
