@@ -1,4 +1,4 @@
-"""Small generated folders of PTB-XL and MIMIC-IV, one small partition, and PTB-XL itself where it is."""
+"""Small generated folders of PTB-XL and MIMIC-IV, a small partition, and PTB-XL itself if it is available."""
 
 import os
 import shutil
@@ -10,13 +10,13 @@ import pytest
 from data_partitions.partition import Partition, write_partition
 from data_partitions.sources import demo
 from tests.helpers.generated_mimic_iv import write_tables
-from tests.helpers.mimic_iv_stays import prepared
+from tests.helpers.mimic_iv_stays import prepare
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory) -> Path:
-    """About 60 generated records; treat as read-only."""
+    """A folder in the format of PTB-XL with 60 generated records; treat as read-only."""
     path = tmp_path_factory.mktemp("demo") / "raw"
     demo.write_source(path, patients=56, seed=1)
     return path
@@ -30,24 +30,24 @@ def raw_copy(raw, tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory) -> Path:
-    """MIMIC-IV shaped tables of 40 stays with all their events; treat as read-only."""
+    """Generated tables of MIMIC-IV with 40 stays and all their events; treat as read-only."""
     return write_tables(tmp_path_factory.mktemp("mimic") / "gz")
 
 
 @pytest.fixture(scope="session")
 def generated_windows(generated) -> np.ndarray:
-    """The windows of those stays; treat as read-only."""
-    return np.stack(prepared(generated)[1])
+    """The windows of the generated stays; treat as read-only."""
+    return np.stack(prepare(generated)[1])
 
 
 @pytest.fixture
 def real() -> Path:
-    """PTB-XL, or a part of it, in CONDI_DATA or beside the repository; else the test is skipped."""
-    places = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
-    for place in filter(None, places):
-        if (Path(place) / "ptbxl" / "ptbxl_database.csv").exists():
-            return Path(place) / "ptbxl"
-    pytest.skip("no PTB-XL here: set CONDI_DATA to the folder that has ptbxl/")
+    """PTB-XL, or a part of it, in CONDI_DATA or next to the repository; without it the test is skipped."""
+    folders = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
+    for folder in filter(None, folders):
+        if (Path(folder) / "ptbxl" / "ptbxl_database.csv").exists():
+            return Path(folder) / "ptbxl"
+    pytest.skip("PTB-XL is not available: set CONDI_DATA to the folder that has ptbxl/")
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from data_partitions.assignment import assign_patients, select_modalities
 LABELS = ["NORM", "MI", "HYP"]
 
 
-def records(patients=300, hospitals=6, seed=0) -> pd.DataFrame:
-    """Patients with one to three records, one split and mostly one hospital each."""
+def make_records(patients=300, hospitals=6, seed=0) -> pd.DataFrame:
+    """Make an index of patients with one to three records, one split and one hospital each."""
     rng = np.random.default_rng(seed)
     rows = []
     for patient in range(patients):
@@ -27,75 +27,76 @@ def records(patients=300, hospitals=6, seed=0) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["record_id", "patient_id", "split", "site", *LABELS])
 
 
-def hospital(site, split, count, start=0) -> pd.DataFrame:
+def make_hospital(site, split, count, start=0) -> pd.DataFrame:
+    """Make the index of a hospital with one record per patient."""
     ids = [f"{site}-{split}-{i}" for i in range(start, start + count)]
     name = f"hospital-{site}"
     return pd.DataFrame({"record_id": ids, "patient_id": ids, "split": split, "site": name})
 
 
-def train_counts(index, home) -> Counter:
-    return Counter(home[patient] for patient in index.loc[index["split"] == "train", "patient_id"])
+def count_training_records(index, site_of_patient) -> Counter:
+    return Counter(site_of_patient[patient] for patient in index.loc[index["split"] == "train", "patient_id"])
 
 
 @pytest.mark.parametrize("split", ["natural", "iid", "dirichlet"])
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6), sites=st.integers(1, 4))
-def test_every_patient_has_one_site_and_every_site_trains(split, seed, sites):
-    index = records(seed=seed % 7)
-    home = assign_patients(index, sites, split, seed, labels=LABELS)
-    assert set(home) == set(index["patient_id"])
-    counts = train_counts(index, home)
-    assert len(set(home.values())) == sites
-    assert min(counts[site] for site in set(home.values())) >= 10
-    assert home == assign_patients(index, sites, split, seed, labels=LABELS), "deterministic"
+def test_every_patient_has_one_site_and_every_site_has_training_records(split, seed, sites):
+    index = make_records(seed=seed % 7)
+    site_of_patient = assign_patients(index, sites, split, seed, labels=LABELS)
+    assert set(site_of_patient) == set(index["patient_id"])
+    counts = count_training_records(index, site_of_patient)
+    assert len(set(site_of_patient.values())) == sites
+    assert min(counts[site] for site in set(site_of_patient.values())) >= 10
+    assert site_of_patient == assign_patients(index, sites, split, seed, labels=LABELS), "deterministic"
 
 
 @pytest.mark.parametrize("split", ["iid", "dirichlet"])
-def test_the_seed_and_not_the_order_of_rows_decides(split):
-    index = records()
-    home = assign_patients(index, 5, split, 0, labels=LABELS)
+def test_the_assignment_depends_on_the_seed_and_not_on_the_order_of_rows(split):
+    index = make_records()
+    site_of_patient = assign_patients(index, 5, split, 0, labels=LABELS)
     shuffled = index.sample(frac=1, random_state=1).reset_index(drop=True)
-    assert assign_patients(shuffled, 5, split, 0, labels=LABELS) == home
-    assert assign_patients(index, 5, split, 1, labels=LABELS) != home
-    assert sorted(set(home.values())) == [f"site-{i:02d}" for i in range(5)]
+    assert assign_patients(shuffled, 5, split, 0, labels=LABELS) == site_of_patient
+    assert assign_patients(index, 5, split, 1, labels=LABELS) != site_of_patient
+    assert sorted(set(site_of_patient.values())) == [f"site-{i:02d}" for i in range(5)]
 
 
 def test_iid_gives_every_site_its_share_of_each_split():
-    index = records()
-    home = assign_patients(index, 4, "iid", 0)
+    index = make_records()
+    site_of_patient = assign_patients(index, 4, "iid", 0)
     of_split = index.drop_duplicates("patient_id").set_index("patient_id")["split"]
     for split in ("train", "val", "test"):
-        counts = Counter(home[patient] for patient in of_split.index[of_split == split])
+        counts = Counter(site_of_patient[patient] for patient in of_split.index[of_split == split])
         assert len(counts) == 4
         assert max(counts.values()) - min(counts.values()) <= 1
 
 
-def skew(alpha: float) -> float:
-    """Mean distance of the sites' label shares from the shares of all."""
-    index = records(patients=2000)
-    home = index["patient_id"].map(assign_patients(index, 5, "dirichlet", 0, alpha, labels=LABELS))
-    shares = index.groupby(home)[LABELS].mean()
+def measure_skew(alpha: float) -> float:
+    """Compute the mean distance of the label shares of sites from those of all records."""
+    index = make_records(patients=2000)
+    site_of_patient = index["patient_id"].map(assign_patients(index, 5, "dirichlet", 0, alpha, labels=LABELS))
+    shares = index.groupby(site_of_patient)[LABELS].mean()
     return float((shares - index[LABELS].mean()).abs().to_numpy().mean())
 
 
 def test_dirichlet_is_more_skewed_for_a_small_alpha():
-    assert skew(1000) < 0.02 < 0.1 < skew(0.3)
+    assert measure_skew(1000) < 0.02 < 0.1 < measure_skew(0.3)
 
 
-def test_dirichlet_goes_by_the_rarest_label_of_the_patient():
+def test_dirichlet_groups_patients_by_their_rarest_label():
     # Shares of Dirichlet(tiny alpha) are nearly one-hot: all patients of a label are at one site.
-    index = records(patients=400)
+    index = make_records(patients=400)
     rare = set(index.loc[index["HYP"] == 1, "patient_id"])
-    home = assign_patients(index, 2, "dirichlet", 0, 1e-3, labels=LABELS)
-    assert len({home[patient] for patient in rare}) == 1
-    assert len(set(home.values())) == 2
+    site_of_patient = assign_patients(index, 2, "dirichlet", 0, 1e-3, labels=LABELS)
+    assert len({site_of_patient[patient] for patient in rare}) == 1
+    assert len(set(site_of_patient.values())) == 2
 
 
-def test_dirichlet_keeps_as_many_as_can_be_had_and_says_so():
-    index = records(patients=20)
+def test_dirichlet_takes_the_best_draw_and_notes_a_small_site():
+    index = make_records(patients=20)
     notes = []
-    home = assign_patients(index, 5, "dirichlet", 0, labels=LABELS, notes=notes)
-    counts = train_counts(index, home)
+    site_of_patient = assign_patients(index, 5, "dirichlet", 0, labels=LABELS, notes=notes)
+    counts = count_training_records(index, site_of_patient)
     assert len(counts) == 5
     assert notes == [f"The smallest site has only {min(counts.values())} training records."]
 
@@ -113,49 +114,51 @@ def test_dirichlet_keeps_as_many_as_can_be_had_and_says_so():
         ((7, "natural", 0), "7 sites were requested, but only . hospitals have 10 training records"),
     ],
 )
-def test_what_cannot_be_had_is_said(arguments, sentence):
+def test_impossible_assignments_are_refused(arguments, sentence):
     with pytest.raises(DataError, match=sentence):
-        assign_patients(records(), *arguments, labels=LABELS)
+        assign_patients(make_records(), *arguments, labels=LABELS)
 
 
 def test_natural_merges_small_hospitals_into_rest():
     index = pd.concat(
         [
-            hospital("0", "train", 30),
-            hospital("1", "train", 10),
-            hospital("2", "train", 9),
-            hospital("10", "train", 4),
+            make_hospital("0", "train", 30),
+            make_hospital("1", "train", 10),
+            make_hospital("2", "train", 9),
+            make_hospital("10", "train", 4),
         ]
     )
     notes = []
-    home = assign_patients(index, None, "natural", 0, notes=notes)
-    assert train_counts(index, home) == {"hospital-0": 30, "hospital-1": 10, "rest": 13}
+    site_of_patient = assign_patients(index, None, "natural", 0, notes=notes)
+    assert count_training_records(index, site_of_patient) == {"hospital-0": 30, "hospital-1": 10, "rest": 13}
     assert notes == ['Merged into one site "rest": hospital-2, hospital-10.']
 
 
-def test_a_rest_that_is_too_small_takes_in_the_next_hospital():
-    index = pd.concat([hospital("0", "train", 30), hospital("1", "train", 12), hospital("2", "train", 3)])
-    home = assign_patients(index, None, "natural", 0)
-    assert train_counts(index, home) == {"hospital-0": 30, "rest": 15}
+def test_a_rest_that_is_too_small_takes_the_next_hospital():
+    index = pd.concat(
+        [make_hospital("0", "train", 30), make_hospital("1", "train", 12), make_hospital("2", "train", 3)]
+    )
+    site_of_patient = assign_patients(index, None, "natural", 0)
+    assert count_training_records(index, site_of_patient) == {"hospital-0": 30, "rest": 15}
 
 
 def test_natural_with_fewer_sites_merges_the_smallest():
-    index = pd.concat([hospital(str(i), "train", 20 + 10 * i) for i in range(4)])
-    home = assign_patients(index, 2, "natural", 0)
-    assert train_counts(index, home) == {"hospital-3": 50, "rest": 90}
+    index = pd.concat([make_hospital(str(i), "train", 20 + 10 * i) for i in range(4)])
+    site_of_patient = assign_patients(index, 2, "natural", 0)
+    assert count_training_records(index, site_of_patient) == {"hospital-3": 50, "rest": 90}
 
 
-@pytest.mark.parametrize("nothing", ["", None, np.nan])
-def test_records_without_a_hospital_go_to_rest(nothing):
-    index = pd.concat([hospital("0", "train", 30), hospital("x", "train", 12).assign(site=nothing)])
+@pytest.mark.parametrize("no_site", ["", None, np.nan])
+def test_records_without_a_hospital_go_to_rest(no_site):
+    index = pd.concat([make_hospital("0", "train", 30), make_hospital("x", "train", 12).assign(site=no_site)])
     notes = []
-    home = assign_patients(index, None, "natural", 0, notes=notes)
-    assert train_counts(index, home) == {"hospital-0": 30, "rest": 12}
+    site_of_patient = assign_patients(index, None, "natural", 0, notes=notes)
+    assert count_training_records(index, site_of_patient) == {"hospital-0": 30, "rest": 12}
     assert notes == ['In site "rest" because no hospital is recorded: 12 records.']
 
 
-def test_a_patient_goes_where_most_records_are_and_a_tie_to_the_first():
-    index = pd.concat([hospital("0", "train", 20), hospital("1", "train", 20)])
+def test_a_patient_belongs_to_the_hospital_of_most_records_and_the_first_wins_a_tie():
+    index = pd.concat([make_hospital("0", "train", 20), make_hospital("1", "train", 20)])
     visits = [
         ("often", "1"),
         ("often", "0"),
@@ -165,29 +168,33 @@ def test_a_patient_goes_where_most_records_are_and_a_tie_to_the_first():
         ("part", ""),
         ("part", "1"),
     ]
-    extra = pd.DataFrame(visits, columns=["patient_id", "site"]).assign(split="val")
-    extra["site"] = extra["site"].map(lambda site: f"hospital-{site}" if site else "")
-    index = pd.concat([index, extra.assign(record_id=[f"e{i}" for i in range(len(extra))])])
-    home = assign_patients(index, None, "natural", 0)
-    assert [home[name] for name in ("often", "tie", "part")] == ["hospital-0", "hospital-1", "hospital-1"]
+    more_rows = pd.DataFrame(visits, columns=["patient_id", "site"]).assign(split="val")
+    more_rows["site"] = more_rows["site"].map(lambda site: f"hospital-{site}" if site else "")
+    index = pd.concat([index, more_rows.assign(record_id=[f"e{i}" for i in range(len(more_rows))])])
+    site_of_patient = assign_patients(index, None, "natural", 0)
+    assert [site_of_patient[name] for name in ("often", "tie", "part")] == [
+        "hospital-0",
+        "hospital-1",
+        "hospital-1",
+    ]
 
 
 NAMES = tuple("ABCDEFGHIJKL")
 
 
 @given(k=st.integers(1, 12), seed=st.integers(0, 2**31), first=st.integers(0, 5))
-def test_k_modalities_of_some_sites_in_a_row_cover_all(k, seed, first):
-    turns = -(-12 // k)
-    chosen = [select_modalities(NAMES, k, first * turns + i, seed) for i in range(turns)]
-    assert all(len(names) == k and list(names) == sorted(names) for names in chosen)
-    assert set().union(*chosen) == set(NAMES)
-    assert chosen == [select_modalities(NAMES, k, first * turns + i, seed) for i in range(turns)]
+def test_the_modalities_of_the_sites_of_one_shuffle_cover_all(k, seed, first):
+    sites = -(-12 // k)
+    selected = [select_modalities(NAMES, k, first * sites + i, seed) for i in range(sites)]
+    assert all(len(names) == k and list(names) == sorted(names) for names in selected)
+    assert set().union(*selected) == set(NAMES)
+    assert selected == [select_modalities(NAMES, k, first * sites + i, seed) for i in range(sites)]
 
 
 def test_sites_differ_in_their_modalities():
-    chosen = {select_modalities(NAMES, 9, i, 0) for i in range(8)}
-    assert len(chosen) == 8
-    assert select_modalities(NAMES, 9, 0, 1) not in chosen
+    selected = {select_modalities(NAMES, 9, i, 0) for i in range(8)}
+    assert len(selected) == 8
+    assert select_modalities(NAMES, 9, 0, 1) not in selected
 
 
 def test_all_and_listed_modalities():
@@ -196,7 +203,7 @@ def test_all_and_listed_modalities():
 
 
 @pytest.mark.parametrize(
-    ("asked", "sentence"),
+    ("modalities", "sentence"),
     [
         (0, "0 modalities were requested: choose 1 to 12"),
         (13, "13 modalities were requested: choose 1 to 12"),
@@ -205,6 +212,6 @@ def test_all_and_listed_modalities():
         ("some", 'modalities "some" is not understood'),
     ],
 )
-def test_unknown_modalities_are_refused(asked, sentence):
+def test_unknown_modalities_are_refused(modalities, sentence):
     with pytest.raises(DataError, match=sentence):
-        select_modalities(NAMES, asked, 0, 0)
+        select_modalities(NAMES, modalities, 0, 0)

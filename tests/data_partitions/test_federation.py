@@ -16,20 +16,20 @@ from tests.helpers.small_partition import index_of, manifest_of, windows_of
 HOW = {"dataset": "sleep", "split": "iid", "seed": 3, "made_by": "a test"}
 
 
-def sites(*names: str):
+def make_sites(*names: str):
     for name in names:
         yield manifest_of(name), index_of(prefix=name), windows_of()
 
 
 @pytest.fixture
 def federation(tmp_path):
-    return write_federation(tmp_path / "all", sites("b", "a"), **HOW)
+    return write_federation(tmp_path / "all", make_sites("b", "a"), **HOW)
 
 
-def test_what_was_written_is_opened(federation):
+def test_a_written_federation_is_opened(federation):
     opened = open_federation(federation.path)
     assert opened == federation
-    assert opened.sites == ("b", "a"), "in the order written"
+    assert opened.sites == ("b", "a"), "the order of writing"
     assert opened.path == federation.path
     assert opened.open_site(1).manifest.site == opened.open_site("a").manifest.site == "a"
     assert opened.open_site(0).record_ids[0] == "b000"
@@ -42,12 +42,12 @@ def test_what_was_written_is_opened(federation):
 
 
 @pytest.mark.parametrize(("site", "sentence"), [("c", 'has no site "c": it has b, a'), (2, "has no site 2")])
-def test_an_unknown_site(federation, site, sentence):
+def test_an_unknown_site_is_refused(federation, site, sentence):
     with pytest.raises(DataError, match=sentence):
         federation.open_site(site)
 
 
-def test_what_is_no_federation(tmp_path, federation):
+def test_directories_that_are_no_federation_are_refused(tmp_path, federation):
     for path, sentence in [
         (tmp_path / "nowhere", "there is no federation at .*nowhere: make one with `condi prepare`"),
         (tmp_path, "has no federation.json"),
@@ -57,7 +57,7 @@ def test_what_is_no_federation(tmp_path, federation):
             open_federation(path)
 
 
-def test_a_damaged_federation(federation):
+def test_a_damaged_federation_is_refused(federation):
     (federation.path / "a").rename(federation.path / "c")
     with pytest.raises(DataError, match="has no directory for site a"):
         open_federation(federation.path)
@@ -68,7 +68,7 @@ def test_a_damaged_federation(federation):
 
 
 def failing_second_site():
-    yield from sites("a")
+    yield from make_sites("a")
     yield manifest_of("b"), index_of(prefix="b"), windows_of(3)
 
 
@@ -76,7 +76,7 @@ def failing_second_site():
     ("parts", "sentence"),
     [
         (failing_second_site(), "only 3 windows came"),
-        (sites("a", "a"), "two sites are called a"),
+        (make_sites("a", "a"), "two sites are called a"),
         (
             [(manifest_of(site), index_of(), windows_of()) for site in "ab"],
             "sites a and b share 6 patient",
@@ -90,7 +90,7 @@ def failing_second_site():
         ),
     ],
 )
-def test_a_failure_leaves_nothing(tmp_path, parts, sentence):
+def test_a_failure_leaves_no_files(tmp_path, parts, sentence):
     with pytest.raises(DataError, match=sentence):
         write_federation(tmp_path / "all", parts, **HOW)
     assert list(tmp_path.iterdir()) == []
@@ -99,53 +99,56 @@ def test_a_failure_leaves_nothing(tmp_path, parts, sentence):
 def test_an_existing_federation_is_untouched(federation):
     before = federation.open_site("a").fingerprint()
     with pytest.raises(DataError, match="exists already"):
-        write_federation(federation.path, sites("x"), **HOW)
+        write_federation(federation.path, make_sites("x"), **HOW)
     assert open_federation(federation.path).open_site("a").fingerprint() == before
     assert [p.name for p in federation.path.parent.iterdir()] == ["all"]
 
 
-def with_modality(manifest, place, **changes):
+def change_modality(manifest, position, **changes):
     modalities = [m.model_dump() for m in manifest.modalities]
-    modalities[place].update(changes)
+    modalities[position].update(changes)
     return manifest.model_copy(
         update={"modalities": tuple(type(manifest.modalities[0])(**m) for m in modalities)}
     )
 
 
-def test_sites_that_agree_may_differ_in_what_they_have():
-    some = [manifest_of("a"), manifest_of("b", version="2", license="other", counts=(9, 9, 9))]
-    assert check_same_schema([*some, with_modality(manifest_of("c"), 1, present=True)]) == {}
+def test_sites_of_one_schema_may_have_different_modalities_and_windows():
+    manifests = [manifest_of("a"), manifest_of("b", version="2", license="other", counts=(9, 9, 9))]
+    assert check_same_schema([*manifests, change_modality(manifest_of("c"), 1, present=True)]) == {}
     assert check_same_schema([]) == {}
 
 
 @pytest.mark.parametrize(
-    ("odd", "difference"),
+    ("different", "difference"),
     [
         (manifest_of("x", dataset="icu"), "its dataset is icu, expected sleep"),
         (
-            with_modality(manifest_of("x"), 1, name="EMG"),
+            change_modality(manifest_of("x"), 1, name="EMG"),
             "its modalities are EEG Fpz-Cz, EMG, Resp, expected",
         ),
-        (with_modality(manifest_of("x"), 0, unit="mV"), "EEG Fpz-Cz has unit mV, expected uV"),
-        (with_modality(manifest_of("x"), 2, samples_per_patch=2), "Resp has samples per patch 2, expected 1"),
+        (change_modality(manifest_of("x"), 0, unit="mV"), "EEG Fpz-Cz has unit mV, expected uV"),
+        (
+            change_modality(manifest_of("x"), 2, samples_per_patch=2),
+            "Resp has samples per patch 2, expected 1",
+        ),
         (manifest_of("x", patches=30), "its patches is 30, expected 3"),
         (manifest_of("x", labels=("W", "N1", "REM")), "its labels are W, N1, REM, expected W, REM"),
         (manifest_of("x", task="multi-label"), "its task is multi-label, expected single-label"),
     ],
 )
-def test_the_site_that_does_not_fit_is_named_even_when_it_comes_first(odd, difference):
-    found = check_same_schema([odd, manifest_of("a"), manifest_of("b")])
-    assert list(found) == ["x"]
-    assert found["x"].startswith(f"it does not fit: {difference}"), found
-    assert found["x"].endswith("(as a and 1 more)")
+def test_the_site_that_does_not_fit_is_named_even_when_it_comes_first(different, difference):
+    problems = check_same_schema([different, manifest_of("a"), manifest_of("b")])
+    assert list(problems) == ["x"]
+    assert problems["x"].startswith(f"it does not fit: {difference}"), problems
+    assert problems["x"].endswith("(as a and 1 more)")
 
 
 def test_patients_in_two_sites_are_found():
     assert check_patients_apart({"a": {"1", "2"}, "b": {"3"}}) == []
-    found = check_patients_apart({"a": {"1", "2"}, "b": {"3"}, "c": {"2"}})
-    assert found == ["sites a and c share 1 patient(s), such as 2: give each to one site"]
+    problems = check_patients_apart({"a": {"1", "2"}, "b": {"3"}, "c": {"2"}})
+    assert problems == ["sites a and c share 1 patient(s), such as 2: give each to one site"]
 
 
-def test_site_order_counts():
+def test_site_names_are_sorted_by_their_numbers():
     names = ["rest", "hospital-10", "hospital-9", "hospital-0"]
     assert sort_site_names(names) == ["hospital-0", "hospital-9", "hospital-10", "rest"]

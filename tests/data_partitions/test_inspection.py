@@ -19,14 +19,14 @@ def run(*arguments):
     return CliRunner().invoke(app, ["inspect", *map(str, arguments)], env={"COLUMNS": "80"})
 
 
-def cells(result, first):
-    """Cells of the table rows that begin with `first`."""
+def read_rows(result, first):
+    """Return the cells of the table rows whose first cell is `first`."""
     rows = [re.split(r"\s{2,}", line.strip()) for line in result.stdout.splitlines()]
     return [row for row in rows if row[0] == first]
 
 
-def known_windows():
-    """Six windows: all of the EEG but 90 of 300 samples of the first; Resp in half of the windows."""
+def make_known_windows():
+    """Make six windows that miss 90 of the 300 samples of the first EEG, and Resp in every second window."""
     values = windows_of()
     values[:, 0], values[:, 2] = 1.0, 2.0
     values[0, 0, :, :30] = np.nan
@@ -37,7 +37,11 @@ def known_windows():
 @pytest.fixture
 def federation(tmp_path):
     sites = [
-        (manifest_of(name), index_of(prefix=name), known_windows() if name == "a" else windows_of(seed=1))
+        (
+            manifest_of(name),
+            index_of(prefix=name),
+            make_known_windows() if name == "a" else windows_of(seed=1),
+        )
         for name in ("a", "b")
     ]
     path = tmp_path / "all"
@@ -45,45 +49,47 @@ def federation(tmp_path):
     return path
 
 
-def test_what_is_missing_is_counted(tmp_path):
-    write_partition(tmp_path / "here", manifest_of(), index_of(), known_windows())
+def test_missing_samples_are_counted(tmp_path):
+    write_partition(tmp_path / "here", manifest_of(), index_of(), make_known_windows())
     missing = Partition.open(tmp_path / "here").missing_counts()
     assert missing == {"EEG Fpz-Cz": (1800, 90, 6, 0), "Resp": (18, 9, 6, 3)}
 
 
-def test_a_site(federation):
+def test_a_site_is_inspected(federation):
     result = run(federation / "a")
     assert result.exit_code == 0, result.output
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert cells(result, "a") == [["a", "4", "1", "1", "6", "2 of 3: not EOG"]]
-    assert cells(result, "windows") == [["windows", "4", "1", "1"]]
-    assert cells(result, "W") == [["W", "2", "0", "1"]] and cells(result, "REM") == [["REM", "2", "1", "0"]]
-    assert cells(result, "EEG Fpz-Cz") == [["EEG Fpz-Cz", "uV", "100 Hz", "1", "5.0%", "0.0%"]]
-    assert cells(result, "Resp") == [["Resp", "a.u.", "1 Hz", "1", "50.0%", "50.0%"]]
-    assert cells(result, "EOG") == [["EOG", "uV", "100 Hz", "0"]]
+    assert read_rows(result, "a") == [["a", "4", "1", "1", "6", "2 of 3: not EOG"]]
+    assert read_rows(result, "windows") == [["windows", "4", "1", "1"]]
+    assert read_rows(result, "W") == [["W", "2", "0", "1"]] and read_rows(result, "REM") == [
+        ["REM", "2", "1", "0"]
+    ]
+    assert read_rows(result, "EEG Fpz-Cz") == [["EEG Fpz-Cz", "uV", "100 Hz", "1", "5.0%", "0.0%"]]
+    assert read_rows(result, "Resp") == [["Resp", "a.u.", "1 Hz", "1", "50.0%", "50.0%"]]
+    assert read_rows(result, "EOG") == [["EOG", "uV", "100 Hz", "0"]]
 
 
-def test_a_federation_adds_up_its_sites(federation):
+def test_the_tables_of_a_federation_sum_over_its_sites(federation):
     result = run(federation)
     assert result.exit_code == 0, result.output
-    assert cells(result, "all") == [["all", "8", "2", "2", "12"]]
-    assert cells(result, "W") == [["W", "4", "0", "2"]]
+    assert read_rows(result, "all") == [["all", "8", "2", "2", "12"]]
+    assert read_rows(result, "W") == [["W", "4", "0", "2"]]
     counts = [Partition.open(federation / site).missing_counts()["EEG Fpz-Cz"] for site in ("a", "b")]
     share = sum(c[1] for c in counts) / sum(c[0] for c in counts)
-    assert cells(result, "EEG Fpz-Cz")[0][3:] == ["2", f"{share:.1%}", "0.0%"]
+    assert read_rows(result, "EEG Fpz-Cz")[0][3:] == ["2", f"{share:.1%}", "0.0%"]
 
 
-@pytest.mark.parametrize("of", ["all", "all/a"])
-def test_a_picture(federation, tmp_path, of):
+@pytest.mark.parametrize("directory", ["all", "all/a"])
+def test_a_picture_is_drawn(federation, tmp_path, directory):
     picture = tmp_path / "sites.png"
-    result = run(federation.parent / of, "--plot", picture)
+    result = run(federation.parent / directory, "--plot", picture)
     assert result.exit_code == 0, result.output
     content = picture.read_bytes()
     assert content.startswith(b"\x89PNG") and len(content) > 10_000
     assert f"Picture written to {picture}" in result.stdout
 
 
-def test_refusals_are_one_sentence(federation, tmp_path):
+def test_errors_are_one_sentence(federation, tmp_path):
     for arguments, part in [
         ((tmp_path / "nowhere",), "there is no federation at"),
         ((tmp_path,), "has no federation.json"),
@@ -95,6 +101,6 @@ def test_refusals_are_one_sentence(federation, tmp_path):
         assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
 
 
-def test_rates_in_words():
-    words = {100: "100 Hz", 1: "1 Hz", 0.25: "15/min", 1 / 60: "1/min", 1 / 3600: "1/h", 1 / 86400: "1/d"}
-    assert {rate: format_rate(rate) for rate in words} == words
+def test_rates_have_readable_units():
+    texts = {100: "100 Hz", 1: "1 Hz", 0.25: "15/min", 1 / 60: "1/min", 1 / 3600: "1/h", 1 / 86400: "1/d"}
+    assert {rate: format_rate(rate) for rate in texts} == texts
