@@ -38,17 +38,17 @@ NEEDED_COLUMNS = ["stay_id", "charttime", "itemid", "value", "valuenum"]
 def generate(folder: Path, rows: int) -> dict:
     """Write tables with about `rows` rows of chartevents, 5000 for each stay."""
     sys.path.insert(0, str(ROOT))
-    from tests.helpers.generated_mimic_iv import COLUMNS, make_tables, place_of
+    from tests.helpers.generated_mimic_iv import COLUMNS, make_tables, table_path
 
     with contextlib.ExitStack() as files:
         opened = {}
         for name in COLUMNS:
-            path = place_of(folder, name)
+            path = table_path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             opened[name] = files.enter_context(gzip.open(path, "wt", compresslevel=3, newline=""))
         written = first = 0
         while written < rows:
-            tables = make_tables(STAYS_AT_ONCE, hours=140, unneeded=4000, first=first)
+            tables = make_tables(STAYS_AT_ONCE, hours=140, unused=4000, first=first)
             for name, table in tables.items():
                 table.to_csv(opened[name], index=False, header=first == 0)
             written += len(tables["chartevents"])

@@ -1,4 +1,4 @@
-"""Which stays of MIMIC-IV are kept, and what the index says of them: patient, split, site and label."""
+"""The cohort of MIMIC-IV and its index: patient, split, site and label."""
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,12 @@ from data_partitions.sources.mimic_iv import index, schema
 from data_partitions.sources.mimic_iv.dataset import BUCKETS
 from data_partitions.splits import hash_splits
 from tests.helpers.generated_mimic_iv import make_tables, write_tables
-from tests.helpers.mimic_iv_stays import empty_tables, prepared, with_events
+from tests.helpers.mimic_iv_stays import add_events, make_empty_tables, prepare
 
 
-def cohort_tables():
-    """Nine stays: one to keep, and one or more for each rule."""
-    tables = with_events(empty_tables(9), *[("chart", n, 60, 220045, 80) for n in range(8)])
+def make_cohort_tables():
+    """Make nine stays: some in the cohort, and one or more that each rule removes."""
+    tables = add_events(make_empty_tables(9), *[("chart", n, 60, 220045, 80) for n in range(8)])
     stays, admissions, patients = tables["icustays"], tables["admissions"], tables["patients"]
     admissions["hospital_expire_flag"] = [1, 1, 0, 0, 1, 0, 0, 0, 1]
     stays["outtime"] = stays["intime"] + pd.Timedelta(hours=48)
@@ -34,8 +34,8 @@ def cohort_tables():
     return tables
 
 
-def test_a_stay_that_cannot_be_used_still_counts_in_its_admission(tmp_path):
-    tables = cohort_tables()
+def test_an_unusable_stay_counts_among_the_stays_of_its_admission(tmp_path):
+    tables = make_cohort_tables()
     tables["icustays"].loc[5, "intime"] = pd.NaT
     write_tables(tmp_path, tables)
     log = PreparationLog()
@@ -45,9 +45,9 @@ def test_a_stay_that_cannot_be_used_still_counts_in_its_admission(tmp_path):
     assert "1 of admissions with more than one ICU stay removed" in log.notes[0]
 
 
-def test_each_rule_removes_its_stays_in_order_and_says_how_many(tmp_path):
-    write_tables(tmp_path, cohort_tables())
-    table, windows, log = prepared(tmp_path)
+def test_rules_apply_in_order_and_notes_count_the_removed_stays(tmp_path):
+    write_tables(tmp_path, make_cohort_tables())
+    table, windows, log = prepare(tmp_path)
     assert log.rejected == []
     assert log.notes == [
         "9 ICU stays of 8 patients; "
@@ -62,15 +62,15 @@ def test_each_rule_removes_its_stays_in_order_and_says_how_many(tmp_path):
     assert [window is None for window in windows] == [False, False, True]
 
 
-def test_a_short_stay_still_makes_an_admission_one_with_several(tmp_path):
-    tables = empty_tables(2)
+def test_a_short_stay_counts_among_the_stays_of_its_admission(tmp_path):
+    tables = make_empty_tables(2)
     stays = tables["icustays"]
     stays.loc[1, ["subject_id", "hadm_id"]] = stays.loc[0, ["subject_id", "hadm_id"]]
     stays.loc[1, "outtime"] = stays.loc[1, "intime"] + pd.Timedelta(hours=1)
     assert len(index(write_tables(tmp_path, tables), PreparationLog())) == 0
 
 
-def test_the_index_has_text_ids_splits_by_patient_and_the_unit_as_site(tmp_path):
+def test_the_index_has_text_ids_splits_by_patient_and_units_as_sites(tmp_path):
     tables = make_tables(60)
     stays = tables["icustays"]
     stays.loc[1, "subject_id"] = stays.loc[0, "subject_id"]  # a second admission of the first patient
@@ -113,8 +113,8 @@ def test_the_index_has_text_ids_splits_by_patient_and_the_unit_as_site(tmp_path)
         (99 * 86400, "over 14 days"),
     ],
 )
-def test_length_of_stay_is_what_remains_from_hour_48(tmp_path, remaining, bucket):
-    tables = empty_tables()
+def test_length_of_stay_is_the_remaining_time_after_hour_48(tmp_path, remaining, bucket):
+    tables = make_empty_tables()
     tables["icustays"]["outtime"] = tables["icustays"]["intime"] + pd.Timedelta(hours=48, seconds=remaining)
     table = index(write_tables(tmp_path, tables), PreparationLog(), task="length-of-stay")
     assert [name for name in BUCKETS if table[name][0] == 1] == [bucket]
@@ -143,11 +143,11 @@ def test_the_schema_makes_a_manifest_of_48_hours(generated):
     assert "Credentialed" in manifest.license
 
 
-# ---- what cannot be used
+# ---- unusable input
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "text", "lacks"),
+    ("name", "column", "text", "missing"),
     [
         ("icustays", "intime", "soon", "an intime like"),
         ("icustays", "hadm_id", "5", "an admission in admissions"),
@@ -157,8 +157,8 @@ def test_the_schema_makes_a_manifest_of_48_hours(generated):
         ("patients", "subject_id", "7", "a patient in patients with an anchor_age"),
     ],
 )
-def test_a_stay_that_cannot_be_used_is_left_out_and_said(tmp_path, name, column, text, lacks):
-    tables = empty_tables(3)
+def test_an_unusable_stay_is_rejected(tmp_path, name, column, text, missing):
+    tables = make_empty_tables(3)
     tables[name] = tables[name].astype(object)
     tables[name].loc[1, column] = text
     write_tables(tmp_path, tables)
@@ -166,15 +166,15 @@ def test_a_stay_that_cannot_be_used_is_left_out_and_said(tmp_path, name, column,
     table = index(tmp_path, log)
     assert table["record_id"].tolist() == ["30000000", "30000002"]
     [sentence] = log.rejected
-    assert sentence.startswith(f"ICU stay 30000001 is without {lacks}")
+    assert sentence.startswith(f"ICU stay 30000001 is without {missing}")
     assert log.notes[0].startswith("3 ICU stays of 3 patients; 1 cannot be used; 0 shorter")
     with pytest.raises(DataError, match="ICU stay 30000001 is without"):
         index(tmp_path, PreparationLog(strict=True))
 
 
 @pytest.mark.parametrize(("name", "key"), [("icustays", "stay_id"), ("patients", "subject_id")])
-def test_two_rows_of_one_id_that_differ_are_refused(tmp_path, name, key):
-    tables = empty_tables(2)
+def test_two_different_rows_of_one_id_are_refused(tmp_path, name, key):
+    tables = make_empty_tables(2)
     tables[name].loc[1, key] = tables[name].loc[0, key]
     write_tables(tmp_path, tables)
     with pytest.raises(DataError, match=f"{key} [13]0000000 appears twice"):

@@ -1,4 +1,4 @@
-"""The open demo of MIMIC-IV: its cohort and its windows are the same by an independent computation."""
+"""The cohort and the windows of the open demo of MIMIC-IV agree with an independent computation."""
 
 import os
 import re
@@ -12,17 +12,17 @@ from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources import mimic_iv
 from data_partitions.sources.mimic_iv import index, schema
 from data_partitions.sources.mimic_iv.items import VARIABLES
-from tests.helpers.mimic_iv_stays import prepared
+from tests.helpers.mimic_iv_stays import prepare
 
 
 @pytest.fixture
 def demo():
-    """The MIMIC-IV demo 2.2 in CONDI_DATA or beside the repository; else the test is skipped."""
-    places = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
-    for place in filter(None, places):
-        if (Path(place) / "mimic-iv-demo" / "icu" / "icustays.csv.gz").exists():
-            return Path(place) / "mimic-iv-demo"
-    pytest.skip("no MIMIC-IV demo here: set CONDI_DATA to the folder that has mimic-iv-demo/")
+    """The MIMIC-IV demo 2.2 in CONDI_DATA or next to the repository; without it the test is skipped."""
+    folders = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
+    for folder in filter(None, folders):
+        if (Path(folder) / "mimic-iv-demo" / "icu" / "icustays.csv.gz").exists():
+            return Path(folder) / "mimic-iv-demo"
+    pytest.skip("the MIMIC-IV demo is not available: set CONDI_DATA to the folder that has mimic-iv-demo/")
 
 
 def test_the_cohort_of_the_demo(demo):
@@ -32,33 +32,35 @@ def test_the_cohort_of_the_demo(demo):
     died = stays["hadm_id"].map(admissions.set_index("hadm_id")["hospital_expire_flag"])
     year = stays["hadm_id"].map(admissions.set_index("hadm_id")["admittime"]).dt.year
     age = year - stays["subject_id"].map(patients["anchor_year"] - patients["anchor_age"])
-    counts, sentence = [], []
-    kept = pd.Series(True, stays.index)
+    counts, sentences = [], []
+    selected = pd.Series(True, stays.index)
     for rule in (
         stays["los"] >= 2,
         age >= 18,
         ~stays["hadm_id"].duplicated(keep=False),
         stays["first_careunit"] == stays["last_careunit"],
     ):
-        counts.append((int((kept & ~rule).sum()), int((kept & rule).sum()), int(died[kept & rule].sum())))
-        kept &= rule
+        counts.append(
+            (int((selected & ~rule).sum()), int((selected & rule).sum()), int(died[selected & rule].sum()))
+        )
+        selected &= rule
     assert counts == [(66, 74, 12), (0, 74, 12), (12, 62, 10), (9, 53, 8)]
     log = PreparationLog()
     table = index(demo, log)
-    for removed, left, deaths in counts:
-        sentence.append(f"{removed} .* removed, leaving {left} \\({deaths} died in hospital\\)")
+    for removed, remaining, deaths in counts:
+        sentences.append(f"{removed} .* removed, leaving {remaining} \\({deaths} died in hospital\\)")
     assert log.rejected == []
     assert len(log.notes) == 1
-    assert re.fullmatch("140 ICU stays of 100 patients; " + "; ".join(sentence) + r"\.", log.notes[0])
-    assert table["stay_id"].tolist() == stays.loc[kept, "stay_id"].tolist()
-    assert table["died"].tolist() == died[kept].tolist()
+    assert re.fullmatch("140 ICU stays of 100 patients; " + "; ".join(sentences) + r"\.", log.notes[0])
+    assert table["stay_id"].tolist() == stays.loc[selected, "stay_id"].tolist()
+    assert table["died"].tolist() == died[selected].tolist()
     assert schema(demo)["version"] == "2.2, 140 ICU stays"
     assert "ODbL" in schema(demo)["license"]
 
 
 def test_the_windows_of_the_demo(demo):
     file = demo / "icu" / "chartevents_20of100.csv.gz"
-    table, windows, _ = prepared(demo, chartevents=file)
+    table, windows, _ = prepare(demo, chartevents=file)
     chart = pd.read_csv(file, parse_dates=["charttime"], low_memory=False)
     chart = chart[chart["itemid"] == 220045].merge(table[["stay_id", "intime"]], on="stay_id")
     chart["hour"] = (chart["charttime"] - chart["intime"]) // pd.Timedelta(hours=1)
@@ -70,5 +72,5 @@ def test_the_windows_of_the_demo(demo):
     with_chart = np.isfinite(rate).any(axis=1)
     assert set(table["stay_id"][with_chart]) == set(chart["stay_id"])
     assert int(with_chart.sum()) == 10
-    assert all(window is not None for window in windows), "laboratory values are there of all 100 patients"
+    assert all(window is not None for window in windows), "all 100 patients have laboratory values"
     assert mimic_iv.DATASET == "mimic-iv"

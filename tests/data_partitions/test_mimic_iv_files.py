@@ -1,4 +1,4 @@
-"""Files of MIMIC-IV: every layout gives the same windows, and what is damaged or lacking is named."""
+"""Every layout of MIMIC-IV gives the same windows; errors name damaged and missing files."""
 
 import gzip
 
@@ -9,8 +9,8 @@ from data_partitions import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.mimic_iv import download, index, read, schema
 from data_partitions.sources.mimic_iv import tables as mimic_tables
-from tests.helpers.generated_mimic_iv import COLUMNS, make_tables, place_of, write_tables
-from tests.helpers.mimic_iv_stays import EVENTS, prepared
+from tests.helpers.generated_mimic_iv import COLUMNS, make_tables, table_path, write_tables
+from tests.helpers.mimic_iv_stays import EVENTS, prepare
 
 # ---- the same windows
 
@@ -21,85 +21,85 @@ def test_every_layout_gives_the_same_windows(tmp_path, generated_windows, versio
     tables = make_tables(version=version)
     write_tables(tmp_path, tables, version=version, gz=gz)
     assert (tmp_path / "core").is_dir() == (version == "1.0")
-    _, windows, _ = prepared(tmp_path)
+    _, windows, _ = prepare(tmp_path)
     np.testing.assert_array_equal(np.stack(windows), generated_windows)
 
 
 @pytest.mark.parametrize(
-    ("version", "said"),
+    ("version", "expected"),
     [("1.0", "1.0"), ("2.0", "2.0 or 2.1"), ("2.2", "2.2"), ("3.1", "3.0 or 3.1")],
 )
-def test_the_version_is_told_by_folders_and_columns(tmp_path, version, said):
+def test_the_version_follows_from_folders_and_columns(tmp_path, version, expected):
     write_tables(tmp_path, make_tables(20, version=version), version=version)
-    assert schema(tmp_path)["version"] == f"{said}, 20 ICU stays"
+    assert schema(tmp_path)["version"] == f"{expected}, 20 ICU stays"
 
 
 @pytest.mark.parametrize(
     ("rows", "read_bytes", "block_bytes"), [(1, 2**18, 2**23), (7, 100, 64), (1000, 4096, 10**4)]
 )
-def test_chunks_of_any_size_give_the_same(
+def test_chunks_of_any_size_give_the_same_windows(
     tmp_path, monkeypatch, generated, generated_windows, rows, read_bytes, block_bytes
 ):
-    few = index(generated, PreparationLog()).iloc[:3]
-    folder = tmp_path / "few"
+    stays = index(generated, PreparationLog()).iloc[:3]
+    folder = tmp_path / "stays"
     tables = make_tables()
-    for name in EVENTS.values():  # a row is a chunk, so not too many of them
-        tables[name] = tables[name][tables[name]["subject_id"].isin(few["subject_id"])].iloc[:1500]
+    for name in EVENTS.values():  # limited, because each row may be a chunk
+        tables[name] = tables[name][tables[name]["subject_id"].isin(stays["subject_id"])].iloc[:1500]
     write_tables(folder, tables)
-    expected = np.stack(list(read(folder, few, PreparationLog())))
+    expected = np.stack(list(read(folder, stays, PreparationLog())))
     monkeypatch.setattr(mimic_tables, "CHUNK_ROWS", rows)
     monkeypatch.setattr(mimic_tables, "DECOMPRESSED_BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(mimic_tables._decompressed, "__defaults__", (read_bytes,))
-    np.testing.assert_array_equal(np.stack(list(read(folder, few, PreparationLog()))), expected)
+    np.testing.assert_array_equal(np.stack(list(read(folder, stays, PreparationLog()))), expected)
 
 
-def test_a_gzip_file_of_several_members_is_read_whole(tmp_path, generated, generated_windows):
-    content = gzip.decompress(place_of(generated, "chartevents").read_bytes())
+def test_a_gzip_file_of_several_members_is_read_completely(tmp_path, generated, generated_windows):
+    content = gzip.decompress(table_path(generated, "chartevents").read_bytes())
     cuts = [0, 10, len(content) // 2, len(content)]
     members = [gzip.compress(content[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
     other = tmp_path / "chart events.gz"
     other.write_bytes(b"".join(members) + b"\0" * 512)
-    _, windows, _ = prepared(generated, chartevents=other)
+    _, windows, _ = prepare(generated, chartevents=other)
     np.testing.assert_array_equal(np.stack(windows), generated_windows)
 
 
 def test_chartevents_may_be_another_file_with_fewer_columns(tmp_path, generated_windows):
     tables = make_tables()
     chart = tables["chartevents"][["itemid", "stay_id", "value", "charttime", "valuenum"]]
-    write_tables(tmp_path, tables, leave_out=["chartevents"])
-    chart.to_csv(tmp_path / "mine.csv", index=False)
-    _, windows, _ = prepared(tmp_path, chartevents=tmp_path / "mine.csv")
+    write_tables(tmp_path, tables, excluded=["chartevents"])
+    chart.to_csv(tmp_path / "other.csv", index=False)
+    _, windows, _ = prepare(tmp_path, chartevents=tmp_path / "other.csv")
     np.testing.assert_array_equal(np.stack(windows), generated_windows)
 
 
-def test_windows_come_in_the_order_that_is_asked_for(generated, generated_windows):
+def test_windows_come_in_the_order_of_the_rows(generated, generated_windows):
     table = index(generated, PreparationLog())
-    some = [7, 0, 31]
-    windows = list(read(generated, table.iloc[some], PreparationLog()))
-    np.testing.assert_array_equal(np.stack(windows), generated_windows[some])
+    rows = [7, 0, 31]
+    windows = list(read(generated, table.iloc[rows], PreparationLog()))
+    np.testing.assert_array_equal(np.stack(windows), generated_windows[rows])
 
 
 def test_progress_ends_where_the_files_end(generated):
-    told = {}
-    log = PreparationLog(progress=lambda what, done, total: told.setdefault(what, []).append((done, total)))
+    calls = {}
+    log = PreparationLog(progress=lambda step, done, total: calls.setdefault(step, []).append((done, total)))
     list(read(generated, index(generated, log), log))
-    assert list(told) == ["reading chartevents", "reading outputevents", "reading labevents"]
-    for what, steps in told.items():
-        size = place_of(generated, what.split()[1]).stat().st_size
-        assert steps[-1] == (size, size)
+    assert list(calls) == ["reading chartevents", "reading outputevents", "reading labevents"]
+    for step, amounts in calls.items():
+        size = table_path(generated, step.split()[1]).stat().st_size
+        assert amounts[-1] == (size, size)
 
 
-# ---- what cannot be used
+# ---- unusable input
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_a_missing_table_is_named_with_its_place_and_the_versions(tmp_path, name):
-    write_tables(tmp_path, stays=2, leave_out=[name])
-    place = str(place_of(tmp_path, name, gz=False))
-    with pytest.raises(DataError) as caught:
-        prepared(tmp_path)
-    message = str(caught.value)
-    assert message.startswith(f"there is no {place}.gz or .csv")
+def test_a_missing_table_is_named_with_its_path_and_the_versions(tmp_path, name):
+    write_tables(tmp_path, stays=2, excluded=[name])
+    path = str(table_path(tmp_path, name, gz=False))
+    with pytest.raises(DataError) as error:
+        prepare(tmp_path)
+    message = str(error.value)
+    assert message.startswith(f"there is no {path}.gz or .csv")
     assert "version 1.0, 2.x or 3.x" in message
     assert ("nor in core/" in message) == (name in ("patients", "admissions"))
 
@@ -121,24 +121,24 @@ def test_a_missing_column_is_named_with_its_file(tmp_path, name, column):
     tables[name] = tables[name].drop(columns=column)
     write_tables(tmp_path, tables)
     with pytest.raises(DataError, match=rf"{name}\.csv\.gz has no column {column}: it has .*3\.x"):
-        prepared(tmp_path)
+        prepare(tmp_path)
 
 
 def test_a_chartevents_path_without_a_file_is_refused(generated):
     with pytest.raises(DataError, match="there is no file nowhere.csv: give the path of the table"):
-        prepared(generated, chartevents="nowhere.csv")
+        prepare(generated, chartevents="nowhere.csv")
 
 
-def big_chartevents(folder):
-    """A chartevents of many rows and blocks, incompressible enough that its middle is in the middle."""
-    tables = make_tables(30, unneeded=3000)
+def write_large_chartevents(folder):
+    """Write chartevents of many blocks that compress evenly: half of the bytes have half of the rows."""
+    tables = make_tables(30, unused=3000)
     write_tables(folder, tables)
-    return place_of(folder, "chartevents"), len(tables["chartevents"])
+    return table_path(folder, "chartevents"), len(tables["chartevents"])
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed"])
-def test_a_damaged_file_is_named_with_about_the_row(tmp_path, damage):
-    file, rows = big_chartevents(tmp_path)
+def test_a_damaged_file_is_named_with_the_approximate_row(tmp_path, damage):
+    file, rows = write_large_chartevents(tmp_path)
     content = bytearray(file.read_bytes())
     half = len(content) // 2
     if damage == "cut":
@@ -148,29 +148,29 @@ def test_a_damaged_file_is_named_with_about_the_row(tmp_path, damage):
     file.write_bytes(content)
     with pytest.raises(
         DataError, match=r"chartevents\.csv\.gz is damaged after about ([\d,]+) rows"
-    ) as caught:
-        prepared(tmp_path)
-    said = int(str(caught.value).split("about ")[1].split(" ")[0].replace(",", ""))
-    # After a change inflate may go on for a while before what it gives makes no sense.
-    assert 0.45 * rows < said < (0.55 if damage == "cut" else 1) * rows
-    assert "fetch it again" in str(caught.value)
+    ) as error:
+        prepare(tmp_path)
+    row = int(str(error.value).split("about ")[1].split(" ")[0].replace(",", ""))
+    # After a change, decompression may continue for a while before the data make no sense.
+    assert 0.45 * rows < row < (0.55 if damage == "cut" else 1) * rows
+    assert "fetch it again" in str(error.value)
 
 
 def test_a_changed_checksum_is_noticed(tmp_path):
-    file, rows = big_chartevents(tmp_path)
+    file, rows = write_large_chartevents(tmp_path)
     content = bytearray(file.read_bytes())
     content[-6] ^= 1
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"is damaged after about .*incorrect data check"):
-        prepared(tmp_path)
+        prepare(tmp_path)
 
 
-def test_a_cut_that_loses_only_the_end_of_the_stream_is_noticed(tmp_path):
+def test_a_cut_at_the_end_of_the_stream_is_noticed(tmp_path):
     write_tables(tmp_path)
-    file = place_of(tmp_path, "labevents")
+    file = table_path(tmp_path, "labevents")
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(DataError, match=r"labevents.csv.gz is damaged .*its end is missing"):
-        prepared(tmp_path)
+        prepare(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -181,25 +181,25 @@ def test_a_cut_that_loses_only_the_end_of_the_stream_is_noticed(tmp_path):
         ("labevents", "itemid", "fifty", r"not as expected somewhere after row 0 .*fifty"),
     ],
 )
-def test_a_value_of_another_type_is_said_with_its_file(tmp_path, name, column, text, sentence):
+def test_a_value_of_the_wrong_type_is_named_with_its_file(tmp_path, name, column, text, sentence):
     tables = make_tables(3)
     tables[name] = tables[name].astype(object)
-    wanted = tables[name]["itemid"].isin([220045, 50912])
-    tables[name].loc[wanted.idxmax(), column] = text
+    used = tables[name]["itemid"].isin([220045, 50912])
+    tables[name].loc[used.idxmax(), column] = text
     write_tables(tmp_path, tables)
     with pytest.raises(DataError, match=rf"{name}\.csv\.gz {sentence}|{name}\.csv\.gz is {sentence}"):
-        prepared(tmp_path)
+        prepare(tmp_path)
 
 
-def test_a_quote_that_does_not_end_is_said(tmp_path):
+def test_an_unclosed_quote_is_reported(tmp_path):
     write_tables(tmp_path, gz=False)
-    with open(place_of(tmp_path, "outputevents", gz=False), "a") as file:
+    with open(table_path(tmp_path, "outputevents", gz=False), "a") as file:
         file.write('1,2,3,"4,5,6,7,8,9\n')
     with pytest.raises(DataError, match=r"outputevents\.csv is not as expected .*EOF inside string"):
-        prepared(tmp_path)
+        prepare(tmp_path)
 
 
-def test_download_says_how_to_apply(tmp_path):
+def test_download_explains_how_to_apply_for_access(tmp_path):
     with pytest.raises(
         DataError, match="training and sign the data use agreement .*physionet.org/content/mimic"
     ):

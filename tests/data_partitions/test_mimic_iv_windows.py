@@ -1,4 +1,4 @@
-"""What stands in an hour of a stay of MIMIC-IV: the last plausible value of each variable, in its unit."""
+"""An hour of a stay of MIMIC-IV has the last plausible value of each variable, in its unit."""
 
 import numpy as np
 import pandas as pd
@@ -7,60 +7,65 @@ import pytest
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.mimic_iv import index
 from data_partitions.sources.mimic_iv.items import VARIABLES
-from tests.helpers.generated_mimic_iv import make_tables, place_of, write_tables
-from tests.helpers.mimic_iv_stays import EVENTS, H, empty_tables, hours_of, prepared, with_events
+from tests.helpers.generated_mimic_iv import make_tables, table_path, write_tables
+from tests.helpers.mimic_iv_stays import (
+    EVENTS,
+    HOUR,
+    add_events,
+    make_empty_tables,
+    prepare,
+    read_hourly_values,
+)
 
 
-def test_an_hour_has_its_last_value_and_ends_where_the_next_begins(tmp_path):
-    found, _ = hours_of(
+def test_an_hour_has_its_last_value_and_ends_at_the_start_of_the_next(tmp_path):
+    values, _ = read_hourly_values(
         tmp_path,
         ("chart", 0, 220045, 70),
-        ("chart", H - 1, 220045, 71),
-        ("chart", H, 220045, 72),
-        ("chart", H + 30, 220045, 73),
-        ("chart", 48 * H - 1, 220045, 74),
-        ("chart", 48 * H, 220045, 75),
-        ("output", 5 * H, 226559, 250),
-        ("lab", 7 * H, 50912, 1.3),
+        ("chart", HOUR - 1, 220045, 71),
+        ("chart", HOUR, 220045, 72),
+        ("chart", HOUR + 30, 220045, 73),
+        ("chart", 48 * HOUR - 1, 220045, 74),
+        ("chart", 48 * HOUR, 220045, 75),
+        ("output", 5 * HOUR, 226559, 250),
+        ("lab", 7 * HOUR, 50912, 1.3),
     )
-    assert found == {
+    assert values == {
         "heart rate": {0: 71, 1: 73, 47: 74},
         "urine": {5: 250},
         "creatinine": {7: 1.3},
     }
 
 
-def test_the_order_of_rows_and_rows_that_are_there_twice_change_nothing(
-    tmp_path, generated, generated_windows
-):
+def test_the_order_of_rows_and_repeated_rows_change_nothing(tmp_path, generated, generated_windows):
     tables = make_tables()
     for name in EVENTS.values():
         table = pd.concat([tables[name], tables[name].iloc[::3]])
         tables[name] = table.sample(frac=1, random_state=1)
     tables["icustays"] = pd.concat([tables["icustays"], tables["icustays"].iloc[:5]])
-    _, windows, log = prepared(write_tables(tmp_path, tables))
+    _, windows, log = prepare(write_tables(tmp_path, tables))
     np.testing.assert_array_equal(np.stack(windows), generated_windows)
     assert log.notes[0].startswith("40 ICU stays of 40 patients")
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_of_two_values_at_one_time_the_greater_is_taken(tmp_path, backwards):
+def test_of_two_values_at_one_time_the_larger_is_taken(tmp_path, backwards):
     events = [("chart", 60, 224689, 0), ("chart", 60, 224690, 18), ("chart", 60, 220210, 17)]
-    found, _ = hours_of(tmp_path, *events[:: -1 if backwards else 1])
-    assert found == {"respiratory rate": {0: 18}}
+    values, _ = read_hourly_values(tmp_path, *events[:: -1 if backwards else 1])
+    assert values == {"respiratory rate": {0: 18}}
 
 
-def test_a_cell_is_the_same_by_an_independent_computation(generated, generated_windows):
+def test_windows_agree_with_an_independent_computation(generated, generated_windows):
     table = index(generated, PreparationLog())
-    chart = pd.read_csv(place_of(generated, "chartevents"), parse_dates=["charttime"], low_memory=False)
+    chart = pd.read_csv(table_path(generated, "chartevents"), parse_dates=["charttime"], low_memory=False)
     chart = chart[chart["itemid"].isin([220210, 220277])].merge(table[["stay_id", "intime"]], on="stay_id")
     chart["hour"] = (chart["charttime"] - chart["intime"]) // pd.Timedelta(hours=1)
     chart = chart[chart["hour"].between(0, 47)].sort_values(["charttime", "valuenum"])
     last = chart.groupby(["itemid", "stay_id", "hour"])["valuenum"].last()
     for item, name in ((220210, "respiratory rate"), (220277, "oxygen saturation")):
         expected = last[item].unstack().reindex(index=table["stay_id"], columns=range(48)).to_numpy()
-        found = generated_windows[:, list(VARIABLES).index(name), :, 0]
-        np.testing.assert_array_equal(found, expected.astype(np.float32))
+        values = generated_windows[:, list(VARIABLES).index(name), :, 0]
+        np.testing.assert_array_equal(values, expected.astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -74,20 +79,20 @@ def test_a_cell_is_the_same_by_an_independent_computation(generated, generated_w
         (225312, 220181, "mean BP"),
     ],
 )
-def test_a_pressure_by_arterial_line_wins_over_a_later_one_by_cuff(tmp_path, arterial, cuff, name):
-    found, _ = hours_of(
+def test_a_pressure_by_arterial_line_has_priority_over_a_later_one_by_cuff(tmp_path, arterial, cuff, name):
+    values, _ = read_hourly_values(
         tmp_path,
         ("chart", 60, arterial, 90),
         ("chart", 120, arterial, 91),
         ("chart", 3000, cuff, 120),
-        ("chart", H + 60, cuff, 121),  # alone in its hour
+        ("chart", HOUR + 60, cuff, 121),  # alone in its hour
     )
-    assert found == {name: {0: 91, 1: 121}}
+    assert values == {name: {0: 91, 1: 121}}
 
 
-def test_an_implausible_arterial_pressure_does_not_hide_the_cuff(tmp_path):
-    found, _ = hours_of(tmp_path, ("chart", 60, 220050, 999), ("chart", 30, 220179, 120))
-    assert found == {"systolic BP": {0: 120}}
+def test_an_implausible_arterial_pressure_does_not_replace_that_of_the_cuff(tmp_path):
+    values, _ = read_hourly_values(tmp_path, ("chart", 60, 220050, 999), ("chart", 30, 220179, 120))
+    assert values == {"systolic BP": {0: 120}}
 
 
 @pytest.mark.parametrize(
@@ -118,31 +123,31 @@ def test_an_implausible_arterial_pressure_does_not_hide_the_cuff(tmp_path):
         (("lab", 51265, 200), "platelets", 200),
     ],
 )
-def test_each_item_comes_in_the_unit_of_its_variable(tmp_path, event, name, expected):
+def test_each_item_is_converted_to_the_unit_of_its_variable(tmp_path, event, name, expected):
     kind, item, value = event
-    found, log = hours_of(tmp_path, (kind, 60, item, value))
-    assert found == {name: {0: expected}}
-    assert len(log.notes) == 2, "nothing dropped"
+    values, log = read_hourly_values(tmp_path, (kind, 60, item, value))
+    assert values == {name: {0: expected}}
+    assert len(log.notes) == 2, "nothing is dropped"
 
 
-def test_an_intubated_patients_verbal_response_is_1_whatever_number_is_beside_it(tmp_path):
-    tables = with_events(empty_tables(), ("chart", 0, 60, 223900, "No Response-ETT"))
+def test_the_verbal_response_of_an_intubated_patient_is_1_whatever_the_number(tmp_path):
+    tables = add_events(make_empty_tables(), ("chart", 0, 60, 223900, "No Response-ETT"))
     tables["chartevents"]["valuenum"] = 0.0
-    _, [window], _ = prepared(write_tables(tmp_path, tables))
+    _, [window], _ = prepare(write_tables(tmp_path, tables))
     assert window[list(VARIABLES).index("GCS verbal"), 0, 0] == 1
 
 
 def test_the_total_of_the_coma_scale_needs_all_three_parts_in_the_hour(tmp_path):
-    found, _ = hours_of(
+    values, _ = read_hourly_values(
         tmp_path,
         *[("chart", 60 + i, item, value) for i, (item, value) in enumerate([(220739, 3), (223900, 4)])],
         ("chart", 3599, 223901, 5),
-        ("chart", H + 60, 220739, 4),
-        ("chart", H + 60, 223900, 5),
-        ("chart", 2 * H + 60, 223901, 6),
+        ("chart", HOUR + 60, 220739, 4),
+        ("chart", HOUR + 60, 223900, 5),
+        ("chart", 2 * HOUR + 60, 223901, 6),
     )
-    assert found["GCS total"] == {0: 12}
-    assert found["GCS motor"] == {0: 5, 2: 6}
+    assert values["GCS total"] == {0: 12}
+    assert values["GCS motor"] == {0: 5, 2: 6}
 
 
 @pytest.mark.parametrize(
@@ -163,29 +168,29 @@ def test_the_total_of_the_coma_scale_needs_all_three_parts_in_the_hour(tmp_path)
     ],
 )
 def test_values_outside_the_plausible_range_are_dropped_and_counted(tmp_path, item, name, inside, outside):
-    found, log = hours_of(
+    values, log = read_hourly_values(
         tmp_path,
-        *[("chart", n * H, item, value) for n, value in enumerate((*inside, *outside))],
+        *[("chart", n * HOUR, item, value) for n, value in enumerate((*inside, *outside))],
         ("lab", 60, 50813, 1000),
         ("lab", 60, 50912, 0.05),
-        ("chart", 60 * H, item, outside[0]),  # after the window: not counted
+        ("chart", 60 * HOUR, item, outside[0]),  # after the window: not counted
     )
-    assert list(found) == [name]
-    assert list(found[name]) == [0, 1]
+    assert list(values) == [name]
+    assert list(values[name]) == [0, 1]
     expected = f"Dropped because they are outside the plausible range of their variable: {name} 2, "
     assert log.notes[1] in (expected + "creatinine 1, lactate 1.", expected + "lactate 1, creatinine 1.")
 
 
 def test_fahrenheit_under_the_celsius_item_is_dropped_and_named(tmp_path):
-    found, log = hours_of(
+    values, log = read_hourly_values(
         tmp_path,
         ("chart", 0, 223762, 98.6),
         ("chart", 60, 223762, 101),
         ("chart", 120, 223762, 0),
-        ("chart", H, 223761, 37),
-        ("chart", 2 * H, 223762, 36.6),
+        ("chart", HOUR, 223761, 37),
+        ("chart", 2 * HOUR, 223762, 36.6),
     )
-    assert found == {"temperature": {2: 36.6}}
+    assert values == {"temperature": {2: 36.6}}
     assert log.notes[1:3] == [
         "Dropped because they are outside the plausible range of their variable: temperature 4.",
         "Of the dropped temperatures, 2 have the Celsius item (223762) and would be plausible in Fahrenheit.",
@@ -193,15 +198,18 @@ def test_fahrenheit_under_the_celsius_item_is_dropped_and_named(tmp_path):
 
 
 def test_a_refill_that_is_neither_normal_nor_abnormal_is_dropped_and_counted(tmp_path):
-    found, log = hours_of(
-        tmp_path, ("chart", 0, 223951, "Other/Remarks"), ("chart", 60, 220045, 80), ("chart", H, 223951, "")
+    values, log = read_hourly_values(
+        tmp_path,
+        ("chart", 0, 223951, "Other/Remarks"),
+        ("chart", 60, 220045, 80),
+        ("chart", HOUR, 223951, ""),
     )
-    assert found == {"heart rate": {0: 80}}
+    assert values == {"heart rate": {0: 80}}
     assert log.notes[1].endswith("variable: capillary refill 1.")
 
 
 def test_events_before_the_stay_are_dropped_and_counted(tmp_path):
-    found, log = hours_of(
+    values, log = read_hourly_values(
         tmp_path,
         ("chart", -1, 220045, 80),
         ("chart", -90000, 220045, 80),
@@ -209,25 +217,25 @@ def test_events_before_the_stay_are_dropped_and_counted(tmp_path):
         ("lab", -60, 50912, 1),  # not of the stay: labs are of the patient
         ("chart", 0, 220045, 81),
     )
-    assert found == {"heart rate": {0: 81}}
+    assert values == {"heart rate": {0: 81}}
     assert log.notes[1] == "Dropped because they were charted before the stay began: 3 values."
 
 
-def test_an_event_without_a_time_or_a_number_is_no_event(tmp_path):
-    tables = with_events(
-        empty_tables(),
+def test_events_without_a_time_or_a_number_are_ignored(tmp_path):
+    tables = add_events(
+        make_empty_tables(),
         ("lab", 0, 60, 50912, 1.0),
-        ("lab", 0, H, 50912, "HEMOLYZED"),
-        ("lab", 0, 2 * H, 50912, 2.0),
+        ("lab", 0, HOUR, 50912, "HEMOLYZED"),
+        ("lab", 0, 2 * HOUR, 50912, 2.0),
     )
     tables["labevents"].loc[2, "charttime"] = pd.NaT
-    _, [window], log = prepared(write_tables(tmp_path, tables))
+    _, [window], log = prepare(write_tables(tmp_path, tables))
     assert np.isfinite(window).sum() == 1
     assert len(log.notes) == 2
 
 
-def test_labs_go_to_the_stay_of_the_patient_in_whose_48_hours_they_are(tmp_path):
-    tables = empty_tables(3)
+def test_laboratory_values_belong_to_the_stay_whose_48_hours_contain_them(tmp_path):
+    tables = make_empty_tables(3)
     stays, admissions = tables["icustays"], tables["admissions"]
     intime = stays.loc[0, "intime"]
     for row in (1, 2):  # three admissions of one patient, the second later than the third
@@ -237,13 +245,13 @@ def test_labs_go_to_the_stay_of_the_patient_in_whose_48_hours_they_are(tmp_path)
         stays.loc[row, "outtime"] = later + pd.Timedelta(hours=50)
     stays.loc[0, "outtime"] = intime + pd.Timedelta(hours=50)
     tables["patients"] = tables["patients"].drop([1, 2])
-    day = 24 * H
-    seconds = [-H, 0, 48 * H - 1, 48 * H, 5 * day - 1, 5 * day, 6 * day, 40 * day + 60, 99 * day]
-    with_events(tables, *[("lab", 0, s, 50912, 1.0 + n) for n, s in enumerate(seconds)])
+    day = 24 * HOUR
+    seconds = [-HOUR, 0, 48 * HOUR - 1, 48 * HOUR, 5 * day - 1, 5 * day, 6 * day, 40 * day + 60, 99 * day]
+    add_events(tables, *[("lab", 0, s, 50912, 1.0 + n) for n, s in enumerate(seconds)])
     tables["labevents"]["hadm_id"] = ""  # as often in MIMIC-IV: it must not matter
-    _, windows, log = prepared(write_tables(tmp_path, tables))
-    found = [w[list(VARIABLES).index("creatinine"), :, 0] for w in windows]
-    assert [{int(h): w[h] for h in np.flatnonzero(np.isfinite(w))} for w in found] == [
+    _, windows, log = prepare(write_tables(tmp_path, tables))
+    creatinine = [w[list(VARIABLES).index("creatinine"), :, 0] for w in windows]
+    assert [{int(h): w[h] for h in np.flatnonzero(np.isfinite(w))} for w in creatinine] == [
         {0: 2.0, 47: 3.0},
         {0: 8.0},
         {0: 6.0, 24: 7.0},

@@ -11,8 +11,8 @@ from data_partitions.partition import Partition, write_partition
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
 
-def refused(path, *parts: str) -> str:
-    """Opening fails with one sentence that has all the parts."""
+def assert_refused(path, *parts: str) -> str:
+    """Assert that opening a path fails with one sentence that has all parts."""
     with pytest.raises(DataError) as error:
         Partition.open(path)
     sentence = str(error.value)
@@ -38,7 +38,7 @@ def rewrite_values(path, change, name="Resp"):
     np.save(file, change(np.load(file)))
 
 
-def test_what_was_written_is_read_back(partition):
+def test_written_windows_are_read_back(partition):
     values, observed = partition.read(np.arange(6))
     written = windows_of()
     assert values.dtype == np.float32 and observed.dtype == bool
@@ -47,7 +47,7 @@ def test_what_was_written_is_read_back(partition):
     np.testing.assert_array_equal(observed[:, 2, :, 0], ~np.isnan(written[:, 2, :, 0]))
     np.testing.assert_array_equal(values[observed], written[observed])
     assert (values[~observed] == 0).all()
-    assert not observed[:, 1].any(), "a modality that the site lacks"
+    assert not observed[:, 1].any(), "a modality that the site does not have"
     assert not observed[:, 2, :, 1:].any(), "padding of a slow modality"
     assert len(partition) == 6
     assert partition.record_ids.tolist() == [f"p{i:03d}" for i in range(6)]
@@ -56,7 +56,7 @@ def test_what_was_written_is_read_back(partition):
     np.testing.assert_array_equal(partition.labels, index_of()[["W", "REM"]])
 
 
-def test_rows_of_a_split_and_reading_in_any_order(partition):
+def test_rows_belong_to_splits_and_are_read_in_any_order(partition):
     assert partition.rows("train").tolist() == [0, 1, 2, 3]
     assert partition.rows("val").tolist() == [4]
     assert partition.rows("test").tolist() == [5]
@@ -66,14 +66,14 @@ def test_rows_of_a_split_and_reading_in_any_order(partition):
         partition.rows("dev")
 
 
-def test_on_disk(partition):
+def test_values_are_memory_mapped_files_of_present_modalities(partition):
     assert sorted(p.name for p in (partition.path / "values").iterdir()) == ["EEG Fpz-Cz.npy", "Resp.npy"]
     resp = np.load(partition.path / "values" / "Resp.npy", allow_pickle=False)
     assert resp.dtype == np.dtype("<f4") and resp.shape == (6, 3, 1)
     assert isinstance(partition._arrays["Resp"], np.memmap)
 
 
-def test_schema_has_what_sites_agree_on_and_nothing_else(partition):
+def test_the_schema_has_only_the_fields_that_sites_must_agree_on(partition):
     schema = partition.manifest.schema_fields()
     assert json.loads(json.dumps(schema)) == schema
     assert schema == {
@@ -120,34 +120,34 @@ def test_fingerprint_changes_with_any_part_of_the_content(partition, tmp_path):
     assert len(others | {before}) == 4
 
 
-# --- writing: refusals, and nothing left behind
+# --- refusals in writing leave no files
 
 
 def test_an_existing_path_is_refused_and_untouched(tmp_path):
     (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "mine.txt").write_text("precious")
+    (tmp_path / "here" / "other.txt").write_text("unchanged")
     with pytest.raises(DataError, match="exists already: choose another path, or remove it"):
         write_partition(tmp_path / "here", manifest_of(), index_of(), windows_of())
-    assert (tmp_path / "here" / "mine.txt").read_text() == "precious"
+    assert (tmp_path / "here" / "other.txt").read_text() == "unchanged"
     assert [p.name for p in tmp_path.iterdir()] == ["here"]
 
 
-def broken_windows():
+def yield_windows_and_fail():
     yield from windows_of(3)
-    raise OSError("the disk is gone")
+    raise OSError("the disk failed")
 
 
 @pytest.mark.parametrize(
     ("windows", "error", "sentence"),
     [
-        (broken_windows(), OSError, "the disk is gone"),
+        (yield_windows_and_fail(), OSError, "the disk failed"),
         (windows_of(5), DataError, "only 5 windows came for the 6 rows"),
         (windows_of(7), DataError, "more windows came than the 6 rows"),
         (windows_of()[:, :2], DataError, r"record p000: expected \(3, 3, 100\) values, got \(2, 3, 100\)"),
         (np.full_like(windows_of(), np.inf), DataError, "record p000: EEG Fpz-Cz has an infinite value"),
     ],
 )
-def test_a_failure_midway_leaves_nothing(tmp_path, windows, error, sentence):
+def test_a_failure_while_writing_leaves_no_files(tmp_path, windows, error, sentence):
     with pytest.raises(error, match=sentence):
         write_partition(tmp_path / "new" / "here", manifest_of(), index_of(), windows)
     assert list(tmp_path.iterdir()) == []
@@ -169,37 +169,37 @@ def test_infinite_padding_is_ignored(tmp_path):
         (lambda t: t.iloc[:0], 'site "here" would have no windows'),
     ],
 )
-def test_an_index_that_disagrees_is_refused(tmp_path, change, sentence):
+def test_an_index_that_disagrees_with_the_manifest_is_refused(tmp_path, change, sentence):
     with pytest.raises(DataError, match=sentence):
         write_partition(tmp_path / "here", manifest_of(), change(index_of()), windows_of())
     assert list(tmp_path.iterdir()) == []
 
 
-# --- opening: each damage is one sentence that names file and row
+# --- errors in opening are one sentence with file and row
 
 
-def test_what_is_not_there(tmp_path, partition):
-    refused(tmp_path / "nowhere", "there is no partition at", "nowhere", "condi prepare")
+def test_directories_that_are_no_partition_are_refused(tmp_path, partition):
+    assert_refused(tmp_path / "nowhere", "there is no partition at", "nowhere", "condi prepare")
     (tmp_path / "federation.json").write_text("{}")
-    refused(tmp_path, "is a federation, not one site")
+    assert_refused(tmp_path, "is a federation, not one site")
     (partition.path / "manifest.json").unlink()
-    refused(partition.path, "has no manifest.json")
+    assert_refused(partition.path, "has no manifest.json")
 
 
-def test_damaged_manifest(partition):
+def test_a_damaged_manifest_is_refused(partition):
     rewrite_manifest(partition.path, patches="many")
-    refused(partition.path, "manifest.json", 'key "patches" is wrong')
+    assert_refused(partition.path, "manifest.json", 'key "patches" is wrong')
     rewrite_manifest(partition.path, patches=3, colour="red")
-    refused(partition.path, "manifest.json", 'key "colour" is wrong')
+    assert_refused(partition.path, "manifest.json", 'key "colour" is wrong')
     (partition.path / "manifest.json").write_text('{"format": 1,')
-    refused(partition.path, "manifest.json", "Invalid JSON")
+    assert_refused(partition.path, "manifest.json", "Invalid JSON")
 
 
-def test_manifest_that_disagrees_with_the_data(partition):
+def test_a_manifest_that_disagrees_with_the_data_is_refused(partition):
     rewrite_manifest(partition.path, windows={"train": 9, "val": 1, "test": 1})
-    refused(partition.path, "windows.csv", "'train': 4", "'train': 9")
+    assert_refused(partition.path, "windows.csv", "'train': 4", "'train': 9")
     rewrite_manifest(partition.path, windows={"train": 4, "val": 1, "test": 1}, patches=4)
-    refused(partition.path, "EEG Fpz-Cz.npy", "(6, 4, 100)", "(6, 3, 100)")
+    assert_refused(partition.path, "EEG Fpz-Cz.npy", "(6, 4, 100)", "(6, 3, 100)")
 
 
 @pytest.mark.parametrize(
@@ -215,56 +215,56 @@ def test_manifest_that_disagrees_with_the_data(partition):
         ("patient_id", 5, "p1", "row 1 (record p001) belongs to a patient who is in two splits"),
     ],
 )
-def test_damaged_row(partition, column, row, value, sentence):
+def test_a_damaged_row_is_named(partition, column, row, value, sentence):
     rewrite_table(
         partition.path, lambda table: table.__setitem__(column, table[column].mask(table.index == row, value))
     )
-    refused(partition.path, "windows.csv", sentence)
+    assert_refused(partition.path, "windows.csv", sentence)
 
 
-def test_damaged_table(partition):
+def test_a_damaged_table_is_refused(partition):
     rewrite_table(partition.path, lambda table: table.pop("REM"))
-    refused(partition.path, "windows.csv", "has no column REM")
+    assert_refused(partition.path, "windows.csv", "has no column REM")
     (partition.path / "windows.csv").write_text('record_id,patient_id\n1,2,3\n"4,5,6,7,8')
-    refused(partition.path, "windows.csv", "not a readable csv")
+    assert_refused(partition.path, "windows.csv", "not a readable csv")
     (partition.path / "windows.csv").unlink()
-    refused(partition.path, "has no windows.csv")
+    assert_refused(partition.path, "has no windows.csv")
 
 
-def test_ids_stay_text(tmp_path):
+def test_ids_are_read_as_text(tmp_path):
     index = index_of()
     index["record_id"] = ["007", "NA", "1e5", "null", "a,b", 'say "x"']
     write_partition(tmp_path / "here", manifest_of(), index, windows_of())
     assert Partition.open(tmp_path / "here").record_ids.tolist() == index["record_id"].tolist()
 
 
-def test_damaged_values(partition):
+def test_damaged_values_are_refused(partition):
     file = partition.path / "values" / "Resp.npy"
-    whole = file.read_bytes()
+    content = file.read_bytes()
     rewrite_values(partition.path, lambda a: a.astype(np.float64))
-    refused(partition.path, "Resp.npy", "must contain float32", "float64")
+    assert_refused(partition.path, "Resp.npy", "must contain float32", "float64")
     rewrite_values(partition.path, lambda a: a[:-1].astype(np.float32))
-    refused(partition.path, "Resp.npy", "(6, 3, 1)", "(5, 3, 1)")
-    file.write_bytes(whole[:-10])
-    refused(partition.path, "Resp.npy", "is damaged")
+    assert_refused(partition.path, "Resp.npy", "(6, 3, 1)", "(5, 3, 1)")
+    file.write_bytes(content[:-10])
+    assert_refused(partition.path, "Resp.npy", "is damaged")
     file.write_bytes(b"hello")
-    refused(partition.path, "Resp.npy", "is damaged")
+    assert_refused(partition.path, "Resp.npy", "is damaged")
     file.unlink()
-    refused(partition.path, "Resp.npy", "is missing")
+    assert_refused(partition.path, "Resp.npy", "is missing")
 
 
 def test_a_pickle_is_not_opened(partition):
     np.save(partition.path / "values" / "Resp.npy", np.array([{"a": 1}] * 6, dtype=object), allow_pickle=True)
-    refused(partition.path, "Resp.npy", "is damaged")
+    assert_refused(partition.path, "Resp.npy", "is damaged")
 
 
 @pytest.mark.parametrize("block_bytes", [1, 2**24])
-def test_an_infinite_value_is_found_in_whatever_block(partition, monkeypatch, block_bytes):
-    def spoil(values):
+def test_an_infinite_value_is_found_in_blocks_of_any_size(partition, monkeypatch, block_bytes):
+    def insert_infinity(values):
         values[4, 1, 0] = -np.inf
         return values
 
     monkeypatch.setattr(partition_module, "VALUES_BLOCK_BYTES", block_bytes)
-    rewrite_values(partition.path, spoil)
-    refused(partition.path, "Resp.npy", "row 4 (record p004) has an infinite value")
+    rewrite_values(partition.path, insert_infinity)
+    assert_refused(partition.path, "Resp.npy", "row 4 (record p004) has an infinite value")
     assert len(Partition.open(partition.path, check=False)) == 6

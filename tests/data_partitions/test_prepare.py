@@ -18,14 +18,15 @@ from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES
 SPLIT_SITES = [("natural", 2), ("iid", 3), ("dirichlet", 3)]
 
 
-def run(*arguments):
+def run_prepare(*arguments):
     app = typer.Typer()
     app.add_typer(prepare, name="prepare")
     app.callback()(lambda: None)
     return CliRunner().invoke(app, ["prepare", *map(str, arguments)], env={"COLUMNS": "80"})
 
 
-def failed(result, *parts):
+def assert_failed(result, *parts):
+    """Assert that a command failed with one sentence that has all parts."""
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
     assert "Traceback" not in result.output
@@ -38,18 +39,17 @@ def partitions_of(federation):
 
 
 @pytest.mark.parametrize(("split", "sites"), SPLIT_SITES)
-def test_every_record_is_at_one_site_and_no_patient_in_two_splits_or_sites(raw, tmp_path, split, sites):
+def test_every_record_is_at_one_site_and_every_patient_in_one_split_and_site(raw, tmp_path, split, sites):
     federation = prepare_federation(ptb_xl, raw, tmp_path / "all", split=split, sites=sites)
     assert len(federation.sites) == sites
     index = ptb_xl.index(raw, PreparationLog())
     index = index[index[list(SUPERCLASSES)].any(axis=1)].set_index("record_id")
-    seen, home, split_of = [], {}, {}
+    record_ids, site_of_patient, split_of_patient = [], {}, {}
     for partition in partitions_of(federation):
-        seen += partition.record_ids.tolist()
-        of_site = zip(partition.patient_ids, partition.splits, strict=True)
-        for patient, name in of_site:
-            assert home.setdefault(patient, partition.manifest.site) == partition.manifest.site
-            assert split_of.setdefault(patient, name) == name
+        record_ids += partition.record_ids.tolist()
+        for patient, name in zip(partition.patient_ids, partition.splits, strict=True):
+            assert site_of_patient.setdefault(patient, partition.manifest.site) == partition.manifest.site
+            assert split_of_patient.setdefault(patient, name) == name
         rows = index.loc[partition.record_ids]
         np.testing.assert_array_equal(partition.labels, rows[list(SUPERCLASSES)])
         assert partition.splits.tolist() == rows["split"].tolist()
@@ -58,29 +58,29 @@ def test_every_record_is_at_one_site_and_no_patient_in_two_splits_or_sites(raw, 
         values, observed = partition.read([len(rows) - 1])
         assert observed.all()
         np.testing.assert_array_equal(values[0], ptb_xl.read_record(raw, row))
-    assert sorted(seen) == sorted(index.index)
+    assert sorted(record_ids) == sorted(index.index)
 
 
-def test_the_seed_makes_it_the_same_again(raw, tmp_path):
-    prints = []
+def test_equal_seeds_give_equal_federations(raw, tmp_path):
+    fingerprints = []
     for name in ("a", "b"):
         federation = prepare_federation(
             ptb_xl, raw, tmp_path / name, split="dirichlet", sites=3, modalities=4, seed=5
         )
-        prints.append([partition.fingerprint() for partition in partitions_of(federation)])
-    assert prints[0] == prints[1]
+        fingerprints.append([partition.fingerprint() for partition in partitions_of(federation)])
+    assert fingerprints[0] == fingerprints[1]
 
 
-def test_each_site_has_its_own_leads(raw, tmp_path):
+def test_sites_have_different_leads(raw, tmp_path):
     federation = prepare_federation(ptb_xl, raw, tmp_path / "all", split="iid", sites=3, modalities=4)
-    held = [[m.name for m in p.manifest.modalities if m.present] for p in partitions_of(federation)]
-    assert [len(names) for names in held] == [4, 4, 4]
-    assert set().union(*held) == set(LEADS)
+    leads_of_site = [[m.name for m in p.manifest.modalities if m.present] for p in partitions_of(federation)]
+    assert [len(names) for names in leads_of_site] == [4, 4, 4]
+    assert set().union(*leads_of_site) == set(LEADS)
     files = sorted(p.stem for p in (federation.path / "site-00" / "values").iterdir())
-    assert files == sorted(held[0])
+    assert files == sorted(leads_of_site[0])
 
 
-def test_records_without_labels_are_left_out_and_counted(raw_copy, tmp_path):
+def test_records_without_labels_are_excluded_and_counted(raw_copy, tmp_path):
     table = raw_copy / "ptbxl_database.csv"
     lines = table.read_text().replace("{'NORM': 100.0, ", "{").splitlines(keepends=True)
     table.write_text("".join(lines))
@@ -102,7 +102,7 @@ def test_records_without_labels_are_left_out_and_counted(raw_copy, tmp_path):
     assert calls == [("writing windows", i + 1, 60 - empty) for i in range(60 - empty)]
 
 
-def test_single_label(raw, tmp_path):
+def test_single_label_federations_have_one_label_per_window(raw, tmp_path):
     options = {"task": "single-label", "label_rule": "100"}
     federation = prepare_federation(ptb_xl, raw, tmp_path / "all", split="iid", sites=2, **options)
     for partition in partitions_of(federation):
@@ -118,7 +118,7 @@ def damaged(raw_copy):
     return raw_copy
 
 
-def test_strict_stops_at_a_damaged_record_and_leaves_nothing(damaged, tmp_path):
+def test_strict_stops_at_a_damaged_record_and_leaves_no_files(damaged, tmp_path):
     (tmp_path / "out").mkdir()
     options = {"split": "iid", "sites": 2, "log": PreparationLog(strict=True)}
     with pytest.raises(DataError, match="record 60 .*its signal has 100 bytes"):
@@ -126,32 +126,34 @@ def test_strict_stops_at_a_damaged_record_and_leaves_nothing(damaged, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_damaged_record_is_left_out_and_the_others_are_as_before(raw, damaged, tmp_path):
+def test_a_damaged_record_is_excluded_and_the_others_are_unchanged(raw, damaged, tmp_path):
     log = PreparationLog()
-    whole = prepare_federation(ptb_xl, raw, tmp_path / "whole", split="iid", sites=2)
-    most = prepare_federation(ptb_xl, damaged, tmp_path / "most", split="iid", sites=2, log=log)
+    complete = prepare_federation(ptb_xl, raw, tmp_path / "complete", split="iid", sites=2)
+    reduced = prepare_federation(ptb_xl, damaged, tmp_path / "reduced", split="iid", sites=2, log=log)
     (reason,) = log.rejected
     assert reason.startswith("record 60 ")
-    for before, after in zip(partitions_of(whole), partitions_of(most), strict=True):
-        stays = before.record_ids != "60"
-        np.testing.assert_array_equal(after.record_ids, before.record_ids[stays])
-        np.testing.assert_array_equal(after.labels, before.labels[stays])
-        for a, b in zip(after.read(range(len(after))), before.read(np.flatnonzero(stays)), strict=True):
+    for before, after in zip(partitions_of(complete), partitions_of(reduced), strict=True):
+        retained = before.record_ids != "60"
+        np.testing.assert_array_equal(after.record_ids, before.record_ids[retained])
+        np.testing.assert_array_equal(after.labels, before.labels[retained])
+        for a, b in zip(after.read(range(len(after))), before.read(np.flatnonzero(retained)), strict=True):
             np.testing.assert_array_equal(a, b)
-        assert sum(after.manifest.windows.values()) == stays.sum()
-    assert sum(map(len, partitions_of(most))) == sum(map(len, partitions_of(whole))) - 1
+        assert sum(after.manifest.windows.values()) == retained.sum()
+    assert sum(map(len, partitions_of(reduced))) == sum(map(len, partitions_of(complete))) - 1
 
 
-def test_a_site_of_which_nothing_can_be_used_is_left_out_and_said(raw_copy, tmp_path):
-    whole = prepare_federation(ptb_xl, raw_copy, tmp_path / "whole", split="iid", sites=3)
-    for record in whole.open_site(1).record_ids:
-        (raw_copy / f"records100/00000/{int(record):05d}_lr.dat").write_text(record)  # no two alike
+def test_a_site_without_usable_records_is_excluded_and_noted(raw_copy, tmp_path):
+    complete = prepare_federation(ptb_xl, raw_copy, tmp_path / "complete", split="iid", sites=3)
+    for record in complete.open_site(1).record_ids:
+        (raw_copy / f"records100/00000/{int(record):05d}_lr.dat").write_text(
+            record
+        )  # different contents, so that none are duplicates
     log = PreparationLog()
-    most = prepare_federation(ptb_xl, raw_copy, tmp_path / "most", split="iid", sites=3, log=log)
-    assert most.sites == ("site-00", "site-02")
-    assert open_federation(tmp_path / "most").sites == most.sites
-    said = 'A site is excluded: none of the records of site "site-01" can be used.'
-    assert said in log.notes and len(log.rejected) == len(whole.open_site(1))
+    reduced = prepare_federation(ptb_xl, raw_copy, tmp_path / "reduced", split="iid", sites=3, log=log)
+    assert reduced.sites == ("site-00", "site-02")
+    assert open_federation(tmp_path / "reduced").sites == reduced.sites
+    note = 'A site is excluded: none of the records of site "site-01" can be used.'
+    assert note in log.notes and len(log.rejected) == len(complete.open_site(1))
     for record in range(1, 61):
         (raw_copy / f"records100/00000/{record:05d}_lr.dat").write_text(str(record))
     with pytest.raises(DataError, match="no record of any site can be used; the first rejected record: "):
@@ -169,8 +171,8 @@ def test_an_existing_directory_is_refused_before_anything_is_read(tmp_path):
 # --- the command
 
 
-def test_command(raw, tmp_path):
-    result = run(
+def test_the_command_writes_a_federation_and_prints_its_table(raw, tmp_path):
+    result = run_prepare(
         "ptb-xl", "--source", raw, "--out", tmp_path / "all", "--split", "dirichlet", "--sites", 3,
         "--alpha", 2, "--seed", 4, "--modalities", 8, "--label-rule", "100",
     )  # fmt: skip
@@ -193,8 +195,8 @@ def test_command(raw, tmp_path):
     assert "likelihood 100" in result.stdout
 
 
-def test_command_with_named_leads(raw, tmp_path):
-    result = run(
+def test_the_command_accepts_names_of_leads(raw, tmp_path):
+    result = run_prepare(
         "ptb-xl", "--source", raw, "--out", tmp_path / "all", "--split", "iid", "--sites", 2,
         "--modalities", "II, V5",
     )  # fmt: skip
@@ -215,62 +217,66 @@ def test_command_with_named_leads(raw, tmp_path):
         (["--split", "iid", "--sites", "1000"], ["1000 sites were requested, but only"]),
     ],
 )
-def test_command_refuses_in_one_sentence(raw, tmp_path, arguments, parts):
-    failed(run("ptb-xl", "--source", raw, "--out", tmp_path / "all", *arguments), *parts)
+def test_the_command_refuses_in_one_sentence(raw, tmp_path, arguments, parts):
+    assert_failed(run_prepare("ptb-xl", "--source", raw, "--out", tmp_path / "all", *arguments), *parts)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_reports_bad_records_at_the_end_or_stops(damaged, tmp_path):
+def test_the_command_reports_rejected_records_at_its_end_or_stops_if_strict(damaged, tmp_path):
     arguments = ["ptb-xl", "--source", damaged, "--out", tmp_path / "all", "--split", "iid", "--sites", 2]
-    failed(run(*arguments, "--strict"), "record 60 ", "its signal has 100 bytes")
+    assert_failed(run_prepare(*arguments, "--strict"), "record 60 ", "its signal has 100 bytes")
     assert not (tmp_path / "all").exists()
-    result = run(*arguments)
+    result = run_prepare(*arguments)
     assert result.exit_code == 0, result.output
     *_, title, reason, last = result.stdout.splitlines()
     assert title == "Excluded because they cannot be used: 1 records."
     assert reason.startswith("  record 60 ") and last == f"Written to {tmp_path / 'all'}"
 
 
-def test_command_without_source(tmp_path):
-    failed(
-        run("ptb-xl", "--source", tmp_path / "none", "--out", tmp_path / "all"),
+def test_the_command_refuses_a_missing_source(tmp_path):
+    assert_failed(
+        run_prepare("ptb-xl", "--source", tmp_path / "none", "--out", tmp_path / "all"),
         "there is no",
         "ptbxl_database",
     )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_places_that_cannot_be_used(raw, tmp_path):
-    (tmp_path / "file").write_text("precious")
+def test_unusable_paths_are_refused(raw, tmp_path):
+    (tmp_path / "file").write_text("unchanged")
     arguments = ["--split", "iid", "--sites", 2]
-    place = tmp_path / "file" / "all"
-    failed(run("ptb-xl", "--source", raw, "--out", place, *arguments), f"cannot write to {place}")
-    failed(run("ptb-xl", "--source", tmp_path / "file", "--out", tmp_path / "all"), "is a file")
-    failed(run("ptb-xl", "--source", raw, "--out", tmp_path / "all", "--modalities", "²"), "² is unknown")
+    out = tmp_path / "file" / "all"
+    assert_failed(run_prepare("ptb-xl", "--source", raw, "--out", out, *arguments), f"cannot write to {out}")
+    assert_failed(
+        run_prepare("ptb-xl", "--source", tmp_path / "file", "--out", tmp_path / "all"), "is a file"
+    )
+    assert_failed(
+        run_prepare("ptb-xl", "--source", raw, "--out", tmp_path / "all", "--modalities", "²"), "² is unknown"
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_command_keeps_what_exists(raw, tmp_path):
-    (tmp_path / "mine.txt").write_text("precious")
-    failed(run("ptb-xl", "--source", raw, "--out", tmp_path / "mine.txt"), "exists already")
-    assert (tmp_path / "mine.txt").read_text() == "precious"
+def test_the_command_does_not_replace_a_file(raw, tmp_path):
+    (tmp_path / "other.txt").write_text("unchanged")
+    assert_failed(run_prepare("ptb-xl", "--source", raw, "--out", tmp_path / "other.txt"), "exists already")
+    assert (tmp_path / "other.txt").read_text() == "unchanged"
 
 
-def test_demo_command(tmp_path, monkeypatch):
+def test_the_demo_command_makes_the_demo_once(tmp_path, monkeypatch):
     monkeypatch.setattr(demo.dataset, "PATIENTS", 90)
-    result = run("demo", "--out", tmp_path / "all")
+    result = run_prepare("demo", "--out", tmp_path / "all")
     assert result.exit_code == 0, result.output
     assert "demo (1), multi-label" in result.stdout
-    again = run("demo", "--out", tmp_path / "all")
+    again = run_prepare("demo", "--out", tmp_path / "all")
     assert again.exit_code == 0 and "The demo exists already: nothing was made." in again.stdout
     (tmp_path / "other").mkdir()
-    failed(run("demo", "--out", tmp_path / "other"), "has no federation.json")
+    assert_failed(run_prepare("demo", "--out", tmp_path / "other"), "has no federation.json")
 
 
-# --- PTB-XL itself
+# --- the real data set
 
 
-def test_ptb_xl_by_hospital(real, tmp_path):
+def test_ptb_xl_has_four_hospitals(real, tmp_path):
     log = PreparationLog()
     federation = prepare_federation(ptb_xl, real, tmp_path / "all", log=log)
     partitions = partitions_of(federation)
@@ -287,8 +293,8 @@ def test_ptb_xl_by_hospital(real, tmp_path):
 @pytest.mark.parametrize("split", ["natural", "iid", "dirichlet"])
 def test_duplicates_in_ptb_xl_are_at_one_site(real, split):
     index = ptb_xl.index(real, PreparationLog())
-    home = assign_patients(index, 3, split, 0, labels=SUPERCLASSES)
-    site = index.set_index("record_id")["patient_id"].map(home)
+    site_of_patient = assign_patients(index, 3, split, 0, labels=SUPERCLASSES)
+    site = index.set_index("record_id")["patient_id"].map(site_of_patient)
     assert site.value_counts().min() >= 10
     for a, b in (("456", "457"), ("459", "460")):
         if a in site.index:

@@ -9,10 +9,10 @@ import pytest
 from data_partitions.manifest import Manifest
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES, schema
-from tests.helpers.ptb_xl_files import change_table, index, refused, set_cell
+from tests.helpers.ptb_xl_files import assert_refused, change_table, index, set_cells
 
 
-def test_schema_is_a_manifest_but_for_the_site(raw):
+def test_the_schema_has_all_fields_of_a_manifest_except_those_of_the_site(raw):
     rest = {"site": "a", "windows": {"train": 1, "val": 0, "test": 0}, "made_by": "a test"}
     at_100, at_500 = (Manifest(**schema(raw, rate=rate), **rest) for rate in (100, 500))
     assert tuple(m.name for m in at_100.modalities) == LEADS
@@ -32,11 +32,11 @@ def test_schema_is_a_manifest_but_for_the_site(raw):
         ({"task": "regression"}, 'task "regression" is unknown'),
     ],
 )
-def test_unknown_options(raw, option, sentence):
-    refused(lambda: index(raw, **option), sentence)
+def test_unknown_options_are_refused(raw, option, sentence):
+    assert_refused(lambda: index(raw, **option), sentence)
 
 
-def test_index(raw):
+def test_the_index_has_the_records_of_the_table(raw):
     table = index(raw)
     assert list(table.columns) == ["record_id", "patient_id", "split", "site", *SUPERCLASSES, "path", "rate"]
     source = pd.read_csv(raw / "ptbxl_database.csv")
@@ -54,7 +54,7 @@ def test_index(raw):
 
 @pytest.fixture
 def labelled(raw_copy):
-    """Records 1 to 5 have known statements."""
+    """A folder in which records 1 to 5 have known statements."""
     codes = [
         "{'NORM': 100.0, 'SR': 0.0}",
         "{'IMI': 50.0, 'LVH': 100.0}",
@@ -71,16 +71,17 @@ def labelled(raw_copy):
     return raw_copy
 
 
-def classes(table):
+def list_superclasses(table):
+    """Return the superclasses of each row of an index."""
     return [[name for name in SUPERCLASSES if row[name]] for _, row in table.iterrows()]
 
 
-def test_label_rules(labelled):
-    assert classes(index(labelled)) == [["NORM"], ["MI", "HYP"], ["STTC"], [], ["MI"]]
-    assert classes(index(labelled, label_rule="100")) == [["NORM"], ["HYP"], [], [], ["MI"]]
+def test_label_rules_count_statements_by_likelihood(labelled):
+    assert list_superclasses(index(labelled)) == [["NORM"], ["MI", "HYP"], ["STTC"], [], ["MI"]]
+    assert list_superclasses(index(labelled, label_rule="100")) == [["NORM"], ["HYP"], [], [], ["MI"]]
 
 
-def test_single_label_keeps_exactly_one_superclass_and_says_how_many_go(labelled):
+def test_single_label_includes_records_of_one_superclass_and_counts_the_excluded(labelled):
     log = PreparationLog()
     table = index(labelled, task="single-label", log=log)
     assert table["record_id"].tolist() == ["1", "3", "4", "5"]
@@ -88,14 +89,16 @@ def test_single_label_keeps_exactly_one_superclass_and_says_how_many_go(labelled
 
 
 @pytest.mark.parametrize("codes", ["NORM", "{'NORM'", "{'NORM': 'yes'}", "['NORM']", "__import__('os')", ""])
-def test_unparseable_statements(labelled, codes):
-    set_cell(labelled, 1, scp_codes=codes)
-    refused(lambda: index(labelled), "record 2 has scp_codes", "expected statements and likelihoods")
+def test_unparseable_statements_are_refused(labelled, codes):
+    set_cells(labelled, 1, scp_codes=codes)
+    assert_refused(lambda: index(labelled), "record 2 has scp_codes", "expected statements and likelihoods")
 
 
-def test_unknown_statement(labelled):
-    set_cell(labelled, 1, scp_codes="{'XYZ': 100.0}")
-    refused(lambda: index(labelled), "record 2 has statement XYZ, which scp_statements.csv does not have")
+def test_an_unknown_statement_is_refused(labelled):
+    set_cells(labelled, 1, scp_codes="{'XYZ': 100.0}")
+    assert_refused(
+        lambda: index(labelled), "record 2 has statement XYZ, which scp_statements.csv does not have"
+    )
 
 
 # --- duplicates
@@ -107,18 +110,18 @@ def copy_signal(source, record, other):
 
 
 def test_patients_who_share_a_signal_are_one_and_in_one_split(raw_copy):
-    # 2 - 4 and 4' - 6 are the same signals, and 4 and 4' (record 5) the same patient: three patients are one.
+    # Records 2 and 4 share a signal, so do 5 and 6, and 4 and 5 are of one patient: all are of one patient.
     folds = {2: 10, 4: 9, 5: 9, 6: 10}
     for record, fold in folds.items():
-        set_cell(raw_copy, record - 1, patient_id={2: 30, 4: 9, 5: 9, 6: 200}[record], strat_fold=fold)
+        set_cells(raw_copy, record - 1, patient_id={2: 30, 4: 9, 5: 9, 6: 200}[record], strat_fold=fold)
     copy_signal(raw_copy, 2, 4)
     copy_signal(raw_copy, 5, 6)
     log = PreparationLog()
     table = index(raw_copy, log=log).set_index("record_id").loc[["2", "4", "5", "6"]]
-    assert set(table["patient_id"]) == {"9"}, "the group's smallest number"
-    assert set(table["split"]) == {"val"}, "val before test"
+    assert set(table["patient_id"]) == {"9"}, "the smallest id of the group"
+    assert set(table["split"]) == {"val"}, "val has priority over test"
     assert log.notes[0].startswith("Duplicate signals: 4 records have 2 signals")
-    set_cell(raw_copy, 1, strat_fold=3)
+    set_cells(raw_copy, 1, strat_fold=3)
     assert set(index(raw_copy).set_index("record_id").loc[["2", "4", "5", "6"], "split"]) == {"train"}
 
 
@@ -132,10 +135,10 @@ def test_signals_that_only_begin_alike_are_not_duplicates(raw_copy):
     assert log.notes == []
 
 
-# --- PTB-XL itself
+# --- the real data set
 
 
-def test_the_sample_of_ptb_xl(real):
+def test_the_sample_of_ptb_xl_has_known_counts(real):
     log = PreparationLog()
     table = index(real, log=log)
     if len(table) != 388:

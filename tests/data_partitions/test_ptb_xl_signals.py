@@ -1,4 +1,4 @@
-"""Signals of PTB-XL are those of the files: in mV, by the names of the leads, at either rate."""
+"""Signals of PTB-XL agree with the files: in mV, by lead names, at both rates."""
 
 import numpy as np
 import wfdb
@@ -18,7 +18,7 @@ def test_read_agrees_with_wfdb(raw):
     assert [name.upper() for name in LEADS] == record.sig_name
 
 
-def test_leads_are_taken_by_name(raw_copy):
+def test_leads_are_found_by_name(raw_copy):
     before = read(raw_copy, row_of(raw_copy, 3))
     swap = [(" V1\n", " ?\n"), (" AVF\n", " V1\n"), (" ?\n", " aVF\n"), (" 0 I\n", " 0 i\n")]
     change_header(raw_copy, 3, *swap)
@@ -27,7 +27,7 @@ def test_leads_are_taken_by_name(raw_copy):
     np.testing.assert_array_equal(after, before[order])
 
 
-def test_gain_baseline_and_unmeasured_samples(raw_copy):
+def test_gain_baseline_and_unmeasured_samples_are_applied(raw_copy):
     file = raw_copy / "records100/00000/00003_lr.dat"
     raw_units = np.fromfile(file, "<i2").reshape(1000, 12)
     raw_units[5, 0] = -(2**15)
@@ -38,7 +38,7 @@ def test_gain_baseline_and_unmeasured_samples(raw_copy):
     np.testing.assert_allclose(values[3], (raw_units[:, 3] - 10) / 500, atol=1e-6)
 
 
-def test_500_hz(raw_copy, tmp_path):
+def test_records_at_500_hz_are_read(raw_copy, tmp_path):
     units = np.arange(5000 * 12).reshape(5000, 12) % 2000
     (raw_copy / "records500/00000").mkdir(parents=True)
     wfdb.wrsamp(
@@ -61,7 +61,7 @@ def test_500_hz(raw_copy, tmp_path):
     np.testing.assert_allclose(values[2].ravel(), units[:, 2] / 1000, atol=1e-6)
 
 
-def test_leads_of_ptb_xl(real):
+def test_the_leads_of_ptb_xl_obey_their_definitions(real):
     for _, row in index(real).head(10).iterrows():
         i, ii, iii, avr, avl, avf, *chest = read(real, row)
         tolerance = 0.0025  # each is rounded to 0.001 mV

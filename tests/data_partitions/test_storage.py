@@ -4,7 +4,7 @@ from data_partitions import DataError
 from data_partitions.storage import atomic_directory, atomic_write
 
 
-def test_a_directory_appears_whole(tmp_path):
+def test_a_directory_appears_only_when_complete(tmp_path):
     with atomic_directory(tmp_path / "a" / "b") as temp:
         (temp / "file").write_text("x")
         assert not (tmp_path / "a" / "b").exists()
@@ -14,20 +14,20 @@ def test_a_directory_appears_whole(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_or_not_at_all(tmp_path, error):
+def test_a_failed_directory_does_not_appear(tmp_path, error):
     (tmp_path / "a").mkdir()
     with pytest.raises(error), atomic_directory(tmp_path / "a" / "b" / "c") as temp:
         (temp / "file").write_text("x")
         raise error
-    assert list((tmp_path / "a").iterdir()) == [], "parents made for it are gone, others are not"
+    assert list((tmp_path / "a").iterdir()) == [], "only the parents that were made for it are removed"
 
 
-def test_what_appeared_meanwhile_is_kept(tmp_path):
+def test_a_directory_that_appeared_meanwhile_is_not_replaced(tmp_path):
     with pytest.raises(DataError, match="exists already"), atomic_directory(tmp_path / "a"):
         (tmp_path / "a").mkdir()
-        (tmp_path / "a" / "other").write_text("theirs")
+        (tmp_path / "a" / "other").write_text("unchanged")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
-    assert (tmp_path / "a" / "other").read_text() == "theirs"
+    assert (tmp_path / "a" / "other").read_text() == "unchanged"
 
 
 def test_a_dangling_link_counts_as_existing(tmp_path):
@@ -36,7 +36,7 @@ def test_a_dangling_link_counts_as_existing(tmp_path):
         pass
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path):
     path = tmp_path / "table.csv"
     with atomic_write(path, mode=0o640) as file:
         file.write(b"first")

@@ -1,4 +1,4 @@
-"""Headers are read as the library of the format reads them."""
+"""Headers are read as the wfdb package reads them."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def assert_agrees_with_wfdb(folder, name):
 
 @pytest.mark.parametrize("gain", [[1000.0, 200.5], [4.88e-2, 1e3]])
 @pytest.mark.parametrize("fs", [100, 360.5])
-def test_what_wfdb_writes(tmp_path, gain, fs):
+def test_headers_that_wfdb_writes_agree(tmp_path, gain, fs):
     wfdb.wrsamp(
         "a", fs=fs, units=["mV", "uV"], sig_name=["I", "chest lead 1"],
         d_signal=np.arange(20).reshape(10, 2), fmt=["16", "212"], adc_gain=gain, baseline=[-7, 1024],
@@ -38,11 +38,11 @@ def test_what_wfdb_writes(tmp_path, gain, fs):
         "a.dat  212\t200.0(-3)/mV 11 1024 995 -22131 0 lead  one",
     ],
 )
-def test_lines_by_hand(tmp_path, line):
+def test_headers_of_other_writers_agree(tmp_path, line):
     (tmp_path / "a.hea").write_text(f"# a comment\na 1 100 1000 12:00:00 31/01/2001\n{line}\n# another\n")
     assert_agrees_with_wfdb(tmp_path, "a")
 
 
-def test_the_headers_of_ptb_xl(real):
+def test_the_headers_of_ptb_xl_agree(real):
     for header in sorted((real / "records100").rglob("*.hea"))[:20]:
         assert_agrees_with_wfdb(header.parent, header.stem)

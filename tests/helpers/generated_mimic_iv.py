@@ -1,7 +1,7 @@
-"""Generated tables with MIMIC-IV's names, columns and types; every stay is one that the cohort keeps.
+"""Generated tables with the names, columns and types of MIMIC-IV. Every stay is in the cohort.
 
-Patients, values and times are drawn. Sicker patients have a faster heart, a lower pressure, more lactate and
-die more often, so that there is something to learn.
+Patients, values and times are drawn. More severely ill patients have a higher heart rate, a lower blood
+pressure, more lactate and a higher mortality, so that a model can learn something.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ UNITS = (
 )
 YEARS = ["2014 - 2016", "2020 - 2022"]  # the second from version 3.0 on
 
-# Item: unit, mean, deviation between and within patients, what severity adds, digits, share of hours charted.
+# Item: unit, mean, deviation between and within patients, effect of severity, digits, share of hours charted.
 CHARTED = {
     220045: ("bpm", 84, 12, 6, 9, 0, 0.9),
     220050: ("mmHg", 118, 12, 9, -9, 0, 0.3),
@@ -35,7 +35,7 @@ CHARTED = {
     226531: ("", 178, 35, 0, 0, 1, 0.01),
     226730: ("cm", 169, 9, 0, 0, 0, 0.01),
 }
-# Item: what can be charted, from the worst to the best; the number is the place, from 1, but for refill.
+# Item: charted texts, from the worst to the best. Except for refill, the number is the rank, from 1.
 SCORED = {
     220739: ("None", "To Pain", "To Speech", "Spontaneously"),
     223900: ("No Response", "Incomprehensible sounds", "Inappropriate Words", "Confused", "Oriented"),
@@ -64,7 +64,7 @@ TESTED = {
     50931: ("mg/dL", 140, 30, 15, 12, 0, 0.08),
 }
 URINE = {226559: ("ml", 90, 30, 40, -20, 0, 0.6)}
-UNNEEDED = np.arange(227000, 227400)  # items that nobody reads
+UNUSED_ITEMS = np.arange(227000, 227400)  # items that the reader ignores
 
 COLUMNS = {
     "patients": "subject_id gender anchor_age anchor_year anchor_year_group dod",
@@ -87,12 +87,15 @@ def make_tables(
     *,
     version: str = "3.1",
     hours: int = 72,
-    unneeded: int = 30,
+    unused: int = 30,
     first: int = 0,
 ) -> dict[str, pd.DataFrame]:
-    """Table name -> table. `version` is "1.0", "2.0", "2.2" or "3.1"; `hours` is for how long events are
-    charted, `unneeded` how many more in chartevents, per stay, are of items that nobody reads; ids begin at
-    `first`, for tables made in several parts."""
+    """Make tables, by name.
+
+    `version` is "1.0", "2.0", "2.2" or "3.1", `hours` the time during which events are charted, `unused` the
+    number of further chartevents per stay with items that the reader ignores, and `first` the first id, for
+    tables that are made in several parts.
+    """
     rng = np.random.default_rng([seed, first])
     number = np.arange(first, first + stays)
     severity = rng.normal(0, 1, stays)
@@ -126,18 +129,20 @@ def make_tables(
     }
     tables = {name: pd.DataFrame({**ids, **columns}) for name, columns in drawn.items()}
     for name, items in (("chartevents", CHARTED), ("labevents", TESTED), ("outputevents", URINE)):
-        # What is measured in an hour of a stay is charted together.
+        # The measurements in an hour of a stay are charted at the same time.
         minute = 60 * np.arange(hours) + rng.integers(0, 60, (stays, hours))
-        parts = [_measured(rng, severity, minute, item, *about) for item, about in items.items()]
+        parts = [_draw_measurements(rng, severity, minute, item, *about) for item, about in items.items()]
         if name == "chartevents":
             scored = rng.random((stays, hours)) < 0.25
-            parts += [_scored(rng, severity, minute, scored, item, said) for item, said in SCORED.items()]
-            parts.append(_unneeded(rng, stays, hours, unneeded))
+            parts += [
+                _draw_scores(rng, severity, minute, scored, item, texts) for item, texts in SCORED.items()
+            ]
+            parts.append(_draw_unused_events(rng, stays, hours, unused))
         tables[name] = _events(parts, ids, intime)
     tables["outputevents"]["value"] = tables["outputevents"]["valuenum"]
     for name, columns in COLUMNS.items():
-        had = [c for c in columns.split() if version in ("2.2", "3.1") or c not in NEW_IN_2_2]
-        tables[name] = tables[name].reindex(columns=had)
+        present = [c for c in columns.split() if version in ("2.2", "3.1") or c not in NEW_IN_2_2]
+        tables[name] = tables[name].reindex(columns=present)
     return tables
 
 
@@ -149,13 +154,13 @@ def write_tables(
     seed: int = 0,
     version: str = "3.1",
     gz: bool = True,
-    leave_out: Sequence[str] = (),
+    excluded: Sequence[str] = (),
 ) -> Path:
-    """Write `tables`, or those that `stays` and `seed` make, where that version has them; the folder."""
+    """Write `tables`, or tables of `stays` and `seed`, in the layout of a version; return the folder."""
     tables = make_tables(stays, seed, version=version) if tables is None else tables
     for name, table in tables.items():
-        if name not in leave_out:
-            file = place_of(folder, name, version, gz)
+        if name not in excluded:
+            file = table_path(folder, name, version, gz)
             file.parent.mkdir(parents=True, exist_ok=True)
             table.to_csv(
                 file, index=False, compression={"method": "gzip", "compresslevel": 1} if gz else None
@@ -163,17 +168,17 @@ def write_tables(
     return Path(folder)
 
 
-def place_of(folder: str | Path, name: str, version: str = "3.1", gz: bool = True) -> Path:
+def table_path(folder: str | Path, name: str, version: str = "3.1", gz: bool = True) -> Path:
     module = "icu" if name in ("icustays", "chartevents", "outputevents") else "hosp"
     if version == "1.0" and name in ("patients", "admissions"):
         module = "core"
     return Path(folder) / module / (f"{name}.csv.gz" if gz else f"{name}.csv")
 
 
-def _measured(
+def _draw_measurements(
     rng, severity, minute, item, unit, mean, between, within, effect, digits, share
 ) -> pd.DataFrame:
-    """stay (a number from 0), minute, itemid, value, valuenum, valueuom."""
+    """Draw measurements: stay (a number from 0), minute, itemid, value, valuenum, valueuom."""
     level = mean + effect * severity + between * rng.normal(0, 1, len(severity))
     noise = rng.normal(0, 1, minute.shape)
     for hour in range(1, minute.shape[1]):
@@ -195,25 +200,25 @@ def _measured(
     )
 
 
-def _scored(rng, severity, minute, scored, item, said) -> pd.DataFrame:
+def _draw_scores(rng, severity, minute, scored, item, texts) -> pd.DataFrame:
     stay = np.nonzero(scored)[0]
-    place = (len(said) - np.abs(rng.normal(severity[stay], 1))).astype(int).clip(0, len(said) - 1)
-    number = np.full(len(place), np.nan) if len(said) == 2 else place + 1.0
+    rank = (len(texts) - np.abs(rng.normal(severity[stay], 1))).astype(int).clip(0, len(texts) - 1)
+    number = np.full(len(rank), np.nan) if len(texts) == 2 else rank + 1.0
     return pd.DataFrame(
         {
             "stay": stay,
             "minute": minute[scored],
             "itemid": item,
-            "value": np.array(said)[place],
+            "value": np.array(texts)[rank],
             "valuenum": number,
         }
     )
 
 
-def _unneeded(rng, stays, hours, per_stay) -> pd.DataFrame:
+def _draw_unused_events(rng, stays, hours, per_stay) -> pd.DataFrame:
     stay = np.repeat(np.arange(stays), per_stay)
     text = rng.choice(["Done", "Not applicable", "Yes, with some help", "12"], len(stay))
-    minute, item = rng.integers(0, 60 * hours, len(stay)), rng.choice(UNNEEDED, len(stay))
+    minute, item = rng.integers(0, 60 * hours, len(stay)), rng.choice(UNUSED_ITEMS, len(stay))
     return pd.DataFrame({"stay": stay, "minute": minute, "itemid": item, "value": text})
 
 

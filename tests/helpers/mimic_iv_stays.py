@@ -1,4 +1,4 @@
-"""Stays of MIMIC-IV with the events that a test names, and what is made of them."""
+"""Stays of MIMIC-IV with events of tests, and their windows."""
 
 import numpy as np
 import pandas as pd
@@ -11,17 +11,19 @@ from data_partitions.sources.mimic_iv.items import VARIABLES
 from tests.helpers.generated_mimic_iv import make_tables, write_tables
 
 EVENTS = {"chart": "chartevents", "lab": "labevents", "output": "outputevents"}
-H = 3600
+HOUR = 3600  # s
 
 
-def empty_tables(stays=1, version="3.1"):
-    """Tables of stays of which nothing was measured."""
+def make_empty_tables(stays=1, version="3.1"):
+    """Make tables of stays without any events."""
     tables = make_tables(stays, version=version)
-    return {n: t.iloc[:0] if n in EVENTS.values() else t.copy() for n, t in tables.items()}
+    return {
+        name: table.iloc[:0] if name in EVENTS.values() else table.copy() for name, table in tables.items()
+    }
 
 
-def with_events(tables, *events):
-    """Tables with events (table, stay number, seconds after its intime, item, value) added, in that order."""
+def add_events(tables, *events):
+    """Add events (table, stay number, seconds after its intime, item, value), in their order, to tables."""
     for kind, name in EVENTS.items():
         rows = []
         for table, number, second, item, value in events:
@@ -40,23 +42,23 @@ def with_events(tables, *events):
     return tables
 
 
-def prepared(folder, **options):
-    """Index, windows (None: left out) and log."""
+def prepare(folder, **options):
+    """Return the index, the windows (None where excluded) and the log of a folder."""
     log = PreparationLog()
     table = index(folder, log, **options)
     return table, list(read(folder, table, log, **options)), log
 
 
-def hours_of(folder, *events, **options):
-    """Of one stay with these events: {variable: {hour: value}} of what was observed, and the log."""
-    write_tables(folder, with_events(empty_tables(), *[(kind, 0, *rest) for kind, *rest in events]))
-    _, [window], log = prepared(folder, **options)
+def read_hourly_values(folder, *events, **options):
+    """Return the observed values {variable: {hour: value}} of a stay with these events, and the log."""
+    write_tables(folder, add_events(make_empty_tables(), *[(kind, 0, *rest) for kind, *rest in events]))
+    _, [window], log = prepare(folder, **options)
     if window is None:
         return {}, log
     assert window.shape == (len(VARIABLES), WINDOW_HOURS, 1)
     assert window.dtype == np.float32
-    found = {
-        name: {int(hour): pytest.approx(float(row[hour, 0]), rel=1e-6) for hour in np.flatnonzero(seen)}
-        for name, row, seen in zip(VARIABLES, window, np.isfinite(window[:, :, 0]), strict=True)
+    values = {
+        name: {int(hour): pytest.approx(float(row[hour, 0]), rel=1e-6) for hour in np.flatnonzero(observed)}
+        for name, row, observed in zip(VARIABLES, window, np.isfinite(window[:, :, 0]), strict=True)
     }
-    return {name: hours for name, hours in found.items() if hours}, log
+    return {name: hours for name, hours in values.items() if hours}, log
