@@ -10,7 +10,7 @@ from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import physionet_2012
 from data_partitions.sources.physionet_2012 import VARIABLES, index, read, schema
-from tests.helpers.generated_physionet_2012 import stay_text, write_set
+from tests.helpers.generated_physionet_2012 import format_stay, write_set
 
 ROW = {name: row for row, name in enumerate(VARIABLES)}
 
@@ -22,7 +22,7 @@ def source(tmp_path) -> Path:
 
 
 def rewrite_stay(source, record, lines, icu=3):
-    (source / f"set-a/{record}.txt").write_text(stay_text(record, icu, lines))
+    (source / f"set-a/{record}.txt").write_text(format_stay(record, icu, lines))
 
 
 def read_window(source, record, log=None):
@@ -152,7 +152,7 @@ def test_sites_are_icu_types_and_splits_do_not_depend_on_the_assignment(tmp_path
 )
 def test_an_invalid_line_excludes_only_its_stay(source, line, sentence):
     file = source / "set-a/132541.txt"
-    file.write_text(stay_text(132541, 1, []) + line + "\n03:00,HR,80\n")
+    file.write_text(format_stay(132541, 1, []) + line + "\n03:00,HR,80\n")
     table, log = index(source, PreparationLog(strict=True)), PreparationLog()
     windows = list(read(source, table, log))
     assert [w is None for w in windows] == [i == 2 for i in range(12)]

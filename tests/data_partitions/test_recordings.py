@@ -1,4 +1,4 @@
-"""Native files come back as they were, but for samples that nobody observed."""
+"""Native files are written as they were read, except for samples that were not observed."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ SCHEMA = {
 def write_wfdb(
     folder, name="r1", seconds=5, rate=100, fmt="16", missingness=True, leads=("I", "II", "V1"), unit="mV"
 ):
-    """A record whose second lead lacks a stretch; its digital samples `(time, lead)`."""
+    """Write a record whose second lead misses a stretch; return its digital samples `(time, lead)`."""
     rng = np.random.default_rng(3)
     samples = rng.integers(-900, 900, (seconds * rate, len(leads)))
     if missingness:
@@ -41,18 +41,18 @@ def write_wfdb(
 
 
 @pytest.mark.parametrize("fmt", ["16", "212"])
-def test_a_record_keeps_its_header_and_its_observed_samples(tmp_path, fmt):
+def test_a_written_record_has_its_header_and_observed_samples(tmp_path, fmt):
     before = write_wfdb(tmp_path / "in", fmt=fmt)
     recording = wfdb_record.read(tmp_path / "in" / "r1.hea")
-    lacks = np.isnan(recording.signals[1].samples)
-    assert lacks.sum() == 100 and not np.isnan(recording.signals[0].samples).any()
+    missing = np.isnan(recording.signals[1].samples)
+    assert missing.sum() == 100 and not np.isnan(recording.signals[0].samples).any()
     filled = [np.where(np.isnan(s.samples), 0.1234, 99.0) for s in recording.signals]
     (tmp_path / "out").mkdir()
     wfdb_record.write(recording, filled, tmp_path / "out")
     after = wfdb.rdrecord(str(tmp_path / "out" / "r1"), physical=False)
     np.testing.assert_array_equal(after.d_signal[:, [0, 2]], before[:, [0, 2]])
-    np.testing.assert_array_equal(after.d_signal[~lacks, 1], before[~lacks, 1])
-    assert (after.d_signal[lacks, 1] == round(0.1234 * 1000 + 10)).all()
+    np.testing.assert_array_equal(after.d_signal[~missing, 1], before[~missing, 1])
+    assert (after.d_signal[missing, 1] == round(0.1234 * 1000 + 10)).all()
     old, new = (wfdb.rdheader(str(tmp_path / d / "r1")) for d in ("in", "out"))
     for field in (
         "fs",
@@ -69,7 +69,7 @@ def test_a_record_keeps_its_header_and_its_observed_samples(tmp_path, fmt):
     assert new.checksum == after.calc_checksum()
 
 
-def test_a_whole_record_is_copied_byte_by_byte(tmp_path):
+def test_a_complete_record_is_copied_byte_by_byte(tmp_path):
     write_wfdb(tmp_path / "in", missingness=False)
     recording = wfdb_record.read(tmp_path / "in" / "r1.hea")
     (tmp_path / "out").mkdir()
@@ -78,7 +78,7 @@ def test_a_whole_record_is_copied_byte_by_byte(tmp_path):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "in" / name).read_bytes()
 
 
-def test_numbers_beyond_the_format_stop_at_its_ends(tmp_path):
+def test_values_outside_the_range_of_the_format_are_clipped(tmp_path):
     write_wfdb(tmp_path / "in", fmt="212")
     recording = wfdb_record.read(tmp_path / "in" / "r1.hea")
     (tmp_path / "out").mkdir()
@@ -87,7 +87,7 @@ def test_numbers_beyond_the_format_stop_at_its_ends(tmp_path):
 
 
 def write_edf(file, missing=slice(40, 60)):
-    """Two channels of different rates and an annotation; the first lacks a stretch. Digital samples of it."""
+    """Write two channels of different rates and an annotation; return the samples of the first with a gap."""
     from edfio import Edf, EdfAnnotation, EdfSignal
 
     rng = np.random.default_rng(5)
@@ -109,26 +109,26 @@ def write_edf(file, missing=slice(40, 60)):
     return flat
 
 
-def test_an_edf_file_changes_where_nothing_was_observed_and_nowhere_else(tmp_path):
+def test_an_edf_file_changes_only_where_nothing_was_observed(tmp_path):
     before = write_edf(tmp_path / "in" / "night.edf")
     recording = edf.read(tmp_path / "in" / "night.edf")
     assert [s.name for s in recording.signals] == ["EEG", "Resp"]
     assert [s.rate for s in recording.signals] == [100, 1]
-    lacks = np.isnan(recording.signals[0].samples)
-    np.testing.assert_array_equal(np.flatnonzero(lacks), np.arange(40, 60))
+    missing = np.isnan(recording.signals[0].samples)
+    np.testing.assert_array_equal(np.flatnonzero(missing), np.arange(40, 60))
     (tmp_path / "out").mkdir()
     edf.write(recording, [np.full(300, 12.5), np.full(3, 7.0)], tmp_path / "out")
     after = edf.read(tmp_path / "out" / "night.edf")
     step = 200 / 65535
-    np.testing.assert_allclose(after.signals[0].samples[lacks], 12.5, atol=step / 2 + 1e-9)
-    np.testing.assert_array_equal(after.signals[0].samples[~lacks], recording.signals[0].samples[~lacks])
+    np.testing.assert_allclose(after.signals[0].samples[missing], 12.5, atol=step / 2 + 1e-9)
+    np.testing.assert_array_equal(after.signals[0].samples[~missing], recording.signals[0].samples[~missing])
     old, new = ((tmp_path / d / "night.edf").read_bytes() for d in ("in", "out"))
     assert len(old) == len(new)
-    assert sum(a != b for a, b in zip(old, new, strict=True)) <= 2 * lacks.sum()
-    assert before[~lacks].size == 280
+    assert sum(a != b for a, b in zip(old, new, strict=True)) <= 2 * missing.sum()
+    assert before[~missing].size == 280
 
 
-def test_an_edf_file_that_lacks_nothing_is_the_same_file(tmp_path):
+def test_a_complete_edf_file_is_not_changed(tmp_path):
     write_edf(tmp_path / "in" / "night.edf", missing=slice(0, 0))
     recording = edf.read(tmp_path / "in" / "night.edf")
     (tmp_path / "out").mkdir()
@@ -136,7 +136,7 @@ def test_an_edf_file_that_lacks_nothing_is_the_same_file(tmp_path):
     assert (tmp_path / "out" / "night.edf").read_bytes() == (tmp_path / "in" / "night.edf").read_bytes()
 
 
-def test_a_csv_keeps_the_text_of_what_was_measured(tmp_path):
+def test_a_csv_retains_the_text_of_measured_values(tmp_path):
     (tmp_path / "stay.csv").write_text("hour,HR (bpm),Lactate\n0,81.50,\n2,,2.10\n3,NA,1e0\n")
     recording = hourly_csv.read(tmp_path / "stay.csv")
     heart, lactate = recording.signals
@@ -164,104 +164,107 @@ def test_a_csv_keeps_the_text_of_what_was_measured(tmp_path):
         ("", "the first column"),
     ],
 )
-def test_a_csv_that_is_not_one_of_hours_is_refused(tmp_path, text, sentence):
+def test_an_invalid_csv_is_refused(tmp_path, text, sentence):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(DataError, match="x.csv") as error:
         hourly_csv.read(tmp_path / "x.csv")
     assert sentence in str(error.value) and "\n" not in str(error.value)
 
 
-def recording(rate=100.0, seconds=5.0, names=("I", "II", "V1"), unit="mV", lacking=slice(0, 0)):
+def make_recording(rate=100.0, seconds=5.0, names=("I", "II", "V1"), unit="mV", missing=slice(0, 0)):
     t = (np.arange(round(seconds * rate)) + 0.5) / rate
     signals = []
     for k, name in enumerate(names):
         x = np.sin(2 * np.pi * (1 + k) * t) + k
-        x[lacking] = np.nan
+        x[missing] = np.nan
         signals.append(Signal(name, unit, rate, x))
     return Recording("some.hea", tuple(signals), None)
 
 
-def test_windows_follow_each_other_and_the_last_is_unobserved_beyond_the_end():
-    given = recording(seconds=5.0, lacking=slice(30, 70))
-    windows = WindowGrid.from_schema(SCHEMA).cut_windows(given)
+def test_windows_are_consecutive_and_unobserved_after_the_end_of_the_recording():
+    recording = make_recording(seconds=5.0, missing=slice(30, 70))
+    windows = WindowGrid.from_schema(SCHEMA).cut_windows(recording)
     assert windows.shape == (3, 3, 20, 10) and windows.dtype == np.float32
-    whole = windows.transpose(1, 0, 2, 3).reshape(3, -1)
-    np.testing.assert_array_equal(whole[:, :500], np.float32([s.samples for s in given.signals]))
-    assert np.isnan(whole[:, 500:]).all()
+    joined = windows.transpose(1, 0, 2, 3).reshape(3, -1)
+    np.testing.assert_array_equal(joined[:, :500], np.float32([s.samples for s in recording.signals]))
+    assert np.isnan(joined[:, 500:]).all()
     completed = np.where(np.isnan(windows), 42.0, -1.0)
     for signal, filled in zip(
-        given.signals, WindowGrid.from_schema(SCHEMA).fill_signals(given, completed), strict=True
+        recording.signals, WindowGrid.from_schema(SCHEMA).fill_signals(recording, completed), strict=True
     ):
-        lacks = np.isnan(signal.samples)
-        np.testing.assert_array_equal(filled[~lacks], signal.samples[~lacks])
-        assert (filled[lacks] == 42).all() and lacks.sum() == 40
+        missing = np.isnan(signal.samples)
+        np.testing.assert_array_equal(filled[~missing], signal.samples[~missing])
+        assert (filled[missing] == 42).all() and missing.sum() == 40
 
 
-def test_leads_are_found_by_name_whatever_their_order_and_case():
-    given = recording(names=("v1", "i"))
-    windows = WindowGrid.from_schema(SCHEMA).cut_windows(given)
-    np.testing.assert_array_equal(windows[0, 2].reshape(-1), np.float32(given.signals[0].samples[:200]))
-    assert np.isnan(windows[:, 1]).all() and WindowGrid.from_schema(SCHEMA).absent_modalities(given) == ["II"]
+def test_leads_are_found_by_name_in_any_order_and_case():
+    recording = make_recording(names=("v1", "i"))
+    windows = WindowGrid.from_schema(SCHEMA).cut_windows(recording)
+    np.testing.assert_array_equal(windows[0, 2].reshape(-1), np.float32(recording.signals[0].samples[:200]))
+    assert np.isnan(windows[:, 1]).all()
+    assert WindowGrid.from_schema(SCHEMA).absent_modalities(recording) == ["II"]
     eog = {**SCHEMA, "modalities": [{"name": "EOG", "unit": "uV", "samples_per_patch": 10}]}
-    assert WindowGrid.from_schema(eog).find_channels(recording(names=("EOG horizontal",), unit="µV")) == {
-        0: 0
-    }
+    horizontal = make_recording(names=("EOG horizontal",), unit="µV")
+    assert WindowGrid.from_schema(eog).find_channels(horizontal) == {0: 0}
 
 
 @pytest.mark.parametrize("rate, tolerance", [(500.0, 0.01), (250.0, 0.03), (50.0, 0.03)])
-def test_other_rates_are_resampled_when_asked_and_refused_with_both_rates_else(rate, tolerance):
-    given = recording(rate=rate, seconds=4.0)
+def test_other_rates_are_resampled_on_request_and_otherwise_refused(rate, tolerance):
+    recording = make_recording(rate=rate, seconds=4.0)
     with pytest.raises(DataError, match=f"{rate:g} Hz.*100 Hz"):
-        WindowGrid.from_schema(SCHEMA).cut_windows(given)
-    windows = WindowGrid.from_schema(SCHEMA, resample=True).cut_windows(given)
+        WindowGrid.from_schema(SCHEMA).cut_windows(recording)
+    windows = WindowGrid.from_schema(SCHEMA, resample=True).cut_windows(recording)
     assert windows.shape == (2, 3, 20, 10)
-    expected = np.stack([s.samples for s in recording(rate=100.0, seconds=4.0).signals])
-    found = windows.transpose(1, 0, 2, 3).reshape(3, -1)
+    expected = np.stack([s.samples for s in make_recording(rate=100.0, seconds=4.0).signals])
+    resampled = windows.transpose(1, 0, 2, 3).reshape(3, -1)
     inside = slice(2, -2)
-    np.testing.assert_allclose(found[0, inside], expected[0, inside], atol=tolerance)
+    np.testing.assert_allclose(resampled[0, inside], expected[0, inside], atol=tolerance)
     constant = Signal("I", "mV", rate, np.full(round(4 * rate), 0.7))
-    there = (
+    resampled_constant = (
         WindowGrid.from_schema(SCHEMA, resample=True)
         .cut_windows(Recording("c", (constant,), None))[:, 0]
         .reshape(-1)
     )
-    np.testing.assert_allclose(there[inside], 0.7, rtol=1e-6)
-    lacking = recording(rate=rate, seconds=4.0, lacking=slice(round(rate), round(2 * rate)))
-    back = WindowGrid.from_schema(SCHEMA, resample=True).fill_signals(lacking, windows)
-    for old, new, truth in zip(lacking.signals, back, given.signals, strict=True):
-        seen = ~np.isnan(old.samples)
-        np.testing.assert_array_equal(new[seen], old.samples[seen])
-        np.testing.assert_allclose(new[~seen], truth.samples[~seen], atol=5 * tolerance)
+    np.testing.assert_allclose(resampled_constant[inside], 0.7, rtol=1e-6)
+    incomplete = make_recording(rate=rate, seconds=4.0, missing=slice(round(rate), round(2 * rate)))
+    filled = WindowGrid.from_schema(SCHEMA, resample=True).fill_signals(incomplete, windows)
+    for old, new, truth in zip(incomplete.signals, filled, recording.signals, strict=True):
+        observed = ~np.isnan(old.samples)
+        np.testing.assert_array_equal(new[observed], old.samples[observed])
+        np.testing.assert_allclose(new[~observed], truth.samples[~observed], atol=5 * tolerance)
 
 
-def test_what_was_not_observed_is_not_either_at_another_rate():
-    lacking = recording(rate=500.0, seconds=2.0, lacking=slice(500, 750))
-    windows = WindowGrid.from_schema(SCHEMA, resample=True).cut_windows(lacking)[:, 0].reshape(-1)
+def test_unobserved_samples_remain_unobserved_at_another_rate():
+    incomplete = make_recording(rate=500.0, seconds=2.0, missing=slice(500, 750))
+    windows = WindowGrid.from_schema(SCHEMA, resample=True).cut_windows(incomplete)[:, 0].reshape(-1)
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(windows)), np.arange(100, 150))
 
 
 @pytest.mark.parametrize(
-    "given, sentence",
+    "recording, sentence",
     [
-        (recording(unit="uV"), 'in "uV", but the model expects mV'),
-        (recording(names=("A", "B")), "no channel that the model knows: it has A, B, known are I, II, V1"),
-        (recording(names=("I", "X9")), "has X9, which the model does not know"),
+        (make_recording(unit="uV"), 'in "uV", but the model expects mV'),
+        (
+            make_recording(names=("A", "B")),
+            "no channel that the model knows: it has A, B, known are I, II, V1",
+        ),
+        (make_recording(names=("I", "X9")), "has X9, which the model does not know"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_sentence(given, sentence):
+def test_recordings_that_do_not_fit_the_model_are_refused_in_one_sentence(recording, sentence):
     with pytest.raises(DataError) as error:
-        WindowGrid.from_schema(SCHEMA).cut_windows(given)
+        WindowGrid.from_schema(SCHEMA).cut_windows(recording)
     assert sentence in str(error.value) and "some.hea" in str(error.value)
 
 
-def test_unknown_channels_are_left_alone_when_asked():
-    given = recording(names=("I", "X9"), lacking=slice(0, 10))
+def test_unknown_channels_are_not_changed_on_request():
+    recording = make_recording(names=("I", "X9"), missing=slice(0, 10))
     grid = WindowGrid.from_schema(SCHEMA, keep_unknown=True)
-    filled = grid.fill_signals(given, np.ones_like(grid.cut_windows(given)))
+    filled = grid.fill_signals(recording, np.ones_like(grid.cut_windows(recording)))
     assert (filled[0][:10] == 1).all() and np.isnan(filled[1][:10]).all()
 
 
-def test_files_are_found_by_kind(tmp_path):
+def test_files_are_found_by_their_format(tmp_path):
     write_wfdb(tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.csv").write_text("hour,HR\n0,1\n")
@@ -275,14 +278,14 @@ def test_files_are_found_by_kind(tmp_path):
     (tmp_path / "empty").mkdir()
     for path, sentence in [
         (tmp_path / "empty", "contains no file"),
-        (tmp_path / "gone", "there is no"),
+        (tmp_path / "nowhere", "there is no"),
         (tmp_path / "b" / "notes.txt", "has no supported format"),
     ]:
         with pytest.raises(DataError, match=sentence):
             find_recordings(path)
 
 
-def test_damaged_files_give_one_sentence(tmp_path):
+def test_damaged_files_are_refused_in_one_sentence(tmp_path):
     write_wfdb(tmp_path / "cut")
     (tmp_path / "cut" / "r1.dat").write_bytes(b"\0" * 100)
     write_edf(tmp_path / "night.edf")

@@ -1,4 +1,4 @@
-"""Fetching nights of Sleep-EDF, tried against a server on loopback."""
+"""Downloads of Sleep-EDF, tested with a server on loopback."""
 
 import shutil
 from hashlib import sha1
@@ -17,16 +17,21 @@ from tests.helpers.sleep_edf_files import SLEEP, change_bytes
 
 
 class Remote:
-    """A web server on loopback with the files of two nights; `cut` sends only so many bytes of a file."""
+    """A web server on loopback with the files of two nights.
+
+    `cut` limits the number of bytes that are sent of a file; `requests` has the names of all requested files.
+    """
 
     def __init__(self, folder):
-        self.folder, self.cut, self.asked = folder, {}, []
+        self.folder = folder
+        self.cut = {}
+        self.requests = []
         remote = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 name = self.path.rsplit("/", 1)[-1]
-                remote.asked.append(name)
+                remote.requests.append(name)
                 if self.path != f"/sleep-cassette/{name}" or not (remote.folder / name).is_file():
                     self.send_error(404)
                     return
@@ -64,38 +69,39 @@ def remote(tmp_path, monkeypatch):
     remote.server.server_close()
 
 
-def names_below(folder):
+def list_files(folder):
+    """Return the sorted names of all files below a folder."""
     return sorted(file.name for file in folder.rglob("*") if file.is_file())
 
 
-ALL = ["SC4001E0-PSG.edf", "SC4001EC-Hypnogram.edf", "SC4002E0-PSG.edf", "SC4002EC-Hypnogram.edf"]
+ALL_FILES = ["SC4001E0-PSG.edf", "SC4001EC-Hypnogram.edf", "SC4002E0-PSG.edf", "SC4002EC-Hypnogram.edf"]
 
 
 def fetch(remote, out, log=None, **options):
     download(out, log or PreparationLog(), **{"subjects": [0], "base_url": remote.url, **options})
 
 
-def test_download_fetches_what_index_reads_and_nothing_twice(remote, tmp_path, capfd):
-    out, seen = tmp_path / "out", []
-    fetch(remote, out, PreparationLog(progress=lambda *told: seen.append(told)))
-    assert seen == [("fetching nights", 1, 2), ("fetching nights", 2, 2)]
+def test_a_download_fetches_every_file_once(remote, tmp_path, capfd):
+    out, calls = tmp_path / "out", []
+    fetch(remote, out, PreparationLog(progress=lambda *call: calls.append(call)))
+    assert calls == [("fetching nights", 1, 2), ("fetching nights", 2, 2)]
     assert capfd.readouterr() == ("", "")
-    assert names_below(out) == ALL == sorted(remote.asked)
+    assert list_files(out) == ALL_FILES == sorted(remote.requests)
     for file in out.rglob("*.edf"):
         assert file.read_bytes() == (remote.folder / file.name).read_bytes()
     assert len(index(out, PreparationLog())) == 28
-    remote.asked.clear()
+    remote.requests.clear()
     fetch(remote, out)
-    assert remote.asked == []
+    assert remote.requests == []
 
 
-def test_nights_that_are_there_in_another_folder_are_not_fetched(remote, tmp_path):
+def test_nights_in_another_folder_are_not_fetched(remote, tmp_path):
     shutil.copytree(remote.folder, tmp_path / "out/sleep-cassette")
     fetch(remote, tmp_path / "out")
-    assert remote.asked == []
+    assert remote.requests == []
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(remote, tmp_path):
+def test_an_interrupted_download_resumes(remote, tmp_path):
     out = tmp_path / "out"
     remote.cut["SC4002E0-PSG.edf"] = 100_000
     with pytest.raises(DataError) as error:
@@ -103,48 +109,48 @@ def test_an_interrupted_download_goes_on_where_it_stopped(remote, tmp_path):
     sentence = str(error.value)
     assert sentence.startswith(f"cannot fetch night SC4002 from {remote.url[:-1]} (") and "\n" not in sentence
     assert sentence.endswith("): try again, complete files are kept")
-    assert names_below(out) == ALL[:2], "nothing of the file that broke off"
-    remote.asked.clear()
+    assert list_files(out) == ALL_FILES[:2], "the interrupted file is not there"
+    remote.requests.clear()
     remote.cut.clear()
     fetch(remote, out)
-    assert names_below(out) == ALL and remote.asked == ALL[2:]
+    assert list_files(out) == ALL_FILES and remote.requests == ALL_FILES[2:]
     assert len(index(out, PreparationLog())) == 28
 
 
-def test_another_file_than_the_published_one_is_refused(remote, tmp_path):
+def test_a_file_that_differs_from_the_published_one_is_refused(remote, tmp_path):
     change_bytes(remote.folder / "SC4001EC-Hypnogram.edf", 600, b"x")
     with pytest.raises(
         DataError, match="cannot fetch night SC4001 .*SC4001EC-Hypnogram.edf.* does not match"
     ):
         fetch(remote, tmp_path / "out")
-    assert names_below(tmp_path / "out") == ALL[:1]
+    assert list_files(tmp_path / "out") == ALL_FILES[:1]
 
 
-def test_a_file_the_server_does_not_have_and_a_server_that_is_not_there(remote, tmp_path):
+def test_a_missing_file_and_an_unreachable_server_are_reported(remote, tmp_path):
     (remote.folder / "SC4001E0-PSG.edf").unlink()
     with pytest.raises(DataError, match="cannot fetch night SC4001 .*404"):
         fetch(remote, tmp_path / "out")
     remote.server.server_close()
     with pytest.raises(DataError, match="cannot fetch night SC4001 .*: try again, complete files are kept"):
         fetch(remote, tmp_path / "out", base_url="http://127.0.0.1:1/")
-    assert names_below(tmp_path / "out") == []
+    assert list_files(tmp_path / "out") == []
 
 
-def test_nights_that_were_never_published(remote, tmp_path):
+def test_nights_that_were_never_published_are_skipped_or_refused(remote, tmp_path):
     fetch(remote, tmp_path / "out", subjects=[13], recordings=[2])
     fetch(remote, tmp_path / "out", subjects=[36, 52], recordings=[1])
-    assert remote.asked == []
+    assert remote.requests == []
     with pytest.raises(DataError, match="Sleep-EDF has no night 1 of subject 39"):
         fetch(remote, tmp_path / "out", subjects=[0, 39])
     with pytest.raises(DataError, match="Sleep-EDF has no night 3 of subject 0"):
         fetch(remote, tmp_path / "out", recordings=[3])
-    assert remote.asked == []
+    assert remote.requests == []
 
 
-def test_all_that_is_published_is_asked_for(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(age, "fetch_data", lambda s, r, **_: asked.append((s[0], r[0])))
+def test_all_published_nights_are_requested(tmp_path, monkeypatch):
+    requested = []
+    monkeypatch.setattr(age, "fetch_data", lambda s, r, **_: requested.append((s[0], r[0])))
     download(tmp_path, PreparationLog())
     published = pd.read_csv(age.AGE_SLEEP_RECORDS)
-    assert set(asked) == set(zip(published["subject"], published["night"], strict=True))
-    assert len(asked) == 153
+    assert set(requested) == set(zip(published["subject"], published["night"], strict=True))
+    assert len(requested) == 153

@@ -1,4 +1,4 @@
-"""Each epoch of Sleep-EDF stands at its samples, which are those of the file, and is kept by the rules."""
+"""Epochs of Sleep-EDF have the samples of the file at their time, and are selected by the rules."""
 
 import os
 import shutil
@@ -29,15 +29,15 @@ from tests.helpers.sleep_edf_files import (
     change_bytes,
     change_psg,
     copy_signal,
-    numbers_of,
-    stages_of,
-    windows_of,
+    list_epoch_numbers,
+    list_stages,
+    read_windows,
 )
 
-LABEL = {"W": "W", "1": "N1", "2": "N2", "3": "N3", "4": "N3", "R": "REM"}
+STAGE_OF_CODE = {"W": "W", "1": "N1", "2": "N2", "3": "N3", "4": "N3", "R": "REM"}
 
 
-def test_schema_is_a_manifest_but_for_the_site(tmp_path):
+def test_the_schema_has_all_fields_of_a_manifest_except_those_of_the_site(tmp_path):
     rest = {"site": "a", "windows": {"train": 1, "val": 0, "test": 0}, "made_by": "a test"}
     manifest = Manifest(**schema(tmp_path, wake_minutes=12.5), **rest)
     assert manifest.shape == (5, 30, 100)
@@ -49,24 +49,24 @@ def test_schema_is_a_manifest_but_for_the_site(tmp_path):
 
 
 @pytest.mark.parametrize("minutes", [-1.0, float("nan")])
-def test_wake_minutes_out_of_range(tmp_path, minutes):
+def test_wake_minutes_out_of_range_are_refused(tmp_path, minutes):
     with pytest.raises(DataError, match="wake_minutes must be 0 or more, it is"):
         index(tmp_path, PreparationLog(), wake_minutes=minutes)
 
 
-# --- labels and samples line up
+# --- alignment of labels and samples
 
 
 @pytest.mark.parametrize("record_seconds", [20, 30, 60])
 @pytest.mark.parametrize("late", [0, 7, 90, -30, -45])
-def test_each_label_stands_at_its_samples(tmp_path, late, record_seconds):
+def test_each_label_belongs_to_its_samples(tmp_path, late, record_seconds):
     write_coded_night(tmp_path, "SC4001", SLEEP, late=late, record_seconds=record_seconds)
     table = index(tmp_path, PreparationLog())
-    windows = windows_of(tmp_path, table)
-    begins = [late + 30 * k for k in range(len(SLEEP))]
-    inside = [k for k, begin in enumerate(begins) if 0 <= begin <= 450 and SLEEP[k] not in "?M"]
-    assert stages_of(table) == [LABEL[SLEEP[k]] for k in inside]
-    assert numbers_of(table) == [begins[k] // 30 for k in inside]
+    windows = read_windows(tmp_path, table)
+    starts = [late + 30 * k for k in range(len(SLEEP))]
+    inside = [k for k, start in enumerate(starts) if 0 <= start <= 450 and SLEEP[k] not in "?M"]
+    assert list_stages(table) == [STAGE_OF_CODE[SLEEP[k]] for k in inside]
+    assert list_epoch_numbers(table) == [starts[k] // 30 for k in inside]
     for k, window in zip(inside, windows, strict=True):
         value = 10 * (1 + list(TEXTS).index(SLEEP[k]))
         np.testing.assert_allclose(window[:3], np.full((3, 30, 100), value), atol=0.01)
@@ -75,7 +75,7 @@ def test_each_label_stands_at_its_samples(tmp_path, late, record_seconds):
 
 
 @pytest.mark.parametrize("days", [-65, 1, 400])
-def test_a_slip_in_the_date_of_a_hypnogram_moves_nothing(tmp_path, days):
+def test_an_error_in_the_date_of_a_hypnogram_has_no_effect(tmp_path, days):
     write_coded_night(tmp_path / "a", "SC4001", SLEEP, late=30)
     begin = EVENING + timedelta(days=days, seconds=30)
     write_coded_night(tmp_path / "b", "SC4001", SLEEP, late=30, begin=begin)
@@ -84,67 +84,67 @@ def test_a_slip_in_the_date_of_a_hypnogram_moves_nothing(tmp_path, days):
     )
 
 
-def test_starts_on_two_sides_of_midnight(tmp_path):
+def test_a_hypnogram_may_start_after_midnight_and_its_signals_before(tmp_path):
     write_coded_night(tmp_path, "SC4001", SLEEP, late=90)
     change_bytes(tmp_path / "SC4001E0-PSG.edf", 176, b"23.59.00")
     change_bytes(tmp_path / "SC4001EC-Hypnogram.edf", 176, b"00.00.30")
     table = index(tmp_path, PreparationLog())
-    assert numbers_of(table)[0] == 3
-    np.testing.assert_allclose(windows_of(tmp_path, table)[0, 0], 10, atol=0.01)
+    assert list_epoch_numbers(table)[0] == 3
+    np.testing.assert_allclose(read_windows(tmp_path, table)[0, 0], 10, atol=0.01)
 
 
 @pytest.fixture
 def noisy(tmp_path):
-    """A night of independent samples, and what is in it: channel -> samples."""
+    """The folder of a night of independent samples, and the samples of each channel."""
     rng = np.random.default_rng(0)
     samples = {name: rng.uniform(-100, 100, 480 * rate) for name, (rate, _) in CHANNELS.items()}
     write_night(tmp_path, "SC4001", SLEEP, samples)
     return tmp_path, samples
 
 
-def test_samples_are_those_of_the_file_at_its_own_rates(noisy):
+def test_samples_are_those_of_the_file_at_their_rates(noisy):
     source, samples = noisy
     table = index(source, PreparationLog())
-    windows = windows_of(source, table)
+    windows = read_windows(source, table)
     assert windows.dtype == np.float32 and windows.shape == (14, 5, 30, 100)
-    for number, window in zip(numbers_of(table), windows, strict=True):
+    for number, window in zip(list_epoch_numbers(table), windows, strict=True):
         for values, (channel, _, rate) in zip(window, MODALITIES.values(), strict=True):
             expected = samples[channel][30 * rate * number :][: 30 * rate]
             np.testing.assert_allclose(values[:, :rate].ravel(), expected, atol=0.01)
             assert np.isnan(values[:, rate:]).all()
 
 
-def test_nothing_is_upsampled_and_only_what_is_needed_is_read(noisy, monkeypatch):
+def test_nothing_is_upsampled_and_only_required_samples_are_read(noisy, monkeypatch):
     source, _ = noisy
     together = mne.io.read_raw_edf(source / "SC4001E0-PSG.edf", verbose="ERROR")
-    assert together.info["sfreq"] == 100, "what happens to EMG when all channels are opened together"
-    asked = []
+    assert together.info["sfreq"] == 100, "mne upsamples EMG when all channels are opened together"
+    calls = []
     get_data = mne.io.BaseRaw.get_data
 
-    def watched(raw, picks=None, start=0, stop=None, **options):
-        asked.append((raw.info["sfreq"], tuple(raw.ch_names), int(start), int(stop)))
+    def record_call(raw, picks=None, start=0, stop=None, **options):
+        calls.append((raw.info["sfreq"], tuple(raw.ch_names), int(start), int(stop)))
         return get_data(raw, picks, start, stop, **options)
 
-    monkeypatch.setattr(mne.io.BaseRaw, "get_data", watched)
+    monkeypatch.setattr(mne.io.BaseRaw, "get_data", record_call)
     table = index(source, PreparationLog())
-    assert not asked, "the index needs no signals"
-    windows_of(source, table.iloc[[4, 2]])  # epochs 4 and 2
-    assert sorted(asked) == [
+    assert not calls, "the index needs no signals"
+    read_windows(source, table.iloc[[4, 2]])  # epochs 4 and 2
+    assert sorted(calls) == [
         (1.0, ("Resp oro-nasal", "EMG submental"), 60, 150),
         (100.0, ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal"), 6000, 15000),
     ]
 
 
-def test_rows_may_come_in_any_order_and_each_run_opens_its_night_once(tmp_path, monkeypatch):
+def test_rows_may_have_any_order_and_each_run_opens_its_night_once(tmp_path, monkeypatch):
     write_nights(tmp_path, subjects=2, nights=1, epochs=24)
     table = index(tmp_path, PreparationLog())
-    whole = dict(zip(table["record_id"], windows_of(tmp_path, table), strict=True))
-    assert len(whole) == len(table) > 40
+    window_of_record = dict(zip(table["record_id"], read_windows(tmp_path, table), strict=True))
+    assert len(window_of_record) == len(table) > 40
     for seed in range(2):
         rows = table.sample(frac=1, random_state=seed)
-        shuffled = windows_of(tmp_path, rows)
+        shuffled = read_windows(tmp_path, rows)
         for record, window in zip(rows["record_id"], shuffled, strict=True):
-            np.testing.assert_array_equal(window, whole[record])
+            np.testing.assert_array_equal(window, window_of_record[record])
     opened = []
     read_raw = mne.io.read_raw_edf
     monkeypatch.setattr(mne.io, "read_raw_edf", lambda f, **k: opened.append(f) or read_raw(f, **k))
@@ -153,32 +153,34 @@ def test_rows_may_come_in_any_order_and_each_run_opens_its_night_once(tmp_path, 
     assert list(read(tmp_path, table.iloc[:0], PreparationLog())) == []
 
 
-def test_respiration_is_as_in_the_file_whatever_unit_it_names(tmp_path):
+def test_respiration_is_not_converted_whatever_its_unit(tmp_path):
     write_coded_night(tmp_path, "SC4001", SLEEP)
 
     def in_uv(signal):
         return copy_signal(signal, physical_dimension="uV") if signal.label.startswith("Resp") else signal
 
     change_psg(tmp_path / "SC4001E0-PSG.edf", in_uv)
-    windows = windows_of(tmp_path, index(tmp_path, PreparationLog()))
+    windows = read_windows(tmp_path, index(tmp_path, PreparationLog()))
     np.testing.assert_allclose(windows[:, 3, :, 0], windows[:, 0, :, 0], atol=0.01)
 
 
-# --- which epochs are kept
+# --- selection of epochs
 
 
 @pytest.mark.parametrize(
     ("minutes", "before", "after"),
     [(30.0, 60, 60), (30.4, 60, 60), (30.5, 61, 61), (0, 0, 0), (0.5, 1, 1), (1e9, 70, 65)],
 )
-def test_wake_around_sleep_is_cut_at_its_border(tmp_path, minutes, before, after):
+def test_wake_before_and_after_sleep_is_limited(tmp_path, minutes, before, after):
     write_coded_night(tmp_path, "SC4001", "W" * 70 + "1" + "W" * 75 + "R" + "W" * 65)
     log = PreparationLog()
     table = index(tmp_path, log, wake_minutes=minutes)
-    assert numbers_of(table) == list(range(70 - before, 147 + after)), "wake between sleep is all kept"
-    cut = 70 + 65 - before - after
-    note = f"Dropped because they are wake more than {minutes:g} min before or after sleep: {cut} epochs."
-    assert log.notes == ([note] if cut else [])
+    assert list_epoch_numbers(table) == list(range(70 - before, 147 + after)), (
+        "wake between sleep epochs is always included"
+    )
+    dropped = 70 + 65 - before - after
+    note = f"Dropped because they are wake more than {minutes:g} min before or after sleep: {dropped} epochs."
+    assert log.notes == ([note] if dropped else [])
 
 
 def test_thirty_minutes_is_the_default(tmp_path):
@@ -190,22 +192,22 @@ def test_movement_and_unscored_epochs_are_dropped_and_counted(tmp_path):
     write_coded_night(tmp_path, "SC4001", "?W1M2??3M4R?")
     log = PreparationLog()
     table = index(tmp_path, log)
-    assert stages_of(table) == ["W", "N1", "N2", "N3", "N3", "REM"]
-    assert numbers_of(table) == [1, 2, 4, 7, 9, 10]
+    assert list_stages(table) == ["W", "N1", "N2", "N3", "N3", "REM"]
+    assert list_epoch_numbers(table) == [1, 2, 4, 7, 9, 10]
     assert (table[list(STAGES)].sum(axis=1) == 1).all()
     assert log.notes == ["Dropped because they are movement or not scored: 6 epochs."]
 
 
-def test_annotations_past_the_end_of_the_signals_are_cut(tmp_path):
+def test_annotations_after_the_end_of_the_signals_are_ignored(tmp_path):
     write_coded_night(tmp_path, "SC4001", "W2" * 8 + "?" * 2000, seconds=320, record_seconds=20)
     log = PreparationLog()
     table = index(tmp_path, log)
-    assert numbers_of(table) == list(range(10)), "the eleventh epoch has 20 s of signal"
+    assert list_epoch_numbers(table) == list(range(10)), "the eleventh epoch has 20 s of signal"
     assert log.notes == []
-    assert np.isfinite(windows_of(tmp_path, table)[:, :3]).all()
+    assert np.isfinite(read_windows(tmp_path, table)[:, :3]).all()
 
 
-def test_of_a_run_that_is_no_multiple_of_30_s_the_whole_epochs_count(tmp_path):
+def test_only_complete_epochs_of_a_run_count(tmp_path):
     write_coded_night(tmp_path, "SC4001", SLEEP)
     runs = [(0, 45, "W"), (45, 100, "2"), (145, 30, "R"), (175, 29, "3"), (204, 86000, "1")]
     runs = [(onset, duration, TEXTS[stage]) for onset, duration, stage in runs]
@@ -213,27 +215,27 @@ def test_of_a_run_that_is_no_multiple_of_30_s_the_whole_epochs_count(tmp_path):
     table = index(tmp_path, PreparationLog())
     expected = [(0, "W"), (45, "N2"), (75, "N2"), (105, "N2"), (145, "REM")]
     expected += [(204 + 30 * i, "N1") for i in range(9)]
-    assert list(zip(table["start"], stages_of(table), strict=True)) == expected
+    assert list(zip(table["start"], list_stages(table), strict=True)) == expected
     value = np.repeat(10 * (1 + np.array([list(TEXTS).index(stage) for stage in SLEEP])), 30)
-    for start, window in zip(table["start"], windows_of(tmp_path, table), strict=True):
+    for start, window in zip(table["start"], read_windows(tmp_path, table), strict=True):
         np.testing.assert_allclose(window[4, :, 0], value[int(start) :][:30], atol=0.01)
 
 
-# --- Sleep-EDF itself
+# --- the real data set
 
 
 @pytest.fixture
 def real() -> Path:
     """A folder with hypnograms of Sleep-EDF and npz files with the stage of each scored epoch."""
-    places = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
-    for place in filter(None, places):
-        if list((Path(place) / "sleep-edf").glob("SC4*-Hypnogram.edf")):
-            return Path(place) / "sleep-edf"
-    pytest.skip("no Sleep-EDF here: set CONDI_DATA to the folder that has sleep-edf/")
+    folders = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
+    for folder in filter(None, folders):
+        if list((Path(folder) / "sleep-edf").glob("SC4*-Hypnogram.edf")):
+            return Path(folder) / "sleep-edf"
+    pytest.skip("Sleep-EDF is not available: set CONDI_DATA to the folder that has sleep-edf/")
 
 
-def silent_psg(file, seconds, like):
-    """A PSG of zeros as a sparse file, with the start of the file `like`."""
+def write_silent_psg(file, seconds, like):
+    """Write a PSG of zeros as a sparse file, with the start time of the file `like`."""
     write_night(
         file.parent, "SC4991", "W", {name: np.zeros(30 * rate) for name, (rate, _) in CHANNELS.items()}
     )
@@ -247,7 +249,7 @@ def silent_psg(file, seconds, like):
     (file.parent / "SC4991EC-Hypnogram.edf").unlink()
 
 
-def test_the_sample_of_sleep_edf(real, tmp_path):
+def test_the_sample_of_sleep_edf_has_known_counts(real, tmp_path):
     hypnograms = sorted(real.glob("SC4*-Hypnogram.edf"))
     if len(hypnograms) != 16:
         pytest.skip("another part of Sleep-EDF than the numbers are for")
@@ -255,7 +257,7 @@ def test_the_sample_of_sleep_edf(real, tmp_path):
         shutil.copy(hypnogram, tmp_path)
         runs = mne.read_annotations(hypnogram)
         assert runs.description[-1] == "Sleep stage ?", "the signals end before it"
-        silent_psg(tmp_path / f"{hypnogram.name[:7]}0-PSG.edf", int(runs.onset[-1]), hypnogram)
+        write_silent_psg(tmp_path / f"{hypnogram.name[:7]}0-PSG.edf", int(runs.onset[-1]), hypnogram)
     log = PreparationLog()
     table = index(tmp_path, log, wake_minutes=1e6)
     assert log.rejected == []

@@ -1,4 +1,4 @@
-"""Nights of Sleep-EDF: whose they are, which cannot be used, and what generated ones are like."""
+"""Nights of Sleep-EDF: their subjects and splits, unusable nights, and generated nights."""
 
 import os
 import shutil
@@ -26,25 +26,25 @@ from tests.helpers.sleep_edf_files import (
     change_bytes,
     change_psg,
     copy_signal,
-    stages_of,
-    windows_of,
+    list_stages,
+    read_windows,
 )
 
 # --- nights, subjects, splits
 
 
 @pytest.fixture
-def five(tmp_path):
+def five_subjects(tmp_path):
     for subject in range(5):
         for night in (1, 2):
             write_coded_night(tmp_path / "sleep-cassette", f"SC4{subject:02d}{night}", SLEEP)
     return tmp_path
 
 
-def test_index(five):
-    seen = []
-    table = index(five, PreparationLog(progress=lambda *told: seen.append(told)))
-    assert seen == [("reading hypnograms", i, 10) for i in range(1, 11)]
+def test_the_index_has_the_epochs_of_all_nights(five_subjects):
+    calls = []
+    table = index(five_subjects, PreparationLog(progress=lambda *call: calls.append(call)))
+    assert calls == [("reading hypnograms", i, 10) for i in range(1, 11)]
     assert list(table.columns) == ["record_id", "patient_id", "split", "site", *STAGES, "psg", "start"]
     assert table["record_id"].is_unique and len(table) == 10 * 14
     assert table["record_id"].tolist()[:3] == ["SC4001-0000", "SC4001-0001", "SC4001-0002"]
@@ -53,8 +53,8 @@ def test_index(five):
     assert table["psg"].iloc[0] == "sleep-cassette/SC4001E0-PSG.edf"
 
 
-def test_both_nights_of_a_subject_are_in_one_split(five):
-    table = index(five, PreparationLog())
+def test_both_nights_of_a_subject_are_in_one_split(five_subjects):
+    table = index(five_subjects, PreparationLog())
     splits = table.groupby("patient_id")["split"].agg(["first", "nunique", "size"])
     assert splits["nunique"].tolist() == [1] * 5 and splits["size"].tolist() == [28] * 5
     assert Counter(splits["first"]) == {"train": 3, "val": 1, "test": 1}
@@ -62,16 +62,16 @@ def test_both_nights_of_a_subject_are_in_one_split(five):
     assert splits["first"].to_dict() == hash_splits("sleep-edf", [f"{i:02d}" for i in range(5)], shares)
 
 
-def test_a_night_that_cannot_be_used_moves_nobody_to_another_split(five):
-    before = index(five, PreparationLog()).set_index("record_id")["split"]
+def test_an_unusable_night_moves_no_subject_to_another_split(five_subjects):
+    before = index(five_subjects, PreparationLog()).set_index("record_id")["split"]
     for night in (1, 2):
-        (five / f"sleep-cassette/SC402{night}EC-Hypnogram.edf").write_bytes(b"")
-    after = index(five, PreparationLog()).set_index("record_id")["split"]
+        (five_subjects / f"sleep-cassette/SC402{night}EC-Hypnogram.edf").write_bytes(b"")
+    after = index(five_subjects, PreparationLog()).set_index("record_id")["split"]
     assert len(after) == 8 * 14
     assert (before[after.index] == after).all()
 
 
-def test_telemetry_nights_are_left_out_with_one_note(tmp_path):
+def test_telemetry_nights_are_excluded_with_one_note(tmp_path):
     for name in ("ST7011J0-PSG", "ST7011JP-Hypnogram", "ST7022J0-PSG", "ST7022JM-Hypnogram"):
         (tmp_path / f"{name}.edf").write_bytes(b"")
     log = PreparationLog()
@@ -85,13 +85,13 @@ def test_telemetry_nights_are_left_out_with_one_note(tmp_path):
     assert log.notes == [note, "Dropped because they are movement or not scored: 2 epochs."]
 
 
-def test_no_night_at_all(tmp_path):
+def test_a_folder_without_nights_is_refused(tmp_path):
     for source in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(DataError, match="has no nights: give a folder with .* SC4001E0-PSG.edf and"):
             index(source, PreparationLog())
 
 
-# --- nights that cannot be used
+# --- unusable nights
 
 
 def _without_emg(psg, hypnogram):
@@ -130,7 +130,7 @@ def _night(stages, **options):
     return write
 
 
-BAD = {
+FAULTS = {
     "no channel": (
         _without_emg,
         "SC4011E0-PSG.edf has no channel EMG submental: it has EEG Fpz-Cz, EEG Pz-Oz, EOG horizontal, Resp",
@@ -194,20 +194,20 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_a_bad_night_is_left_out_in_one_sentence_and_the_others_go_on(tmp_path, case):
-    damage, sentence = BAD[case]
+@pytest.mark.parametrize("case", FAULTS)
+def test_an_unusable_night_is_rejected_in_one_sentence_and_the_others_are_read(tmp_path, case):
+    damage, sentence = FAULTS[case]
     for night in ("SC4001", "SC4011"):
         write_coded_night(tmp_path, night, SLEEP)
-    alone = index(tmp_path, PreparationLog())
+    before = index(tmp_path, PreparationLog())
     damage(tmp_path / "SC4011E0-PSG.edf", tmp_path / "SC4011EC-Hypnogram.edf")
     log = PreparationLog()
     table = index(tmp_path, log)
     assert len(log.rejected) == 1 and "\n" not in log.rejected[0]
     assert sentence.format(folder=tmp_path) in log.rejected[0]
-    assert table["record_id"].tolist() == alone["record_id"].tolist()[:14]
+    assert table["record_id"].tolist() == before["record_id"].tolist()[:14]
     assert set(table["patient_id"]) == {"00"}
-    assert len(windows_of(tmp_path, table)) == 14
+    assert len(read_windows(tmp_path, table)) == 14
     with pytest.raises(DataError) as error:
         index(tmp_path, PreparationLog(strict=True))
     assert str(error.value) == log.rejected[0]
@@ -218,7 +218,7 @@ def test_a_bad_night_is_left_out_in_one_sentence_and_the_others_go_on(tmp_path, 
         index(tmp_path, PreparationLog())
 
 
-def test_a_night_damaged_after_the_index_gives_none_for_its_rows(tmp_path):
+def test_a_night_damaged_after_the_index_has_no_windows(tmp_path):
     for night in ("SC4001", "SC4011", "SC4021"):
         write_coded_night(tmp_path, night, SLEEP)
     table = index(tmp_path, PreparationLog())
@@ -231,7 +231,7 @@ def test_a_night_damaged_after_the_index_gives_none_for_its_rows(tmp_path):
         list(read(tmp_path, table, PreparationLog(strict=True)))
 
 
-def test_a_night_that_mne_cannot_read_gives_none_for_its_rows(tmp_path):
+def test_a_night_that_mne_cannot_read_has_no_windows(tmp_path):
     write_coded_night(tmp_path, "SC4001", SLEEP)
     physical_min = 256 + len(CHANNELS) * (16 + 80 + 8)
     change_bytes(tmp_path / "SC4001E0-PSG.edf", physical_min, b"a lot   ")
@@ -241,9 +241,9 @@ def test_a_night_that_mne_cannot_read_gives_none_for_its_rows(tmp_path):
     assert "SC4001E0-PSG.edf cannot be read (could not convert string to float: 'a lot" in log.rejected[0]
 
 
-def test_mne_is_quiet_and_not_imported_before_it_is_needed(tmp_path, capfd, recwarn):
+def test_mne_is_quiet_and_imported_only_when_needed(tmp_path, capfd, recwarn):
     write_coded_night(tmp_path, "SC4001", SLEEP)
-    windows_of(tmp_path, index(tmp_path, PreparationLog()))
+    read_windows(tmp_path, index(tmp_path, PreparationLog()))
     assert capfd.readouterr() == ("", "") and not recwarn.list
     program = "import sys, data_partitions.sources.sleep_edf; sys.exit('mne' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2]).returncode == 0
@@ -255,17 +255,17 @@ def test_mne_is_quiet_and_not_imported_before_it_is_needed(tmp_path, capfd, recw
 def test_generated_signals_follow_the_stage(tmp_path):
     write_nights(tmp_path, subjects=2, nights=1, epochs=120, seed=3)
     table = index(tmp_path, PreparationLog())
-    windows = windows_of(tmp_path, table)
-    stages = np.array(stages_of(table))
+    windows = read_windows(tmp_path, table)
+    stages = np.array(list_stages(table))
     signals = windows[:, :3].reshape(len(table), 3, 3000)
     frequency, power = welch(signals, 100, nperseg=1000)
 
-    def loudest(low, high, channel):
-        """Stages by the power of a band, loudest first; and by how much the first leads."""
+    def rank_stages(low, high, channel):
+        """Return the stages by decreasing power in a band, and the ratio of the first to the second."""
         within = (frequency >= low) & (frequency <= high)
-        of = {s: np.median(power[stages == s][:, channel, within].mean(axis=1)) for s in STAGES}
-        first, second, *_ = ranking = sorted(of, key=of.get, reverse=True)
-        return ranking, of[first] / of[second]
+        median_power = {s: np.median(power[stages == s][:, channel, within].mean(axis=1)) for s in STAGES}
+        first, second, *_ = ranking = sorted(median_power, key=median_power.get, reverse=True)
+        return ranking, median_power[first] / median_power[second]
 
     expected = {  # band, channel: the stage it marks
         (0.5, 2, 0): "N3",
@@ -275,9 +275,9 @@ def test_generated_signals_follow_the_stage(tmp_path):
         (0.2, 0.5, 2): "N1",  # slow rolls of the eyes
     }
     for band, stage in expected.items():
-        ranking, lead = loudest(*band)
-        assert ranking[0] == stage and lead > 1.5, (band, ranking, lead)
-    assert loudest(4, 7, 0)[0][0] == "N1"
+        ranking, ratio = rank_stages(*band)
+        assert ranking[0] == stage and ratio > 1.5, (band, ranking, ratio)
+    assert rank_stages(4, 7, 0)[0][0] == "N1"
     chin = {stage: np.nanmedian(windows[stages == stage, 4]) for stage in STAGES}
     assert min(chin, key=chin.get) == "REM" and max(chin, key=chin.get) == "W"
     moves = {stage: np.ptp(signals[stages == stage, 2], axis=1).mean() for stage in STAGES}
@@ -286,7 +286,7 @@ def test_generated_signals_follow_the_stage(tmp_path):
     assert 0.7 < np.corrcoef(front, back)[0, 1] < 0.95
 
 
-def test_generated_nights_repeat_by_their_seed(tmp_path):
+def test_generated_nights_depend_on_their_seed(tmp_path):
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         write_nights(tmp_path / folder, subjects=1, nights=2, epochs=24, seed=seed)
     files = {folder: [f.read_bytes() for f in sorted((tmp_path / folder).iterdir())] for folder in "abc"}

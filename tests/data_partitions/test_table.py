@@ -36,14 +36,14 @@ def test_markdown_and_html_escape_their_cells():
 
 
 @pytest.mark.parametrize("width", [30, 44, 80, None])
-def test_text_is_wrapped_to_its_width_and_nothing_is_lost(width):
+def test_text_is_wrapped_to_its_width_without_loss(width):
     words = "one two three four five six seven eight nine ten"
     text = Table("Title", ["name", "value", "remark"], [["a", 1.5, words], ["b", 22, "short"]]).to_text(width)
     assert max(map(len, text.splitlines())) <= (width or 200)
     assert all(word in text for word in words.split()) and "1.5" in text
 
 
-def test_a_table_without_rows_says_so():
+def test_a_table_without_rows_has_a_sentence():
     empty = Table("Results", ["a", "b"], [])
     assert empty.to_text() == "Results: none" and empty.to_html() == "<p>Results: none.</p>"
 

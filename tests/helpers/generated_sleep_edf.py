@@ -1,7 +1,7 @@
-"""Nights in the shape of Sleep-EDF's cassette study: EDF files with signals that follow the sleep stage.
+"""Generated nights in the format of Sleep-EDF's cassette study, with signals that follow the sleep stage.
 
 `write_nights` draws subjects who sleep in cycles; `write_coded_night` writes a night in which each sample
-says which stage it belongs to, for checks of alignment. Both write `SC4ssNE0-PSG.edf` and
+encodes its stage, to test alignment. Both write `SC4ssNE0-PSG.edf` and
 `SC4ssNEC-Hypnogram.edf` with the channels, rates and units of the data set.
 """
 
@@ -28,7 +28,7 @@ CHANNELS = {  # rate in Hz, unit
 }
 EVENING = datetime(1989, 4, 24, 16, 13)
 
-# Standard deviations of the rhythms (uV), tone of the chin (uV) and unsteadiness of the breath, by stage.
+# Standard deviations of the rhythms (uV), chin tone (uV) and irregularity of respiration, by stage.
 BANDS = {"delta": (0.5, 2), "theta": (4, 7), "alpha": (8, 12), "beta": (15, 30), "roll": (0.2, 0.5)}
 _BY_STAGE = {
     #          W     1     2     3     4     R     ?     M
@@ -40,8 +40,8 @@ _BY_STAGE = {
     "chin": (3.2, 1.7, 1.2, 0.9, 0.8, 0.35, 2.0, 4.5),
     "breath": (0.30, 0.20, 0.10, 0.04, 0.03, 0.25, 0.30, 0.50),
 }
-# What each channel picks up of a rhythm.
-_PICKED_UP = {
+# The share of each rhythm that a channel records.
+_RHYTHM_SHARES = {
     "EEG Fpz-Cz": {"delta": 1.0, "theta": 1.0, "alpha": 0.4, "beta": 1.0, "roll": 0.1},
     "EEG Pz-Oz": {"delta": 0.6, "theta": 0.7, "alpha": 1.0, "beta": 0.8, "roll": 0.0},
     "EOG horizontal": {"delta": 0.35, "theta": 0.2, "alpha": 0.1, "beta": 0.6, "roll": 1.0},
@@ -58,8 +58,8 @@ def write_nights(
 ) -> None:
     """Write `nights` (1 or 2) of each of `subjects` (up to 100), `epochs` of 30 s each, below `path`.
 
-    A night begins and ends with wake, a twelfth of it each; its last epoch is not scored. It must be a
-    whole number of data records long.
+    The first and the last twelfth of a night are wake; its last epoch is not scored. Its length must be a
+    multiple of that of a data record.
     """
     for subject in range(subjects):
         for night in range(1, nights + 1):
@@ -105,12 +105,12 @@ def write_night(
 
 
 def write_hypnogram(file: str | Path, runs: list[tuple[float, float, str]], begin=EVENING) -> None:
-    """Write an EDF+ file that has nothing but annotations: (onset in s, duration in s, text)."""
+    """Write an EDF+ file with annotations only: (onset in s, duration in s, text)."""
     Edf([], annotations=[EdfAnnotation(*run) for run in runs], **_start(begin)).write(Path(file))
 
 
 def draw_stages(rng: np.random.Generator, epochs: int) -> str:
-    """One key of `TEXTS` per epoch: cycles of about 100 minutes, at least two, N3 early and REM late."""
+    """Draw one key of `TEXTS` per epoch: cycles of about 100 minutes, at least two, N3 early and REM late."""
     wake = epochs // 12
     asleep = epochs - 2 * wake - 1
     cycles = max(2, round(asleep / 200))
@@ -121,28 +121,28 @@ def draw_stages(rng: np.random.Generator, epochs: int) -> str:
         parts += [("R", 0.12 + 0.2 * c), ("W", 0.02)]
     names, weights = zip(*parts, strict=True)
     ends = np.cumsum(np.array(weights) * rng.uniform(0.7, 1.3, len(parts)))
-    places = np.round(ends / ends[-1] * asleep).astype(int)
-    lengths = np.diff(places, prepend=0)
+    bounds = np.round(ends / ends[-1] * asleep).astype(int)
+    lengths = np.diff(bounds, prepend=0)
     asleep_stages = "".join(name * n for name, n in zip(names, lengths, strict=True))
     return "W" * wake + asleep_stages + "W" * wake + "?"
 
 
 def draw_signals(rng: np.random.Generator, person: np.random.Generator, stages: str) -> dict[str, np.ndarray]:
-    """Channel -> samples at its own rate. `person` draws what both nights of a subject share."""
+    """Draw the samples of each channel at its rate. `person` draws what both nights of a subject share."""
     codes = _codes(stages)
     seconds = EPOCH * len(stages)
 
-    def by_stage(what: str, rate: int = 1) -> np.ndarray:
-        return np.repeat(np.array(_BY_STAGE[what])[codes], EPOCH * rate)
+    def by_stage(quantity: str, rate: int = 1) -> np.ndarray:
+        return np.repeat(np.array(_BY_STAGE[quantity])[codes], EPOCH * rate)
 
     voltage, chin, breaths = person.normal(0, 0.15, 3)
-    eyes_and_brain = {name: rng.normal(0, 1.5, 100 * seconds) for name in _PICKED_UP}
+    eyes_and_brain = {name: rng.normal(0, 1.5, 100 * seconds) for name in _RHYTHM_SHARES}
     for rhythm, band in BANDS.items():
-        loud = by_stage(rhythm, 100) * np.exp(voltage)
-        shared, behind, before = (_rhythm(rng, band, 100 * seconds) * loud for _ in range(3))
-        # The back of the head and the eyes have a quarter of the power for themselves.
-        heard = (shared, 0.87 * shared + 0.5 * behind, 0.87 * shared + 0.5 * before)
-        for (name, share), rhythmic in zip(_PICKED_UP.items(), heard, strict=True):
+        amplitude = by_stage(rhythm, 100) * np.exp(voltage)
+        shared, occipital, ocular = (_draw_rhythm(rng, band, 100 * seconds) * amplitude for _ in range(3))
+        # Pz-Oz and EOG do not share a quarter of their power.
+        rhythms = (shared, 0.87 * shared + 0.5 * occipital, 0.87 * shared + 0.5 * ocular)
+        for (name, share), rhythmic in zip(_RHYTHM_SHARES.items(), rhythms, strict=True):
             eyes_and_brain[name] += share[rhythm] * rhythmic
     _add_events(rng, eyes_and_brain, codes)
 
@@ -161,13 +161,13 @@ def draw_signals(rng: np.random.Generator, person: np.random.Generator, stages: 
 
 
 def _add_events(rng: np.random.Generator, channels: dict[str, np.ndarray], codes: np.ndarray) -> None:
-    """Spindles and K complexes in N2, blinks in W, rapid eye movements in REM, in place."""
+    """Add spindles and K complexes in N2, blinks in W and rapid eye movements in REM, in place."""
     t = np.arange(100) / 100
     spindle = 30 * hann(100) * np.sin(2 * np.pi * 13 * t)
     k_complex = -130 * np.sin(2 * np.pi * t) * np.exp(-2 * t)
     blink = 140 * hann(30)
     saccade = 110 * np.exp(-t[:40] / 0.4)
-    events = (  # stage, how many in an epoch, shape, size in Fpz-Cz, Pz-Oz and EOG
+    events = (  # stage, mean number per epoch, shape, size in Fpz-Cz, Pz-Oz and EOG
         (2, 3.0, spindle, (1.0, 0.8, 0.05)),
         (2, 1.0, k_complex, (1.0, 0.5, 0.3)),
         (0, 4.0, blink, (0.4, 0.0, 1.0)),
@@ -182,7 +182,7 @@ def _add_events(rng: np.random.Generator, channels: dict[str, np.ndarray], codes
                     samples[first : first + len(shape)] += height * size * shape
 
 
-def _rhythm(rng: np.random.Generator, band: tuple[float, float], length: int) -> np.ndarray:
+def _draw_rhythm(rng: np.random.Generator, band: tuple[float, float], length: int) -> np.ndarray:
     noise = sosfilt(butter(2, band, "bandpass", fs=100, output="sos"), rng.normal(0, 1, length))
     return noise / noise.std()
 

@@ -1,4 +1,4 @@
-"""A partition of six windows, in parts: manifest, index and windows."""
+"""The manifest, index and windows of a partition of six windows."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from data_partitions.partition import Manifest
 
 
 def manifest_of(site: str = "here", counts: tuple[int, int, int] = (4, 1, 1), **changes) -> Manifest:
-    """Three modalities of two rates (100 Hz, 100 Hz, 1 Hz), one of them absent; three patches of 1 s."""
+    """Make a manifest of three patches of 1 s and modalities at 100, 100 (not present) and 1 Hz."""
     fast = {"unit": "uV", "rate": 100, "samples_per_patch": 100}
     fields = {
         "dataset": "sleep",
@@ -46,7 +46,7 @@ def index_of(counts: tuple[int, int, int] = (4, 1, 1), prefix: str = "p") -> pd.
 
 
 def windows_of(count: int = 6, seed: int = 0) -> np.ndarray:
-    """(window, 3 modalities, 3 patches, 100 samples) float32 with a tenth of NaN."""
+    """Draw float32 windows (window, 3 modalities, 3 patches, 100 samples), a tenth of them NaN."""
     rng = np.random.default_rng(seed)
     values = rng.normal(0, 1, (count, 3, 3, 100)).astype(np.float32)
     values[rng.random(values.shape) < 0.1] = np.nan
