@@ -8,7 +8,7 @@ import pandas as pd
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS
 
-MIN_TRAIN_WINDOWS = 10  # a site must have at least as many
+MIN_TRAIN_WINDOWS = 10  # of each site
 MAX_DIRICHLET_DRAWS = 200
 REST_SITE = "rest"
 

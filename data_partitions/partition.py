@@ -34,7 +34,7 @@ from data_partitions.windows_table import (
 )
 
 VALUES_BLOCK_BYTES = 16 * 2**20  # read at a time from a file of values
-FINGERPRINT_BYTES = 2**20  # a fingerprint covers as many at the beginning and end of a file of values
+FINGERPRINT_BYTES = 2**20  # hashed at each end of a file of values
 
 
 class EmptyPartitionError(DataError):

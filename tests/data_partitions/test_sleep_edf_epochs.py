@@ -77,8 +77,8 @@ def test_each_label_belongs_to_its_samples(tmp_path, late, record_seconds):
 @pytest.mark.parametrize("days", [-65, 1, 400])
 def test_an_error_in_the_date_of_a_hypnogram_has_no_effect(tmp_path, days):
     write_coded_night(tmp_path / "a", "SC4001", SLEEP, late=30)
-    begin = EVENING + timedelta(days=days, seconds=30)
-    write_coded_night(tmp_path / "b", "SC4001", SLEEP, late=30, begin=begin)
+    start = EVENING + timedelta(days=days, seconds=30)
+    write_coded_night(tmp_path / "b", "SC4001", SLEEP, late=30, start=start)
     pd.testing.assert_frame_equal(
         index(tmp_path / "a", PreparationLog()), index(tmp_path / "b", PreparationLog())
     )

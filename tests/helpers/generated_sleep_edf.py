@@ -83,15 +83,15 @@ def write_coded_night(
     scored = (epoch >= 0) & (epoch < len(stages))
     value[scored] = 10.0 * (1 + _codes(stages)[epoch[scored]])
     signals = {name: np.repeat(value, rate) for name, (rate, _) in CHANNELS.items()}
-    write_night(path, night, stages, signals, **{"begin": EVENING + timedelta(seconds=late), **options})
+    write_night(path, night, stages, signals, **{"start": EVENING + timedelta(seconds=late), **options})
 
 
 def write_night(
-    path: str | Path, night: str, stages: str, signals: dict, *, record_seconds: int = EPOCH, begin=EVENING
+    path: str | Path, night: str, stages: str, signals: dict, *, record_seconds: int = EPOCH, start=EVENING
 ) -> None:
     """Write PSG (channel -> samples) and hypnogram (one key of `TEXTS` per epoch) of `night` ("SC4001").
 
-    The signals begin at `EVENING`, the hypnogram says that it begins at `begin`.
+    The signals begin at `EVENING`, the hypnogram says that it begins at `start`.
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
@@ -101,12 +101,12 @@ def write_night(
     ]
     psg = Edf(channels, data_record_duration=record_seconds, **_start(EVENING))
     psg.write(path / f"{night}E0-PSG.edf")
-    write_hypnogram(path / f"{night}EC-Hypnogram.edf", _runs(stages), begin)
+    write_hypnogram(path / f"{night}EC-Hypnogram.edf", _runs(stages), start)
 
 
-def write_hypnogram(file: str | Path, runs: list[tuple[float, float, str]], begin=EVENING) -> None:
+def write_hypnogram(file: str | Path, runs: list[tuple[float, float, str]], start=EVENING) -> None:
     """Write an EDF+ file with annotations only: (onset in s, duration in s, text)."""
-    Edf([], annotations=[EdfAnnotation(*run) for run in runs], **_start(begin)).write(Path(file))
+    Edf([], annotations=[EdfAnnotation(*run) for run in runs], **_start(start)).write(Path(file))
 
 
 def draw_stages(rng: np.random.Generator, epochs: int) -> str:
