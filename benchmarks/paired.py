@@ -19,7 +19,7 @@ import torch
 from client_app.node import completions
 from client_app.node.site import Site
 from client_app.node.task_phase import TaskWindows
-from condi_core.model import load_model
+from condi_core import load_model
 from condi_core.run_files import read_config
 from condi_core.task.kind import MULTI_LABEL
 from condi_core.windows import iterate_blocks

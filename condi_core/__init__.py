@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from condi_core.config import ConfigError, RunConfig
+    from condi_core.loading import load_model
     from condi_core.methods import METHOD_NAMES
-    from condi_core.model import Imputation, Prediction, TrainedRun, load_model
+    from condi_core.model import Imputation, Prediction, TrainedRun
     from condi_core.weights_file import WeightsFileError
     from condi_core.windows import Schema
 
@@ -25,7 +26,7 @@ _HOMES = {
     "Schema": "windows",
     "TrainedRun": "model",
     "WeightsFileError": "weights_file",
-    "load_model": "model",
+    "load_model": "loading",
 }
 
 __all__ = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +14,10 @@ from torch import Tensor
 from condi_core.evaluation.imputation import quantiles
 from condi_core.imputer.imputer import Imputer
 from condi_core.imputer.interpolation import interpolate_windows
-from condi_core.methods import METHODS, Method
-from condi_core.run_files import RunFileError, read_config, weights_paths
+from condi_core.methods import Method
 from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed
-from condi_core.weights_file import WeightsFileError, hash_arrays, load_imputer, load_task
+from condi_core.weights_file import WeightsFileError
 from condi_core.windows import WINDOWS_PER_BLOCK, Schema, zero_unobserved
 
 
@@ -28,7 +26,7 @@ class Imputation(NamedTuple):
 
     Attributes
     ----------
-    point : float32 (batch, modality, patch, sample), the best single value
+    point : float32 (batch, modality, patch, sample), the best single values
     draws : float32 (draw, batch, modality, patch, sample), equally likely completions
     """
 
@@ -83,8 +81,8 @@ class Classifier(NamedTuple):
     ----------
     method : whose windows the model reads
     task : the model
-    imputer : completes the windows, where the method does so by an imputer
-    completions : draws per window that it was trained with; 0: point estimates
+    imputer : completes the windows; None where the method works without an imputer
+    completions : completions per window that the model was trained on; 0: point estimates
     """
 
     method: Method
@@ -94,12 +92,12 @@ class Classifier(NamedTuple):
 
 
 class TrainedRun:
-    """What a run has trained. `load_model` makes one.
+    """What a run has trained. `condi_core.loading.load_model` makes one from its files.
 
     Windows are arrays (batch, modality, patch, sample) in the order, units and rates of `schema`; a modality
     with fewer samples in a patch than the fastest one uses the first of them. `observed` is bool. Without it,
-    NaN in `values` marks what was not observed. What is returned for a window depends on this window and on
-    `seed` alone, up to rounding, not on the other windows of the batch.
+    NaN in `values` marks what was not observed. Up to rounding, the result for a window depends only on this
+    window and on `seed`, and not on the other windows of the batch.
 
     Attributes
     ----------
@@ -108,7 +106,7 @@ class TrainedRun:
     imputer_hash : hash of its weights, or ""
     classifiers : task models by the name of their method
     method : name of the method that the run was about
-    device : where models and windows are
+    device : where the models are, and where windows are moved to
     """
 
     def __init__(
@@ -241,85 +239,6 @@ class TrainedRun:
             if not torch.isfinite(block[mask]).all():
                 raise ValueError("an observed value is not finite: mark it as not observed")
             yield zero_unobserved(block, mask).to(self.device), mask.to(self.device)
-
-
-def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = "") -> TrainedRun:
-    """Load what a run has trained.
-
-    Each file of weights is checked against its hash, and nothing in it is executed.
-
-    Parameters
-    ----------
-    run : the run directory
-    device : where the models are put
-    site : whose models are loaded of methods that train one per site; without it, these are left out
-
-    Raises
-    ------
-    WeightsFileError
-        The run has no models, or they cannot be used.
-    """
-    run = Path(run)
-    if not run.is_dir():
-        raise WeightsFileError(f"there is no run at {run}: give the folder of a run")
-    imputers: dict[str, Imputer] = {}
-    schemas: list[Schema] = []
-    for file in _weights_files(run, "imputer", site):
-        loaded, schema = load_imputer(file)
-        weights = {name: tensor.numpy() for name, tensor in loaded.state_dict().items()}
-        imputers[hash_arrays(weights)] = loaded.to(device)
-        schemas.append(schema)
-    classifiers: dict[str, Classifier] = {}
-    for file in _weights_files(run, "task", site):
-        task, schema, config, metadata = load_task(file)
-        method = METHODS[metadata["method"]]
-        if (method.complete or metadata["imputer"]) and metadata["imputer"] not in imputers:
-            raise WeightsFileError(
-                f"{file} was not trained with the imputer in the same folder: copy both from one run"
-            )
-        completions = config.completions if method.imputer_training == "diffusion" else 0
-        classifiers[method.name] = Classifier(
-            method, task.to(device), imputers.get(metadata["imputer"]), completions
-        )
-        schemas.append(schema)
-    if not schemas:
-        if weights_paths(run, "task-"):
-            raise WeightsFileError(
-                f"{run} holds only models of single sites: name the site, or give its partition"
-            )
-        raise WeightsFileError(f"{run} holds no model: give the folder of a finished run")
-    if any(schema != schemas[0] for schema in schemas):
-        raise WeightsFileError(f"{run} holds models of different data: copy all from one run")
-    name = _method_name(run)
-    imputer = _select_imputer(imputers, classifiers, name)
-    imputer_hash = next((key for key, other in imputers.items() if other is imputer), "")
-    return TrainedRun(schemas[0], imputer, imputer_hash, classifiers, name, torch.device(device))
-
-
-def _select_imputer(
-    imputers: dict[str, Imputer], classifiers: dict[str, Classifier], method: str
-) -> Imputer | None:
-    """Choose the imputer of the run's method, else that of the first method with a trained one."""
-    if not classifiers:
-        return next(iter(imputers.values()), None)
-    in_order = [classifiers[method]] if method in classifiers else []
-    in_order += classifiers.values()
-    # A method that trains only the relation leaves the network untrained.
-    trained = [c.imputer for c in in_order if c.method.imputer_training == "diffusion"]
-    return next(iter(trained), None)
-
-
-def _weights_files(run: Path, model: str, site: str) -> list[Path]:
-    """Return files such as `imputer.safetensors`, and the site's `task-local.<site>.safetensors`."""
-    return [path for path, of_site in weights_paths(run, model).items() if of_site in ("", site)]
-
-
-def _method_name(run: Path) -> str:
-    """Return the method that the run was about."""
-    try:
-        return read_config(run).method
-    except RunFileError:
-        return "condi"
 
 
 def _generators(values: Tensor, observed: Tensor, seed: int) -> list[torch.Generator]:

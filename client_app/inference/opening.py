@@ -8,7 +8,8 @@ from pathlib import Path
 
 from client_app.device import find_device
 from condi_core.config import ConfigError
-from condi_core.model import TrainedRun, load_model
+from condi_core.loading import load_model
+from condi_core.model import TrainedRun
 from condi_core.run_files import RunFileError
 from condi_core.weights_file import WeightsFileError
 from data_partitions import DataError
