@@ -1,6 +1,6 @@
 """Ablations of CondI's imputer, for `imputation.py --ablations`.
 
-Patches remove the parts, so that the package itself has no switch for them.
+Patches remove the parts, so that the package needs no settings for them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from condi_core.imputer.diffusion import EulerSampler
 from condi_core.imputer.imputer import ConditionedBatch, Imputer
 from condi_core.training import cosine_rate, derive_seed, train_steps
 
-CROPS_PER_WINDOW = 2  # before the missingness of the window is drawn again
+CROPS_PER_WINDOW = 2  # crops of a window before its missingness is drawn again
 
 
-def patches(imputer: Imputer) -> dict[str, list]:
+def ablation_patches(imputer: Imputer) -> dict[str, list]:
     """Return the patches that remove each part of an imputer."""
     blocks = [*imputer.encoder.blocks, imputer.denoiser.block]
     estimate = imputer.closed_form.forward
@@ -51,13 +51,13 @@ def patches(imputer: Imputer) -> dict[str, list]:
 def score_ablations(run: Run, windows: Pool, steps: int, score: Callable[[Imputer], dict]) -> dict[str, dict]:
     """Train and score each ablation, all from the same weights and with the cross-spectrum of the run."""
     scores, seed = {}, run.config.seed
-    for name in patches(run.imputer):
+    for name in ablation_patches(run.imputer):
         torch.manual_seed(derive_seed(seed, "initial weights", "imputer"))
         imputer = Imputer(run.schema, run.config.imputer)
         imputer.standardiser.load_state_dict(run.imputer.standardiser.state_dict())
         imputer.closed_form.load_state_dict(run.imputer.closed_form.state_dict())
         with ExitStack() as patched:
-            for change in patches(imputer)[name]:
+            for change in ablation_patches(imputer)[name]:
                 patched.enter_context(change)
             train(imputer, run.config.imputer, windows, steps, seed)
             scores[name] = score(imputer)
@@ -66,15 +66,15 @@ def score_ablations(run: Run, windows: Pool, steps: int, score: Callable[[Impute
 
 
 def train(imputer: Imputer, config: ImputerConfig, windows: Pool, steps: int, seed: int) -> None:
-    """Train for `steps` steps over the rounds of the settings, on crops of pooled windows as at a site."""
+    """Train for `steps` steps over the rounds of the settings, on crops of pooled windows like a site."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
 
     def crops() -> Iterator[ConditionedBatch]:
         for batch in training_windows(windows, config.batch, rng):
             prepared = imputer.prepare(*batch)
-            patches = prepared.x.shape[2]
-            crop = config.crop or patches
-            for start in rng.integers(0, max(patches - crop, 0) + 1, CROPS_PER_WINDOW):
+            num_patches = prepared.x.shape[2]
+            crop = config.crop or num_patches
+            for start in rng.integers(0, max(num_patches - crop, 0) + 1, CROPS_PER_WINDOW):
                 yield prepared.select(slice(None), slice(start, start + crop))
 
     for round_ in range(1, config.rounds + 1):

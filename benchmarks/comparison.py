@@ -3,10 +3,10 @@
     python benchmarks/comparison.py --ptb-xl FOLDER [--signals NPZ] [--physionet-2012 FOLDER] --out DIR
     python benchmarks/comparison.py ... --study benchmarks/matched.toml
 
-Runs `comparison.toml`, or another study without a data set, with `condi study` on three data sets: the raw
-records of PTB-XL, z-scored ones from an npz file with PTB-XL's tables (`zscored.py`), and PhysioNet 2012 by
-ICU type. Each has a folder in DIR, with the tables in DIR/NAME/table.txt. After an interruption the same
-command resumes.
+Runs `comparison.toml`, or another study without a data set, with `condi study` on up to three data sets: the
+raw records of PTB-XL, z-scored ones from an npz file with PTB-XL's tables (`zscored.py`), and PhysioNet 2012
+by ICU type. Each has a folder in DIR, with the tables in DIR/NAME/table.txt. After an interruption the same
+command resumes the studies.
 """
 
 from __future__ import annotations

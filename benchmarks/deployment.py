@@ -34,13 +34,14 @@ TIMEOUT_SECONDS = 1800
 
 
 def measure(folder: Path, count: int, rounds: int) -> dict:
+    """Run a federation of `count` sites and return what it cost."""
     federation = write_tiny(folder / "federation", sites=count)
     names = [f"site-{i}" for i in range(count)]
     with (
         coordinator(folder / "keys", names) as hospitals,
         cable(int(hospitals.fleet.split(":")[1])) as counter,
     ):
-        direct, began = hospitals.fleet, time.monotonic()
+        direct, start = hospitals.fleet, time.monotonic()
         for i, name in enumerate(names):
             hospitals.register(name)
             hospitals.fleet = direct if i else f"localhost:{counter.port}"
@@ -50,7 +51,7 @@ def measure(folder: Path, count: int, rounds: int) -> dict:
             *(s.log_path for s in hospitals.started),
             seconds=TIMEOUT_SECONDS,
         )
-        online, up, down = time.monotonic() - began, counter.up, counter.down
+        online, up, down = time.monotonic() - start, counter.up, counter.down
         submitted = time.time()
         run = hospitals.run(
             f"method='mask' compare-with='' min-sites={count} task.rounds={rounds} task.steps=2 task.batch=4 "
@@ -67,9 +68,8 @@ def measure(folder: Path, count: int, rounds: int) -> dict:
     return {
         "sites": count,
         "MB of weights": round(weights / 1e6, 2),
-        "down over weights": round(
-            down / (weights * (2 * rounds + 1)), 3
-        ),  # one evaluation more, for the test
+        # The test is one more evaluation.
+        "down over weights": round(down / (weights * (2 * rounds + 1)), 3),
         "up over weights": round(up / (weights * rounds), 3),
         "s until all are online": round(online, 1),
         "s from submission to the roster": round(created - submitted, 1),

@@ -44,6 +44,7 @@ def used_memory() -> int:
 
 
 def measure(federation: Path, out: Path, sites: int, settings: str) -> dict:
+    """Run a federation and return its times, bytes and memory."""
     samples: list[tuple[float, int]] = []
     finished = threading.Event()
 
@@ -80,10 +81,11 @@ def measure(federation: Path, out: Path, sites: int, settings: str) -> dict:
             "kB_down": round(lines[0]["bytes-down"] / sites / 1000),
             "kB_up": round(lines[0]["bytes-up"] / sites / 1000),
         }
-    peak = [m for _, m in samples]
-    middle = len(peak) // 2
-    report["peak_MB"] = round(max(peak) / 1e6)
-    report["peak_MB_first_and_second_half"] = [round(max(p) / 1e6) for p in (peak[:middle], peak[middle:])]
+    memory = [used for _, used in samples]
+    middle = len(memory) // 2
+    report["peak_MB"] = round(max(memory) / 1e6)
+    halves = (memory[:middle], memory[middle:])
+    report["peak_MB_first_and_second_half"] = [round(max(half) / 1e6) for half in halves]
     return report
 
 

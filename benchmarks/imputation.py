@@ -9,9 +9,9 @@ windows, on one thread, for as long as phase 1 took all sites together, or for -
 need '.[bench]').
 
 Errors are in standard deviations of the modality; CRPS is the MAE where a method gives only a point.
-CSDI is scored on one piece of some windows, spread over all. /linear is the ratio to the RMSE of linear
-interpolation on the cells that the method was scored on. With --ablations, CondI is trained anew for some
-steps on the pooled windows, whole and with parts removed, from the same weights and cross-spectrum.
+CSDI is scored on one piece of each of some evenly spaced windows. /linear is the ratio to the RMSE of linear
+interpolation on the cells that the method was scored on. With --ablations, CondI is trained again for
+some steps on the pooled windows, complete and with parts removed, from the same weights and cross-spectrum.
 
 The script prints a table per missingness pattern, mean ± sample standard deviation over seeds, and one JSON
 line.
@@ -47,21 +47,26 @@ from data_partitions.missingness import Missingness
 DRAWS = 20
 SAME_INSTANT = "same-instant least squares"
 CLOSED_FORM = "closed-form estimate"
-METRICS = {"mae": "MAE", "rmse": "RMSE", "ratio": "/linear", "crps": "CRPS", "coverage": "in 90 % interval"}
+METRICS = {"mae": "MAE", "rmse": "RMSE", "ratio": "/linear", "crps": "CRPS", "coverage": "90 % coverage"}
 COSTS = {"training": "s of training", "scoring": "s of scoring", "parameters": "parameters"}
 Method = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """Maps values in source units and the conditioning mask to a point and draws, in standardised units."""
 
 
 class Dataset(NamedTuple):
+    """How a data set is prepared, trained on and scored.
+
+    The names of `masks` seed random streams, so that they must never change.
+    """
+
     prepare: str  # arguments of `condi prepare`
     settings: str  # of phase 1
     masks: dict[str, Missingness]
-    csdi_windows: int
+    csdi_windows: int  # test windows that CSDI is scored on
     parts: dict[str, tuple[str, slice]] = {}  # further patterns: some modalities of a mask
 
 
-THIRD = Missingness(modality_by_window=1 / 3)
+ONE_THIRD_OF_MODALITIES = Missingness(modality_by_window=1 / 3)
 DATASETS = {
     "ptb-xl": Dataset(
         "--sites 4 --split iid",
@@ -69,7 +74,7 @@ DATASETS = {
         {
             **{f"points {share} %": Missingness(points=share / 100) for share in (20, 50, 80)},
             "gaps 50 %": Missingness(gaps=0.5),
-            "four leads absent": THIRD,
+            "four leads absent": ONE_THIRD_OF_MODALITIES,
         },
         3,
         {
@@ -90,7 +95,11 @@ DATASETS = {
     "demo": Dataset(
         "",
         "imputer.rounds=4 imputer.steps=20",
-        {"points 50 %": Missingness(points=0.5), "gaps 50 %": Missingness(gaps=0.5), "third absent": THIRD},
+        {
+            "points 50 %": Missingness(points=0.5),
+            "gaps 50 %": Missingness(gaps=0.5),
+            "third absent": ONE_THIRD_OF_MODALITIES,
+        },
         16,
     ),
 }
@@ -144,13 +153,13 @@ def score_condi(imputer: Imputer, windows: Pool, dataset: Dataset) -> dict[str, 
 
 
 def score(method: Method, imputer: Imputer, windows: Pool, dataset: Dataset) -> dict[str, dict]:
-    """Return `{pattern: metrics}` and `{"cost": {"scoring": seconds}}`; NaN of a method is not scored."""
+    """Return `{pattern: metrics}` and `{"cost": {"scoring": seconds}}`; NaN of a method does not count."""
     scores, seconds = {}, 0.0
     for kind, missingness in dataset.masks.items():
         # The sums of ERROR_SUMS, then squared errors of one draw and of linear interpolation.
         sums = np.zeros((windows.values.shape[1], 7))
         for start in range(0, len(windows.records), WINDOWS_PER_BLOCK):
-            block = windows.of(slice(start, start + WINDOWS_PER_BLOCK))
+            block = windows.select(slice(start, start + WINDOWS_PER_BLOCK))
             hidden = block.hidden(repeat((missingness, derive_seed("benchmark", kind))))
             values, observed, target = map(torch.from_numpy, (block.values, block.observed, hidden))
             conditioning, truth = observed & ~target, imputer.standardiser(values, observed)

@@ -2,7 +2,7 @@
 
 Both see standardised windows with samples as time steps and modalities as features, in pieces of up to 250
 steps: attention over the 1000 steps of an ECG is too slow to train on a CPU. They are trained for some
-seconds with the missingness that CondI is trained with, instead of single missing samples alone. SAITS (Du,
+seconds with the missingness that CondI is trained with, instead of single missing samples only. SAITS (Du,
 Côté, Liu 2023) has the size of PyPOTS's own example on PhysioNet 2012. CSDI (Tashiro et al. 2021) has two
 layers of 32 channels in place of four of 64, so that it learns something in that time; it keeps its 50
 diffusion steps.
@@ -54,26 +54,29 @@ class Peer:
     def parameters(self) -> int:
         return sum(p.numel() for p in self.model.model.parameters())
 
-    def pieces(self, values: Tensor, seen: Tensor) -> Tensor:
-        """Cut `(window, modality, patch, sample)` into `(piece, step, modality)`, NaN where not `seen`."""
-        x = torch.where(seen, self.standardiser(values, seen), torch.nan)
+    def pieces(self, values: Tensor, conditioning: Tensor) -> Tensor:
+        """Cut `(window, modality, patch, sample)` into `(piece, step, modality)`, NaN where unobserved."""
+        x = torch.where(conditioning, self.standardiser(values, conditioning), torch.nan)
         return x.flatten(2).mT.reshape(-1, self.steps, self.shape[0])
 
     def windows(self, pieces: Tensor) -> Tensor:
-        """Join pieces to windows again."""
+        """Join pieces to windows."""
         return pieces.reshape(-1, self.shape[1] * self.shape[2], self.shape[0]).mT.unflatten(
             2, self.shape[1:]
         )
 
     def train(self, batches: Iterator[tuple[Tensor, Tensor, Tensor]], seconds: float) -> float:
-        """Take a step for each batch of windows (values, seen, target) until `seconds` of CPU time are spent.
+        """Take a step for each batch (values, conditioning, target) until `seconds` of CPU time are spent.
 
         CPU time does not depend on other work on the machine. Returns the CPU time that was spent.
         """
         start = time.process_time()
         while (spent := time.process_time() - start) < seconds:
-            values, seen, target = next(batches)
-            data = {"X": self.pieces(values, seen), "X_ori": self.pieces(values, seen | target)}
+            values, conditioning, target = next(batches)
+            data = {
+                "X": self.pieces(values, conditioning),
+                "X_ori": self.pieces(values, conditioning | target),
+            }
             loader = DataLoader(self.dataset(data), self.model.batch_size, shuffle=True)
             self.model._train_model(loader)  # as `fit`, which would choose the missingness itself
         return spent
@@ -89,9 +92,10 @@ class Saits(Peer):
     def dataset(self, data: dict) -> DatasetForSAITS:
         return DatasetForSAITS(data, return_X_ori=True, return_y=False)
 
-    def __call__(self, values: Tensor, seen: Tensor) -> tuple[Tensor, None]:
+    def __call__(self, values: Tensor, conditioning: Tensor) -> tuple[Tensor, None]:
         """Return point estimates in standardised units, of the shape of `values`."""
-        return self.windows(torch.as_tensor(self.model.impute({"X": self.pieces(values, seen)}))), None
+        imputed = self.model.impute({"X": self.pieces(values, conditioning)})
+        return self.windows(torch.as_tensor(imputed)), None
 
 
 class Csdi(Peer):
@@ -106,15 +110,15 @@ class Csdi(Peer):
     def dataset(self, data: dict) -> DatasetForCSDI:
         return DatasetForCSDI(data, "random", return_X_ori=True)
 
-    def __call__(self, values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, values: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
         """Return the median and the draws `(draw, ...)` of one piece of each window; the others are NaN."""
         rng = np.random.default_rng(len(values))
-        pieces = self.pieces(values, seen)
+        pieces = self.pieces(values, conditioning)
         pieces_per_window = len(pieces) // len(values)
         chosen = torch.arange(len(values)) * pieces_per_window
         chosen += torch.from_numpy(rng.integers(0, pieces_per_window, len(values)))
         imputed = self.model.impute({"X": pieces[chosen]}, n_sampling_times=self.draws)
-        drawn = torch.full((self.draws, *pieces.shape), torch.nan)
-        drawn[:, chosen] = torch.as_tensor(imputed).transpose(0, 1)
-        drawn = torch.stack([self.windows(draw) for draw in drawn])
-        return median_over_draws(drawn), drawn
+        draws = torch.full((self.draws, *pieces.shape), torch.nan)
+        draws[:, chosen] = torch.as_tensor(imputed).transpose(0, 1)
+        draws = torch.stack([self.windows(draw) for draw in draws])
+        return median_over_draws(draws), draws

@@ -2,7 +2,7 @@
 
     python benchmarks/prepare.py [--records 4000] [--rows 20] [--repeats 3]
 
-- PTB-XL: the whole of `prepare_federation` on generated records of 10 s, compared with a loop of
+- PTB-XL: all of `prepare_federation` on generated records of 10 s, compared with a loop of
   `wfdb.rdrecord` over the same records in as many processes as there are cores.
 - A federation of 10,000 windows: the seconds to open it and all of its sites, and the anonymous memory that
   reading a site's windows in blocks adds to the process, for a site of 1,000 windows and one of 8,000.
@@ -98,7 +98,7 @@ def anonymous_memory_mb() -> float:
 
 
 def open_and_read(path: Path) -> None:
-    """Print one JSON line; needs a process of its own, because memory freed before would hide what is new."""
+    """Print one JSON line. It needs a fresh process, because memory freed earlier would hide new memory."""
     start = time.perf_counter()
     federation = open_federation(path)
     sites = {name: federation.open_site(name, check=False) for name in federation.sites}

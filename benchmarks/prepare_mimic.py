@@ -8,7 +8,7 @@ fifth of them have items that are read. Each candidate runs in a process of its 
 - pandas: `for chunk in pd.read_csv(chartevents, usecols=..., chunksize=...)` with the needed columns;
 - condi: schema, index and all windows of the data set, as `condi prepare` reads them.
 
-Prints a table with the best of each, and one JSON line. With --folder the tables are kept there and reused.
+Prints a table with the best of each, and one JSON line. With --folder the tables are stored there and reused.
 """
 
 from __future__ import annotations

@@ -59,15 +59,16 @@ class Pool(NamedTuple):
     observed: np.ndarray
     records: np.ndarray
 
-    def of(self, rows: np.ndarray | slice) -> Pool:
+    def select(self, rows: np.ndarray | slice) -> Pool:
+        """Return some of the windows."""
         return Pool(*(array[rows] for array in self))
 
     def spread(self, count: int) -> Pool:
         """Return `count` windows, evenly spaced over all."""
-        return self.of(np.unique(np.linspace(0, len(self.records) - 1, count).astype(int)))
+        return self.select(np.unique(np.linspace(0, len(self.records) - 1, count).astype(int)))
 
     def hidden(self, choices: Iterable[tuple[Missingness, int]]) -> np.ndarray:
-        """Return which samples of each window a missingness and a seed hide."""
+        """Return which samples of each window are hidden by its missingness and seed."""
         windows = zip(*self, choices, strict=False)
         return np.stack(
             [
@@ -78,6 +79,7 @@ class Pool(NamedTuple):
 
 
 def pool(federation: Path, split: str) -> Pool:
+    """Read the windows of one split of all sites."""
     opened = open_federation(federation)
     sites = [(site, site.rows(split)) for site in map(opened.open_site, opened.sites)]
     parts = [(*site.read(rows), site.record_ids[rows]) for site, rows in sites]
@@ -85,10 +87,9 @@ def pool(federation: Path, split: str) -> Pool:
 
 
 def training_windows(windows: Pool, count: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, ...]]:
-    """Yield batches of `count` windows without end, with CondI's training missingness: values, seen,
-    target."""
+    """Yield values, conditioning and target of `count` windows, without end, with training missingness."""
     while True:
-        batch = windows.of(rng.integers(0, len(windows.records), count))
+        batch = windows.select(rng.integers(0, len(windows.records), count))
         target = batch.hidden(
             (sample_training_missingness(rng), int(rng.integers(2**62))) for _ in range(count)
         )

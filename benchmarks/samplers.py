@@ -16,7 +16,7 @@ from condi_core.imputer.diffusion import PredictVelocity, cpu_randn, predict_at,
 
 @dataclass(frozen=True)
 class DDIMSampler:
-    """DDIM (Song et al. 2021): mixes the predicted clean sample and noise anew. Deterministic, first order.
+    """DDIM (Song et al. 2021): mixes the predicted clean sample and noise. Deterministic, first order.
 
     In terms of the velocity that is a rotation by Δθ. It is exact where the data are known, and a single step
     gives their mean. A standard normal is shrunk by cos Δθ at every step.
@@ -39,7 +39,7 @@ class HeunSampler:
 
     The last step is Euler's (Karras et al. 2022), since its correction would need the noise in a sample that
     has none. With an even number of evaluations the last two steps are Euler's; with one or two evaluations
-    the whole is Euler's method.
+    all steps are Euler's.
     """
 
     steps: int
@@ -59,7 +59,7 @@ class HeunSampler:
 class DDPMSampler:
     """DDPM's chain (Ho et al. 2020), which is DDIM with η = 1. Stochastic, first order.
 
-    A step from θ to θ' keeps the fraction tan θ' / tan θ of the predicted noise and draws the rest anew from
+    A step from θ to θ' keeps the fraction tan θ' / tan θ of the predicted noise and draws the rest from
     `generator`: all of it in the first step, so that nothing of `start` remains, and none in the last, so
     that a single step gives the mean of the data.
     """

@@ -3,10 +3,10 @@
     python benchmarks/soak.py [--rounds 50] [--sites 4] [--seed 0]
 
 A SuperLink with TLS and registered sites run on this machine, each as a process. In each round a site, chosen
-by the seed, is killed without notice or started again; at least two stay. Nothing is lost if the history has
-every round once, each with the sites that answered or the reason why not, and the weights are finite. Memory
-is the proportional set size of the SuperLink, of the ServerApp and of the site that is never killed, each as
-the median over the second and over the last quarter of the run.
+by the seed, is killed without notice or started again; at least two stay online. No round is lost if the
+history has every round once, each with the sites that answered or the reason why not, and the weights are
+finite. Memory is the proportional set size of the SuperLink, of the ServerApp and of the site that is never
+killed, each as the median over the second and over the last quarter of the run.
 
 Prints one JSON line.
 """
@@ -40,7 +40,7 @@ PROCESS_KINDS = {
 
 
 def used_memory(hospitals: Coordinator) -> dict[str, float]:
-    """Return the megabytes of each kind of process; of the sites, only the one that stays."""
+    """Return the megabytes of each kind of process; of the sites, only the one that is never killed."""
     megabytes = {}
     mark = f"{ENVIRONMENT_MARK}={hospitals.flower.folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
@@ -59,6 +59,7 @@ def used_memory(hospitals: Coordinator) -> dict[str, float]:
 
 
 def soak(folder: Path, rounds: int, count: int, seed: int) -> dict:
+    """Run rounds while sites disappear and return; check that no round is lost and return the numbers."""
     rng, names = random.Random(seed), [f"site-{i}" for i in range(count)]
     federation = write_tiny(folder / "federation", sites=count)
     directory, samples, killed = folder / "runs" / "run", defaultdict(list), 0

@@ -1,7 +1,7 @@
 """CondI's method: imputer, task model, training and evaluation.
 
-`load_model` opens what a run has trained, for use from Python. Names are imported when they are first used:
-torch takes seconds to import, and much of this package is of use without it.
+`load_model` loads the models that a run has trained, for use from Python. Names are imported when they are
+first used, because torch takes seconds to import and much of this package works without it.
 """
 
 from __future__ import annotations

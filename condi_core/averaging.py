@@ -1,8 +1,8 @@
 """How the coordinator computes the next state of a model from the sites' updates, in pure numpy.
 
-A state is a flat dictionary of named arrays. Names with a slash stay at the coordinator: `site/name` is a
-site's own version of `name`, which is sent to that site alone, and a name with more slashes is memory of an
-aggregation rule from round to round. The checkpoint holds all of them.
+A state is a flat dictionary of named arrays. Names with a slash stay at the coordinator: `site/name` is one
+site's version of `name`, which is sent to that site only, and a name with more slashes is state that an
+aggregation rule keeps between rounds. The checkpoint holds all of them.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ Aggregator = Callable[[Arrays, dict[str, Owner], Sequence[SiteUpdate]], Arrays]
 
 
 def site_view(state: Arrays, site: str) -> Arrays:
-    """Return the arrays of a state as a site has them: its own version where there is one."""
+    """Return the arrays of a state as a site receives them: its own version where one exists."""
     return {name: state.get(f"{site}/{name}", a) for name, a in state.items() if "/" not in name}
 
 
 def has_site_versions(state: Arrays, sites: Collection[str]) -> bool:
-    """Return whether a state holds a version of its own for any of these sites."""
+    """Return whether a state holds a separate version for any of these sites."""
     return any(name.split("/")[0] in sites for name in state if name.count("/") == 1)
 
 
@@ -55,17 +55,17 @@ def average(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate
 
     Each piece is averaged over the sites that trained it, as a ratio of two sums, Σ weight × piece over
     Σ weight. A piece is a row where an array has one row per modality, a block where it has one block per
-    pair of modalities, and else the whole array. A piece that no site trained keeps its value.
+    pair of modalities, and otherwise the entire array. A piece that no site trained keeps its value.
 
     Parameters
     ----------
-    base : the state that the round began with
+    base : the state at the start of the round
     owners : owner of each array
     updates : of the sites that answered
 
     Returns
     -------
-    the next state
+    Arrays, the next state
     """
     result = dict(base)
     for name in updates[0].arrays if updates else ():
@@ -100,6 +100,10 @@ def weighted_mean(
     pieces : one array per site, all of one shape
     weights : one array per site, broadcastable to that shape
     default : the result where all weights are zero
+
+    Returns
+    -------
+    ndarray, float64
     """
     total: np.ndarray | float = 0.0
     total_weight: np.ndarray | float = 0.0

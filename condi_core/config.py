@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from condi_core.settings_text import describe_error, parse_names, parse_number, parse_pairs, suggest_name
 
-# Settings that do not change what a run trains: where it is kept, who is asked, and how long it waits.
+# Settings that do not change what a run trains: where its files are, which sites are asked, and timeouts.
 UNTRAINED_SETTINGS = frozenset(
     {
         "output",
@@ -40,7 +40,7 @@ UNTRAINED_SETTINGS = frozenset(
 
 
 class ConfigError(ValueError):
-    """The run's settings are not usable; `complaints` has one sentence for each of them."""
+    """Settings of a run are invalid; `complaints` has one sentence for each of them."""
 
     def __init__(self, *complaints: str) -> None:
         super().__init__("; ".join(complaints))
@@ -58,14 +58,14 @@ class _Settings(BaseModel):
 
 
 class MissingnessSettings(_Settings, extra="allow"):
-    """The settings of the simulated missingness, as they were given: `dict(config.missingness)`.
+    """Settings of the simulated missingness, unchecked: `dict(config.missingness)`.
 
-    This package does not know what they mean. Whoever makes missingness checks them: `data_partitions`.
+    This package does not interpret them. `data_partitions`, which simulates the missingness, checks them.
     """
 
 
 class PrivacyConfig(_Settings):
-    """Withheld counts and differential privacy."""
+    """Settings of withheld counts and of differential privacy."""
 
     smallest_count: NonNegativeInt
     noise_multiplier: NonNegativeFloat
@@ -75,7 +75,7 @@ class PrivacyConfig(_Settings):
 
 
 class TrainingConfig(_Settings):
-    """What both phases need for local training."""
+    """Settings of local training, which both phases have."""
 
     rounds: PositiveInt
     steps: PositiveInt
@@ -97,7 +97,7 @@ class TrainingConfig(_Settings):
 
 
 class ImputerConfig(TrainingConfig):
-    """Phase 1."""
+    """Settings of phase 1, which trains the imputer."""
 
     relation_rounds: NonNegativeInt
     crop: NonNegativeInt
@@ -107,7 +107,7 @@ class ImputerConfig(TrainingConfig):
 
 
 class TaskConfig(TrainingConfig):
-    """Phase 2."""
+    """Settings of phase 2, which trains the task model."""
 
     learning_rate_by_method: str
     completions: NonNegativeInt
@@ -154,7 +154,7 @@ class RunConfig(_Settings):
         methods = _method_names(info.data.get("method", ""), info.data.get("compare_with", ""))
         for name in parse_pairs(task.learning_rate_by_method):
             if name not in methods:
-                raise PydanticCustomError("rates", f"the run has no method '{name}' to have a rate")
+                raise PydanticCustomError("rates", f"the run has no method '{name}' that could have a rate")
         return task
 
     @field_validator("secure_aggregation")
@@ -179,9 +179,20 @@ class RunConfig(_Settings):
 
     @classmethod
     def from_flat(cls, flat: dict[str, Any]) -> RunConfig:
-        """Read `{"imputer.rounds": 4, ...}`; ConfigError with a sentence about every setting that is wrong.
+        """Read and check settings in Flower's flat form. Those of the missingness are not checked here.
 
-        Settings of the missingness are taken as they are.
+        Parameters
+        ----------
+        flat : `{"imputer.rounds": 4, ...}`, with all settings of the run
+
+        Returns
+        -------
+        RunConfig
+
+        Raises
+        ------
+        ConfigError
+            Settings are missing, unknown or invalid. The error has one sentence for each of them.
         """
         missingness = [key for key in flat if key.startswith("missingness.")]
         known = [*setting_names(), *missingness]
@@ -206,7 +217,7 @@ class RunConfig(_Settings):
 
     @property
     def named_sites(self) -> list[str]:
-        """Sites that the run is limited to; an empty list for all that register."""
+        """Sites that the run is limited to; empty if all registered sites take part."""
         return parse_names(self.sites)
 
     @property
@@ -245,7 +256,7 @@ def setting_names() -> list[str]:
     keys = []
     for name, field in RunConfig.model_fields.items():
         alias, kind = name.replace("_", "-"), field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):  # of the missingness this finds none
+        if isinstance(kind, type) and issubclass(kind, BaseModel):  # `MissingnessSettings` declares no fields
             keys += [f"{alias}.{leaf.replace('_', '-')}" for leaf in kind.model_fields]
         else:
             keys.append(alias)

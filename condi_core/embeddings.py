@@ -30,7 +30,7 @@ class ModalityEmbedding(nn.Module):
 
 
 class CrossModalEmbedding(nn.Module):
-    """W_cond `(target, source, width)`: how much a source modality tells about a target modality."""
+    """W_cond `(target, source, width)`: how informative a source modality is about a target modality."""
 
     owners = {"weight": "pair"}
 
@@ -89,7 +89,7 @@ class PatchEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` (batch, modality, patch, channel, sample) to tokens (batch, modality, token, width).
 
-        Where the patches are no multiple of the span, the last token reads zeros beyond the window.
+        If the number of patches is not a multiple of the span, the last token reads zeros beyond the window.
         """
         x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[2] % self.span))
         parts = [

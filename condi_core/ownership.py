@@ -2,8 +2,8 @@
 
 A layer with rows per modality declares them in a class attribute, for instance
 `owners = {"weight": "modality"}`: axis 0 is the modality. With `"pair"`, axes 0 and 1 are target and source.
-A module with rows of some modalities only has their positions in `members`. All other parameters are shared
-by all modalities.
+A module that has rows for only some modalities lists their positions in `members`. All other parameters are
+shared by all modalities.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 
 
 class Owner(NamedTuple):
-    """What an array has rows for.
+    """The modalities that the rows of an array belong to.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ SHARED = Owner("shared")
 
 
 def ownership(model: nn.Module) -> dict[str, Owner]:
-    """Return the owner of every entry of the model's `state_dict`, in its order."""
+    """Return the owner of every entry of the model's `state_dict`, in the same order."""
     owners: dict[str, Owner] = {}
     for prefix, module in model.named_modules():
         for name, kind in getattr(module, "owners", {}).items():
@@ -41,8 +41,7 @@ def ownership(model: nn.Module) -> dict[str, Owner]:
 
 
 def trainable(model: nn.Module) -> set[str]:
-    """Return the names of what gradient steps change; of the state that sites are sent, they return only
-    this."""
+    """Return the names of the parameters that gradient steps change; sites send back only these."""
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
@@ -54,8 +53,8 @@ def aggregation_weights(
     Parameters
     ----------
     owner : of the array
-    counts : (modality, modality), windows the site trained on in which both modalities were observed; the
-        diagonal counts the windows with one modality
+    counts : (modality, modality), number of windows that the site trained on in which both modalities were
+        observed; the diagonal counts the windows in which one modality was observed
     windows : number of windows the site trained on
     shape : of the array
 

@@ -1,4 +1,4 @@
-"""What coordinator and sites agree on, beside the records that they exchange."""
+"""Constants that coordinator and sites share, and a hash by which they compare their source."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 COMPLETIONS_MISSING = 404  # error code of a site that has lost its completions and needs the imputer again
 
-POOLED_SITE = "all/sites"  # name of all sites of a simulation as one; no real site can have it
+POOLED_SITE = "all/sites"  # name of the node with the data of all sites; no real site can have it
 
-MIN_SECURE_SITES = 3  # sites of secure aggregation: with two, each would know the update of the other
+MIN_SECURE_SITES = 3  # for secure aggregation: with two sites, each would learn the other's update
 LOSS_RANGE = 64.0  # upper limit of the losses that secure aggregation can carry; larger ones are clipped
 
 

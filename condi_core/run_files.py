@@ -4,7 +4,7 @@ runs/<name>/
   config.json                settings of the run, in Flower's flat form
   roster.json                sites of the run: manifest, label counts and standardising sums of each
   history.jsonl              one line per round: loss, metrics, bytes, seconds, which sites answered
-  checkpoint.safetensors     all that resuming needs, replaced as a whole after every round
+  checkpoint.safetensors     everything that resuming needs, replaced after every round
   imputer.safetensors        the best imputer, with schema and settings in its metadata
   task-<method>.safetensors  the best task model of a method
   test-<phase>.safetensors   sums of the test scores by site, from which a report draws its curves
@@ -69,7 +69,7 @@ def read_config(run: Path) -> RunConfig:
 
 
 def read_roster(run: Path) -> dict[str, dict[str, Any]]:
-    """Read what each site of a run reported of itself, by name. RunFileError as in `read_config`."""
+    """Read what each site of a run reported about itself, by site name. RunFileError as in `read_config`."""
     return read_json(run / ROSTER_FILE, _require_dict_of_dicts)
 
 
@@ -84,7 +84,7 @@ def read_versions(run: Path) -> dict[str, str]:
 
 
 def read_history(run: Path) -> list[dict[str, Any]]:
-    """Read the rounds of a run in the order in which they were done. RunFileError as in `read_config`."""
+    """Read the rounds of a run in order. RunFileError as in `read_config`."""
     file = run / HISTORY_FILE
     lines = [line for line in _read_text(file).splitlines() if line.strip()]
     return interpret(file, lambda: [_require_dict(json.loads(line)) for line in lines])
@@ -101,7 +101,7 @@ def interpret(file: Path, convert: Callable[[], Content]) -> Content:
     try:
         return convert()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        # The first line of pydantic's errors only counts them.
+        # The first line of pydantic's message only states the number of errors.
         errors = getattr(error, "errors", None)
         reason = errors()[0]["msg"] if errors else str(error)
         reason = " ".join(reason.split())[:200]
@@ -109,14 +109,14 @@ def interpret(file: Path, convert: Callable[[], Content]) -> Content:
 
 
 def weights_path(run: Path, model: str, site: str = "") -> Path:
-    """Return where a run keeps the weights of a model such as `imputer`, or of one site's version of it."""
+    """Return the path of the weights of a model such as `imputer`, or of one site's version of it."""
     return run / f"{model}.{site}{WEIGHTS_SUFFIX}" if site else run / f"{model}{WEIGHTS_SUFFIX}"
 
 
 def weights_paths(run: Path, prefix: str) -> dict[Path, str]:
     """Return the weights files of models whose names start with `prefix`, each with its site.
 
-    The site is "" in files that serve all sites. Shorter names come first: `imputer` before `imputer-local`.
+    The site is "" for files that all sites share. Shorter names come first: `imputer` before `imputer-local`.
     """
     sites = {
         path: path.name.removesuffix(WEIGHTS_SUFFIX).partition(".")[2]
@@ -126,7 +126,7 @@ def weights_paths(run: Path, prefix: str) -> dict[Path, str]:
 
 
 def sums_path(run: Path, phase: str) -> Path:
-    """Return where a run keeps the sums of a phase's test scores."""
+    """Return the path of the sums of a phase's test scores."""
     return run / f"test-{phase}{WEIGHTS_SUFFIX}"
 
 

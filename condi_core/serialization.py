@@ -1,4 +1,4 @@
-"""Many arrays as one, for messages between coordinator and sites.
+"""Pack many arrays as one, for messages between coordinator and sites.
 
 Flower sends, stores, counts and acknowledges each array of a record separately, which a SuperLink does in
 several transactions of its database, one after the other. A model has hundreds of arrays.
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 PACKED = "safetensors"  # name of the one array, and the format of its bytes
-HEADER_BYTES = 4096  # upper bound of what a file has beside its arrays
+HEADER_BYTES = 4096  # upper bound of the part of a file that does not depend on its arrays
 BYTES_PER_ARRAY = 250  # upper bound of an array's entry in the header, without its name
 
 
@@ -33,12 +33,12 @@ def from_bytes(record: Mapping[str, bytes], max_bytes: float = math.inf) -> dict
     Parameters
     ----------
     record : one entry PACKED, as `to_bytes` makes it
-    max_bytes : limit of its size. It keeps a small file that names many empty arrays from taking GB here.
+    max_bytes : limit of its size; without it, a record with many empty arrays could take gigabytes of memory
 
     Raises
     ------
     PackingError
-        The record has other entries, is larger, or cannot be read.
+        The record has other entries, is too large, or cannot be read.
     """
     if set(record) != {PACKED}:
         raise PackingError(f"its arrays are not packed as one, {PACKED}")
@@ -46,11 +46,11 @@ def from_bytes(record: Mapping[str, bytes], max_bytes: float = math.inf) -> dict
         raise PackingError(f"its arrays take {len(record[PACKED])} bytes, expected at most {max_bytes:g}")
     try:
         return dict(sorted(load(record[PACKED]).items()))
-    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a type that numpy does not have
+    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a type that numpy does not know
         raise PackingError(f"its arrays cannot be read ({type(error).__name__})") from None
 
 
 def max_packed_size(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Return how many bytes arrays of these shapes take at most when they are packed."""
+    """Return an upper bound of the bytes that arrays of these shapes take when they are packed."""
     numbers = sum(math.prod(shape) for shape in shapes.values())
     return 8 * numbers + sum(BYTES_PER_ARRAY + 4 * len(name) for name in shapes) + HEADER_BYTES

@@ -1,4 +1,4 @@
-"""Reading settings that are written as text, and saying in a sentence what is wrong with one."""
+"""Parse settings that are written as text, and describe invalid ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 
 def parse_names(text: str) -> list[str]:
-    """Return the names of a list with commas, such as "north, south"."""
+    """Return the names in a comma-separated list, such as "north, south"."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
@@ -20,8 +20,8 @@ def parse_pairs(text: str) -> dict[str, str]:
     Raises
     ------
     PydanticCustomError
-        A part is no pair, or a key is there twice. It is a ValueError, and a validator's message as it
-        stands.
+        A part is not a pair, or a key occurs twice. The error is a ValueError whose message pydantic passes
+        on unchanged.
     """
     pairs: dict[str, str] = {}
     for pair in text.split():
@@ -33,7 +33,7 @@ def parse_pairs(text: str) -> dict[str, str]:
 
 
 def parse_number(text: str) -> int | float | str:
-    """Return the number that a text is, or else the text."""
+    """Return the number that a text represents, or the text if it is not a number."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -61,7 +61,7 @@ def describe_error(error: Mapping[str, Any], noun: str, value: Any = None) -> st
     ----------
     error : an entry of `ValidationError.errors()`
     noun : what its location is, such as "setting"
-    value : what was given, if the input that pydantic reports is not it
+    value : the value that was given, where pydantic reports another one
     """
     location = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":

@@ -1,4 +1,4 @@
-"""The local training loop of every phase and method, and the seeds of everything random."""
+"""The local training loop of all phases and methods, its learning rate, and the seeds of random streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def derive_seed(*parts: object) -> int:
 
     Parameters
     ----------
-    parts : what the seed depends on, such as the run's seed, the phase, the round and the site
+    parts : values that the seed depends on, such as the run's seed, the phase, the round and the site
 
     Returns
     -------
@@ -32,7 +32,7 @@ def derive_seed(*parts: object) -> int:
 
 
 def cosine_rate(rate: float, round_: int, rounds: int) -> float:
-    """Return the learning rate of a round, which falls along a cosine to a tenth.
+    """Return the learning rate of a round, which falls along a cosine to a tenth of the first one.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def train_steps(
     loss : maps a batch to a scalar
     batches : one per step
     config : choice of the optimiser
-    learning_rate : of all steps
-    deadline : of `time.monotonic()`; the first step that ends after it is the last, so that a slow site
-        still answers in time
+    learning_rate : learning rate of all steps
+    deadline : time of `time.monotonic()`, in seconds; the first step that ends after it is the last, so that
+        a slow site still answers in time
 
     Returns
     -------
@@ -71,7 +71,8 @@ def train_steps(
 
     Raises
     ------
-    FloatingPointError : when the loss is not finite
+    FloatingPointError
+        The loss is not finite.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if config.optimizer == "sgd":

@@ -1,4 +1,4 @@
-"""The files of weights that a run leaves. The format, safetensors, holds arrays and texts, never code.
+"""Read and write the weights files of a run. Their format, safetensors, holds arrays and text, never code.
 
 The metadata of a file has a hash of all its content, so that a damaged or altered file is noticed.
 """
@@ -26,7 +26,7 @@ CHECKSUM_KEY = "sha256"  # in the metadata
 
 
 class WeightsFileError(ValueError):
-    """A file of weights cannot be used; the message says why."""
+    """A weights file cannot be used; the message says why."""
 
 
 def hash_arrays(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> str:
@@ -43,13 +43,13 @@ def hash_arrays(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | 
 
 
 def weights_to_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """Return the content of a file of weights, with the metadata that is needed to use them."""
+    """Return the content of a weights file, with the metadata that is needed to use the weights."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return save(contiguous, metadata={**metadata, CHECKSUM_KEY: hash_arrays(contiguous, metadata)})
 
 
 def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read the arrays and the metadata of a file of weights.
+    """Read the arrays and the metadata of a weights file.
 
     Raises
     ------
@@ -80,7 +80,16 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def load_imputer(path: str | Path) -> tuple[Imputer, Schema]:
-    """Load an imputer, ready to use, with the schema of its windows.
+    """Load an imputer in evaluation mode.
+
+    Parameters
+    ----------
+    path : the weights file
+
+    Returns
+    -------
+    model : Imputer
+    schema : Schema of its windows
 
     Raises
     ------
@@ -96,9 +105,19 @@ def load_imputer(path: str | Path) -> tuple[Imputer, Schema]:
 
 
 def load_task(path: str | Path) -> tuple[TaskModel, Schema, TaskConfig, dict[str, str]]:
-    """Load a task model, ready to use, with its schema, settings and the metadata of the file.
+    """Load a task model in evaluation mode.
 
-    The metadata has the name of the method, and the hash of the imputer that completes its windows, or "".
+    Parameters
+    ----------
+    path : the weights file
+
+    Returns
+    -------
+    model : TaskModel
+    schema : Schema of its windows
+    config : TaskConfig, its settings
+    metadata : of the file: among others `method`, the name of the method, and `imputer`, the hash of the
+        imputer that completes the windows, or ""
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Define the tensors that every model works on, and standardise them.
+"""The tensors that every model works on, and their standardisation.
 
 A window is a grid of modality × patch × sample. `values` is float32 and `observed` is bool, both of shape
 `(batch, modality, patch, sample)`. Where `observed` is False, `values` carries no information.
@@ -16,14 +16,14 @@ from torch import Tensor
 
 from condi_core.task.kind import TASK_KINDS, TaskKind
 
-WINDOWS_PER_BLOCK = 16  # windows processed at once where nothing is trained
+WINDOWS_PER_BLOCK = 16  # windows processed at once outside training
 
 
 class RateGroup(NamedTuple):
     """Modalities with the same number of samples per patch, which therefore share a time axis.
 
-    What is computed per sample is computed per group, so that a slow modality costs what its own samples
-    cost and not what its padding to the rate of a fast modality would cost.
+    Computations per sample are done per group, so that a slow modality costs what its own samples cost and
+    not what its padding to the rate of a fast modality would cost.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ def zero_unobserved(values: Tensor, observed: Tensor) -> Tensor:
 class Standardiser(torch.nn.Module):
     """Mean and standard deviation per modality, from sums that sites add up.
 
-    Both are buffers, so that they travel with the model.
+    Both are buffers, so that they are saved and sent with the model.
 
     Parameters
     ----------

@@ -1,2 +1,1 @@
-"""What is measured of imputers and task models, as sums that add up over sites, and what is read from
-them."""
+"""Metrics of imputers and task models, computed from sums that add up over sites."""

@@ -1,5 +1,4 @@
-"""Everything that an evaluation reports: metrics, rows of imputers and missingness patterns, with their
-labels.
+"""The catalogue of an evaluation: its metrics, imputers and missingness patterns, with their labels.
 
 All tables, figures and studies take their rows and columns from here, in this order. A metric that is added
 here is computed by every run and appears in all of them. This module does not need torch.
@@ -22,12 +21,12 @@ ERROR_SUMS = ("count", "absolute", "squared", "quantile", "covered")  # the sums
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number that is read from sums.
+    """A number that is computed from sums.
 
     Attributes
     ----------
     name : its key in result.json and other files
-    label : what people read
+    label : its name in tables and figures
     higher_is_better : its direction; None where a certain value is best
     short_label : for narrow tables
     number_format : how it is printed
@@ -45,6 +44,7 @@ class Metric:
         return self.short_label or self.label
 
     def format(self, value: float) -> str:
+        """Format a value of the metric."""
         return format(value, self.number_format)
 
 
@@ -62,7 +62,7 @@ class TaskMetric(Metric):
 class ImputationMetric(Metric):
     """A metric of an imputer in standard deviations of the modality, read from ERROR_SUMS (5,).
 
-    `of_draws` says that only an imputer that draws has it.
+    `of_draws` marks a metric that only an imputer with draws has.
     """
 
     compute: Callable[[np.ndarray], float]
@@ -118,7 +118,7 @@ TASK_METRICS: dict[str, TaskMetric] = _by_name(
         compute={"single-label": lambda sums, ordered: classification.kappa(sums["task"], ordered)},
     ),
 )
-# Not part of a run's result: `condi evaluate` reports it.
+# A run's result does not contain it: `condi evaluate` reports it.
 CALIBRATION_ERROR = TaskMetric(
     name="calibration error",
     label="calibration error",
@@ -132,7 +132,7 @@ IMPUTATION_METRICS: dict[str, ImputationMetric] = _by_name(
         name="rmse", label="RMSE", higher_is_better=False, compute=lambda sums: (sums[2] / sums[0]) ** 0.5
     ),
     ImputationMetric(name="mae", label="MAE", higher_is_better=False, compute=lambda sums: sums[1] / sums[0]),
-    # The mean quantile loss at 19 levels, which of a point estimate is its absolute error.
+    # It is the mean quantile loss at 19 levels, which for a point estimate equals the absolute error.
     ImputationMetric(
         name="crps", label="CRPS", higher_is_better=False, compute=lambda sums: sums[3] / sums[0]
     ),
@@ -154,11 +154,11 @@ class ImputerRow:
     Attributes
     ----------
     name : its key in result.json and in the names of sums
-    label : what people read
+    label : its name in tables and figures
     naive : whether it is a baseline without a diffusion model
-    learned : whether it depends on what phase 1 has learned
+    learned : whether it depends on the training of phase 1
     draws : whether its point is the median of draws, which have a quantile loss and an interval
-    scope : who trains the imputer. Of one that is not federated a run reports only this row.
+    scope : who trains the imputer; for one that is not federated, this is the only row that a run reports
     """
 
     name: str
@@ -182,9 +182,9 @@ IMPUTER_ROWS: dict[str, ImputerRow] = _by_name(
 
 @dataclass(frozen=True, kw_only=True)
 class MissingnessPattern:
-    """Missingness that every imputer is scored under.
+    """A missingness pattern that every imputer is scored under.
 
-    `name` seeds random streams and is the key in files, so that it never changes; people read `label`.
+    `name` seeds random streams and is the key in files, so that it must never change; tables show `label`.
     `parameters` are those of `data_partitions`' missingness.
     """
 
@@ -205,36 +205,35 @@ EVALUATED_MISSINGNESS: dict[str, MissingnessPattern] = _by_name(
 
 
 def metrics_of_task(kind: str) -> list[TaskMetric]:
-    """The metrics that a kind of task has, in the order of tables."""
+    """Return the metrics that a kind of task has, in the order of tables."""
     return [metric for metric in TASK_METRICS.values() if kind in metric.compute]
 
 
 def primary_metric(kind: str) -> TaskMetric:
-    """The metric of a kind of task that figures show: the first in the order of tables."""
+    """Return the metric of a kind of task that figures show: the first in the order of tables."""
     return metrics_of_task(kind)[0]
 
 
 def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
-    """Read all imputation metrics from sums (5,) of one modality, or of several added up; NaN without
-    samples."""
+    """Compute all imputation metrics from the sums (5,) of one or more modalities; NaN without samples."""
     if not sums[0]:
         return dict.fromkeys(IMPUTATION_METRICS, float("nan"))
     return {name: float(metric.compute(sums)) for name, metric in IMPUTATION_METRICS.items()}
 
 
 def scored_keys(samples: int) -> list[str]:
-    """Names `<missingness pattern>/<row>` of the sums of an imputer's evaluation with `samples` draws."""
+    """Return the names `<pattern>/<row>` of the sums of an imputer's evaluation with `samples` draws."""
     rows = [row for row in IMPUTER_ROWS.values() if row.scope == "federated" and (samples or not row.draws)]
     return [f"{pattern}/{row.name}" for pattern in EVALUATED_MISSINGNESS for row in rows]
 
 
 def imputer_label(name: str) -> str:
-    """The label of an imputer's row, or the name of one that is not in the catalogue."""
+    """Return the label of an imputer's row, or its name if the catalogue does not have it."""
     row = IMPUTER_ROWS.get(name)
     return row.label if row else name
 
 
 def missingness_label(name: str) -> str:
-    """The label of a missingness pattern, or the name of one that is not in the catalogue."""
+    """Return the label of a missingness pattern, or its name if the catalogue does not have it."""
     pattern = EVALUATED_MISSINGNESS.get(name)
     return pattern.label if pattern else name

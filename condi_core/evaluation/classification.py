@@ -1,4 +1,4 @@
-"""Sums of an evaluation of label probabilities, and the metrics that are read from them.
+"""Sums of an evaluation of label probabilities, and the metrics that are computed from them.
 
 Sites send counts of decisions and score histograms per label. Added over sites they are exactly the sums of
 the pooled data, so no metric here is an average of averages. This module does not need torch.
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-BINS = 1000  # of a score histogram: AUROC is exact up to ties within a thousandth
+BINS = 1000  # bins of a score histogram; AUROC is exact up to ties within a thousandth
 DECISION_COUNTS = ("true positives", "false positives", "false negatives", "true negatives", "distance")
 
 
@@ -56,21 +56,29 @@ def confusion_matrix(decided: ArrayLike, labels: ArrayLike) -> np.ndarray:
 
 
 def score_histograms(sums: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each label the score histograms of windows with it and without it, of `classification_sums`."""
+    """Return for each label the score histograms of windows with it and without it."""
     return [(row[:BINS], row[BINS:]) for row in sums[:, len(DECISION_COUNTS) :]]
 
 
 def roc(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """ROC curve from two score histograms: false and true positive rate as the threshold falls."""
+    """Compute the false and true positive rates of the ROC curve, as the threshold falls."""
     rates = [np.concatenate([[0.0], h[::-1].cumsum()]) / max(h.sum(), 1) for h in (negatives, positives)]
     return rates[0], rates[1]
 
 
 def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> np.ndarray:
-    """Reliability of scores from two score histograms `(bin, 3)`: mean score, share of positives, windows.
+    """Compute the reliability of scores from two score histograms.
 
-    Bins are of equal width; of an empty one the first two are NaN. A score counts as the middle of its bin in
-    the histogram, which is half a thousandth off at most.
+    A score counts as the middle of its bin in the histogram, which is at most half a thousandth off.
+
+    Parameters
+    ----------
+    positives, negatives : (BINS,), histograms of windows with and without the label
+    bins : number of bins of equal width
+
+    Returns
+    -------
+    (bin, 3): mean score, fraction of positives and number of windows; the first two are NaN in an empty bin
     """
     score = (np.arange(len(positives)) + 0.5) / len(positives)
     both = positives + negatives
@@ -80,13 +88,13 @@ def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) ->
 
 
 def calibration_error(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error (Naeini et al. 2015) of `calibration`'s bins; NaN without windows."""
+    """Compute the expected calibration error (Naeini et al. 2015); NaN without windows."""
     mean, share, windows = calibration(positives, negatives, bins).T
     return float(np.nansum(windows * np.abs(mean - share)) / windows.sum()) if windows.sum() else float("nan")
 
 
 def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Area under the ROC curve from two score histograms, ties counted half; NaN when a class is empty."""
+    """Compute the area under the ROC curve, ties counted half; NaN when a class is empty."""
     pairs = positives.sum() * negatives.sum()
     if not pairs:
         return float("nan")
@@ -95,7 +103,7 @@ def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
 
 
 def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Area under the precision-recall curve in steps, from two score histograms; NaN without positives."""
+    """Compute the area under the stepwise precision-recall curve; NaN without positives."""
     if not positives.sum():
         return float("nan")
     right, wrong = positives[::-1].cumsum(), negatives[::-1].cumsum()
@@ -104,43 +112,44 @@ def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
 
 
 def macro_auroc(sums: np.ndarray) -> float:
-    """Mean AUROC of the labels that have both classes; NaN without any."""
+    """Compute the mean AUROC of the labels that have both classes; NaN without any."""
     return _mean(auroc(*pair) for pair in score_histograms(sums))
 
 
 def macro_average_precision(sums: np.ndarray) -> float:
-    """Mean AUPRC of the labels that have positives; NaN without any."""
+    """Compute the mean AUPRC of the labels that have positives; NaN without any."""
     return _mean(average_precision(*pair) for pair in score_histograms(sums))
 
 
 def event_average_precision(sums: np.ndarray) -> float:
-    """As `macro_average_precision`, but of two exclusive labels only that of the second, the event."""
+    """Compute `macro_average_precision`; of two exclusive labels only the second, the event, counts."""
     return macro_average_precision(sums[1:] if len(sums) == 2 else sums)
 
 
 def macro_f1(sums: np.ndarray) -> float:
-    """Mean F1 of the labels that have positives; NaN without any."""
+    """Compute the mean F1 of the labels that have positives; NaN without any."""
     tp, fp, fn = sums[:, :3].T
     f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
     return _mean(f1[tp + fn > 0])
 
 
 def decision_accuracy(sums: np.ndarray) -> float:
-    """Share of all decisions about a label that are right; NaN without data."""
+    """Compute the fraction of all decisions about a label that are right; NaN without data."""
     tp, fp, fn, tn = sums[:, :4].T
     return _quotient(tp + tn, tp + fp + fn + tn)
 
 
 def window_accuracy(sums: np.ndarray) -> float:
-    """Share of windows that are given their one true label; NaN without data."""
+    """Compute the fraction of windows whose decided label is the true one; NaN without data."""
     tp, _, fn, _ = sums[:, :4].T
     return _quotient(tp, tp + fn)
 
 
 def kappa(sums: np.ndarray, ordered: bool) -> float:
-    """Cohen's kappa of exclusive labels, with linear weights where these have an order; NaN without data.
+    """Compute Cohen's kappa of exclusive labels, linearly weighted if they are ordered; NaN without data.
 
-    1 - observed disagreement / that of independent decisions with the same margins (Cohen 1960, 1968).
+    It is 1 - observed disagreement / disagreement of independent decisions with the same margins (Cohen 1960,
+    1968).
     """
     tp, fp, fn, _, distance = sums[:, : len(DECISION_COUNTS)].T
     true, decided, position = tp + fn, tp + fp, np.arange(len(sums))
@@ -151,12 +160,12 @@ def kappa(sums: np.ndarray, ordered: bool) -> float:
 
 
 def mean_calibration_error(sums: np.ndarray) -> float:
-    """Mean expected calibration error over all labels."""
+    """Compute the mean expected calibration error over all labels."""
     return float(np.mean([calibration_error(*pair) for pair in score_histograms(sums)]))
 
 
 def _mean(values: Iterable[float]) -> float:
-    """Mean of the values that are numbers; NaN without any."""
+    """Compute the mean of the values that are not NaN; NaN without any."""
     numbers = [v for v in values if not np.isnan(v)]
     return float(np.mean(numbers)) if numbers else float("nan")
 

@@ -6,21 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LEVELS = torch.linspace(0.05, 0.95, 19)  # of quantiles, whose losses are averaged
+LEVELS = torch.linspace(0.05, 0.95, 19)  # levels of the quantiles whose losses are averaged
 
 
 def imputation_sums(truth: Tensor, point: Tensor, hidden: Tensor, draws: Tensor | None = None) -> np.ndarray:
-    """Sums over the hidden samples of each modality (modality, 5): `imputation_sums_by_window`, added up."""
+    """Add up `imputation_sums_by_window` over windows: float64 (modality, 5)."""
     return imputation_sums_by_window(truth, point, hidden, draws).sum(0)
 
 
 def imputation_sums_by_window(
     truth: Tensor, point: Tensor, hidden: Tensor, draws: Tensor | None = None
 ) -> np.ndarray:
-    """Sums over the hidden samples of each window and modality.
+    """Compute error sums over the hidden samples of each window and modality.
 
-    Without draws the point is the whole distribution: its quantile loss is the absolute error, and it covers
-    nothing.
+    Without draws the point counts as the distribution: its quantile loss is the absolute error, and its
+    interval covers nothing.
 
     Parameters
     ----------
@@ -44,10 +44,19 @@ def imputation_sums_by_window(
 
 
 def quantiles(draws: Tensor, levels: Tensor = LEVELS) -> Tensor:
-    """Quantiles at `levels` of the distribution that `draws` (draw, ...) come from, as far as draws reach.
+    """Estimate quantiles of the distribution that `draws` (draw, ...) come from, within the range of draws.
 
-    The k-th of n ordered draws is where a share k / (n + 1) of the distribution is below it on average, so
-    that from 19 draws on a 90 % interval covers 90 % (Weibull 1939; type 6 of Hyndman and Fan 1996).
+    On average, a fraction k / (n + 1) of the distribution is below the k-th of n ordered draws. With this
+    rule a 90 % interval covers 90 % from 19 draws on (Weibull 1939; type 6 of Hyndman and Fan 1996).
+
+    Parameters
+    ----------
+    draws : Tensor (draw, ...)
+    levels : Tensor (level,), between 0 and 1
+
+    Returns
+    -------
+    Tensor (level, ...)
     """
     n = len(draws)
     positions = (levels.to(draws.device) * (n + 1) - 1) / max(n - 1, 1)

@@ -5,7 +5,7 @@ A window is modelled as a stretch of a stationary multichannel Gaussian process.
 estimate it by EM on incomplete windows (Dempster, Laird, Rubin 1977): a site draws its missing samples from
 the current S and sends the sum of the cross-periodograms (Welch 1967); the coordinator divides by the count.
 Sums add up exactly, so the federated estimate is the pooled one. Two modalities that no site has together
-still get a value, through the modalities that each was observed with.
+still get a value through the modalities that each of them was observed with.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class CrossSpectrum(nn.Module):
         super().__init__()
         self.members = tuple(members)
         self.segment = min(SEGMENT_SAMPLES, timeline)
-        # The circular transform has room after the window, so that its end is not tied to its beginning.
+        # The circular transform extends beyond the window, so that its end is not tied to its beginning.
         self.fft_length = _next_fast_length(timeline + self.segment)
         bins = self.segment // 2 + 1
-        # Before any data: slow frequencies have more power than fast ones, and modalities are independent.
+        # Without data, low frequencies have more power than high ones, and modalities are independent.
         prior = 1 / (1 + (torch.arange(bins) * 8 / bins) ** 2)
         prior = prior / _mean_over_circle(prior, self.segment)
         self.register_buffer("prior_spectrum", prior, persistent=False)
@@ -52,7 +52,7 @@ class CrossSpectrum(nn.Module):
         return torch.stack([real, torch.zeros_like(real)], -1)
 
     def initial_covariance(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Estimate where EM starts: the covariance over samples of a pair observed at the same instant.
+        """Estimate the initial spectrum of EM from pairs of samples observed at the same instant.
 
         Parameters
         ----------

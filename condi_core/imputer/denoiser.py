@@ -16,7 +16,7 @@ from condi_core.attention import Attention
 from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchEmbedding, PatchProjection
 from condi_core.windows import Schema
 
-MAX_DISTANCE = 32  # tokens; attention in time does not tell larger distances apart
+MAX_DISTANCE = 32  # tokens; attention in time does not distinguish larger distances
 
 
 class AxialAttentionBlock(nn.Module):

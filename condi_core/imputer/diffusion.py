@@ -50,7 +50,7 @@ def time_grid(steps: int) -> list[tuple[float, float]]:
 
 
 def predict_at(predict: PredictVelocity, x: Tensor, t: float) -> Tensor:
-    """Predict the velocity of a whole batch at one time."""
+    """Predict the velocity of all samples of a batch at one time."""
     return predict(x, torch.full((len(x),), t, device=x.device))
 
 

@@ -94,7 +94,7 @@ class WindowCovariance:
         return torch.cat(parts, 2).permute(2, 1, 0).contiguous()
 
     def em_step(self, u: Tensor, conditioning: Tensor, noise_variance: float) -> WindowCovariance:
-        """Estimate K anew from the posterior means of the coordinates.
+        """Estimate K again from the posterior means of the coordinates.
 
         The uncertainty of `u` follows in the mean field from the fraction of each modality that is
         observed: samples missing here and there count as if all were observed a little less precisely.
@@ -103,7 +103,11 @@ class WindowCovariance:
         ----------
         u : Tensor (frequency, modality, window)
         conditioning : Tensor (time, modality, window), 1 where a sample is observed
-        noise_variance : of the measurement noise
+        noise_variance : variance of the measurement noise
+
+        Returns
+        -------
+        WindowCovariance
         """
         m, prior = conditioning.shape[1], self.prior
         fraction = conditioning.sum(0).mT / prior.fft_length
@@ -135,8 +139,9 @@ def conditional_mean(
     """Estimate every sample given all observed samples, at all times and in all modalities.
 
     Solves the normal equations (s² K⁻¹ + Bᴴ M B) u = Bᴴ M x by conjugate gradients, where M is
-    `conditioning` and x = B u, and again after each of the `em_steps` that adapt K to the window. Adaptation
-    begins with the window's power, so that the noise is a fraction of that too.
+    `conditioning` and x = B u, and again after each of the `em_steps` that adapt K to the window. With
+    `em_steps` the window is first divided by its root mean square, so that the noise is a fraction of the
+    window's own power.
 
     With a `generator` the result is one draw from the conditional distribution (Matheron's rule), so that
     variance is not lost when S is estimated from it. Draws are those of the population.
@@ -147,9 +152,9 @@ def conditional_mean(
     conditioning : Tensor of the same shape, bool: the observed samples
     cross_spectrum : S of these modalities
     em_steps : EM steps that adapt K to each window
-    iterations : of conjugate gradients, each time
+    iterations : iterations of conjugate gradients, at first and again after each EM step
     generator : source of the draw; None: the mean
-    noise_variance : s², of the measurement noise
+    noise_variance : s², the variance of the measurement noise
     initial : Tensor like `x`, the estimate to start from; None: regression on the same instant
 
     Returns
@@ -158,7 +163,8 @@ def conditional_mean(
 
     Raises
     ------
-    ValueError : for a draw with `em_steps`
+    ValueError
+        A draw is asked for with `em_steps` above 0.
     """
     if em_steps and generator is not None:
         raise ValueError(f"a draw follows the shared cross-spectrum: set em_steps to 0, not {em_steps}")
@@ -236,7 +242,7 @@ def _solve(
 
 
 def _frequency_bands(frequencies: int) -> list[tuple[int, int]]:
-    """Return the first and the last (exclusive) frequency of each band."""
+    """Return the first and the last (exclusive) frequency bin of each band."""
     bands = max(1, min(BANDS, frequencies // MIN_BAND_BINS))
     relative = torch.arange(frequencies) / max(frequencies - 1, 1)
     warped = torch.log1p(relative / BAND_WARP) / math.log1p(1 / BAND_WARP)

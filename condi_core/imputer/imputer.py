@@ -45,7 +45,7 @@ class ConditionedBatch(NamedTuple):
     ----------
     x : Tensor (batch, modality, patch, sample): the truth where `conditioning` or `target`, else 0
     conditioning : bool Tensor, what the model may look at
-    target : bool Tensor, what the loss is about: observed at the site, but hidden from the model
+    target : bool Tensor, what the model is trained or scored on: observed at the site, but hidden from it
     references : closed-form estimates from the conditioning samples
     """
 
@@ -131,7 +131,11 @@ class Imputer(nn.Module):
         ----------
         values : Tensor (batch, modality, patch, sample), in source units
         conditioning : bool Tensor, what the model may look at
-        target : bool Tensor, what the loss is about; None: nothing
+        target : bool Tensor, what the model is trained or scored on; None: nothing
+
+        Returns
+        -------
+        ConditionedBatch
         """
         target = torch.zeros_like(conditioning) if target is None else target
         # The estimate depends on small differences: full precision even where the network runs in less.
@@ -186,7 +190,7 @@ class Imputer(nn.Module):
         Parameters
         ----------
         values, observed : Tensor (batch, modality, patch, sample), in source units
-        num_draws : draws of the completed windows
+        num_draws : number of draws; 0: only the point estimate
         generator : source of the draws, one for the batch or one for each window
 
         Returns
@@ -209,7 +213,7 @@ class Imputer(nn.Module):
         Parameters
         ----------
         batch : from `prepare`
-        num_draws : number of draws; 0: the mean alone
+        num_draws : number of draws; 0: only the mean
         generator : source of the draws, one for the batch or one for each window
 
         Returns

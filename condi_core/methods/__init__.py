@@ -1,6 +1,6 @@
-"""How windows are completed and models trained: one file per method, all in this registry.
+"""The registry of methods: how windows are completed and models trained, with one module per method.
 
-`METHODS` is made when it is first used, since it imports torch. The names alone need no torch.
+`METHODS` is built when it is first used, since it imports torch. The names do not need torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     METHODS: dict[str, Method]
 
-# Each is the name of a method, and of the module here that has it as METHOD; in the order of tables.
+# Each method is METHOD of the module with its name in this package. The order is that of tables.
 METHOD_NAMES = (
     "condi",
     "local",
@@ -32,7 +32,7 @@ METHOD_NAMES = (
     "fedinmm",
     "pepsy",
 )
-# Baselines that train nothing to complete windows, in the order of tables.
+# Baselines that complete windows without training a network, in the order of tables.
 NAIVE_METHODS = ("mask", "mean", "last", "linear", "estimate")
 
 __all__ = ["METHODS", "METHOD_NAMES", "NAIVE_METHODS", "Method"]

@@ -2,7 +2,7 @@
 
 Phase 1 consists of the rounds that estimate the cross-spectrum between modalities (sums and EM); no diffusion
 model is trained, and modalities of different rates are not related. A window has one completion, whatever
-`task.completions` says. Spectra are exchanged, then the task model.
+`task.completions` is. Spectra are exchanged, then the task model.
 """
 
 from __future__ import annotations

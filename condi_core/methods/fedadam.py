@@ -1,6 +1,6 @@
 """FedAdam: `mask`, and the coordinator uses the mean update of a round as a gradient for Adam.
 
-Reddi et al. 2021, arXiv:2003.00295, algorithm 2, like there without bias correction: with the mean update d,
+Reddi et al. 2021, arXiv:2003.00295, algorithm 2, without bias correction as there: with the mean update d,
 m = b1 m + (1 - b1) d, v = b2 v + (1 - b2) d², w = w + rate · m / (sqrt(v) + tau), from m = 0 and v = tau².
 What no site trained in a round keeps its weights and moments. The task model is exchanged; the moments stay
 at the coordinator, in its checkpoint.
@@ -17,7 +17,7 @@ from condi_core.methods.method import Method
 from condi_core.ownership import Owner
 
 BETA1, BETA2, TAU = 0.9, 0.99, 1e-3  # as in the paper's experiments
-RATE = 0.01  # our choice; the paper tunes it for each task
+RATE = 0.01  # learning rate of the coordinator; our choice, the paper tunes it for each task
 
 
 def adam_step(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) -> Arrays:

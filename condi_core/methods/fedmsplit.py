@@ -52,8 +52,8 @@ def _update_blocks(
         else:
             for row, modality in enumerate(owner.members or range(modalities)):
                 parts[modality].append(difference[row].ravel())
-    # The block of a modality that the site does not have changes by weight decay alone, which says nothing
-    # about its data.
+    # The block of a modality that the site does not have changes only by weight decay, which is unrelated to
+    # the site's data.
     was_trained = [*(update.counts.diagonal() > 0), True]
     return [
         np.concatenate(part) * trained if part else np.zeros(1)

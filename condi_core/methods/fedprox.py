@@ -1,4 +1,4 @@
-"""FedProx: `mask` with a penalty on the distance from the weights at the beginning of the round.
+"""FedProx: `mask` with a penalty on the distance from the weights at the start of the round.
 
 Li et al. 2020, arXiv:1812.06127, algorithm 2: mu / 2 times the squared distance from the weights that the
 site was sent, over all trained weights, is added to the local loss. The task model is exchanged and averaged
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from condi_core.methods.method import Method
 
-MU = 0.01  # among the paper's 0.001, 0.01, 0.1 and 1, from which it chooses by validation
+MU = 0.01  # one of 0.001, 0.01, 0.1 and 1, among which the paper chooses by validation
 
 
 def proximal_penalty(model: nn.Module, start: dict[str, Tensor], mu: float) -> Tensor:

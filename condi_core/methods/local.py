@@ -1,7 +1,7 @@
 """CondI with local training: each site has its own cross-spectrum, imputer and task model.
 
-This is what sites would learn without a federation, the lower reference. From the others a site has the
-schema and the sums for standardisation, and the best round is chosen by the validation of all sites. Weights
+It is the lower reference: what sites would learn without a federation. All sites still share the schema and
+the sums for standardisation, and the best round is chosen by the validation of all sites. Weights
 are sent to the coordinator, which keeps a version per site, averages none, and writes one file per site.
 """
 

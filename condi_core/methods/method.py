@@ -1,4 +1,4 @@
-"""What a method is."""
+"""The definition of a method."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Complete = Callable[[Imputer, Tensor, Tensor, int, Generators], Tensor]
 # (x, observed), both (batch, modality, time), x standardised → completed x
 Interpolate = Callable[[Tensor, Tensor], Tensor]
 
-# (model, its weights at the beginning of the round) → what is added to the loss of every step
+# (model, its weights at the start of the round) → term that is added to the loss of every step
 Penalty = Callable[[nn.Module, dict[str, Tensor]], Tensor]
 
 
@@ -41,9 +41,9 @@ class Method:
     interpolate : completes windows without an imputer. Without `complete` and `interpolate` the task model
         reads zeros where nothing was observed, and the mask.
     model : makes the task model
-    penalty : is added to the loss of the task model
-    combine : makes the next state of a model from what sites have trained
-    scope : who trains together, in both phases: all sites ("federated"), each site for itself ("local"), or
+    penalty : term that is added to the loss of the task model
+    combine : computes the next state of a model from the sites' updates
+    scope : who trains together, in both phases: all sites ("federated"), each site separately ("local"), or
         one node with the data of all sites ("centralised")
     """
 
@@ -59,5 +59,5 @@ class Method:
 
     @property
     def needs_individual_updates(self) -> bool:
-        """Whether the sum of what sites have trained is not enough to make the next state."""
+        """Whether the next state cannot be computed from the sum of the sites' updates."""
         return self.combine is not average or self.scope != "federated"

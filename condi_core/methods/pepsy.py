@@ -37,8 +37,8 @@ from condi_core.task.contrastive import info_nce, masked_mean, modality_contrast
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
-CONTROLS = 16  # of a profile; our choice
-SELECTED = 4  # controls for one modality of a window; our choice
+CONTROLS = 16  # controls in a profile; our choice
+SELECTED = 4  # controls selected for one modality of a window; our choice
 CONTRASTIVE_WEIGHT = 0.1  # lambda of the loss; our choice
 QUERY_WEIGHT = 0.1  # eta of the loss; our choice
 TEMPERATURE = 0.5  # our choice
@@ -103,9 +103,9 @@ class PEPSYModel(TaskModel):
         features, present = self.extract_features(values, observed, available), observed_fraction > 0
         complete, _, similarity = self.reconfigure(features, observed_fraction)
         between_modalities = modality_contrastive_loss(features, present, TEMPERATURE)
-        whole = masked_mean(complete, present)
-        with_whole = sum(info_nce(part, whole, TEMPERATURE) for part in complete.unbind(1))
-        contrastive_loss = between_modalities + with_whole / complete.shape[1]
+        window_mean = masked_mean(complete, present)
+        with_window = sum(info_nce(part, window_mean, TEMPERATURE) for part in complete.unbind(1))
+        contrastive_loss = between_modalities + with_window / complete.shape[1]
         task_loss = self.loss(self.classify_complete(complete), labels)
         return task_loss + CONTRASTIVE_WEIGHT * contrastive_loss - QUERY_WEIGHT * similarity
 

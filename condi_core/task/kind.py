@@ -1,5 +1,4 @@
-"""The kinds of task: everything that differs between, for example, multi-label and single-label
-classification.
+"""The kinds of task, such as multi-label and single-label classification: all that differs between them.
 
 A kind of task is one `TaskKind` in `TASK_KINDS`, and its metrics are those of the catalogue that name it. The
 task model, the sites, the coordinator and the reports take loss, predictions, sums and metrics from here.
@@ -38,10 +37,10 @@ class TaskKind:
     sum_shapes : number of labels → shape of each sum of an evaluation, by its name
     sums : (predictions, labels), both (batch, label) and on the CPU → sums of the batch by name. Sums of
         several batches or sites, added up, are those of the pooled data.
-    num_windows : sums → the number of windows that they are of
+    num_windows : sums → the number of windows that they were computed from
     label_counts : labels (window, label) → per label the number that a site reports of a split
     label_groups : labels (window, label) → masks (window,) of all groups of windows that `label_counts` and
-        sums tell apart. A site withholds them when a group has too few patients.
+        sums distinguish. A site withholds them when a group has too few patients.
     """
 
     name: str
@@ -71,7 +70,7 @@ def _classification_shapes(labels: int) -> dict[str, tuple[int, ...]]:
 
 
 def _count_classified_windows(sums: Mapping[str, np.ndarray]) -> float:
-    """Every window is one true or false, positive or negative decision about the first label."""
+    """Count windows: each is one true or false, positive or negative decision about the first label."""
     return float(sums["task"][0, : len(DECISION_COUNTS) - 1].sum())
 
 

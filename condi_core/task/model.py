@@ -1,8 +1,8 @@
 """The task model (phase 2): features per modality, attention over modalities, and a classifier.
 
 In the symbols of the method: `features` are W_ins, `modality_embedding` is W_mod, `cross_modal` is W_cond.
-The model reads completed windows together with the mask of what was observed, since what is missing says
-something about the patient too.
+The model reads completed windows together with the mask of what was observed, since missingness
+is informative about the patient too.
 """
 
 from __future__ import annotations
@@ -105,17 +105,17 @@ class TaskModel(nn.Module):
         features : Tensor (batch, modality, width)
         present : bool Tensor (batch, modality)
         """
-        absent_bias = features.new_zeros(present.shape).masked_fill(~present, -1e4)[:, None, None, :]
-        features = self.modality_attention(features, self.cross_modal(self.pair_bias) + absent_bias)
+        missing_bias = features.new_zeros(present.shape).masked_fill(~present, -1e4)[:, None, None, :]
+        features = self.modality_attention(features, self.cross_modal(self.pair_bias) + missing_bias)
         tokens = torch.cat([self.cls_token.expand(len(features), 1, -1), features], 1)
-        pooled = self.pooling_attention(tokens, F.pad(absent_bias, (1, 0)))[:, 0]
+        pooled = self.pooling_attention(tokens, F.pad(missing_bias, (1, 0)))[:, 0]
         return self.classifier(pooled) + self.modality_logits(features, present)
 
     def modality_logits(self, features: Tensor, present: Tensor) -> Tensor:
-        """Sum the logits that each present modality gives by itself.
+        """Sum the logits that each present modality contributes separately.
 
-        Attention has to learn which lead is which; these heads know it from the start, which is most of what
-        a model can learn in the few steps of a federation.
+        Attention has to learn to distinguish the modalities, whereas these heads are separate from the start.
+        Most of what a model can learn in the few steps of a federation comes from them.
 
         Parameters
         ----------

@@ -5,7 +5,7 @@ import torch
 
 from condi_core.imputer.imputer import Imputer
 from condi_core.task.model import TaskModel
-from tests.helpers.toy import imputer_config, schema, standardise, stir, task_config, windows
+from tests.helpers.toy import imputer_config, perturb, schema, standardise, task_config, windows
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,20 +20,20 @@ def seeded():
 
 @pytest.fixture
 def batch():
-    """Six windows with 40 % of the samples not observed, in odd units."""
+    """Six windows with 40 % of the samples not observed, in unusual units."""
     return windows(schema(), 6)
 
 
 @pytest.fixture
 def imputer(batch) -> Imputer:
-    """An imputer that gives each of its inputs a say: freshly made, its zero heads would hide leaks."""
+    """An imputer whose output depends on every input: the zero heads of a new one would hide leaks."""
     model = Imputer(schema(), imputer_config())
     standardise(model, *batch)
-    return stir(model).eval()
+    return perturb(model).eval()
 
 
 @pytest.fixture
 def task_model(batch) -> TaskModel:
     model = TaskModel(schema(), task_config())
     standardise(model, *batch)
-    return stir(model).eval()
+    return perturb(model).eval()

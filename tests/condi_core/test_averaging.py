@@ -1,4 +1,4 @@
-"""Aggregation rules against closed forms."""
+"""Aggregation rules, compared with closed forms."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_a_site_has_its_versions_and_the_shared_arrays():
     assert has_site_versions(state, ["south", "north"]) and not has_site_versions(state, ["south", "rule"])
 
 
-def test_keep_separate_gives_each_site_its_update_and_absent_sites_what_they_had():
+def test_keep_separate_gives_each_site_its_update_and_keeps_the_versions_of_other_sites():
     first = keep_separate(BASE, OWNERS, [a := update_of("a", 4.0), update_of("b", 9.0, present=(1, 0, 0))])
     assert_close(site_view(first, "a"), a.arrays, 0)
     assert (first["b/rows"][1:] == BASE["rows"][1:]).all()  # modalities that it does not have
@@ -72,14 +72,14 @@ def test_fednova_with_different_steps_is_its_formula():
         np.testing.assert_allclose(out[piece], expected, atol=1e-6)
 
 
-def test_fedadam_is_its_formula_and_remembers():
+def test_fedadam_is_its_formula_and_keeps_its_moments():
     updates = [update_of("a", 1.0, (1, 1, 0))]
     first = adam_step(BASE, OWNERS, updates)
     d = updates[0].arrays["shared"].astype(float) - BASE["shared"]
     m, v = (1 - BETA1) * d, BETA2 * TAU**2 + (1 - BETA2) * d**2
     np.testing.assert_allclose(first["shared"], BASE["shared"] + RATE * m / (np.sqrt(v) + TAU), atol=1e-6)
     assert first["shared"].dtype == np.float32
-    # No site trained the last modality: it stays, and so do its moments in the next round.
+    # No site trained the last modality, so its rows stay. Moments without training stay in the next round.
     assert (first["rows"][2] == BASE["rows"][2]).all() and (first["rows"][1] != BASE["rows"][1]).all()
     second = adam_step(first, OWNERS, [update_of("a", 1.0, (0, 1, 1))])
     assert (second["rows"][0] == first["rows"][0]).all() and (second["fedadam/m/rows"][2] != 0).all()
@@ -95,15 +95,17 @@ def test_fedmsplit_of_sites_with_equal_updates_is_fedavg():
         assert_close(site_view(out, s.site), expected)
 
 
-def test_fedmsplit_weighs_blocks_by_the_similarity_of_updates():
+def test_fedmsplit_weights_blocks_by_the_similarity_of_updates():
     a, b = update_of("a", 2.0), update_of("b", 3.0)
-    b.arrays["shared"] = 2 * BASE["shared"] - a.arrays["shared"]  # the other way: a cosine of -1
-    b.arrays["rows"] = BASE["rows"] + 2 * (a.arrays["rows"] - BASE["rows"])  # and the same way: 1
+    b.arrays["shared"] = 2 * BASE["shared"] - a.arrays["shared"]  # the opposite direction: a cosine of -1
+    b.arrays["rows"] = BASE["rows"] + 2 * (
+        a.arrays["rows"] - BASE["rows"]
+    )  # the same direction: a cosine of 1
     b.arrays["pairs"], a.arrays["pairs"] = BASE["pairs"], BASE["pairs"]
     b.arrays["some"], a.arrays["some"] = BASE["some"], BASE["some"]
     out = correlated_average(BASE, OWNERS, [a, b])
-    same, against = 2 * np.exp(1 / TEMPERATURE), 3 * np.exp(-1 / TEMPERATURE)
-    expected = (same * a.arrays["shared"] + against * b.arrays["shared"]) / (same + against)
+    same, opposite = 2 * np.exp(1 / TEMPERATURE), 3 * np.exp(-1 / TEMPERATURE)
+    expected = (same * a.arrays["shared"] + opposite * b.arrays["shared"]) / (same + opposite)
     np.testing.assert_allclose(site_view(out, "a")["shared"], expected, atol=1e-5)
     for s in "ab":
         rows = (2 * a.arrays["rows"] + 3 * b.arrays["rows"]) / 5
@@ -115,7 +117,7 @@ def test_fedmsplit_weighs_blocks_by_the_similarity_of_updates():
 def test_fedmsplit_keeps_what_no_site_trained():
     out = correlated_average(BASE, OWNERS, [update_of("a", 2.0, (1, 1, 0)), update_of("b", 3.0, (1, 0, 0))])
     assert (out["b/rows"][2] == BASE["rows"][2]).all() and (out["b/some"] == BASE["some"]).all()
-    # Of a modality that it does not have a site gets what others have learned.
+    # A site without a modality gets the average of the sites that trained it.
     np.testing.assert_allclose(out["b/rows"][1], out["a/rows"][1])
 
 
@@ -133,7 +135,7 @@ def test_pepsy_merges_similar_controls_in_any_order(order):
     np.testing.assert_allclose(out["b/controls"], 2.5 * profile[order], atol=1e-6)
 
 
-def test_pepsy_leaves_controls_that_are_like_no_other():
+def test_pepsy_does_not_change_controls_without_a_similar_one():
     base, sites = controls([0.0, 0.0]), []
     for name, row in (("a", [1.0, 0.0]), ("b", [0.0, 1.0])):
         sites.append(SiteUpdate(controls(row), np.ones((1, 1)), 1.0, 1, name))

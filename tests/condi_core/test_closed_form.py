@@ -9,12 +9,12 @@ from condi_core.imputer.imputer import Imputer
 from tests.helpers.toy import (
     MEANS,
     STDS,
+    corrupt,
     imputer_config,
+    perturb,
     process,
-    rubbish,
     schema,
     standardise,
-    stir,
     windows,
 )
 from tests.helpers.toy_training import estimate_cross_spectra, generator
@@ -40,27 +40,26 @@ def test_padding_of_a_slower_modality_has_no_influence():
     model = Imputer(of, imputer_config())
     standardise(model, values, observed)
     assert (model.standardiser.std / STDS - 1).abs().max() < 0.3
-    stir(model)
+    perturb(model)
     estimate_cross_spectra(model, values, observed)
     expected = model.impute(values, observed, 2, generator())
     assert torch.isfinite(expected.draws).all()
     assert torch.equal(expected.draws[:, observed], values[observed].expand(2, -1))
-    for bad in rubbish(values, ~observed):
+    for bad in corrupt(values, ~observed):
         assert torch.equal(model.impute(bad, observed, 2, generator()).draws, expected.draws)
 
 
 def test_a_slow_modality_costs_what_its_own_samples_cost():
-    def numbers(*rates):
+    def count_parameters(*rates):
         model = Imputer(schema(rates=rates), imputer_config(token_patches=1))
         return sum(p.numel() for p in model.parameters())
 
-    width, both = 16, numbers(100, 100, 1, 1)
-    # The encoder reads value, mask and three references, the denoiser noise and mask. Projected are
-    # correction, deviation, a mixing logit for each of three baselines, and velocity. All else is the same
-    # at every rate.
+    width, expected = 16, count_parameters(100, 100, 1, 1)
+    # Each sample has seven inputs: the encoder reads value, mask and three references, the denoiser noise
+    # and mask. It has six outputs: correction, deviation, three mixing logits and velocity.
     per_sample = 7 * width + 6 * (width + 1)
-    assert numbers(100, 100, 100, 1) - both == 99 * per_sample
-    assert numbers(100, 100, 2, 1) - both == per_sample
+    assert count_parameters(100, 100, 100, 1) - expected == 99 * per_sample
+    assert count_parameters(100, 100, 2, 1) - expected == per_sample
 
 
 def test_references_of_each_rate_do_not_depend_on_other_rates():
@@ -70,10 +69,10 @@ def test_references_of_each_rate_do_not_depend_on_other_rates():
     standardise(together, values, observed)
     estimate_cross_spectra(together, values, observed)
     references = together.prepare(values, observed).references
-    for alone, members in ((fast, [0, 2]), (slow, [1, 3])):
-        samples = alone.samples
+    for one_rate, members in ((fast, [0, 2]), (slow, [1, 3])):
+        samples = one_rate.samples
         selected, mask = values[:, members, :, :samples], observed[:, members, :, :samples]
-        model = Imputer(alone, imputer_config())
+        model = Imputer(one_rate, imputer_config())
         standardise(model, selected, mask)
         group = [g.samples for g in of.rate_groups].index(samples)
         spectrum = together.closed_form.cross_spectra[group].state_dict()
@@ -81,9 +80,9 @@ def test_references_of_each_rate_do_not_depend_on_other_rates():
         for reference, expected in zip(references, model.prepare(selected, mask).references, strict=True):
             torch.testing.assert_close(reference[:, members, :, :samples], expected)
     lines = references.interpolation[0, 1, :, 0]
-    at = observed[0, 1, :, 0].nonzero()[:, 0]
-    x = together.standardiser(values, observed)[0, 1, at, 0]
-    np.testing.assert_allclose(lines, np.interp(range(of.patches), at, x), atol=1e-6)
+    times = observed[0, 1, :, 0].nonzero()[:, 0]
+    x = together.standardiser(values, observed)[0, 1, times, 0]
+    np.testing.assert_allclose(lines, np.interp(range(of.patches), times, x), atol=1e-6)
     assert all((reference[:, [1, 3], :, 1:] == 0).all() for reference in references)
 
 
@@ -112,7 +111,7 @@ def test_leads_that_follow_from_others_are_derived():
     for lead in range(2, 6):
         error = References(*((r - truth)[:, lead].square().mean().sqrt() for r in references))
         assert error.conditional_mean < 0.02 and error.same_instant < 0.02
-        assert error.interpolation > 0.9  # by itself, there is nothing to interpolate
+        assert error.interpolation > 0.9  # the modality itself has nothing to interpolate
 
 
 def test_what_other_modalities_determine_is_taken_from_them():
@@ -131,9 +130,9 @@ def test_what_other_modalities_determine_is_taken_from_them():
     determined = ~conditioning[:, 1]
     assert torch.equal(estimate[:, 1][determined], instant[:, 1][determined])
     assert (estimate - truth)[:, 1][determined].abs().max() < 0.05
-    alone = ~conditioning[:, 2]
-    assert (estimate != instant)[:, 2][alone].float().mean() > 0.99
-    error, without_time = ((r - truth)[:, 2][alone].square().mean() for r in (estimate, instant))
+    independent = ~conditioning[:, 2]
+    assert (estimate != instant)[:, 2][independent].float().mean() > 0.99
+    error, without_time = ((r - truth)[:, 2][independent].square().mean() for r in (estimate, instant))
     assert error < 0.8 * without_time
 
 

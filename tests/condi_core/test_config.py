@@ -69,12 +69,12 @@ def test_all_bad_keys_are_reported_at_once():
 
 
 @pytest.mark.parametrize("value", [4.0, "4", True, None, 0, -1])
-def test_counts_are_whole_positive_numbers(value):
+def test_counts_must_be_positive_integers(value):
     with pytest.raises(ConfigError, match="imputer.rounds"):
         RunConfig.from_flat(flat_defaults() | {"imputer.rounds": value})
 
 
-def test_a_whole_number_will_do_for_a_real_one():
+def test_an_integer_is_accepted_for_a_real_number():
     assert RunConfig.from_flat(flat_defaults() | {"round-timeout": 60}).round_timeout == 60
 
 
@@ -84,20 +84,20 @@ def test_settings_cannot_be_changed_later():
         config.seed = 5
 
 
-def test_same_training_lists_what_differs_but_not_the_places():
+def test_training_differences_exclude_paths_sites_and_timeouts():
     config = RunConfig.from_flat(flat_defaults())
     assert config.training_differences(config) == []
-    places = {
+    untrained = {
         "federation": "elsewhere",
-        "output": "there",
+        "output": "other-runs",
         "name": "other",
         "resume": "runs/x",
         "min-sites": 5,
         "sites-timeout": 1.0,
         "round-timeout": 2.0,
     }
-    assert config.training_differences(RunConfig.from_flat(flat_defaults() | places)) == []
+    assert config.training_differences(RunConfig.from_flat(flat_defaults() | untrained)) == []
     changed = {"task.rounds": 99, "seed": 9, "missingness.gaps": 0.1, "method": "mask", "imputer.heads": 2}
-    other = RunConfig.from_flat(flat_defaults() | places | changed)
+    other = RunConfig.from_flat(flat_defaults() | untrained | changed)
     assert config.training_differences(other) == sorted(changed)
     assert other.training_differences(config) == sorted(changed)

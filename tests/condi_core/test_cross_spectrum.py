@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from condi_core.imputer.cross_spectrum import EIGENVALUE_FLOOR, SEGMENT_SAMPLES, CrossSpectrum
-from tests.helpers.toy import ar_process, em
+from tests.helpers.toy import ar_process, run_em
 
 
 def correlated(windows: int, time: int, generator: torch.Generator) -> torch.Tensor:
-    """Three modalities: white, the same two samples later and weaker, and a slow independent one."""
+    """Generate white noise, the same noise two samples later and weaker, and a slow independent modality."""
     e = torch.randn(windows, 2, time + 20, generator=generator)
     slow = e[:, 1].unfold(-1, 8, 1).mean(-1)[:, :time]
     return torch.stack([e[:, 0, 10 : time + 10], 0.6 * e[:, 0, 8 : time + 8], slow], 1)
@@ -27,12 +27,12 @@ def test_white_noise_has_a_periodogram_of_one(timeline):
     s = cross_spectrum.sum_periodograms(x) / 400
     bins = min(timeline, SEGMENT_SAMPLES) // 2 + 1
     assert s.shape == (2, 2, bins, 2)
-    # A periodogram of white noise has deviation 1 (at both ends of the spectrum √2): over all of it and
-    # the windows, the mean is far closer; each frequency by itself within five deviations.
+    # A periodogram of white noise has a standard deviation of 1, and of √2 at both ends of the spectrum. The
+    # mean over frequencies and windows is far closer to 1, each frequency within five standard deviations.
     assert s[0, 0, :, 0].mean().item() == pytest.approx(1, abs=5 / (400 * bins / 4) ** 0.5)
     assert (s[[0, 1], [0, 1], :, 0] - 1).abs().max() < 5 * (2 / 400) ** 0.5
     assert s[0, 1].abs().max() < 5 * (2 / 400) ** 0.5
-    assert s[[0, 1], [0, 1], :, 1].abs().max() < 1e-6  # not 0 on every processor: products are fused there
+    assert s[[0, 1], [0, 1], :, 1].abs().max() < 1e-6  # not exactly 0 on processors that fuse products
 
 
 def test_a_periodogram_has_the_frequency_and_the_phase_of_its_wave():
@@ -64,7 +64,7 @@ def test_covariance_is_that_of_the_windows(timeline):
 @pytest.mark.parametrize("timeline", [48, 45])
 def test_covariance_is_the_transform_of_the_spectrum_at_no_lag(timeline):
     cross_spectrum = CrossSpectrum(range(1), timeline)
-    spectrum = torch.linspace(0, 3, timeline // 2 + 1)  # most of it at the upper end
+    spectrum = torch.linspace(0, 3, timeline // 2 + 1)  # most power is at the upper end
     cross_spectrum.spectrum[0, 0, :, 0] = spectrum
     expected = torch.fft.irfft(spectrum, n=timeline)[0].item()
     assert cross_spectrum.covariance().item() == pytest.approx(expected, rel=1e-5)
@@ -79,14 +79,14 @@ def test_matrix_is_hermitian_positive_and_floored():
     assert s.is_complex()
     torch.testing.assert_close(s, s.mH, atol=1e-6, rtol=0)
     mean = s.diagonal(dim1=1, dim2=2).real.mean()
-    least = torch.linalg.eigvalsh(s).min()
-    assert least > 0.9 * EIGENVALUE_FLOOR * mean
-    assert least < 1.1 * EIGENVALUE_FLOOR * mean
+    smallest = torch.linalg.eigvalsh(s).min()
+    assert smallest > 0.9 * EIGENVALUE_FLOOR * mean
+    assert smallest < 1.1 * EIGENVALUE_FLOOR * mean
 
 
-def test_an_average_that_is_no_longer_positive_is_made_so():
-    # Pairs averaged over different sites need not fit together: here two correlations of +0.95 and one of
-    # -0.95, which no three signals have.
+def test_an_average_that_is_not_positive_definite_is_made_so():
+    # Pairs that are averaged over different sites need not be consistent: no three signals have two
+    # correlations of +0.95 and one of -0.95.
     cross_spectrum = CrossSpectrum(range(3), 64)
     prior = cross_spectrum.spectrum[0, 0, :, 0].clone()
     for a, b, sign in ((0, 1, 1), (1, 2, 1), (0, 2, -1)):
@@ -110,7 +110,7 @@ def test_matrix_has_the_spectrum_of_the_process():
     assert (s[:, 0, 0].real - 1).abs().mean() < 0.03
 
 
-def test_start_is_a_red_spectrum_of_independent_modalities_with_variance_one():
+def test_the_initial_spectrum_is_red_with_independent_modalities_of_variance_one():
     for timeline in (1, 2, 45, 48, 1000):
         cross_spectrum = CrossSpectrum(range(3), timeline)
         torch.testing.assert_close(cross_spectrum.covariance(), torch.eye(3), atol=1e-5, rtol=0)
@@ -120,7 +120,7 @@ def test_start_is_a_red_spectrum_of_independent_modalities_with_variance_one():
 
 
 @pytest.mark.parametrize("timeline", [1, 2, 45, 48, 60, 250, 1000, 3000])
-def test_length_leaves_room_after_the_window(timeline):
+def test_the_transform_extends_beyond_the_window(timeline):
     cross_spectrum = CrossSpectrum(range(1), timeline)
     assert cross_spectrum.segment == min(SEGMENT_SAMPLES, timeline)
     assert cross_spectrum.fft_length >= timeline + cross_spectrum.segment
@@ -132,7 +132,7 @@ def test_initial_covariance_is_over_samples_observed_together():
     generator = torch.Generator().manual_seed(4)
     x = correlated(20, 60, generator)
     observed = torch.rand(x.shape, generator=generator) < 0.5
-    observed[:, 2] &= ~observed[:, 1]  # never together
+    observed[:, 2] &= ~observed[:, 1]  # never observed together
     x = torch.where(observed, x, 0.0)
     cross_spectrum = CrossSpectrum(range(3), 60)
     spectrum, counts = cross_spectrum.initial_covariance(x, observed)
@@ -150,7 +150,7 @@ def test_initial_covariance_is_over_samples_observed_together():
     torch.testing.assert_close(
         cross_spectrum.covariance()[0, 1], (x[:, 0] * x[:, 1]).sum() / counts[0, 1].float()
     )
-    # Of two sites, averaged pair by pair, they are those of the pool.
+    # The covariances of two sites, averaged per pair, are those of their pool.
     parts = [cross_spectrum.initial_covariance(x[s], observed[s]) for s in (slice(0, 7), slice(7, 20))]
     total = sum(s * c[:, :, None, None] for s, c in parts)
     average = total / sum(c for _, c in parts).clamp(min=1)[:, :, None, None]
@@ -176,12 +176,12 @@ def test_em_recovers_the_covariance_of_a_process_with_half_of_the_samples_missin
     x = ar_process(300, 64, AR, MIXING, generator) / scale[:, None]
     observed = torch.rand(x.shape, generator=generator) < 0.5
     cross_spectrum = CrossSpectrum(range(2), 64)
-    em(cross_spectrum, x, observed, 8, generator)
+    run_em(cross_spectrum, x, observed, 8, generator)
     error = (cross_spectrum.covariance() - truth).abs().max()
     naive = (fitted(torch.where(observed, x, 0.0)).covariance() - truth).abs().max()
     assert naive > 0.4
     assert error < 0.1
-    # The lagged cross_spectrum too: within a tenth of what complete windows give.
+    # The spectrum at all lags is close to that of complete windows too.
     complete, estimated = fitted(x).matrix(), cross_spectrum.matrix()
     assert (estimated - complete).abs().mean() < 0.12 * complete.abs().mean()
 
@@ -192,10 +192,10 @@ def test_two_modalities_never_observed_together_are_related_through_a_third():
     noise = torch.randn(240, 3, 64, generator=generator)
     x = 0.95 * cause * torch.tensor([1.0, 1.0, -1.0])[:, None] + 0.3 * noise
     observed = torch.ones_like(x, dtype=torch.bool)
-    observed[:120, 2] = False  # one site has the first two
-    observed[120:, 0] = False  # the other the last two
+    observed[:120, 2] = False  # one site has the first two modalities
+    observed[120:, 0] = False  # the other site has the last two
     cross_spectrum = CrossSpectrum(range(3), 64)
-    em(cross_spectrum, x, observed, 12, generator)
+    run_em(cross_spectrum, x, observed, 12, generator)
     c = cross_spectrum.covariance()
     correlation = c / c.diagonal().sqrt()[:, None] / c.diagonal().sqrt()
     assert correlation[0, 1] > 0.75

@@ -1,4 +1,4 @@
-"""Noise schedule and samplers, against closed forms."""
+"""Noise schedule and samplers, compared with closed forms."""
 
 import math
 
@@ -20,7 +20,7 @@ def start(count: int, seed: int = 0) -> torch.Tensor:
 
 
 def exact(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """Velocity that a perfect network predicts when the data are normal with MEAN and COVARIANCE."""
+    """Return the velocity that a perfect network predicts for normal data with MEAN and COVARIANCE."""
     a, s = (c[:, None] for c in alpha_sigma(t.double()))
     apart = (x - a * MEAN) @ AXES.eigenvectors / (a**2 * AXES.eigenvalues + s**2)
     clean = MEAN + a * (apart * AXES.eigenvalues) @ AXES.eigenvectors.T
@@ -28,7 +28,7 @@ def exact(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 
 
 def arrival(noise: torch.Tensor) -> torch.Tensor:
-    """Where the exact probability flow carries `noise`: it scales along the axes, and shifts."""
+    """Return where the exact probability flow carries `noise`: it scales along the axes, and shifts."""
     return MEAN + (noise @ AXES.eigenvectors * AXES.eigenvalues.sqrt()) @ AXES.eigenvectors.T
 
 
@@ -58,7 +58,7 @@ def test_data_and_noise_are_recovered_from_the_noisy_sample_and_its_velocity():
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
-def test_times_walk_from_one_to_zero(steps):
+def test_times_decrease_from_one_to_zero(steps):
     pairs = time_grid(steps)
     assert len(pairs) == steps
     assert pairs[0][0] == 1 and pairs[-1][1] == 0
@@ -68,7 +68,7 @@ def test_times_walk_from_one_to_zero(steps):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 9])
-def test_steps_are_evaluations_and_begin_at_pure_noise(sampler, steps):
+def test_steps_are_evaluations_and_start_at_pure_noise(sampler, steps):
     times = []
 
     def predict(x, t):
@@ -121,7 +121,7 @@ def test_few_steps_approach_many_with_the_order_of_the_method(sampler, order):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_correlated_normal_data_come_out_with_their_mean_and_covariance(sampler):
+def test_samples_of_correlated_normal_data_have_their_mean_and_covariance(sampler):
     torch.manual_seed(0)
     noise = start(50_000)
     noise = torch.cat([noise, -noise])  # a mean of exactly zero
@@ -139,7 +139,7 @@ def test_deterministic_data_are_reached():
         a, s = (c[:, None] for c in alpha_sigma(t.double()))
         return (a * (x - a * clean) / s - s * clean).float()
 
-    for steps in (1, 5):  # these two end on the predicted clean sample, which is exact
+    for steps in (1, 5):  # these samplers end on the predicted clean sample, which is exact
         for sampler in (DDIMSampler(steps), DDPMSampler(steps)):
             torch.testing.assert_close(sampler.sample(noise, predict), clean, atol=1e-5, rtol=0)
     for sampler in (EulerSampler, HeunSampler):

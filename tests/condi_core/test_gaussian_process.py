@@ -1,4 +1,4 @@
-"""The conditional mean and draws against dense linear algebra; EM steps that adapt to single windows."""
+"""The conditional mean and draws, compared with dense linear algebra, and EM steps that adapt to a window."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from tests.helpers.toy import ar_process
 
 
 def related(modalities: int, time: int, seed: int = 0) -> tuple[CrossSpectrum, torch.Tensor]:
-    """A cross_spectrum with lags, learned from windows of a process, and some windows of it."""
+    """Return a cross-spectrum with lags, estimated from windows of a process, and some of the windows."""
     generator = torch.Generator().manual_seed(seed)
     a = 0.6 * torch.eye(modalities) + 0.3 * torch.diag(torch.ones(modalities - 1), 1)
     b = torch.randn(modalities, modalities, generator=generator) / modalities**0.5
@@ -27,14 +27,14 @@ def related(modalities: int, time: int, seed: int = 0) -> tuple[CrossSpectrum, t
 
 
 def dense(cross_spectrum: CrossSpectrum, time: int) -> torch.Tensor:
-    """Covariance of all samples of a window, float64 `(modality, time, modality, time)`."""
+    """Return the covariance of all samples of a window, float64 `(modality, time, modality, time)`."""
     lags = torch.fft.irfft(cross_spectrum.matrix().to(torch.complex128), n=cross_spectrum.fft_length, dim=0)
     apart = (torch.arange(time)[:, None] - torch.arange(time)) % cross_spectrum.fft_length
     return lags[apart].permute(2, 0, 3, 1)
 
 
 def dense_conditional(cross_spectrum, x, observed) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and covariance, over modality × time, of one window given what is observed of it."""
+    """Return mean and covariance, over modality × time, of one window given its observed samples."""
     m, time = x.shape
     c = dense(cross_spectrum, time).reshape(m * time, m * time)
     s = observed.flatten()
@@ -43,14 +43,14 @@ def dense_conditional(cross_spectrum, x, observed) -> tuple[torch.Tensor, torch.
 
 
 @pytest.mark.parametrize("time", [24, 25, 40])
-@pytest.mark.parametrize("missingness", ["points", "gap", "absent", "two samples"])
+@pytest.mark.parametrize("missingness", ["points", "gap", "modality", "two samples"])
 def test_conditional_mean_is_that_of_the_dense_gaussian(time, missingness):
     cross_spectrum, x = related(3, time)
     observed = torch.rand(x.shape) < 0.5
     if missingness == "gap":
         observed[:] = True
         observed[:, 1, 5:17] = False
-    elif missingness == "absent":
+    elif missingness == "modality":
         observed[:, 2] = False
     elif missingness == "two samples":
         observed[:] = False
@@ -63,7 +63,7 @@ def test_conditional_mean_is_that_of_the_dense_gaussian(time, missingness):
         assert expected.abs().max() > 0.1
 
 
-def test_few_iterations_come_close_and_more_come_closer():
+def test_more_iterations_come_closer_to_the_exact_mean():
     cross_spectrum, x = related(3, 60)
     observed = torch.rand(x.shape) < 0.5
     y = torch.where(observed, x, 0.0)
@@ -139,7 +139,7 @@ def test_only_observed_samples_matter():
 # Adaptation to the window itself.
 
 
-def test_coordinates_and_window_are_each_others_adjoint():
+def test_the_maps_between_coordinates_and_window_are_adjoint():
     """<window(u), x> = <u, adjoint(x)> over the whole circle of frequencies."""
     cross_spectrum, x = related(3, 40)
     x = x.permute(2, 1, 0)
@@ -153,11 +153,11 @@ def test_coordinates_and_window_are_each_others_adjoint():
 
 
 def test_with_everything_observed_a_step_of_em_is_the_formula():
-    """K = (weight + sum of u uᴴ) / (weight + frequencies) in each band, as nothing is left uncertain."""
+    """K = (weight + sum of u uᴴ) / (weight + frequencies) in each band, as nothing is uncertain."""
     cross_spectrum, x = related(3, 200)
     prior = StationaryPrior(cross_spectrum, 200)
     u = prior.to_spectrum(torch.randn(cross_spectrum.fft_length, 3, 2))
-    observed = torch.ones(cross_spectrum.fft_length, 3, 2)  # beyond the window too, for once
+    observed = torch.ones(cross_spectrum.fft_length, 3, 2)  # even beyond the window
     penalty = WindowCovariance(prior).em_step(u, observed, 1e-9).apply_precision(u)
     for a, b in prior.bands:
         for i in range(2):
@@ -169,7 +169,7 @@ def test_with_everything_observed_a_step_of_em_is_the_formula():
             torch.testing.assert_close(penalty[a:b, :, i], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_where_nothing_is_observed_a_window_has_the_covariance_of_the_population():
+def test_a_window_without_observed_samples_has_the_covariance_of_the_population():
     cross_spectrum, _ = related(3, 40)
     prior = StationaryPrior(cross_spectrum, 40)
     u = prior.to_spectrum(torch.randn(cross_spectrum.fft_length, 3, 2))
@@ -177,8 +177,8 @@ def test_where_nothing_is_observed_a_window_has_the_covariance_of_the_population
     torch.testing.assert_close(nothing.apply_precision(u), u, rtol=1e-4, atol=1e-4)
 
 
-def test_a_window_of_its_own_kind_is_completed_better_by_adaptation():
-    """Leads are mixed otherwise in this patient than in the prior."""
+def test_adaptation_improves_the_completion_of_an_unusual_window():
+    """The leads of this patient are mixed differently from those of the population."""
     generator = torch.Generator().manual_seed(3)
     time, draws = 400, 60
     a = 0.9 * torch.eye(3)
@@ -199,8 +199,8 @@ def test_a_window_of_its_own_kind_is_completed_better_by_adaptation():
     assert errors[2] < 0.8 * errors[0]
 
 
-def test_adaptation_begins_with_the_power_of_the_window():
-    """A louder record is completed as the same record at its usual size."""
+def test_adaptation_starts_from_the_power_of_the_window():
+    """A record of larger amplitude is completed like the same record of usual amplitude."""
     cross_spectrum, x = related(3, 400)
     observed = torch.rand(x.shape, generator=torch.Generator().manual_seed(6)) < 0.5
     usual, loud = (
@@ -209,7 +209,7 @@ def test_adaptation_begins_with_the_power_of_the_window():
     assert (loud - usual)[~observed].square().mean().sqrt() < 0.05 * usual[~observed].square().mean().sqrt()
 
 
-def test_a_window_like_all_others_loses_nothing_by_adaptation():
+def test_adaptation_does_not_harm_a_typical_window():
     cross_spectrum, _ = related(3, 200)
     generator = torch.Generator().manual_seed(4)
     white = torch.randn(cross_spectrum.fft_length, 3, 40, generator=generator)

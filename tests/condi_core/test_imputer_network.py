@@ -7,14 +7,14 @@ from torch import nn
 
 from condi_core.imputer.imputer import Imputer
 from condi_core.ownership import ownership, trainable
-from tests.helpers.toy import imputer_config, padding, schema, standardise, windows
+from tests.helpers.toy import imputer_config, is_sample, schema, standardise, windows
 from tests.helpers.toy_training import estimate_cross_spectra, generator, missingness, same_batch, train
 
 # Draws.
 
 
 def test_draws_do_not_influence_each_other(imputer, batch, monkeypatch):
-    """How many draws share a pass of the network changes nothing but the speed."""
+    """The number of draws per pass of the network affects only the speed."""
     prepared = imputer.prepare(*batch)
     expected = imputer.sample(prepared, 5, generator())[1]
     for windows_per_pass in (1, 12, 1000):
@@ -31,9 +31,9 @@ def test_point_is_the_median_where_there_are_draws(imputer, batch, draws):
     assert completion.draws.shape == (draws, *values.shape)
     median = np.median(completion.draws.numpy(), axis=0)
     np.testing.assert_allclose(completion.point.numpy(), median, rtol=1e-4, atol=1e-5)
-    alone = imputer.impute(values, observed)
-    assert alone.draws.shape == (0, *values.shape)
-    assert not torch.equal(alone.point, completion.point)
+    without_draws = imputer.impute(values, observed)
+    assert without_draws.draws.shape == (0, *values.shape)
+    assert not torch.equal(without_draws.point, completion.point)
 
 
 def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
@@ -52,7 +52,7 @@ def test_a_fresh_denoiser_draws_normal_residuals_around_the_mean(batch):
         assert log_deviation.std() > 0.1
 
 
-def test_in_mixed_precision_the_estimate_is_the_same_and_the_network_about_so(imputer, batch):
+def test_mixed_precision_changes_the_network_slightly_and_the_estimate_not_at_all(imputer, batch):
     """Sites compute in float32; benchmarks/imputer.py measures whether bfloat16 is worth it on a GPU."""
     values, observed = batch
     conditioning = observed & ~missingness(observed.shape, 0, generator(2))
@@ -101,7 +101,7 @@ def test_losses_of_two_sites_average_to_that_of_their_pool(imputer, batch, monke
     assert abs(loss(slice(0, 2)) - loss(slice(2, 6))) > 1e-3
 
 
-def test_loss_is_the_one_written_down(imputer, batch, monkeypatch):
+def test_loss_is_the_documented_formula(imputer, batch, monkeypatch):
     """Point error, likelihood and diffusion by hand, for a prediction of the velocity that is 0."""
     values, observed = batch
     conditioning = observed & ~missingness(observed.shape, 0, generator(2))
@@ -123,21 +123,21 @@ def test_loss_is_the_one_written_down(imputer, batch, monkeypatch):
     torch.testing.assert_close(imputer.loss(prepared, None), expected / values.numel())
 
 
-def test_a_patch_weighs_the_same_in_the_loss_at_every_rate():
+def test_a_patch_has_the_same_weight_in_the_loss_at_every_rate():
     of = schema(rates=(6, 2))
     model = Imputer(of, imputer_config())
-    values = torch.where(padding(of), 1.0, 0.0).expand(3, *of.shape)
+    values = torch.where(is_sample(of), 1.0, 0.0).expand(3, *of.shape)
     nothing = torch.zeros_like(values, dtype=torch.bool)
     losses = []
     for modality in range(2):
         target = nothing.clone()
-        target[:, modality] = padding(of)[modality]
+        target[:, modality] = is_sample(of)[modality]
         losses.append(model.loss(model.prepare(values, nothing, target), generator()).item())
     # At the start all predictions are 0: |1| + 1² and the likelihood are the same, the diffusion loss random.
     assert losses[0] == pytest.approx(losses[1], rel=0.15)
 
 
-def test_the_denoiser_sees_what_it_will_see_when_drawing(imputer, batch, monkeypatch):
+def test_the_denoiser_is_trained_on_inputs_like_those_of_sampling(imputer, batch, monkeypatch):
     """Noisy residuals of targets, noise where the truth is unknown, zeros at conditioning samples."""
     values, observed = batch
     conditioning = observed & ~missingness(observed.shape, 0, generator(2))
@@ -180,14 +180,14 @@ def trained():
     model = Imputer(schema(), imputer_config())
     standardise(model, values, observed)
     estimate_cross_spectra(model, values, observed, rounds=4)
-    before = held_out(model)
+    before = held_out_loss(model)
     train(model, values, observed, steps=40)
-    return model, before, held_out(model)
+    return model, before, held_out_loss(model)
 
 
 @torch.no_grad()
-def held_out(model: Imputer) -> tuple[float, float]:
-    """The loss with fixed random numbers, and the negative log-likelihood of the normal head."""
+def held_out_loss(model: Imputer) -> tuple[float, float]:
+    """Return the loss with fixed random numbers, and the negative log-likelihood of the normal head."""
     values, observed = windows(schema(), 40, seed=3, share=0.9)
     conditioning = observed & ~missingness(observed.shape, 0, generator(8))
     prepared = model.prepare(values, conditioning, observed & ~conditioning)
@@ -199,8 +199,8 @@ def held_out(model: Imputer) -> tuple[float, float]:
 
 def test_training_lowers_the_loss(trained):
     _, before, after = trained
-    # The mean has little left to learn, and the diffusion loss rises to 1 as the deviations come right: only
-    # the likelihood tells.
+    # The mean has little to learn, and the diffusion loss rises to 1 as the deviations become correct: only
+    # the likelihood shows the training.
     assert after[1] < before[1] - 0.1
 
 
@@ -213,12 +213,12 @@ def test_a_step_of_training_hardly_moves_the_mean_from_the_estimate(batch):
     assert 0 < moved[~prepared.conditioning].square().mean().sqrt() < 0.02
 
 
-@pytest.mark.parametrize("kind", ["points", "gap", "absent"])
+@pytest.mark.parametrize("kind", ["points", "gap", "modality"])
 def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
     model, _, _ = trained
     values, observed = windows(schema(), 40, seed=2, share=0.9)
     conditioning = observed & ~missingness(
-        observed.shape, ["points", "gap", "absent"].index(kind), generator(7)
+        observed.shape, ["points", "gap", "modality"].index(kind), generator(7)
     )
     prepared = model.prepare(values, conditioning, observed & ~conditioning)
     mean, draws = model.sample(prepared, 11, generator())
@@ -227,7 +227,7 @@ def test_a_trained_imputer_beats_linear_interpolation(trained, kind):
         return (x - prepared.x)[prepared.target].square().mean().sqrt().item()
 
     lines = prepared.references.interpolation
-    # Each modality carries noise of 0.1 of its own, which nothing can know.
+    # Each modality has independent noise of 0.1, which cannot be predicted.
     assert 0.09 < rmse(mean) < 0.13
     assert rmse(mean) < (0.6 if kind == "points" else 0.3) * rmse(lines)
     assert rmse(draws.median(0).values) < 1.2 * rmse(mean)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from condi_core.imputer.imputer import Imputer
-from tests.helpers.toy import MEANS, STDS, rubbish, schema, windows
+from tests.helpers.toy import MEANS, STDS, corrupt, schema, windows
 from tests.helpers.toy_training import (
     estimate_cross_spectra,
     generator,
@@ -72,7 +72,7 @@ def test_nothing_depends_on_values_that_were_not_observed(imputer, batch):
     loss = imputer.loss(prepared, generator())
     completion = imputer.impute(values, observed, 2, generator())
     mean, draws = imputer.sample(prepared, 2, generator())
-    for bad in rubbish(values, ~observed):
+    for bad in corrupt(values, ~observed):
         other = imputer.prepare(bad, conditioning, target)
         assert same_batch(other, prepared)
         assert torch.equal(imputer.loss(other, generator()), loss)
@@ -87,7 +87,7 @@ def test_the_cross_spectrum_does_not_depend_on_values_that_were_not_observed(imp
     values, observed = batch
     start = imputer.closed_form.cross_spectra[0].spectrum.clone()
     spectra = []
-    for v in [values, *rubbish(values, ~observed)]:
+    for v in [values, *corrupt(values, ~observed)]:
         imputer.closed_form.cross_spectra[0].spectrum.copy_(start)
         estimate_cross_spectra(imputer, v, observed)
         spectra.append(imputer.closed_form.cross_spectra[0].spectrum.clone())
@@ -96,8 +96,8 @@ def test_the_cross_spectrum_does_not_depend_on_values_that_were_not_observed(imp
     assert all(torch.equal(f, spectra[0]) for f in spectra)
 
 
-def test_targets_are_asked_for_and_not_shown(imputer, batch):
-    """The truth of a target is in the loss alone."""
+def test_targets_are_in_the_loss_but_not_in_the_input(imputer, batch):
+    """The true value of a target affects only the loss."""
     values, observed = batch
     conditioning = observed & ~missingness(observed.shape, 0, generator(2))
     target = observed & ~conditioning
@@ -121,7 +121,7 @@ def test_without_targets_there_is_no_loss(imputer, batch):
     assert imputer.loss(imputer.prepare(*batch), generator()) == 0
 
 
-def test_what_is_seen_does_matter(imputer, batch):
+def test_observed_values_influence_the_completion(imputer, batch):
     values, observed = batch
     point = imputer.impute(values, observed).point
     for m in range(4):
@@ -140,11 +140,11 @@ def test_windows_do_not_influence_each_other(imputer, batch):
     together = imputer.prepare(values, observed)
     mean = imputer.sample(together, 0)[0]
     for i in range(6):
-        alone = imputer.prepare(values[i : i + 1], observed[i : i + 1])
-        # Conjugate gradients, stopped early, carry on how sums were rounded.
-        for reference, expected in zip(alone.references, together.references, strict=True):
+        single = imputer.prepare(values[i : i + 1], observed[i : i + 1])
+        # Conjugate gradients that are stopped early amplify rounding errors.
+        for reference, expected in zip(single.references, together.references, strict=True):
             torch.testing.assert_close(reference, expected[i : i + 1], atol=5e-3, rtol=0)
-        torch.testing.assert_close(imputer.sample(alone, 0)[0], mean[i : i + 1], atol=5e-3, rtol=0)
+        torch.testing.assert_close(imputer.sample(single, 0)[0], mean[i : i + 1], atol=5e-3, rtol=0)
 
 
 # Corner cases.
@@ -178,8 +178,8 @@ def test_one_observed_sample_is_enough(imputer, batch):
     assert (instant[:, :, 3] == 0).all()
 
 
-@pytest.mark.parametrize("what", ["huge", "one huge sample", "constant", "all alike", "tiny"])
-def test_strange_values_give_finite_completions(imputer, batch, what):
+@pytest.mark.parametrize("what", ["huge", "one huge sample", "constant", "equal modalities", "tiny"])
+def test_extreme_values_give_finite_completions(imputer, batch, what):
     values, observed = batch
     values = values.clone()
     if what == "huge":
@@ -188,7 +188,7 @@ def test_strange_values_give_finite_completions(imputer, batch, what):
         values[:, 1, 4, 2] = 1e6
     elif what == "constant":
         values[:, 2] = 7.0
-    elif what == "all alike":
+    elif what == "equal modalities":
         values[:] = values[:, :1]
     else:
         values[0] = MEANS[:, None, None] + 1e-9 * values[0]

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from condi_core.imputer.interpolation import linear_interpolation, same_instant_regression
-from tests.helpers.toy import rubbish
+from tests.helpers.toy import corrupt
 
 
 def covariance_of(modalities: int) -> torch.Tensor:
@@ -58,5 +58,5 @@ def test_linear_interpolation_is_that_of_numpy():
             np.testing.assert_allclose(filled[b, m], expected, atol=1e-5)
     assert torch.equal(filled[observed], x[observed])
     assert (filled[0, 0] == 0).all()
-    for bad in rubbish(x, ~observed):
+    for bad in corrupt(x, ~observed):
         assert torch.equal(linear_interpolation(bad, observed), filled)

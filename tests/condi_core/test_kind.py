@@ -33,7 +33,7 @@ def test_labels_are_counted_and_grouped_by_label(kind):
 
 @pytest.fixture
 def regression(monkeypatch):
-    """A kind of task that the package does not have: numbers, with the mean absolute error as its metric."""
+    """A kind of task that the package does not have: regression, scored by the mean absolute error."""
 
     def error_sums(predictions, labels):
         errors = (predictions - labels).double().abs().numpy()

@@ -1,4 +1,4 @@
-"""The registry of methods, and what each makes of a window."""
+"""The registry of methods, and how each method completes or classifies a window."""
 
 import subprocess
 import sys
@@ -10,10 +10,10 @@ from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import METHOD_NAMES, METHODS
 from condi_core.methods.fedprox import proximal_penalty
 from condi_core.task.contrastive import info_nce, modality_contrastive_loss
-from tests.helpers.toy import padding, rubbish, schema, standardise, stir, task_config, windows
+from tests.helpers.toy import corrupt, is_sample, perturb, schema, standardise, task_config, windows
 
 MODELS = sorted({m.model: name for name, m in METHODS.items()}.values())
-FILLED = [name for name, m in METHODS.items() if m.complete]
+COMPLETED = [name for name, m in METHODS.items() if m.complete]
 INTERPOLATED = [name for name, m in METHODS.items() if m.interpolate]
 
 
@@ -27,7 +27,7 @@ def model_of(batch):
         torch.manual_seed(0)
         model = METHODS[name].model(schema(), task_config())
         standardise(model, *batch)
-        return stir(model).eval()
+        return perturb(model).eval()
 
     return make
 
@@ -48,7 +48,7 @@ def test_the_mask_method_completes_nothing():
 
 
 @pytest.mark.parametrize("draws", [0, 1, 3])
-def test_condi_fills_and_keeps_what_was_observed(imputer, batch, draws):
+def test_condi_completes_windows_and_keeps_observed_samples(imputer, batch, draws):
     values, observed = batch
     filled = METHODS["condi"].complete(imputer, values, observed, draws, torch.Generator().manual_seed(0))
     assert filled.shape == (max(draws, 1), *values.shape)
@@ -64,26 +64,26 @@ def test_condi_fills_and_keeps_what_was_observed(imputer, batch, draws):
 
 def test_the_estimate_is_the_closed_form_whatever_the_network_is(imputer, batch):
     values, observed = batch
-    fill = METHODS["estimate"].complete
-    filled = fill(imputer, values, observed, 0, torch.Generator())[0]
+    complete = METHODS["estimate"].complete
+    completed = complete(imputer, values, observed, 0, torch.Generator())[0]
     x = imputer.standardiser(values, observed)
     closed = imputer.standardiser.inverse(imputer.closed_form(x, observed).conditional_mean)
-    assert torch.equal(filled, torch.where(observed, values, closed))
-    stirred = fill(stir(imputer, seed=5), values, observed, 2, torch.Generator())
-    assert torch.equal(stirred, filled.expand(2, *filled.shape))
+    assert torch.equal(completed, torch.where(observed, values, closed))
+    perturbed = complete(perturb(imputer, seed=5), values, observed, 2, torch.Generator())
+    assert torch.equal(perturbed, completed.expand(2, *completed.shape))
 
 
-@pytest.mark.parametrize("name", FILLED)
+@pytest.mark.parametrize("name", COMPLETED)
 def test_completions_read_observed_samples_only(name, imputer, batch):
     values, observed = batch
     expected = METHODS[name].complete(imputer, values, observed, 1, torch.Generator().manual_seed(0))
-    for other in rubbish(values, ~observed):
+    for other in corrupt(values, ~observed):
         completed = METHODS[name].complete(imputer, other, observed, 1, torch.Generator().manual_seed(0))
         assert torch.equal(completed, expected)
 
 
 @pytest.mark.parametrize("name", INTERPOLATED)
-def test_interpolations_go_along_the_time_of_each_rate(name, model_of):
+def test_interpolations_follow_the_time_axis_of_each_rate(name, model_of):
     of = schema(rates=(1, 5, 1, 5))
     values, observed = windows(of, 4)
     observed[0, 1], observed[1, 0] = False, False
@@ -92,16 +92,18 @@ def test_interpolations_go_along_the_time_of_each_rate(name, model_of):
     assert torch.equal(interpolated[observed], values[observed])
     x = standardiser(interpolated, torch.ones_like(observed))
     assert (x[0, 1].abs() < 1e-4).all() and (x[1, 0].abs() < 1e-4).all()  # nothing observed: the mean
-    for other in rubbish(values, ~observed):
+    for other in corrupt(values, ~observed):
         assert torch.equal(
             interpolate_windows(of, standardiser, other, observed, METHODS[name].interpolate), interpolated
         )
-    # An hour between two hours of a slow modality, whatever stands in its padding.
-    seen = torch.zeros_like(observed)
-    seen[:, 0, [3, 5], 0] = True
+    # One patch of a slow modality lies between two observed ones; its padding has no influence.
+    observed = torch.zeros_like(observed)
+    observed[:, 0, [3, 5], 0] = True
     values = torch.zeros_like(values)
     values[:, 0, 3, 0], values[:, 0, 5, 0] = 1100.0, 1200.0
-    interpolated = interpolate_windows(of, standardiser, values, seen, METHODS[name].interpolate)[:, 0, :, 0]
+    interpolated = interpolate_windows(of, standardiser, values, observed, METHODS[name].interpolate)[
+        :, 0, :, 0
+    ]
     mean = standardiser.mean[0].item()
     expected = {"mean": (mean, mean), "last": (mean, 1100.0), "linear": (1100.0, 1150.0)}[name]
     torch.testing.assert_close(interpolated[:, [2, 4]], torch.tensor(expected).expand(4, 2))
@@ -115,7 +117,7 @@ def test_task_models_and_their_losses_read_observed_samples_only(name, model_of,
     logits = model(values, observed, observed)
     loss = model.training_loss(values, observed, observed, labels())
     assert torch.isfinite(logits).all() and torch.isfinite(loss)
-    for other in rubbish(values, ~observed):
+    for other in corrupt(values, ~observed):
         assert torch.equal(model(other, observed, observed), logits)
         assert torch.equal(model.training_loss(other, observed, observed, labels()), loss)
     moved = torch.where(observed, values + model.standardiser.std[:, None, None], values)
@@ -123,7 +125,7 @@ def test_task_models_and_their_losses_read_observed_samples_only(name, model_of,
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_windows_without_modalities_or_without_any_sample_train_every_model(name, model_of, batch):
+def test_windows_with_missing_modalities_or_without_samples_train_every_model(name, model_of, batch):
     model, (values, observed) = model_of(name), batch
     observed = observed.clone()
     observed[0], observed[1, 1:] = False, False
@@ -133,18 +135,18 @@ def test_windows_without_modalities_or_without_any_sample_train_every_model(name
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_a_window_says_does_not_change_the_others(name, model_of, batch):
+def test_a_window_does_not_influence_the_others(name, model_of, batch):
     model, (values, observed) = model_of(name), batch
     together = model(values, observed, observed)
-    alone = torch.cat([model(v[None], o[None], o[None]) for v, o in zip(values, observed, strict=True)])
-    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
+    separate = torch.cat([model(v[None], o[None], o[None]) for v, o in zip(values, observed, strict=True)])
+    torch.testing.assert_close(separate, together, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_slow_modalities_and_one_window_alone_train_every_model(name):
+def test_slow_modalities_and_a_single_window_train_every_model(name):
     of = schema(rates=(1, 5, 1, 5))
     values, observed = windows(of, 1)
-    assert not (observed & ~padding(of)).any()
+    assert not (observed & ~is_sample(of)).any()
     model = METHODS[name].model(of, task_config())
     assert torch.isfinite(model.training_loss(values, observed, observed, labels(1)))
 
@@ -175,12 +177,12 @@ def test_modalities_are_contrasted_in_windows_with_at_least_two():
     present = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 0, 0]]).bool()
     expected = info_nce(torch.eye(2), torch.eye(2), 0.5)
     torch.testing.assert_close(modality_contrastive_loss(features, present, 0.5), expected)
-    features[:, 2], features[2] = 7.0, 9.0  # absent, and alone in its window
+    features[:, 2], features[2] = 7.0, 9.0  # missing, and the only modality of its window
     torch.testing.assert_close(modality_contrastive_loss(features, present, 0.5), expected)
     assert modality_contrastive_loss(features[:1], present[:1], 0.5) == 0
 
 
-def test_names_of_methods_and_of_metrics_need_no_torch():
+def test_names_of_methods_and_metrics_do_not_need_torch():
     code = (
         "import sys; from condi_core import config, evaluation; from condi_core.evaluation import catalogue;"
         "from condi_core.methods import METHOD_NAMES, NAIVE_METHODS; import server_app.study.design;"

@@ -1,4 +1,4 @@
-"""Metrics as sums, against numpy and brute force."""
+"""Metrics as sums, compared with numpy and brute force."""
 
 import math
 
@@ -17,7 +17,7 @@ from condi_core.evaluation.classification import (
 )
 from condi_core.evaluation.imputation import LEVELS, imputation_sums
 from condi_core.task.kind import MULTI_LABEL, SINGLE_LABEL, TASK_KINDS
-from tests.helpers.toy import rubbish
+from tests.helpers.toy import corrupt
 
 SHAPE = (6, 4, 12, 5)
 
@@ -49,12 +49,12 @@ def test_imputation_sums_are_those_of_numpy_on_hidden_cells(scored):
         np.testing.assert_allclose(sums[m], expected, rtol=1e-4)
 
 
-def test_what_is_not_hidden_does_not_count(scored):
+def test_samples_that_are_not_hidden_do_not_count(scored):
     truth, point, hidden, draws = scored
     sums = imputation_sums(truth, point, hidden, draws)
-    for bad in rubbish(truth, ~hidden):
+    for bad in corrupt(truth, ~hidden):
         np.testing.assert_array_equal(imputation_sums(bad, point, hidden, draws), sums)
-    for bad in rubbish(point, ~hidden):
+    for bad in corrupt(point, ~hidden):
         np.testing.assert_array_equal(imputation_sums(truth, bad, hidden, draws), sums)
 
 
@@ -70,7 +70,7 @@ def test_a_point_is_scored_by_its_absolute_error(scored):
         sums = imputation_sums(truth, point, hidden, draws)
         np.testing.assert_array_equal(sums[:, 3], sums[:, 1])
         assert (sums[:, 4] == 0).all()
-    # Draws that are all alike are a point too.
+    # Equal draws count as a point too.
     sums = imputation_sums(truth, point, hidden, point.expand(7, *SHAPE))
     np.testing.assert_allclose(sums[:, 3], sums[:, 1], rtol=1e-5)
 
@@ -90,8 +90,8 @@ def test_draws_from_the_truth_are_calibrated():
         assert metrics["coverage"] == pytest.approx(0.9, abs=0.015)
     assert metrics["rmse"] == pytest.approx(1, abs=0.03)
     assert metrics["mae"] == pytest.approx(math.sqrt(2 / math.pi), abs=0.03)
-    # A normal forecast of a normal truth loses the density at the quantile; the mean over nineteen levels
-    # without the outer tails is a twentieth above the exact score, 1/√π.
+    # The quantile loss of a normal forecast of a normal truth is the density at the quantile. The mean over
+    # nineteen levels without the outer tails is about 5 % above the exact score, 1/√π.
     quantiles = torch.special.ndtri(LEVELS)
     expected = 2 * (torch.exp(-(quantiles**2) / 2) / math.sqrt(2 * math.pi)).mean().item()
     assert metrics["crps"] == pytest.approx(expected, rel=0.02)
@@ -110,7 +110,7 @@ def test_imputation_metrics_by_hand():
     assert metrics == {"mae": 0.5, "rmse": 1.5, "crps": 0.25, "coverage": 0.75}
 
 
-def test_imputation_metrics_of_weighted_sums_do_not_mechanism_the_weight():
+def test_imputation_metrics_of_weighted_sums_do_not_depend_on_the_weight():
     sums = np.array([50.0, 50, 60, 40, 45])
     assert imputation_metrics(sums / 100) == pytest.approx(imputation_metrics(sums))
 
@@ -123,7 +123,7 @@ def test_imputation_metrics_of_nothing_are_not_numbers(scored):
 
 
 def brute_force(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Share of pairs in which the positive scores higher, ties half."""
+    """Return the fraction of pairs in which the positive scores higher, ties counted half."""
     pairs = [(p > n) + 0.5 * (p == n) for p in positives for n in negatives]
     return sum(pairs) / len(pairs)
 
@@ -153,13 +153,13 @@ def test_average_precision_is_the_mean_of_precision_at_each_positive():
     # In order of score: + - + - -, so precision is 1/1 at the first positive and 2/3 at the second.
     p, n = histogram(np.array([0.9, 0.5])), histogram(np.array([0.7, 0.3, 0.1]))
     assert average_precision(p, n) == pytest.approx((1 + 2 / 3) / 2)
-    # Scores that say nothing have the precision of the prevalence.
+    # The average precision of uninformative scores is the prevalence.
     assert average_precision(histogram(np.full(3, 0.5)), histogram(np.full(9, 0.5))) == pytest.approx(0.25)
     assert math.isnan(average_precision(np.zeros(BINS), p))
 
 
 def decided(true, chosen, labels):
-    """Sums of a single-label task in which these labels were true and chosen."""
+    """Return the sums of a single-label task in which these labels were true and decided for."""
     one_hot = torch.nn.functional.one_hot
     sums = SINGLE_LABEL.sums(
         one_hot(torch.tensor(chosen), labels).float(), one_hot(torch.tensor(true), labels)
@@ -193,7 +193,7 @@ def test_auprc_of_two_exclusive_labels_is_that_of_the_event():
 
 
 def predicted(windows: int, labels: int, single: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Probabilities that know something, to three digits in the middle of a bin, and labels."""
+    """Generate informative probabilities in the middle of their bins, and labels."""
     logits = torch.randn(windows, labels)
     if single:
         y = torch.nn.functional.one_hot((logits + torch.randn(windows, labels)).argmax(1), labels).float()
@@ -242,7 +242,7 @@ def test_single_label_metrics_by_hand():
     assert metrics["auroc"] == pytest.approx(np.mean(areas), abs=2 / BINS)
 
 
-def test_a_model_that_cannot_tell_labels_apart_is_not_always_right():
+def test_a_model_that_cannot_distinguish_labels_is_not_always_right():
     p, y = torch.full((30, 3), 1 / 3), torch.eye(3).repeat(10, 1)
     metrics = SINGLE_LABEL.metrics(SINGLE_LABEL.sums(p, y), False)
     assert metrics["accuracy"] == pytest.approx(1 / 3)
@@ -259,7 +259,7 @@ def test_probabilities_of_zero_and_one_have_their_bins():
     assert MULTI_LABEL.metrics(sums, False) == {"auroc": 1, "auprc": 1, "f1": 1, "accuracy": 1}
 
 
-def test_a_label_without_positives_is_left_out():
+def test_a_label_without_positives_is_excluded():
     p, y = predicted(80, 3, single=False)
     with_it = torch.cat([y, torch.zeros(80, 1)], 1)
     wider = MULTI_LABEL.metrics(MULTI_LABEL.sums(torch.cat([p, p[:, :1]], 1), with_it), False)

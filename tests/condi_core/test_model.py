@@ -1,4 +1,4 @@
-"""A run's models from Python: what they leave alone, what they depend on, and what they refuse to open."""
+"""A run's models from Python: what they do not change, what they depend on, and files that are refused."""
 
 import json
 import pickle
@@ -15,12 +15,12 @@ SCHEMA = schema()
 
 
 def windows(count: int, seed: int = 0) -> np.ndarray:
-    """Windows of which half of the samples are NaN, the first with one lead whole and one absent."""
+    """Generate windows with half of the samples NaN, the first with one lead complete and one missing."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((count, *SCHEMA.shape)).cumsum(-1).astype(np.float32)
-    lacks = rng.random(x.shape) < 0.5
-    lacks[0, 0], lacks[0, 1] = False, True
-    return np.where(lacks, np.nan, x)
+    missing = rng.random(x.shape) < 0.5
+    missing[0, 0], missing[0, 1] = False, True
+    return np.where(missing, np.nan, x)
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +33,27 @@ def model(run):
     return load_model(run)
 
 
-def test_observed_samples_are_returned_and_all_others_filled(model):
+def test_observed_samples_are_returned_and_all_others_completed(model):
     x = windows(5)
     imputation = model.impute(x, samples=3)
     assert imputation.point.shape == x.shape and imputation.draws.shape == (3, *x.shape)
-    seen = ~np.isnan(x)
+    observed = ~np.isnan(x)
     for completed in (imputation.point, *imputation.draws):
-        np.testing.assert_array_equal(completed[seen], x[seen])
+        np.testing.assert_array_equal(completed[observed], x[observed])
         assert np.isfinite(completed).all()
-    whole = np.nan_to_num(x)
-    np.testing.assert_array_equal(model.impute(whole).point, whole)
+    complete = np.nan_to_num(x)
+    np.testing.assert_array_equal(model.impute(complete).point, complete)
 
 
-def test_what_was_not_observed_does_not_matter(model):
+def test_unobserved_values_do_not_matter(model):
     x = windows(3)
-    seen = ~np.isnan(x)
-    for rubbish in (0.0, 1e30, np.inf):
-        other = np.where(seen, x, np.float32(rubbish))
-        np.testing.assert_array_equal(model.impute(other, seen, 2).draws, model.impute(x, samples=2).draws)
-        prediction, expected = model.predict(other, seen, 2), model.predict(x, samples=2)
+    observed = ~np.isnan(x)
+    for bad in (0.0, 1e30, np.inf):
+        other = np.where(observed, x, np.float32(bad))
+        np.testing.assert_array_equal(
+            model.impute(other, observed, 2).draws, model.impute(x, samples=2).draws
+        )
+        prediction, expected = model.predict(other, observed, 2), model.predict(x, samples=2)
         np.testing.assert_array_equal(prediction.draws, expected.draws)
 
 
@@ -67,14 +69,14 @@ def test_windows_are_completed_the_same_in_any_batch_and_order(model):
         np.testing.assert_allclose(prediction.draws, expected.draws[:, order], atol=1e-4)
 
 
-def test_draws_mechanism_the_seed_and_on_the_window(model):
+def test_draws_depend_on_the_seed_and_on_the_window(model):
     x = windows(2)
     x[1] = x[0]
     first = model.impute(x, samples=2).draws
     np.testing.assert_allclose(first[:, 0], first[:, 1], atol=1e-3)
-    apart = np.isnan(x[0])
+    missing = np.isnan(x[0])
     for other in (first[1, 0], model.impute(x, samples=2, seed=1).draws[0, 0]):
-        assert np.abs(first[0, 0] - other)[apart].mean() > 0.05
+        assert np.abs(first[0, 0] - other)[missing].mean() > 0.05
 
 
 def test_quantiles_are_those_of_the_draws(model):
@@ -92,9 +94,9 @@ def test_predictions_come_with_their_spread(model):
     assert prediction.probabilities.shape == (4, 2) and prediction.draws.shape == (6, 4, 2)
     np.testing.assert_allclose(prediction.spread, prediction.draws.std(0, ddof=1))
     assert (prediction.spread > 0).all()
-    whole = model.predict(np.nan_to_num(x), samples=3)
-    np.testing.assert_allclose(whole.spread, 0, atol=1e-6)  # nothing is open where nothing is missing
-    np.testing.assert_allclose(whole.draws, np.repeat(whole.probabilities[None], 3, 0), atol=1e-6)
+    complete = model.predict(np.nan_to_num(x), samples=3)
+    np.testing.assert_allclose(complete.spread, 0, atol=1e-6)  # nothing is uncertain if nothing is missing
+    np.testing.assert_allclose(complete.draws, np.repeat(complete.probabilities[None], 3, 0), atol=1e-6)
     assert np.isnan(model.predict(x).spread).all()
     mask = model.predict(x, samples=3, method="mask")
     assert mask.draws.shape == (0, 4, 2) and not np.allclose(mask.probabilities, prediction.probabilities)
@@ -108,7 +110,7 @@ def test_a_task_model_trained_on_draws_averages_over_as_many(tmp_path):
     )
 
 
-def test_a_slow_modality_has_no_samples_but_its_own(tmp_path):
+def test_a_slow_modality_is_nan_in_its_padding(tmp_path):
     mixed = schema(rates=(10, 10, 2))
     model = load_model(write_run(tmp_path / "run", mixed))
     x = np.random.default_rng(0).standard_normal((2, *mixed.shape)).astype(np.float32)
@@ -119,7 +121,7 @@ def test_a_slow_modality_has_no_samples_but_its_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "values, observed, sentence",
+    "values, observed, message",
     [
         (np.zeros((3, 20, 10)), None, "expected values and observed of shape"),
         (np.zeros((1, 3, 20, 9)), None, r"\(batch, 3, 20, 10\), got \(1, 3, 20, 9\)"),
@@ -128,10 +130,10 @@ def test_a_slow_modality_has_no_samples_but_its_own(tmp_path):
         (np.full((1, 3, 20, 10), np.nan), np.ones((1, 3, 20, 10), bool), "not finite"),
     ],
 )
-def test_other_arrays_are_refused(model, values, observed, sentence):
-    with pytest.raises(ValueError, match=sentence):
+def test_other_arrays_are_refused(model, values, observed, message):
+    with pytest.raises(ValueError, match=message):
         model.impute(values, observed)
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=message):
         model.predict(values, observed)
 
 
@@ -151,16 +153,16 @@ def refused(folder) -> str:
     return str(error.value)
 
 
-def test_a_file_that_was_cut_or_altered_is_refused(tmp_path):
+def test_a_truncated_or_altered_file_is_refused(tmp_path):
     file = write_run(tmp_path / "run", SCHEMA) / "imputer.safetensors"
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-100])
+    content = file.read_bytes()
+    file.write_bytes(content[:-100])
     assert "damaged" in refused(tmp_path / "run")
-    changed = bytearray(whole)
+    changed = bytearray(content)
     changed[-3] ^= 1
     file.write_bytes(changed)
     assert "altered" in refused(tmp_path / "run")
-    file.write_bytes(whole.replace(b"generated", b"degenerat"))
+    file.write_bytes(content.replace(b"generated", b"degenerat"))
     assert "altered" in refused(tmp_path / "run")
     save_file(load_file(write_run(tmp_path / "b", SCHEMA) / "imputer.safetensors"), file)
     assert "no sha256" in refused(tmp_path / "run")
@@ -177,13 +179,13 @@ def test_nothing_in_a_file_is_executed(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-def test_models_of_two_runs_do_not_mix(tmp_path):
-    one = write_run(tmp_path / "one", SCHEMA)
-    two = write_run(tmp_path / "two", SCHEMA, seed=1)
-    (one / "imputer.safetensors").write_bytes((two / "imputer.safetensors").read_bytes())
-    assert "not trained with the imputer in the same folder" in refused(one)
-    (one / "imputer.safetensors").unlink()
-    assert "not trained with the imputer in the same folder" in refused(one)
+def test_models_of_two_runs_cannot_be_mixed(tmp_path):
+    first = write_run(tmp_path / "first", SCHEMA)
+    second = write_run(tmp_path / "second", SCHEMA, seed=1)
+    (first / "imputer.safetensors").write_bytes((second / "imputer.safetensors").read_bytes())
+    assert "not trained with the imputer in the same folder" in refused(first)
+    (first / "imputer.safetensors").unlink()
+    assert "not trained with the imputer in the same folder" in refused(first)
 
 
 def test_weights_of_another_version_are_refused(tmp_path, monkeypatch):
@@ -200,6 +202,6 @@ def test_weights_of_another_version_are_refused(tmp_path, monkeypatch):
     assert "not a model that this version can use" in refused(run)
 
 
-def test_a_folder_without_models_is_no_run(tmp_path):
-    assert "there is no run" in refused(tmp_path / "gone")
+def test_a_folder_without_models_is_refused(tmp_path):
+    assert "there is no run" in refused(tmp_path / "missing")
     assert "holds no model" in refused(tmp_path)

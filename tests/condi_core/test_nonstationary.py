@@ -1,4 +1,4 @@
-"""Windows of no stationary process: the imputer stays close to the best naive baseline."""
+"""Windows of processes that are not stationary: the imputer stays close to the best naive baseline."""
 
 import math
 
@@ -35,7 +35,7 @@ def trends(random) -> torch.Tensor:
 
 
 def bursts(random) -> torch.Tensor:
-    """Silence but for one burst, as a spike of many times the usual size."""
+    """Weak noise with one burst of many times its size."""
     when = torch.randint(0, 110, (240, 1, 1), generator=random)
     inside = (torch.arange(120) - when).abs() < 5
     return inside * 10 * torch.randn(240, 3, 120, generator=random) + 0.1 * torch.randn(
@@ -72,7 +72,7 @@ def trained(request):
 
 
 def errors(model, values, kind) -> tuple[float, float, float]:
-    """RMSE on hidden samples of the best naive baseline, the closed-form estimate and the point estimate."""
+    """Return the RMSE of the best naive baseline, the closed-form estimate and the point estimate."""
     random = generator(4)
     conditioning = torch.rand(values.shape, generator=random) < (0.1 if kind == "sparse" else 0.5)
     if kind == "gaps":

@@ -1,4 +1,4 @@
-"""Which parameter belongs to which modality, and what it weighs."""
+"""Which parameter belongs to which modality, and its aggregation weight."""
 
 import numpy as np
 import pytest
@@ -53,13 +53,13 @@ def test_owned_arrays_have_a_row_per_modality(which, request):
 
 
 @pytest.mark.parametrize("which", ["imputer", "task_model"])
-def test_trainable_is_all_but_the_buffers(which, request):
+def test_everything_but_the_buffers_is_trainable(which, request):
     model = request.getfixturevalue(which)
     state, buffers = set(model.state_dict()), {name for name, _ in model.named_buffers()}
     assert trainable(model) == state - buffers
-    closed_form = {"standardiser.mean", "standardiser.std"}
-    closed_form |= {"closed_form.cross_spectra.0.spectrum"} if which == "imputer" else set()
-    assert state & buffers == closed_form  # constants that every end can compute do not travel
+    not_trained = {"standardiser.mean", "standardiser.std"}
+    not_trained |= {"closed_form.cross_spectra.0.spectrum"} if which == "imputer" else set()
+    assert state & buffers == not_trained  # constants that both ends can compute are not sent
 
 
 def test_frozen_parameters_are_not_trainable(task_model):
@@ -73,16 +73,16 @@ def test_weights_broadcast_to_every_array(which, request):
     counts = np.arange(16.0).reshape(4, 4)
     for name, owner in ownership(model).items():
         array = model.state_dict()[name].numpy()
-        weighed = aggregation_weights(owner, counts, 20.0, array.shape) * array
-        assert weighed.shape == array.shape
+        weighted = aggregation_weights(owner, counts, 20.0, array.shape) * array
+        assert weighted.shape == array.shape
         for m in range(4):
             if owner.kind == "modality":
-                np.testing.assert_array_equal(weighed[m], counts[m, m] * array[m])
+                np.testing.assert_array_equal(weighted[m], counts[m, m] * array[m])
             elif owner.kind == "pair":
                 for source in range(4):
-                    np.testing.assert_array_equal(weighed[m, source], counts[m, source] * array[m, source])
+                    np.testing.assert_array_equal(weighted[m, source], counts[m, source] * array[m, source])
             else:
-                np.testing.assert_allclose(weighed, 20 * array, rtol=1e-6)
+                np.testing.assert_allclose(weighted, 20 * array, rtol=1e-6)
 
 
 def test_an_average_with_these_weights_is_over_the_sites_that_have_the_modality():
@@ -104,8 +104,8 @@ def test_an_average_with_these_weights_is_over_the_sites_that_have_the_modality(
     assert (pair[1, 1] == 40).all() and (pair[0, 1] == 10).all()
 
 
-def test_rows_of_some_modalities_are_weighed_by_those():
-    """A table of the slow modalities 2 and 0, in this order, beside counts of all three."""
+def test_rows_of_some_modalities_are_weighted_by_their_counts():
+    """A table of the slow modalities 2 and 0, in this order, with counts of all three."""
     counts = np.array([[5.0, 1, 2], [1, 7, 3], [2, 3, 9]])
     assert aggregation_weights(Owner("modality", (2, 0)), counts, 20, (2, 4)).ravel().tolist() == [9, 5]
     assert aggregation_weights(Owner("pair", (2, 0)), counts, 20, (2, 2, 6))[..., 0].tolist() == [

@@ -23,7 +23,7 @@ def fingerprint_of(package: Path) -> str:
     return module.fingerprint()
 
 
-def test_it_is_the_same_wherever_the_same_package_lies(copied):
+def test_it_does_not_depend_on_the_location_of_the_package(copied):
     assert original.fingerprint() == original.fingerprint() == fingerprint_of(copied)
     assert len(original.fingerprint()) == 16
     int(original.fingerprint(), 16)
@@ -41,7 +41,7 @@ def test_it_changes_with_any_source_file(copied):
     assert len(fingerprints) == len(files) + 1
 
 
-def test_it_changes_with_names_and_not_with_what_is_no_source(copied):
+def test_it_changes_with_file_names_but_not_with_other_files(copied):
     before = fingerprint_of(copied)
     (copied / "notes.txt").write_text("nothing")
     assert fingerprint_of(copied) == before

@@ -1,4 +1,4 @@
-"""Reading the files of a run directory: names of models, and errors in one sentence."""
+"""Reading the files of a run directory: names of models, and errors of one line."""
 
 import json
 
@@ -36,7 +36,7 @@ def test_a_missing_file_is_named(tmp_path, file):
 @pytest.mark.parametrize("content", [b"{half", b"3", b'"text"', b"\xff\xfe", b"[1]", b'{"seed": 1e999}'])
 def test_a_damaged_file_is_named_in_one_line(tmp_path, file, content):
     if file in ("history.jsonl", "versions.json") and content.startswith(b'{"seed"'):
-        return  # an object, of which these files ask no more
+        return  # an object, which is all that these files require
     (tmp_path / file).write_bytes(content)
     with pytest.raises(RunFileError) as refused:
         READERS[file](tmp_path)

@@ -1,4 +1,4 @@
-"""Arrays packed into one come out as they went in, and nothing else is taken for them."""
+"""Packed arrays are unpacked unchanged, and other records are refused."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ ARRAYS = {
     "none": np.zeros((0, 4), np.float32),
     "points 50 %/condi, draws": np.array([[np.nan, np.inf]]),
     "counts": np.array([2**40]),
-    "seen": np.array([True, False]),
+    "observed": np.array([True, False]),
 }
 
 
-def test_names_shapes_kinds_and_bits_are_kept():
+def test_names_shapes_types_and_bits_are_unchanged():
     unpacked = from_bytes({PACKED: to_bytes(ARRAYS)})
     assert list(unpacked) == sorted(ARRAYS)
     for name, array in ARRAYS.items():
@@ -23,13 +23,13 @@ def test_names_shapes_kinds_and_bits_are_kept():
         np.testing.assert_array_equal(unpacked[name], array, strict=True)
 
 
-def test_the_bytes_are_those_of_the_arrays_and_a_line_for_each():
+def test_packing_adds_few_bytes_per_array():
     arrays = {f"layer.{i}.weight": np.zeros(1000, np.float32) for i in range(300)}
     assert 4000 * 300 < len(to_bytes(arrays)) < (4000 + 100) * 300
 
 
 @pytest.mark.parametrize("cut", [0, 4, 40, -1])
-def test_what_was_cut_short_is_not_read(cut):
+def test_truncated_bytes_are_refused(cut):
     with pytest.raises(PackingError, match="cannot be read"):
         from_bytes({PACKED: to_bytes(ARRAYS)[:cut]})
 
@@ -37,19 +37,19 @@ def test_what_was_cut_short_is_not_read(cut):
 @pytest.mark.parametrize(
     "record", [{}, {"other": to_bytes(ARRAYS)}, {PACKED: to_bytes(ARRAYS), "other": b""}]
 )
-def test_nothing_else_travels_with_them(record):
+def test_records_with_other_entries_are_refused(record):
     with pytest.raises(PackingError, match="not packed as one"):
         from_bytes(record)
 
 
-def test_a_type_that_numpy_has_not_is_not_read():
+def test_a_type_that_numpy_does_not_know_is_refused():
     header = b'{"x":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
     with pytest.raises(PackingError, match="cannot be read"):
         from_bytes({PACKED: len(header).to_bytes(8, "little") + header + b"\0\0"})
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8])
-def test_there_is_room_for_what_was_asked_for_and_not_for_many_empty_arrays(dtype):
+def test_the_size_limit_admits_the_expected_arrays_but_not_many_empty_ones(dtype):
     shapes = {"a \u4e2d" * 20: (3, 4), "b": (), "c": (0, 10**6)} | {f"d.{i}": (10**i,) for i in range(5)}
     packed = to_bytes({name: np.zeros(shape, dtype) for name, shape in shapes.items()})
     assert from_bytes({PACKED: packed}, max_packed_size(shapes)).keys() == shapes.keys()

@@ -1,4 +1,4 @@
-"""The task model: what it must not use, its losses, and that it learns."""
+"""The task model: what it must not use, its losses, and its training."""
 
 import pytest
 import torch
@@ -9,10 +9,10 @@ from condi_core.training import train_steps
 from tests.helpers.toy import (
     MEANS,
     STDS,
-    rubbish,
+    corrupt,
+    perturb,
     schema,
     standardise,
-    stir,
     task_config,
     windows,
 )
@@ -29,19 +29,19 @@ def completed(batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return filled, observed, available
 
 
-def test_logits_do_not_see_values_that_are_not_available(task_model, batch):
+def test_logits_do_not_depend_on_unavailable_values(task_model, batch):
     values, observed = batch
     logits = task_model(values, observed, observed)
     assert logits.shape == (6, 3)
-    for bad in rubbish(values, ~observed):
+    for bad in corrupt(values, ~observed):
         assert torch.equal(task_model(bad, observed, observed), logits)
     filled, observed, available = completed(batch)
     logits = task_model(filled, observed, available)
-    for bad in rubbish(filled, ~available):
+    for bad in corrupt(filled, ~available):
         assert torch.equal(task_model(bad, observed, available), logits)
 
 
-def test_gradients_do_not_see_values_that_are_not_available(task_model, batch):
+def test_gradients_do_not_depend_on_unavailable_values(task_model, batch):
     filled, observed, available = completed(batch)
     labels = torch.eye(3).repeat(2, 1)
 
@@ -51,11 +51,11 @@ def test_gradients_do_not_see_values_that_are_not_available(task_model, batch):
         return [p.grad.clone() for p in task_model.parameters()]
 
     expected = gradients(filled)
-    for bad in rubbish(filled, ~available):
+    for bad in corrupt(filled, ~available):
         assert all(torch.equal(a, b) for a, b in zip(gradients(bad), expected, strict=True))
 
 
-def test_logits_see_what_is_available_and_what_was_observed(task_model, batch):
+def test_logits_depend_on_available_values_and_on_the_mask(task_model, batch):
     filled, observed, available = completed(batch)
     logits = task_model(filled, observed, available)
     for m in (0, 1, 3):
@@ -67,7 +67,7 @@ def test_logits_see_what_is_available_and_what_was_observed(task_model, batch):
         assert (task_model(filled, mask, available) - logits).abs().max() > 1e-3
 
 
-def test_a_modality_that_was_completed_without_a_sample_observed_counts(task_model, batch):
+def test_a_completed_modality_without_observed_samples_counts(task_model, batch):
     values, observed = batch
     observed = observed.clone()
     observed[:, 2] = False
@@ -78,7 +78,7 @@ def test_a_modality_that_was_completed_without_a_sample_observed_counts(task_mod
     assert moved.abs().max() > 1e-3
 
 
-def test_an_absent_modality_is_ignored(task_model, batch):
+def test_a_missing_modality_is_ignored(task_model, batch):
     """Its parameters have no influence, and training with other modalities does not change them."""
     filled, observed, available = completed(batch)
     logits = task_model(filled, observed, available)
@@ -99,25 +99,25 @@ def test_an_absent_modality_is_ignored(task_model, batch):
         state[name].copy_(backup)
 
 
-def test_absent_modalities_of_one_window_do_not_matter_to_another(task_model, batch):
+def test_missing_modalities_of_one_window_do_not_matter_to_another(task_model, batch):
     values, observed = batch
     observed = observed.clone()
     observed[0, :3] = False
     observed[1] = False
     together = task_model(values, observed, observed)
-    alone = torch.cat(
+    separate = torch.cat(
         [task_model(values[i : i + 1], observed[i : i + 1], observed[i : i + 1]) for i in range(6)]
     )
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together, separate, atol=1e-5, rtol=1e-5)
 
 
-def test_nothing_available_gives_finite_logits_that_are_the_same_for_all(task_model, batch):
+def test_windows_without_available_values_have_equal_finite_logits(task_model, batch):
     values, observed = batch
     nothing = torch.zeros_like(observed)
     logits = task_model(values, nothing, nothing)
     assert torch.isfinite(logits).all()
     torch.testing.assert_close(logits, logits[:1].expand_as(logits))
-    for bad in rubbish(values, ~nothing):
+    for bad in corrupt(values, ~nothing):
         assert torch.equal(task_model(bad, nothing, nothing), logits)
 
 
@@ -136,7 +136,7 @@ def test_logits_of_present_modalities_add_up(task_model, batch):
     assert not fresh.modality_logits(features, both).any()
 
 
-def test_wild_values_are_limited(task_model, batch):
+def test_extreme_values_are_limited(task_model, batch):
     values, observed = batch
     available = torch.ones_like(observed)
     edge = MEANS[:, None, None] + 100 * STDS[:, None, None]
@@ -161,8 +161,8 @@ def test_single_label_loss_and_probabilities_by_hand():
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label"])
-def test_it_learns_to_separate_what_is_separable(task):
-    """The label is which of three modalities is raised; many samples of all are missing."""
+def test_it_learns_separable_labels(task):
+    """The label says which of three modalities is shifted up; many samples of all of them are missing."""
     of = schema(task=task)
     values, observed = windows(of, 48)
     which = torch.arange(48) % 3
@@ -187,14 +187,14 @@ def test_it_learns_to_separate_what_is_separable(task):
     assert ((p > 0.5) == (labels > 0.5)).float().mean() > 0.95
 
 
-def test_padded_modality_and_every_number_of_blocks():
+def test_padding_does_not_matter_with_any_number_of_blocks():
     of = schema(rates=(5, 1, 3, 5), labels=2)
     values, observed = windows(of, 3)
     for blocks in (1, 3):
-        model = stir(TaskModel(of, task_config(blocks=blocks)))
+        model = perturb(TaskModel(of, task_config(blocks=blocks)))
         standardise(model, values, observed)
         logits = model(values, observed, observed)
         assert logits.shape == (3, 2)
-        for bad in rubbish(values, ~observed):
+        for bad in corrupt(values, ~observed):
             assert torch.equal(model(bad, observed, observed), logits)
         assert len(model.extractor.blocks) == blocks

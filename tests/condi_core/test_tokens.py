@@ -52,15 +52,15 @@ def test_a_token_has_about_sixteen_samples_by_default(samples, span):
     assert Imputer(schema(rates=(samples, 1)), imputer_config()).span == span
 
 
-def test_a_window_need_not_be_a_whole_number_of_tokens():
+def test_a_window_can_end_within_a_token():
     values, observed = windows(schema(), 4)
     lengths = []
-    for more in (0, 3):
+    for removed in (0, 3):
         torch.manual_seed(0)
         model = Imputer(schema(), imputer_config(token_patches=5))
         standardise(model, values, observed)
         completion = model.impute(
-            values[:, :, : 12 - more], observed[:, :, : 12 - more], 2, torch.Generator()
+            values[:, :, : 12 - removed], observed[:, :, : 12 - removed], 2, torch.Generator()
         )
         assert torch.isfinite(completion.draws).all()
         lengths.append(completion.point.shape[2])

@@ -19,7 +19,7 @@ def test_seeds_are_the_same_on_every_machine():
     assert derive_seed() == 8203414616412130826
 
 
-def test_seeds_differ_by_every_part_and_its_place():
+def test_seeds_depend_on_every_part_and_its_position():
     seeds = [
         derive_seed(0, "train.imputer", 1, "a"),
         derive_seed(1, "train.imputer", 1, "a"),
@@ -35,7 +35,7 @@ def test_seeds_differ_by_every_part_and_its_place():
     torch.Generator().manual_seed(max(seeds))
 
 
-def test_learning_rate_falls_from_all_of_it_to_a_tenth():
+def test_the_learning_rate_falls_to_a_tenth():
     rates = [cosine_rate(0.02, r, 9) for r in range(1, 10)]
     assert rates[0] == pytest.approx(0.02)
     assert rates[-1] == pytest.approx(0.002)
@@ -86,7 +86,7 @@ def test_adamw_is_that_of_torch_with_clipped_gradients():
     torch.testing.assert_close(model.weight, other.weight, rtol=1e-5, atol=1e-6)
 
 
-def test_frozen_parameters_stay():
+def test_frozen_parameters_do_not_change():
     model = nn.Linear(3, 1)
     model.bias.requires_grad_(False)
     before = model.bias.clone()
@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(bad):
     assert torch.isfinite(model.weight).all()
 
 
-def test_a_deadline_that_has_passed_leaves_one_step():
+def test_one_step_is_taken_after_the_deadline():
     model = nn.Linear(3, 1)
     batches = [(torch.randn(8, 3), torch.randn(8, 1))] * 5
     assert train_steps(model, squares(model), batches, SGD, 0.01, deadline=time.monotonic() - 1)[1] == 1

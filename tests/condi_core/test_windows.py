@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from condi_core.windows import Standardiser, iterate_blocks, zero_unobserved
-from tests.helpers.toy import MEANS, STDS, rubbish, schema, windows
+from tests.helpers.toy import MEANS, STDS, corrupt, schema, windows
 
 
-def test_schema_shape_is_that_of_the_fastest_modality():
+def test_the_schema_has_the_shape_of_the_fastest_modality():
     mixed = schema(rates=(2, 7, 1), patches=9)
     assert mixed.samples == 7
     assert mixed.shape == (3, 9, 7)
@@ -24,7 +24,7 @@ def test_blocks_hold_all_rows_in_order():
 
 def test_unobserved_values_become_zero(batch):
     values, observed = batch
-    for bad in rubbish(values, ~observed):
+    for bad in corrupt(values, ~observed):
         assert torch.equal(zero_unobserved(bad, observed), torch.where(observed, values, 0.0))
 
 
@@ -35,7 +35,7 @@ def test_sums_count_observed_samples_only(batch):
     for m in range(4):
         x = values[:, m][observed[:, m]].double().numpy()
         np.testing.assert_allclose(sums[m], [x.size, x.sum(), (x**2).sum()], rtol=1e-12)
-    for bad in rubbish(values, ~observed):
+    for bad in corrupt(values, ~observed):
         assert torch.equal(Standardiser.sums(bad, observed), sums)
 
 
@@ -70,7 +70,7 @@ def test_forward_standardises_and_inverse_undoes_it(batch):
     back = standardiser.inverse(x)
     scale = standardiser.std[:, None, None]
     assert ((back - values) / scale)[observed].abs().max() < 1e-3
-    for bad in rubbish(values, ~observed):
+    for bad in corrupt(values, ~observed):
         assert torch.equal(standardiser(bad, observed), x)
 
 
@@ -89,7 +89,7 @@ def test_constant_and_unobserved_modalities_keep_a_deviation_of_one(constant):
     assert x[:, 1].abs().max() < 1e-2
 
 
-def test_no_windows_at_all_leave_the_standardiser_at_its_start():
+def test_without_windows_the_standardiser_keeps_its_initial_values():
     standardiser = Standardiser(4)
     standardiser.fit(torch.zeros(4, 3))
     assert standardiser.mean.tolist() == [0] * 4

@@ -1,4 +1,4 @@
-"""Arrays of a model of four modalities, small enough to average by hand, and what a site observed of them."""
+"""Arrays of a small model of four modalities, and counts of the windows that a site observed."""
 
 import numpy as np
 
@@ -13,11 +13,11 @@ OWNERS = {"shared": SHARED, "rows": Owner("modality"), "pairs": Owner("pair")}
 
 
 def filled(value: float) -> dict[str, np.ndarray]:
-    """Return arrays like those of `BASE` with one value everywhere."""
+    """Return arrays with the shapes of `BASE` and one value everywhere."""
     return {name: np.full_like(array, value) for name, array in BASE.items()}
 
 
 def counts_with(*present: int) -> np.ndarray:
-    """Count, per pair of modalities, two windows in which the modalities `present` are observed."""
+    """Return counts, per pair of modalities, of two windows in which those `present` are observed."""
     observed = np.isin(range(4), present).astype(float)
     return 2 * np.outer(observed, observed)

@@ -15,7 +15,7 @@ SMALL = {"width": 16, "heads": 2, "blocks": 1, "pair-width": 4, "batch": 8}
 
 
 def settings(**changes) -> RunConfig:
-    """The defaults with small networks and `changes`, written `imputer__batch=4`."""
+    """Return the default settings with small networks and `changes`, written `imputer__batch=4`."""
     small = {f"{phase}.{key}": value for phase in ("imputer", "task") for key, value in SMALL.items()}
     wanted = {key.replace("__", ".").replace("_", "-"): value for key, value in changes.items()}
     return RunConfig.from_flat(flat_defaults() | small | wanted)
@@ -42,14 +42,14 @@ def schema(rates=(5, 5, 5, 5), patches=12, labels=3, task="multi-label") -> Sche
     )
 
 
-def padding(of: Schema) -> Tensor:
-    """Where `(modality, patch, sample)` is a true sample of the modality."""
+def is_sample(of: Schema) -> Tensor:
+    """Return where `(modality, patch, sample)` is a sample of the modality, and not padding."""
     rates = torch.tensor([m.samples_per_patch for m in of.modalities])
     return (torch.arange(of.samples) < rates[:, None, None]).expand(of.shape)
 
 
 def process(windows: int, modalities: int, time: int, generator: torch.Generator) -> Tensor:
-    """Standardised slow oscillations: modality 0 drives the others, each a little later."""
+    """Generate standardised slow oscillations: modality 0 drives the others, each a little later."""
     start = 2 * math.pi * torch.rand(windows, 1, generator=generator)
     speed = 0.35 + 0.15 * torch.rand(windows, 1, generator=generator)
     t = torch.arange(time)
@@ -61,20 +61,21 @@ def process(windows: int, modalities: int, time: int, generator: torch.Generator
 
 
 def windows(of: Schema, count: int, seed: int = 0, share: float = 0.6) -> tuple[Tensor, Tensor]:
-    """Windows in odd source units, `share` of their samples observed, zeros elsewhere."""
+    """Generate windows in unusual units, with `share` of their samples observed and zeros elsewhere."""
     generator = torch.Generator().manual_seed(seed)
     m, p, s = of.shape
     x = process(count, m, p * s, generator).view(count, m, p, s)
     values = x * STDS[:m, None, None] + MEANS[:m, None, None]
-    observed = (torch.rand(x.shape, generator=generator) < share) & padding(of)
+    observed = (torch.rand(x.shape, generator=generator) < share) & is_sample(of)
     return torch.where(observed, values, 0.0), observed
 
 
 def standardise(model: nn.Module, values: Tensor, observed: Tensor) -> None:
+    """Fit the standardiser of a model to windows."""
     model.standardiser.fit(model.standardiser.sums(values, observed))
 
 
-def stir(model: nn.Module, by: float = 0.2, seed: int = 1) -> nn.Module:
+def perturb(model: nn.Module, by: float = 0.2, seed: int = 1) -> nn.Module:
     """Move every parameter a little, so that nothing in the model is zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -83,13 +84,13 @@ def stir(model: nn.Module, by: float = 0.2, seed: int = 1) -> nn.Module:
     return model
 
 
-def rubbish(values: Tensor, where: Tensor) -> list[Tensor]:
-    """`values` with other numbers, huge ones, NaN and infinity in turn `where` they must not matter."""
+def corrupt(values: Tensor, where: Tensor) -> list[Tensor]:
+    """Return copies of `values` with other, huge, NaN and infinite numbers `where` they must not matter."""
     return [torch.where(where, bad, values) for bad in (3.0, 1e6, -1e30, math.nan, math.inf)]
 
 
 def ar_process(count: int, time: int, coefficients: Tensor, mixing: Tensor, generator) -> Tensor:
-    """Stationary x_t = A x_(t-1) + B e_t, `(window, modality, time)`."""
+    """Generate windows of the stationary x_t = A x_(t-1) + B e_t, `(window, modality, time)`."""
     x = torch.zeros(count, len(coefficients))
     out = []
     for step in range(time + 100):
@@ -99,8 +100,8 @@ def ar_process(count: int, time: int, coefficients: Tensor, mixing: Tensor, gene
     return torch.stack(out, -1)
 
 
-def em(cross_spectrum, x: Tensor, observed: Tensor, rounds: int, generator: torch.Generator) -> None:
-    """Estimate the cross-spectrum from incomplete standardised windows, the way sites do together."""
+def run_em(cross_spectrum, x: Tensor, observed: Tensor, rounds: int, generator: torch.Generator) -> None:
+    """Estimate the cross-spectrum from incomplete standardised windows, as sites do together."""
     from condi_core.imputer.gaussian_process import conditional_mean
 
     for _ in range(rounds):

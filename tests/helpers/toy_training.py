@@ -1,4 +1,4 @@
-"""Toy imputers in training: steps of EM, and of local training on fresh missingness."""
+"""Train toy imputers: steps of EM, and steps of local training with new missingness at each step."""
 
 import torch
 
@@ -12,7 +12,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def missingness(shape, kind: int, random: torch.Generator) -> torch.Tensor:
-    """Points, gaps of five patches, or one modality of each window."""
+    """Hide points (kind 0), a gap of five patches (1) or one modality (2) of each window."""
     if kind == 0:
         return torch.rand(shape, generator=random) < 0.5
     hidden = torch.zeros(shape, dtype=torch.bool)
@@ -26,7 +26,7 @@ def missingness(shape, kind: int, random: torch.Generator) -> torch.Tensor:
 
 
 def estimate_cross_spectra(model: Imputer, values, observed, rounds: int = 3) -> None:
-    """Steps of EM, the way sites take them together."""
+    """Take steps of EM, as sites do together."""
     x, random = model.standardiser(values, observed), generator(3)
     for _ in range(rounds):
         for statistics in list(model.closed_form.sufficient_statistics(x, observed, False, random)):
@@ -35,16 +35,15 @@ def estimate_cross_spectra(model: Imputer, values, observed, rounds: int = 3) ->
 
 
 def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> list[float]:
-    """Local training on fresh points, gaps and absent modalities; the loss of each step."""
+    """Train locally with points, gaps and modalities missing in turn, and return the loss of each step."""
     losses, random = [], generator(5)
 
     def batches():
         for step in range(steps):
-            picked = torch.randint(len(values), (16,), generator=random)
-            x, o = values[picked], observed[picked]
-            yield model.prepare(
-                x, conditioning := o & ~missingness(o.shape, step % 3, random), o & ~conditioning
-            )
+            rows = torch.randint(len(values), (16,), generator=random)
+            x, o = values[rows], observed[rows]
+            conditioning = o & ~missingness(o.shape, step % 3, random)
+            yield model.prepare(x, conditioning, o & ~conditioning)
 
     def loss(batch):
         value = model.loss(batch, random)
@@ -56,12 +55,12 @@ def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> 
 
 
 def same_references(batch: ConditionedBatch, other: ConditionedBatch) -> bool:
-    """Whether the closed-form estimates of two batches are equal to the bit."""
+    """Return whether the closed-form estimates of two batches are equal to the bit."""
     return all(torch.equal(a, b) for a, b in zip(batch.references, other.references, strict=True))
 
 
 def same_batch(batch: ConditionedBatch, other: ConditionedBatch) -> bool:
-    """Whether two batches are equal to the bit."""
+    """Return whether two batches are equal to the bit."""
     fields = ("x", "conditioning", "target")
     equal = all(torch.equal(getattr(batch, name), getattr(other, name)) for name in fields)
     return equal and same_references(batch, other)

@@ -145,7 +145,7 @@ def test_a_method_has_its_own_learning_rate(federation, run_local):
         ("mask=0.0", "the rate of 'mask' must be a number above 0"),
         ("mask=fast", "the rate of 'mask' must be a number above 0"),
         ("mask=nan", "the rate of 'mask' must be a number above 0"),
-        ("maks=0.1", "the run has no method 'maks' to have a rate"),
+        ("maks=0.1", "the run has no method 'maks' that could have a rate"),
     ],
 )
 def test_impossible_rates_of_methods_are_refused(small_settings, text, why):
