@@ -3,7 +3,7 @@
     python benchmarks/imputer.py [--threads 1] [--device cuda] [--windows 128]
 
 The windows are generated, of three kinds, with half of their samples observed. Settings are pyproject's, and
-each kind runs in a process of its own. Milliseconds are the best of three runs; they are also given as a
+each kind runs in a separate process. Milliseconds are the best of three runs; they are also given as a
 multiple of a yardstick measured in the same process, a matrix product of 1024 × 1024 float32, so that
 machines can be compared. A training step is loss, gradient and AdamW on a crop; its estimate, of the whole
 window, serves EPOCHS_PER_PREPARATION steps. Completion includes its estimate. Memory is the peak of the
@@ -33,7 +33,7 @@ from condi_core.windows import Schema
 from server_app.operations.run_config import default_settings
 
 ICU_TOKEN_PATCHES = 8  # of one hour each
-STAYS = 800
+NUM_STAYS = 800
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def seconds_per_stay(threads: int) -> float:
 
 
 def seconds_for_many_stays(threads: int) -> dict[str, float]:
-    """Return the seconds for the medians of STAYS stays, extrapolated from one batch."""
+    """Return the seconds for the medians of NUM_STAYS stays, extrapolated from one batch."""
     results = {}
     for name, processes, threads_each in (
         ("one process", 1, threads),
@@ -166,7 +166,7 @@ def seconds_for_many_stays(threads: int) -> dict[str, float]:
     ):
         with make_pool(processes) as workers:
             seconds = list(workers.map(seconds_per_stay, [threads_each] * processes))
-        results[name] = STAYS / sum(1 / s for s in seconds)
+        results[name] = NUM_STAYS / sum(1 / s for s in seconds)
     return results
 
 
@@ -199,10 +199,10 @@ def main() -> None:
                 print(f"{what:<24}{ms:>10.1f}{ms / unit:>12.1f}{1000 * kind.windows[0] / ms:>12.1f}")
     if options.device == "cpu":
         seconds = seconds_for_many_stays(options.threads)
-        print(f"\nmedian of {ICU.draws} for {STAYS} ICU stays, extrapolated from {ICU.windows[0]}")
+        print(f"\nmedian of {ICU.draws} for {NUM_STAYS} ICU stays, extrapolated from {ICU.windows[0]}")
         for what, value in seconds.items():
-            print(f"{what:<32}{value:>8.1f} s{STAYS / value:>10.1f} stays/s")
-        out[f"seconds for {STAYS} stays"] = {what: round(value, 2) for what, value in seconds.items()}
+            print(f"{what:<32}{value:>8.1f} s{NUM_STAYS / value:>10.1f} stays/s")
+        out[f"seconds for {NUM_STAYS} stays"] = {what: round(value, 2) for what, value in seconds.items()}
     print(json.dumps(out))
 
 

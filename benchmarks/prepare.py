@@ -8,7 +8,7 @@
   reading a site's windows in blocks adds to the process, for a site of 1,000 windows and one of 8,000.
 - MIMIC-IV: see `prepare_mimic.py`.
 
-Each candidate runs in a process of its own, in turns, and its best time counts. Prints a table for each part,
+Each candidate runs in a separate process, in turns, and its best time counts. Prints a table for each part,
 and one JSON line for the first two.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/prepare_mimic.py [--rows 20] [--repeats 3] [--folder FOLDER]
 
 Generates tables with the columns of MIMIC-IV 3.1, in which chartevents.csv.gz has that many million rows; a
-fifth of them have items that are read. Each candidate runs in a process of its own, in turns:
+fifth of them have items that are read. Each candidate runs in a separate process, in turns:
 
 - pandas: `for chunk in pd.read_csv(chartevents, usecols=..., chunksize=...)` with the needed columns;
 - condi: schema, index and all windows of the data set, as `condi prepare` reads them.

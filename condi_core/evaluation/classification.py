@@ -89,8 +89,10 @@ def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) ->
 
 def calibration_error(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> float:
     """Compute the expected calibration error (Naeini et al. 2015); NaN without windows."""
-    mean, share, windows = calibration(positives, negatives, bins).T
-    return float(np.nansum(windows * np.abs(mean - share)) / windows.sum()) if windows.sum() else float("nan")
+    mean, fraction, windows = calibration(positives, negatives, bins).T
+    return (
+        float(np.nansum(windows * np.abs(mean - fraction)) / windows.sum()) if windows.sum() else float("nan")
+    )
 
 
 def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:

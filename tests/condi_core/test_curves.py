@@ -40,9 +40,9 @@ def test_the_area_under_the_roc_curve_is_the_auroc(scores):
 def test_reliability_is_that_of_the_scores_in_each_tenth(scores):
     p, y = scores
     rows = calibration(*histograms(p, y))
-    for k, (mean, share, windows) in enumerate(rows):
+    for k, (mean, fraction, windows) in enumerate(rows):
         inside = (p >= k / 10) & (p < (k + 1) / 10)
-        assert windows == inside.sum() and share == pytest.approx(y[inside].mean())
+        assert windows == inside.sum() and fraction == pytest.approx(y[inside].mean())
         assert mean == pytest.approx(p[inside].mean(), abs=0.5 / BINS)
 
 

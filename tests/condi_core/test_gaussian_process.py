@@ -82,10 +82,10 @@ def test_conditional_mean_of_a_window_does_not_depend_on_the_others():
     observed = torch.rand(x.shape) < torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])[:, None, None]
     y = torch.where(observed, x, 0.0)
     together = conditional_mean(y, observed, cross_spectrum)
-    alone = torch.cat(
+    separate = torch.cat(
         [conditional_mean(y[i : i + 1], observed[i : i + 1], cross_spectrum) for i in range(len(y))]
     )
-    torch.testing.assert_close(together, alone, atol=1e-3, rtol=0)
+    torch.testing.assert_close(together, separate, atol=1e-3, rtol=0)
 
 
 def test_nothing_observed_gives_the_mean():
