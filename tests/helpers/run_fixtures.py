@@ -63,7 +63,9 @@ def run_local(tmp_path, small_settings):
 
     def run(federation, changes=None, tamper=None, nodes=2, device="cpu"):
         places = {"federation": str(federation), "output": str(tmp_path / "runs")}
-        return run_in_process(small_settings(places | (changes or {})), nodes, tamper, device)
+        # All nodes are there from the start: waiting for more would only cost time.
+        settings = small_settings(places | {"sites-timeout": 0.2} | (changes or {}))
+        return run_in_process(settings, nodes, tamper, device)
 
     return run
 

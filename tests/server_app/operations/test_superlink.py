@@ -26,6 +26,7 @@ print(len(store))
 """
 
 
+@pytest.mark.deployment  # it waits for Flower to give up
 @pytest.mark.parametrize(("timeout", "printed"), [("longer", "1\n"), ("default", "")])
 def test_a_write_waits_for_the_database_lock(tmp_path, timeout, printed):
     command = [sys.executable, "-c", WRITE, tmp_path / "state.db", timeout]
