@@ -126,7 +126,7 @@ def test_relative_data_directory(tmp_path, refusal, capsys):
 
 
 def test_a_node_without_data(tmp_path, small_settings, capsys):
-    settings = small_settings({"output": str(tmp_path / "runs")})
+    settings = small_settings({"output": str(tmp_path / "runs"), "sites-timeout": 0.1})
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
     with pytest.raises(RunError, match="its own log says why"):
         main(LocalGrid(client_app, [{"device": "cpu"}], settings), context)
@@ -145,7 +145,7 @@ def test_a_folder_for_runs_that_cannot_be_written(federation, tmp_path, small_se
 
 @pytest.mark.parametrize(("device", "why"), [("gpu", "expected auto, cpu"), ("cuda:7", "has 0 CUDA device")])
 def test_an_unavailable_device_is_reported(federation, small_settings, tmp_path, device, why):
-    settings = small_settings({"output": str(tmp_path / "runs")})
+    settings = small_settings({"output": str(tmp_path / "runs"), "sites-timeout": 0.1})
     node = {"data": str(federation / "site-0"), "device": device}
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
     with pytest.raises(RunError, match=f"node 1000: the site's device is '{device}'.*{why}"):

@@ -49,6 +49,7 @@ def test_a_run_stopped_after_every_round_ends_with_the_same_weights(
     assert len((killed / "history.jsonl").read_text().splitlines()) == 7
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_a_checkpoint_is_resumed_by_another(
     federation, run_local, finished_run, tmp_path
 ):
