@@ -1,10 +1,21 @@
-"""Give every test its own caches."""
+"""Give every test its own caches, and start the longest tests first."""
 
 import platformdirs
 import pytest
+
+LONGEST_FILES = ("test_restarts.py", "test_faults.py", "test_study.py", "test_submit.py")
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     """Store completed windows, and the generated data of the demo, in the folder of the test."""
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: tmp_path / "cache")
+
+
+def pytest_collection_modifyitems(items):
+    """Start the longest tests first, so that the workers end together."""
+
+    def rank(item):
+        return LONGEST_FILES.index(item.path.name) if item.path.name in LONGEST_FILES else len(LONGEST_FILES)
+
+    items.sort(key=rank)
