@@ -13,8 +13,7 @@ CSDI is scored on one piece of each of some evenly spaced windows. /linear is th
 interpolation on the cells that the method was scored on. With --ablations, CondI is trained again for
 some steps on the pooled windows, complete and with parts removed, from the same weights and cross-spectrum.
 
-The script prints a table per missingness pattern, mean ± sample standard deviation over seeds, and one JSON
-line.
+Prints a table per missingness pattern, mean ± sample standard deviation over seeds, and one JSON line.
 """
 
 from __future__ import annotations

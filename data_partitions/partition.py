@@ -12,7 +12,7 @@ counted from 0 and are the same in `windows.csv` and in the arrays.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,9 @@ import pandas as pd
 
 from data_partitions.errors import DataError
 from data_partitions.layout import MANIFEST_FILE, require_partition
-from data_partitions.manifest import SPLITS, Manifest, Modality, Split
+from data_partitions.manifest import SPLITS, Manifest, Split
 from data_partitions.storage import atomic_directory, read_json
+from data_partitions.values_files import map_values, read_blocks, values_file
 from data_partitions.windows_table import (
     WINDOWS_FILE,
     check_windows_table,
@@ -33,7 +34,6 @@ from data_partitions.windows_table import (
     read_windows_table,
 )
 
-VALUES_BLOCK_BYTES = 16 * 2**20  # read at a time from a file of values
 FINGERPRINT_BYTES = 2**20  # hashed at each end of a file of values
 
 
@@ -73,7 +73,7 @@ def write_partition(
     with atomic_directory(path) as temp, ExitStack() as files:
         (temp / "values").mkdir()
         present = [(i, m) for i, m in enumerate(manifest.modalities) if m.present]
-        outputs = [files.enter_context(open(_values_file(temp, m.name), "wb")) for _, m in present]
+        outputs = [files.enter_context(open(values_file(temp, m.name), "wb")) for _, m in present]
 
         def write_headers(rows: int) -> None:
             for (_, m), file in zip(present, outputs, strict=True):
@@ -179,7 +179,7 @@ class Partition:
             splits=table["split"].to_numpy(dtype=str),
             labels=table[list(manifest.labels)].to_numpy(dtype=np.float32),
             _arrays={
-                m.name: _map_values(path, m, manifest, len(table)) for m in manifest.modalities if m.present
+                m.name: map_values(path, m, manifest, len(table)) for m in manifest.modalities if m.present
             },
         )
         if check:
@@ -197,12 +197,12 @@ class Partition:
     def check(self) -> None:
         """Read all values, a block at a time; DataError when one is infinite."""
         for name, array in self._arrays.items():
-            for first, block in _blocks(array):
+            for first, block in read_blocks(array):
                 infinite = np.isinf(block).any(axis=(1, 2))
                 if infinite.any():
                     row = first + int(infinite.argmax())
                     raise DataError(
-                        f"{_values_file(self.path, name)}: row {row} (record {self.record_ids[row]}) has an "
+                        f"{values_file(self.path, name)}: row {row} (record {self.record_ids[row]}) has an "
                         "infinite value where a number or NaN is expected: prepare the partition again"
                     )
 
@@ -210,7 +210,7 @@ class Partition:
         """Count what is not observed, by name of each present modality. Reads all values."""
         counts = {}
         for name, array in self._arrays.items():
-            per_window = np.concatenate([np.isnan(block).sum(axis=(1, 2)) for _, block in _blocks(array)])
+            per_window = np.concatenate([np.isnan(block).sum(axis=(1, 2)) for _, block in read_blocks(array)])
             empty = int((per_window == array[0].size).sum())
             counts[name] = MissingCounts(array.size, int(per_window.sum()), len(array), empty)
         return counts
@@ -265,39 +265,10 @@ class Partition:
             content = (self.path / name).read_bytes()
             digest.update(f"{name} {len(content)}\n".encode() + content)
         for name in self._arrays:
-            with open(_values_file(self.path, name), "rb") as file:
+            with open(values_file(self.path, name), "rb") as file:
                 size = file.seek(0, 2)
                 digest.update(f"{name} {size}\n".encode())
                 for start in (0, max(0, size - FINGERPRINT_BYTES)):
                     file.seek(start)
                     digest.update(file.read(FINGERPRINT_BYTES))
         return digest.hexdigest()
-
-
-def _values_file(path: Path, modality: str) -> Path:
-    return path / "values" / f"{modality}.npy"
-
-
-def _blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the first row and the content of blocks of limited size."""
-    step = max(1, VALUES_BLOCK_BYTES // array[0].nbytes)
-    for first in range(0, len(array), step):
-        yield first, array[first : first + step]
-
-
-def _map_values(path: Path, modality: Modality, manifest: Manifest, rows: int) -> np.ndarray:
-    file = _values_file(path, modality.name)
-    expected = (rows, manifest.patches, modality.samples_per_patch)
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{file} is missing, but the manifest says that {modality.name} is present") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{file} is damaged ({error}): prepare the partition again") from None
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-        raise DataError(
-            f"{file} must contain float32, it contains {getattr(array, 'dtype', type(array).__name__)}"
-        )
-    if array.shape != expected:
-        raise DataError(f"{file} must have shape {expected} (window, patch, sample), it has {array.shape}")
-    return array

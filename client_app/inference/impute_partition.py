@@ -1,5 +1,4 @@
-"""Completion of a partition into a partition, a block of windows at a time; it resumes after an
-interruption."""
+"""Complete a partition into a partition, block by block, and resume after an interruption."""
 
 from __future__ import annotations
 

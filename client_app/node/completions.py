@@ -167,8 +167,7 @@ def _evict_oldest(folder: Path) -> None:
 
 
 def load(site: Site, method: Method, imputer_hash: str, split: Split) -> StoredCompletion:
-    """Load the completion of a split, memory-mapped; CompletionsMissingError when the site does not have
-    it."""
+    """Load the completion of a split, memory-mapped; CompletionsMissingError when there is none."""
     path = cache_path(site, method, imputer_hash, split)
     try:
         return StoredCompletion(

@@ -5,8 +5,6 @@ The source is the unpacked data set: `ptbxl_database.csv`, `scp_statements.csv` 
 """
 
 import ast
-import hashlib
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from data_partitions.download import fetch_physionet
+from data_partitions.duplicates import join_duplicates
 from data_partitions.errors import DataError
-from data_partitions.manifest import SPLITS
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings.wfdb_header import read_wfdb_header
 
@@ -125,7 +123,7 @@ def index(
             f"patient {first['patient_id']} (record {first['record_id']}) is in two splits by strat_fold: "
             "all records of a patient must be in one"
         )
-    _join_duplicates(source, table, log)
+    join_duplicates([source / f"{path}.dat" for path in table["path"]], table, log)
     table["site"] = table["site"].map(lambda site: f"hospital-{site}" if site else "")
     table["rate"] = rate
     table = table[["record_id", "patient_id", "split", "site", *SUPERCLASSES, "path", "rate"]]
@@ -269,37 +267,3 @@ def _superclasses_of(
             raise DataError(f"record {record} has statement {code}, which scp_statements.csv does not have")
     names = (superclasses[code] for code, likelihood in codes.items() if likelihood >= min_likelihood)
     return {name for name in names if name is not None}
-
-
-def _join_duplicates(source: Path, table: pd.DataFrame, log: PreparationLog) -> None:
-    """Give patients who share a signal, byte for byte, one patient_id and one split, in place."""
-    signals = [source / f"{path}.dat" for path in table["path"]]
-    # The first bytes distinguish nearly all records; only those that agree are read completely.
-    alike = _groups_of(range(len(signals)), lambda i: _sha256(signals[i], 4096))
-    groups = [same for rows in alike for same in _groups_of(rows, lambda i: _sha256(signals[i]))]
-    if not groups:
-        return
-    log.note(
-        f"Duplicate signals: {sum(map(len, groups))} records have {len(groups)} signals. They are included, "
-        "and patients who share a signal count as one."
-    )
-    patients = table["patient_id"].tolist()
-    for rows in groups:
-        ids = {patients[i] for i in rows}
-        first = min(ids, key=lambda name: (len(name), name))
-        patients = [first if patient in ids else patient for patient in patients]
-    table["patient_id"] = patients
-    rank = table["split"].map(SPLITS.index).groupby(table["patient_id"]).transform("min")
-    table["split"] = rank.map(dict(enumerate(SPLITS)))
-
-
-def _groups_of(rows, key) -> list[list[int]]:
-    groups = defaultdict(list)
-    for row in rows:
-        groups[key(row)].append(row)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _sha256(file: Path, size: int = -1) -> bytes:
-    with open(file, "rb") as opened:
-        return hashlib.sha256(opened.read(size)).digest()

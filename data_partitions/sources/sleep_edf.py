@@ -52,8 +52,7 @@ _VOLTS = {"uV": 1e-6, "mV": 1e-3}  # units that mne converts to volts; it does n
 _NAME = re.compile(r"(SC4\d\d\d\w)\w*-(PSG|Hypnogram)\.edf")
 
 PUBLISHED_SUBJECTS = tuple(n for n in range(83) if n not in (39, 68, 69, 78, 79))
-# (subject, night)
-UNPUBLISHED_NIGHTS = {(13, 2), (36, 1), (52, 1)}
+UNPUBLISHED_NIGHTS = {(13, 2), (36, 1), (52, 1)}  # (subject, night)
 
 
 def schema(source: str | Path, *, wake_minutes: float = 30.0) -> dict:
@@ -108,9 +107,8 @@ def index(source: str | Path, log: PreparationLog, *, wake_minutes: float = 30.0
             psg, epochs = _scored_epochs(night, files, wake_minutes, dropped)
             path = psg.relative_to(source).as_posix()
             for start, stage in epochs:
-                rows.append(
-                    (f"{night[:6]}-{int(start // EPOCH_SECONDS):04d}", night[3:5], stage, path, start)
-                )
+                record = f"{night[:6]}-{int(start // EPOCH_SECONDS):04d}"
+                rows.append((record, night[3:5], stage, path, start))
         except DataError as error:
             log.reject(error)
         log.progress("reading hypnograms", done, len(nights))

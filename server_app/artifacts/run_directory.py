@@ -129,7 +129,7 @@ class RunDirectory:
                 f"there is no run to resume at {directory.path}: it has no {CONFIG_FILE}"
             ) from None
         except RunFileError as error:
-            raise RunError(str(error)) from None
+            raise RunError(f"{error}: {NEW_RUN_HINT}") from None
         if different := config.training_differences(before):
             settings = before.flat()
             pairs = " ".join(f"{key}={json.dumps(settings[key])}" for key in different)

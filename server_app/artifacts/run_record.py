@@ -165,8 +165,7 @@ class RunRecord:
         return self.schema.task_kind.metrics(sums, self.schema.ordered)
 
     def best_round(self, phase: str) -> int | None:
-        """Return the round whose weights were selected: the one with the lowest validation score, or the
-        last."""
+        """Return the round whose weights were selected: that of the lowest validation score, or the last."""
         scored = [line for line in self.phases.get(phase, []) if "score" in line.metrics]
         finite = [line for line in scored if math.isfinite(line.metrics["score"])]
         if self.config.get("privacy.noise-multiplier") or not finite:

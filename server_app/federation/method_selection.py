@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 from condi_core.config import ConfigError, RunConfig
 from condi_core.methods import METHODS, Method
+from condi_core.protocol import POOLED_SITE
+from data_partitions.manifest import SPLITS
+from data_partitions.pool import pooled_manifest
+from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError
-from server_app.federation.roster import Roster, pooled
+from server_app.federation.roster import Roster
 
 
 def select_methods(config: RunConfig) -> list[Method]:
@@ -60,4 +64,12 @@ def rosters_by_scope(methods: Sequence[Method], roster: Roster) -> dict[str, Ros
             "remove it from method and compare-with"
         )
     rosters = {"federated": roster, "local": roster}
-    return rosters | {"centralised": pooled(roster)} if centralised else rosters
+    return rosters | {"centralised": _pool_sites(roster)} if centralised else rosters
+
+
+def _pool_sites(roster: Roster) -> Roster:
+    """Return all sites of a simulation as one site, for which the node of the first site answers."""
+    node = next(iter(roster.sites.values())).node_id
+    manifest = pooled_manifest([site.manifest for site in roster.sites.values()], POOLED_SITE)
+    site = SiteInfo(node, manifest, dict.fromkeys(SPLITS), roster.sums)
+    return Roster({POOLED_SITE: site}, {}, roster.virtual)

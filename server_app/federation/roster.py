@@ -19,11 +19,11 @@ from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
-from condi_core.protocol import POOLED_SITE, fingerprint
+from condi_core.protocol import fingerprint
 from condi_core.windows import Schema
 from data_partitions.federation import check_same_schema
 from data_partitions.manifest import SPLITS
-from data_partitions.pool import pooled_manifest
+from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import NEW_RUN_HINT, RunError, last_line, without_control_characters
 from server_app.federation.messaging import POLL_SECONDS, send_and_receive
@@ -97,32 +97,24 @@ class Roster:
 
     def lines(self) -> list[str]:
         """Return a table of the sites that take part, and of those that are excluded."""
-        schema = self.schema
-        width = max(map(len, self.sites))
-        lines = [f"{'site':<{width}}  {'train':>5} {'val':>5} {'test':>5}  modalities"]
+        schema, notes = self.schema, []
+        rows: list[list[Value]] = []
         for name, site in self.sites.items():
             missing = [m.name for m in site.manifest.modalities if not m.present]
             modalities = f"{len(schema.names) - len(missing)} of {len(schema.names)}"
             modalities += f", without {' '.join(missing)}" if missing else ""
-            windows = site.manifest.windows
-            numbers = f"{windows['train']:>5} {windows['val']:>5} {windows['test']:>5}"
-            lines.append(f"{name:<{width}}  {numbers}  {modalities}")
+            counts = (site.manifest.windows[split] for split in SPLITS)
+            rows.append([name, *(Cell(str(count), count) for count in counts), modalities])
             if withheld := [split for split, counts in site.labels.items() if counts is None]:
-                lines.append(f"note: site {name} withholds its label counts in {', '.join(withheld)}")
+                notes.append(f"note: site {name} withholds its label counts in {', '.join(withheld)}")
             label_counts = site.labels["train"] or np.ones(len(schema.labels))
             labels = [label for label, count in zip(schema.labels, label_counts, strict=True) if count]
             if len(labels) < 2 <= len(schema.labels):
                 only = f"only the label {labels[0]}" if labels else "no label"
-                lines.append(f"note: site {name} has {only} in training")
-        return lines + [f"excluded: {name}: {reason}" for name, reason in self.excluded.items()]
-
-
-def pooled(roster: Roster) -> Roster:
-    """Return all sites of a simulation as one site, for which the node of the first site answers."""
-    node = next(iter(roster.sites.values())).node_id
-    manifest = pooled_manifest([site.manifest for site in roster.sites.values()], POOLED_SITE)
-    site = SiteInfo(node, manifest, dict.fromkeys(SPLITS), roster.sums)
-    return Roster({POOLED_SITE: site}, {}, roster.virtual)
+                notes.append(f"note: site {name} has {only} in training")
+        table = Table("", ["site", *SPLITS, "modalities"], rows).to_text(width=None)
+        excluded = [f"excluded: {name}: {reason}" for name, reason in self.excluded.items()]
+        return [table, *notes, *excluded]
 
 
 def collect_roster(

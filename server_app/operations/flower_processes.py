@@ -40,8 +40,7 @@ class FlowerProcesses:
     """
 
     def __init__(self) -> None:
-        # Ray creates Unix sockets in this folder, and the path of a socket is limited to about 100
-        # characters.
+        # Ray creates Unix sockets in this folder, whose paths may have about 100 characters.
         root = tempfile.gettempdir()
         self.folder = Path(tempfile.mkdtemp(prefix="condi-", dir=root if len(root) < 30 else "/tmp"))
         # Ray imports from the working directory before anything else, so the directory must be empty.
@@ -187,8 +186,7 @@ class FlowerProcesses:
                 signalled: set[int] = set()
                 deadline = time.monotonic() + END_SECONDS
                 while (alive := self._alive()) and time.monotonic() < deadline:
-                    # Each gets the signal once: on a second SIGTERM Flower's processes end without cleaning
-                    # up.
+                    # Once each: on a second SIGTERM Flower's processes end without cleaning up.
                     for pid in alive - signalled:
                         _send_signal(pid, number)
                     signalled |= alive

@@ -1,5 +1,4 @@
-"""`condi credentials`: make the credentials of a federation, and print when they expire and what to do
-next."""
+"""`condi credentials`: make the credentials of a federation, and print their expiry and the next steps."""
 
 from __future__ import annotations
 

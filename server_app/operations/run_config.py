@@ -1,5 +1,4 @@
-"""Read the settings of a run as a user writes them: pairs or TOML files, checked against the app's
-settings."""
+"""Read settings of a run as a user writes them, in pairs or TOML files, and refuse unknown ones."""
 
 import json
 import re

@@ -1,5 +1,4 @@
-"""`condi submit`: start a run on a SuperLink, follow its log, and exit with a status that says how it
-ended."""
+"""`condi submit`: start a run on a SuperLink, follow its log, and exit with the status of its end."""
 
 import sys
 from pathlib import Path

@@ -1,2 +1,1 @@
-"""`condi study`: methods x data sets x partitions x missingness x seeds, from a TOML file to tables and
-curves."""
+"""`condi study`: methods x data sets x partitions x missingness x seeds, from a TOML file to tables."""

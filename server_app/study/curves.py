@@ -1,5 +1,4 @@
-"""Curves over missingness: a metric against the fraction that is missing in test windows, a line per
-method."""
+"""Curves of a metric over the fraction that is missing in test windows, with a line per method."""
 
 from __future__ import annotations
 

@@ -137,8 +137,7 @@ class Study(_Table):
 
     @cached_property
     def scenarios(self) -> list[Scenario]:
-        """All combinations, in the order of the file; a list of values of missingness is one scenario
-        each."""
+        """All combinations, in the order of the file; each value in a list of missingness is a scenario."""
         scenarios = []
         for data, partition, table, test in product(
             self.data, self.partition, self.missingness, self.test_missingness

@@ -62,8 +62,7 @@ def all_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
 
 
 def overview_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
-    """Return a table of one metric over missingness for each data set and partition with several
-    scenarios."""
+    """Return one metric over missingness, for each data set and partition with several scenarios."""
     groups: dict[tuple[str, str], list[list[StudyCell]]] = {}
     scored = [cell for cell in cells if cell.metrics.get(metric) is not None]
     for (data, partition, *_), scenario_cells in group_by_scenario(scored).items():
@@ -102,8 +101,7 @@ def task_table(cells: Sequence[StudyCell], scenario: str) -> Table:
 
 
 def imputation_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
-    """Return the RMSE of imputers in standard deviations, by the missingness pattern that they are scored
-    on."""
+    """Return the RMSE of imputers in standard deviations, by missingness pattern."""
     # Every cell of a run has the same scores of imputers: one of each seed is enough.
     rmse: dict[tuple[str, str], dict[int, float]] = {}
     for cell in cells:

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from data_partitions import DataError
-from data_partitions import partition as partition_module
+from data_partitions import DataError, values_files
 from data_partitions.partition import Partition, write_partition
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
@@ -264,7 +263,7 @@ def test_an_infinite_value_is_found_in_blocks_of_any_size(partition, monkeypatch
         values[4, 1, 0] = -np.inf
         return values
 
-    monkeypatch.setattr(partition_module, "VALUES_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(values_files, "VALUES_BLOCK_BYTES", block_bytes)
     rewrite_values(partition.path, insert_infinity)
     assert_refused(partition.path, "Resp.npy", "row 4 (record p004) has an infinite value")
     assert len(Partition.open(partition.path, check=False)) == 6

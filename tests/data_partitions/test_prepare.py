@@ -273,9 +273,6 @@ def test_the_demo_command_makes_the_demo_once(tmp_path, monkeypatch):
     assert_failed(run_prepare("demo", "--out", tmp_path / "other"), "has no federation.json")
 
 
-# --- the real data set
-
-
 def test_ptb_xl_has_four_hospitals(real, tmp_path):
     log = PreparationLog()
     federation = prepare_federation(ptb_xl, real, tmp_path / "all", log=log)
