@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from condi_core.settings_text import describe_error, parse_names, parse_number, parse_pairs, suggest_name
+from condi_core.settings_text import describe_error, parse_names, parse_values, suggest_name
 
 # Settings that do not change what a run trains: where its files are, which sites are asked, and timeouts.
 UNTRAINED_SETTINGS = frozenset(
@@ -115,15 +115,14 @@ class TaskConfig(TrainingConfig):
     @field_validator("learning_rate_by_method")
     @classmethod
     def _rates_are_positive_numbers(cls, text: str) -> str:
-        for method, text_of_rate in parse_pairs(text).items():
-            rate = parse_number(text_of_rate)
+        for method, rate in parse_values(text).items():
             if isinstance(rate, str) or not 0 < rate < math.inf:
                 raise PydanticCustomError("rates", f"the rate of '{method}' must be a number above 0")
         return text
 
     def learning_rate_for(self, method: str) -> float:
         """Return the learning rate of phase 2 for a method."""
-        return float(parse_pairs(self.learning_rate_by_method).get(method, self.learning_rate))
+        return float(parse_values(self.learning_rate_by_method).get(method, self.learning_rate))
 
 
 class RunConfig(_Settings):
@@ -148,11 +147,17 @@ class RunConfig(_Settings):
     imputer: ImputerConfig
     task: TaskConfig
 
+    @field_validator("test_missingness")
+    @classmethod
+    def _overrides_are_pairs(cls, text: str) -> str:
+        parse_values(text)
+        return text
+
     @field_validator("task")
     @classmethod
     def _rates_are_of_methods_of_the_run(cls, task: TaskConfig, info: ValidationInfo) -> TaskConfig:
         methods = _method_names(info.data.get("method", ""), info.data.get("compare_with", ""))
-        for name in parse_pairs(task.learning_rate_by_method):
+        for name in parse_values(task.learning_rate_by_method):
             if name not in methods:
                 raise PydanticCustomError("rates", f"the run has no method '{name}' that could have a rate")
         return task
@@ -224,6 +229,11 @@ class RunConfig(_Settings):
     def methods(self) -> list[str]:
         """`method` and the methods in `compare-with`, each once."""
         return _method_names(self.method, self.compare_with)
+
+    @property
+    def test_overrides(self) -> dict[str, int | float | str]:
+        """Settings of the missingness that are different for test windows."""
+        return parse_values(self.test_missingness)
 
     def training_differences(self, other: RunConfig) -> list[str]:
         """Return the names of the settings by which the two runs train differently."""

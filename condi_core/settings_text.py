@@ -42,6 +42,11 @@ def parse_number(text: str) -> int | float | str:
     return text
 
 
+def parse_values(text: str) -> dict[str, int | float | str]:
+    """Return {"a": 1, "b": "x"} for "a=1 b=x"; errors as in `parse_pairs`."""
+    return {key: parse_number(value) for key, value in parse_pairs(text).items()}
+
+
 def suggest_name(name: str, known: Iterable[str], list_all: bool = False) -> str:
     """Return the end of a message about an unknown name: " (did you mean 'x'?)" where one is similar.
 

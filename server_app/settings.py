@@ -1,9 +1,11 @@
 """Check all settings of a run before anything is requested from sites."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from condi_core.config import ConfigError, MissingnessSettings, RunConfig
+from condi_core.settings_text import parse_values
 from data_partitions.missingness import Missingness, MissingnessError
 
 MISSINGNESS_PREFIX = "missingness."  # of the names of settings
@@ -34,11 +36,14 @@ def validate_settings(settings: Mapping[str, Any]) -> RunConfig:
         missingness = Missingness.from_settings(missingness_settings)
     except MissingnessError as error:
         complaints += error.complaints
-    overrides = settings.get("test-missingness", "")
+    text = settings.get("test-missingness", "")
+    overrides: dict[str, Any] = {}
+    with suppress(ValueError):  # `RunConfig` complains about a text that is not pairs
+        overrides = parse_values(str(text))
     try:
-        (missingness or Missingness()).with_overrides(str(overrides))
+        Missingness().with_overrides(overrides)
     except MissingnessError as error:
-        complaints.append(f"setting 'test-missingness': {error}, got {overrides!r}")
+        complaints.append(f"setting 'test-missingness': {error}, got {text!r}")
     if config is None or missingness is None or complaints:
         raise ConfigError(*complaints)
     return config.model_copy(update={"missingness": MissingnessSettings(**missingness)})

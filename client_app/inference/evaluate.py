@@ -104,7 +104,7 @@ def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
         raise DataError(
             f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"
         )
-    missingness = Missingness.for_split("test", dict(config.missingness), config.test_missingness)
+    missingness = Missingness.for_split("test", dict(config.missingness), config.test_overrides)
     config = config.model_copy(
         update={"missingness": MissingnessSettings(**missingness), "test_missingness": ""}
     )

@@ -140,7 +140,7 @@ class Site:
 
     def missingness(self, split: Split) -> Missingness:
         """Return what the run hides from windows of a split."""
-        return Missingness.for_split(split, dict(self.config.missingness), self.config.test_missingness)
+        return Missingness.for_split(split, dict(self.config.missingness), self.config.test_overrides)
 
     def read(self, rows: np.ndarray, all_measured: bool = False) -> Windows:
         """Read windows as the run uses them; samples that it hides are zero and not observed.

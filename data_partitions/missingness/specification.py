@@ -69,33 +69,29 @@ class Missingness(Mapping[str, Any]):
         return cls(**settings)
 
     @classmethod
-    def for_split(cls, split: Split, settings: Mapping[str, Any], test_overrides: str) -> Missingness:
+    def for_split(
+        cls, split: Split, settings: Mapping[str, Any], test_overrides: Mapping[str, Value]
+    ) -> Missingness:
         """Read the missingness of a split; `test_overrides` apply to test windows only."""
         missingness = cls.from_settings(settings)
         return missingness.with_overrides(test_overrides) if split == "test" else missingness
 
-    def with_overrides(self, overrides: str) -> Missingness:
-        """Replace some settings, written as in "points=0.8 gaps=0.1".
+    def with_overrides(self, overrides: Mapping[str, Value]) -> Missingness:
+        """Replace some settings, such as `{"points": 0.8, "gaps": 0.1}`.
 
         Raises
         ------
         MissingnessError
-            The text is not of this form, or a setting is unknown or out of range for a run.
+            A setting is unknown or out of range for a run.
         """
-        settings: dict[str, Value] = {}
-        for pair in overrides.split():
-            name, _, text = pair.partition("=")
-            if not (name and text) or name in settings:
-                raise MissingnessError("expected pairs such as 'points=0.8 gaps=0.1', each setting once")
-            settings[name] = _parse_value(text)
-        if faults := _find_faults(settings, of_run=True):
+        if faults := _find_faults(overrides, of_run=True):
             raise MissingnessError(
                 *(
                     f"{n}: {fault}" if fault else f"unknown '{n}'{_suggestion(n)}"
                     for n, fault in faults.items()
                 )
             )
-        return Missingness(**(dict(self) | settings))
+        return Missingness(**(dict(self) | dict(overrides)))
 
     def of_site(self) -> Missingness:
         """Return only the missingness of a site for the whole run, without that of single windows."""
@@ -166,13 +162,3 @@ def _describe_faults(settings: Mapping[str, Any], of_run: bool) -> list[str]:
 def _suggestion(name: str, prefix: str = "") -> str:
     matches = get_close_matches(name, list(SETTINGS), n=1, cutoff=0.4)
     return f" (did you mean '{prefix}{matches[0]}'?)" if matches else ""
-
-
-def _parse_value(text: str) -> Value:
-    """Parse a text as a number if it is one; otherwise return the text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

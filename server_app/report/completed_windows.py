@@ -120,7 +120,7 @@ def complete_rows(
     """
     values, observed = site.read(rows)
     config = RunConfig.from_flat(run.config)
-    of_site = Missingness.for_split("test", dict(config.missingness), config.test_missingness).of_site()
+    of_site = Missingness.for_split("test", dict(config.missingness), config.test_overrides).of_site()
     observed = observed & ~missingness_masks(site, rows, values, observed, of_site, run.config["seed"])
     parameters: dict[str, Any] = {**EVALUATED_MISSINGNESS[pattern].parameters}
     seed = derive_seed("scored", pattern)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from condi_core.config import ConfigError, flatten, setting_names
 from condi_core.evaluation.catalogue import TASK_METRICS
 from condi_core.methods import METHOD_NAMES
-from condi_core.settings_text import describe_error, parse_pairs, suggest_name
+from condi_core.settings_text import describe_error, parse_values, suggest_name
 from data_partitions.missingness import AMOUNTS, SETTINGS, active_settings
 from server_app.operations.run_config import SettingValue, default_settings
 from server_app.settings import validate_settings
@@ -105,9 +105,7 @@ class Scenario:
     @property
     def missingness_in_test_label(self) -> str:
         """The whole missingness of test windows, in the form of `missingness_label`."""
-        changes = parse_pairs(self.test_missingness)
-        zeros = {key: 0 for key, text in changes.items() if key in AMOUNTS and float(text) == 0}
-        missingness = active_settings(dict(self.missingness) | changes | zeros)
+        missingness = active_settings(dict(self.missingness) | parse_values(self.test_missingness))
         return replace(self, missingness=tuple(missingness.items())).missingness_label
 
     @property

@@ -187,7 +187,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> StudyCell:
 
 def expected_missing_fraction(config: RunConfig, split: Split, samples_per_patch: Sequence[int]) -> float:
     """Return the fraction of measured samples that a run's missingness is expected to hide in a split."""
-    missingness = Missingness.for_split(split, dict(config.missingness), config.test_missingness)
+    missingness = Missingness.for_split(split, dict(config.missingness), config.test_overrides)
     return missingness.expected_share(samples_per_patch)
 
 

@@ -102,14 +102,16 @@ def test_every_fault_of_the_settings_of_a_run_is_named():
 
 
 def test_overrides_replace_single_settings():
-    changed = Missingness.from_settings(RUN).with_overrides("points=0.8  gaps=0 gaps-mechanism=mar")
+    changed = Missingness.from_settings(RUN).with_overrides(
+        {"points": 0.8, "gaps": 0, "gaps-mechanism": "mar"}
+    )
     assert changed == Missingness(points=0.8, gap_patches=3, gaps_mechanism="mar")
-    assert Missingness(points=0.1).with_overrides("") == Missingness(points=0.1)
+    assert Missingness(points=0.1).with_overrides({}) == Missingness(points=0.1)
 
 
 def test_only_test_windows_have_overrides():
     for split, points in (("train", 0.3), ("val", 0.3), ("test", 0.8)):
-        assert Missingness.for_split(split, RUN, "points=0.8")["points"] == points
+        assert Missingness.for_split(split, RUN, {"points": 0.8})["points"] == points
 
 
 def test_what_a_site_loses_is_separate():

@@ -32,6 +32,20 @@ SMALL = {
     "task.blocks": 1,
     "task.pair-width": 4,
 }
+# A value other than the default for every setting of the missingness.
+EVERY_MISSINGNESS = {
+    "missingness.points": 0.2,
+    "missingness.points-mechanism": "mnar",
+    "missingness.gaps": 0.1,
+    "missingness.gaps-mechanism": "mar",
+    "missingness.gap-patches": 3,
+    "missingness.bursts": 0.1,
+    "missingness.burst-patches": 1.5,
+    "missingness.blackout": 0.1,
+    "missingness.modality-by-window": 0.2,
+    "missingness.modality-by-site": 0.4,
+    "missingness.subsample-to": 4.0,
+}
 PATH_SETTINGS = ("federation", "output", "name", "resume")
 
 

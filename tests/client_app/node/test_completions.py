@@ -17,6 +17,7 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
 from data_partitions.federation import open_federation
 from data_partitions.manifest import SPLITS
+from tests.helpers.run_settings import EVERY_MISSINGNESS
 
 # Another value for every setting on which completions depend.
 DEPENDENCIES = {
@@ -36,17 +37,7 @@ DEPENDENCIES = {
     "imputer.sampling-steps": 9,
     "imputer.samples": 9,
     "task.completions": 9,
-    "missingness.points": 0.2,
-    "missingness.points-mechanism": "mnar",
-    "missingness.gaps": 0.1,
-    "missingness.gaps-mechanism": "mar",
-    "missingness.gap-patches": 3,
-    "missingness.bursts": 0.1,
-    "missingness.burst-patches": 1.5,
-    "missingness.blackout": 0.1,
-    "missingness.modality-by-window": 0.2,
-    "missingness.modality-by-site": 0.4,
-    "missingness.subsample-to": 4.0,
+    **EVERY_MISSINGNESS,
     "test-missingness": "points=0.8",
 }
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from client_app.node import completions
-from condi_core.methods import METHODS
+from tests.helpers.run_settings import EVERY_MISSINGNESS
 from tests.helpers.site_partition import open_sites
 
 
@@ -19,37 +18,6 @@ def test_modalities_that_a_run_hides_at_a_site_are_not_scored_there(federation, 
         hidden = ~measured.flatten(2).any(-1).any(0)
         assert hidden.sum() > (~recorded.flatten(2).any(-1).any(0)).sum()
         assert torch.equal(measured[:, ~hidden], recorded[:, ~hidden]) and not run[:, hidden].any()
-
-
-def test_completed_windows_depend_on_the_sampler(federation, small_settings):
-    paths = set()
-    for steps in (1, 16):
-        site = open_sites(federation, small_settings({"imputer.sampling-steps": steps}))[0]
-        paths.add(completions.cache_path(site, METHODS["condi"], "the same weights", "test"))
-    assert len(paths) == 2
-
-
-MISSINGNESS = {
-    "missingness.points": 0.2,
-    "missingness.points-mechanism": "mnar",
-    "missingness.gaps": 0.1,
-    "missingness.gaps-mechanism": "mar",
-    "missingness.gap-patches": 3,
-    "missingness.bursts": 0.1,
-    "missingness.burst-patches": 1.5,
-    "missingness.blackout": 0.1,
-    "missingness.modality-by-window": 0.2,
-    "missingness.modality-by-site": 0.4,
-    "missingness.subsample-to": 4.0,
-}
-
-
-def test_completed_windows_depend_on_every_missingness_setting(federation, small_settings):
-    changes = [{}] + [{key: value} for key, value in MISSINGNESS.items()]
-    sites = [open_sites(federation, small_settings(change))[0] for change in changes]
-    assert MISSINGNESS.keys() == {key for key in small_settings() if key.startswith("missingness.")}
-    paths = {completions.cache_path(site, METHODS["condi"], "the same weights", "test") for site in sites}
-    assert len(paths) == len(changes)
 
 
 def test_each_site_is_without_its_own_modalities_for_the_whole_run(federation, small_settings):
@@ -80,6 +48,6 @@ def test_hidden_samples_depend_on_values_only_under_mnar(federation, small_setti
 
 
 def test_a_run_with_every_mechanism_at_once(federation, run_local):
-    directory, _ = run_local(federation, MISSINGNESS)
+    directory, _ = run_local(federation, EVERY_MISSINGNESS)
     assert all(np.isfinite(a).all() for a in load_file(directory.path / "imputer.safetensors").values())
     assert (directory.path / "result.json").exists()
