@@ -25,6 +25,20 @@ STUDY = {
     "data": {"waves": {"dataset": "demo"}},
     "missingness": {"points": [0.2, 0.8]},
 }
+# The file of a study with one scenario; settings can be appended.
+STUDY_FILE = """
+methods = ["mask", "condi"]
+seeds = [0]
+[data.ecg]
+dataset = "ptb-xl"
+source = "source"
+[partition]
+split = "iid"
+sites = 2
+[missingness]
+points = [0.6]
+[settings]
+"""
 # (config, method) → validation scores of the rounds, and AUROC on the test windows
 Scores = Callable[[RunConfig, str], tuple[list[float], float]]
 

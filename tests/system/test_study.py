@@ -12,21 +12,9 @@ import pytest
 
 from data_partitions.sources import demo
 from tests.helpers.condi_process import CONDI, processes_left, run_condi
+from tests.helpers.fake_runs import STUDY_FILE
 from tests.helpers.run_settings import without_paths
 
-STUDY = """
-methods = ["mask", "condi"]
-seeds = [0]
-[data.ecg]
-dataset = "ptb-xl"
-source = "source"
-[partition]
-split = "iid"
-sites = 2
-[missingness]
-points = [0.6]
-[settings]
-"""
 # Settings that a study makes itself, in addition to missingness.
 SET_BY_STUDY = (
     "sites",
@@ -48,7 +36,7 @@ def test_an_interrupted_study_resumes_and_writes_its_tables(tmp_path, small_sett
         for key, value in settings.items()
         if key not in SET_BY_STUDY and not key.startswith("missingness.")
     ]
-    (tmp_path / "study.toml").write_text(STUDY + "\n".join(lines))
+    (tmp_path / "study.toml").write_text(STUDY_FILE + "\n".join(lines))
     command = [CONDI, "study", "study.toml", "--nodes", "2"]
     with subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"CONDI_TEST": str(tmp_path)}) as first:
         while first.poll() is None and not list(tmp_path.glob("studies/study/runs/*/history.jsonl")):

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from client_app.app import app as client_app
 from condi_core.config import RunConfig
+from condi_core.run_files import read_history
 from server_app.app import coordinate
 from server_app.errors import RunError
 from tests.helpers.local_grid import LocalGrid
@@ -51,10 +52,6 @@ def run(tmp_path, small_settings):
 
 def roster_of(directory):
     return list(json.loads((directory.path / "roster.json").read_text()))
-
-
-def history(directory):
-    return [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
 
 
 def test_a_site_that_does_not_fit_is_excluded_and_notified(hospitals, run, tmp_path, capsys):
@@ -194,7 +191,7 @@ def test_a_round_waits_for_offline_sites_and_is_repeated(hospitals, run, capsys)
     for model in ("imputer", "task-condi"):
         one, two = (load_file(d.path / f"{model}.safetensors") for d in (unbroken, directory))
         assert all(np.array_equal(one[k], two[k]) for k in one)
-    assert not any(line["failures"] for line in history(directory))
+    assert not any(line["failures"] for line in read_history(directory.path))
 
 
 def test_a_round_is_repeated_only_once_after_the_wait(hospitals, run):

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import math
 import shutil
 
 import numpy as np
@@ -12,6 +11,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, IMPUTER_ROWS, missingness_label
+from condi_core.run_files import read_history
 from condi_core.task.kind import SINGLE_LABEL
 from condi_core.weights_file import load_imputer
 from data_partitions.federation import open_federation
@@ -24,19 +24,9 @@ from server_app.report.windows import windows
 from tests.helpers.finished_runs import HOSTILE, Page, write_hostile
 
 
-@pytest.fixture
-def run(made, tmp_path):
-    """Return a copy of the run, which a test may damage."""
-    return shutil.copytree(made[1], tmp_path / "whole")
-
-
 @pytest.fixture(scope="module")
 def page(made):
     return Page((made[1] / "report.html").read_text())
-
-
-def history(path):
-    return [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()]
 
 
 def called(*args):
@@ -44,7 +34,7 @@ def called(*args):
 
 
 def test_tables_of_rounds_have_every_number_of_the_history(made, page):
-    lines = history(made[1])
+    lines = read_history(made[1])
     for phase in ("relation", "imputer", "task-condi", "task-mask"):
         rounds = [line for line in lines if line["phase"] == phase]
         values = page.values(f"{phase}, every round")
@@ -269,33 +259,6 @@ def test_gains_over_local_training_are_differences_of_site_scores(made, run):
         )
         assert gain == pytest.approx(federated - local)
     assert page.figures["Gain in AUROC over local training"] >= 3
-
-
-def test_sites_without_a_valid_reply_are_listed_with_the_reason(run):
-    lines = history(run)
-    lines[1]["failures"] = {"south": "out of <memory>"}
-    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    rows = Page(write_report(run, limit=0.0).read_text()).tables["Sites without a valid reply"]
-    assert [text for text, _ in rows[1]] == ["imputer, round 1", "south", "out of <memory>"]
-
-
-def test_a_report_accepts_metrics_that_are_nan(run):
-    lines = history(run)
-    for line in lines:
-        line["metrics"] = dict.fromkeys(line["metrics"], math.nan)
-    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    page = Page(write_report(run, limit=0.0).read_text())
-    assert page.column("imputer, every round", "RMSE") == [None, None]
-    assert "nan" not in "".join(page.figures) and "NaN" not in page.text
-
-
-def test_the_selected_round_has_the_lowest_score(run):
-    lines = history(run)
-    for line, score in zip([x for x in lines if x["phase"] == "imputer"], (0.2, 0.7), strict=True):
-        line["metrics"]["score"] = score
-    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    rows = Page(write_report(run, limit=0.0).read_text()).tables["imputer, every round"][1:]
-    assert [row[0][0] for row in rows] == ["1 *", "2"]
 
 
 def test_windows_are_omitted_when_they_take_too_long(made):

@@ -67,14 +67,19 @@ def test_a_study_that_was_killed_is_resumed(tmp_path, monkeypatch):
     assert all(p.stat().st_mtime_ns == at for p, at in done.items() if p.parent in finished)
 
 
-def test_a_run_that_cannot_be_resumed_is_set_aside_and_started_again(tmp_path, monkeypatch):
-    def stop(number):
+def interrupt_first_run(folder, monkeypatch):
+    """Start a study of one run, and interrupt that run."""
+
+    def interrupt(number):
         raise KeyboardInterrupt
 
+    runs = FakeRuns(stop_at=interrupt)
     with pytest.raises(KeyboardInterrupt):
-        tiny_study(
-            tmp_path, FakeRuns(stop_at=stop), monkeypatch, seeds=[0], missingness={}
-        ).run_missing_cells()
+        tiny_study(folder, runs, monkeypatch, seeds=[0], missingness={}).run_missing_cells()
+
+
+def test_a_run_that_cannot_be_resumed_is_set_aside_and_started_again(tmp_path, monkeypatch):
+    interrupt_first_run(tmp_path, monkeypatch)
     (interrupted,) = (tmp_path / "runs").iterdir()
     (interrupted / "note").write_text("unchanged")
 
@@ -91,13 +96,7 @@ def test_a_run_that_cannot_be_resumed_is_set_aside_and_started_again(tmp_path, m
 
 
 def test_a_run_that_fails_to_resume_for_another_reason_is_not_set_aside(tmp_path, monkeypatch):
-    def stop(number):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        tiny_study(
-            tmp_path, FakeRuns(stop_at=stop), monkeypatch, seeds=[0], missingness={}
-        ).run_missing_cells()
+    interrupt_first_run(tmp_path, monkeypatch)
 
     def full(number):
         raise RunNotCompletedError("no space left: free some space")

@@ -6,20 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server_app.cli import app
-
-STUDY = """
-methods = ["mask", "condi"]
-seeds = [0]
-[data.ecg]
-dataset = "ptb-xl"
-source = "source"
-[partition]
-split = "iid"
-sites = 2
-[missingness]
-points = [0.2]
-[settings]
-"""
+from tests.helpers.fake_runs import STUDY_FILE
 
 
 @pytest.mark.parametrize(
@@ -38,7 +25,7 @@ points = [0.2]
 def test_a_study_that_cannot_run_is_refused_in_a_sentence(tmp_path, monkeypatch, arguments, reason):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("server_app.study.cli.exit_on_signals", lambda: None)
-    (tmp_path / "study.toml").write_text(STUDY.replace("iid", "idd"))
+    (tmp_path / "study.toml").write_text(STUDY_FILE.replace("iid", "idd"))
     result = CliRunner().invoke(app, ["study", *arguments])
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
     assert reason in result.stderr and result.stderr.count("\n") == 1 + ("preparing" in result.stderr)

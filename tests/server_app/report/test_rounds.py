@@ -1,0 +1,35 @@
+"""The tables of rounds in a report, for histories with failures and values that are not finite."""
+
+import json
+import math
+
+from condi_core.run_files import read_history
+from server_app.report.page import write_report
+from tests.helpers.finished_runs import Page
+
+
+def test_sites_without_a_valid_reply_are_listed_with_the_reason(run):
+    lines = read_history(run)
+    lines[1]["failures"] = {"south": "out of <memory>"}
+    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = Page(write_report(run, limit=0.0).read_text()).tables["Sites without a valid reply"]
+    assert [text for text, _ in rows[1]] == ["imputer, round 1", "south", "out of <memory>"]
+
+
+def test_a_report_accepts_metrics_that_are_nan(run):
+    lines = read_history(run)
+    for line in lines:
+        line["metrics"] = dict.fromkeys(line["metrics"], math.nan)
+    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = Page(write_report(run, limit=0.0).read_text())
+    assert page.column("imputer, every round", "RMSE") == [None, None]
+    assert "nan" not in "".join(page.figures) and "NaN" not in page.text
+
+
+def test_the_selected_round_has_the_lowest_score(run):
+    lines = read_history(run)
+    for line, score in zip([x for x in lines if x["phase"] == "imputer"], (0.2, 0.7), strict=True):
+        line["metrics"]["score"] = score
+    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = Page(write_report(run, limit=0.0).read_text()).tables["imputer, every round"][1:]
+    assert [row[0][0] for row in rows] == ["1 *", "2"]
