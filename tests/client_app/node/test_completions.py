@@ -1,5 +1,6 @@
 """Where a site stores completed windows and their masks."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from client_app.node import completions, masks
 from client_app.node import site as site_module
 from client_app.node.masks import MaskStore, pack_masks, unpack_masks
 from client_app.node.site import Site
-from client_app.node.task_phase import TaskWindows
+from client_app.node.task_phase import TaskWindows, train
 from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
@@ -119,6 +120,22 @@ def test_task_windows_are_observed_as_the_site_reads_them(federation, small_sett
             patch.setattr(Site, "read", lambda *_: pytest.fail("values and masks of completions are on disk"))
             _, observed, available, _ = windows.read(rows, np.arange(len(rows)) % 2)
         assert torch.equal(observed, read.observed) and available.all()
+
+
+@pytest.mark.parametrize(("method", "trains"), [("condi", True), ("mask", False)])
+def test_a_missing_modality_is_trained_where_it_is_completed(
+    federation, small_settings, tmp_path, method, trains
+):
+    """site-1 is without modality a, which counts in the average of what was trained."""
+    site = site_of(federation, small_settings(), tmp_path)
+    torch.manual_seed(0)
+    if METHODS[method].complete:
+        imputer = Imputer(site.schema, site.config.imputer).eval()
+        completions.complete(site, METHODS[method], imputer, "weights", ["train"])
+    model = METHODS[method].model(site.schema, site.config.task)
+    windows = TaskWindows(site, METHODS[method], "weights", "train", model.standardiser)
+    present = train(windows, model, 0, 0.01, math.inf)["present"]
+    assert present[:, 0].all() == trains and present[:, 0].any() == trains and present[:, 1:].any()
 
 
 def test_completions_without_their_masks_are_missing(federation, small_settings, tmp_path):

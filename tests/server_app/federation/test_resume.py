@@ -127,9 +127,10 @@ def test_another_federation_than_that_of_the_checkpoint_is_refused(run_local, ru
         run_local(other, {"resume": str(run_copy)})
 
 
-def test_a_damaged_roster_is_named(federation, run_local, run_copy):
-    (run_copy / "roster.json").write_text("{half")
-    with pytest.raises(RunError, match="roster.json is missing or damaged"):
+@pytest.mark.parametrize("name", ["config.json", "roster.json", CHECKPOINT_FILE])
+def test_a_damaged_file_is_named_with_the_remedy(federation, run_local, run_copy, name):
+    (run_copy / name).write_text("{half")
+    with pytest.raises(RunError, match=f"{name} is .*damaged.*: start a new run"):
         run_local(federation, {"resume": str(run_copy)})
 
 
