@@ -13,6 +13,8 @@ from typing import Any
 from data_partitions import DataError
 from data_partitions.federation import Federation, open_federation
 from data_partitions.prepare import prepare_federation
+from data_partitions.sources import DatasetReader
+from data_partitions.sources.demo import write_source
 from server_app.study.design import Scenario, SplitSpec, Study
 from server_app.study.errors import StudyError
 
@@ -94,13 +96,13 @@ class Federations:
 
     def _prepare(self, name: str, partition: SplitSpec, seed: int, path: Path) -> None:
         data = self.study.data[name]
-        reader = import_module(f"data_partitions.sources.{data.dataset.replace('-', '_')}")
+        reader: DatasetReader = import_module(f"data_partitions.sources.{data.dataset.replace('-', '_')}")
         if data.dataset == "demo":
             source = self.folder / "sources" / "demo"
             if not source.exists():
                 self.report_progress("generating the records of the demo")
                 source.parent.mkdir(parents=True, exist_ok=True)
-                reader.make(source)
+                write_source(source)
         else:
             source = self.sources[name]
         self.report_progress(f"preparing {path.name}")
