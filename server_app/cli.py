@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 # The module of each command. It holds options and help, and imports what computes inside the command's
 # function: torch, which most commands need, takes seconds to import.
 COMMAND_MODULES = {
+    "dataset": "data_partitions.dataset_cli",
     "prepare": "data_partitions.cli",
     "run": "server_app.operations.simulate",
     "submit": "server_app.operations.submit",
