@@ -96,8 +96,8 @@ class TrainedRun:
 
     Windows are arrays (batch, modality, patch, sample) in the order, units and rates of `schema`; a modality
     with fewer samples in a patch than the fastest one uses the first of them. `observed` is bool. Without it,
-    NaN in `values` marks what was not observed. Up to rounding, the result for a window depends only on this
-    window and on `seed`, and not on the other windows of the batch.
+    NaN in `values` marks what was not observed, and so does the mask of a masked array. Up to rounding, the
+    result for a window depends only on this window and on `seed`, and not on the other windows of the batch.
 
     Attributes
     ----------
@@ -225,7 +225,9 @@ class TrainedRun:
     def _blocks(self, values: ArrayLike, observed: ArrayLike | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Check windows, and yield values and masks of a few at a time."""
         x = np.asarray(values, np.float32)
-        masks = ~np.isnan(x) if observed is None else np.asarray(observed)
+        masks = ~np.isnan(x) if observed is None else np.ma.filled(observed, False)
+        if np.ma.isMaskedArray(values):  # its mask says what was not observed
+            masks = masks & ~np.ma.getmaskarray(values)
         if x.ndim != 4 or x.shape[1:] != self.schema.shape or masks.shape != x.shape or not len(x):
             raise ValueError(
                 f"expected values and observed of shape (batch, {', '.join(map(str, self.schema.shape))}), "

@@ -57,6 +57,17 @@ def test_unobserved_values_do_not_matter(model):
         np.testing.assert_array_equal(prediction.draws, expected.draws)
 
 
+def test_the_mask_of_a_masked_array_marks_what_was_not_observed(model):
+    x = windows(3)
+    masked = np.ma.masked_array(np.where(np.isnan(x), 999.0, x), np.isnan(x))
+    np.testing.assert_array_equal(model.impute(masked).point, model.impute(x).point)
+    np.testing.assert_array_equal(model.predict(masked).probabilities, model.predict(x).probabilities)
+    observed = np.ones(x.shape, bool)
+    np.testing.assert_array_equal(model.impute(masked, observed).point, model.impute(x).point)
+    masked_observed = np.ma.masked_array(observed, np.isnan(x))
+    np.testing.assert_array_equal(model.impute(masked.data, masked_observed).point, model.impute(x).point)
+
+
 def test_windows_are_completed_the_same_in_any_batch_and_order(model):
     x = windows(19)
     together = model.impute(x, samples=2, seed=4)
