@@ -55,22 +55,25 @@ class Imputation(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Probabilities of the labels, and how far they depend on what is missing.
+    """What is predicted of windows, and how far it depends on what is missing.
+
+    The columns are those of `TaskKind.prediction_columns`: the probability of each label, or for each label
+    of a regression its mean and both ends of its 90 % interval, in the unit of the label.
 
     Attributes
     ----------
-    probabilities : float32 (batch, label)
-    draws : float32 (draw, batch, label), the probabilities of equally likely completions
+    values : float32 (batch, column)
+    draws : float32 (draw, batch, column), the predictions for equally likely completions
     """
 
-    probabilities: np.ndarray
+    values: np.ndarray
     draws: np.ndarray
 
     @property
     def spread(self) -> np.ndarray:
-        """Standard deviation over completions (batch, label); NaN without at least two draws."""
+        """Standard deviation over completions (batch, column); NaN without at least two draws."""
         if len(self.draws) < 2:
-            return np.full_like(self.probabilities, np.nan)
+            return np.full_like(self.values, np.nan)
         return self.draws.std(0, ddof=1)
 
 
@@ -169,14 +172,14 @@ class TrainedRun:
         seed: int = 0,
         method: str = "",
     ) -> Prediction:
-        """Predict probabilities of `schema.labels` from windows that are completed as in the run.
+        """Predict `schema.labels` from windows that are completed as in the run; see `Prediction`.
 
-        In a multi-label task each label has a probability; those of a single-label task add up to 1.
+        In a multi-label task each label has a probability; those of exclusive labels add up to 1.
 
         Parameters
         ----------
         values, observed, seed : as in `impute`
-        samples : number of completions whose probabilities are returned as draws
+        samples : number of completions whose predictions are returned as draws
         method : one of `classifiers`; by default the one that the run was about
 
         Raises
@@ -204,7 +207,7 @@ class TrainedRun:
         return Prediction(np.concatenate(predictions), np.concatenate(draws, 1))
 
     def _classify(self, classifier: Classifier, x: Tensor, observed: Tensor, draws: int, seed: int) -> Tensor:
-        """Return predictions (completion, batch, label)."""
+        """Return predictions (completion, batch, column)."""
         method, task, imputer = classifier.method, classifier.task, classifier.imputer
         completions, known = x[None], torch.ones_like(observed)
         if method.complete and imputer:  # a method that completes always has one

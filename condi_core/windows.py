@@ -55,7 +55,9 @@ class Schema(BaseModel):
     patches : patches per window
     labels : names of the labels
     task : the kind of task, a key of `TASK_KINDS`
-    ordered : whether the labels have an order, so that a label next to the true one is less wrong
+    label_unit : unit of the labels of a regression
+    covariates : properties of the patients, such as age
+    description : text of the description of the data set on which the sites have agreed, or ""
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +69,16 @@ class Schema(BaseModel):
         name: str
         unit: str
         samples_per_patch: int
+        range: tuple[float, float] | None = None  # plausible values
+
+    class Covariate(BaseModel):
+        """A number, or one of `categories`; `groups` are the bounds of the subgroups of a number."""
+
+        model_config = ConfigDict(frozen=True, extra="forbid")
+        name: str
+        unit: str = ""
+        categories: tuple[str, ...] = ()
+        groups: tuple[float, ...] = ()
 
     dataset: str
     modalities: tuple[Modality, ...]
@@ -74,7 +86,9 @@ class Schema(BaseModel):
     patches: int
     labels: tuple[str, ...]
     task: str
-    ordered: bool = False
+    label_unit: str = ""
+    covariates: tuple[Covariate, ...] = ()
+    description: str = ""
 
     @field_validator("task")
     @classmethod

@@ -164,15 +164,37 @@ def _describe_differences(schema: dict[str, Any], expected: dict[str, Any]) -> I
     if list(modalities) != list(expected_modalities):
         yield f"its modalities are {', '.join(modalities)}, expected {', '.join(expected_modalities)}"
     for name in [name for name in modalities if name in expected_modalities]:
-        for key, words in (("unit", "unit"), ("samples_per_patch", "samples per patch")):
+        for key, words in (
+            ("unit", "unit"),
+            ("samples_per_patch", "samples per patch"),
+            ("range", "range"),
+        ):
             value, expected_value = modalities[name][key], expected_modalities[name][key]
             if value != expected_value:
                 yield f"{name} has {words} {value}, expected {expected_value}"
-    for key in ("patch_seconds", "patches", "task", "ordered"):
+    for key in ("patch_seconds", "patches", "task", "label_unit"):
         if schema[key] != expected[key]:
-            yield f"its {key} is {schema[key]}, expected {expected[key]}"
+            yield f"its {key} is {schema[key] or 'empty'}, expected {expected[key] or 'none'}"
     if schema["labels"] != expected["labels"]:
-        yield f"its labels are {', '.join(schema['labels'])}, expected {', '.join(expected['labels'])}"
+        yield (
+            f"its labels are {', '.join(schema['labels']) or 'none'}, "
+            f"expected {', '.join(expected['labels']) or 'none'}"
+        )
+    covariates, expected_covariates = (
+        {c["name"]: c for c in fields["covariates"]} for fields in (schema, expected)
+    )
+    if list(covariates) != list(expected_covariates):
+        yield (
+            f"its covariates are {', '.join(covariates) or 'none'}, "
+            f"expected {', '.join(expected_covariates) or 'none'}"
+        )
+    for name in [name for name in covariates if name in expected_covariates]:
+        for key in ("unit", "categories", "groups"):
+            value, expected_value = covariates[name][key], expected_covariates[name][key]
+            if value != expected_value:
+                yield f"covariate {name} has {key} {value}, expected {expected_value}"
+    if schema["description"] != expected["description"]:
+        yield "its description of the data set differs"
 
 
 def check_patients_apart(patients: dict[str, set[str]]) -> list[str]:

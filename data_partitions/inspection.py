@@ -51,13 +51,20 @@ def labels_table(partitions: Sequence[Partition]) -> Table:
 
     add("windows", lambda p, rows: len(rows))
     add("patients", lambda p, rows: len(set(p.patient_ids[rows])))
-    for i, label in enumerate(partitions[0].manifest.labels):
-        add(label, partial(_count_label, i))
+    for label in partitions[0].manifest.labels:
+        add(label, partial(count_windows_with, label))
+    if any(np.isnan(p.labels).any() for p in partitions):
+        add("without labels", lambda p, rows: int(np.isnan(p.labels[rows]).any(axis=1).sum()))
     return Table("Labels", ["", *SPLITS], rows)
 
 
-def _count_label(label: int, partition: Partition, rows: np.ndarray) -> int:
-    return int(partition.labels[rows, label].sum())
+def count_windows_with(label: str, partition: Partition, rows: np.ndarray) -> int:
+    """Count the windows among `rows` that have a label, or a number as the label of a regression."""
+    manifest = partition.manifest
+    if label not in manifest.labels:
+        return len(rows)
+    labels = partition.labels[rows, manifest.labels.index(label)]
+    return int(np.isfinite(labels).sum() if manifest.task == "regression" else np.nansum(labels))
 
 
 def modalities_table(partitions: Sequence[Partition], progress: ProgressCallback) -> Table:

@@ -1,18 +1,28 @@
 """The manifest of a partition, and the fields on which the sites of a federation must agree."""
 
+import hashlib
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
-from data_partitions.label_checks import LABEL_CHECKS
+from data_partitions.label_checks import LABEL_RULES
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def _require_known_task(task: str) -> str:
-    if task not in LABEL_CHECKS:
-        raise ValueError(f"task must be one of {', '.join(LABEL_CHECKS)}, got {task}")
+    if task not in LABEL_RULES:
+        raise ValueError(f"task must be one of {', '.join(LABEL_RULES)}, got {task}")
     return task
 
 
@@ -36,6 +46,8 @@ class Modality(BaseModel):
         Samples in one patch of the window.
     present
         Whether the site has the modality.
+    range
+        Lowest and highest plausible value, in the unit of the modality.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +57,51 @@ class Modality(BaseModel):
     rate: float = Field(gt=0)
     samples_per_patch: int = Field(ge=1)
     present: bool
+    range: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _require_range(self) -> "Modality":
+        if self.range and not -math.inf < self.range[0] < self.range[1] < math.inf:
+            raise ValueError(f"{self.name} must have a range from low to high, got {list(self.range)}")
+        return self
+
+
+class Covariate(BaseModel):
+    """A property of the patient or the stay, such as the age: a number, or one of some categories.
+
+    Parameters
+    ----------
+    name
+        Name of the covariate; its column in `windows.csv` is `column`.
+    unit
+        Unit of a number.
+    categories
+        Names of the categories; empty for a number.
+    groups
+        Bounds of the subgroups of a number, ascending; a subgroup includes its lower bound.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    unit: str = ""
+    categories: tuple[str, ...] = ()
+    groups: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _require_number_or_categories(self) -> "Covariate":
+        if self.categories and (self.groups or self.unit):
+            raise ValueError(f"{self.name} has categories, and therefore no unit and no groups")
+        if len(set(self.categories)) < len(self.categories) or "" in self.categories:
+            raise ValueError(f"the categories of {self.name} must have different names")
+        if list(self.groups) != sorted(set(self.groups)) or not all(map(math.isfinite, self.groups)):
+            raise ValueError(f"the groups of {self.name} must be ascending numbers, got {list(self.groups)}")
+        return self
+
+    @property
+    def column(self) -> str:
+        """Name of the column in `windows.csv`."""
+        return f"covariate {self.name}"
 
 
 class Manifest(BaseModel):
@@ -63,11 +120,15 @@ class Manifest(BaseModel):
     patches
         Number of patches in a window.
     labels
-        Names of the labels.
+        Names of the labels; empty without a task.
     task
-        Kind of task, one of `LABEL_CHECKS`.
-    ordered
-        Whether the labels are steps of one scale, such as days.
+        Kind of task, one of `LABEL_RULES`.
+    label_unit
+        Unit of the labels of a regression.
+    covariates
+        Properties of the patients or stays, in the order of `Partition.covariates`.
+    description
+        Text of the description of the data set on which the sites have agreed; "" without one.
     label_rule
         How the labels follow from the source, as text for readers.
     windows
@@ -80,24 +141,37 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     dataset: str
     version: str
     site: Name
     modalities: tuple[Modality, ...] = Field(min_length=1)
     patch_seconds: float = Field(gt=0)
     patches: int = Field(ge=1)
-    labels: tuple[str, ...] = Field(min_length=1)
+    labels: tuple[str, ...]
     task: Task
-    ordered: bool = False
+    label_unit: str = ""
+    covariates: tuple[Covariate, ...] = ()
+    description: str = ""
     label_rule: str
     windows: dict[Split, Annotated[int, Field(ge=0)]]
     license: str
     made_by: str
 
+    @field_validator("format", mode="before")
+    @classmethod
+    def _require_this_format(cls, number: Any) -> Any:
+        if number != 2:
+            raise ValueError(f"expected format 2 of a partition, got {number}: prepare it again")
+        return number
+
     @model_validator(mode="after")
     def _require_consistent_fields(self) -> "Manifest":
-        for field, names in (("modalities", [m.name for m in self.modalities]), ("labels", self.labels)):
+        for field, names in (
+            ("modalities", [m.name for m in self.modalities]),
+            ("labels", list(self.labels)),
+            ("covariates", [c.name for c in self.covariates]),
+        ):
             if len(set(names)) < len(names):
                 raise ValueError(f"{field} must have different names, got {', '.join(names)}")
         for m in self.modalities:
@@ -106,6 +180,7 @@ class Manifest(BaseModel):
                     f"{m.name} at {m.rate:g} Hz has {m.rate * self.patch_seconds:g} samples in "
                     f"{self.patch_seconds:g} s, but samples_per_patch is {m.samples_per_patch}"
                 )
+        LABEL_RULES[self.task].check_number(len(self.labels))
         if not any(m.present for m in self.modalities):
             raise ValueError("at least one modality must be present")
         if set(self.windows) != set(SPLITS):
@@ -114,7 +189,8 @@ class Manifest(BaseModel):
 
     def schema_fields(self) -> dict[str, Any]:
         """Return what all sites of a federation must agree on, as plain JSON values."""
-        modalities = [m.model_dump(include={"name", "unit", "samples_per_patch"}) for m in self.modalities]
+        agreed = {"name", "unit", "samples_per_patch", "range"}
+        modalities = [m.model_dump(mode="json", include=agreed) for m in self.modalities]
         return {
             "dataset": self.dataset,
             "modalities": modalities,
@@ -122,8 +198,15 @@ class Manifest(BaseModel):
             "patches": self.patches,
             "labels": list(self.labels),
             "task": self.task,
-            "ordered": self.ordered,
+            "label_unit": self.label_unit,
+            "covariates": [c.model_dump(mode="json") for c in self.covariates],
+            "description": self.description,
         }
+
+    @property
+    def description_hash(self) -> str:
+        """First 12 hexadecimal digits of the sha256 of the description; "" without one."""
+        return hashlib.sha256(self.description.encode()).hexdigest()[:12] if self.description else ""
 
     @property
     def shape(self) -> tuple[int, int, int]:

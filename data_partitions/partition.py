@@ -2,11 +2,11 @@
 
     site/
       manifest.json          what the partition holds (`Manifest`)
-      windows.csv            record_id, patient_id, split, one 0/1 column per label
+      windows.csv            record_id, patient_id, split, recording_id, one column per label and covariate
       values/<modality>.npy  float32 (window, patch, samples_per_patch), source units, NaN = not observed
 
 A modality that the site does not have is in the manifest with `present: false` and has no file. Rows are
-counted from 0 and are the same in `windows.csv` and in the arrays.
+counted from 0 and are the same in `windows.csv` and in the arrays. A window without labels has empty cells.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from data_partitions.manifest import SPLITS, Manifest, Split
 from data_partitions.storage import atomic_directory, read_json
 from data_partitions.values_files import map_values, read_blocks, values_file
 from data_partitions.windows_table import (
+    RECORDING_COLUMN,
     WINDOWS_FILE,
     check_windows_table,
     count_windows,
     make_windows_table,
+    read_covariates,
+    read_numbers,
     read_windows_table,
 )
 
@@ -53,8 +56,10 @@ def write_partition(
     manifest
         What the partition holds.
     index
-        One row per window: record_id, patient_id, split and one 0/1 column per label. Other columns are not
-        stored.
+        One row per window: record_id, patient_id, split, optionally recording_id, one column per label (0 and
+        1, or the number of a regression; all NaN for a window without labels), and one column
+        "covariate <name>" per covariate (a number, or the name of a category; NaN where it is not recorded).
+        Other columns are not stored.
     windows
         For each row of the index, in its order, an array `(modality, patch, sample)` with `manifest.shape`,
         in the units of the manifest, NaN where not observed. What exceeds a modality's samples per patch is
@@ -136,10 +141,12 @@ class Partition:
         Directory of the partition.
     manifest
         What the partition holds.
-    record_ids, patient_ids, splits
-        Of each window: str, `(window,)`.
+    record_ids, patient_ids, splits, recording_ids
+        Of each window: str, `(window,)`. A recording may have several windows.
     labels
-        float32, 0 or 1, `(window, label)`.
+        float32 `(window, label)`: 0 or 1, or a number in `manifest.label_unit`; NaN where a window has none.
+    covariates
+        float32 `(window, covariate)`: a number, or the position of a category; NaN where it is not recorded.
     """
 
     path: Path
@@ -147,7 +154,9 @@ class Partition:
     record_ids: np.ndarray
     patient_ids: np.ndarray
     splits: np.ndarray
+    recording_ids: np.ndarray
     labels: np.ndarray
+    covariates: np.ndarray
     _arrays: dict[str, np.ndarray]
 
     @classmethod
@@ -170,6 +179,7 @@ class Partition:
         require_partition(path)
         manifest = read_json(path / MANIFEST_FILE, Manifest)
         table = read_windows_table(path / WINDOWS_FILE)
+        recording = RECORDING_COLUMN if RECORDING_COLUMN in table else "record_id"
         check_windows_table(table, manifest, str(path / WINDOWS_FILE))
         partition = cls(
             path=path,
@@ -177,7 +187,9 @@ class Partition:
             record_ids=table["record_id"].to_numpy(dtype=str),
             patient_ids=table["patient_id"].to_numpy(dtype=str),
             splits=table["split"].to_numpy(dtype=str),
-            labels=table[list(manifest.labels)].to_numpy(dtype=np.float32),
+            recording_ids=table[recording].to_numpy(dtype=str),
+            labels=read_numbers(table[list(manifest.labels)]),
+            covariates=read_covariates(table, manifest.covariates),
             _arrays={
                 m.name: map_values(path, m, manifest, len(table)) for m in manifest.modalities if m.present
             },

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from data_partitions.errors import DataError
+from data_partitions.inspection import count_windows_with
 from data_partitions.partition import Partition
 
 MAX_WINDOWS = 3  # in the picture; they are from different sites if there are several
@@ -98,16 +99,25 @@ def _draw_window(ax: Any, partition: Partition, row: int, with_names: bool) -> N
     ax.set_yticks(-np.arange(len(names)), names, fontsize=8)
     ax.tick_params(left=False, labelsize=8)
     ax.set_xlabel(unit, fontsize=8)
-    labels = [name for name, value in zip(manifest.labels, partition.labels[row], strict=True) if value]
-    ax.set_title(f"{manifest.site}: {partition.record_ids[row]} ({', '.join(labels)})", fontsize=9)
+    title = f"{manifest.site}: {partition.record_ids[row]} ({_describe_labels(partition, row)})"
+    ax.set_title(title, fontsize=9)
     ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _describe_labels(partition: Partition, row: int) -> str:
+    labels, manifest = partition.labels[row], partition.manifest
+    if np.isnan(labels).any() or not len(labels):
+        return "no label"
+    if manifest.task == "regression":
+        return ", ".join(f"{number:g} {manifest.label_unit}".strip() for number in labels)
+    return ", ".join(name for name, value in zip(manifest.labels, labels, strict=True) if value) or "negative"
 
 
 def _draw_label_counts(ax: Any, partitions: Sequence[Partition]) -> None:
     names = [p.manifest.site for p in partitions]
     left = np.zeros(len(partitions))
-    for i, label in enumerate(partitions[0].manifest.labels):
-        counts = np.array([p.labels[:, i].sum() for p in partitions])
+    for label in partitions[0].manifest.labels or ("no label",):
+        counts = np.array([count_windows_with(label, p, np.arange(len(p))) for p in partitions])
         ax.barh(names, counts, left=left, label=label, height=0.7)
         left += counts
     ax.invert_yaxis()

@@ -62,6 +62,14 @@ class Pool:
         return np.concatenate([part.splits for part in self.parts])
 
     @cached_property
+    def recording_ids(self) -> np.ndarray:
+        return np.concatenate([part.recording_ids for part in self.parts])
+
+    @cached_property
+    def covariates(self) -> np.ndarray:
+        return np.concatenate([part.covariates for part in self.parts])
+
+    @cached_property
     def labels(self) -> np.ndarray:
         return np.concatenate([part.labels for part in self.parts])
 

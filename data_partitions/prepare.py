@@ -60,10 +60,6 @@ def prepare_federation(
     schema = reader.schema(source, **options)
     index = reader.index(source, log, **options)
     labels = list(schema["labels"])
-    unlabelled = ~index[labels].any(axis=1)
-    if unlabelled.any():
-        log.note(f"Excluded because they have none of the labels: {int(unlabelled.sum())} records.")
-        index = index[~unlabelled]
     if index.empty:
         raise DataError(f"no record of {source} can be used: {' '.join(log.notes + log.rejected)}")
     site_of_patient = assign_patients(index, sites, split, seed, alpha, labels=labels, notes=log.notes)

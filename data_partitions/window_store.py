@@ -29,7 +29,15 @@ class WindowStore(Protocol):
 
     @property
     def labels(self) -> np.ndarray:
-        """Labels: float32, 0 or 1, `(window, label)`."""
+        """Labels: float32 `(window, label)`, NaN for windows without labels; see `Partition`."""
+
+    @property
+    def recording_ids(self) -> np.ndarray:
+        """Id of the recording of each window: str, `(window,)`."""
+
+    @property
+    def covariates(self) -> np.ndarray:
+        """Covariates: float32 `(window, covariate)`, NaN where not recorded; see `Partition`."""
 
     def __len__(self) -> int:
         """Return the number of windows."""

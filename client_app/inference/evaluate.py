@@ -176,16 +176,14 @@ def _evaluate_task(
         for block in iterate_blocks(rows):
             windows = site.read(block, as_measured)
             prediction = model.predict(windows.values.numpy(), windows.observed.numpy(), method=method)
-            blocks.append(prediction.probabilities)
+            blocks.append(prediction.values)
             progress(f"classification, {method}", sum(map(len, blocks)), len(rows))
         probabilities = torch.from_numpy(np.concatenate(blocks))
         sums = []
         for resample in counts:
             windows_of_resample = np.repeat(np.arange(len(rows)), resample)
             sums.append(kind.sums(probabilities[windows_of_resample], labels[windows_of_resample]))
-        metrics = [
-            {metric.name: metric.compute[kind.name](s, schema.ordered) for metric in catalogue} for s in sums
-        ]
+        metrics = [{metric.name: metric.compute[kind.name](s) for metric in catalogue} for s in sums]
         results[method] = _with_intervals(metrics)
         if "task" in sums[0]:  # score histograms, which only classification has
             histograms = zip(schema.labels, score_histograms(sums[0]["task"]), strict=True)

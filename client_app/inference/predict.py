@@ -112,13 +112,11 @@ def _table_rows(
 
     def classify_block() -> Iterator[list[object]]:
         prediction = model.predict(np.stack([w.values for w in block]), None, samples, seed, method)
-        for window, probabilities, spreads in zip(
-            block, prediction.probabilities, prediction.spread, strict=True
-        ):
+        for window, values, spreads in zip(block, prediction.values, prediction.spread, strict=True):
             yield [
                 window.record,
                 window.position,
-                *(f"{p:.6f}" for p in probabilities),
+                *(f"{p:.6f}" for p in values),
                 *("" if np.isnan(s) else f"{s:.6f}" for s in spreads),
                 " ".join(_missing_modalities(model, window)),
             ]
@@ -138,13 +136,14 @@ def _missing_modalities(model: TrainedRun, window: RecordWindow) -> list[str]:
 
 def _write_csv(out: Path, model: TrainedRun, rows: Iterator[list[object]]) -> int:
     """Write the table atomically; return its number of rows."""
-    labels, num_rows = model.schema.labels, 0
+    columns = model.schema.task_kind.prediction_columns(model.schema.labels)
+    num_rows = 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(out) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
-        spreads = (f"{label} spread" for label in labels)
-        writer.writerow(["record", "window", *labels, *spreads, "missing modalities"])
+        spreads = (f"{column} spread" for column in columns)
+        writer.writerow(["record", "window", *columns, *spreads, "missing modalities"])
         for row in rows:
             writer.writerow(row)
             num_rows += 1

@@ -6,16 +6,19 @@ here is computed by every run and appears in all of them. This module does not n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from condi_core.evaluation import classification
+from condi_core.evaluation import classification, regression
 
 Sums = Mapping[str, np.ndarray]
+Compute = dict[str, Callable[[Sums], float]]  # by kind of task
 Item = TypeVar("Item", bound="Metric | ImputerRow | MissingnessPattern")
+EXCLUSIVE = ("single-label", "ordinal")  # kinds of task in which a window has exactly one label
+CLASSIFICATION = ("binary", "multi-label", *EXCLUSIVE)
 ERROR_SUMS = ("count", "absolute", "squared", "quantile", "covered")  # the sums of an imputer, in this order
 
 
@@ -52,10 +55,10 @@ class Metric:
 class TaskMetric(Metric):
     """A metric of a task model; `compute` has a function for each kind of task that has the metric.
 
-    The function takes the sums by name, and whether the labels have an order.
+    The function takes the sums by name.
     """
 
-    compute: Mapping[str, Callable[[Sums, bool], float]]
+    compute: Mapping[str, Callable[[Sums], float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +72,9 @@ class ImputationMetric(Metric):
     of_draws: bool = False
 
 
-def _of_labels(read: Callable[[np.ndarray], float]) -> Callable[[Sums, bool], float]:
-    return lambda sums, ordered: read(sums["task"])
-
-
-def _for_both(read: Callable[[np.ndarray], float]) -> dict[str, Callable[[Sums, bool], float]]:
-    return dict.fromkeys(("multi-label", "single-label"), _of_labels(read))
+def _of(kinds: Iterable[str], read: Callable[[np.ndarray], float], name: str = "task") -> Compute:
+    """Return, for each of the kinds of task, how a metric is read from the sums of that name."""
+    return dict.fromkeys(kinds, lambda sums: read(sums[name]))
 
 
 def _by_name(*items: Item) -> dict[str, Item]:
@@ -83,39 +83,74 @@ def _by_name(*items: Item) -> dict[str, Item]:
 
 TASK_METRICS: dict[str, TaskMetric] = _by_name(
     TaskMetric(
-        name="auroc", label="AUROC", higher_is_better=True, compute=_for_both(classification.macro_auroc)
+        name="auroc",
+        label="AUROC",
+        higher_is_better=True,
+        compute=_of(CLASSIFICATION, classification.macro_auroc),
     ),
     TaskMetric(
         name="auprc",
         label="AUPRC",
         higher_is_better=True,
-        compute={
-            "multi-label": _of_labels(classification.macro_average_precision),
-            "single-label": _of_labels(classification.event_average_precision),
-        },
+        compute=_of(("binary", "multi-label"), classification.macro_average_precision)
+        | _of(EXCLUSIVE, classification.event_average_precision),
     ),
     TaskMetric(
         name="f1",
         label="macro F1",
         short_label="F1",
         higher_is_better=True,
-        compute=_for_both(classification.macro_f1),
+        compute=_of(CLASSIFICATION, classification.macro_f1),
     ),
     TaskMetric(
         name="accuracy",
         label="accuracy",
         short_label="acc.",
         higher_is_better=True,
-        compute={
-            "multi-label": _of_labels(classification.decision_accuracy),
-            "single-label": _of_labels(classification.window_accuracy),
-        },
+        compute=_of(("binary", "multi-label"), classification.decision_accuracy)
+        | _of(EXCLUSIVE, classification.window_accuracy),
     ),
     TaskMetric(
         name="kappa",
         label="kappa",
         higher_is_better=True,
-        compute={"single-label": lambda sums, ordered: classification.kappa(sums["task"], ordered)},
+        compute=_of(("single-label",), classification.kappa)
+        | _of(("ordinal",), classification.weighted_kappa),
+    ),
+    TaskMetric(
+        name="steps",
+        label="mean deviation in steps",
+        short_label="steps",
+        higher_is_better=False,
+        compute=_of(("ordinal",), classification.mean_deviation),
+    ),
+    TaskMetric(
+        name="mae",
+        label="mean absolute error",
+        short_label="MAE",
+        higher_is_better=False,
+        compute=_of(("regression",), regression.mean_absolute_error, "errors"),
+    ),
+    TaskMetric(
+        name="rmse",
+        label="root mean squared error",
+        short_label="RMSE",
+        higher_is_better=False,
+        compute=_of(("regression",), regression.root_mean_squared_error, "errors"),
+    ),
+    TaskMetric(
+        name="r2",
+        label="R²",
+        higher_is_better=True,
+        compute=_of(("regression",), regression.r_squared, "errors"),
+    ),
+    TaskMetric(
+        name="coverage",
+        label="in 90 % interval",
+        short_label="in 90 %",
+        higher_is_better=None,
+        number_format=".1%",
+        compute=_of(("regression",), regression.coverage, "errors"),
     ),
 )
 # A run's result does not contain it: `condi evaluate` reports it.
@@ -124,7 +159,7 @@ CALIBRATION_ERROR = TaskMetric(
     label="calibration error",
     short_label="calib.",
     higher_is_better=False,
-    compute=_for_both(classification.mean_calibration_error),
+    compute=_of(CLASSIFICATION, classification.mean_calibration_error),
 )
 
 IMPUTATION_METRICS: dict[str, ImputationMetric] = _by_name(

@@ -6,7 +6,7 @@ the pooled data, so no metric here is an average of averages. This module does n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -147,18 +147,34 @@ def window_accuracy(sums: np.ndarray) -> float:
     return _quotient(tp, tp + fn)
 
 
-def kappa(sums: np.ndarray, ordered: bool) -> float:
-    """Compute Cohen's kappa of exclusive labels, linearly weighted if they are ordered; NaN without data.
+def kappa(sums: np.ndarray) -> float:
+    """Compute Cohen's kappa of exclusive labels; NaN without data.
 
-    It is 1 - observed disagreement / disagreement of independent decisions with the same margins (Cohen 1960,
-    1968).
+    It is 1 - observed disagreement / disagreement of independent decisions of the same margins (Cohen 1960).
     """
-    tp, fp, fn, _, distance = sums[:, : len(DECISION_COUNTS)].T
+    observed = sums[:, DECISION_COUNTS.index("false negatives")].sum()
+    return _agreement_beyond_chance(sums, observed, lambda steps: steps > 0)
+
+
+def weighted_kappa(sums: np.ndarray) -> float:
+    """Compute `kappa` of ordered labels, in which a disagreement weighs as many steps as it is away."""
+    observed = sums[:, DECISION_COUNTS.index("distance")].sum()
+    return _agreement_beyond_chance(sums, observed, lambda steps: steps)  # Cohen 1968
+
+
+def _agreement_beyond_chance(
+    sums: np.ndarray, observed: float, weigh: Callable[[np.ndarray], np.ndarray]
+) -> float:
+    tp, fp, fn = sums[:, :3].T
     true, decided, position = tp + fn, tp + fp, np.arange(len(sums))
-    disagreement = np.abs(position[:, None] - position) if ordered else (position[:, None] != position)
-    by_chance = true @ disagreement @ decided / max(true.sum(), 1)
-    observed = distance.sum() if ordered else fn.sum()
+    by_chance = true @ weigh(np.abs(position[:, None] - position)) @ decided / max(true.sum(), 1)
     return float(1 - observed / by_chance) if by_chance else float("nan")
+
+
+def mean_deviation(sums: np.ndarray) -> float:
+    """Compute by how many steps the decided label is away from the true one on average; NaN without data."""
+    tp, _, fn, _, distance = sums[:, : len(DECISION_COUNTS)].T
+    return _quotient(distance, tp + fn)
 
 
 def mean_calibration_error(sums: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""The kinds of task, such as multi-label and single-label classification: all that differs between them.
+"""The kinds of task, such as classification and regression: all that differs between them.
 
 A kind of task is one `TaskKind` in `TASK_KINDS`, and its metrics are those of the catalogue that name it. The
 task model, the sites, the coordinator and the reports take loss, predictions, sums and metrics from here.
@@ -6,7 +6,8 @@ task model, the sites, the coordinator and the reports take loss, predictions, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +22,10 @@ from condi_core.evaluation.classification import (
     classification_sums,
     confusion_matrix,
 )
+from condi_core.evaluation.regression import COLUMNS_PER_LABEL, REGRESSION_SUMS, regression_sums
 
 Sums = dict[str, np.ndarray]
+INTERVAL_LEVELS = (0.05, 0.95)  # quantiles at the ends of the interval of a regression
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,20 @@ class TaskKind:
     Attributes
     ----------
     name : the value of `Schema.task`
-    loss : (outputs, labels), both (batch, label) → the mean loss of the batch
-    predictions : outputs (batch, label) → what is reported of them, such as probabilities
+    loss : (outputs (batch, output), labels (batch, label)) → the mean loss of the batch
+    predictions : outputs (batch, output) → what is reported of them (batch, column), such as probabilities.
+        Predictions for several completions of a window are averaged.
     sum_shapes : number of labels → shape of each sum of an evaluation, by its name
-    sums : (predictions, labels), both (batch, label) and on the CPU → sums of the batch by name. Sums of
-        several batches or sites, added up, are those of the pooled data.
+    sums : (predictions (batch, column), labels (batch, label)), both on the CPU → sums of the batch by name.
+        Sums of several batches or sites, added up, are those of the pooled data.
     num_windows : sums → the number of windows that they were computed from
     label_counts : labels (window, label) → per label the number that a site reports of a split
     label_groups : labels (window, label) → masks (window,) of all groups of windows that `label_counts` and
         sums distinguish. A site withholds them when a group has too few patients.
+    num_outputs : number of labels → number of outputs of the task model
+    prediction_columns : names of the labels → names of the columns of predictions
+    standardises_labels : whether labels are numbers, which the model standardises; loss and predictions are
+        then in standard deviations, and `TaskModel.predictions` converts them to the unit of the labels
     """
 
     name: str
@@ -51,18 +59,13 @@ class TaskKind:
     num_windows: Callable[[Mapping[str, np.ndarray]], float]
     label_counts: Callable[[np.ndarray], np.ndarray]
     label_groups: Callable[[np.ndarray], list[np.ndarray]]
+    num_outputs: Callable[[int], int] = lambda labels: labels
+    prediction_columns: Callable[[Sequence[str]], list[str]] = list
+    standardises_labels: bool = False
 
-    def metrics(self, sums: Mapping[str, np.ndarray], ordered: bool = False) -> dict[str, float]:
-        """Read all metrics from sums; NaN where the data do not define one.
-
-        Parameters
-        ----------
-        sums : as `sums` makes them, added up
-        ordered : whether a label that is near the true one is less wrong
-        """
-        return {
-            metric.name: metric.compute[self.name](sums, ordered) for metric in metrics_of_task(self.name)
-        }
+    def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Read all metrics from sums that were added up; NaN where the data do not define one."""
+        return {metric.name: metric.compute[self.name](sums) for metric in metrics_of_task(self.name)}
 
 
 def _classification_shapes(labels: int) -> dict[str, tuple[int, ...]]:
@@ -115,8 +118,50 @@ def _single_label_sums(probabilities: Tensor, labels: Tensor) -> Sums:
     }
 
 
-MULTI_LABEL = TaskKind(
-    name="multi-label",
+def _interval(outputs: Tensor) -> Tensor:
+    """Turn outputs (batch, label * 3) into the mean and both ends of the 90 % interval, in this order.
+
+    Outputs of 0 give an interval of 1.62 standard deviations on both sides, about that of a normal
+    distribution.
+    """
+    mean, below, above = outputs.unflatten(1, (-1, COLUMNS_PER_LABEL)).unbind(2)
+    return torch.stack([mean, mean - F.softplus(below + 1.4), mean + F.softplus(above + 1.4)], 2).flatten(1)
+
+
+def _interval_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Sum the squared error of the mean and the quantile losses of both ends of the interval.
+
+    The ends are the 5 % and 95 % quantiles (Koenker and Bassett 1978), so that they are right for skewed
+    labels too. Their loss does not move the mean.
+    """
+    mean, low, high = _interval(outputs).unflatten(1, (-1, COLUMNS_PER_LABEL)).unbind(2)
+    loss = F.mse_loss(mean, labels)
+    for level, end in ((INTERVAL_LEVELS[0], low), (INTERVAL_LEVELS[1], high)):
+        error = labels - (end - mean + mean.detach())
+        loss = loss + torch.maximum(level * error, (level - 1) * error).mean()
+    return loss
+
+
+def _interval_columns(labels: Sequence[str]) -> list[str]:
+    return [f"{label}{end}" for label in labels for end in ("", " 5 %", " 95 %")]
+
+
+def _no_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    raise ValueError("data without labels have no task: phase 2 cannot be trained on them")
+
+
+NONE = TaskKind(
+    name="none",
+    loss=_no_loss,
+    predictions=torch.sigmoid,
+    sum_shapes=lambda labels: {},
+    sums=lambda predictions, labels: {},
+    num_windows=lambda sums: 0.0,
+    label_counts=_count_positives,
+    label_groups=lambda labels: [],
+)
+BINARY = TaskKind(
+    name="binary",
     loss=F.binary_cross_entropy_with_logits,
     predictions=torch.sigmoid,
     sum_shapes=_classification_shapes,
@@ -125,6 +170,7 @@ MULTI_LABEL = TaskKind(
     label_counts=_count_positives,
     label_groups=_positives_and_negatives,
 )
+MULTI_LABEL = dataclasses.replace(BINARY, name="multi-label")
 SINGLE_LABEL = TaskKind(
     name="single-label",
     loss=_cross_entropy,
@@ -135,4 +181,20 @@ SINGLE_LABEL = TaskKind(
     label_counts=_count_positives,
     label_groups=_positives_and_negatives,
 )
-TASK_KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (MULTI_LABEL, SINGLE_LABEL)}
+ORDINAL = dataclasses.replace(SINGLE_LABEL, name="ordinal")
+REGRESSION = TaskKind(
+    name="regression",
+    loss=_interval_loss,
+    predictions=_interval,
+    sum_shapes=lambda labels: {"errors": (labels, len(REGRESSION_SUMS))},
+    sums=lambda predictions, labels: {"errors": regression_sums(predictions, labels)},
+    num_windows=lambda sums: float(sums["errors"][0, 0]),
+    label_counts=lambda labels: np.isfinite(labels).sum(0),
+    label_groups=lambda labels: [],
+    num_outputs=lambda labels: COLUMNS_PER_LABEL * labels,
+    prediction_columns=_interval_columns,
+    standardises_labels=True,
+)
+TASK_KINDS: dict[str, TaskKind] = {
+    kind.name: kind for kind in (NONE, BINARY, SINGLE_LABEL, MULTI_LABEL, ORDINAL, REGRESSION)
+}

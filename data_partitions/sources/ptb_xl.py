@@ -82,8 +82,8 @@ def index(
 ) -> pd.DataFrame:
     """List the records with a signal: record_id, patient_id, split, site, the superclasses, path, rate.
 
-    Records without any superclass remain in the index (all zeros). Of the others, "single-label" includes
-    those with exactly one. Patients who share a signal (duplicates in the data set) become one patient, who
+    Records without any superclass have no diagnosis, and are excluded. "single-label" includes those with
+    exactly one. Patients who share a signal (duplicates in the data set) become one patient, who
     is in train if any of them is, else in val if any is. Notes say what is excluded. Options are those of
     `schema`.
 
@@ -127,6 +127,10 @@ def index(
     table["site"] = table["site"].map(lambda site: f"hospital-{site}" if site else "")
     table["rate"] = rate
     table = table[["record_id", "patient_id", "split", "site", *SUPERCLASSES, "path", "rate"]]
+    none = ~table[list(SUPERCLASSES)].any(axis=1)
+    if none.any():
+        log.note(f"Excluded because they have none of the superclasses: {int(none.sum())} records.")
+        table = table[~none].reset_index(drop=True)
     if task == "single-label":
         several = table[list(SUPERCLASSES)].sum(axis=1) > 1
         if several.any():

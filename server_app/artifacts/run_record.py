@@ -162,7 +162,7 @@ class RunRecord:
 
     def task_metrics(self, sums: Arrays) -> dict[str, float]:
         """Compute the metrics of a task phase from its sums."""
-        return self.schema.task_kind.metrics(sums, self.schema.ordered)
+        return self.schema.task_kind.metrics(sums)
 
     def best_round(self, phase: str) -> int | None:
         """Return the round whose weights were selected: that of the lowest validation score, or the last."""

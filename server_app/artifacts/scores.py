@@ -55,7 +55,7 @@ def task_evaluation(schema: Schema) -> Evaluation:
 
     def read(sums: Arrays, scalars: dict[str, float]) -> dict[str, float]:
         loss = scalars["loss-sum"] / scalars["windows"] if scalars["windows"] else float("nan")
-        return {"score": loss, **schema.task_kind.metrics(sums, schema.ordered)}
+        return {"score": loss, **schema.task_kind.metrics(sums)}
 
     return Evaluation(shapes, ("loss-sum", "windows"), read)
 

@@ -84,5 +84,5 @@ def _classification(results: dict[str, dict], schema: Schema) -> Table:
         for method, values in results.items()
     ]
     title = f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"
-    note = "kappa with linear weights" if schema.ordered else ""
+    note = "kappa with linear weights" if schema.task == "ordinal" else ""
     return Table(title, ["", *(metric.column for metric in metrics)], rows, note)

@@ -20,7 +20,7 @@ def test_a_schema_has_the_kind_that_its_task_names():
 
 
 def test_a_schema_of_an_unknown_task_is_refused():
-    with pytest.raises(ValidationError, match="expected one of multi-label, single-label, got 'ranking'"):
+    with pytest.raises(ValidationError, match="expected one of none, binary, .*, got 'ranking'"):
         schema(task="ranking")
 
 
@@ -32,15 +32,15 @@ def test_labels_are_counted_and_grouped_by_label(kind):
 
 
 @pytest.fixture
-def regression(monkeypatch):
-    """A kind of task that the package does not have: regression, scored by the mean absolute error."""
+def plain_numbers(monkeypatch):
+    """A kind of task that the package does not have: numbers without an interval, scored by the deviation."""
 
     def error_sums(predictions, labels):
         errors = (predictions - labels).double().abs().numpy()
         return {"errors": np.stack([np.full(errors.shape[1], len(errors)), errors.sum(0)], 1)}
 
     kind = TaskKind(
-        name="regression",
+        name="numbers",
         loss=functional.mse_loss,
         predictions=lambda outputs: outputs,
         sum_shapes=lambda labels: {"errors": (labels, 2)},
@@ -50,20 +50,18 @@ def regression(monkeypatch):
         label_groups=lambda labels: [],
     )
     error = TaskMetric(
-        name="mae",
-        label="MAE",
+        name="deviation",
+        label="deviation",
         higher_is_better=False,
-        compute={
-            "regression": lambda sums, ordered: float(sums["errors"][:, 1].sum() / sums["errors"][:, 0].sum())
-        },
+        compute={"numbers": lambda sums: float(sums["errors"][:, 1].sum() / sums["errors"][:, 0].sum())},
     )
     monkeypatch.setitem(TASK_KINDS, kind.name, kind)
     monkeypatch.setitem(TASK_METRICS, error.name, error)
     return kind
 
 
-def test_a_new_kind_needs_only_its_entry_and_its_metrics(regression):
-    of = schema(task="regression", labels=2)
+def test_a_new_kind_needs_only_its_entry_and_its_metrics(plain_numbers):
+    of = schema(task="numbers", labels=2)
     values, observed = windows(of, 24)
     labels = torch.stack([values[:, 0].mean((1, 2)), values[:, 1].mean((1, 2))], 1)
     labels = (labels - labels.mean(0)) / labels.std(0)
@@ -73,9 +71,9 @@ def test_a_new_kind_needs_only_its_entry_and_its_metrics(regression):
     train_steps(model, lambda data: model.loss(model(*data), labels), [batch] * 60, task_config(), 0.01)
     with torch.no_grad():
         predictions = model.predictions(model(*batch))
-    sums = regression.sums(predictions, labels)
+    sums = plain_numbers.sums(predictions, labels)
     evaluation = task_evaluation(of)
     assert {name: array.shape for name, array in sums.items()} == evaluation.shapes(0)
     numbers = evaluation.read(sums, {"loss-sum": 12.0, "windows": 24.0})
-    assert numbers == {"score": 0.5, "mae": pytest.approx((predictions - labels).abs().mean().item())}
-    assert numbers["mae"] < 0.6 * labels.abs().mean()
+    assert numbers == {"score": 0.5, "deviation": pytest.approx((predictions - labels).abs().mean().item())}
+    assert numbers["deviation"] < 0.6 * labels.abs().mean()

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from condi_core.evaluation.catalogue import ERROR_SUMS, imputation_metrics, metrics_of_task
+from condi_core.evaluation.catalogue import (
+    CLASSIFICATION,
+    ERROR_SUMS,
+    EXCLUSIVE,
+    imputation_metrics,
+    metrics_of_task,
+)
 from condi_core.evaluation.classification import (
     BINS,
     DECISION_COUNTS,
@@ -14,6 +20,7 @@ from condi_core.evaluation.classification import (
     average_precision,
     kappa,
     score_histograms,
+    weighted_kappa,
 )
 from condi_core.evaluation.imputation import LEVELS, imputation_sums
 from condi_core.task.kind import MULTI_LABEL, SINGLE_LABEL, TASK_KINDS
@@ -171,24 +178,24 @@ def test_kappa_by_hand():
     # Cohen (1960): agreement beyond that of the margins. 2 x 2: 20 + 15 of 50 agree, margins 25/25 and 30/20.
     true = [0] * 25 + [1] * 25
     chosen = [0] * 20 + [1] * 5 + [0] * 10 + [1] * 15
-    assert kappa(decided(true, chosen, 2), ordered=False) == pytest.approx((0.7 - 0.5) / (1 - 0.5))
+    assert kappa(decided(true, chosen, 2)) == pytest.approx((0.7 - 0.5) / (1 - 0.5))
     # Of two labels the weighted one is the same; of more, near misses cost less.
-    assert kappa(decided(true, chosen, 2), ordered=True) == pytest.approx(0.4)
+    assert weighted_kappa(decided(true, chosen, 2)) == pytest.approx(0.4)
     true, near, far = [0, 1, 2, 3] * 5, [1, 1, 2, 3] * 5, [3, 1, 2, 3] * 5
-    assert kappa(decided(true, near, 4), True) > kappa(decided(true, near, 4), False)
-    assert kappa(decided(true, near, 4), True) > kappa(decided(true, far, 4), True)
+    assert weighted_kappa(decided(true, near, 4)) > kappa(decided(true, near, 4))
+    assert weighted_kappa(decided(true, near, 4)) > weighted_kappa(decided(true, far, 4))
     # By definition: 1 - (mean distance) / (mean distance of independent draws from the margins).
     by_chance = np.mean([abs(t - c) for t in true for c in near])
-    assert kappa(decided(true, near, 4), True) == pytest.approx(1 - 0.25 / by_chance)
-    assert kappa(decided(true, true, 4), True) == kappa(decided(true, true, 4), False) == 1
-    assert kappa(decided([0, 1, 0, 1], [0, 0, 1, 1], 2), False) == 0
+    assert weighted_kappa(decided(true, near, 4)) == pytest.approx(1 - 0.25 / by_chance)
+    assert weighted_kappa(decided(true, true, 4)) == kappa(decided(true, true, 4)) == 1
+    assert kappa(decided([0, 1, 0, 1], [0, 0, 1, 1], 2)) == 0
 
 
 def test_auprc_of_two_exclusive_labels_is_that_of_the_event():
     p, y = predicted(200, 2, single=True)
     sums = SINGLE_LABEL.sums(p, y)
     absence, event = (average_precision(*pair) for pair in score_histograms(sums["task"]))
-    assert SINGLE_LABEL.metrics(sums, False)["auprc"] == event
+    assert SINGLE_LABEL.metrics(sums)["auprc"] == event
     assert event != pytest.approx(absence, abs=1e-3)
 
 
@@ -202,9 +209,12 @@ def predicted(windows: int, labels: int, single: bool) -> tuple[torch.Tensor, to
     return ((logits.sigmoid() * BINS).floor() + 0.5) / BINS, y
 
 
-@pytest.mark.parametrize("kind", TASK_KINDS.values(), ids=TASK_KINDS)
+CLASSIFICATIONS = [kind for kind in TASK_KINDS.values() if kind.name in CLASSIFICATION]
+
+
+@pytest.mark.parametrize("kind", CLASSIFICATIONS, ids=lambda kind: kind.name)
 def test_task_sums_of_two_sites_add_to_those_of_their_pool(kind):
-    p, y = predicted(50, 4, kind is SINGLE_LABEL)
+    p, y = predicted(50, 4, kind.name in EXCLUSIVE)
     pooled, first, second = kind.sums(p, y), kind.sums(p[:13], y[:13]), kind.sums(p[13:], y[13:])
     assert {name: array.shape for name, array in pooled.items()} == kind.sum_shapes(4)
     for name, array in pooled.items():
@@ -217,7 +227,7 @@ def test_task_sums_of_two_sites_add_to_those_of_their_pool(kind):
 
 def test_multi_label_metrics_by_hand():
     p, y = predicted(80, 3, single=False)
-    metrics = MULTI_LABEL.metrics(MULTI_LABEL.sums(p, y), False)
+    metrics = MULTI_LABEL.metrics(MULTI_LABEL.sums(p, y))
     decided, true = p.numpy() >= 0.5, y.numpy() > 0.5
     areas = [brute_force(p[true[:, k], k].numpy(), p[~true[:, k], k].numpy()) for k in range(3)]
     precision = (decided & true).sum(0) / decided.sum(0)
@@ -230,7 +240,7 @@ def test_multi_label_metrics_by_hand():
 
 def test_single_label_metrics_by_hand():
     p, y = predicted(80, 3, single=True)
-    metrics = SINGLE_LABEL.metrics(SINGLE_LABEL.sums(p, y), False)
+    metrics = SINGLE_LABEL.metrics(SINGLE_LABEL.sums(p, y))
     decided, true = p.argmax(1).numpy(), y.argmax(1).numpy()
     f1 = []
     for k in range(3):
@@ -244,7 +254,7 @@ def test_single_label_metrics_by_hand():
 
 def test_a_model_that_cannot_distinguish_labels_is_not_always_right():
     p, y = torch.full((30, 3), 1 / 3), torch.eye(3).repeat(10, 1)
-    metrics = SINGLE_LABEL.metrics(SINGLE_LABEL.sums(p, y), False)
+    metrics = SINGLE_LABEL.metrics(SINGLE_LABEL.sums(p, y))
     assert metrics["accuracy"] == pytest.approx(1 / 3)
     assert metrics["auroc"] == 0.5
 
@@ -256,22 +266,22 @@ def test_probabilities_of_zero_and_one_have_their_bins():
     positives, negatives = score_histograms(sums["task"])[0]
     assert positives[BINS - 1] == positives[BINS // 2] == 1
     assert negatives[0] == negatives[BINS // 2 - 1] == 1
-    assert MULTI_LABEL.metrics(sums, False) == {"auroc": 1, "auprc": 1, "f1": 1, "accuracy": 1}
+    assert MULTI_LABEL.metrics(sums) == {"auroc": 1, "auprc": 1, "f1": 1, "accuracy": 1}
 
 
 def test_a_label_without_positives_is_excluded():
     p, y = predicted(80, 3, single=False)
     with_it = torch.cat([y, torch.zeros(80, 1)], 1)
-    wider = MULTI_LABEL.metrics(MULTI_LABEL.sums(torch.cat([p, p[:, :1]], 1), with_it), False)
-    without = MULTI_LABEL.metrics(MULTI_LABEL.sums(p, y), False)
+    wider = MULTI_LABEL.metrics(MULTI_LABEL.sums(torch.cat([p, p[:, :1]], 1), with_it))
+    without = MULTI_LABEL.metrics(MULTI_LABEL.sums(p, y))
     assert wider["auroc"] == pytest.approx(without["auroc"])
     assert wider["f1"] == pytest.approx(without["f1"])
 
 
 @pytest.mark.parametrize("kind", TASK_KINDS.values(), ids=TASK_KINDS)
 def test_task_metrics_of_nothing_are_not_numbers(kind):
-    sums = kind.sums(torch.zeros(0, 3), torch.zeros(0, 3))
+    sums = kind.sums(torch.zeros(0, kind.num_outputs(3)), torch.zeros(0, 3))
     assert all((array == 0).all() for array in sums.values())
-    metrics = kind.metrics(sums, False)
+    metrics = kind.metrics(sums)
     assert list(metrics) == [metric.name for metric in metrics_of_task(kind.name)]
     assert all(math.isnan(v) for v in metrics.values())

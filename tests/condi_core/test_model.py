@@ -102,23 +102,21 @@ def test_quantiles_are_those_of_the_draws(model):
 def test_predictions_come_with_their_spread(model):
     x = windows(4)
     prediction = model.predict(x, samples=6)
-    assert prediction.probabilities.shape == (4, 2) and prediction.draws.shape == (6, 4, 2)
+    assert prediction.values.shape == (4, 2) and prediction.draws.shape == (6, 4, 2)
     np.testing.assert_allclose(prediction.spread, prediction.draws.std(0, ddof=1))
     assert (prediction.spread > 0).all()
     complete = model.predict(np.nan_to_num(x), samples=3)
     np.testing.assert_allclose(complete.spread, 0, atol=1e-6)  # nothing is uncertain if nothing is missing
-    np.testing.assert_allclose(complete.draws, np.repeat(complete.probabilities[None], 3, 0), atol=1e-6)
+    np.testing.assert_allclose(complete.draws, np.repeat(complete.values[None], 3, 0), atol=1e-6)
     assert np.isnan(model.predict(x).spread).all()
     mask = model.predict(x, samples=3, method="mask")
-    assert mask.draws.shape == (0, 4, 2) and not np.allclose(mask.probabilities, prediction.probabilities)
+    assert mask.draws.shape == (0, 4, 2) and not np.allclose(mask.values, prediction.values)
 
 
 def test_a_task_model_trained_on_draws_averages_over_as_many(tmp_path):
     model = load_model(write_run(tmp_path / "run", SCHEMA, **{"task.completions": 3}))
     x = windows(2)
-    np.testing.assert_allclose(
-        model.predict(x, samples=3).draws.mean(0), model.predict(x).probabilities, atol=1e-6
-    )
+    np.testing.assert_allclose(model.predict(x, samples=3).draws.mean(0), model.predict(x).values, atol=1e-6)
 
 
 def test_a_slow_modality_is_nan_in_its_padding(tmp_path):
@@ -150,7 +148,7 @@ def test_other_arrays_are_refused(model, values, observed, message):
 
 def test_a_run_without_imputation_predicts_and_says_that_it_cannot_impute(tmp_path):
     model = load_model(write_run(tmp_path / "run", SCHEMA, methods=("mask",)))
-    assert model.predict(windows(2)).probabilities.shape == (2, 2)
+    assert model.predict(windows(2)).values.shape == (2, 2)
     with pytest.raises(WeightsFileError, match="no trained imputer"):
         model.impute(windows(1))
     with pytest.raises(WeightsFileError, match="no task model 'condi': choose from mask"):

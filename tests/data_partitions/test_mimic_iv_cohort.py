@@ -126,8 +126,8 @@ def test_there_are_ten_buckets_and_two_outcomes(generated):
         assert tuple(schema(generated, task=task)["labels"]) == labels
         table = index(generated, PreparationLog(), task=task)
         assert (table[list(labels)].sum(axis=1) == 1).all()
-        assert schema(generated, task=task)["task"] == "single-label"
-        assert schema(generated, task=task)["ordered"] == (task == "length-of-stay")
+        kind = "ordinal" if task == "length-of-stay" else "single-label"
+        assert schema(generated, task=task)["task"] == kind
 
 
 def test_the_schema_makes_a_manifest_of_48_hours(generated):

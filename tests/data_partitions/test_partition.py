@@ -78,15 +78,17 @@ def test_the_schema_has_only_the_fields_that_sites_must_agree_on(partition):
     assert schema == {
         "dataset": "sleep",
         "modalities": [
-            {"name": "EEG Fpz-Cz", "unit": "uV", "samples_per_patch": 100},
-            {"name": "EOG", "unit": "uV", "samples_per_patch": 100},
-            {"name": "Resp", "unit": "a.u.", "samples_per_patch": 1},
+            {"name": "EEG Fpz-Cz", "unit": "uV", "samples_per_patch": 100, "range": None},
+            {"name": "EOG", "unit": "uV", "samples_per_patch": 100, "range": None},
+            {"name": "Resp", "unit": "a.u.", "samples_per_patch": 1, "range": None},
         ],
         "patch_seconds": 1.0,
         "patches": 3,
         "labels": ["W", "REM"],
         "task": "single-label",
-        "ordered": False,
+        "label_unit": "",
+        "covariates": [],
+        "description": "",
     }
 
 
@@ -101,7 +103,7 @@ def test_a_manifest_is_frozen_and_consistent():
         ({"modalities": [{**m, "name": "../x"}]}, "pattern"),
         ({"windows": {"train": 3}}, "windows must count train, val and test"),
         ({"surprise": 1}, "Extra inputs"),
-        ({"format": 2}, "Input should be 1"),
+        ({"format": 1}, "expected format 2 of a partition, got 1: prepare it again"),
     ]:
         with pytest.raises(ValidationError, match=message):
             manifest_of(**changes)
@@ -190,7 +192,7 @@ def test_a_damaged_manifest_is_refused(partition):
     assert_refused(partition.path, "manifest.json", 'key "patches" is wrong')
     rewrite_manifest(partition.path, patches=3, colour="red")
     assert_refused(partition.path, "manifest.json", 'key "colour" is wrong')
-    (partition.path / "manifest.json").write_text('{"format": 1,')
+    (partition.path / "manifest.json").write_text('{"format": 2,')
     assert_refused(partition.path, "manifest.json", "Invalid JSON")
 
 
@@ -206,7 +208,7 @@ def test_a_manifest_that_disagrees_with_the_data_is_refused(partition):
     [
         ("split", 2, "dev", "row 2 (record p002) has a split other than train, val or test"),
         ("W", 3, "2", "row 3 (record p003) has a value of label W that is not 0 or 1"),
-        ("W", 3, "", "row 3 (record p003) has a value of label W that is not 0 or 1"),
+        ("W", 3, "", "row 3 (record p003) has some of its labels and lacks others: give all or none"),
         ("W", 0, "1", "row 0 (record p000) must have exactly one label"),
         ("record_id", 4, "p001", "row 4 (record p001) has a record_id that an earlier row has"),
         ("record_id", 4, "", "row 4 (record ) has no record_id"),

@@ -24,7 +24,7 @@ from data_partitions.storage import atomic_directory
 __all__ = ["cached_demo", "index", "write_source", "prepare_demo", "read", "schema"]
 
 DATASET = "demo"
-GENERATOR_VERSION = 1  # raise it when the generated records change, so that older demos are not used again
+GENERATOR_VERSION = 2  # raise it when records or format change, so that older demos are not used again
 PATIENTS = 560
 LEADS_PER_HOSPITAL = 9
 RATE_HZ = 100

@@ -54,8 +54,7 @@ def schema(source: str | Path, *, task: str = "mortality", **_) -> dict:
         "patch_seconds": 3600.0,
         "patches": WINDOW_HOURS,
         "labels": labels,
-        "task": "single-label",
-        "ordered": task == "length-of-stay",
+        "task": "ordinal" if task == "length-of-stay" else "single-label",
         "label_rule": rule,
         "license": DEMO_LICENSE if demo else LICENSE,
     }

@@ -260,7 +260,7 @@ def test_predictions_have_one_row_per_window_and_name_missing_modalities(tmp_pat
         table["missing modalities"]
     ) == {"II"}
     expected = load_model(run).predict(*Partition.open(data).read(range(WINDOWS)), samples=4)
-    np.testing.assert_allclose(table[["well", "ill"]], expected.probabilities, atol=1e-4)
+    np.testing.assert_allclose(table[["well", "ill"]], expected.values, atol=1e-4)
     np.testing.assert_allclose(table[["well spread", "ill spread"]], expected.spread, atol=1e-4)
     code, output = condi("predict", data, tmp_path / "p.csv")
     assert code == 1 and "exists already" in output

@@ -49,7 +49,7 @@ def test_the_sites_sums_add_up_to_the_result(exclusive, run_local):
         assert {key.split("/")[0] for key in saved} == {"north", "south", "west"}
         sums = by_name(directory.path / f"test-task-{method}.safetensors")
         expected = {k: v for k, v in result["task"][method].items() if k != "score"}
-        assert schema.task_kind.metrics(sums, False) == expected
+        assert schema.task_kind.metrics(sums) == expected
         tp, fp, fn, _, _ = sums["task"][:, : len(DECISION_COUNTS)].T
         table = sums["confusion"]
         assert table.sum() == 15 and (table.sum(1) == tp + fn).all() and (table.sum(0) == tp + fp).all()

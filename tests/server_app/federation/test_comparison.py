@@ -148,7 +148,7 @@ def test_a_run_of_any_method_can_be_read_and_used(federation, run_local, method,
     assert not any(key.endswith("/condi") for key in record.sums.get("imputer", {}).get("site-0", {}))
     values, observed = Partition.open(federation / "site-2").read(range(4))
     model = load_model(directory.path, site="site-2")
-    assert model.predict(values, observed, method=method).probabilities.shape == (4, 2)
+    assert model.predict(values, observed, method=method).values.shape == (4, 2)
     if method == "pooled":
         assert np.isfinite(model.impute(values, observed).point).all()
     else:

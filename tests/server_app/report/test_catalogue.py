@@ -24,9 +24,7 @@ RECALL = TaskMetric(
     label="recall of all labels",
     short_label="rec.",
     higher_is_better=True,
-    compute={
-        SINGLE_LABEL.name: lambda sums, ordered: sums["task"][:, 0].sum() / sums["task"][:, [0, 2]].sum()
-    },
+    compute={SINGLE_LABEL.name: lambda sums: sums["task"][:, 0].sum() / sums["task"][:, [0, 2]].sum()},
 )
 
 
