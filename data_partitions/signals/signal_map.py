@@ -1,0 +1,216 @@
+"""Find the channels of a file that a model reads, by their names, units and rates."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from data_partitions.errors import DataError
+from data_partitions.signals.match import Match, Source
+from data_partitions.signals.resampling import has_same_rate
+from data_partitions.signals.signal_spec import SignalSpec
+from data_partitions.signals.units import (
+    SAME_UNIT,
+    Conversion,
+    UnitError,
+    clean_unit,
+    conversion,
+    is_arbitrary,
+)
+
+if TYPE_CHECKING:
+    from data_partitions.recordings.recording import Channel, Recording
+
+# Formats whose files have no place for a unit.
+SUFFIXES_WITHOUT_UNITS = {".csv", ".tsv", ".txt", ".npy", ".npz", ".parquet"}
+# Recorders whose rate is not quite the nominal one are resampled without asking.
+NOMINAL_RATE_TOLERANCE = 1e-3
+MAX_NAMES_IN_MESSAGE = 8
+
+
+@dataclass(frozen=True)
+class SignalMap:
+    """The modalities of a model, found in files by name or alias.
+
+    Names match when they are equal but for the case of letters and spaces around them; never by a prefix.
+
+    Parameters
+    ----------
+    specs
+        Modalities in the order of the model.
+    allow_other_rates
+        Resample channels of other rates. Without it, only rates that differ by less than 0.1 % are.
+    keep_unknown
+        Accept channels that the model does not know.
+    """
+
+    specs: tuple[SignalSpec, ...]
+    allow_other_rates: bool = False
+    keep_unknown: bool = False
+
+    def match(self, recording: Recording) -> Match:
+        """Find the channel of each modality.
+
+        Raises
+        ------
+        DataError
+            No channel is known; one that is needed is there twice, or has a unit or a rate that cannot be
+            brought to that of the model; or a channel is unknown and `keep_unknown` is not set.
+        """
+        notes: dict[str, list[str]] = {}
+        sources = {}
+        for spec in self.specs:
+            if positions := _find_channels(spec, recording):
+                sources[spec.name] = self._check(spec, recording, positions, notes)
+        self._require_distinct(recording, sources)
+        matched = {position for source in sources.values() for position in source.channels}
+        matched_names = {_key(recording.channels[position].name) for position in matched}
+        unknown = tuple(c.name for c in recording.channels if c.samples and _key(c.name) not in matched_names)
+        if not sources or (unknown and not self.keep_unknown):
+            raise DataError(self._describe_unknown(recording, unknown, bool(sources), set(sources)))
+        sentences = tuple(f"{_list_names(names)}: {note}" for note, names in notes.items())
+        return Match(recording, self.specs, sources, unknown, sentences)
+
+    def _check(
+        self, spec: SignalSpec, recording: Recording, positions: list[list[int]], notes: dict[str, list[str]]
+    ) -> Source:
+        """Return where a modality is read; DataError if its channels do not have what it needs."""
+
+        def note(sentence: str) -> None:
+            notes.setdefault(sentence, []).append(spec.name)
+
+        channels = [_choose_channel(recording, repeated, note) for repeated in positions]
+        conversions = [_find_conversion(spec, recording, recording.channels[i], note) for i in channels]
+        first, *others = (recording.channels[i] for i in channels)
+        if others and not has_same_rate(first.rate, others[0].rate):
+            raise DataError(
+                f"{recording.file}: {spec.name} is {first.name} - {others[0].name}, which are at "
+                f"{_format_rate(first.rate)} and {_format_rate(others[0].rate)}: they must have one rate"
+            )
+        if not has_same_rate(first.rate, spec.rate):
+            if not self.allow_other_rates and abs(first.rate / spec.rate - 1) > NOMINAL_RATE_TOLERANCE:
+                raise DataError(
+                    f"{recording.file}: {first.name} is at {_format_rate(first.rate)}, but the model expects "
+                    f"{_format_rate(spec.rate)}: give --resample to convert it"
+                )
+            how = f"the {spec.within} value of each step" if spec.within else "resampled"
+            note(f"{how}, from {_format_rate(first.rate)} to {_format_rate(spec.rate)}")
+        if spec.scale != 1:
+            note(f"multiplied by {spec.scale:g}")
+        return Source(spec, tuple(channels), tuple(conversions), first.rate)
+
+    def _require_distinct(self, recording: Recording, sources: dict[str, Source]) -> None:
+        reader: dict[tuple[int, ...], str] = {}
+        for name, source in sources.items():
+            if (other := reader.setdefault(source.channels, name)) != name:
+                channel = " - ".join(recording.channels[i].name for i in source.channels)
+                raise DataError(
+                    f"{recording.file}: {other} and {name} would both be read from {channel}: give each its "
+                    "own channels"
+                )
+
+    def _describe_unknown(
+        self, recording: Recording, unknown: tuple[str, ...], some_known: bool, matched: set[str]
+    ) -> str:
+        known = _list_names([spec.name for spec in self.specs])
+        expected = {
+            _key(name): spec.name
+            for spec in self.specs
+            if spec.name not in matched
+            for names in spec.sources
+            for name in names
+        }
+        advice = "rename them, or give their names as channels in the description"
+        for name in unknown:
+            if nearest := difflib.get_close_matches(_key(name), expected, 1, 0.8):
+                advice = f'if "{name}" is {expected[nearest[0]]}, give it as one of its channels'
+                break
+        if not some_known:
+            names = _list_names([channel.name for channel in recording.channels]) or "none"
+            return (
+                f"{recording.file} has no channel that the model knows (it has {names}, known are {known}): "
+                f"{advice}"
+            )
+        return (
+            f"{recording.file} has {_list_names(unknown)}, which the model does not know (known are "
+            f"{known}): {advice}; or give --keep-unknown to leave them as they are"
+        )
+
+
+def _key(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _find_channels(spec: SignalSpec, recording: Recording) -> list[list[int]]:
+    """Return the channels of the first of a modality's names; for a difference those of both; else none."""
+    names = [channel.name for channel in recording.channels]
+    for source in spec.sources:
+        positions = [_find_name(name, names, recording) for name in source]
+        if all(positions):
+            return positions
+    return []
+
+
+def _find_name(name: str, names: list[str], recording: Recording) -> list[int]:
+    exact = [i for i, other in enumerate(names) if other.strip() == name.strip()]
+    matching = exact or [i for i, other in enumerate(names) if _key(other) == _key(name)]
+    return [i for i in matching if recording.channels[i].samples]
+
+
+def _choose_channel(recording: Recording, positions: list[int], note: Callable[[str], None]) -> int:
+    """Return the first of the channels of one name; DataError unless they are of one kind."""
+    first, *others = (recording.channels[i] for i in positions)
+    if others:
+        if any((other.unit, other.rate) != (first.unit, first.rate) for other in others):
+            raise DataError(
+                f"{recording.file} has {len(positions)} channels of the name {first.name}, with different "
+                "units or rates: rename one of them"
+            )
+        note(f"the first of {len(positions)} channels of the name {first.name}")
+    return positions[0]
+
+
+def _find_conversion(
+    spec: SignalSpec, recording: Recording, channel: Channel, note: Callable[[str], None]
+) -> Conversion:
+    """Return the conversion of a channel to a modality's unit; DataError if there is none."""
+    unit = channel.unit.strip()
+    try:
+        if spec.file_unit:
+            if clean_unit(unit) != clean_unit(spec.file_unit):
+                stated = f'not "{unit}"' if unit else "the file states no unit"
+                note(f'in "{spec.file_unit}" by the description, {stated}')
+            unit = spec.file_unit
+        if is_arbitrary(spec.unit):
+            if not is_arbitrary(unit):
+                note(f'taken as they are, in "{unit}", because the unit of the model is arbitrary')
+            return SAME_UNIT
+        if is_arbitrary(unit):
+            if SUFFIXES_WITHOUT_UNITS.isdisjoint(suffix.lower() for suffix in recording.file.suffixes):
+                stated = f'has the unit "{unit}"' if unit else "has no unit"
+                raise DataError(
+                    f"{recording.file}: {channel.name} {stated}, but the model expects {spec.unit}: if it is "
+                    f'in {spec.unit}, give file-unit = "{spec.unit}" in the description'
+                )
+            note("taken as in the unit of the model, because the file states none")
+            return SAME_UNIT
+        to_model = conversion(unit, spec.unit)
+    except UnitError as error:
+        raise DataError(f"{recording.file}: {channel.name}: {error}") from None
+    if to_model != SAME_UNIT:
+        note(f"converted from {unit} to {spec.unit}")
+    return to_model
+
+
+def _format_rate(rate: float) -> str:
+    if rate >= 0.1:
+        return f"{rate:.10g} Hz"
+    return f"1 sample in {1 / rate / 3600:.6g} h" if rate <= 1 / 3600 else f"1 sample in {1 / rate:.6g} s"
+
+
+def _list_names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MAX_NAMES_IN_MESSAGE])
+    hidden = len(names) - MAX_NAMES_IN_MESSAGE
+    return f"{shown} and {hidden} more" if hidden > 0 else shown

@@ -1,0 +1,98 @@
+"""What a model reads in each modality, and under which names and in which units files have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from data_partitions.description.sections import ChannelNames, Description
+
+if TYPE_CHECKING:
+    from data_partitions.signals.steps import Within
+
+# Modalities with samples further apart are values in steps of time, not sampled signals (s).
+STEP_SECONDS = 60.0
+
+
+class SignalSpec(NamedTuple):
+    """One modality of a model, and how to find it in a file.
+
+    Parameters
+    ----------
+    name
+        Name of the modality.
+    unit
+        Unit of the model; "" or "a.u." if it is arbitrary.
+    rate
+        Samples per second (Hz) of the model.
+    channels
+        Channels of the file, of which the first that a file has is read; a difference of two is
+        `("C3", "-", "M2")`. By default the name of the modality.
+    range
+        Lowest and highest plausible value in the model's unit.
+    scale
+        Factor that corrects the values of the file, in the unit of the file.
+    file_unit
+        Unit of the file, where it states none or a wrong one.
+    within
+        For values in steps of time: which of several values in one step counts. "" for sampled signals, which
+        are resampled instead.
+    """
+
+    name: str
+    unit: str
+    rate: float
+    channels: tuple[ChannelNames, ...] = ()
+    range: tuple[float, float] | None = None
+    scale: float = 1.0
+    file_unit: str = ""
+    within: Within | Literal[""] = ""
+
+    @property
+    def sources(self) -> tuple[tuple[str, ...], ...]:
+        """The channels in the order of preference, each as one name, or as two whose difference it is."""
+        channels = self.channels or (self.name,)
+        return tuple((names,) if isinstance(names, str) else (names[0], names[2]) for names in channels)
+
+
+def specs_of_description(description: Description) -> tuple[SignalSpec, ...]:
+    """Return the modalities of a description, in its order; those without a rate have that of its grid."""
+    specs = []
+    for name, signal in description.signals.items():
+        grid = description.window.grid
+        rate = signal.rate or (1 / grid if grid else 0.0)
+        specs.append(
+            SignalSpec(
+                name,
+                signal.unit,
+                rate,
+                signal.channels,
+                signal.range,
+                signal.scale,
+                signal.file_unit,
+                "" if signal.rate else signal.within,
+            )
+        )
+    return tuple(specs)
+
+
+def specs_of_schema(schema: Mapping[str, Any]) -> tuple[SignalSpec, ...]:
+    """Return the modalities of a model, in its order, from its `Manifest.schema_fields`.
+
+    A file must have the modalities under their own names. Where samples are a minute or more apart, the last
+    of several values in one step counts.
+    """
+    specs = []
+    for modality in schema["modalities"]:
+        rate = modality["samples_per_patch"] / schema["patch_seconds"]
+        plausible = modality.get("range")
+        specs.append(
+            SignalSpec(
+                modality["name"],
+                modality["unit"],
+                rate,
+                range=None if plausible is None else (plausible[0], plausible[1]),
+                within="last" if rate * STEP_SECONDS <= 1 else "",
+            )
+        )
+    return tuple(specs)
