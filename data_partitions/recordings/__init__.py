@@ -1,26 +1,51 @@
-"""Native files, read and written signal by signal: WFDB records, EDF files, csv files of hourly values.
+"""Native files: WFDB records, EDF and BDF files, csv files.
 
-The module of a format has
+`open_recording` opens a file of any format, and reads it a stretch at a time. The module of a format has
 
-- `SUFFIX`: the suffix of its files;
-- `read(file) -> Recording`;
-- `files(recording)`: the files that the recording consists of;
-- `write(recording, signals, folder)`: writes the same files to a folder, with the values that `signals` has
-  for samples that were not observed. Observed samples stay as they are.
+- `SUFFIXES`: the suffixes of its files;
+- `open(file, **options) -> Recording`, which ignores options of other formats.
+
+In the older interface, which reads whole files, the module of a format has `SUFFIX`, `read(file)`,
+`files(recording)` and `write(recording, signals, folder)`.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from data_partitions.errors import DataError
-from data_partitions.recordings import edf, hourly_csv, wfdb_record
+from data_partitions.recordings import edf, edf_recording, hourly_csv, wfdb_record, wfdb_recording
+from data_partitions.recordings import recording as _recording
 from data_partitions.recordings.grid import WindowGrid
-from data_partitions.recordings.recording import Recording, Signal
+from data_partitions.recordings.whole_recording import Recording, Signal
 
-__all__ = ["FORMATS", "Recording", "Signal", "WindowGrid", "find_recordings", "format_of"]
+__all__ = ["FORMATS", "Recording", "Signal", "WindowGrid", "find_recordings", "format_of", "open_recording"]
 
 FORMATS: dict[str, ModuleType] = {module.SUFFIX: module for module in (wfdb_record, edf, hourly_csv)}
+_READERS: dict[str, ModuleType] = {
+    suffix: module for module in (wfdb_recording, edf_recording) for suffix in module.SUFFIXES
+}
+
+
+def open_recording(file: Path, **options: Any) -> _recording.Recording:
+    """Open a file by its suffix.
+
+    Parameters
+    ----------
+    file
+        The file; of a WFDB record its header.
+    options
+        How files are written; see `FilesSection`. Each format uses those that it has.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, in one sentence.
+    """
+    if file.suffix.lower() not in _READERS:
+        raise DataError(f"{file} has no supported format: give {', '.join(_READERS)}")
+    return _READERS[file.suffix.lower()].open(file, **options)
 
 
 def format_of(file: Path) -> ModuleType:

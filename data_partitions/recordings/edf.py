@@ -10,7 +10,7 @@ import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.recordings.edf_header import EdfChannel, EdfHeader, read_edf_header
-from data_partitions.recordings.recording import Recording, Signal
+from data_partitions.recordings.whole_recording import Recording, Signal
 
 SUFFIX = ".edf"
 ANNOTATIONS = "EDF Annotations"

@@ -1,13 +1,22 @@
-"""The header of an EDF file (Kemp et al., Electroencephalography and Clinical Neurophysiology 82:391, 1992).
+"""The header of EDF, EDF+, BDF and BDF+ files (Kemp et al., Electroencephalography and Clinical
+Neurophysiology 82:391, 1992; Kemp & Olivan, Clinical Neurophysiology 114:1755, 2003).
 
-Unlike mne, it gives the rate of each channel, the position of its samples, and the expected length of the
-file.
+Unlike mne, it gives the rate of each channel and the position of its samples. Fields that reading does not
+need may have any content.
 """
 
+import math
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from data_partitions.errors import DataError
+
+ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
+_BDF = b"\xffBIOSEMI"
+# name, transducer, unit, lowest and highest physical and digital value, filters, samples, reserved
+_WIDTHS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 
 
 class EdfScale(NamedTuple):
@@ -31,22 +40,26 @@ class EdfChannel(NamedTuple):
 
     def scale(self) -> EdfScale:
         """Return the scale; ValueError when the ranges give none."""
-        low, high = map(int, self.digital_range)
-        bottom, top = map(float, self.physical_range)
-        if high <= low or top == bottom:
+        low, high = (round(_parse_number(text)) for text in self.digital_range)
+        bottom, top = map(_parse_number, self.physical_range)
+        if high == low or top == bottom:
             raise ValueError(f"{self.name} has no range")
         gain = (top - bottom) / (high - low)
-        return EdfScale(low, high, gain, bottom - gain * low)
+        return EdfScale(min(low, high), max(low, high), gain, bottom - gain * low)
 
 
 class EdfHeader(NamedTuple):
     """The header of a file."""
 
-    start: int  # time of day, in s
+    start: datetime | None  # None if the file has no readable date and time
+    time_of_day: int | None  # of the start, in s
     reserved: str  # "EDF+C" or "EDF+D" in EDF+ files
     bytes: int  # length of the header
-    records: int  # number of data records
+    records: int  # number of complete data records
+    stated_records: int | None  # by the header
+    padding: int  # bytes after the last complete data record
     record_seconds: float  # length of a data record
+    sample_bytes: int  # 2, or 3 in BDF files
     channels: tuple[EdfChannel, ...]
 
     @property
@@ -55,8 +68,13 @@ class EdfHeader(NamedTuple):
         return sum(channel.samples for channel in self.channels)
 
     @property
+    def record_bytes(self) -> int:
+        """Bytes of a data record."""
+        return self.record_samples * self.sample_bytes
+
+    @property
     def seconds(self) -> float:
-        """Length of the recording."""
+        """Length of the recording, if its data records follow each other."""
         return self.records * self.record_seconds
 
     def rate(self, channel: EdfChannel) -> float:
@@ -65,34 +83,147 @@ class EdfHeader(NamedTuple):
 
 
 def read_edf_header(file: Path) -> EdfHeader:
-    """Read a header; DataError when the file cannot be read or is not as long as its header says."""
+    """Read a header. The number of data records is that of the file, whatever the header says.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read or a field that is needed is wrong.
+    """
     try:
         with open(file, "rb") as opened:
-            fixed = opened.read(256).decode("latin-1")
-            count = int(fixed[252:])
-            table = opened.read(256 * count).decode("latin-1")
-        hours, minutes, seconds = map(int, fixed[176:184].split("."))
-        records, record_seconds = int(fixed[236:244]), float(fixed[244:252])
-
-        def column(start: int, width: int) -> list[str]:
-            cells = range(start * count, (start + width) * count, width)
-            return [table[i : i + width].strip() for i in cells]
-
-        names, units = column(0, 16), column(96, 8)
-        physical = list(zip(column(104, 8), column(112, 8), strict=True))
-        digital = list(zip(column(120, 8), column(128, 8), strict=True))
-        samples = [int(n) for n in column(216, 8)]
-    except ValueError:
-        raise DataError(f"{file} is not an EDF file: remove it and fetch it again") from None
+            fixed = opened.read(256)
+            count = _parse_field(file, "number of channels", fixed[252:256])
+            table = opened.read(256 * count)
+            size = opened.seek(0, 2)
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror})") from None
-    size = file.stat().st_size
-    expected_size = 256 * (count + 1) + 2 * records * sum(samples)
+    if len(table) < 256 * count:
+        raise DataError(
+            f"{file} is not an EDF file, or ends in its header of {count} channels: fetch it again"
+        )
+    record_seconds = _parse_field(file, "length of data records", fixed[244:252], whole=False)
+    columns, start = [], 0
+    for width in _WIDTHS:
+        columns.append([table[start + i * width : start + (i + 1) * width] for i in range(count)])
+        start += width * count
+    names, _, units, bottom, top, low, high, _, numbers, _ = columns
+    samples = [_parse_field(file, "number of samples", number) for number in numbers]
+    starts = [sum(samples[:i]) for i in range(count)]
+    channels = tuple(
+        EdfChannel(
+            _decode(names[i]),
+            _decode(units[i]),
+            (_decode(bottom[i]), _decode(top[i])),
+            (_decode(low[i]), _decode(high[i])),
+            starts[i],
+            samples[i],
+        )
+        for i in range(count)
+    )
+    sample_bytes = 3 if fixed.startswith(_BDF) else 2
+    length, record_bytes = 256 * (count + 1), sample_bytes * sum(samples)
+    try:
+        stated = int(_parse_number(_decode(fixed[236:244])))
+    except ValueError:
+        stated = None
+    records, padding = _count_records(file, length, size, record_bytes, stated)
+    day, time_of_day = _parse_date(_decode(fixed[168:176])), _parse_time(_decode(fixed[176:184]))
+    return EdfHeader(
+        _combine(day, time_of_day),
+        time_of_day,
+        _decode(fixed[192:236]),
+        length,
+        records,
+        stated,
+        padding,
+        float(record_seconds),
+        sample_bytes,
+        channels,
+    )
+
+
+def read_complete_edf_header(file: Path) -> EdfHeader:
+    """Read a header as `read_edf_header`; DataError also when the file is not as long as its header says."""
+    header = read_edf_header(file)
+    size, expected_size = (
+        file.stat().st_size,
+        header.bytes + (header.stated_records or 0) * header.record_bytes,
+    )
     if size != expected_size:
         raise DataError(
             f"{file} has {size} bytes, {expected_size} by its header: remove it and fetch it again"
         )
-    starts = [sum(samples[:i]) for i in range(count)]
-    channels = map(EdfChannel, names, units, physical, digital, starts, samples)
-    start = 3600 * hours + 60 * minutes + seconds
-    return EdfHeader(start, fixed[192:236], 256 * (count + 1), records, record_seconds, tuple(channels))
+    return header
+
+
+def _count_records(
+    file: Path, start: int, size: int, record_bytes: int, stated: int | None
+) -> tuple[int, int]:
+    """Return the complete data records from byte `start` to `size`, and the bytes after them.
+
+    Zeros after the records that the header states are padding, not records.
+    """
+    if not record_bytes:
+        return max(stated or 0, 0), size - start
+    records, padding = divmod(size - start, record_bytes)
+    if stated and 0 < stated < records:
+        end = start + stated * record_bytes
+        with open(file, "rb") as opened:
+            opened.seek(end)
+            if not any(any(part) for part in iter(lambda: opened.read(1 << 20), b"")):
+                return stated, size - end
+    return records, padding
+
+
+def _decode(field: bytes) -> str:
+    """Decode a field, which is UTF-8 or else Latin-1, without padding."""
+    try:
+        text = field.decode()
+    except UnicodeDecodeError:
+        text = field.decode("latin-1")
+    return text.strip(" \0\t\r\n")
+
+
+def _parse_number(text: str) -> float:
+    number = float(text.replace(",", "."))
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number")
+    return number
+
+
+def _parse_field(file: Path, meaning: str, field: bytes, whole: bool = True) -> int:
+    """Parse a number that is at least 0."""
+    text = _decode(field)
+    try:
+        number = _parse_number(text)
+        if number < 0 or (whole and number != int(number)):
+            raise ValueError
+    except ValueError:
+        raise DataError(f'{file} is not an EDF file: its {meaning} is "{text}" in the header') from None
+    return int(number) if whole else number  # type: ignore[return-value]
+
+
+def _parse_date(text: str) -> tuple[int, int, int] | None:
+    """Return year, month and day of dd.mm.yy, with any separator."""
+    if not (parts := re.fullmatch(r"(\d{1,2})\D(\d{1,2})\D(\d\d)", text)):
+        return None
+    day, month, year = map(int, parts.groups())
+    return year + (1900 if year >= 85 else 2000), month, day
+
+
+def _parse_time(text: str) -> int | None:
+    """Return the seconds from midnight of hh.mm.ss, with any separator."""
+    if not (parts := re.fullmatch(r"(\d{1,2})\D(\d{1,2})\D(\d{1,2})", text)):
+        return None
+    hours, minutes, seconds = map(int, parts.groups())
+    return 3600 * hours + 60 * minutes + seconds if hours < 24 and minutes < 60 and seconds < 60 else None
+
+
+def _combine(date: tuple[int, int, int] | None, time_of_day: int | None) -> datetime | None:
+    if date is None or time_of_day is None:
+        return None
+    try:
+        return datetime(*date, time_of_day // 3600, time_of_day // 60 % 60, time_of_day % 60)
+    except ValueError:
+        return None

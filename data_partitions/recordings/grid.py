@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_partitions.errors import DataError
-from data_partitions.recordings.recording import Recording, Signal
+from data_partitions.recordings.whole_recording import Recording, Signal
 
 
 class GridModality(NamedTuple):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from data_partitions.errors import DataError
-from data_partitions.recordings.recording import Recording, Signal
+from data_partitions.recordings.whole_recording import Recording, Signal
 
 SUFFIX = ".csv"
 TIME_COLUMNS = ("hour", "time")

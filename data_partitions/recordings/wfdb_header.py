@@ -1,19 +1,30 @@
-"""The header of a WFDB record (Moody, WFDB Applications Guide, header(5)), as PTB-XL writes it.
+"""The header of a WFDB record (Moody, WFDB Applications Guide, header(5)).
 
 `wfdb.rdheader` gives the same but takes thirty times as long, which is nearly all of the time of reading a
 short record. A test checks that the two agree.
 """
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-# record  number-of-signals  sampling-frequency  number-of-samples
-_RECORD_LINE = re.compile(r"\S+\s+(\d+)\s+(\d+(?:\.\d+)?)\s+(\d+)\b.*")
-# file  format  gain(baseline)/units  resolution  zero  initial-value  checksum  block-size  description
-_SIGNAL_LINE = re.compile(
-    r"(\S+)\s+(\d+)\s+([\d.eE+-]+)(?:\((-?\d+)\))?/(\S+)\s+\d+\s+(-?\d+)(?:\s+-?\d+){3}\s+(.+)"
+DEFAULT_RATE = 250.0  # Hz
+DEFAULT_GAIN = 200.0  # digital steps per unit
+NO_FILE = "~"  # stands for a signal without samples, and for a gap between segments
+
+# name/segments  signals  rate/counter(base)  samples  time and date
+_RECORD_LINE = re.compile(
+    r"(\S+?)(?:/(\d+))?\s+(\d+)(?:\s+(\d*\.?\d+(?:[eE][+-]?\d+)?)(?:/\S*)?(?:\s+(\d+)(?:\s+(.*))?)?)?"
 )
+# file  formatxsamples:skew+offset  gain(baseline)/unit  resolution  zero  initial  checksum  block  name
+SIGNAL_LINE = re.compile(
+    r"(\S+)\s+(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?"
+    r"(?:\s+(-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?:\(([+-]?\d+)\))?(?:/(\S+))?"
+    r"(?:\s+\d+(?:\s+(-?\d+)(?:\s+(?P<initial>-?\d+)(?:\s+(?P<checksum>-?\d+)(?:\s+\d+(?:\s+(.*))?)?)?)?)?)?)?"
+)
+_SEGMENT_LINE = re.compile(r"([^\s/\\]+)\s+(\d+)")
+_STARTS = ("%H:%M:%S %d/%m/%Y", "%H:%M:%S.%f %d/%m/%Y", "%d-%b-%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S")
 
 
 class WfdbSignal(NamedTuple):
@@ -24,29 +35,94 @@ class WfdbSignal(NamedTuple):
     gain: float
     baseline: int
     unit: str
-    name: str
+    name: str  # "" where it has no description
+    frame_samples: int  # samples in a frame
+    skew: int  # frames by which the samples in the file are late
+    offset: int  # bytes before the samples
+    initial: int  # first sample
+    calibrated: bool
 
 
 class WfdbHeader(NamedTuple):
-    """The header of a record."""
+    """The header of a record; a record of several segments has no signals but segments."""
 
-    rate: float  # Hz
-    samples: int  # of each signal
+    rate: float  # frames per second
+    samples: int  # frames; 0 where the header states none
     signals: list[WfdbSignal]
+    segments: list[tuple[str, int]]  # name and frames
+    start: datetime | None
+    start_text: str
 
 
 def read_wfdb_header(file: Path) -> WfdbHeader:
     """Read a header; OSError when it cannot be read, ValueError with the line that is not understood."""
-    text = file.read_text(encoding="utf-8", errors="replace")
-    first, *lines = [line.strip() for line in text.splitlines() if line.strip() and line[0] != "#"] or [""]
+    first, *lines = [decode_line(line) for line in header_lines(file.read_bytes())] or [""]
     if not (record := _RECORD_LINE.fullmatch(first)):
         raise ValueError(f'"{first[:60]}" is not a record with its signals, rate and samples')
-    signals = []
-    for line in lines:
-        if not (parts := _SIGNAL_LINE.fullmatch(line)):
-            raise ValueError(f'"{line[:60]}" does not describe a signal')
-        name, form, gain, baseline, unit, zero, description = parts.groups()
-        signals.append(WfdbSignal(name, form, float(gain), int(baseline or zero), unit, description))
-    if len(signals) != int(record[1]):
-        raise ValueError(f"it announces {record[1]} signals and describes {len(signals)}")
-    return WfdbHeader(float(record[2]), int(record[3]), signals)
+    _, num_segments, num_signals, rate, samples, start = record.groups()
+    frames_per_second = float(rate) if rate else DEFAULT_RATE
+    if not 0 < frames_per_second < float("inf"):
+        raise ValueError(f"its rate is {rate[:20]} Hz")
+    expected = int(num_segments or num_signals)
+    signals: list[WfdbSignal] = []
+    segments: list[tuple[str, int]] = []
+    if num_segments:
+        segments = [_parse_segment(line) for line in lines]
+    else:
+        signals = [_parse_signal(line) for line in lines]
+    if len(lines) != expected:
+        kind = "segments" if num_segments else "signals"
+        raise ValueError(f"it announces {expected} {kind} and describes {len(lines)}")
+    text = start or ""
+    return WfdbHeader(frames_per_second, int(samples or 0), signals, segments, _parse_start(text), text)
+
+
+def header_lines(content: bytes) -> list[bytes]:
+    """Return the lines that are neither empty nor comments, without white space at their ends."""
+    lines = (line.strip() for line in content.split(b"\n"))
+    return [line for line in lines if line and not line.startswith(b"#")]
+
+
+def decode_line(line: bytes) -> str:
+    """Decode a line, which is UTF-8 or else Latin-1."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def _parse_signal(line: str) -> WfdbSignal:
+    if not (parts := SIGNAL_LINE.fullmatch(line)):
+        raise ValueError(f'"{line[:60]}" does not describe a signal')
+    name, form, frame, skew, offset, gain_text, baseline, unit, zero, initial, _, description = parts.groups()
+    gain = float(gain_text or 0)
+    if abs(gain) == float("inf"):
+        raise ValueError(f'"{line[:60]}" has no usable gain')
+    return WfdbSignal(
+        name,
+        form,
+        gain or DEFAULT_GAIN,
+        int(baseline or zero or 0),
+        unit or "mV",
+        description or "",
+        int(frame or 1),
+        int(skew or 0),
+        int(offset or 0),
+        int(initial or 0),
+        gain != 0,
+    )
+
+
+def _parse_segment(line: str) -> tuple[str, int]:
+    if not (parts := _SEGMENT_LINE.fullmatch(line)):
+        raise ValueError(f'"{line[:60]}" does not describe a segment')
+    return parts[1], int(parts[2])
+
+
+def _parse_start(text: str) -> datetime | None:
+    for form in _STARTS:
+        try:
+            return datetime.strptime(text.strip(), form)
+        except ValueError:
+            continue
+    return None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from data_partitions.errors import DataError
-from data_partitions.recordings.recording import Recording, Signal
+from data_partitions.recordings.whole_recording import Recording, Signal
 
 SUFFIX = ".hea"
 # Bits of a sample, by format that can be written. The lowest number means that nothing was observed.

@@ -20,7 +20,7 @@ import pandas as pd
 from data_partitions.errors import DataError
 from data_partitions.manifest import Split
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.recordings.edf_header import EdfHeader, read_edf_header
+from data_partitions.recordings.edf_header import EdfHeader, read_complete_edf_header
 from data_partitions.splits import hash_splits
 
 DATASET = "sleep-edf"
@@ -223,7 +223,8 @@ def _scored_epochs(
     (psg,), (hypnogram,) = files["PSG"], files["Hypnogram"]
     header = _read_psg_header(psg)
     # Only the time of day counts, as an error in the date is more likely than starts more than 12 h apart.
-    late = (read_edf_header(hypnogram).start - header.start + 12 * 3600) % (24 * 3600) - 12 * 3600
+    starts = _time_of_day(hypnogram, read_complete_edf_header(hypnogram)), _time_of_day(psg, header)
+    late = (starts[0] - starts[1] + 12 * 3600) % (24 * 3600) - 12 * 3600
     end = header.seconds - late
     epochs = sorted((start + late, stage) for start, stage in _read_epochs(hypnogram, end))
     epochs = [(start, stage) for start, stage in epochs if start >= 0]
@@ -239,6 +240,12 @@ def _scored_epochs(
     dropped["movement or not scored"] += len(epochs) - len(scored)
     dropped[f"wake more than {wake_minutes:g} min before or after sleep"] += len(scored) - len(near)
     return psg, near
+
+
+def _time_of_day(file: Path, header: EdfHeader) -> int:
+    if header.time_of_day is None:
+        raise DataError(f"{file} does not state the time at which it starts: fetch it again")
+    return header.time_of_day
 
 
 def _read_epochs(hypnogram: Path, end: float) -> list[tuple[float, str]]:
@@ -262,7 +269,7 @@ def _read_epochs(hypnogram: Path, end: float) -> list[tuple[float, str]]:
 
 def _read_psg_header(psg: Path) -> EdfHeader:
     """Read the header of a PSG; DataError unless it has all channels in the expected units and rates."""
-    header = read_edf_header(psg)
+    header = read_complete_edf_header(psg)
     channels = {channel.name: channel for channel in header.channels}
     for name, expected_unit, expected_rate in MODALITIES.values():
         if name not in channels:

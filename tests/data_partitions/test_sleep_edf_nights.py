@@ -185,7 +185,7 @@ FAULTS = {
     "part of a header": (lambda psg, hypnogram: os.truncate(psg, 900), "SC4011E0-PSG.edf is not an EDF file"),
     "another file": (
         lambda psg, hypnogram: hypnogram.write_text("<html>not found</html>" * 50),
-        "SC4011EC-Hypnogram.edf is not an EDF file: remove it and fetch it again",
+        "SC4011EC-Hypnogram.edf is not an EDF file: its number of channels is",
     ),
     "a folder": (
         lambda psg, hypnogram: (psg.unlink(), psg.mkdir()),

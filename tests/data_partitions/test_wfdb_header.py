@@ -8,7 +8,8 @@ from data_partitions.recordings.wfdb_header import read_wfdb_header
 
 
 def assert_agrees_with_wfdb(folder, name):
-    rate, samples, signals = read_wfdb_header(folder / f"{name}.hea")
+    header = read_wfdb_header(folder / f"{name}.hea")
+    rate, samples, signals = header.rate, header.samples, header.signals
     expected = wfdb.rdheader(str(folder / name))
     assert (rate, samples) == (expected.fs, expected.sig_len)
     assert [s.name for s in signals] == expected.sig_name

@@ -1,0 +1,27 @@
+"""WFDB records, opened by their headers."""
+
+from pathlib import Path
+from typing import Any
+
+from data_partitions.errors import DataError
+from data_partitions.recordings.recording import Recording
+from data_partitions.recordings.wfdb_header import read_wfdb_header
+from data_partitions.recordings.wfdb_segments import WfdbSegments
+from data_partitions.recordings.wfdb_single_record import WfdbRecord
+
+SUFFIXES = (".hea",)
+
+
+def open(file: Path, **_: Any) -> Recording:  # noqa: A001
+    """Open a record by its header; DataError when it cannot be read."""
+    try:
+        header = read_wfdb_header(file)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DataError(f"{file} is not a readable WFDB header: {error}") from None
+    if header.segments:
+        return WfdbSegments(file, header)
+    if not header.signals:
+        raise DataError(f"{file} describes no signal")
+    return WfdbRecord(file, header)

@@ -1,0 +1,136 @@
+"""WFDB records of several segments, of fixed or variable layout (WFDB Applications Guide, header(5)).
+
+In a record of variable layout, the first segment has no samples and lists all signals; the others have some
+of them. Gaps between segments are missing time.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from data_partitions.errors import DataError
+from data_partitions.recordings.recording import Channel
+from data_partitions.recordings.wfdb_header import NO_FILE, WfdbHeader, WfdbSignal, read_wfdb_header
+from data_partitions.recordings.wfdb_single_record import WfdbRecord
+
+
+class WfdbSegments:
+    """A record of several segments.
+
+    Attributes
+    ----------
+    segments
+        First frame, record, and the position of each channel in it (None where the segment lacks it).
+
+    Raises
+    ------
+    DataError
+        A segment cannot be read or does not fit the others.
+    """
+
+    def __init__(self, file: Path, header: WfdbHeader) -> None:
+        self.file = file
+        self.header = header
+        self.start = header.start
+        self.files = [file]
+        variable = header.segments[0][1] == 0
+        layout: list[WfdbSignal] = []
+        if variable:
+            layout = self._read_header(header.segments[0][0]).signals
+        self.segments: list[tuple[int, WfdbRecord, list[int | None]]] = []
+        frame = gaps = 0
+        for name, frames in header.segments:
+            if name == NO_FILE:
+                gaps += 1
+            elif frames:
+                segment = self._read_header(name)
+                if segment.samples not in (0, frames):
+                    raise DataError(f"{file} gives {name} {frames} samples, its own header {segment.samples}")
+                record = WfdbRecord(file.with_name(f"{name}.hea"), segment._replace(samples=frames))
+                self.files += [part for part in record.files if part not in self.files]
+                layout = layout or segment.signals
+                self.segments.append((frame, record, self._match(layout, segment, name, variable)))
+            frame += frames
+        if not self.segments:
+            raise DataError(f"{file} has no samples")
+        self.channels = tuple(
+            Channel(
+                signal.name or f"signal {i}",
+                signal.unit,
+                header.rate * signal.frame_samples,
+                frame * signal.frame_samples,
+            )
+            for i, signal in enumerate(layout)
+        )
+        self.frame_samples = [signal.frame_samples for signal in layout]
+        self.notes = tuple(dict.fromkeys(note for _, record, _ in self.segments for note in record.notes))
+        if gaps:
+            self.notes += (f"There are {gaps} gaps between its segments, which a completed copy keeps.",)
+
+    def parts(self, channel: int, first: int, last: int) -> list[tuple[int, WfdbRecord, int, int, int]]:
+        """Return (position of the segment, record, its channel, first sample in it, last) of a stretch."""
+        stretches, count = [], self.frame_samples[channel]
+        for position, (frame, record, channels) in enumerate(self.segments):
+            start = frame * count
+            part = channels[channel]
+            low, high = max(first, start) - start, min(last - start, record.frames * count)
+            if part is not None and low < high:
+                stretches.append((position, record, part, low, high))
+        return stretches
+
+    def read(self, channel: int, first: int, last: int) -> np.ndarray:
+        """Read samples; see `Recording`."""
+        samples = np.full(last - first, np.nan)
+        for position, record, part, low, high in self.parts(channel, first, last):
+            at = self.segments[position][0] * self.frame_samples[channel] + low - first
+            samples[at : at + high - low] = record.read(part, low, high)
+        return samples
+
+    def _read_header(self, name: str) -> WfdbHeader:
+        file = self.file.with_name(f"{name}.hea")
+        try:
+            header = read_wfdb_header(file)
+        except OSError as error:
+            raise DataError(
+                f"{file}, a segment of {self.file.name}, cannot be read ({error.strerror})"
+            ) from None
+        except ValueError as error:
+            raise DataError(f"{file} is not a readable WFDB header: {error}") from None
+        if header.segments or not header.signals:
+            raise DataError(f"{file}, a segment of {self.file.name}, describes no signals")
+        if header.rate != self.header.rate:
+            raise DataError(f"{file} is at {header.rate:g} Hz, {self.file.name} at {self.header.rate:g} Hz")
+        return header
+
+    def _match(
+        self, layout: list[WfdbSignal], segment: WfdbHeader, name: str, variable: bool
+    ) -> list[int | None]:
+        """Return the position in a segment of each signal of the record."""
+        places: list[int | None] = list(range(len(layout)))
+        if variable:
+            wanted, available = _number_names(layout), _number_names(segment.signals)
+            places = [available.index(key) if key in available else None for key in wanted]
+        elif len(segment.signals) != len(layout):
+            raise DataError(
+                f"{self.file}: {name} has {len(segment.signals)} signals, the first segment has {len(layout)}"
+            )
+        for signal, place in zip(layout, places, strict=True):
+            if place is None:
+                continue
+            other = segment.signals[place]
+            if (other.unit, other.frame_samples) != (signal.unit, signal.frame_samples):
+                raise DataError(
+                    f"{self.file}: {signal.name[:40]} has another unit or rate in segment {name} than before"
+                )
+        return places
+
+
+def _number_names(signals: list[WfdbSignal]) -> list[tuple[str, int]]:
+    """Return names with their number among equal ones."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for signal in signals:
+        numbered.append((signal.name, seen[signal.name]))
+        seen[signal.name] += 1
+    return numbered

@@ -1,0 +1,106 @@
+"""WFDB records of one segment (WFDB Applications Guide, header(5) and signal(5))."""
+
+from pathlib import Path
+
+import numpy as np
+
+from data_partitions.errors import DataError
+from data_partitions.recordings.recording import Channel
+from data_partitions.recordings.wfdb_header import NO_FILE, WfdbHeader
+from data_partitions.recordings.wfdb_signal_file import SignalFile
+
+
+class WfdbRecord:
+    """A record of one segment. Signals are shifted by the skew that the header states.
+
+    Parameters
+    ----------
+    file
+        The header file.
+    header
+        Its content.
+
+    Raises
+    ------
+    DataError
+        A signal file is absent, too short, or in an unknown format.
+    """
+
+    def __init__(self, file: Path, header: WfdbHeader) -> None:
+        self.file = file
+        self.header = header
+        self.start = header.start
+        members: dict[str, list[int]] = {}
+        for i, signal in enumerate(header.signals):
+            if signal.file != NO_FILE:
+                members.setdefault(signal.file, []).append(i)
+        self.signal_files: list[SignalFile] = []
+        # Of each signal its file, and its position among the signals of the file.
+        self.places: dict[int, tuple[SignalFile, int]] = {}
+        for positions in members.values():
+            signal_file = SignalFile(file, [header.signals[i] for i in positions], header.samples)
+            self.signal_files.append(signal_file)
+            self.places.update({i: (signal_file, place) for place, i in enumerate(positions)})
+        lengths = [signal_file.frames for signal_file in self.signal_files]
+        self.frames = header.samples or min(lengths, default=0)
+        if not self.frames:
+            raise DataError(f"{file} has no samples")
+        self.files = [file, *(signal_file.file for signal_file in self.signal_files)]
+        self.channels = tuple(
+            Channel(
+                signal.name or f"signal {i}",
+                signal.unit,
+                header.rate * signal.frame_samples,
+                self.frames * signal.frame_samples,
+            )
+            for i, signal in enumerate(header.signals)
+        )
+        self.notes = tuple(_unusual(header))
+
+    def stretch(self, channel: int, first: int, last: int) -> tuple[int, int]:
+        """Return the first and last of samples `first` to `last`, counted as they are in the file."""
+        signal = self.header.signals[channel]
+        shift = signal.skew * signal.frame_samples
+        end = self.frames * signal.frame_samples
+        start = min(max(first, 0) + shift, end)
+        return start, max(start, min(last + shift, end))
+
+    def read_digital(self, channel: int, start: int, end: int) -> np.ndarray:
+        """Return samples of a signal as they are in the file; see `stretch`."""
+        signal_file, place = self.places[channel]
+        count = self.header.signals[channel].frame_samples
+        frame = start // count
+        digital = signal_file.read(place, count, frame, -(-end // count))
+        return digital[start - frame * count : end - frame * count]
+
+    def read(self, channel: int, first: int, last: int) -> np.ndarray:
+        """Read samples; see `Recording`."""
+        samples = np.full(last - first, np.nan)
+        signal = self.header.signals[channel]
+        start, end = self.stretch(channel, first, last)
+        if channel not in self.places or start == end:
+            return samples
+        try:
+            digital = self.read_digital(channel, start, end)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise DataError(f"{self.places[channel][0].file} cannot be read ({error})") from None
+        physical = (digital - float(signal.baseline)) / signal.gain
+        physical[digital == self.places[channel][0].missing] = np.nan
+        at = max(first, 0) - first
+        samples[at : at + len(physical)] = physical
+        return samples
+
+
+def _unusual(header: WfdbHeader) -> list[str]:
+    """Return sentences on what is unusual in a header."""
+    signals = [(signal.name or f"signal {i}", signal) for i, signal in enumerate(header.signals)]
+    notes = []
+    if header.start_text and not header.start:
+        notes.append(f'Its start "{header.start_text[:40]}" is not a date and a time.')
+    if unnamed := [name for name, signal in signals if not signal.name]:
+        notes.append(f"Signals without a description are called {unnamed[0]} and so on.")
+    if late := [name for name, signal in signals if signal.skew]:
+        notes.append(f"Samples of {', '.join(late)} are shifted by the skew that the header states.")
+    if uncalibrated := [name for name, signal in signals if not signal.calibrated]:
+        notes.append(f"The header states no gain of {', '.join(uncalibrated)}, which means 200.")
+    return notes
