@@ -27,6 +27,11 @@ SET_BY_STUDY = (
 )
 
 
+def wait_for_file(process, folder, pattern):
+    while process.poll() is None and not list(folder.glob(pattern)):
+        time.sleep(0.2)
+
+
 @pytest.mark.engine
 def test_an_interrupted_study_resumes_and_writes_its_tables(tmp_path, small_settings):
     demo.write_source(tmp_path / "source", patients=40)
@@ -39,9 +44,10 @@ def test_an_interrupted_study_resumes_and_writes_its_tables(tmp_path, small_sett
     (tmp_path / "study.toml").write_text(STUDY_FILE + "\n".join(lines))
     command = [CONDI, "study", "study.toml", "--nodes", "2"]
     with subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"CONDI_TEST": str(tmp_path)}) as first:
-        while first.poll() is None and not list(tmp_path.glob("studies/study/runs/*/history.jsonl")):
-            time.sleep(0.2)
+        # Tried while the first study prepares, because its only run ends soon after the first round.
+        wait_for_file(first, tmp_path, "studies/study/.lock")
         second = run_condi("study", "study.toml", cwd=tmp_path)
+        wait_for_file(first, tmp_path, "studies/study/runs/*/history.jsonl")
         first.send_signal(signal.SIGINT)
     assert first.returncode == 130 and not processes_left(tmp_path)
     assert second.returncode == 1 and "another process runs a study in" in second.stderr
