@@ -1,0 +1,112 @@
+"""The channels of the signals: which signal a measurement belongs to, and its value in the signal's unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import numpy as np
+
+from data_partitions.description.sections import SignalSection
+from data_partitions.errors import DataError
+from data_partitions.signals.units import Conversion, UnitError, conversion
+
+
+class EventChannel(NamedTuple):
+    """A channel of a signal.
+
+    Parameters
+    ----------
+    name
+        Column or variable; of MEDS a code or a pattern of codes with `*`.
+    signal
+        Position of the signal.
+    preference
+        Position among the channels of the signal. In one step of the grid an earlier one is preferred.
+    conversion
+        From the values of the file to the unit of the signal, unless a row states a unit.
+    """
+
+    name: str
+    signal: int
+    preference: int
+    conversion: Conversion
+
+
+class ChannelMap:
+    """The channels of all signals.
+
+    Parameters
+    ----------
+    signals
+        Signals by name, with `like` resolved.
+    patterns
+        Whether `*` in a name stands for any text.
+
+    Raises
+    ------
+    DataError
+        A unit cannot be converted, or a channel is that of two signals or a difference.
+    """
+
+    def __init__(self, signals: Mapping[str, SignalSection], patterns: bool = False):
+        self.signals = tuple(signals)
+        self._sections = tuple(signals.values())
+        self.channels: list[EventChannel] = []
+        for number, (name, section) in enumerate(signals.items()):
+            for preference, channel in enumerate(section.channels or (name,)):
+                if not isinstance(channel, str):
+                    raise DataError(
+                        f"signals.{name}: {' '.join(channel)} is a difference of channels, which needs "
+                        "recordings with a rate: name one column or variable"
+                    )
+                unit = section.file_unit or section.unit
+                self.channels.append(
+                    EventChannel(channel, number, preference, self._convert_unit(number, unit))
+                )
+        names = [channel.name for channel in self.channels]
+        for name, other in zip(names, self.channels, strict=True):
+            first = self.channels[names.index(name)]
+            if first is not other:
+                raise DataError(
+                    f"channel {name} is that of signals.{self.signals[first.signal]} and of "
+                    f"signals.{self.signals[other.signal]}: name it once"
+                )
+        self._position = {channel.name: position for position, channel in enumerate(self.channels)}
+        self._patterns = [name for name in names if patterns and "*" in name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return tuple(self._position)
+
+    def find(self, name: str) -> int:
+        """Return the position of the channel with a name, -1 if there is none."""
+        name = name.strip()
+        if name in self._position:
+            return self._position[name]
+        for pattern in self._patterns:
+            if fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]")):
+                return self._position[pattern]
+        return -1
+
+    def convert(self, channel: int, values: np.ndarray, unit: str = "") -> np.ndarray:
+        """Convert values of a channel to the unit of its signal.
+
+        `unit` is what the rows state, "" for nothing. Raises UnitError when it cannot be converted.
+        """
+        section = self._sections[self.channels[channel].signal]
+        if section.scale != 1.0:
+            values = values * section.scale
+        convert = (
+            conversion(unit, section.unit) if unit and section.unit else self.channels[channel].conversion
+        )
+        return convert.apply(values)
+
+    def _convert_unit(self, signal: int, unit: str) -> Conversion:
+        name, section = self.signals[signal], self._sections[signal]
+        try:
+            return conversion(unit, section.unit)
+        except UnitError as error:
+            raise DataError(f"signals.{name}: {error}") from None

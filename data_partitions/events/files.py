@@ -1,0 +1,96 @@
+"""The files of tables over time. An archive counts as the folder that its members would be unpacked to."""
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from data_partitions.errors import DataError
+
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+DAMAGED_FILE_ERRORS = (tarfile.TarError, zlib.error, EOFError, OSError)
+
+
+class EventFile(NamedTuple):
+    """A file, or a member of an archive.
+
+    Parameters
+    ----------
+    path
+        The file, or the archive.
+    record
+        Name of the recording of all rows; "" if a column names it.
+    member
+        Name in the archive.
+    """
+
+    path: Path
+    record: str = ""
+    member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.member} in {self.path}" if self.member else str(self.path)
+
+
+def is_archive(path: Path) -> bool:
+    """Tell whether a file is an archive, by its name."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def list_members(archive: Path) -> list[str]:
+    """List the files of an archive in their order; DataError when it is damaged."""
+    return [member.name for member, _ in _iterate_members(archive)]
+
+
+def open_files(
+    files: Sequence[EventFile], reject: Callable[[EventFile, DataError], None]
+) -> Iterator[tuple[EventFile, BinaryIO]]:
+    """Yield each file with its content, decompressed; an archive is read once.
+
+    Files keep their order but for the members of an archive, which come in the archive's order. `reject`
+    receives files that cannot be opened; damage is noticed where the content is read. DataError when an
+    archive is damaged.
+    """
+    for path, group in groupby(files, key=lambda file: file.path):
+        of_path = list(group)
+        if of_path[0].member:
+            wanted = {file.member: file for file in of_path}
+            for member, content in _iterate_members(path):
+                if member.name in wanted:
+                    yield wanted.pop(member.name), content
+            if wanted:
+                raise DataError(f"{path} has no member {min(wanted)}: it changed while it was read")
+        else:
+            for file in of_path:
+                try:
+                    content = _open_file(path)
+                except OSError as error:
+                    reject(file, DataError(f"{file} cannot be read ({error.strerror})"))
+                    continue
+                with content:
+                    yield file, content
+
+
+def _open_file(path: Path) -> BinaryIO:
+    opened = open(path, "rb")
+    if opened.read(2) != b"\x1f\x8b":
+        opened.seek(0)
+        return opened
+    opened.close()
+    return cast(BinaryIO, gzip.open(path))
+
+
+def _iterate_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
+    try:
+        # tarfile mistakes damage for the end of the archive, but gzip compares checksums at its end.
+        with _open_file(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as opened:
+            for member in opened:
+                if member.isfile() and (content := opened.extractfile(member)) is not None:
+                    yield member, cast(BinaryIO, content)
+            while unpacked.read(2**20):
+                pass
+    except DAMAGED_FILE_ERRORS as error:
+        raise DataError(f"{archive} is damaged ({error}): fetch it again") from None

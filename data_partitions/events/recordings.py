@@ -1,0 +1,92 @@
+"""List the recordings that tables over time have: when each begins and ends, and its properties."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from data_partitions.description.sections import FilesSection
+from data_partitions.errors import DataError
+from data_partitions.events.drops import Drops
+from data_partitions.events.faults import FileFaults
+from data_partitions.events.files import EventFile
+from data_partitions.events.reading import EventReader, Recordings, map_texts
+from data_partitions.events.rows import Rows
+from data_partitions.events.times import NO_TIME
+from data_partitions.preparation_log import PreparationLog
+
+
+def index_recordings(
+    files: Sequence[EventFile], section: FilesSection, log: PreparationLog, properties: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read the times of all rows, and the properties of the recordings.
+
+    Parameters
+    ----------
+    files
+        The files.
+    section
+        How they are written.
+    log
+        Receives files that cannot be read.
+    properties
+        Variables of files in long form that have a property of the recording, such as its ward. Of MEDS, a
+        code with `*`, which stands for the property: "GENDER//*".
+
+    Returns
+    -------
+    DataFrame
+        One row for each recording, by name in the order of the files: `first_us` and `last_us`, the times
+        of its first and last row (int64, µs; NO_TIME without any), and a column for each property with the
+        text of its first row, "" without any.
+    """
+    faults = FileFaults(log)
+    reader = EventReader(section, None, faults, Drops())  # what is dropped is counted when values are read
+    recordings = Recordings(is_open=True)
+    first, last = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    texts: dict[str, dict[int, str]] = {name: {} for name in properties}
+    if properties and not reader.section.variable:
+        raise DataError("table.properties are variables of files in long form, but these have columns")
+    for rows in reader.read_rows(files, [reader.section.value] if properties else []):
+        recording = reader.find_recordings(rows, recordings)
+        for name, of_recording in texts.items():
+            _read_property(reader, rows, recording, name, of_recording)
+        selected = np.flatnonzero(recording >= 0)
+        times = reader.read_times(rows, selected)
+        selected, times = selected[times != NO_TIME], times[times != NO_TIME]
+        new = len(recordings.positions) - len(first)
+        first = np.append(first, np.full(new, np.iinfo(np.int64).max))
+        last = np.append(last, np.full(new, NO_TIME))
+        np.minimum.at(first, recording[selected], times)
+        np.maximum.at(last, recording[selected], times)
+    first[last == NO_TIME] = NO_TIME
+    table = pd.DataFrame(
+        {"first_us": first, "last_us": last}, index=pd.Index(list(recordings.positions), dtype=object)
+    )
+    for name, of_recording in texts.items():
+        table[name] = [of_recording.get(position, "") for position in range(len(table))]
+    return table.drop(index=[name for name in faults.recordings if name in table.index])
+
+
+def _read_property(
+    reader: EventReader, rows: Rows, recording: np.ndarray, name: str, of_recording: dict[int, str]
+) -> None:
+    """Add the text of a property for each recording that has none yet."""
+    before, star, after = name.partition("*")
+
+    def find(variable: str) -> int:
+        if star:
+            fits = len(variable) >= len(name) - 1 and variable.startswith(before) and variable.endswith(after)
+            return 0 if fits else -1
+        return 0 if variable == name else -1
+
+    variables = rows.columns[reader.section.variable]
+    for row in np.flatnonzero((map_texts(variables, find) == 0) & (recording >= 0)):
+        position = int(recording[row])
+        if position not in of_recording:
+            cell = rows.columns[reader.section.value][int(row)].as_py()
+            if star:
+                cell = str(variables[int(row)]).strip()[len(before) : -len(after) or None]
+            of_recording[position] = "" if cell is None else str(cell).strip()

@@ -1,0 +1,64 @@
+"""Rows of a table as Arrow arrays, a part at a time, and the choice of the columns that are read."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from data_partitions.errors import DataError
+from data_partitions.events.files import EventFile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_NAMES = 12  # in a message
+# (name of the file, its column names) -> the columns to read; DataError if one that is needed is missing
+ColumnChoice = Callable[[str, Sequence[str]], list[str]]
+# Called with the fault of a file that cannot be read; it may raise it, or count the file as rejected.
+FaultHandler = Callable[[EventFile, DataError], None]
+
+
+class Rows(NamedTuple):
+    """Successive rows of one file, or all rows of several small files.
+
+    Parameters
+    ----------
+    columns
+        Arrow arrays of `(row,)`, by name.
+    files
+        The files.
+    ends
+        For each file the number of rows of this part up to the file's end, int `(file,)`.
+    before
+        Rows of the first file that came in earlier parts.
+    """
+
+    columns: "dict[str, pa.Array]"
+    files: tuple[EventFile, ...]
+    ends: np.ndarray
+    before: int
+
+    def locate(self, row: int) -> str:
+        """Say where a row is: the file and the number of the row below the header, counted from 1."""
+        file = int(np.searchsorted(self.ends, row, side="right"))
+        number = row + 1 + (self.before if file == 0 else -int(self.ends[file - 1]))
+        return f"{self.files[file]}, row {number}"
+
+    @property
+    def file_of_row(self) -> np.ndarray:
+        """Position in `files` of each row."""
+        return np.repeat(np.arange(len(self.files)), np.diff(self.ends, prepend=0))
+
+
+def require_columns(file: str, names: Sequence[str], needed: Sequence[str]) -> None:
+    """Raise DataError unless a file has each of `needed` once."""
+    missing = [name for name in needed if name not in names]
+    if missing:
+        similar = difflib.get_close_matches(missing[0], names, n=1)
+        hint = f" (did you mean {similar[0]}?)" if similar else ""
+        listed = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+        raise DataError(f"{file} has no column {', '.join(missing)}{hint}: it has {listed or 'no columns'}")
+    for name in needed:
+        if names.count(name) > 1:
+            raise DataError(f"{file} has {names.count(name)} columns {name}: rename or remove the others")

@@ -1,0 +1,150 @@
+"""Read windows on a grid from tables over time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from data_partitions.description.sections import Description
+from data_partitions.errors import DataError
+from data_partitions.events.channels import ChannelMap
+from data_partitions.events.drops import Drops
+from data_partitions.events.faults import FileFaults
+from data_partitions.events.files import EventFile
+from data_partitions.events.grid import GridSignal, GridWindows
+from data_partitions.events.reading import EventReader, Events, Recordings
+from data_partitions.events.times import US_PER_SECOND
+from data_partitions.events.window_finder import WindowFinder
+from data_partitions.preparation_log import PreparationLog
+
+
+def read_windows(
+    description: Description,
+    files: Sequence[EventFile],
+    recordings: Sequence[str],
+    starts: Sequence[float],
+    log: PreparationLog,
+) -> Iterator[list[np.ndarray] | None]:
+    """Read the values of windows. Each file is read once, before the first window is yielded.
+
+    Within a step of the grid, values of an earlier channel of a signal are preferred to those of a later one,
+    and `within` says which of several values counts. Of two with the same time, the later row is the last.
+    Values outside the range of their signal are dropped. Notes count what is dropped. For the memory, see
+    `GridWindows`.
+
+    Parameters
+    ----------
+    description
+        The description, with `like` resolved.
+    files
+        The files of the recordings.
+    recordings
+        Name of the recording of each window.
+    starts
+        Start of each window, in s on the time axis of the files: since 1970, or elapsed.
+    log
+        Receives the progress, files that cannot be read, and notes.
+
+    Yields
+    ------
+    list of np.ndarray or None
+        float32 `(step,)` of each signal, NaN where nothing was measured; None for a recording whose file
+        cannot be read.
+    """
+    drops, faults = Drops(), FileFaults(log)
+    names = dict.fromkeys(recordings)
+    positions = {name: position for position, name in enumerate(names)}
+    files = [file for file in files if not file.record or file.record in positions]
+    channels = ChannelMap(description.signals, patterns=description.files.format == "meds")
+    reader = EventReader(description.files, channels, faults, drops)
+    collector = _Collector(
+        description,
+        channels,
+        np.array([positions[name] for name in recordings], np.int64),
+        np.round(np.asarray(starts, float) * US_PER_SECOND).astype(np.int64),
+    )
+    for events in reader.read_events(files, Recordings(list(names))):
+        collector.add(events)
+        log.progress("reading values", int(collector.has_events.sum()), len(names))
+    collector.count_drops(drops)
+    drops.write_notes(log)
+    collector.write_notes(log)
+    for window, name in enumerate(recordings):
+        yield None if name in faults.recordings else collector.windows.read(window)
+
+
+class _Collector:
+    """Brings events into windows and counts those that are in none."""
+
+    def __init__(
+        self, description: Description, channels: ChannelMap, recording: np.ndarray, start: np.ndarray
+    ):
+        self._channels = channels
+        length = round(description.window.length * US_PER_SECOND)
+        self._finder = WindowFinder(recording, start, length)
+        self._signals = [make_grid_signal(description, name) for name in description.signals]
+        self.windows = GridWindows(self._signals, len(recording))
+        self._signal = np.array([channel.signal for channel in channels.channels])
+        self._preference = np.array([channel.preference for channel in channels.channels])
+        ranges = [section.range or (-np.inf, np.inf) for section in description.signals.values()]
+        self._low, self._high = (np.array(bounds) for bounds in zip(*ranges, strict=True))
+        self._outside: Counter[int] = Counter()
+        self._early, self._late = 0, 0
+        self.has_events = np.zeros(int(recording.max(initial=-1)) + 1, bool)
+        self._has_signal = np.zeros(len(self._signals), bool)
+
+    def add(self, events: Events) -> None:
+        """Add events of recordings that have a window."""
+        recording, microseconds, channel, values = events
+        self.has_events[recording] = True
+        early = self._finder.is_early(recording, microseconds)
+        in_window = np.zeros(len(values), bool)
+        signal = self._signal[channel]
+        self._has_signal[signal] = True
+        plausible = (values >= self._low[signal]) & (values <= self._high[signal])
+        for rows, window, since_start in self._finder.find(recording, microseconds):
+            in_window[rows] = True
+            usable = plausible[rows]
+            rows, window, since_start = rows[usable], window[usable], since_start[usable]
+            self.windows.add(window, signal[rows], since_start, self._preference[channel[rows]], values[rows])
+        self._early += int(early.sum())
+        self._late += int((~early & ~in_window).sum())
+        for number, count in enumerate(
+            np.bincount(signal[in_window & ~plausible], minlength=len(self._signals))
+        ):
+            self._outside[number] += int(count)
+
+    def count_drops(self, drops: Drops) -> None:
+        """Count the events that are in no window."""
+        drops.add("values before the start of the first window of their recording", self._early)
+        drops.add("values after the last window of their recording, or between two", self._late)
+
+    def write_notes(self, log: PreparationLog) -> None:
+        """Note values outside the ranges, signals without any value, and recordings without any."""
+        names = self._channels.signals
+        counts = [f"{names[number]} {count}" for number, count in self._outside.most_common() if count]
+        if counts:
+            log.note(f"Dropped because they are outside the range of their signal: {', '.join(counts)}.")
+        absent = [names[number] for number in np.flatnonzero(~self._has_signal)]
+        if absent:
+            log.note(f"Nothing was measured of {', '.join(absent)}.")
+        empty = int((~self.has_events).sum())
+        if empty:
+            log.note(f"Nothing was measured in {empty} recordings.")
+
+
+def make_grid_signal(description: Description, name: str) -> GridSignal:
+    """Return the steps of a signal in a window; DataError when they are not a whole number."""
+    section, window = description.signals[name], description.window
+    if section.rate is None and window.grid is None:
+        raise DataError(f'signals.{name} has neither a rate nor a grid: give window.grid, such as "1 h"')
+    step = 1 / section.rate if section.rate is not None else float(window.grid or 0)
+    steps = round(window.length / step)
+    if steps < 1 or abs(steps * step - window.length) > 1e-6 * window.length:
+        raise DataError(
+            f"signals.{name}: a window of {window.length:g} s has {window.length / step:g} steps of {step:g} "
+            "s, expected a whole number"
+        )
+    return GridSignal(steps, step * US_PER_SECOND, section.within)
