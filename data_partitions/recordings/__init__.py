@@ -3,7 +3,8 @@
 `open_recording` opens a file of any format, and reads it a stretch at a time. The module of a format has
 
 - `SUFFIXES`: the suffixes of its files;
-- `open(file, **options) -> Recording`, which ignores options of other formats.
+- `open(file, **options) -> Recording`, which ignores options of other formats;
+- `create_output(recording, folder) -> Output`: a copy of the recording, to be completed.
 
 In the older interface, which reads whole files, the module of a format has `SUFFIX`, `read(file)`,
 `files(recording)` and `write(recording, signals, folder)`.
@@ -20,7 +21,16 @@ from data_partitions.recordings import recording as _recording
 from data_partitions.recordings.grid import WindowGrid
 from data_partitions.recordings.whole_recording import Recording, Signal
 
-__all__ = ["FORMATS", "Recording", "Signal", "WindowGrid", "find_recordings", "format_of", "open_recording"]
+__all__ = [
+    "FORMATS",
+    "Recording",
+    "Signal",
+    "WindowGrid",
+    "create_output",
+    "find_recordings",
+    "format_of",
+    "open_recording",
+]
 
 FORMATS: dict[str, ModuleType] = {module.SUFFIX: module for module in (wfdb_record, edf, hourly_csv)}
 _READERS: dict[str, ModuleType] = {
@@ -46,6 +56,17 @@ def open_recording(file: Path, **options: Any) -> _recording.Recording:
     if file.suffix.lower() not in _READERS:
         raise DataError(f"{file} has no supported format: give {', '.join(_READERS)}")
     return _READERS[file.suffix.lower()].open(file, **options)
+
+
+def create_output(recording: _recording.Recording, folder: Path) -> _recording.Output:
+    """Copy a recording to a folder, to be completed there.
+
+    Raises
+    ------
+    DataError
+        The format or this file cannot be completed. Nothing was written.
+    """
+    return _READERS[recording.file.suffix.lower()].create_output(recording, folder)
 
 
 def format_of(file: Path) -> ModuleType:

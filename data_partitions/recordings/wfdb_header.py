@@ -15,13 +15,15 @@ NO_FILE = "~"  # stands for a signal without samples, and for a gap between segm
 
 # name/segments  signals  rate/counter(base)  samples  time and date
 _RECORD_LINE = re.compile(
-    r"(\S+?)(?:/(\d+))?\s+(\d+)(?:\s+(\d*\.?\d+(?:[eE][+-]?\d+)?)(?:/\S*)?(?:\s+(\d+)(?:\s+(.*))?)?)?"
+    r"(\S+?)(?:/(\d+))?\s+(\d+)(?:\s+(\d*\.?\d+(?:[eE][+-]?\d+)?)(?:/\S*)?(?:\s+(\d+)(?:\s+(.*))?)?)?",
+    re.ASCII,
 )
 # file  formatxsamples:skew+offset  gain(baseline)/unit  resolution  zero  initial  checksum  block  name
 SIGNAL_LINE = re.compile(
     r"(\S+)\s+(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?"
     r"(?:\s+(-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?:\(([+-]?\d+)\))?(?:/(\S+))?"
-    r"(?:\s+\d+(?:\s+(-?\d+)(?:\s+(?P<initial>-?\d+)(?:\s+(?P<checksum>-?\d+)(?:\s+\d+(?:\s+(.*))?)?)?)?)?)?)?"
+    r"(?:\s+\d+(?:\s+(-?\d+)(?:\s+(?P<initial>-?\d+)(?:\s+(?P<checksum>-?\d+)(?:\s+\d+(?:\s+(.*))?)?)?)?)?)?)?",
+    re.ASCII,
 )
 _SEGMENT_LINE = re.compile(r"([^\s/\\]+)\s+(\d+)")
 _STARTS = ("%H:%M:%S %d/%m/%Y", "%H:%M:%S.%f %d/%m/%Y", "%d-%b-%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S")

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from data_partitions.errors import DataError
-from data_partitions.recordings.recording import Recording
+from data_partitions.recordings.recording import Output, Recording
 from data_partitions.recordings.wfdb_header import read_wfdb_header
+from data_partitions.recordings.wfdb_output import WfdbOutput, WfdbSegmentsOutput
 from data_partitions.recordings.wfdb_segments import WfdbSegments
 from data_partitions.recordings.wfdb_single_record import WfdbRecord
 
@@ -25,3 +26,10 @@ def open(file: Path, **_: Any) -> Recording:  # noqa: A001
     if not header.signals:
         raise DataError(f"{file} describes no signal")
     return WfdbRecord(file, header)
+
+
+def create_output(recording: WfdbRecord | WfdbSegments, folder: Path) -> Output:
+    """Copy a record to a folder; DataError, before anything is written, when it cannot be completed."""
+    if isinstance(recording, WfdbSegments):
+        return WfdbSegmentsOutput(recording, folder)
+    return WfdbOutput(recording, folder)

@@ -37,7 +37,9 @@ class WfdbSegments:
         variable = header.segments[0][1] == 0
         layout: list[WfdbSignal] = []
         if variable:
-            layout = self._read_header(header.segments[0][0]).signals
+            name = header.segments[0][0]
+            layout = self._read_header(name).signals
+            self.files.append(file.with_name(f"{name}.hea"))
         self.segments: list[tuple[int, WfdbRecord, list[int | None]]] = []
         frame = gaps = 0
         for name, frames in header.segments:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data_partitions.errors import DataError
-from data_partitions.recordings import edf_recording, open_recording
+from data_partitions.recordings import edf_signals, open_recording
 from tests.helpers.edf_files import EdfSignal, write_edf_file
 
 
@@ -41,7 +41,7 @@ def assert_reads(recording, signals):
 
 @pytest.mark.parametrize("suffix, highest", [(".edf", 32767), (".bdf", 2**23 - 1)])
 def test_values_agree_with_mne(tmp_path, suffix, highest, monkeypatch):
-    monkeypatch.setattr(edf_recording, "BLOCK_NUMBERS", 500)
+    monkeypatch.setattr(edf_signals, "BLOCK_NUMBERS", 500)
     signals = draw_signals(highest=highest)
     file = write_edf_file(tmp_path / f"a{suffix}", signals)
     recording = open_recording(file)
