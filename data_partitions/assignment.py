@@ -21,16 +21,21 @@ def assign_patients(
     alpha: float = 0.5,
     *,
     labels: Sequence[str] = (),
+    task: str = "multi-label",
+    smallest_site: int = MIN_TRAIN_WINDOWS,
     notes: list[str] | None = None,
 ) -> dict[str, str]:
     """Assign every patient of an index to a site.
 
     - "natural": the hospital or unit (`site` column) where most of the patient's records were made. Hospitals
-      with fewer than 10 training records become one site "rest", and so do the smallest ones beyond `sites`.
-    - "iid": patients of each split are shuffled and dealt out to the sites.
+      with fewer than `smallest_site` training records become one site "rest", and so do the smallest ones
+      beyond `sites`.
+    - "iid": patients of each split are shuffled and dealt out to the sites, each split from the site on at
+      which the one before ended.
     - "dirichlet": for each label, the shares of the sites are drawn from Dirichlet(`alpha`). A patient counts
-      under the rarest of `labels` in his or her records. The draw is repeated until every site has 10
-      training records and records for validation and test; after 200 draws the best one is taken.
+      under the rarest of `labels` in his or her records; in a regression, under the quarter of the patients
+      with similar numbers. The draw is repeated until every site has 10 training records and records for
+      validation and test; after 200 draws the best one is taken.
 
     Parameters
     ----------
@@ -46,6 +51,10 @@ def assign_patients(
         Concentration of the Dirichlet distribution.
     labels
         Names of the label columns.
+    task
+        Kind of task.
+    smallest_site
+        Training records that a hospital must have to be a site of its own.
     notes
         A list to which sentences about merged and small sites are added.
 
@@ -63,7 +72,7 @@ def assign_patients(
     if sites is not None and sites < 1:
         raise DataError(f"a federation needs at least one site, but {sites} were requested")
     if split == "natural":
-        return _assign_to_hospitals(index, sites, notes)
+        return _assign_to_hospitals(index, sites, smallest_site, notes)
     if split not in ("iid", "dirichlet"):
         raise DataError(f'split "{split}" is unknown: choose natural, iid or dirichlet')
     if sites is None:
@@ -79,7 +88,7 @@ def assign_patients(
     else:
         if not alpha > 0:
             raise DataError(f"alpha of the Dirichlet split must be above 0, it is {alpha:g}")
-        patients["label"] = _rarest_label(index, list(labels)).reindex(patients.index)
+        patients["label"] = _group_patients(index, list(labels), task).reindex(patients.index)
         assignment = _assign_dirichlet(patients, sites, rng, alpha)
         smallest = int(np.bincount(assignment, patients["train"], sites).min())
         if smallest < 1:
@@ -93,17 +102,22 @@ def assign_patients(
 
 
 def _assign_iid(patients: pd.DataFrame, sites: int, rng: np.random.Generator) -> np.ndarray:
-    assignment = np.zeros(len(patients), int)
-    for split in SPLITS:
-        rows = rng.permutation(np.flatnonzero(patients["split"] == split))
-        assignment[rows] = np.arange(len(rows)) % sites
+    # With few patients, the first site would else have all that are in validation and test.
+    dealt = np.concatenate([rng.permutation(np.flatnonzero(patients["split"] == split)) for split in SPLITS])
+    assignment = np.empty(len(patients), int)
+    assignment[dealt] = np.arange(len(patients)) % sites
     return assignment
 
 
-def _rarest_label(index: pd.DataFrame, labels: list[str]) -> pd.Series:
-    """Return the rarest label in the records of each patient, or "none"."""
+def _group_patients(index: pd.DataFrame, labels: list[str], task: str) -> pd.Series:
+    """Return the rarest label in the records of each patient, or the quarter of a number; "none" without."""
     if not labels:
-        raise DataError("split dirichlet needs the names of the label columns")
+        raise DataError("split dirichlet needs labels: choose iid or natural")
+    if task == "regression":
+        means = index.groupby("patient_id")[labels[0]].mean()
+        quarters = pd.qcut(means.rank(method="first"), 4, labels=False)
+        return quarters.map(lambda quarter: "none" if pd.isna(quarter) else f"quarter {quarter:.0f}")
+    index = index[["patient_id", *labels]].fillna(0)
     rarest_first = index[labels].sum().sort_values(kind="stable").index
     labels_of_patient = index.groupby("patient_id")[list(rarest_first)].max()
     return labels_of_patient.idxmax(axis=1).where(labels_of_patient.any(axis=1), "none")
@@ -145,7 +159,9 @@ def _assign_dirichlet(
     return best
 
 
-def _assign_to_hospitals(index: pd.DataFrame, sites: int | None, notes: list[str]) -> dict[str, str]:
+def _assign_to_hospitals(
+    index: pd.DataFrame, sites: int | None, smallest_site: int, notes: list[str]
+) -> dict[str, str]:
     recorded = index[index["site"].notna() & (index["site"] != "")]
     if recorded.empty:
         raise DataError("this data set records no hospitals: choose split iid or dirichlet, and --sites")
@@ -159,22 +175,22 @@ def _assign_to_hospitals(index: pd.DataFrame, sites: int | None, notes: list[str
     train = hospital_of_record[in_training].value_counts().reindex(records.index, fill_value=0)
     # Smallest hospital first; ties by name, so that the order is fixed.
     hospitals = sorted(records.index, key=lambda site: (train[site], records[site], str(site)))
-    merged = [site for site in hospitals if train[site] < MIN_TRAIN_WINDOWS]
+    merged = [site for site in hospitals if train[site] < smallest_site]
     separate = hospitals[len(merged) :]
 
     def in_rest() -> pd.Series:
         return hospital_of_record.isna() | hospital_of_record.isin(merged)
 
     # A "rest" that is too small to be a site also takes the next hospital.
-    while separate and in_rest().any() and (in_rest() & in_training).sum() < MIN_TRAIN_WINDOWS:
+    while separate and in_rest().any() and (in_rest() & in_training).sum() < smallest_site:
         merged.append(separate.pop(0))
     while sites is not None and separate and len(separate) + bool(in_rest().any()) > sites:
         merged.append(separate.pop(0))
     available = len(separate) + bool(in_rest().any())
     if sites is not None and available < sites:
         raise DataError(
-            f"{sites} sites were requested, but only {available} hospitals have {MIN_TRAIN_WINDOWS} training "
-            "records: request fewer, or choose split iid or dirichlet"
+            f"{sites} sites were requested, but only {available} hospitals have {smallest_site} training "
+            "records: request fewer, give a smaller --smallest-site, or choose split iid or dirichlet"
         )
     if merged:
         names = ", ".join(sorted(map(str, merged), key=lambda name: (len(name), name)))

@@ -7,47 +7,52 @@ import inspect as inspection
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 from data_partitions.console import one_sentence_errors, progress_bars
+from data_partitions.described_cli import DESCRIBED_COMMAND, DatasetGroup, prepare_described
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
-
-if TYPE_CHECKING:
-    from data_partitions.federation import Federation
+from data_partitions.prepare_options import (
+    DEFAULT_SMALLEST_SITE,
+    SPLIT_HELP,
+    Alpha,
+    Modalities,
+    Seed,
+    Sites,
+    SmallestSite,
+    Source,
+    Split,
+    Strict,
+    parse_modalities,
+    print_wrapped,
+    show_preparation,
+)
 
 prepare = typer.Typer(
+    cls=DatasetGroup,
     name="prepare",
     help="Make the partitions of the sites from the files of a data set.",
     no_args_is_help=True,
     add_completion=False,
 )
+prepare.command(DESCRIBED_COMMAND)(prepare_described)
 
 Out = Annotated[Path, typer.Option(help="Directory of the federation; it must not exist.")]
-Sites = Annotated[
-    int | None, typer.Option(help="Number of sites; by default natural splits have all hospitals.")
-]
-SPLIT_HELP = "How patients are assigned to sites."
 
 
 def _shared_options(
-    source: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    source: Source,
     out: Out,
     sites: Sites = None,
-    split: Annotated[Literal["natural", "iid", "dirichlet"], typer.Option(help=SPLIT_HELP)] = "natural",
-    alpha: Annotated[
-        float, typer.Option(help="Parameter of the Dirichlet split; small values make sites more unequal.")
-    ] = 0.5,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of the modalities.")] = 0,
-    modalities: Annotated[
-        str, typer.Option(help='Modalities of each site: all, a number, or names like "I,II,V1".')
-    ] = "all",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first record that cannot be used.")
-    ] = False,
+    split: Split = "natural",
+    alpha: Alpha = 0.5,
+    smallest_site: SmallestSite = DEFAULT_SMALLEST_SITE,
+    seed: Seed = 0,
+    modalities: Modalities = "all",
+    strict: Strict = False,
     download: Annotated[
         bool, typer.Option("--download", help="First fetch what is missing in --source.")
     ] = False,
@@ -127,7 +132,7 @@ def _demo(out: Out) -> None:
     with one_sentence_errors(), progress_bars() as progress:
         log = PreparationLog(progress=progress)
         federation = prepare_demo(out, log)
-    _show_federation(federation, log)
+    show_preparation(federation.path, log)
 
 
 def _prepare(
@@ -150,10 +155,8 @@ def _prepare(
             raise DataError(f"--source must be the folder of the data set, but {source} is a file")
         if download:
             reader.download(source, log, **settings)
-        federation = prepare_federation(
-            reader, source, out, modalities=_parse_modalities(modalities), log=log, **settings
-        )
-    _show_federation(federation, log)
+        prepare_federation(reader, source, out, modalities=parse_modalities(modalities), log=log, **settings)
+    show_preparation(out, log)
 
 
 def inspect(
@@ -173,33 +176,7 @@ def inspect(
             modalities = modalities_table(partitions, progress)
         for table in (sites_table(partitions), labels_table(partitions), modalities):
             typer.echo(table.to_text() + "\n")
-        _print_wrapped(f"Labels: {partitions[0].manifest.label_rule}.")
+        print_wrapped(f"Labels: {partitions[0].manifest.label_rule}.")
         if plot is not None:
             plot_sites(partitions, plot)
             typer.echo(f"Picture written to {plot}")
-
-
-def _parse_modalities(text: str) -> int | str | tuple[str, ...]:
-    if text == "all":
-        return text
-    return int(text) if text.strip().isdecimal() else tuple(name.strip() for name in text.split(","))
-
-
-def _show_federation(federation: "Federation", log: PreparationLog) -> None:
-    from data_partitions.inspection import open_sites, sites_table
-
-    partitions = open_sites(federation.path)
-    typer.echo(sites_table(partitions).to_text() + "\n")
-    manifest = partitions[0].manifest
-    _print_wrapped(f"Labels: {', '.join(manifest.labels)}: {manifest.label_rule}.")
-    for note in log.notes:
-        _print_wrapped(note)
-    if log.rejected:
-        _print_wrapped(f"Excluded because they cannot be used: {len(log.rejected)} records.")
-        for sentence in log.rejected:
-            typer.echo(f"  {sentence}")
-    typer.echo(f"Written to {federation.path}")
-
-
-def _print_wrapped(text: str) -> None:
-    Console(width=80, highlight=False, markup=False).print(text)

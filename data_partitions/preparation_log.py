@@ -1,5 +1,6 @@
 """The report of a preparation: its progress, and at the end what was excluded and why."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -25,16 +26,28 @@ class PreparationLog:
         Sentences about the data set as a whole.
     rejected
         One sentence for each record that cannot be used.
+    counts
+        Amounts by sentences with `{}` for the amount, such as "{} windows are left out.".
     """
 
     strict: bool = False
     progress: ProgressCallback = lambda step, done, total: None
     notes: list[str] = field(default_factory=list)
     rejected: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def note(self, sentence: str) -> None:
         """Add a sentence about the data set as a whole."""
         self.notes.append(sentence)
+
+    def count(self, sentence: str, amount: float = 1) -> None:
+        """Add to the amount in a sentence, whose `{}` stands for the sum."""
+        if amount:
+            self.counts[sentence] += amount  # type: ignore[assignment]
+
+    def counted(self) -> list[str]:
+        """Return the sentences with their amounts."""
+        return [sentence.format(f"{amount:.0f}") for sentence, amount in self.counts.items()]
 
     def reject(self, error: DataError) -> None:
         """Count a record as rejected; with `strict`, raise its error instead."""

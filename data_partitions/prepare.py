@@ -1,6 +1,7 @@
-"""Turn the files of a data set into a federation of site partitions."""
+"""Turn the files of a data set into the partition of one site, or into a federation of several."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_partitions.assignment import assign_patients, select_modalities
+from data_partitions.assignment import MIN_TRAIN_WINDOWS, assign_patients, select_modalities
 from data_partitions.errors import DataError
 from data_partitions.federation import Federation, sort_site_names, write_federation
 from data_partitions.manifest import Manifest
+from data_partitions.partition import Partition, write_partition
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.resumption import Resumption
 from data_partitions.sources import DatasetReader
 from data_partitions.storage import require_absent
 from data_partitions.windows_table import count_windows
+
+Modalities = int | str | Sequence[str]
 
 
 def prepare_federation(
@@ -26,8 +31,9 @@ def prepare_federation(
     sites: int | None = None,
     split: str = "natural",
     alpha: float = 0.5,
+    smallest_site: int = MIN_TRAIN_WINDOWS,
     seed: int = 0,
-    modalities: int | str | Sequence[str] = "all",
+    modalities: Modalities = "all",
     log: PreparationLog | None = None,
     **options: Any,
 ) -> Federation:
@@ -36,12 +42,12 @@ def prepare_federation(
     Parameters
     ----------
     reader
-        Module of the data set, from `sources`.
+        Module of the data set, from `sources`, or the reader of a description.
     source
         Folder of the data set.
     out
         Directory of the federation, which must not exist.
-    sites, split, alpha, seed
+    sites, split, alpha, smallest_site, seed
         How patients are assigned to sites; see `assign_patients`.
     modalities
         Which modalities a site has; see `select_modalities`.
@@ -56,58 +62,171 @@ def prepare_federation(
         The data set or the options cannot be used; `out` then does not exist.
     """
     log = PreparationLog() if log is None else log
-    require_absent(Path(out))
-    schema = reader.schema(source, **options)
-    index = reader.index(source, log, **options)
-    labels = list(schema["labels"])
-    if index.empty:
-        raise DataError(f"no record of {source} can be used: {' '.join(log.notes + log.rejected)}")
-    site_of_patient = assign_patients(index, sites, split, seed, alpha, labels=labels, notes=log.notes)
+    out = Path(out)
+    schema, index = _read_index(reader, source, out, log, options)
+    site_of_patient = assign_patients(
+        index,
+        sites,
+        split,
+        seed,
+        alpha,
+        labels=list(schema["labels"]),
+        task=schema["task"],
+        smallest_site=smallest_site,
+        notes=log.notes,
+    )
     site_of_row = index["patient_id"].map(site_of_patient)
     rows_by_site = {
         site: index[site_of_row == site] for site in sort_site_names(set(site_of_patient.values()))
     }
-    settings = {
-        "sites": sites,
-        "split": split,
-        "alpha": alpha,
-        "seed": seed,
-        "modalities": modalities,
-        **options,
-    }
-    made_by = "condi prepare, " + ", ".join(f"{key}={value}" for key, value in settings.items())
+    settings = {"sites": sites, "split": split, "alpha": alpha, "seed": seed, "modalities": modalities}
+    made_by = _describe_command({**settings, **options})
+    rows = pd.concat(list(rows_by_site.values()))
 
-    def read_windows() -> Iterator[np.ndarray | None]:
-        # All sites in one call, so that a source made of large files is read once.
-        windows = reader.read(source, pd.concat(list(rows_by_site.values())), log, **options)
-        for done, window in enumerate(windows, start=1):
-            log.progress("writing windows", done, len(index))
-            yield window
-
-    def make_sites() -> Iterator[tuple[Manifest, pd.DataFrame, Iterator[np.ndarray | None]]]:
-        windows = read_windows()
+    def make_sites(
+        windows: Iterator[np.ndarray | None],
+    ) -> Iterator[tuple[Manifest, pd.DataFrame, Iterator[np.ndarray | None]]]:
         names = [m["name"] for m in schema["modalities"]]
         for number, (site, rows) in enumerate(rows_by_site.items()):
             present = select_modalities(names, modalities, number, seed)
-            fields = {
-                **schema,
-                "modalities": [{**m, "present": m["name"] in present} for m in schema["modalities"]],
-                "windows": count_windows(rows),
-            }
-            yield Manifest(site=site, made_by=made_by, **fields), rows, islice(windows, len(rows))
+            yield make_manifest(schema, site, rows, present, made_by), rows, islice(windows, len(rows))
         for _ in windows:  # the reader must finish, because it adds notes at its end
             raise DataError(f"more windows came from {source} than its index has rows")
 
-    try:
+    # All sites in one call, so that a source made of large files is read once.
+    with _explain_rejections(log), _read_windows(reader, source, out, rows, schema, log, options) as windows:
         return write_federation(
             out,
-            make_sites(),
+            make_sites(windows),
             dataset=schema["dataset"],
             split=split,
             seed=seed,
             made_by=made_by,
             notes=log.notes,
         )
+
+
+def prepare_site(
+    reader: DatasetReader,
+    source: str | Path,
+    out: str | Path,
+    site: str,
+    *,
+    modalities: Modalities = "all",
+    log: PreparationLog | None = None,
+    **options: Any,
+) -> Partition:
+    """Read a data set and write it as the partition of one site.
+
+    Parameters
+    ----------
+    reader, source, modalities, log, **options
+        As in `prepare_federation`.
+    out
+        Directory of the partition, which must not exist.
+    site
+        Name of the site. If the data set records hospitals, only the records of the one with this name are
+        used.
+
+    Raises
+    ------
+    DataError
+        The data set or the options cannot be used; `out` then does not exist.
+    """
+    log = PreparationLog() if log is None else log
+    out = Path(out)
+    schema, index = _read_index(reader, source, out, log, options)
+    if index["site"].ne("").any():
+        hospitals = index["site"].unique()
+        if site not in hospitals:
+            raise DataError(
+                f'{source} records no hospital "{site}": choose from '
+                f"{', '.join(map(str, hospitals[:20]))}, or leave `site` out of [table]"
+            )
+        index = index[index["site"] == site]
+    for split, count in count_windows(index).items():
+        if not count:
+            log.note(f"There are no {split} windows: {index['patient_id'].nunique()} patients are few.")
+    names = [m["name"] for m in schema["modalities"]]
+    made_by = _describe_command({"site": site, "modalities": modalities, **options})
+    manifest = make_manifest(schema, site, index, select_modalities(names, modalities, 0, 0), made_by)
+    with _explain_rejections(log), _read_windows(reader, source, out, index, schema, log, options) as windows:
+        write_partition(out, manifest, index, windows)
+    return Partition.open(out, check=False)
+
+
+def make_manifest(
+    schema: dict[str, Any], site: str, rows: pd.DataFrame, selected: Sequence[str], made_by: str
+) -> Manifest:
+    """Return the manifest of a site: it has the selected modalities, as far as its records have them."""
+    present = set(selected)
+    if "modalities" in rows:
+        measured = {name for names in set(rows["modalities"]) for name in names}
+        if not present & measured:
+            raise DataError(
+                f'site "{site}" has none of {", ".join(selected)}: it has {", ".join(sorted(measured))}'
+            )
+        present &= measured
+    fields = {
+        **schema,
+        "modalities": [{**m, "present": m["name"] in present} for m in schema["modalities"]],
+        "windows": count_windows(rows),
+    }
+    return Manifest(site=site, made_by=made_by, **fields)
+
+
+def _read_index(
+    reader: DatasetReader, source: str | Path, out: Path, log: PreparationLog, options: dict[str, Any]
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    require_absent(out)
+    schema = reader.schema(source, **options)
+    index = reader.index(source, log, **options)
+    if index.empty:
+        raise DataError(f"no record of {source} can be used: {' '.join(log.notes + log.rejected)}")
+    return schema, index
+
+
+@contextmanager
+def _read_windows(
+    reader: DatasetReader,
+    source: str | Path,
+    out: Path,
+    rows: pd.DataFrame,
+    schema: dict[str, Any],
+    log: PreparationLog,
+    options: dict[str, Any],
+) -> Iterator[Iterator[np.ndarray | None]]:
+    """Yield an iterator over the windows of the rows; those that are read already are not read again."""
+
+    def read_from(first: int) -> Iterator[np.ndarray | None]:
+        return reader.read(source, rows.iloc[first:], log, **options)
+
+    def show_progress(windows: Iterator[np.ndarray | None]) -> Iterator[np.ndarray | None]:
+        for done, window in enumerate(windows, start=1):
+            log.progress("writing windows", done, len(rows))
+            yield window
+
+    fingerprint = getattr(reader, "fingerprint", None)
+    if fingerprint is None:
+        yield show_progress(read_from(0))
+        return
+    samples = max(m["samples_per_patch"] for m in schema["modalities"])
+    shape = (len(schema["modalities"]), schema["patches"], samples)
+    with Resumption(out, fingerprint(source, rows), shape) as resumption:
+        if resumption.rows_done:
+            log.note(f"Windows that were read before an interruption: {resumption.rows_done}.")
+        yield show_progress(resumption.read(rows["recording_id"].tolist(), read_from, log))
+
+
+@contextmanager
+def _explain_rejections(log: PreparationLog) -> Iterator[None]:
+    """Add the first rejected record to the message of a DataError."""
+    try:
+        yield
     except DataError as error:
         first = f"; the first rejected record: {log.rejected[0]}" if log.rejected else ""
         raise DataError(f"{error}{first}") from None
+
+
+def _describe_command(settings: dict[str, Any]) -> str:
+    return "condi prepare, " + ", ".join(f"{key}={value}" for key, value in settings.items())

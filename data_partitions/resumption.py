@@ -1,0 +1,164 @@
+"""Windows that an interrupted preparation has read already, so that the next one goes on after them.
+
+.north.partial/
+  windows.f4     float32, the windows that were used, one after the other
+  journal.jsonl  the key of the preparation; then a line for each recording whose windows are complete
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+from zlib import crc32
+
+import numpy as np
+
+from data_partitions.errors import DataError
+from data_partitions.preparation_log import PreparationLog
+
+WINDOWS_FILE = "windows.f4"
+JOURNAL_FILE = "journal.jsonl"
+
+
+class Resumption:
+    """The windows of a preparation, of which some may be read already. A context manager.
+
+    The folder is removed when the block succeeds or raises DataError, and stays when it is interrupted.
+
+    Parameters
+    ----------
+    out
+        Path that is prepared; the folder is beside it.
+    key
+        Text that is equal if and only if the preparation would read the same windows in the same order.
+    shape
+        Shape of a window.
+
+    Raises
+    ------
+    DataError
+        Another process prepares the same path.
+    """
+
+    def __init__(self, out: Path, key: str, shape: Sequence[int]) -> None:
+        self.folder = out.with_name(f".{out.name}.partial")
+        self.out = out
+        self.key = key
+        self.shape = tuple(shape)
+
+    def __enter__(self) -> Resumption:
+        new = not self.folder.exists()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._journal = open(self.folder / JOURNAL_FILE, "a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._journal.close()
+            raise DataError(f"{self.out} is being prepared by another command: wait for it to end") from None
+        if not new:  # directories that an interrupted preparation could not remove
+            for directory in self.out.parent.glob(f".{self.out.name}.*.tmp"):
+                shutil.rmtree(directory, ignore_errors=True)
+        self._lines = self._read_journal()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._journal.close()
+        if kind is None or issubclass(kind, DataError):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def rows_done(self) -> int:
+        """Number of rows whose windows are read already."""
+        return sum(line["rows"] for line in self._lines)
+
+    def read(
+        self,
+        recordings: Sequence[str],
+        read: Callable[[int], Iterator[np.ndarray | None]],
+        log: PreparationLog,
+    ) -> Iterator[np.ndarray | None]:
+        """Yield all windows, and store those that are new.
+
+        Parameters
+        ----------
+        recordings
+            The recording of each window. Windows of one recording follow each other.
+        read
+            Reads the windows from a row on. What it says to the log about a recording, it says before it
+            yields the first window of the next one.
+        log
+            Gets what was said about the recordings that are read already.
+        """
+        with open(self.folder / WINDOWS_FILE, "ab+") as file:
+            file.seek(0)
+            yield from self._replay(file, log)
+            file.truncate()
+            first = self.rows_done
+            self._rejected = len(log.rejected)
+            unused: list[int] = []
+            checksum = 0
+            for row, window in enumerate(read(first), start=first):
+                if row > first and recordings[row] != recordings[row - 1]:
+                    self._commit(file, row - first, unused, checksum, log)
+                    first, unused, checksum = row, [], 0
+                if window is None:
+                    unused.append(row - first)
+                else:
+                    content = np.ascontiguousarray(window, "<f4").tobytes()
+                    checksum = crc32(content, checksum)
+                    file.write(content)
+                yield window
+            self._commit(file, len(recordings) - first, unused, checksum, log)
+
+    def _replay(self, file: BinaryIO, log: PreparationLog) -> Iterator[np.ndarray | None]:
+        window_bytes = 4 * math.prod(self.shape)
+        for line in self._lines:
+            checksum = 0
+            unused = set(line["unused"])
+            for row in range(line["rows"]):
+                if row in unused:
+                    yield None
+                    continue
+                content = file.read(window_bytes)
+                checksum = crc32(content, checksum)
+                if len(content) < window_bytes:
+                    break
+                yield np.frombuffer(content, "<f4").reshape(self.shape)
+            if checksum != line["checksum"]:
+                raise DataError(f"{self.folder / WINDOWS_FILE} is damaged: repeat the command")
+            log.counts = Counter(line["counts"])
+            log.rejected += line["rejected"]
+
+    def _commit(
+        self, file: BinaryIO, rows: int, unused: list[int], checksum: int, log: PreparationLog
+    ) -> None:
+        """Note that the windows of a recording are complete."""
+        file.flush()
+        line = {"rows": rows, "unused": unused, "checksum": checksum, "counts": log.counts}
+        line["rejected"] = log.rejected[self._rejected :]
+        self._rejected = len(log.rejected)
+        self._journal.write(json.dumps(line) + "\n")
+        self._journal.flush()
+
+    def _read_journal(self) -> list[dict]:
+        """Return the complete lines of a journal of this key; else begin a new one."""
+        self._journal.seek(0)
+        first, *others = self._journal.read().split("\n")
+        if first == json.dumps(self.key) and others:
+            complete = others[:-1]  # what follows the last end of a line is incomplete
+            self._rewrite_journal([first, *complete])
+            return [json.loads(line) for line in complete]
+        self._rewrite_journal([json.dumps(self.key)])
+        return []
+
+    def _rewrite_journal(self, lines: list[str]) -> None:
+        self._journal.seek(0)
+        self._journal.truncate()
+        self._journal.write("".join(f"{line}\n" for line in lines))
+        self._journal.flush()

@@ -1,0 +1,120 @@
+"""Patterns of file names: `*`, `**/`, `{field}` and `{field:4}`, as in "{hospital}/{record}.hea"."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from data_partitions.errors import DataError
+from data_partitions.sources.described.faults import quote_some, suggest
+
+_PART = re.compile(r"\*\*/|\*\*|\*|\{([^{}:]+)(?::(\d+))?\}")
+
+
+class MatchedFile(NamedTuple):
+    """A file, and the text of each field of the pattern in its name."""
+
+    path: Path
+    fields: dict[str, str]
+
+
+def fields_of_pattern(pattern: str) -> list[str]:
+    """Return the names of the fields of a pattern, in order."""
+    return list(dict.fromkeys(part[1] for part in _PART.finditer(pattern) if part[1]))
+
+
+def fill_pattern(pattern: str, fields: Mapping[str, str]) -> str:
+    """Replace `{field}` by its text and `{field:4}` by its first four characters; DataError if unknown."""
+
+    def text_of(part: re.Match[str]) -> str:
+        if not part[1]:
+            return part[0]
+        if part[1] not in fields:
+            raise DataError(
+                f'there is no field "{part[1]}"{suggest(part[1], fields)} The fields are {", ".join(fields)}'
+            )
+        return fields[part[1]][: int(part[2])] if part[2] else fields[part[1]]
+
+    return _PART.sub(text_of, pattern)
+
+
+def match_files(source: Path, pattern: str, columns: Collection[str] = ()) -> list[MatchedFile]:
+    """List the files below a folder whose names fit a pattern.
+
+    Parameters
+    ----------
+    source
+        The folder. Hidden files and folders are skipped.
+    pattern
+        Path below the folder; `*` stands for a part of a name, `**` for folders, `{field}` for a part of a
+        name, `{field:4}` for four characters. A field that appears twice has the same text.
+    columns
+        Columns of the table: a field with such a name may contain folders.
+
+    Returns
+    -------
+    list of MatchedFile
+        Sorted by path; it may be empty.
+
+    Raises
+    ------
+    DataError
+        There is no such folder.
+    """
+    if not source.is_dir():
+        raise DataError(f"there is no folder {source}: give the folder of the files as --source")
+    expression, names = _compile(pattern, columns)
+    return [
+        MatchedFile(source / path, {names[group]: text for group, text in match.groupdict().items()})
+        for path in sorted(_walk(source, pattern))
+        if (match := expression.fullmatch(path))
+    ]
+
+
+def describe_files(source: Path) -> str:
+    """Say what files a folder has instead of those that were expected."""
+    paths = sorted(_walk(source, ""))
+    if not paths:
+        return f"{source} has no files"
+    kinds = Counter("".join(Path(path).suffixes[-2:]) or "no suffix" for path in paths)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+    return f"{source} has {len(paths)} files ({counts}), such as {quote_some(paths[:1])}"
+
+
+def _compile(pattern: str, columns: Collection[str]) -> tuple[re.Pattern[str], dict[str, str]]:
+    groups: dict[str, str] = {}  # group of a field
+    expression, end = "", 0
+    for part in _PART.finditer(pattern):
+        expression += re.escape(pattern[end : part.start()])
+        end = part.end()
+        field, width = part[1], part[2]
+        if part[0] == "**/":
+            expression += "(?:.*/)?"
+        elif part[0] == "**":
+            expression += ".*"
+        elif part[0] == "*":
+            expression += "[^/]*"
+        elif field in groups:
+            expression += f"(?P={groups[field]})"
+        else:
+            groups[field] = f"field{len(groups)}"
+            character = "." if field in columns else "[^/]"
+            expression += f"(?P<{groups[field]}>{character}{f'{{{width}}}' if width else '+'})"
+    expression += re.escape(pattern[end:])
+    return re.compile(expression), {group: field for field, group in groups.items()}
+
+
+def _walk(source: Path, pattern: str) -> Iterator[str]:
+    """Yield the paths of files below a folder that begin like the pattern."""
+    first = _PART.search(pattern)
+    fixed = pattern[: first.start()] if first else pattern
+    start = fixed.rpartition("/")[0]
+    for folder, folders, names in os.walk(source / start):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = Path(folder).relative_to(source).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        yield from (prefix + name for name in names if not name.startswith("."))

@@ -1,0 +1,210 @@
+"""The recordings of a source: the rows of the table, and the files that belong to them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from data_partitions.description.sections import Description
+from data_partitions.errors import DataError
+from data_partitions.sources.described.faults import description_error, quote_some, suggest
+from data_partitions.sources.described.files import (
+    MatchedFile,
+    describe_files,
+    fields_of_pattern,
+    fill_pattern,
+    match_files,
+)
+from data_partitions.sources.described.table import read_table, require_column
+
+
+@dataclass(frozen=True)
+class ListedRecording:
+    """A recording or stay, before its file is opened.
+
+    Parameters
+    ----------
+    record, patient, site
+        Names; `site` is "" where none is stated.
+    file
+        Its file; None where one file has all recordings.
+    row
+        Texts of its row in the table and of the fields of its path.
+    """
+
+    record: str
+    patient: str
+    site: str
+    file: Path | None
+    row: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The recordings of a source, and what does not fit together.
+
+    Parameters
+    ----------
+    recordings
+        In the order of the table, or of the paths.
+    rows_without_file, files_without_row
+        Names of the recordings and of the files.
+    columns
+        Columns of the table and fields of the paths.
+    """
+
+    recordings: list[ListedRecording]
+    rows_without_file: list[str] = field(default_factory=list)
+    files_without_row: list[str] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
+    faults: list[str] = field(default_factory=list)
+
+
+def list_recordings(description: Description, source: Path) -> Listing:
+    """Find the recordings that a description speaks of.
+
+    Raises
+    ------
+    DataError
+        The table cannot be read, no file fits the pattern, or no row has a file.
+    """
+    table = read_table(description, source)
+    if table is not None and description.files.record:
+        return _list_rows(description, table)
+    columns = () if table is None else tuple(table.columns)
+    pattern = description.files.path
+    matches = match_files(source, pattern, columns)
+    if not matches:
+        raise description_error(
+            description, "files.path", f'no file fits "{pattern}": {describe_files(source)}'
+        )
+    if table is None:
+        return _list_files(description, matches, source)
+    return _join(description, table, matches, source)
+
+
+def _name_recording(description: Description, match: MatchedFile, source: Path) -> str:
+    """Return the name of a file's recording: a field, a pattern of fields, or else its path."""
+    named = description.table.record
+    if "{" in named:
+        return _fill(description, "table.record", named, match.fields)
+    for name in (named, "record"):
+        if name and name in match.fields:
+            return match.fields[name]
+    path = match.path.relative_to(source)
+    return path.with_suffix("").as_posix()
+
+
+def _fill(description: Description, key: str, pattern: str, fields: Mapping[str, str]) -> str:
+    try:
+        return fill_pattern(pattern, fields)
+    except DataError as error:
+        raise description_error(description, key, str(error)) from None
+
+
+def _text_of(description: Description, key: str, named: str, row: Mapping[str, str], default: str) -> str:
+    """Return the text of a column or of a pattern of fields."""
+    if not named:
+        return default
+    if "{" in named:
+        return _fill(description, key, named, row)
+    if named not in row:
+        raise description_error(
+            description, key, f'there is no column or field "{named}"{suggest(named, row)}'
+        )
+    return row[named]
+
+
+def _describe_row(
+    description: Description, record: str, file: Path | None, row: Mapping[str, str]
+) -> ListedRecording:
+    section = description.table
+    row = {"record": record, **row}
+    return ListedRecording(
+        record,
+        _text_of(description, "table.patient", section.patient, row, record),
+        _text_of(description, "table.site", section.site, row, ""),
+        file,
+        row,
+    )
+
+
+def _list_files(description: Description, matches: list[MatchedFile], source: Path) -> Listing:
+    by_name: dict[str, list[MatchedFile]] = defaultdict(list)
+    for match in matches:
+        by_name[_name_recording(description, match, source)].append(match)
+    faults = [_describe_repetition(name, files) for name, files in by_name.items() if len(files) > 1]
+    recordings = [
+        _describe_row(description, name, files[0].path, files[0].fields) for name, files in by_name.items()
+    ]
+    return Listing(recordings, columns=tuple(recordings[0].row), faults=faults)
+
+
+def _describe_repetition(name: str, files: list[MatchedFile]) -> str:
+    paths = quote_some((str(match.path) for match in files), 2)
+    return f"recording {name} has {len(files)} files, of which only the first is read: {paths}"
+
+
+def _list_rows(description: Description, table: pd.DataFrame) -> Listing:
+    """List the rows of a table whose recordings are all in the same files."""
+    column = description.table.record or description.files.record
+    require_column(description, "table.record", column, table)
+    rows, faults = _unique_rows(table, column)
+    recordings = [_describe_row(description, row[column], None, row) for row in rows]
+    return Listing(recordings, columns=tuple(table.columns), faults=faults)
+
+
+def _unique_rows(table: pd.DataFrame, column: str) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the rows of the recordings that have one row, and a sentence about each other one."""
+    table = table.drop_duplicates()
+    faults = []
+    if (unnamed := table[column] == "").any():
+        faults.append(f"{int(unnamed.sum())} rows of the table have no {column}")
+    repeated = table[column].duplicated(keep=False) & ~unnamed
+    faults += [
+        f"recording {name} has {count} different rows in the table, where one was expected"
+        for name, count in table.loc[repeated, column].value_counts(sort=False).items()
+    ]
+    rows: list[dict[str, str]] = table[~unnamed & ~repeated].to_dict("records")  # type: ignore[assignment]
+    return rows, faults
+
+
+def _join(description: Description, table: pd.DataFrame, matches: list[MatchedFile], source: Path) -> Listing:
+    section = description.table
+    fields = fields_of_pattern(description.files.path)
+    keys = [name for name in fields if name in table]
+    if section.record and "{" not in section.record and section.record not in fields:
+        require_column(description, "table.record", section.record, table)
+    column = section.record if section.record in table else ""
+    if not keys and not column:
+        column = "record"
+        require_column(description, "table.record", section.record or column, table)
+    rows, faults = _unique_rows(table, column or keys[0])
+    by_key: dict[tuple[str, ...], list[MatchedFile]] = defaultdict(list)
+    for match in matches:
+        key = [match.fields[name] for name in keys] or [_name_recording(description, match, source)]
+        by_key[tuple(key)].append(match)
+    recordings, without_file = [], []
+    for row in rows:
+        files = by_key.pop(tuple(row[name] for name in keys or [column]), [])
+        if not files:
+            without_file.append(row[column or keys[0]])
+            continue
+        fields = {**files[0].fields, **row}
+        name = row[column] if column else _name_recording(description, files[0], source)
+        if len(files) > 1:
+            faults.append(_describe_repetition(name, files))
+        recordings.append(_describe_row(description, name, files[0].path, fields))
+    without_row = [match.path.name for files in by_key.values() for match in files]
+    if not recordings:
+        raise description_error(
+            description,
+            "files.path",
+            f"no row of {section.path} has a file: rows are of {quote_some(without_file, 3)}, "
+            f"and files are {quote_some(without_row, 3)}",
+        )
+    return Listing(recordings, without_file, without_row, tuple(recordings[0].row), faults)

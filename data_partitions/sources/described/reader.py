@@ -1,0 +1,184 @@
+"""The reader of a description: the recordings of a source, cut into windows with labels and splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data_partitions.description.sections import Description
+from data_partitions.duplicates import join_duplicates
+from data_partitions.errors import DataError
+from data_partitions.manifest import Split
+from data_partitions.preparation_log import PreparationLog
+from data_partitions.sources.described.covariates import CovariateReader
+from data_partitions.sources.described.faults import quote_some
+from data_partitions.sources.described.labels import LabelRule
+from data_partitions.sources.described.listing import ListedRecording, Listing, list_recordings
+from data_partitions.sources.described.sampled import RecordingWindows, SampledRecordings
+from data_partitions.sources.described.schema import manifest_fields
+from data_partitions.sources.described.splits import split_patients
+from data_partitions.sources.described.table import parse_time
+
+
+class DescribedDataset:
+    """A `DatasetReader` over the files of a description.
+
+    Parameters
+    ----------
+    description
+        What the files contain and how they are read.
+    """
+
+    def __init__(self, description: Description) -> None:
+        self.description = description
+        self.rule = LabelRule(description)
+
+    def schema(self, source: str | Path) -> dict[str, Any]:
+        """Return the fields of the manifest; the source is not read."""
+        return manifest_fields(self.description)
+
+    def index(self, source: str | Path, log: PreparationLog) -> pd.DataFrame:
+        """List the windows: see `DatasetReader`.
+
+        Other columns are `recording_id`, `covariate NAME`, `file`, `start` (s into the recording), and
+        `modalities` (names of the signals that the recording has).
+        """
+        source = Path(source)
+        listing = list_recordings(self.description, source)
+        self._note_listing(listing, log)
+        self.rule.check_columns(listing.columns)
+        self.rule.check_texts(listing.recordings, log)
+        covariates = CovariateReader(self.description)
+        covariates.check_columns(listing.columns)
+        splits = split_patients(self.description, source, listing.recordings)
+        sampled = SampledRecordings(self.description, source, self.rule)
+        cut: list[tuple[ListedRecording, RecordingWindows]] = []
+        for done, listed in enumerate(listing.recordings, start=1):
+            try:
+                if self._is_used(listed, log):
+                    cut.append((listed, sampled.cut(listed, log)))
+            except DataError as error:
+                log.reject(error)
+            log.progress("reading headers", done, len(listing.recordings))
+        if not any(len(windows.starts) for _, windows in cut):
+            first = f"; the first that cannot be used: {log.rejected[0]}" if log.rejected else ""
+            raise DataError(f"no recording of {source} has a window{first}")
+        index = self._tabulate(source, cut, covariates)
+        covariates.add_notes(log)
+        patients = _join_duplicates(cut, splits, log)
+        for column in patients:
+            index[column] = patients[column].reindex(index["recording_id"]).to_numpy()
+        return index
+
+    def read(
+        self, source: str | Path, rows: pd.DataFrame, log: PreparationLog
+    ) -> Iterator[np.ndarray | None]:
+        """Read the windows of rows of the index; a recording is opened once for successive rows."""
+        sampled = SampledRecordings(self.description, Path(source), self.rule)
+        for file, run in groupby(zip(rows["file"], rows["start"], strict=True), key=itemgetter(0)):
+            starts = np.array([start for _, start in run])
+            done = 0
+            try:
+                for window in sampled.read(Path(source) / file, starts, log):
+                    done += 1
+                    yield window
+            except DataError as error:
+                log.reject(error)
+                yield from [None] * (len(starts) - done)
+
+    def fingerprint(self, source: str | Path, rows: pd.DataFrame) -> str:
+        """Return a hash of the description, the rows, and the sizes and times of their files."""
+        digest = hashlib.sha256(self.description.model_dump_json().encode())
+        digest.update(rows.drop(columns="modalities").to_csv(index=False).encode())
+        for file in dict.fromkeys(rows["file"]):
+            state = (Path(source) / file).stat()
+            digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def _note_listing(self, listing: Listing, log: PreparationLog) -> None:
+        for sentence in listing.faults:
+            log.reject(DataError(sentence))
+        if rows := listing.rows_without_file:
+            log.note(f"Left out, as they have no file: {len(rows)} rows, {quote_some(rows, 3)}.")
+        if files := listing.files_without_row:
+            log.note(
+                f"Left out, as the table has no row of them: {len(files)} files, {quote_some(files, 3)}."
+            )
+
+    def _is_used(self, listed: ListedRecording, log: PreparationLog) -> bool:
+        """Return whether the row of a recording allows its use, and count it if not."""
+        task, table = self.description.task, self.description.table
+        if not listed.patient:
+            log.count("{} recordings are left out, as no patient is stated.")
+            return False
+        if not self.rule.by_annotations and self.rule.label_row(listed.row) is None:
+            log.count("{} recordings are left out, as their label is in task.drop.")
+            return False
+        if task.after is not None and table.end:
+            try:
+                end = parse_time(listed.row[table.end], table.time_unit, table.time_format)
+                if table.time_unit == "datetime":
+                    end -= parse_time(listed.row[table.start], table.time_unit, table.time_format)
+            except (ValueError, KeyError):
+                log.count("{} recordings are left out, as their end is not stated.")
+                return False
+            if end < task.after:
+                log.count(f"{{}} recordings are left out, as they end within {task.after / 3600:g} h.")
+                return False
+        return True
+
+    def _tabulate(
+        self, source: Path, cut: list[tuple[ListedRecording, RecordingWindows]], covariates: CovariateReader
+    ) -> pd.DataFrame:
+        """Return a row for each window, without patient and split."""
+        counts = [len(windows.starts) for _, windows in cut]
+
+        def repeat(values: Iterable[Any]) -> pd.Series:
+            column = np.empty(len(counts), object)
+            column[:] = list(values)
+            return pd.Series(column).repeat(counts).reset_index(drop=True)
+
+        index = pd.DataFrame({"recording_id": repeat(listed.record for listed, _ in cut)})
+        numbers = np.concatenate([windows.numbers for _, windows in cut])
+        whole = self.description.window.take in ("first", "last")
+        ids = zip(index["recording_id"], numbers, strict=True)
+        index["record_id"] = [name if whole else f"{name}-{number:04d}" for name, number in ids]
+        index["site"] = repeat(listed.site for listed, _ in cut)
+        labels = np.concatenate([windows.labels for _, windows in cut])
+        for position, name in enumerate(self.rule.names):
+            index[name] = labels[:, position]
+        cells = pd.DataFrame([covariates.read(listed.row) for listed, _ in cut])
+        for column in cells:
+            index[column] = repeat(cells[column])
+        index["file"] = repeat(listed.file.relative_to(source).as_posix() for listed, _ in cut if listed.file)
+        index["start"] = np.concatenate([windows.starts for _, windows in cut])
+        index["modalities"] = repeat(windows.modalities for _, windows in cut)
+        return index
+
+
+def _join_duplicates(
+    cut: list[tuple[ListedRecording, RecordingWindows]], splits: Mapping[str, Split], log: PreparationLog
+) -> pd.DataFrame:
+    """Return patient_id and split by recording; patients who share a file of samples are one."""
+    patients = pd.DataFrame(
+        {
+            "patient_id": [listed.patient for listed, _ in cut],
+            "split": [splits[listed.patient] for listed, _ in cut],
+        },
+        index=[listed.record for listed, _ in cut],
+    )
+    # Of a WFDB header and its files, the largest has the signal.
+    signals = [
+        max(windows.files, key=lambda file: (file.suffix != ".hea", file.stat().st_size))
+        for _, windows in cut
+    ]
+    if len(set(signals)) == len(signals):
+        join_duplicates(signals, patients, log)
+    return patients

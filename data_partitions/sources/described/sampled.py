@@ -1,0 +1,237 @@
+"""Windows of recordings with samples at a rate: WFDB, EDF, arrays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_partitions.description.sections import Description, FilesSection
+from data_partitions.errors import DataError
+from data_partitions.preparation_log import PreparationLog
+from data_partitions.recordings import open_recording
+from data_partitions.recordings.recording import Recording
+from data_partitions.signals.match import Match
+from data_partitions.signals.signal_map import SignalMap
+from data_partitions.signals.signal_spec import specs_of_description
+from data_partitions.sources.described.annotated_labels import label_recording, label_windows
+from data_partitions.sources.described.annotations import Annotation, AnnotationReader
+from data_partitions.sources.described.labels import LabelRule
+from data_partitions.sources.described.listing import ListedRecording
+from data_partitions.sources.described.schema import plan_windows
+from data_partitions.sources.described.table import parse_time
+from data_partitions.sources.described.windows import cut_annotations, cut_recording, near_others
+
+BLOCK_BYTES = 2**24  # of one signal, read at a time
+
+
+class RecordingWindows(NamedTuple):
+    """The windows of one recording.
+
+    Parameters
+    ----------
+    starts
+        In s from the start of the recording, `(window,)`.
+    numbers
+        Position of each window among all of the recording, also those that are left out: `(window,)`.
+    labels
+        float32 `(window, label)`.
+    modalities
+        Names of the signals that the recording has.
+    files
+        All files of the recording.
+    """
+
+    starts: np.ndarray
+    numbers: np.ndarray
+    labels: np.ndarray
+    modalities: tuple[str, ...]
+    files: list[Path]
+
+
+def opening_options(files: FilesSection) -> dict[str, Any]:
+    """Return the options of `open_recording` that a description states."""
+    return files.model_dump(exclude={"format", "path", "record"})
+
+
+class SampledRecordings:
+    """Cuts and reads the recordings of a description whose files have samples at a rate.
+
+    Parameters
+    ----------
+    description
+        What is read.
+    source
+        Folder of the files.
+    rule
+        The labels.
+    """
+
+    def __init__(self, description: Description, source: Path, rule: LabelRule) -> None:
+        self.description = description
+        self.rule = rule
+        self.plan = plan_windows(description)
+        specs = specs_of_description(description)
+        self.signal_map = SignalMap(specs, allow_other_rates=True, keep_unknown=True)
+        self.annotations = (
+            AnnotationReader(description, source) if description.annotations is not None else None
+        )
+
+    def open(self, file: Path) -> tuple[Recording, Match]:
+        """Open a file, and find its channels; DataError when it cannot be used."""
+        recording = open_recording(file, **opening_options(self.description.files))
+        return recording, self.signal_map.match(recording)
+
+    def cut(self, listed: ListedRecording, log: PreparationLog) -> RecordingWindows:
+        """Return the windows of a recording; DataError when it cannot be used."""
+        assert listed.file is not None
+        recording, match = self.open(listed.file)
+        for note in (*recording.notes, *match.notes):
+            log.count("{} recordings: " + note)
+        seconds = match.seconds
+        window, annotations = self.description.window, []
+        if self.annotations is not None:
+            annotations = self.annotations.read(listed, recording)
+        if window.align == "annotations":
+            _require_apart(annotations)
+            cut = cut_annotations(window, annotations, seconds)
+        else:
+            cut = cut_recording(window, listed.record, seconds, self._find_origin(listed, recording))
+        if not len(cut.starts):
+            log.count("{} recordings have no complete window.")
+        elif cut.seconds_cut_off > 0.5:
+            log.count(
+                "{} s at the end of recordings are left out, as windows are complete.", cut.seconds_cut_off
+            )
+        labels = self._label(listed, annotations, cut.annotations, cut.starts, seconds)
+        chosen = self._choose(cut.starts, cut.annotations, labels, log)
+        return RecordingWindows(
+            cut.starts[chosen], np.flatnonzero(chosen), labels[chosen], match.modalities, recording.files
+        )
+
+    def _find_origin(self, listed: ListedRecording, recording: Recording) -> float:
+        """Return the time in s from which windows are counted."""
+        column, table = self.description.window.start, self.description.table
+        if not column:
+            return 0.0
+        try:
+            time = parse_time(listed.row[column], table.time_unit, table.time_format)
+            if table.time_unit != "datetime":
+                return time
+            if table.start:
+                return time - parse_time(listed.row[table.start], table.time_unit, table.time_format)
+        except ValueError:
+            raise DataError(
+                f'recording {listed.record} has "{listed.row[column]}" as {column}, where a time was expected'
+            ) from None
+        if recording.start is None:
+            raise DataError(f"{recording.file} does not state when it starts: state table.start")
+        return time - parse_time(recording.start.isoformat(), "datetime", "")
+
+    def _label(
+        self,
+        listed: ListedRecording,
+        annotations: Sequence[Annotation],
+        of_windows: Sequence[Annotation],
+        starts: np.ndarray,
+        seconds: float,
+    ) -> np.ndarray:
+        """Return the labels of the windows: float32 `(window, label)`."""
+        rule = self.rule
+        if not rule.by_annotations:
+            labels = rule.label_row(listed.row)
+            return np.tile(rule.no_label() if labels is None else labels, (len(starts), 1))
+        if of_windows:
+            return rule.label_annotations(of_windows)
+        if rule.task.of == "window":
+            return label_windows(rule, annotations, starts, self.description.window.length)
+        return np.tile(label_recording(rule, annotations, seconds), (len(starts), 1))
+
+    def _choose(
+        self,
+        starts: np.ndarray,
+        of_windows: Sequence[Annotation],
+        labels: np.ndarray,
+        log: PreparationLog,
+    ) -> np.ndarray:
+        """Return which windows are used: bool `(window,)`."""
+        chosen = np.ones(len(starts), bool)
+        texts = [annotation.text for annotation in of_windows]
+        for text, count in Counter(text for text in texts if self.rule.is_dropped(text)).items():
+            log.count(f'{{}} windows are left out, as they are "{text}".', count)
+        if texts:
+            chosen &= ~np.array([self.rule.is_dropped(text) for text in texts])
+        keep = self.description.window.keep
+        if keep is not None:
+            around = labels[:, self.rule.position_of(keep.around)] == 1
+            near = near_others(starts, around | ~chosen, keep.minutes)
+            log.count(
+                f"{{}} windows are left out, as they are {keep.around} more than {keep.minutes:g} min before "
+                "the first or after the last other window.",
+                int((chosen & ~near).sum()),
+            )
+            chosen &= near
+        return chosen
+
+    def read(self, file: Path, starts: np.ndarray, log: PreparationLog) -> Iterator[np.ndarray | None]:
+        """Yield the windows of a recording: float32 `(modality, patch, sample)`, NaN where missing.
+
+        Windows that have too little are None, and are counted after the last one.
+        """
+        _, match = self.open(file)
+        description = self.description
+        length = description.window.length
+        plan = self.plan
+        shape = (len(plan.samples), plan.patches, max(plan.samples.values()))
+        too_little = 0
+        for block in _group_starts(starts, length, max(plan.samples.values()) / plan.seconds):
+            seconds = block[-1] + length - block[0]
+            samples = {name: match.read(name, block[0], seconds) for name in match.modalities}
+            for start in block:
+                window = np.full(shape, np.nan, np.float32)
+                for i, (name, per_patch) in enumerate(plan.samples.items()):
+                    if name in samples:
+                        first = round((start - block[0]) * per_patch / plan.seconds)
+                        values = samples[name][first : first + plan.patches * per_patch]
+                        window[i, :, :per_patch] = values.reshape(plan.patches, per_patch)
+                observed = np.count_nonzero(~np.isnan(window))
+                share = observed / (plan.patches * sum(plan.samples.values()))
+                if observed == 0 or share < description.window.least_observed:
+                    too_little += 1
+                    yield None
+                else:
+                    yield window
+        log.count(_describe_too_little(description.window.least_observed), too_little)
+        for name, count in match.dropped.items():
+            low, high = description.signals[name].range or (np.nan, np.nan)
+            unit = description.signals[name].unit
+            log.count(
+                f"{{}} samples of {name} are outside {low:g} to {high:g} {unit} and count as missing.", count
+            )
+
+
+def _describe_too_little(least: float) -> str:
+    observed = f"less than {100 * least:g} % of their samples are" if least else "nothing is"
+    return f"{{}} windows are left out, as {observed} observed."
+
+
+def _require_apart(annotations: Sequence[Annotation]) -> None:
+    """Raise DataError when two states overlap, so that a window could have two classes."""
+    states = [annotation for annotation in annotations if annotation.duration]
+    for state, following in pairwise(states):
+        if following.onset < state.onset + state.duration - 1e-6:
+            raise DataError(f"annotations overlap at {following.onset:g} s, where each window has one")
+
+
+def _group_starts(starts: np.ndarray, length: float, rate: float) -> Iterator[np.ndarray]:
+    """Yield consecutive starts (s) whose windows are read together."""
+    most_seconds = max(length, BLOCK_BYTES / 8 / rate)
+    first = 0
+    for i in range(1, len(starts) + 1):
+        if i == len(starts) or starts[i] + length - starts[first] > most_seconds:
+            yield starts[first:i]
+            first = i

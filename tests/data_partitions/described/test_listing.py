@@ -1,0 +1,115 @@
+"""Files by patterns, and the rows of the table that belong to them."""
+
+import pytest
+
+from data_partitions.errors import DataError
+from data_partitions.sources.described.files import fill_pattern, match_files
+from data_partitions.sources.described.listing import list_recordings
+from tests.helpers.descriptions import describe
+
+
+def make_files(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.hea", [("b.hea", {})]),
+        ("**/*.hea", [("a/a1.hea", {}), ("a/c/c1.hea", {}), ("b.hea", {})]),
+        ("{ward}/{record}.hea", [("a/a1.hea", {"ward": "a", "record": "a1"})]),
+        ("{ward}/{ward}{number}.hea", [("a/a1.hea", {"ward": "a", "number": "1"})]),
+        ("**/{kind:1}{number}.hea", [("a/a1.hea", {"kind": "a", "number": "1"}),
+                                     ("a/c/c1.hea", {"kind": "c", "number": "1"})]),
+        ("a/c/c1.hea", [("a/c/c1.hea", {})]),
+        ("B.hea", []),
+    ],
+)  # fmt: skip
+def test_patterns_match_whole_names_and_give_their_fields(tmp_path, pattern, expected):
+    make_files(tmp_path, "a/a1.hea", "a/c/c1.hea", "b.hea", "b.hea.old", ".hidden/b.hea", "a/.a1.hea")
+    matches = match_files(tmp_path, pattern)
+    assert [(m.path.relative_to(tmp_path).as_posix(), m.fields) for m in matches] == expected
+
+
+def test_patterns_are_filled_with_fields():
+    assert fill_pattern("{night:5}/{part}", {"night": "SC4001E", "part": "x"}) == "SC400/x"
+    with pytest.raises(DataError, match='no field "nigth"; did you mean "night"'):
+        fill_pattern("{nigth}", {"night": "SC4001E"})
+
+
+def test_without_a_table_each_file_is_a_recording_and_a_patient(tmp_path):
+    make_files(tmp_path, "x1.hea", "x2.hea")
+    listing = list_recordings(describe(files={"format": "wfdb", "path": "*.hea"}), tmp_path)
+    assert [(r.record, r.patient, r.site) for r in listing.recordings] == [("x1", "x1", ""), ("x2", "x2", "")]
+
+
+def test_patients_and_sites_are_patterns_of_the_path_where_there_is_no_table(tmp_path):
+    make_files(tmp_path, "north/p1_a.hea", "north/p1_b.hea", "south/p2_a.hea")
+    table = {"record": "{ward}-{patient}-{part}", "patient": "{patient}", "site": "{ward}"}
+    description = describe(files={"format": "wfdb", "path": "{ward}/{patient}_{part}.hea"}, table=table)
+    listing = list_recordings(description, tmp_path)
+    assert [(r.record, r.patient, r.site) for r in listing.recordings] == [
+        ("north-p1-a", "p1", "north"),
+        ("north-p1-b", "p1", "north"),
+        ("south-p2-a", "p2", "south"),
+    ]
+
+
+def test_rows_and_files_are_joined_and_what_is_alone_is_listed(tmp_path):
+    make_files(tmp_path, "r/1.hea", "r/2.hea", "r/9.hea")
+    (tmp_path / "t.csv").write_text("file,who\nr/1,7\nr/2,8\nr/3,8\n")
+    table = {"path": "t.csv", "record": "file", "patient": "who"}
+    listing = list_recordings(describe(files={"format": "wfdb", "path": "{file}.hea"}, table=table), tmp_path)
+    assert [(r.record, r.patient, r.file.name) for r in listing.recordings] == [
+        ("r/1", "7", "1.hea"),
+        ("r/2", "8", "2.hea"),
+    ]
+    assert listing.rows_without_file == ["r/3"] and listing.files_without_row == ["9.hea"]
+
+
+def test_a_recording_with_two_different_rows_is_named_and_left_out(tmp_path):
+    make_files(tmp_path, "1.hea", "2.hea")
+    (tmp_path / "t.csv").write_text("record,label\n1,a\n1,b\n2,a\n2,a\n,a\n")
+    listing = list_recordings(describe(table={"path": "t.csv", "record": "record"}), tmp_path)
+    assert [r.record for r in listing.recordings] == ["2"]
+    assert listing.faults == [
+        "1 rows of the table have no record",
+        "recording 1 has 2 different rows in the table, where one was expected",
+    ]
+
+
+def test_parquet_tables_have_the_texts_of_csv_tables(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    make_files(tmp_path, "1.hea", "2.hea")
+    pq.write_table(
+        pa.table({"record": [1, 2], "age": [50.0, None], "sex": ["f", "m"]}), tmp_path / "t.parquet"
+    )
+    listing = list_recordings(describe(table={"path": "t.parquet", "record": "record"}), tmp_path)
+    assert [(r.record, r.row["age"], r.row["sex"]) for r in listing.recordings] == [
+        ("1", "50", "f"),
+        ("2", "", "m"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"files": {"format": "wfdb", "path": "*.edf"}},
+            r'no file fits "\*.edf": .* has 2 files \(1 .hea, 1',
+        ),
+        ({"table": {"path": "u.csv"}}, "there is no .*u.csv"),
+        ({"table": {"path": "t.csv", "record": "rekord"}}, 'no column "rekord"; did you mean "record"'),
+        ({"table": {"path": "t.csv", "record": "record", "patient": "x"}}, 'no column or field "x"'),
+    ],
+)
+def test_what_matches_nothing_is_said_in_one_sentence(tmp_path, sections, message):
+    make_files(tmp_path, "1.hea")
+    (tmp_path / "t.csv").write_text("record,label\n1,a\n")
+    with pytest.raises(DataError, match=message) as error:
+        list_recordings(describe(**sections), tmp_path)
+    assert "\n" not in str(error.value)
