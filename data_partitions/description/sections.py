@@ -6,134 +6,30 @@ differ between the hospitals. All other fields must be the same at all hospitals
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PrivateAttr
 
-from data_partitions.description.durations import parse_seconds
-from data_partitions.manifest import Name, Split
-
-# In the file "10 s" or "5 min"; here s.
-Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
-# A channel of the file, or the difference of two: ["C3", "-", "M2"].
-ChannelNames = str | tuple[str, Literal["-"], str]
-Format = Literal["wfdb", "edf", "csv", "parquet", "npy", "meds"]
-
-
-def local(default: Any = ..., **options: Any) -> Any:
-    """Declare a field that may differ between the hospitals of a federation."""
-    return Field(default, json_schema_extra={"local": True}, **options)
-
-
-class Section(BaseModel):
-    """A section of the file: unknown keys are refused, and hyphens in keys become underscores."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=lambda name: name.replace("_", "-"),
-        validate_by_alias=True,
-        validate_by_name=True,
-    )
-
-
-class DatasetSection(Section):
-    """`[dataset]`: name, version, and the terms under which the data are used."""
-
-    name: Name
-    version: str = ""
-    license: str = local("")
-
-
-class FilesSection(Section):
-    """`[files]`: where the recordings are, and how their files are written.
-
-    Parameters
-    ----------
-    format
-        "edf" includes EDF+ and BDF, "npy" includes npz, "csv" includes compressed files.
-    path
-        Pattern of the files below the source folder. `*` stands for a part of a name, `**` for folders,
-        `{field}` for a part whose text is a field of the recording, `{field:4}` for four characters. A field
-        with the name of a column of the table is that column's value.
-    record
-        Column that names the recording of a row, if a file has several recordings.
-    time
-        Column of times. Without it, rows are samples at `rate`.
-    time_unit
-        "datetime" for time stamps, or the unit of elapsed time, such as "h" or "min".
-    time_format
-        Format of time stamps as in strptime; by default ISO 8601.
-    variable, value, value_unit
-        Columns of a table in long form, with one measurement in each row. Without them, each signal has a
-        column.
-    separator, decimal, encoding
-        How a text file is written.
-    missing
-        Texts of cells that stand for a missing value.
-    ends_of_range
-        Whether samples at the ends of the digital range of an EDF channel are measured or missing.
-    rate
-        Samples per second (Hz) of formats that do not state it.
-    axes
-        Axes of an array of samples: the words record, time and channel in their order.
-    values, records, names
-        Names of the arrays in an npz file: samples, ids of recordings, names of channels.
-    channel_names
-        Names of the channels of formats that do not state them.
-    """
-
-    format: Format = local()
-    path: str = local(min_length=1)
-    record: str = local("")
-    time: str = local("")
-    time_unit: str = local("datetime")
-    time_format: str = local("")
-    variable: str = local("")
-    value: str = local("")
-    value_unit: str = local("")
-    separator: str = local(",")
-    decimal: Literal[".", ","] = local(".")
-    encoding: str = local("utf-8")
-    missing: tuple[str, ...] = local(("", "NA", "NaN", "nan", "null"))
-    ends_of_range: Literal["measured", "missing"] = local("measured")
-    rate: PositiveFloat | None = local(None)
-    axes: str = local("time channel")
-    values: str = local("")
-    records: str = local("")
-    names: str = local("")
-    channel_names: tuple[str, ...] = local(())
-
-
-class TableSection(Section):
-    """`[table]`: one row for each recording or stay.
-
-    Parameters
-    ----------
-    path
-        A csv or parquet file below the source folder.
-    record, patient, site
-        Columns, or patterns of fields such as "{night}". Without `patient`, each recording is a patient.
-    start, end
-        Columns with the time at which the recording or the stay starts and ends, as time stamps or in
-        `time_unit`. Elapsed times in the files are counted from the start.
-    time_unit, time_format
-        As in `[files]`.
-    separator, decimal, encoding
-        How a text file is written.
-    """
-
-    path: str = local("")
-    record: str = local("")
-    patient: str = local("")
-    site: str = local("")
-    start: str = local("")
-    end: str = local("")
-    time_unit: str = local("datetime")
-    time_format: str = local("")
-    separator: str = local(",")
-    decimal: Literal[".", ","] = local(".")
-    encoding: str = local("utf-8")
+from data_partitions.description.agreed_text import write_agreed_text
+from data_partitions.description.section import (
+    Channels,
+    PatchSeconds,
+    Range,
+    Seconds,
+    Section,
+    Shares,
+    Take,
+    Texts,
+    local,
+)
+from data_partitions.description.source_sections import (
+    AnnotationsSection,
+    DatasetSection,
+    FilesSection,
+    TableSection,
+)
+from data_partitions.description.toml_lines import Place, nearest_place
+from data_partitions.manifest import Name
 
 
 class KeepSection(Section):
@@ -171,11 +67,11 @@ class WindowSection(Section):
 
     length: Seconds
     stride: Seconds | None = None
-    take: str = Field("all", pattern=r"^(all|first|last|random:[1-9]\d*)$")
+    take: Take = "all"
     align: Literal["recording", "annotations"] = "recording"
     start: str = local("")
     grid: Seconds | None = None
-    patch: Literal["auto"] | Seconds = "auto"
+    patch: PatchSeconds = "auto"
     least_observed: float = Field(0.0, ge=0, le=1)
     keep: KeepSection | None = None
 
@@ -193,7 +89,7 @@ class SignalSection(Section):
     channels
         Names in the files, of which the first that a file has is read; by default the name of the signal.
     like
-        Signal whose fields are the defaults.
+        Signal whose fields, except `channels`, are the defaults.
     range
         Lowest and highest plausible value. Values outside are dropped.
     within
@@ -206,38 +102,12 @@ class SignalSection(Section):
 
     unit: str = ""
     rate: PositiveFloat | None = None
-    channels: tuple[ChannelNames, ...] = local(())
+    channels: Channels = local(())
     like: str = ""
-    range: tuple[float, float] | None = None
+    range: Range | None = None
     within: Literal["last", "first", "mean", "median", "min", "max", "sum"] = "last"
     scale: float = local(1.0)
     file_unit: str = local("")
-
-
-class AnnotationsSection(Section):
-    """`[annotations]`: events or states of a recording, with onset and duration.
-
-    Parameters
-    ----------
-    source
-        Kind of the files; key `from`.
-    path
-        Pattern of the files, as in `[files]`. For WFDB the suffix of the annotator is enough, such as "atr".
-    onset, duration, text
-        Columns of a csv file.
-    time_unit
-        Unit of the columns `onset` and `duration`, or "datetime".
-    drop
-        Texts that are ignored.
-    """
-
-    source: Literal["edf+", "csv", "nsrr-xml", "wfdb"] = local(alias="from")
-    path: str = local("")
-    onset: str = local("onset")
-    duration: str = local("duration")
-    text: str = local("text")
-    time_unit: str = local("s")
-    drop: tuple[str, ...] = ()
 
 
 class TaskSection(Section):
@@ -279,9 +149,9 @@ class TaskSection(Section):
     separator: str = local("")
     name: str = ""
     unit: str = ""
-    classes: dict[str, tuple[str, ...]] = {}
-    event: tuple[str, ...] = ("1",)
-    drop: tuple[str, ...] = ()
+    classes: dict[str, Texts] = {}
+    event: Texts = ("1",)
+    drop: Texts = ()
     of: Literal["window", "recording", "patient"] = "recording"
     after: Seconds | None = None
     file: str = local("")
@@ -306,10 +176,10 @@ class SplitSection(Section):
     """
 
     by: Literal["hash", "column", "file"] = "hash"
-    shares: dict[Split, float] = {"train": 0.70, "val": 0.15, "test": 0.15}
+    shares: Shares = {"train": 0.70, "val": 0.15, "test": 0.15}
     column: str = local("")
-    val: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
+    val: Texts = ()
+    test: Texts = ()
     file: str = local("")
 
 
@@ -333,12 +203,12 @@ class CovariateSection(Section):
     column: str = local("")
     unit: str = ""
     groups: tuple[float, ...] = ()
-    categories: dict[str, tuple[str, ...]] = {}
-    range: tuple[float, float] | None = None
+    categories: dict[str, Texts] = {}
+    range: Range | None = None
 
 
 class Description(Section):
-    """All of `dataset.toml`."""
+    """All of `dataset.toml`, as `read_description` reads it."""
 
     dataset: DatasetSection
     files: FilesSection
@@ -349,3 +219,16 @@ class Description(Section):
     task: TaskSection = TaskSection()
     split: SplitSection = SplitSection()
     covariates: dict[Name, CovariateSection] = {}
+
+    _places: dict[str, Place] = PrivateAttr(default_factory=dict)
+
+    def place(self, key: str) -> str:
+        """Return where a key such as "task.classes" is written, as "dataset.toml, line 12".
+
+        For a key that is not in the file it is the place of the section; "" without a file.
+        """
+        return str(nearest_place(self._places, key) or "")
+
+    def agreed_text(self) -> str:
+        """Return what the hospitals agree on, as text that is equal if and only if they agree."""
+        return write_agreed_text(self)

@@ -1,0 +1,260 @@
+"""The rules between settings of a description, which the type of one setting cannot express."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+
+from data_partitions.description.complaints import Complaint, suggest
+from data_partitions.description.patches import PatchError, plan_patches
+from data_partitions.description.sections import Description
+
+_TEXT_FILES = ("csv",)
+_TABLES = ("csv", "parquet")
+# The formats in which a key of [files] has an effect; those that are absent here have one in all.
+FORMATS_OF_KEY = {
+    "record": _TABLES,
+    "time": _TABLES,
+    "time-unit": _TABLES,
+    "time-format": _TABLES,
+    "variable": _TABLES,
+    "value": _TABLES,
+    "value-unit": _TABLES,
+    "separator": _TEXT_FILES,
+    "decimal": _TEXT_FILES,
+    "encoding": _TEXT_FILES,
+    "missing": (*_TABLES, "npy"),
+    "ends-of-range": ("edf",),
+    "rate": (*_TABLES, "npy"),
+    "axes": ("npy",),
+    "values": ("npy",),
+    "records": ("npy",),
+    "names": ("npy",),
+    "channel-names": ("npy",),
+}
+# The kinds of tasks in which a key of [task] has an effect.
+KINDS_OF_KEY = {
+    "columns": ("multi-label",),
+    "separator": ("multi-label",),
+    "name": ("binary", "regression"),
+    "unit": ("regression",),
+    "classes": ("single-label", "multi-label", "ordinal"),
+    "event": ("binary", "multi-label"),
+}
+
+
+def find_conflicts(description: Description) -> Iterator[Complaint]:
+    """Yield what does not go together in a description whose settings are each valid."""
+    yield from _check_files(description)
+    yield from _check_table(description)
+    yield from _check_window(description)
+    yield from _check_signals(description)
+    yield from _check_task(description)
+    yield from _check_split(description)
+    yield from _check_covariates(description)
+
+
+def _check_files(description: Description) -> Iterator[Complaint]:
+    files = description.files
+    written = files.model_dump(by_alias=True, exclude_defaults=True)
+    for key in written:
+        formats = FORMATS_OF_KEY.get(key, (files.format,))
+        if files.format not in formats:
+            yield Complaint(
+                f"files.{key}",
+                f"`{key}` has no effect on {files.format} files, only on {_join(formats)}: remove it",
+            )
+    if bool(files.variable) != bool(files.value):
+        missing = "value" if files.variable else "variable"
+        yield Complaint("files", f"long form has both `variable` and `value`: add {missing} = ... to [files]")
+    if files.format in _TABLES and not files.time:
+        if files.variable:
+            yield Complaint("files.variable", "long form has a time in each row: add time = ... to [files]")
+        elif files.rate is None:
+            yield Complaint(
+                "files.format",
+                f"{files.format} files have neither time = ... nor rate = ... in [files]: add one",
+            )
+    if files.time and files.rate is not None:
+        yield Complaint("files.rate", "rows have either a time or a rate: remove `time` or `rate`")
+    if files.format == "npy":
+        if files.rate is None:
+            yield Complaint("files.format", "arrays do not state their rate: add rate = ... (Hz) to [files]")
+        if files.channel_names and files.names:
+            yield Complaint(
+                "files.names", "channels have their names from `names` or `channel-names`: remove one"
+            )
+        axes = files.axes.split()
+        if sorted(axes) not in (
+            ["channel", "time"],
+            ["channel", "record", "time"],
+            ["time"],
+            ["record", "time"],
+        ):
+            yield Complaint(
+                "files.axes",
+                f'expected the words time, channel and record in the order of the axes, got "{files.axes}"',
+            )
+
+
+def _check_table(description: Description) -> Iterator[Complaint]:
+    table, is_meds = description.table, description.files.format == "meds"
+    if table.path:
+        if not table.record:
+            yield Complaint(
+                "table.path", "the table has no column of recordings: add record = ... to [table]"
+            )
+        return
+    needs = {"table.start": table.start, "table.end": table.end, "split.column": description.split.column}
+    needs |= {"task.column": description.task.column}
+    needs |= {f"covariates.{name}": "" if is_meds else "column" for name in description.covariates}
+    for key, value in needs.items():
+        if value:
+            yield Complaint(key, f"`{key}` is of a table: add path = ... to [table]")
+    for key, value in (("patient", table.patient), ("site", table.site)):
+        if value and "{" not in value:
+            yield Complaint(
+                f"table.{key}",
+                f'without a table `{key}` is a pattern of fields of the path, such as "{{record:4}}": write '
+                "one, or add path = ... to [table]",
+            )
+
+
+def _check_window(description: Description) -> Iterator[Complaint]:
+    window, signals = description.window, description.signals
+    if window.grid is not None and all(signal.rate is not None for signal in signals.values()):
+        yield Complaint("window.grid", "`grid` is for signals without a rate, but all have one: remove it")
+    if window.align == "annotations" and description.annotations is None:
+        yield Complaint("window.align", 'align = "annotations" needs a section [annotations]: add it')
+    if window.align == "annotations" and window.stride is not None:
+        yield Complaint("window.stride", "windows start at annotations: remove `stride` or `align`")
+    if keep := window.keep:
+        classes = description.task.classes
+        if description.annotations is None:
+            yield Complaint("window.keep", "`keep` needs a section [annotations]: add it")
+        elif keep.around not in classes:
+            hint = suggest(keep.around, classes, '"') or f": expected one of {_join(classes)}"
+            yield Complaint("window.keep", f'`keep` is around "{keep.around}", which is no class{hint}')
+
+
+def _check_signals(description: Description) -> Iterator[Complaint]:
+    valid = True
+    for name, signal in description.signals.items():
+        key = f"signals.{name}"
+        if not signal.unit.strip():
+            yield Complaint(key, f'signal {name} has no unit: add unit = "mV" or another; for none, "1"')
+        if signal.rate is None and description.window.grid is None:
+            valid = False
+            yield Complaint(key, f"signal {name} has no rate: add rate = ... (Hz), or grid = ... to [window]")
+        if signal.rate is not None and description.files.format == "meds":
+            yield Complaint(
+                f"{key}.rate", "events have no rate: remove `rate`, and set grid = ... in [window]"
+            )
+        if signal.rate is not None and signal.within != "last":
+            yield Complaint(f"{key}.within", "`within` is for signals without a rate: remove it, or `rate`")
+        if signal.scale == 0:
+            yield Complaint(f"{key}.scale", "expected a factor other than 0")
+    if valid:
+        try:
+            plan_patches(description)
+        except PatchError as error:
+            yield Complaint(error.key, str(error))
+
+
+def _check_task(description: Description) -> Iterator[Complaint]:
+    task, kind = description.task, description.task.kind
+    written = task.model_dump(by_alias=True, exclude_defaults=True)
+    for key in written:
+        kinds = KINDS_OF_KEY.get(key, () if kind == "none" and key != "kind" else (kind,))
+        if kind not in kinds:
+            use = f"only with kind {_join(kinds)}" if kinds else "since there is no task"
+            yield Complaint(f"task.{key}", f'`{key}` has no effect with kind = "{kind}", {use}: remove it')
+    if kind == "none":
+        return
+    sources = {"column": task.column, "columns": task.columns, "file": task.file}
+    given = [f"`{name}`" for name, value in sources.items() if value]
+    if len(given) > 1:
+        yield Complaint("task", f"labels have one source: remove {' or '.join(given)}")
+    if not given:
+        if description.annotations is None:
+            yield Complaint(
+                "task", "nothing says where the labels are: add column = ... or a section [annotations]"
+            )
+        elif kind == "regression":
+            yield Complaint(
+                "task.kind", "annotations have no numbers: add column = ..., or choose another kind"
+            )
+        elif task.of != "window":
+            yield Complaint("task", 'annotations give each window its label: add of = "window" to [task]')
+    if task.file and description.files.format != "meds":
+        yield Complaint("task.file", "label files are for MEDS: write column = ... of the table")
+    if kind in ("single-label", "ordinal", "multi-label") and not task.columns:
+        yield from _check_classes(task.classes, kind)
+    if task.columns and task.classes:
+        yield Complaint("task.classes", "each label has a column: remove `classes` or `columns`")
+    if task.separator and not task.column:
+        yield Complaint("task.separator", "`separator` is of the texts in `column`: add column = ...")
+
+
+def _check_classes(classes: Mapping[str, tuple[str, ...]], kind: str) -> Iterator[Complaint]:
+    if len(classes) < (1 if kind == "multi-label" else 2):
+        example = '{ sinus = ["SR"], afib = ["AF"] }'
+        yield Complaint("task", f'kind = "{kind}" needs classes: add classes = {example} to [task]')
+    if kind != "multi-label":
+        yield from _check_texts("task.classes", classes, "class")
+
+
+def _check_texts(key: str, texts: Mapping[str, Iterable[str]], word: str) -> Iterator[Complaint]:
+    """Refuse a text that stands for two classes, and a class without texts."""
+    class_of: dict[str, str] = {}
+    for name, entries in texts.items():
+        if not tuple(entries):
+            yield Complaint(
+                f"{key}.{name}", f"no text stands for {word} {name}: add one, or remove the {word}"
+            )
+        for entry in entries:
+            if class_of.setdefault(entry, name) != name:
+                both = f"{class_of[entry]} and {name}"
+                yield Complaint(f"{key}.{name}", f'"{entry}" stands for {both}: remove it from one of them')
+
+
+def _check_split(description: Description) -> Iterator[Complaint]:
+    split = description.split
+    if split.by == "column":
+        if not split.column:
+            yield Complaint("split.by", 'by = "column" needs the column: add column = ... to [split]')
+        if not (split.val and split.test):
+            yield Complaint("split.by", 'by = "column" needs the texts: add val = [...] and test = [...]')
+        if both := sorted(set(split.val) & set(split.test)):
+            yield Complaint("split.test", f'"{both[0]}" stands for val and test: remove it from one of them')
+    if split.by == "file":
+        if not split.file:
+            yield Complaint("split.by", 'by = "file" needs the file: add file = ... to [split]')
+        if description.files.format != "meds":
+            yield Complaint("split.by", 'by = "file" is for MEDS: choose "hash" or "column"')
+    if split.by == "hash" and not split.shares["train"]:
+        yield Complaint("split.shares", "expected a share of training patients above 0")
+    written = split.model_dump(by_alias=True, exclude_defaults=True)
+    owner = {"shares": "hash", "column": "column", "val": "column", "test": "column", "file": "file"}
+    for key in written:
+        if owner.get(key, split.by) != split.by:
+            yield Complaint(f"split.{key}", f'`{key}` has no effect with by = "{split.by}": remove it')
+
+
+def _check_covariates(description: Description) -> Iterator[Complaint]:
+    for name, covariate in description.covariates.items():
+        key = f"covariates.{name}"
+        numeric = {"unit": covariate.unit, "groups": covariate.groups, "range": covariate.range}
+        if covariate.categories:
+            yield from _check_texts(f"{key}.categories", covariate.categories, "category")
+            for word in (word for word, value in numeric.items() if value):
+                yield Complaint(
+                    f"{key}.{word}", f"`{word}` is of a number, but {name} has categories: remove one"
+                )
+        if any(a >= b for a, b in pairwise(covariate.groups)):
+            yield Complaint(f"{key}.groups", "expected bounds in ascending order, such as [40, 65, 80]")
+
+
+def _join(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
