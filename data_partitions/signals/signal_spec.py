@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from data_partitions.description.sections import ChannelNames, Description
+from data_partitions.description.section import ChannelNames
+from data_partitions.description.sections import Description
 
 if TYPE_CHECKING:
     from data_partitions.signals.steps import Within
