@@ -28,10 +28,12 @@ class Imputation(NamedTuple):
     ----------
     point : float32 (batch, modality, patch, sample), the best single values
     draws : float32 (draw, batch, modality, patch, sample), equally likely completions
+    dropped : int (modality,), observed samples outside the plausible range, which were completed instead
     """
 
     point: np.ndarray
     draws: np.ndarray
+    dropped: np.ndarray
 
     def quantiles(self, levels: Sequence[float]) -> np.ndarray:
         """Compute quantiles of the draws.
@@ -64,10 +66,12 @@ class Prediction(NamedTuple):
     ----------
     values : float32 (batch, column)
     draws : float32 (draw, batch, column), the predictions for equally likely completions
+    dropped : int (modality,), observed samples outside the plausible range, which were not used
     """
 
     values: np.ndarray
     draws: np.ndarray
+    dropped: np.ndarray
 
     @property
     def spread(self) -> np.ndarray:
@@ -101,6 +105,7 @@ class TrainedRun:
     with fewer samples in a patch than the fastest one uses the first of them. `observed` is bool. Without it,
     NaN in `values` marks what was not observed, and so does the mask of a masked array. Up to rounding, the
     result for a window depends only on this window and on `seed`, and not on the other windows of the batch.
+    Observed samples outside the plausible range of their modality count as not observed.
 
     Attributes
     ----------
@@ -131,7 +136,7 @@ class TrainedRun:
     def impute(
         self, values: ArrayLike, observed: ArrayLike | None = None, samples: int = 0, seed: int = 0
     ) -> Imputation:
-        """Complete windows.
+        """Complete windows, within the plausible ranges of the modalities.
 
         Parameters
         ----------
@@ -153,16 +158,20 @@ class TrainedRun:
                 "this run has no trained imputer: choose a run with a method that trains one, such as condi"
             )
         points, draws, padding = [], [], self._padding.to(self.device)
+        low, high = (limit.to(self.device) for limit in self._limits)
+        dropped = np.zeros(len(self.schema.modalities), int)
 
         def complete(x: Tensor, observed: Tensor, standardised: Tensor) -> np.ndarray:
-            completed = torch.where(observed, x, imputer.standardiser.inverse(standardised))
+            estimate = imputer.standardiser.inverse(standardised).clamp(low, high)
+            completed = torch.where(observed, x, estimate)
             return completed.masked_fill(padding, torch.nan).cpu().numpy()
 
-        for x, mask in self._blocks(values, observed):
+        for x, mask, outside in self._blocks(values, observed):
+            dropped += outside
             point, sampled = imputer.sample(imputer.prepare(x, mask), samples, _generators(x, mask, seed))
             points.append(complete(x, mask, point))
             draws.append(complete(x, mask, sampled))
-        return Imputation(np.concatenate(points), np.concatenate(draws, 1))
+        return Imputation(np.concatenate(points), np.concatenate(draws, 1), dropped)
 
     def predict(
         self,
@@ -196,15 +205,17 @@ class TrainedRun:
         classifier = self.classifiers[method]
         num_draws = samples if classifier.method.imputer_training == "diffusion" else 0
         predictions, draws = [], []
+        dropped = np.zeros(len(self.schema.modalities), int)
         with torch.no_grad():
-            for x, mask in self._blocks(values, observed):
+            for x, mask, outside in self._blocks(values, observed):
+                dropped += outside
                 completed = self._classify(classifier, x, mask, classifier.completions, seed)
                 predictions.append(completed.mean(0).cpu().numpy())
                 if num_draws:
                     draws.append(self._classify(classifier, x, mask, num_draws, seed).cpu().numpy())
                 else:
                     draws.append(np.zeros((0, *predictions[-1].shape), np.float32))
-        return Prediction(np.concatenate(predictions), np.concatenate(draws, 1))
+        return Prediction(np.concatenate(predictions), np.concatenate(draws, 1), dropped)
 
     def _classify(self, classifier: Classifier, x: Tensor, observed: Tensor, draws: int, seed: int) -> Tensor:
         """Return predictions (completion, batch, column)."""
@@ -225,8 +236,17 @@ class TrainedRun:
         rates = torch.tensor([m.samples_per_patch for m in self.schema.modalities])
         return (torch.arange(self.schema.samples) >= rates[:, None, None]).expand(self.schema.shape)
 
-    def _blocks(self, values: ArrayLike, observed: ArrayLike | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Check windows, and yield values and masks of a few at a time."""
+    @property
+    def _limits(self) -> tuple[Tensor, Tensor]:
+        """Plausible range of each modality, both ends (modality, 1, 1)."""
+        ranges = [m.range or (-torch.inf, torch.inf) for m in self.schema.modalities]
+        low, high = torch.tensor(ranges)[:, :, None, None].unbind(1)
+        return low, high
+
+    def _blocks(
+        self, values: ArrayLike, observed: ArrayLike | None
+    ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+        """Check windows, and yield values, masks, and counts of dropped samples, of a few at a time."""
         x = np.asarray(values, np.float32)
         masks = ~np.isnan(x) if observed is None else np.ma.filled(observed, False)
         if np.ma.isMaskedArray(values):  # its mask says what was not observed
@@ -238,12 +258,16 @@ class TrainedRun:
             )
         if masks.dtype != bool:
             raise ValueError(f"expected observed to be bool, got {masks.dtype}")
+        low, high = self._limits
         for start in range(0, len(x), WINDOWS_PER_BLOCK):
             block, mask = (torch.tensor(a[start : start + WINDOWS_PER_BLOCK]) for a in (x, masks))
             mask &= ~self._padding
             if not torch.isfinite(block[mask]).all():
                 raise ValueError("an observed value is not finite: mark it as not observed")
-            yield zero_unobserved(block, mask).to(self.device), mask.to(self.device)
+            outside = mask & ((block < low) | (block > high))
+            mask &= ~outside
+            dropped = outside.sum((0, 2, 3)).numpy()
+            yield zero_unobserved(block, mask).to(self.device), mask.to(self.device), dropped
 
 
 def _generators(values: Tensor, observed: Tensor, seed: int) -> list[torch.Generator]:

@@ -61,11 +61,33 @@ def test_the_mask_of_a_masked_array_marks_what_was_not_observed(model):
     x = windows(3)
     masked = np.ma.masked_array(np.where(np.isnan(x), 999.0, x), np.isnan(x))
     np.testing.assert_array_equal(model.impute(masked).point, model.impute(x).point)
-    np.testing.assert_array_equal(model.predict(masked).probabilities, model.predict(x).probabilities)
+    np.testing.assert_array_equal(model.predict(masked).values, model.predict(x).values)
     observed = np.ones(x.shape, bool)
     np.testing.assert_array_equal(model.impute(masked, observed).point, model.impute(x).point)
     masked_observed = np.ma.masked_array(observed, np.isnan(x))
     np.testing.assert_array_equal(model.impute(masked.data, masked_observed).point, model.impute(x).point)
+
+
+def test_what_is_outside_a_plausible_range_is_dropped_and_nothing_is_imputed_outside(tmp_path):
+    limits = (-0.5, 0.5)
+    fields = SCHEMA.model_dump()
+    fields["modalities"][1]["range"] = limits
+    narrow = load_model(write_run(tmp_path / "run", SCHEMA.model_validate(fields)))
+    x = windows(3)
+    outside = (x < limits[0]) | (x > limits[1])
+    outside[:, [0, 2]] = False
+    imputation, prediction = narrow.impute(x, samples=3), narrow.predict(x, samples=2)
+    assert outside.sum() > 100
+    for result in (imputation, prediction):
+        np.testing.assert_array_equal(result.dropped, [0, outside.sum(), 0])
+    for completed in (imputation.point, *imputation.draws):
+        assert (completed[:, 1] >= limits[0]).all() and (completed[:, 1] <= limits[1]).all()
+        observed = ~np.isnan(x) & ~outside
+        np.testing.assert_array_equal(completed[observed], x[observed])
+    without = np.where(outside, np.nan, x)
+    np.testing.assert_array_equal(narrow.impute(without, samples=3).draws, imputation.draws)
+    np.testing.assert_array_equal(narrow.predict(without).values, prediction.values)
+    assert not narrow.impute(without).dropped.any()
 
 
 def test_windows_are_completed_the_same_in_any_batch_and_order(model):
