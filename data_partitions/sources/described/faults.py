@@ -11,8 +11,7 @@ from data_partitions.errors import DataError
 
 def description_error(description: Description, key: str, sentence: str) -> DataError:
     """Return the error that names the setting `key`, such as "task.classes", and its line in the file."""
-    place = description.place(key) if hasattr(description, "place") else ""
-    return DataError(f"{place or 'the description'}: {key}: {sentence}")
+    return DataError(f"{description.place(key) or 'the description'}: {key}: {sentence}")
 
 
 def find_nearest(word: str, words: Iterable[str]) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,11 @@ from data_partitions.manifest import Split
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.covariates import CovariateReader
 from data_partitions.sources.described.faults import quote_some
+from data_partitions.sources.described.files import match_files
 from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import ListedRecording, Listing, list_recordings
-from data_partitions.sources.described.sampled import RecordingWindows, SampledRecordings
+from data_partitions.sources.described.recording_windows import RecordingWindows, WindowReader
+from data_partitions.sources.described.sampled import SampledRecordings
 from data_partitions.sources.described.schema import manifest_fields
 from data_partitions.sources.described.splits import split_patients
 from data_partitions.sources.described.table import parse_time
@@ -58,15 +58,8 @@ class DescribedDataset:
         covariates = CovariateReader(self.description)
         covariates.check_columns(listing.columns)
         splits = split_patients(self.description, source, listing.recordings)
-        sampled = SampledRecordings(self.description, source, self.rule)
-        cut: list[tuple[ListedRecording, RecordingWindows]] = []
-        for done, listed in enumerate(listing.recordings, start=1):
-            try:
-                if self._is_used(listed, log):
-                    cut.append((listed, sampled.cut(listed, log)))
-            except DataError as error:
-                log.reject(error)
-            log.progress("reading headers", done, len(listing.recordings))
+        used = [listed for listed in listing.recordings if self._is_used(listed, log)]
+        cut = list(self._open(source).cut(used, log))
         if not any(len(windows.starts) for _, windows in cut):
             first = f"; the first that cannot be used: {log.rejected[0]}" if log.rejected else ""
             raise DataError(f"no recording of {source} has a window{first}")
@@ -80,25 +73,19 @@ class DescribedDataset:
     def read(
         self, source: str | Path, rows: pd.DataFrame, log: PreparationLog
     ) -> Iterator[np.ndarray | None]:
-        """Read the windows of rows of the index; a recording is opened once for successive rows."""
-        sampled = SampledRecordings(self.description, Path(source), self.rule)
-        for file, run in groupby(zip(rows["file"], rows["start"], strict=True), key=itemgetter(0)):
-            starts = np.array([start for _, start in run])
-            done = 0
-            try:
-                for window in sampled.read(Path(source) / file, starts, log):
-                    done += 1
-                    yield window
-            except DataError as error:
-                log.reject(error)
-                yield from [None] * (len(starts) - done)
+        """Read the windows of rows of the index."""
+        return self._open(Path(source)).read(rows, log)
+
+    def _open(self, source: Path) -> WindowReader:
+        return SampledRecordings(self.description, source, self.rule)
 
     def fingerprint(self, source: str | Path, rows: pd.DataFrame) -> str:
         """Return a hash of the description, the rows, and the sizes and times of their files."""
         digest = hashlib.sha256(self.description.model_dump_json().encode())
         digest.update(rows.drop(columns="modalities").to_csv(index=False).encode())
-        for file in dict.fromkeys(rows["file"]):
-            state = (Path(source) / file).stat()
+        files = [Path(source) / file for file in dict.fromkeys(rows["file"]) if file]
+        for file in files or [match.path for match in match_files(Path(source), self.description.files.path)]:
+            state = file.stat()
             digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
@@ -118,9 +105,15 @@ class DescribedDataset:
         if not listed.patient:
             log.count("{} recordings are left out, as no patient is stated.")
             return False
-        if not self.rule.by_annotations and self.rule.label_row(listed.row) is None:
-            log.count("{} recordings are left out, as their label is in task.drop.")
-            return False
+        if not self.rule.by_annotations:
+            try:
+                labels = self.rule.label_row(listed.row)
+            except DataError as error:
+                log.reject(DataError(f"recording {listed.record}: {error}"))
+                return False
+            if labels is None:
+                log.count("{} recordings are left out, as their label is in task.drop.")
+                return False
         if task.after is not None and table.end:
             try:
                 end = parse_time(listed.row[table.end], table.time_unit, table.time_format)
@@ -157,7 +150,8 @@ class DescribedDataset:
         cells = pd.DataFrame([covariates.read(listed.row) for listed, _ in cut])
         for column in cells:
             index[column] = repeat(cells[column])
-        index["file"] = repeat(listed.file.relative_to(source).as_posix() for listed, _ in cut if listed.file)
+        files = [listed.file.relative_to(source).as_posix() if listed.file else "" for listed, _ in cut]
+        index["file"] = repeat(files)
         index["start"] = np.concatenate([windows.starts for _, windows in cut])
         index["modalities"] = repeat(windows.modalities for _, windows in cut)
         return index
@@ -174,11 +168,7 @@ def _join_duplicates(
         },
         index=[listed.record for listed, _ in cut],
     )
-    # Of a WFDB header and its files, the largest has the signal.
-    signals = [
-        max(windows.files, key=lambda file: (file.suffix != ".hea", file.stat().st_size))
-        for _, windows in cut
-    ]
-    if len(set(signals)) == len(signals):
+    signals = [windows.signal_file for _, windows in cut if windows.signal_file]
+    if len(set(signals)) == len(patients):
         join_duplicates(signals, patients, log)
     return patients

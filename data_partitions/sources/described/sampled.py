@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from data_partitions.description.sections import Description, FilesSection
 from data_partitions.errors import DataError
@@ -22,35 +24,12 @@ from data_partitions.sources.described.annotated_labels import label_recording, 
 from data_partitions.sources.described.annotations import Annotation, AnnotationReader
 from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import ListedRecording
+from data_partitions.sources.described.recording_windows import RecordingWindows
 from data_partitions.sources.described.schema import plan_windows
 from data_partitions.sources.described.table import parse_time
 from data_partitions.sources.described.windows import cut_annotations, cut_recording, near_others
 
 BLOCK_BYTES = 2**24  # of one signal, read at a time
-
-
-class RecordingWindows(NamedTuple):
-    """The windows of one recording.
-
-    Parameters
-    ----------
-    starts
-        In s from the start of the recording, `(window,)`.
-    numbers
-        Position of each window among all of the recording, also those that are left out: `(window,)`.
-    labels
-        float32 `(window, label)`.
-    modalities
-        Names of the signals that the recording has.
-    files
-        All files of the recording.
-    """
-
-    starts: np.ndarray
-    numbers: np.ndarray
-    labels: np.ndarray
-    modalities: tuple[str, ...]
-    files: list[Path]
 
 
 def opening_options(files: FilesSection) -> dict[str, Any]:
@@ -73,6 +52,7 @@ class SampledRecordings:
 
     def __init__(self, description: Description, source: Path, rule: LabelRule) -> None:
         self.description = description
+        self.source = source
         self.rule = rule
         self.plan = plan_windows(description)
         specs = specs_of_description(description)
@@ -86,7 +66,18 @@ class SampledRecordings:
         recording = open_recording(file, **opening_options(self.description.files))
         return recording, self.signal_map.match(recording)
 
-    def cut(self, listed: ListedRecording, log: PreparationLog) -> RecordingWindows:
+    def cut(
+        self, recordings: Sequence[ListedRecording], log: PreparationLog
+    ) -> Iterator[tuple[ListedRecording, RecordingWindows]]:
+        """Yield the windows of each recording; see `WindowReader`."""
+        for done, listed in enumerate(recordings, start=1):
+            try:
+                yield listed, self._cut(listed, log)
+            except DataError as error:
+                log.reject(error)
+            log.progress("reading headers", done, len(recordings))
+
+    def _cut(self, listed: ListedRecording, log: PreparationLog) -> RecordingWindows:
         """Return the windows of a recording; DataError when it cannot be used."""
         assert listed.file is not None
         recording, match = self.open(listed.file)
@@ -109,8 +100,10 @@ class SampledRecordings:
             )
         labels = self._label(listed, annotations, cut.annotations, cut.starts, seconds)
         chosen = self._choose(cut.starts, cut.annotations, labels, log)
+        # Of a WFDB header and its files, the largest has the signal.
+        signal_file = max(recording.files, key=lambda file: (file.suffix != ".hea", file.stat().st_size))
         return RecordingWindows(
-            cut.starts[chosen], np.flatnonzero(chosen), labels[chosen], match.modalities, recording.files
+            cut.starts[chosen], np.flatnonzero(chosen), labels[chosen], match.modalities, signal_file
         )
 
     def _find_origin(self, listed: ListedRecording, recording: Recording) -> float:
@@ -177,11 +170,23 @@ class SampledRecordings:
             chosen &= near
         return chosen
 
-    def read(self, file: Path, starts: np.ndarray, log: PreparationLog) -> Iterator[np.ndarray | None]:
-        """Yield the windows of a recording: float32 `(modality, patch, sample)`, NaN where missing.
+    def read(self, rows: pd.DataFrame, log: PreparationLog) -> Iterator[np.ndarray | None]:
+        """Yield the window of each row; see `WindowReader`. A recording is opened once for its rows."""
+        for file, run in groupby(zip(rows["file"], rows["start"], strict=True), key=itemgetter(0)):
+            starts = np.array([start for _, start in run])
+            done = 0
+            try:
+                for window in self._read_recording(self.source / file, starts, log):
+                    done += 1
+                    yield window
+            except DataError as error:
+                log.reject(error)
+                yield from [None] * (len(starts) - done)
 
-        Windows that have too little are None, and are counted after the last one.
-        """
+    def _read_recording(
+        self, file: Path, starts: np.ndarray, log: PreparationLog
+    ) -> Iterator[np.ndarray | None]:
+        """Yield the windows of a recording, and count those that have too little after the last one."""
         _, match = self.open(file)
         description = self.description
         length = description.window.length
