@@ -113,15 +113,16 @@ def _read_edf(
     from data_partitions.recordings.edf_header import read_edf_header
 
     try:
-        content = mne.read_annotations(file, verbose="ERROR")
+        content = mne.read_annotations(file)
     except Exception as error:
         raise DataError(f"{file} has no readable EDF+ annotations ({_first_line(error)})") from None
     late = 0.0
-    if file != listed.file and recording.start is not None:
+    time_of_day = read_edf_header(file).time_of_day
+    if file != listed.file and recording.start is not None and time_of_day is not None:
         # Only the time of day counts, as an error in the date is more likely than starts 12 h apart.
         start = recording.start
         of_recording = 3600 * start.hour + 60 * start.minute + start.second
-        late = (read_edf_header(file).start - of_recording + 12 * 3600) % (24 * 3600) - 12 * 3600
+        late = (time_of_day - of_recording + 12 * 3600) % (24 * 3600) - 12 * 3600
     rows = zip(content.onset, content.duration, content.description, strict=True)
     return [Annotation(float(onset) + late, float(duration), text.strip()) for onset, duration, text in rows]
 
