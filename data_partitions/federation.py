@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_partitions.description.agreed_text import first_difference
 from data_partitions.errors import DataError
 from data_partitions.layout import FEDERATION_FILE, require_federation
 from data_partitions.manifest import Manifest, Name
@@ -156,6 +157,13 @@ def check_same_schema(manifests: Sequence[Manifest]) -> dict[str, str]:
 
 
 def _describe_differences(schema: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+    description, expected_description = schema["description"], expected["description"]
+    if description and expected_description and description != expected_description:
+        yield f"its dataset.toml differs in {first_difference(description, expected_description)}"
+        return  # all else follows from it
+    if bool(description) != bool(expected_description):
+        made, others = ("with", "without") if description else ("without", "with")
+        yield f"it was prepared {made} a dataset.toml, the others {others}"
     if schema["dataset"] != expected["dataset"]:
         yield f"its dataset is {schema['dataset']}, expected {expected['dataset']}"
     modalities, expected_modalities = (
@@ -193,8 +201,6 @@ def _describe_differences(schema: dict[str, Any], expected: dict[str, Any]) -> I
             value, expected_value = covariates[name][key], expected_covariates[name][key]
             if value != expected_value:
                 yield f"covariate {name} has {key} {value}, expected {expected_value}"
-    if schema["description"] != expected["description"]:
-        yield "its description of the data set differs"
 
 
 def check_patients_apart(patients: dict[str, set[str]]) -> list[str]:

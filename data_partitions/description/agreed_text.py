@@ -18,6 +18,8 @@ from data_partitions.description.section import fields_by_key, is_local, section
 if TYPE_CHECKING:
     from data_partitions.description.sections import Description
 
+MAX_VALUE_CHARACTERS = 80
+
 
 def write_agreed_text(description: Description) -> str:
     """Write the agreed settings of a description, one line each, in the order of the sections.
@@ -52,13 +54,19 @@ def first_difference(text: str, expected: str) -> str:
             else _order_difference(settings, expected_settings)
         )
     key, more = different[0], len(different) - 1
-    value, expected_value = (values.get(key, "the default") for values in (settings, expected_settings))
-    return f"`{key}`: {value}, expected {expected_value}" + (f", and {more} more" if more else "")
+    value, expected_value = (_shorten(v.get(key, "the default")) for v in (settings, expected_settings))
+    return f"`{_shorten(key)}`: {value}, expected {expected_value}" + (f", and {more} more" if more else "")
+
+
+def _shorten(value: str) -> str:
+    """Return a value of another site as a part of a sentence."""
+    text = "".join(c if c.isprintable() else "?" for c in value)
+    return text if len(text) <= MAX_VALUE_CHARACTERS else text[:MAX_VALUE_CHARACTERS] + " ..."
 
 
 def _order_difference(settings: Mapping[str, str], expected: Mapping[str, str]) -> str:
     key, expected_key = next((k, e) for k, e in zip(settings, expected, strict=True) if k != e)
-    return f"the order of its settings: `{key}`, expected `{expected_key}`"
+    return f"the order of its settings: `{_shorten(key)}`, expected `{_shorten(expected_key)}`"
 
 
 def _settings(text: str) -> dict[str, str]:

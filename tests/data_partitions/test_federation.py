@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_partitions import DataError
+from data_partitions.description.reading import read_description
 from data_partitions.federation import (
     check_patients_apart,
     check_same_schema,
@@ -11,6 +12,7 @@ from data_partitions.federation import (
     sort_site_names,
     write_federation,
 )
+from tests.helpers.described import write_description
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
 HOW = {"dataset": "sleep", "split": "iid", "seed": 3, "made_by": "a test"}
@@ -134,6 +136,10 @@ def test_sites_of_one_schema_may_have_different_modalities_and_windows():
         (manifest_of("x", patches=30), "its patches is 30, expected 3"),
         (manifest_of("x", labels=("W", "N1", "REM")), "its labels are W, N1, REM, expected W, REM"),
         (manifest_of("x", task="multi-label"), "its task is multi-label, expected single-label"),
+        (
+            manifest_of("x", description="a = 1"),
+            "it was prepared with a dataset.toml, the others without (as",
+        ),
     ],
 )
 def test_the_site_that_does_not_fit_is_named_even_when_it_comes_first(different, difference):
@@ -141,6 +147,19 @@ def test_the_site_that_does_not_fit_is_named_even_when_it_comes_first(different,
     assert list(problems) == ["x"]
     assert problems["x"].startswith(f"it does not fit: {difference}"), problems
     assert problems["x"].endswith("(as a and 1 more)")
+
+
+def test_a_site_with_another_description_is_named_with_the_setting_that_differs(tmp_path):
+    texts = [
+        read_description(write_description(tmp_path, ("range = [-10, 10]", f"range = {r}"))).agreed_text()
+        for r in ([-5, 5], [-10, 10])
+    ]
+    other = change_modality(manifest_of("x", description=texts[0]), 1, name="EMG")
+    problems = check_same_schema([other, *(manifest_of(n, description=texts[1]) for n in "ab")])
+    assert problems == {
+        "x": "it does not fit: its dataset.toml differs in `signals.CC5.range`: [-5, 5], expected [-10, 10], "
+        "and 1 more (as a and 1 more)"
+    }
 
 
 def test_patients_in_two_sites_are_found():

@@ -59,6 +59,13 @@ def test_sites_that_disagree_are_named_with_the_difference(tmp_path, refusal, ch
     assert "2 connected" in message and "site-2: it does not fit" in message and difference in message
 
 
+def test_a_site_with_another_description_is_named_with_the_setting_that_differs(tmp_path, refusal):
+    texts = ['window.take = "all"\n', 'window.take = "all"\n', 'window.take = "first"\x1b[2J\n']
+    sites = [write_site(tmp_path / f"site-{i}", description=text) for i, text in enumerate(texts)]
+    message = refusal(sites)
+    assert 'dataset.toml differs in `window.take`: "first"?[2J, expected "all"' in message
+
+
 def test_two_sites_of_one_name(tmp_path, refusal):
     (tmp_path / "x").mkdir()
     sites = [write_site(tmp_path / "site-1"), write_site(tmp_path / "x" / "site-1")]
