@@ -3,6 +3,7 @@
 runs/<name>/
   config.json                settings of the run, in Flower's flat form
   roster.json                sites of the run: manifest, label counts and standardising sums of each
+  dataset.toml               what the sites agreed on about their data, where these were described
   history.jsonl              one line per round: loss, metrics, bytes, seconds, which sites answered
   checkpoint.safetensors     everything that resuming needs, replaced after every round
   imputer.safetensors        the best imputer, with schema and settings in its metadata
@@ -26,6 +27,7 @@ from condi_core.config import RunConfig
 
 CONFIG_FILE = "config.json"
 ROSTER_FILE = "roster.json"
+DESCRIPTION_FILE = "dataset.toml"
 HISTORY_FILE = "history.jsonl"
 RESULT_FILE = "result.json"
 VERSIONS_FILE = "versions.json"

@@ -81,6 +81,7 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     else:
         roster.check_unchanged(before)
     directory.write_json(VERSIONS_FILE, versions())
+    directory.write_description(next(iter(roster.sites.values())).manifest)
     print(f"artefacts in {directory.path}", flush=True)
     run = Run(grid, config, federation, directory, state, TensorBoardWriter(directory.path))
     try:

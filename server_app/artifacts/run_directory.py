@@ -25,6 +25,7 @@ from condi_core.protocol import fingerprint
 from condi_core.run_files import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
+    DESCRIPTION_FILE,
     HISTORY_FILE,
     ROSTER_FILE,
     RunFileError,
@@ -35,9 +36,14 @@ from condi_core.run_files import (
     weights_path,
 )
 from condi_core.weights_file import weights_to_bytes
+from data_partitions.manifest import Manifest
 from data_partitions.storage import atomic_write
 from server_app.errors import NEW_RUN_HINT, RunError
 
+DESCRIPTION_HEAD = """\
+# The data set of this run, as all its sites described it; hash {hash}.
+# Settings of single hospitals (files, table, channels) are absent: give yours in a file of its own.
+"""
 PACKAGES = ("condi", "flwr", "torch", "numpy", "safetensors")
 
 
@@ -147,6 +153,12 @@ class RunDirectory:
     def write_json(self, name: str, content: Any) -> None:
         """Replace a file by JSON atomically."""
         self.write(name, json.dumps(content, indent=1))
+
+    def write_description(self, manifest: Manifest) -> None:
+        """Write what the sites agreed on about their data, if they described them; see `DESCRIPTION_HEAD`."""
+        if manifest.description:
+            head = DESCRIPTION_HEAD.format(hash=manifest.description_hash)
+            self.write(DESCRIPTION_FILE, head + manifest.description)
 
     def save(self, state: RunState) -> None:
         """Write the history and the checkpoint.

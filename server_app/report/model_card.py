@@ -80,10 +80,12 @@ def _data(run: RunRecord) -> list[str]:
         if run.config.get("privacy.noise-multiplier")
         else "the weights were selected on validation windows"
     )
+    described = f", dataset.toml with hash {manifest.description_hash}" if manifest.description else ""
+    version = f"{escape_markdown(manifest.version)}{described}"
     lines = [
         "## Data",
         "",
-        f"- Data set: {escape_markdown(schema.dataset)}, version {escape_markdown(manifest.version)}",
+        f"- Data set: {escape_markdown(schema.dataset)}, version {version}",
         f"- Licence of the data: {escape_markdown(manifest.license)}",
         f"- Window: {schema.patches} patches of {schema.patch_seconds:g} s",
         f"- Modalities: {escape_markdown(modalities)}",
