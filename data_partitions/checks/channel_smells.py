@@ -39,7 +39,7 @@ def codes_for_missing(values: np.ndarray, min_count: int = 2) -> dict[float, int
     """Return the codes that seem to stand for missing, with the number of samples of each.
 
     Such a code occurs at least `min_count` times and lies beyond all other values, by more than half of the
-    width of their middle 98 %.
+    width of their middle 98 %, or a fifth of it for a negative code among positive values.
     """
     rest = values[~np.isnan(values)]
     codes: dict[float, int] = {}
@@ -51,7 +51,8 @@ def codes_for_missing(values: np.ndarray, min_count: int = 2) -> dict[float, int
         low, high = np.percentile(others, (1, 99))
         gap = np.abs(others - code).min()
         beyond = code < others.min() or code > others.max()
-        if beyond and gap > 0.5 * (high - low) > 0:
+        share = 0.2 if code < 0 < others.min() else 0.5
+        if beyond and gap > share * (high - low) > 0:
             codes[code] = count
             rest = others
     return codes

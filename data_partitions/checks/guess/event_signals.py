@@ -1,0 +1,84 @@
+"""The signals of a draft that are read from tables over time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data_partitions.checks.finding import count_noun
+from data_partitions.checks.guess.draft import NO_UNIT, Draft, section_name
+from data_partitions.checks.guess.event_sample import EventLayout, EventSample
+from data_partitions.checks.guess.known_signals import KnownSignal, find_known
+from data_partitions.checks.guess.roles import safe_name
+from data_partitions.errors import DataError
+
+MAX_SIGNALS = 60
+MIN_SHARE_OF_RECORDINGS = 0.02
+BY_NAME = "by the name: correct it if that is wrong"
+MAX_OUTSIDE = 0.2  # of the values, for a range to belong to a signal
+
+
+def write_event_signals(draft: Draft, sample: EventSample, layout: EventLayout) -> None:
+    """Write `[signals]`: the variables or columns that are measured in enough recordings."""
+    total = max(len(sample.times_of_recording), 1)
+    recordings, properties = {}, []
+    for name, values in sample.values.items():
+        observed = ~np.isnan(values)
+        count = len(np.unique(sample.recordings[name][observed]))
+        if count and _is_property(sample, name, count, total):
+            properties.append(name)
+        elif count:
+            recordings[name] = count
+    names = [name for name, count in recordings.items() if count >= MIN_SHARE_OF_RECORDINGS * total]
+    if len(names) > MAX_SIGNALS:
+        names = sorted(names, key=lambda name: -recordings[name])[:MAX_SIGNALS]
+    if not names:
+        raise DataError("no column or variable has numbers: start from condi dataset new csv")
+    for name in names:
+        section = section_name("signals", safe_name(name))
+        draft.comment(section, _describe_values(sample.values[name], recordings[name], total))
+        _write_signal(draft, section, name, sample)
+    if properties:
+        draft.comment(section, f"Left out, as they are measured once in nearly all: {', '.join(properties)}.")
+    if rare := [name for name in recordings if name not in names]:
+        draft.comment(section, f"Left out, as few recordings have them: {', '.join(rare[:30])}.")
+
+
+def _is_property(sample: EventSample, name: str, recordings: int, total: int) -> bool:
+    """Return whether a variable is a property of the recording: measured once in nearly each."""
+    count = np.sum(~np.isnan(sample.values[name]))
+    return total > 5 and recordings > 0.9 * total and count <= 1.02 * recordings
+
+
+def _write_signal(draft: Draft, section: str, name: str, sample: EventSample) -> None:
+    values = sample.values[name]
+    values = values[~np.isnan(values)]
+    known = find_known(name, float(np.percentile(values, 90)))
+    fits = known is not None and _share_outside(values, known) <= MAX_OUTSIDE
+    stated = sorted((u for u in sample.units.get(name, {}) if u), key=lambda unit: -sample.units[name][unit])
+    if stated:
+        note = f"the rows also state {', '.join(stated[1:4])}, which are converted" if len(stated) > 1 else ""
+        draft.set(section, "unit", stated[0], note)
+    elif known and fits:
+        draft.set(section, "unit", known.unit, BY_NAME)
+    elif known:
+        expected = f"{known.low:g} to {known.high:g} {known.unit}"
+        draft.set(
+            section, "unit", NO_UNIT, f"by its name it would be {expected}, but it is not: give the unit"
+        )
+    else:
+        draft.set(section, "unit", NO_UNIT, "nothing states the unit: give it")
+    if name != safe_name(name):
+        draft.set(section, "channels", [name])
+    if known and fits and (not stated or stated[0] == known.unit):
+        draft.set(section, "range", [known.low, known.high], "" if not stated else BY_NAME)
+
+
+def _share_outside(values: np.ndarray, known: KnownSignal) -> float:
+    return float(np.mean((values < known.low) | (values > known.high)))
+
+
+def _describe_values(values: np.ndarray, recordings: int, total: int) -> str:
+    low, middle, high = np.percentile(values[~np.isnan(values)], (1, 50, 99))
+    return (
+        f"{low:.4g} to {high:.4g}, median {middle:.4g}; in {recordings} of {count_noun(total, 'recording')}."
+    )

@@ -1,0 +1,40 @@
+"""Draft a description of the files in a folder: `condi dataset guess FOLDER`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data_partitions.checks.finding import list_names
+from data_partitions.checks.guess.arrays import guess_arrays
+from data_partitions.checks.guess.event_tables import guess_events
+from data_partitions.checks.guess.folder import list_folder
+from data_partitions.checks.guess.meds import guess_meds, is_meds
+from data_partitions.checks.guess.recordings import guess_recordings
+from data_partitions.errors import DataError
+from data_partitions.preparation_log import ProgressCallback
+
+
+def guess_description(source: Path, progress: ProgressCallback = lambda step, done, total: None) -> str:
+    """Look at the files of a folder and draft a description of them, as the text of dataset.toml.
+
+    The number of files that are read is bounded; they are evenly spread over the folder.
+
+    Raises
+    ------
+    DataError
+        The folder has no files that are recordings or tables over time.
+    """
+    folder = list_folder(source)
+    for kind in ("wfdb", "edf"):
+        if folder.of_kind(kind):
+            return guess_recordings(folder, kind, progress)
+    if is_meds(folder):
+        return guess_meds(folder, progress)
+    if any(folder.of_kind(kind) for kind in ("csv", "parquet", "archive")):
+        return guess_events(folder, progress)
+    if folder.of_kind("npy"):
+        return guess_arrays(folder)
+    raise DataError(
+        f"{source} has files of unknown kinds alone {list_names(sorted(folder.others))}: expected WFDB "
+        "headers (.hea), .edf, .bdf, .csv, .parquet, .npy or .npz"
+    )

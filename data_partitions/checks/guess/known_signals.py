@@ -1,0 +1,118 @@
+"""Units and plausible ranges of common signals, by the names that files use for them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class KnownSignal(NamedTuple):
+    """A common signal: its unit, and its lowest and highest plausible value in that unit."""
+
+    unit: str
+    low: float
+    high: float
+
+
+# Names without case, spaces and signs. The ranges exclude typing errors and sensor faults, not sick patients.
+_SIGNALS = (
+    ("hr heartrate pulse pulserate pr puls hf herzfrequenz", "bpm", 1, 350),
+    (
+        "sbp sysabp nisysabp sysbp systolicbp "
+        "systolic noninvasivesystolic abpsys nbpsys nibpsys rrsys", "mmHg", 1, 375,
+    ),
+    (
+        "dbp diasabp nidiasabp diasbp diastolicbp "
+        "diastolic noninvasivediastolic abpdia nbpdia nibpdia rrdia", "mmHg", 1, 375,
+    ),
+    (
+        "map nimap mbp meanbp "
+        "meanabp noninvasivemean abpmean nbpmean nibpmean", "mmHg", 1, 330,
+    ),
+    ("resp rr resprate respiratoryrate respirationrate af", "1/min", 0, 120),
+    ("spo2 sao2 o2sat oxygensaturation pulseox satO2", "%", 0, 100),
+    ("temp temperature bodytemperature tempc", "degC", 25, 45),
+    ("tempf", "degF", 77, 113),
+    ("cvp", "mmHg", -20, 60),
+    ("icp", "mmHg", -20, 120),
+    ("etco2", "mmHg", 0, 150),
+    ("gcs gcstotal", "points", 3, 15),
+    ("glu glucose", "mg/dL", 10, 2000),
+    ("ph", "pH", 6.3, 8.4),
+    ("pco2 paco2", "mmHg", 1, 250),
+    ("po2 pao2", "mmHg", 1, 760),
+    ("be baseexcess", "mmol/L", -50, 50),
+    ("lact lactate", "mmol/L", 0.1, 40),
+    ("na sodium", "mmol/L", 80, 200),
+    ("k potassium", "mmol/L", 1, 15),
+    ("cl chloride", "mmol/L", 50, 180),
+    ("hco3 bicar bicarbonate", "mmol/L", 1, 80),
+    ("crea creatinine", "mg/dL", 0.1, 60),
+    ("bun urea ureanitrogen", "mg/dL", 0, 300),
+    ("bili bilirubin", "mg/dL", 0, 100),
+    ("bilidir", "mg/dL", 0, 100),
+    ("alb albumin", "g/dL", 0.5, 10),
+    ("alp", "IU/L", 1, 5000),
+    ("alt", "IU/L", 1, 20000),
+    ("ast", "IU/L", 1, 30000),
+    ("ck", "IU/L", 1, 300000),
+    ("ckmb", "ng/mL", 0, 2000),
+    ("crp", "mg/L", 0, 1000),
+    ("hgb hb haemoglobin hemoglobin", "g/dL", 1, 30),
+    ("hct haematocrit hematocrit", "%", 5, 75),
+    ("wbc whitecells leukocytes", "1000/uL", 0, 1000),
+    ("plt platelets", "1000/uL", 0, 3000),
+    ("ptt", "s", 10, 300),
+    ("inr inrpt", "1", 0.5, 25),
+    ("fgn fibrinogen", "mg/dL", 10, 2000),
+    ("mg magnesium", "mg/dL", 0.1, 20),
+    ("ca calcium", "mg/dL", 1, 25),
+    ("cai", "mmol/L", 0.2, 5),
+    ("phos phosphate", "mg/dL", 0.1, 30),
+    ("cholesterol", "mg/dL", 10, 1000),
+    ("mch", "pg", 5, 70),
+    ("mchc", "g/dL", 10, 60),
+    ("mcv", "fL", 30, 180),
+    ("methb", "%", 0, 100),
+    ("bnd lymph neut", "%", 0, 100),
+    ("tnt troponint", "ng/mL", 0, 200),
+    ("troponini", "ng/mL", 0, 200),
+    ("urine urineoutput", "mL", 0, 5000),
+    ("weight", "kg", 0.3, 400),
+    ("mechvent", "0/1", 0, 1),
+)  # fmt: skip
+_BY_NAME = {
+    name: KnownSignal(unit, low, high)
+    for names, unit, low, high in _SIGNALS
+    for name in names.casefold().split()
+}
+_LEAD = re.compile(r"(ecg|ekg)?(i{1,3}|av[rlf]|v[1-9]r?|ml(i{1,3}|ii)|mv\d|cm\d|cc\d|d[1-3])")
+ECG = KnownSignal("mV", -10, 10)
+FRACTION_OF_OXYGEN = ("fio2",)  # in files as a fraction or in percent
+
+
+def find_known(name: str, high: float | None = None) -> KnownSignal | None:
+    """Return what is known of a signal by its name; None if nothing.
+
+    Parameters
+    ----------
+    name
+        As in a file.
+    high
+        A high value of the files, which tells a fraction from percent; None if unknown.
+    """
+    form = plain_name(name)
+    if form in FRACTION_OF_OXYGEN and high is not None:
+        return KnownSignal("%", 21, 100) if high > 1 else KnownSignal("fraction", 0.21, 1)
+    return _BY_NAME.get(form)
+
+
+def is_ecg_lead(name: str) -> bool:
+    """Return whether a name is that of an ECG lead."""
+    form = plain_name(name)
+    return bool(_LEAD.fullmatch(form)) or form.startswith(("ecg", "ekg"))
+
+
+def plain_name(name: str) -> str:
+    """Return a name without case, spaces and signs."""
+    return "".join(c for c in name.casefold() if c.isalnum())

@@ -1,0 +1,180 @@
+"""The draft of a description of WFDB and EDF recordings, with tables and annotations beside them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from data_partitions.checks.finding import count_noun, list_names
+from data_partitions.checks.guess.annotation_sections import (
+    Annotations,
+    find_edf_annotations,
+    find_wfdb_annotations,
+    has_stages,
+    list_texts,
+    pair_files,
+    write_annotations,
+    write_task_of_annotations,
+)
+from data_partitions.checks.guess.draft import Draft, start_draft
+from data_partitions.checks.guess.folder import (
+    FolderFiles,
+    group_by_top_folder,
+    name_in_pattern,
+    pattern_of,
+    sample_evenly,
+)
+from data_partitions.checks.guess.roles import find_labels
+from data_partitions.checks.guess.table_sections import (
+    RecordTable,
+    find_record_table,
+    write_covariates,
+    write_split,
+    write_table,
+    write_task,
+)
+from data_partitions.checks.guess.tables import SniffedTable, sniff_tables
+from data_partitions.checks.guess.waveforms import prefix_of_patient, stem, write_signals, write_window
+from data_partitions.checks.headers import FileHeader, read_header
+from data_partitions.errors import DataError
+from data_partitions.preparation_log import ProgressCallback
+
+MAX_HEADERS = 500  # headers that are read
+NO_PATIENTS = (
+    "Each recording counts as a patient. If one patient has several, take the patient from the name, such as "
+    'patient = "{record:4}" for its first four characters, or name a table.'
+)
+
+
+def guess_recordings(folder: FolderFiles, kind: str, progress: ProgressCallback) -> str:
+    """Draft a description by the headers of some recordings; DataError if these have no signals."""
+    source, draft = folder.source, start_draft(folder.source)
+    paths, other_folders = _choose_folders(source, folder.of_kind(kind))
+    sampled = sample_evenly(paths, MAX_HEADERS)
+    headers = []
+    for i, path in enumerate(sampled):
+        headers.append(read_header(source / path, {}))
+        progress("reading headers", i + 1, len(sampled))
+    signals = [path for path, header in zip(sampled, headers, strict=True) if header.channels]
+    if not signals:
+        raise DataError(
+            f"none of {count_noun(len(headers), 'recording')} has signals ({headers[0].error}): give the "
+            "folder of the recordings"
+        )
+    unreadable = {header.file: header for header in headers if not header.channels}
+    if kind == "edf":  # files of annotations alone are no recordings
+        empty = [path for path in sampled if (source / path) in unreadable]
+        annotation_paths = _alike(paths, signals, empty)
+        paths = [path for path in paths if path not in set(annotation_paths)]
+    pattern = pattern_of(paths, "record")
+    annotations: Annotations | None = None
+    if kind == "wfdb":
+        annotations = find_wfdb_annotations(folder, paths)
+    elif annotation_paths and (pair := pair_files(paths, annotation_paths, "record")):
+        pattern = pair[0]
+        annotations = find_edf_annotations(source, annotation_paths, pair[1])
+    else:
+        annotations = find_edf_annotations(source, paths, "")
+    end = pattern.rpartition("}")[2]
+    records = [name_in_pattern(path, end) for path in paths]
+    tables = sniff_tables(folder)
+    chosen = find_record_table(tables, records, [stem(path) for path in paths])
+    draft.set("files", "format", kind)
+    _write_path(draft, pattern, records, chosen)
+    _comment_on_files(draft, source, other_folders, paths, headers)
+    if chosen:
+        write_table(draft, chosen, source, tables)
+    else:
+        _write_patients(draft, records, pattern, tables)
+    readable = [header for header in headers if header.channels]
+    stages = annotations is not None and has_stages(annotations)
+    write_window(draft, readable, annotations.seconds if annotations and stages else 0.0)
+    write_signals(draft, readable)
+    from_table = chosen is not None and bool(find_labels(chosen.table.columns))
+    if annotations and not from_table and write_task_of_annotations(draft, annotations):
+        write_annotations(draft, annotations)
+    else:
+        write_task(draft, chosen)
+        if annotations:
+            draft.comment(
+                "task",
+                f"There are annotations ({annotations.source} {annotations.path}), not used here: "
+                f"{list_texts(annotations)}.",
+            )
+    write_split(draft, chosen)
+    write_covariates(draft, chosen)
+    return draft.to_toml()
+
+
+def _alike(paths: Sequence[str], signals: Sequence[str], empty: Sequence[str]) -> list[str]:
+    """Return the paths that end like those of `empty` files, if none with signals does."""
+    if not empty:
+        return []
+    end = pattern_of(empty, "record").rpartition("}")[2]
+    if any(path.endswith(end) for path in signals):
+        return list(empty)
+    return [path for path in paths if path.endswith(end)]
+
+
+def _write_path(draft: Draft, pattern: str, records: Sequence[str], chosen: RecordTable | None) -> None:
+    if chosen and chosen.of_paths:
+        suffix = PurePosixPath(pattern).suffix
+        draft.set("files", "path", f"{{{chosen.record}}}{suffix}", "by the paths in the table")
+    elif chosen:
+        draft.set("files", "path", pattern.replace("{record", f"{{{chosen.record}"))
+    else:
+        draft.set("files", "path", pattern)
+
+
+def _choose_folders(source: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the paths in folders of one rate, and the names of the other folders.
+
+    Some data sets have the same recordings at several rates, each in a folder of its own.
+    """
+    folders = group_by_top_folder(paths)
+    alike: dict[tuple[float, ...], list[str]] = defaultdict(list)
+    for name, inside in folders.items():
+        header = read_header(source / inside[0], {})
+        alike[tuple(sorted({channel.rate for channel in header.channels}))].append(name)
+    chosen = max(alike.values(), key=lambda names: sum(len(folders[name]) for name in names))
+    return sorted(path for name in chosen for path in folders[name]), sorted(set(folders) - set(chosen))
+
+
+def _comment_on_files(
+    draft: Draft,
+    source: Path,
+    other_folders: Sequence[str],
+    paths: Sequence[str],
+    headers: Sequence[FileHeader],
+) -> None:
+    sentence = f"{count_noun(len(paths), 'recording')}"
+    if len(headers) < len(paths):
+        sentence += f", of which the headers of {len(headers)} were read"
+    draft.comment("files", f"{sentence}.")
+    if other_folders:
+        draft.comment("files", f"Not included, as the rates are others: folders {list_names(other_folders)}.")
+    recordings = set(paths)
+    broken = [
+        header
+        for header in headers
+        if not header.channels and header.file.relative_to(source).as_posix() in recordings
+    ]
+    if broken:
+        draft.comment("files", f"{count_noun(len(broken), 'header')} cannot be read: {broken[0].error}")
+
+
+def _write_patients(
+    draft: Draft, records: Sequence[str], pattern: str, tables: Sequence[SniffedTable]
+) -> None:
+    if sign := prefix_of_patient(records):
+        draft.set("files", "path", pattern.replace("{record}", f"{{patient}}{sign}{{part}}"))
+        draft.set("table", "record", f"{{patient}}{sign}{{part}}")
+        draft.set(
+            "table", "patient", "{patient}", f'the part of a name before "{sign}": correct it if it is none'
+        )
+    else:
+        draft.comment("table", NO_PATIENTS)
+    if tables:
+        names = [table.path.name for table in tables]
+        draft.comment("table", f"No column of {list_names(names)} has the names of the recordings.")

@@ -1,0 +1,123 @@
+"""A draft of a folder is a valid description with what the files hold."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from data_partitions.checks.guess.draft import Draft, write_value
+from data_partitions.checks.guess.guess import guess_description
+from data_partitions.description.reading import read_description
+from data_partitions.description.sections import Description
+from data_partitions.errors import DataError
+from tests.helpers.real_data import require_real
+from tests.helpers.wfdb_files import draw_samples, write_record
+
+
+def draft_of(source, tmp_path) -> tuple[str, Description]:
+    """Return the draft of a folder, and the description that it is."""
+    text = guess_description(source)
+    file = tmp_path / "draft.toml"
+    file.write_text(text, encoding="utf-8")
+    return text, read_description(file)
+
+
+def write_stays(folder, separator=",", decimal=".", count=30):
+    """Write one csv file for each stay, every 5 minutes for 25 h, and a table of outcomes."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    outcomes = ["stay;patient;hospital;died;age"]
+    for stay in range(count):
+        lines = [separator.join(["timestamp", "HR", "SpO2"])]
+        for step in range(300):
+            stamp = f"{datetime(2026, 3, 1, 8) + timedelta(minutes=5 * step):%d.%m.%Y %H:%M}"
+            value = f"{80 + 5 * rng.standard_normal():.1f}".replace(".", decimal)
+            lines.append(separator.join([stamp, "-1" if step % 40 == 0 else value, "97"]))
+        (folder / f"s{stay:03d}.csv").write_text("\n".join(lines) + "\n")
+        outcomes.append(f"s{stay:03d};p{stay // 2};{'AB'[stay % 2]};{int(stay % 5 == 0)};{40 + stay}")
+    (folder / "outcomes.txt").write_text("\n".join(outcomes) + "\n")
+
+
+def test_wfdb_records_with_a_table_are_described(tmp_path):
+    source = tmp_path / "holter"
+    rows = ["record,patient,label"]
+    for i in range(20):
+        write_record(
+            source / f"ward{i % 2}", f"r{i:02d}", draw_samples(seed=i), rate=250, names=("CC5", "CM5", "x")
+        )
+        rows.append(f"r{i:02d},p{i // 2},{'SR' if i % 3 else 'AF'}")
+    (source / "labels.csv").write_text("\n".join(rows) + "\n")
+    text, description = draft_of(source, tmp_path)
+    assert description.files.path == "**/{record}.hea"
+    assert (description.table.record, description.table.patient) == ("record", "patient")
+    assert [(s.unit, s.rate) for s in description.signals.values()] == [("mV", 250.0)] * 3
+    assert (description.task.kind, description.task.column) == ("binary", "label")
+    assert description.window.length == 2.0
+    assert "20 recordings" in text
+
+
+def test_channels_of_several_spellings_and_units_are_one_signal(tmp_path):
+    source = tmp_path / "ecg"
+    for i in range(6):
+        name, gain = ("ECG I", "1000/mV") if i % 2 else ("ecg i ", "1/uV")
+        write_record(source, f"r{i}", draw_samples(signals=1), names=(name,), gain=gain)
+    text, description = draft_of(source, tmp_path)
+    (signal,) = description.signals.values()
+    assert signal.unit == "mV"
+    assert {str(name) for name in signal.channels} >= {"ECG I"}
+    assert 'files have "' in text
+
+
+@pytest.mark.parametrize(("separator", "decimal"), [(",", "."), (";", ",")])
+def test_files_of_stays_with_time_stamps_are_described(tmp_path, separator, decimal):
+    source = tmp_path / "stays"
+    write_stays(source, separator, decimal)
+    text, description = draft_of(source, tmp_path)
+    files, table, window = description.files, description.table, description.window
+    assert (files.separator, files.decimal) == (separator, decimal)
+    assert (files.path, files.time, files.time_format) == ("{stay}.csv", "timestamp", "%d.%m.%Y %H:%M")
+    assert "-1" in files.missing
+    assert (table.record, table.patient, table.site, table.separator) == ("stay", "patient", "hospital", ";")
+    assert (window.length, window.grid) == (24 * 3600, 300)
+    assert description.signals["HR"].unit == "bpm"
+    assert (description.task.kind, description.task.column) == ("binary", "died")
+    assert description.covariates["age"].groups == (40, 65, 80)
+
+
+def test_a_folder_without_data_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(DataError, match="no folder"):
+        guess_description(tmp_path / "absent")
+    with pytest.raises(DataError, match="has no files"):
+        guess_description(tmp_path)
+    (tmp_path / "a.docx").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"unknown kinds alone \(\.docx\)"):
+        guess_description(tmp_path)
+
+
+def test_values_and_comments_are_valid_toml(tmp_path):
+    import tomllib
+
+    draft = Draft("two\nlines")
+    texts = ['a "quoted" \\ text', "new\nline", "\x7f", "ä\t°"]
+    draft.set("a", "texts", texts, "a comment\nof two lines")
+    draft.set("a", "a key", {"1": [1, 2.5, True]})
+    draft.comment("a", "x" * 300 + " y\nz")
+    assert tomllib.loads(draft.to_toml()) == {"a": {"texts": texts, "a key": {"1": [1, 2.5, True]}}}
+    assert write_value(1e-7) == "1e-07"
+
+
+@pytest.mark.parametrize(
+    ("name", "signals", "length", "kind"),
+    [
+        ("mitdb", 4, 10, "binary"),
+        ("ludb", 12, 10, "single-label"),
+        ("physionet2012", 37, 48 * 3600, "binary"),
+        ("yaib-demo/mortality24/eicu-demo", 48, 24 * 3600, "binary"),
+        ("mimic-iv-demo-meds", 30, 48 * 3600, "none"),
+        ("ptbxl", 12, 10, "none"),
+    ],
+)
+def test_real_folders_are_described(tmp_path, name, signals, length, kind):
+    _, description = draft_of(require_real(name), tmp_path)
+    assert len(description.signals) == signals
+    assert (description.window.length, description.task.kind) == (length, kind)
