@@ -16,7 +16,14 @@ from types import ModuleType
 from typing import Any
 
 from data_partitions.errors import DataError
-from data_partitions.recordings import edf, edf_recording, hourly_csv, wfdb_record, wfdb_recording
+from data_partitions.recordings import (
+    csv_recording,
+    edf,
+    edf_recording,
+    hourly_csv,
+    wfdb_record,
+    wfdb_recording,
+)
 from data_partitions.recordings import recording as _recording
 from data_partitions.recordings.grid import WindowGrid
 from data_partitions.recordings.whole_recording import Recording, Signal
@@ -34,7 +41,7 @@ __all__ = [
 
 FORMATS: dict[str, ModuleType] = {module.SUFFIX: module for module in (wfdb_record, edf, hourly_csv)}
 _READERS: dict[str, ModuleType] = {
-    suffix: module for module in (wfdb_recording, edf_recording) for suffix in module.SUFFIXES
+    suffix: module for module in (wfdb_recording, edf_recording, csv_recording) for suffix in module.SUFFIXES
 }
 
 
@@ -53,9 +60,7 @@ def open_recording(file: Path, **options: Any) -> _recording.Recording:
     DataError
         The file cannot be read, in one sentence.
     """
-    if file.suffix.lower() not in _READERS:
-        raise DataError(f"{file} has no supported format: give {', '.join(_READERS)}")
-    return _READERS[file.suffix.lower()].open(file, **options)
+    return _reader_of(file).open(file, **options)
 
 
 def create_output(recording: _recording.Recording, folder: Path) -> _recording.Output:
@@ -66,7 +71,14 @@ def create_output(recording: _recording.Recording, folder: Path) -> _recording.O
     DataError
         The format or this file cannot be completed. Nothing was written.
     """
-    return _READERS[recording.file.suffix.lower()].create_output(recording, folder)
+    return _reader_of(recording.file).create_output(recording, folder)
+
+
+def _reader_of(file: Path) -> ModuleType:
+    for suffix, module in _READERS.items():
+        if file.name.lower().endswith(suffix):
+            return module
+    raise DataError(f"{file} has no supported format: give {', '.join(_READERS)}")
 
 
 def format_of(file: Path) -> ModuleType:
@@ -94,23 +106,27 @@ def find_recordings(path: Path) -> list[Path]:
     DataError
         There are none.
     """
-    if path.suffix.lower() == ".dat":
-        path = path.with_suffix(".hea")
+    if not path.is_dir() and not _is_supported(path) and (header := path.with_suffix(".hea")).exists():
+        path = header
     elif not path.exists() and (header := path.with_name(f"{path.name}.hea")).exists():
         path = header
     if not path.exists():
         raise DataError(f"there is no {path}: give a partition, a file, or a folder of files")
     if path.is_file():
-        format_of(path)
+        _reader_of(path)
         return [path]
     files = sorted(_files_below(path))
     if not files:
-        raise DataError(f"{path} contains no file of a supported format ({', '.join(FORMATS)})")
+        raise DataError(f"{path} contains no file of a supported format ({', '.join(_READERS)})")
     return files
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if file.suffix.lower() in FORMATS and file.is_file() and not hidden:
+        if _is_supported(file) and file.is_file() and not hidden:
             yield file
+
+
+def _is_supported(file: Path) -> bool:
+    return file.name.lower().endswith(tuple(_READERS))

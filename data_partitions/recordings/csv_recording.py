@@ -1,0 +1,147 @@
+"""Csv files with a column for each variable and a row for each step of time.
+
+A column of times, such as `hour` or `time (min)`, says which step a row is; steps without a row are not
+observed. Without such a column, rows are samples at a rate that the options state. An empty cell means that
+nothing was measured. A unit in the name of a column, as in `HR (bpm)`, is that of its samples.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_partitions.errors import DataError
+from data_partitions.recordings.csv_output import CsvOutput
+from data_partitions.recordings.csv_table import EMPTY_CELLS, CsvTable, CsvText, read_rows
+from data_partitions.recordings.csv_times import (
+    HOUR,
+    MICROSECONDS,
+    Grid,
+    TimeError,
+    is_time_column,
+    place_rows,
+)
+from data_partitions.recordings.recording import Channel, Output, Recording
+
+SUFFIXES = (".csv", ".csv.gz")
+_NAME_AND_UNIT = re.compile(r"(.+?)\s*[(\[]([^)\]]*)[)\]]\s*")
+
+
+class CsvRecording:
+    """A file of one recording. Cells that are not numbers are refused when their column is read.
+
+    Parameters
+    ----------
+    table
+        Its cells.
+    time
+        Name of the column of times; "" if rows are samples.
+    grid
+        Where its rows are in time.
+    """
+
+    def __init__(self, table: CsvTable, time: str, grid: Grid) -> None:
+        self.table = table
+        self.file = table.file
+        self.files = [table.file]
+        self.time = time
+        self.grid = grid
+        self.start = grid.start
+        self.columns = [i for i, name in enumerate(table.names) if name != time or not time]
+        rate = MICROSECONDS / grid.step
+        channels = []
+        for column in self.columns:
+            parts = _NAME_AND_UNIT.fullmatch(table.names[column])
+            name, unit = parts.groups() if parts else (table.names[column].strip(), "")
+            channels.append(Channel(name, unit, rate, grid.num_steps))
+        self.channels = tuple(channels)
+        self.notes: tuple[str, ...] = ()
+        absent = grid.num_steps - table.num_rows
+        if absent and not self.adds_rows:
+            seconds = grid.step / MICROSECONDS
+            self.notes = (
+                f"Of {grid.num_steps} steps of {seconds:g} s {absent} have no row, also in a completed copy.",
+            )
+
+    @property
+    def adds_rows(self) -> bool:
+        """Whether a completed copy has a row for each step: if rows are hours, or most steps have one."""
+        return self.start is None and (
+            self.grid.step == HOUR or 2 * self.table.num_rows >= self.grid.num_steps
+        )
+
+    def read(self, channel: int, first: int, last: int) -> np.ndarray:
+        """Read samples; see `Recording`."""
+        samples = np.full(last - first, np.nan)
+        low, high = np.searchsorted(self.grid.steps, [first, max(first, last)])
+        if low < high:
+            numbers = self.table.read(self.columns[channel], int(low), int(high))
+            samples[self.grid.steps[low:high] - first] = numbers
+        return samples
+
+
+def open(  # noqa: A001
+    file: Path,
+    *,
+    time: str = "",
+    time_unit: str = "",
+    time_format: str = "",
+    separator: str = ",",
+    decimal: str = ".",
+    encoding: str = "utf-8",
+    missing: tuple[str, ...] = EMPTY_CELLS,
+    rate: float | None = None,
+    **_: Any,
+) -> Recording:
+    """Open a file; DataError names the row and the column of what is wrong.
+
+    Parameters
+    ----------
+    file
+        The file.
+    time
+        Column of times; by default the first, if its name is one of times, such as "hour".
+    time_unit
+        Unit of elapsed times, or "datetime"; by default as the column's name says.
+    time_format
+        Format of time stamps as in strptime; by default ISO 8601.
+    separator, decimal, encoding, missing
+        As in `FilesSection`.
+    rate
+        Rows per second (Hz), if there is no column of times; otherwise the rate of the grid of the times,
+        which by default is the lowest that fits all rows.
+    """
+    text = CsvText(separator, decimal, encoding, tuple(missing))
+    names = next(read_rows(file, text), [])
+    if not time and rate is None:
+        if not names or not is_time_column(names[0]):
+            first = names[0][:40] if names else ""
+            raise DataError(
+                f'{file}: the first column must be the time, such as "hour" or "time (min)", followed by '
+                f'variables; it is "{first}"'
+            )
+        time = names[0]
+    if time and time not in names:
+        raise DataError(f"{file} has no column {time[:40]}: it has {', '.join(names)[:120]}")
+    if len(set(names)) < len(names):
+        raise DataError(f"{file} has two columns of the same name: give each variable one column")
+    if len(names) < (2 if time else 1):
+        raise DataError(f"{file} has no column of a variable")
+    table = CsvTable(file, text, time)
+    if not table.num_rows:
+        raise DataError(f"{file} has no rows below its header")
+    try:
+        if time:
+            grid = place_rows(table.times, time, time_unit, time_format, decimal, rate)
+        else:
+            assert rate
+            grid = Grid(np.arange(table.num_rows), MICROSECONDS / rate, None)
+    except TimeError as error:
+        raise DataError(f"{file}: {error}") from None
+    return CsvRecording(table, time, grid)
+
+
+def create_output(recording: CsvRecording, folder: Path) -> Output:
+    """Copy a file to a folder when it is closed, with its missing cells filled."""
+    return CsvOutput(recording, folder)

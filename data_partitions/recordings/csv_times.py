@@ -1,0 +1,199 @@
+"""Times of the rows of a csv file, as steps of a regular grid."""
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+
+from data_partitions.description.durations import SECONDS
+
+MICROSECONDS = 1_000_000
+HOUR = 3600 * MICROSECONDS
+MAX_DISTANCE = 0.25  # from a row to its step, in steps
+MAX_STEPS_PER_ROW = 10_000  # more would be rows without a grid
+_UNIT_OF_WORD = {
+    word: unit
+    for unit, words in {
+        "ms": "ms msec millisecond milliseconds",
+        "s": "s sec secs second seconds",
+        "min": "min mins minute minutes",
+        "h": "h hr hrs hour hours",
+        "d": "d day days",
+    }.items()
+    for word in words.split()
+}
+_TIME_WORDS = {"time", "timestamp", "datetime", "date", "charttime", "elapsed", "offset"}
+# Columns that begin with one of these are times; "HR" is not, as it is the heart rate.
+_FIRST_WORDS = {
+    "hour",
+    "hours",
+    "minute",
+    "minutes",
+    "min",
+    "mins",
+    "second",
+    "seconds",
+    "sec",
+    "day",
+    "days",
+}
+
+
+class Grid(NamedTuple):
+    """Where the rows of a file are in time.
+
+    Parameters
+    ----------
+    steps
+        int64 `(row,)`, the step of each row, ascending.
+    step
+        Length of a step, in µs.
+    start
+        Date and time of step 0; None for elapsed times.
+    unit
+        Unit of elapsed times, in µs.
+    """
+
+    steps: np.ndarray
+    step: float
+    start: datetime | None
+    unit: float = HOUR
+
+    @property
+    def num_steps(self) -> int:
+        """Steps up to the last row."""
+        return int(self.steps[-1]) + 1
+
+
+class TimeError(ValueError):
+    """The time of a row cannot be used; the message is what follows the name of the file."""
+
+
+def is_time_column(name: str) -> bool:
+    """Whether a column is one of times, by its name."""
+    words = _words(name)
+    return not _TIME_WORDS.isdisjoint(words) or words[:1] != [] and words[0] in _FIRST_WORDS
+
+
+def unit_in_name(name: str) -> str:
+    """Return the unit that the name of a column states, such as "h" for "hours" or "time (h)"; or ""."""
+    units = {_UNIT_OF_WORD[word] for word in _words(name) if word in _UNIT_OF_WORD}
+    return units.pop() if len(units) == 1 else ""
+
+
+def place_rows(
+    cells: Sequence[str],
+    name: str,
+    unit: str = "",
+    form: str = "",
+    decimal: str = ".",
+    rate: float | None = None,
+) -> Grid:
+    """Place rows on a grid by their times.
+
+    Parameters
+    ----------
+    cells
+        The time of each row, ascending.
+    name
+        Name of the column, which may state the unit.
+    unit
+        Unit of elapsed times, or "datetime"; "" to take it from the name and the cells.
+    form
+        Format of time stamps as in strptime; "" for ISO 8601.
+    decimal
+        Sign before the decimals of elapsed times.
+    rate
+        Steps per second (Hz). None for the longest step that fits all rows, and that fits in an hour if
+        times are in hours.
+
+    Raises
+    ------
+    TimeError
+        A time cannot be read or does not follow that of the row before; the rows have no grid; or the unit of
+        the times is not known.
+    """
+    unit = unit or unit_in_name(name) or _unit_of_cell(cells[0], name, decimal)
+    scale = SECONDS.get(unit, 0) * MICROSECONDS
+    if unit == "datetime":
+        times = np.array([_parse_stamp(cell, row, name, form) for row, cell in enumerate(cells, 2)])
+        start: datetime | None = datetime.fromtimestamp(times[0] / MICROSECONDS, UTC).replace(tzinfo=None)
+        times = times - times[0]
+    else:
+        times = np.array(
+            [_parse_elapsed(cell, row, name, decimal) * scale for row, cell in enumerate(cells, 2)]
+        )
+        times, start = np.round(times).astype(np.int64), None
+    late = np.flatnonzero(np.diff(times) <= 0)
+    if len(late):
+        row = int(late[0])
+        raise TimeError(
+            f'row {row + 3} has the {name} "{cells[row + 1][:30]}" after "{cells[row][:30]}": '
+            "give each time one row, in ascending order"
+        )
+    step = MICROSECONDS / rate if rate else float(np.gcd.reduce(times))
+    if not rate and unit == "h":
+        step = float(math.gcd(int(step), HOUR))
+    step = step or float(HOUR)
+    positions = times / step
+    steps = np.round(positions).astype(np.int64)
+    distance = np.abs(positions - steps)
+    if (
+        distance.max() > MAX_DISTANCE
+        or (np.diff(steps) == 0).any()
+        or steps[-1] > MAX_STEPS_PER_ROW * len(steps)
+    ):
+        row = int(np.argmax(distance))
+        raise TimeError(
+            f'the times are on no regular grid, such as "{cells[row][:30]}" in row {row + 2}: round them to '
+            f"steps of {_describe_step(step)}"
+            if rate
+            else f"the times are on no regular grid, such as hours: round the {name} of each row to one"
+        )
+    return Grid(steps, step, start, scale)
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", name.lower())
+
+
+def _unit_of_cell(cell: str, name: str, decimal: str) -> str:
+    try:
+        float(cell.replace(decimal, "."))
+    except ValueError:
+        return "datetime"
+    raise TimeError(
+        f'the unit of the column "{name[:40]}" is not known: call it hour, minute or second, or give '
+        "time-unit in the description"
+    )
+
+
+def _parse_elapsed(cell: str, row: int, name: str, decimal: str) -> float:
+    try:
+        number = float(cell.replace(decimal, "."))
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < 1e9:
+        raise TimeError(f'row {row} has the {name[:40]} "{cell[:30]}", expected a number from 0 on')
+    return number
+
+
+def _parse_stamp(cell: str, row: int, name: str, form: str) -> int:
+    try:
+        stamp = datetime.strptime(cell.strip(), form) if form else datetime.fromisoformat(cell.strip())
+        stamp = stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+        return round(stamp.timestamp() * MICROSECONDS)
+    except (ValueError, OverflowError):
+        expected = f'the format "{form}"' if form else "a time stamp such as 2026-01-31 12:00:00"
+        raise TimeError(
+            f'row {row} has the {name[:40]} "{cell[:30]}", expected {expected}: give its time-format in the '
+            "description"
+        ) from None
+
+
+def _describe_step(step: float) -> str:
+    seconds = step / MICROSECONDS
+    return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds:g} s"
