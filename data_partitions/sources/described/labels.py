@@ -180,17 +180,27 @@ class LabelRule:
             for column in columns
             for part in self._split(listed.row.get(column, ""))
         )
+        self._check_occurrences(texts, f"{task.column} has", log)
+
+    def check_annotations(self, texts: Counter[str], log: PreparationLog) -> None:
+        """Check the texts of the annotations of all recordings, as `check_texts` does those of rows."""
+        if self.by_annotations and texts:
+            self._check_occurrences(
+                Counter({normalise(text): texts[text] for text in texts}), "annotations have", log
+            )
+
+    def _check_occurrences(self, texts: Counter[str], subject: str, log: PreparationLog) -> None:
         for text in self._dropped:
             texts.pop(text, None)
-        if task.kind == "binary" or task.columns:
+        if self.task.kind == "binary" or self.task.columns:
             self._check_events(texts, log)
             return
         unknown = [text for text in texts if text not in self._class_of]
         if unknown:
-            raise self.unknown_text_error(unknown, f"{task.column} has", texts[unknown[0]])
+            raise self.unknown_text_error(unknown, subject, texts[unknown[0]])
         present = {self._class_of[text] for text in texts}
         if absent := [name for position, name in enumerate(self.names) if position not in present]:
-            log.note(f"No recording is of class {', '.join(absent)}.")
+            log.note(f"No recording has the class {', '.join(absent)}.")
 
     def _check_events(self, texts: Counter[str], log: PreparationLog) -> None:
         if not texts or any(text in self._events for text in texts):
@@ -203,7 +213,7 @@ class LabelRule:
                     f'no recording has "{event}"; did you mean "{nearest}"? '
                     f"The texts are {quote_some(texts)}",
                 )
-        log.note(f"No recording has the event, {quote_some(self._events)}: there are {quote_some(texts)}.")
+        log.note(f"No recording has the event, {quote_some(self.task.event)}: there are {quote_some(texts)}.")
 
     def unknown_text_error(self, unknown: Sequence[str], subject: str, count: int = 0) -> DataError:
         """Return the error for texts that no class has."""

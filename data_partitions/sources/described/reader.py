@@ -61,8 +61,9 @@ class DescribedDataset:
         used = [listed for listed in listing.recordings if self._is_used(listed, log)]
         cut = list(self._open(source).cut(used, log))
         if not any(len(windows.starts) for _, windows in cut):
-            first = f"; the first that cannot be used: {log.rejected[0]}" if log.rejected else ""
-            raise DataError(f"no recording of {source} has a window{first}")
+            first = [f"The first that cannot be used: {log.rejected[0]}"] if log.rejected else []
+            reasons = " ".join([*log.counted(), *first])
+            raise DataError(f"no recording of {source} has a window: {reasons}")
         index = self._tabulate(source, cut, covariates)
         covariates.add_notes(log)
         patients = _join_duplicates(cut, splits, log)

@@ -70,15 +70,17 @@ class SampledRecordings:
         self, recordings: Sequence[ListedRecording], log: PreparationLog
     ) -> Iterator[tuple[ListedRecording, RecordingWindows]]:
         """Yield the windows of each recording; see `WindowReader`."""
+        texts: Counter[str] = Counter()
         for done, listed in enumerate(recordings, start=1):
             try:
-                yield listed, self._cut(listed, log)
+                yield listed, self._cut(listed, texts, log)
             except DataError as error:
                 log.reject(error)
             log.progress("reading headers", done, len(recordings))
+        self.rule.check_annotations(texts, log)
 
-    def _cut(self, listed: ListedRecording, log: PreparationLog) -> RecordingWindows:
-        """Return the windows of a recording; DataError when it cannot be used."""
+    def _cut(self, listed: ListedRecording, texts: Counter[str], log: PreparationLog) -> RecordingWindows:
+        """Return the windows of a recording, and count texts of annotations; DataError if it cannot be used."""
         assert listed.file is not None
         recording, match = self.open(listed.file)
         for note in (*recording.notes, *match.notes):
@@ -87,6 +89,7 @@ class SampledRecordings:
         window, annotations = self.description.window, []
         if self.annotations is not None:
             annotations = self.annotations.read(listed, recording)
+            texts.update(annotation.text for annotation in annotations)
         if window.align == "annotations":
             _require_apart(annotations)
             cut = cut_annotations(window, annotations, seconds)

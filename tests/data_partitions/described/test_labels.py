@@ -68,7 +68,7 @@ def test_a_misspelt_class_is_refused_with_the_nearest_word():
         rule.check_texts(listed("sinus rythm", "sinus rythm", "AFIB"), PreparationLog())
     log = PreparationLog()
     rule.check_texts(listed("AFIB", ""), log)
-    assert log.notes == ["No recording is of class sinus."]
+    assert log.notes == ["No recording has the class sinus."]
 
 
 def test_an_event_that_is_spelt_differently_is_refused_and_an_absent_one_noted():
