@@ -1,7 +1,6 @@
 """WFDB recordings of two leads with a table of labels, for the description in `described`.
 
-The samples state where they are from: lead CC5 of recording k has k + 0.001 i mV at its sample i of a window,
-and CM5 the negative of it.
+Lead CC5 of recording k has 0.5 k + 0.001 i mV at sample i of each window, and CM5 the negative of it.
 """
 
 from pathlib import Path
@@ -32,4 +31,4 @@ def write_holters(
 
 def holter_samples(recording: int, seconds: int) -> np.ndarray:
     """Return the digital samples of lead CC5, in µV."""
-    return 1000 * recording + np.arange(RATE * seconds) % (RATE * WINDOW_SECONDS)
+    return 500 * recording + np.arange(RATE * seconds) % (RATE * WINDOW_SECONDS)

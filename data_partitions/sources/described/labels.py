@@ -180,25 +180,26 @@ class LabelRule:
             for column in columns
             for part in self._split(listed.row.get(column, ""))
         )
-        self._check_occurrences(texts, f"{task.column} has", log)
-
-    def check_annotations(self, texts: Counter[str], log: PreparationLog) -> None:
-        """Check the texts of the annotations of all recordings, as `check_texts` does those of rows."""
-        if self.by_annotations and texts:
-            self._check_occurrences(
-                Counter({normalise(text): texts[text] for text in texts}), "annotations have", log
-            )
-
-    def _check_occurrences(self, texts: Counter[str], subject: str, log: PreparationLog) -> None:
         for text in self._dropped:
             texts.pop(text, None)
-        if self.task.kind == "binary" or self.task.columns:
+        if task.kind == "binary" or task.columns:
             self._check_events(texts, log)
             return
-        unknown = [text for text in texts if text not in self._class_of]
-        if unknown:
-            raise self.unknown_text_error(unknown, subject, texts[unknown[0]])
-        present = {self._class_of[text] for text in texts}
+        if unknown := [text for text in texts if text not in self._class_of]:
+            raise self.unknown_text_error(unknown, f"{task.column} has", texts[unknown[0]])
+        self._note_absent_classes(texts, log)
+
+    def check_annotations(self, texts: Counter[str], log: PreparationLog) -> None:
+        """Say which classes no annotation has; recordings whose texts no class has are rejected before."""
+        if not self.by_annotations or not texts:
+            return
+        if self.task.kind == "binary":
+            self._check_events(Counter({normalise(text): count for text, count in texts.items()}), log)
+        else:
+            self._note_absent_classes(texts, log)
+
+    def _note_absent_classes(self, texts: Iterable[str], log: PreparationLog) -> None:
+        present = {self.class_of(text) for text in texts}
         if absent := [name for position, name in enumerate(self.names) if position not in present]:
             log.note(f"No recording has the class {', '.join(absent)}.")
 

@@ -75,12 +75,13 @@ class SampledRecordings:
             try:
                 yield listed, self._cut(listed, texts, log)
             except DataError as error:
-                log.reject(error)
+                named = listed.record in str(error)
+                log.reject(error if named else DataError(f"recording {listed.record}: {error}"))
             log.progress("reading headers", done, len(recordings))
         self.rule.check_annotations(texts, log)
 
     def _cut(self, listed: ListedRecording, texts: Counter[str], log: PreparationLog) -> RecordingWindows:
-        """Return the windows of a recording, and count texts of annotations; DataError if it cannot be used."""
+        """Return the windows of a recording, and count the texts of its annotations."""
         assert listed.file is not None
         recording, match = self.open(listed.file)
         for note in (*recording.notes, *match.notes):
