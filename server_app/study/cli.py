@@ -106,11 +106,11 @@ def study(
             raise RunNotCompletedError(str(error)) from None
 
     try:
-        design, base = load_study(name)
+        design = load_study(name)
         text = (preset_file(name) if name in presets else Path(name).expanduser()).read_text()
         title = Path(name).stem
         folder = (out or Path("studies") / title).expanduser().absolute()
-        sources = source_folders(design, base, _parse_sources(source or []))
+        sources = source_folders(design, _parse_sources(source or []))
         runner = StudyRunner(
             design, folder, Federations(design, folder, sources, print_progress), run, print_progress
         )

@@ -7,13 +7,14 @@ scenario is the same for all methods: windows, missingness, splits, rounds and l
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from condi_core.config import ConfigError, flatten, setting_names
 from condi_core.evaluation.catalogue import TASK_METRICS
@@ -23,6 +24,14 @@ from data_partitions.missingness import AMOUNTS, SETTINGS, active_settings
 from server_app.operations.run_config import SettingValue, default_settings
 from server_app.settings import validate_settings
 from server_app.study.errors import StudyError
+from server_app.study.factors import (
+    AS_PREPARED,
+    AsPrepared,
+    DatasetSpec,
+    PositiveFloat,
+    SplitSpec,
+    StudyTable,
+)
 from server_app.study.preset_files import FOLDER, preset_file, preset_summaries
 
 # Settings that a study derives from its own keys, each with the key to write instead.
@@ -38,46 +47,6 @@ STUDY_KEYS = {
 RUN_FOLDER_SETTINGS = ("output", "name", "resume", "sites")
 
 NonEmptyList = Annotated[list, Field(min_length=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, alias_generator=lambda name: name.replace("_", "-")
-    )
-
-
-class DatasetSpec(_Table):
-    """A data set as `condi prepare` takes it; `options` are those of its reader, such as rate = 100."""
-
-    dataset: Literal["demo", "ptb-xl", "sleep-edf", "mimic-iv", "physionet-2012"]
-    source: str = ""
-    options: dict[str, str | int | float | bool] = {}
-
-
-class SplitSpec(_Table):
-    """How patients are assigned to sites; without `seed`, each seed of the study has its own assignment."""
-
-    split: Literal["natural", "iid", "dirichlet"] = "natural"
-    sites: Annotated[int, Field(ge=1)] | None = None
-    alpha: PositiveFloat = 0.5
-    modalities: int | str = "all"
-    seed: Annotated[int, Field(ge=0)] | None = None
-
-    @property
-    def label(self) -> str:
-        parts = [self.split + (f" {self.alpha:g}" if self.split == "dirichlet" else "")]
-        parts += [f"{self.sites} sites"] if self.sites else []
-        parts += [f"{self.modalities} modalities"] if self.modalities != "all" else []
-        parts += [f"split {self.seed}"] if self.seed is not None else []
-        return ", ".join(parts)
-
-    def seed_under(self, study_seed: int) -> int:
-        """Return the seed of the assignment of patients under a seed of the study."""
-        if self.seed is not None:
-            return self.seed
-        is_random = self.split != "natural" or self.modalities != "all"
-        return study_seed if is_random else 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +62,7 @@ class Scenario:
     """
 
     data: str
-    partition: SplitSpec
+    partition: SplitSpec | AsPrepared
     missingness: tuple[tuple[str, SettingValue], ...]
     test_missingness: str
 
@@ -114,7 +83,7 @@ class Scenario:
         return label + (f", in test {self.test_missingness}" if self.test_missingness else "")
 
 
-class Study(_Table):
+class Study(StudyTable):
     """A study as its TOML file describes it; `read_study` makes one from a table."""
 
     methods: NonEmptyList
@@ -137,9 +106,11 @@ class Study(_Table):
     def scenarios(self) -> list[Scenario]:
         """All combinations, in the order of the file; each value in a list of missingness is a scenario."""
         scenarios = []
-        for data, partition, table, test in product(
-            self.data, self.partition, self.missingness, self.test_missingness
-        ):
+        assignments: dict[str, Sequence[SplitSpec | AsPrepared]] = {
+            name: [AS_PREPARED] if data.federation else self.partition for name, data in self.data.items()
+        }
+        pairs = [(data, partition) for data in self.data for partition in assignments[data]]
+        for (data, partition), table, test in product(pairs, self.missingness, self.test_missingness):
             entries = [value if isinstance(value, list) else [value] for value in table.values()]
             for values in product(*entries):
                 missingness = active_settings(dict(zip(table, values, strict=True)))
@@ -162,16 +133,12 @@ class Study(_Table):
         return settings | {"test-missingness": scenario.test_missingness, "seed": seed}
 
 
-def load_study(name: str) -> tuple[Study, Path]:
-    """Read a study.
+def load_study(name: str) -> Study:
+    """Read a study; its paths are relative to its file, or to the current folder for a preset.
 
     Parameters
     ----------
     name : a preset, or the path of a TOML file
-
-    Returns
-    -------
-    The study, and the folder that the sources in it are relative to.
 
     Raises
     ------
@@ -189,7 +156,10 @@ def load_study(name: str) -> tuple[Study, Path]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise StudyError(f"cannot read {name}: {reason}") from None
-    return read_study(table), Path.cwd() if path.parent == FOLDER else path.absolute().parent
+    base = Path.cwd() if path.parent == FOLDER else path.absolute().parent
+    study = read_study(table)
+    data = {key: dataset.relative_to(base) for key, dataset in study.data.items()}
+    return study.model_copy(update={"data": data})
 
 
 def read_study(table: dict[str, Any]) -> Study:
@@ -211,7 +181,7 @@ def read_study(table: dict[str, Any]) -> Study:
     for key in ("methods", "seeds", "learning_rates"):
         values = getattr(study, key)
         complaints += [f"{key.replace('_', '-')} has {v!r} twice" for v in values if values.count(v) > 1][:1]
-    complaints += _setting_complaints(study) + _missingness_complaints(study)
+    complaints += _data_complaints(study) + _setting_complaints(study) + _missingness_complaints(study)
     if not complaints:
         for scenario in study.scenarios:
             try:
@@ -225,6 +195,15 @@ def read_study(table: dict[str, Any]) -> Study:
 
 def _is_seed(seed: Any) -> bool:
     return isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0
+
+
+def _data_complaints(study: Study) -> list[str]:
+    complaints = [
+        f"data.{name}: {reason}" for name, dataset in study.data.items() for reason in dataset.complaints()
+    ]
+    if "partition" in study.model_fields_set and all(data.federation for data in study.data.values()):
+        complaints.append("partition has no effect on a federation, which is prepared already: remove it")
+    return complaints
 
 
 def _setting_complaints(study: Study) -> list[str]:

@@ -6,17 +6,24 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from data_partitions import DataError
+from data_partitions.description.reading import read_description
+from data_partitions.description.sections import Description
 from data_partitions.federation import Federation, open_federation
+from data_partitions.layout import MANIFEST_FILE
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import DatasetReader
 from data_partitions.sources.demo import write_source
-from server_app.study.design import Scenario, SplitSpec, Study
+from data_partitions.sources.described.reader import DescribedDataset
+from server_app.study.design import Scenario, Study
 from server_app.study.errors import StudyError
+from server_app.study.factors import AsPrepared, DatasetSpec, SplitSpec
 
 
 def short_hash(*parts: object) -> str:
@@ -25,11 +32,36 @@ def short_hash(*parts: object) -> str:
 
 
 def federation_name(study: Study, scenario: Scenario, seed: int) -> str:
-    """Name the folder of a federation by what it is made of, wherever its source is."""
+    """Name a federation by what it is made of, wherever its source is.
+
+    Raises
+    ------
+    StudyError
+        The description or the federation that the study names cannot be read.
+    """
     data, partition = study.data[scenario.data], scenario.partition
+    try:
+        if isinstance(partition, AsPrepared):
+            return f"{_slug(scenario.data)}-{short_hash(_manifests(Path(data.federation)))}"
+        contents: list[object] = [data.dataset, data.options]
+        if data.file:
+            contents = [_read_description(data.file, data.local).model_dump(mode="json")]
+    except (DataError, OSError) as error:
+        raise StudyError(f"data {scenario.data}: {error}") from None
     split_seed = partition.seed_under(seed)
-    parts_hash = short_hash(data.dataset, data.options, partition.model_dump(exclude={"seed"}), split_seed)
+    parts_hash = short_hash(*contents, partition.model_dump(exclude={"seed"}), split_seed)
     return f"{_slug(scenario.data)}-{_slug(partition.label)}-s{split_seed}-{parts_hash}"
+
+
+@cache
+def _read_description(file: str, local: str) -> Description:
+    return read_description(file, local or None)
+
+
+@cache
+def _manifests(federation: Path) -> list[str]:
+    sites = open_federation(federation).sites
+    return [(federation / site / MANIFEST_FILE).read_text(encoding="utf-8") for site in sites]
 
 
 def _slug(text: str) -> str:
@@ -62,6 +94,8 @@ class Federations:
 
     def path(self, scenario: Scenario, seed: int) -> Path:
         """Return the folder of a scenario's federation under a seed, prepared or not."""
+        if isinstance(scenario.partition, AsPrepared):
+            return Path(self.study.data[scenario.data].federation)
         return self.folder / "federations" / federation_name(self.study, scenario, seed)
 
     def require_sources(self) -> None:
@@ -70,6 +104,8 @@ class Federations:
             s.data for s in self.study.scenarios for n in self.study.seeds if not self.path(s, n).exists()
         }
         for name in sorted(unprepared):
+            if federation := self.study.data[name].federation:
+                raise StudyError(f"data {name}: there is no folder {federation}: condi prepare writes one")
             if self.study.data[name].dataset == "demo":  # the demo generates its source
                 continue
             if (source := self.sources.get(name)) is None:
@@ -88,7 +124,7 @@ class Federations:
         """
         path = self.path(scenario, seed)
         try:
-            if not path.exists():
+            if not path.exists() and not isinstance(scenario.partition, AsPrepared):
                 self._prepare(scenario.data, scenario.partition, scenario.partition.seed_under(seed), path)
             return open_federation(path)
         except (DataError, OSError) as error:
@@ -96,7 +132,7 @@ class Federations:
 
     def _prepare(self, name: str, partition: SplitSpec, seed: int, path: Path) -> None:
         data = self.study.data[name]
-        reader: DatasetReader = import_module(f"data_partitions.sources.{data.dataset.replace('-', '_')}")
+        reader = _reader(data)
         if data.dataset == "demo":
             source = self.folder / "sources" / "demo"
             if not source.exists():
@@ -111,24 +147,33 @@ class Federations:
             modalities = tuple(part.strip() for part in modalities.split(","))
         path.parent.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = data.options
+        log = PreparationLog()
         try:
             prepare_federation(
                 reader, source, path, sites=partition.sites, split=partition.split, alpha=partition.alpha,
-                seed=seed, modalities=modalities, **options,
+                seed=seed, modalities=modalities, log=log, **options,
             )  # fmt: skip
         except TypeError as error:
             if not options:
                 raise
             raise DataError(f"{data.dataset} does not take one of the options: {error}") from None
+        if log.rejected:
+            self.report_progress(f"  excluded: {len(log.rejected)} records, such as {log.rejected[0]}")
 
 
-def source_folders(study: Study, base: Path, overrides: Mapping[str, Path]) -> dict[str, Path]:
+def _reader(data: DatasetSpec) -> DatasetReader:
+    """Return the reader of a data set that is not prepared."""
+    if data.file:
+        return DescribedDataset(_read_description(data.file, data.local))
+    return import_module(f"data_partitions.sources.{str(data.dataset).replace('-', '_')}")
+
+
+def source_folders(study: Study, overrides: Mapping[str, Path]) -> dict[str, Path]:
     """Return the folder of each data set that has one.
 
     Parameters
     ----------
     study : the study
-    base : folder that the sources in the study are relative to
     overrides : folders that replace those in the study, by the name of the data set
 
     Raises
@@ -138,8 +183,7 @@ def source_folders(study: Study, base: Path, overrides: Mapping[str, Path]) -> d
     """
     if unknown := sorted(overrides.keys() - study.data.keys()):
         raise StudyError(f"the study has no data '{unknown[0]}': it has {', '.join(study.data)}")
-    sources = {name: base / Path(d.source).expanduser() for name, d in study.data.items() if d.source}
-    return {**sources, **overrides}
+    return {name: Path(data.source) for name, data in study.data.items() if data.source} | dict(overrides)
 
 
 def steps_of_epochs(epochs: float, federation: Federation, batch: int) -> int:

@@ -22,6 +22,17 @@ from tests.helpers.fake_runs import STUDY
         ({"seeds": []}, "key 'seeds': list should have at least 1 item"),
         ({"data": {"a": {"dataset": "ptbxl"}}}, "key 'data.a.dataset': input should be 'demo', 'ptb-xl'"),
         ({"data": {"a": {"dataset": "demo", "sorce": "x"}}}, "'sorce' of data.a (did you mean 'source'?)"),
+        ({"data": {"a": {"source": "x"}}}, "data.a: expected one of dataset, file and federation, got none"),
+        (
+            {"data": {"a": {"dataset": "demo", "file": "x"}}},
+            "data.a: expected one of dataset, file and federation, got dataset and file",
+        ),
+        ({"data": {"a": {"federation": "f", "source": "x"}}}, "data.a: a federation is prepared already"),
+        ({"data": {"a": {"federation": "f", "local": "x"}}}, "data.a: local has no effect without file"),
+        (
+            {"data": {"a": {"federation": "f"}}, "partition": {"split": "iid", "sites": 2}},
+            "partition has no effect on a federation",
+        ),
         ({"partition": {"split": "iid", "site": 3}}, "'site' of partition.0 (did you mean 'sites'?)"),
         ({"missingness": {"point": [0.1]}}, "unknown key 'point' of missingness (did you mean 'points'?)"),
         ({"missingness": {"points": []}}, "missingness: points has no entry"),
@@ -114,9 +125,9 @@ def test_presets_are_valid_and_have_a_summary():
     summaries = preset_summaries()
     assert list(summaries) == ["honest", "paper", "quick"]
     for name, summary in summaries.items():
-        study, _ = load_study(name)
+        study = load_study(name)
         assert "mask" in study.methods and "condi" in study.methods and len(summary) > 40
-    paper, _ = load_study("paper")
+    paper = load_study("paper")
     assert {s.missingness for s in paper.scenarios} == {
         (("modality-by-window", a), ("points", b)) for a in (0.2, 0.8) for b in (0.2, 0.8)
     }
