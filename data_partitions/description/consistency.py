@@ -25,6 +25,7 @@ FORMATS_OF_KEY = {
     "encoding": _TEXT_FILES,
     "missing": (*_TABLES, "npy"),
     "ends-of-range": ("edf",),
+    "gains": ("wfdb",),
     "rate": (*_TABLES, "npy"),
     "axes": ("npy",),
     "values": ("npy",),

@@ -49,6 +49,9 @@ class FilesSection(Section):
         Texts of cells that stand for a missing value.
     ends_of_range
         Whether samples at the ends of the digital range of an EDF channel are measured or missing.
+    gains
+        Whether samples of WFDB records are divided by the gains of their headers. With "none", where they are
+        wrong, samples are the whole numbers of the file, and `scale` of each signal brings them to its unit.
     rate
         Samples per second (Hz) of formats that do not state it.
     axes
@@ -73,6 +76,7 @@ class FilesSection(Section):
     encoding: str = local("utf-8")
     missing: Texts = local(("", "NA", "NaN", "nan", "null"))
     ends_of_range: Literal["measured", "missing"] = local("measured")
+    gains: Literal["header", "none"] = local("header")
     rate: PositiveFloat | None = local(None)
     axes: str = local("time channel")
     values: str = local("")

@@ -13,8 +13,11 @@ from data_partitions.recordings.wfdb_single_record import WfdbRecord
 SUFFIXES = (".hea",)
 
 
-def open(file: Path, **_: Any) -> Recording:  # noqa: A001
-    """Open a record by its header; DataError when it cannot be read."""
+def open(file: Path, gains: str = "header", **_: Any) -> Recording:  # noqa: A001
+    """Open a record by its header; DataError when it cannot be read.
+
+    With `gains="none"` the gains and baselines of the header are ignored: samples are those of the file.
+    """
     try:
         header = read_wfdb_header(file)
     except OSError as error:
@@ -22,9 +25,14 @@ def open(file: Path, **_: Any) -> Recording:  # noqa: A001
     except ValueError as error:
         raise DataError(f"{file} is not a readable WFDB header: {error}") from None
     if header.segments:
+        if gains == "none":
+            raise DataError(f'{file} has several segments, for which gains = "none" cannot be set')
         return WfdbSegments(file, header)
     if not header.signals:
         raise DataError(f"{file} describes no signal")
+    if gains == "none":
+        signals = [s._replace(gain=1.0, baseline=0, calibrated=True) for s in header.signals]
+        header = header._replace(signals=signals)
     return WfdbRecord(file, header)
 
 

@@ -191,3 +191,13 @@ def test_wrong_records_are_refused_in_one_sentence(tmp_path):
         with pytest.raises(DataError) as error:
             open_recording(header)
         assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_without_gains_samples_are_the_numbers_of_the_file(tmp_path):
+    samples = draw_samples()
+    header = write_record(tmp_path, "r", samples, gain="1716(6)/mV")
+    digital = read_all(open_recording(header, gains="none"))
+    physical = read_all(open_recording(header))
+    np.testing.assert_array_equal(digital[0], samples[:, 0])
+    np.testing.assert_allclose(physical[0], (samples[:, 0] - 6) / 1716)
+    np.testing.assert_array_equal(np.isnan(digital[1]), np.isnan(physical[1]))
