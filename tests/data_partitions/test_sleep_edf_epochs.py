@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from data_partitions import DataError
 from data_partitions.manifest import Manifest
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.sources.sleep_edf import MODALITIES, STAGES, index, read, schema
+from data_partitions.sources.sleep_edf import index, read, schema
 from tests.helpers.generated_sleep_edf import (
     CHANNELS,
     EVENING,
@@ -26,6 +25,7 @@ from tests.helpers.generated_sleep_edf import (
 )
 from tests.helpers.sleep_edf_files import (
     SLEEP,
+    STAGES,
     change_bytes,
     change_psg,
     copy_signal,
@@ -33,7 +33,9 @@ from tests.helpers.sleep_edf_files import (
     list_stages,
     read_windows,
 )
+from tests.helpers.sleep_edf_reference import reference_night
 
+CHANNELS_READ = {name: CHANNELS[name] for name in list(CHANNELS)[:5]}
 STAGE_OF_CODE = {"W": "W", "1": "N1", "2": "N2", "3": "N3", "4": "N3", "R": "REM"}
 
 
@@ -50,6 +52,7 @@ def test_the_schema_has_all_fields_of_a_manifest_except_those_of_the_site(tmp_pa
 
 @pytest.mark.parametrize("minutes", [-1.0, float("nan")])
 def test_wake_minutes_out_of_range_are_refused(tmp_path, minutes):
+    write_coded_night(tmp_path, "SC4001", SLEEP)
     with pytest.raises(DataError, match="wake_minutes must be 0 or more, it is"):
         index(tmp_path, PreparationLog(), wake_minutes=minutes)
 
@@ -108,34 +111,13 @@ def test_samples_are_those_of_the_file_at_their_rates(noisy):
     windows = read_windows(source, table)
     assert windows.dtype == np.float32 and windows.shape == (14, 5, 30, 100)
     for number, window in zip(list_epoch_numbers(table), windows, strict=True):
-        for values, (channel, _, rate) in zip(window, MODALITIES.values(), strict=True):
+        for values, (channel, (rate, _)) in zip(window, CHANNELS_READ.items(), strict=True):
             expected = samples[channel][30 * rate * number :][: 30 * rate]
             np.testing.assert_allclose(values[:, :rate].ravel(), expected, atol=0.01)
             assert np.isnan(values[:, rate:]).all()
 
 
-def test_nothing_is_upsampled_and_only_required_samples_are_read(noisy, monkeypatch):
-    source, _ = noisy
-    together = mne.io.read_raw_edf(source / "SC4001E0-PSG.edf", verbose="ERROR")
-    assert together.info["sfreq"] == 100, "mne upsamples EMG when all channels are opened together"
-    calls = []
-    get_data = mne.io.BaseRaw.get_data
-
-    def record_call(raw, picks=None, start=0, stop=None, **options):
-        calls.append((raw.info["sfreq"], tuple(raw.ch_names), int(start), int(stop)))
-        return get_data(raw, picks, start, stop, **options)
-
-    monkeypatch.setattr(mne.io.BaseRaw, "get_data", record_call)
-    table = index(source, PreparationLog())
-    assert not calls, "the index needs no signals"
-    read_windows(source, table.iloc[[4, 2]])  # epochs 4 and 2
-    assert sorted(calls) == [
-        (1.0, ("Resp oro-nasal", "EMG submental"), 60, 150),
-        (100.0, ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal"), 6000, 15000),
-    ]
-
-
-def test_rows_may_have_any_order_and_each_run_opens_its_night_once(tmp_path, monkeypatch):
+def test_rows_may_have_any_order(tmp_path):
     write_nights(tmp_path, subjects=2, nights=1, epochs=24)
     table = index(tmp_path, PreparationLog())
     window_of_record = dict(zip(table["record_id"], read_windows(tmp_path, table), strict=True))
@@ -145,11 +127,6 @@ def test_rows_may_have_any_order_and_each_run_opens_its_night_once(tmp_path, mon
         shuffled = read_windows(tmp_path, rows)
         for record, window in zip(rows["record_id"], shuffled, strict=True):
             np.testing.assert_array_equal(window, window_of_record[record])
-    opened = []
-    read_raw = mne.io.read_raw_edf
-    monkeypatch.setattr(mne.io, "read_raw_edf", lambda f, **k: opened.append(f) or read_raw(f, **k))
-    list(read(tmp_path, table.iloc[::-1], PreparationLog()))
-    assert Counter(file.name for file in opened) == {"SC4001E0-PSG.edf": 2, "SC4011E0-PSG.edf": 2}
     assert list(read(tmp_path, table.iloc[:0], PreparationLog())) == []
 
 
@@ -162,6 +139,20 @@ def test_respiration_is_not_converted_whatever_its_unit(tmp_path):
     change_psg(tmp_path / "SC4001E0-PSG.edf", in_uv)
     windows = read_windows(tmp_path, index(tmp_path, PreparationLog()))
     np.testing.assert_allclose(windows[:, 3, :, 0], windows[:, 0, :, 0], atol=0.01)
+
+
+@pytest.mark.parametrize("wake_minutes", [30.0, 2.0])
+def test_windows_are_those_that_mne_reads_cell_for_cell(tmp_path, wake_minutes):
+    write_nights(tmp_path, subjects=2, nights=2, epochs=120)
+    table = index(tmp_path, PreparationLog(), wake_minutes=wake_minutes)
+    windows = read_windows(tmp_path, table)
+    for night, rows in table.groupby("recording_id"):
+        starts, stages, expected = reference_night(
+            tmp_path / f"{night}E0-PSG.edf", tmp_path / f"{night}EC-Hypnogram.edf", wake_minutes
+        )
+        assert rows["start"].tolist() == starts.tolist()
+        assert list_stages(rows) == stages
+        np.testing.assert_array_equal(windows[rows.index], expected)
 
 
 # --- selection of epochs
@@ -179,8 +170,8 @@ def test_wake_before_and_after_sleep_is_limited(tmp_path, minutes, before, after
         "wake between sleep epochs is always included"
     )
     dropped = 70 + 65 - before - after
-    note = f"Dropped because they are wake more than {minutes:g} min before or after sleep: {dropped} epochs."
-    assert log.notes == ([note] if dropped else [])
+    note = f"{dropped} windows are left out, as they are W more than {minutes:g} min before the first or"
+    assert [sentence[: len(note)] for sentence in log.counted()] == ([note] if dropped else [])
 
 
 def test_thirty_minutes_is_the_default(tmp_path):
@@ -195,7 +186,10 @@ def test_movement_and_unscored_epochs_are_dropped_and_counted(tmp_path):
     assert list_stages(table) == ["W", "N1", "N2", "N3", "N3", "REM"]
     assert list_epoch_numbers(table) == [1, 2, 4, 7, 9, 10]
     assert (table[list(STAGES)].sum(axis=1) == 1).all()
-    assert log.notes == ["Dropped because they are movement or not scored: 6 epochs."]
+    assert sorted(log.counted()) == [
+        '2 windows are left out, as they are "Movement time".',
+        '4 windows are left out, as they are "Sleep stage ?".',
+    ]
 
 
 def test_annotations_after_the_end_of_the_signals_are_ignored(tmp_path):
@@ -269,7 +263,11 @@ def test_the_sample_of_sleep_edf_has_known_counts(real, tmp_path):
         np.testing.assert_array_equal(rows["y"].to_numpy()[: len(y)], y)
         counts += np.bincount(y, minlength=5)
     assert counts.tolist() == [29467, 1436, 6798, 2116, 2635]
-    last = table.groupby("psg").tail(1)
+    for night, rows in table.groupby("recording_id"):
+        hypnogram = next(tmp_path.glob(f"{night}*-Hypnogram.edf"))
+        starts, stages, _ = reference_night(next(tmp_path.glob(f"{night}*-PSG.edf")), hypnogram, 1e6)
+        assert (rows["start"].tolist(), list_stages(rows)) == (starts.tolist(), stages)
+    last = table.groupby("file").tail(1)
     windows = list(read(tmp_path, last, log))
     assert log.rejected == [] and all(np.abs(window[:3]).max() < 1 for window in windows)
     near = index(tmp_path, PreparationLog())

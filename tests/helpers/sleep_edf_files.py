@@ -4,8 +4,10 @@ import edfio
 import numpy as np
 
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.sources.sleep_edf import STAGES, read
+from data_partitions.sources.sleep_edf import read
+from tests.helpers.generated_sleep_edf import write_coded_night
 
+STAGES = ("W", "N1", "N2", "N3", "REM")
 SLEEP = "WW1W234R2M?R1W2W"  # 480 s, a multiple of data records of 20, 30 and 60 s
 
 
@@ -22,6 +24,12 @@ def list_stages(table):
 def list_epoch_numbers(table):
     """Return the number of each epoch of an index in its night."""
     return [int(record[-4:]) for record in table["record_id"]]
+
+
+def write_distinct_night(folder, night, stages, **options):
+    """Write a coded night whose files name the night, so that it is no duplicate of another one."""
+    write_coded_night(folder, night, stages, **options)
+    change_bytes(folder / f"{night}E0-PSG.edf", 8, f"{night} X X X".encode())
 
 
 def change_psg(file, change):

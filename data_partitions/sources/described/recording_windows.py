@@ -21,7 +21,7 @@ class RecordingWindows(NamedTuple):
     starts
         In s, on the time axis of the recording, `(window,)`.
     numbers
-        Position of each window among all of the recording, also those that are left out: `(window,)`.
+        Number of each window in the recording, also counting those that are left out: `(window,)`.
     labels
         float32 `(window, label)`, NaN where there is none.
     modalities

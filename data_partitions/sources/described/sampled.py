@@ -27,7 +27,12 @@ from data_partitions.sources.described.listing import ListedRecording
 from data_partitions.sources.described.recording_windows import RecordingWindows
 from data_partitions.sources.described.schema import plan_windows
 from data_partitions.sources.described.table import parse_time
-from data_partitions.sources.described.windows import cut_annotations, cut_recording, near_others
+from data_partitions.sources.described.windows import (
+    cut_annotations,
+    cut_recording,
+    near_others,
+    number_windows,
+)
 
 BLOCK_BYTES = 2**24  # of one signal, read at a time
 
@@ -92,7 +97,7 @@ class SampledRecordings:
             annotations = self.annotations.read(listed, recording)
             texts.update(annotation.text for annotation in annotations)
         if window.align == "annotations":
-            _require_apart(annotations)
+            _require_apart(listed, annotations)
             cut = cut_annotations(window, annotations, seconds)
         else:
             cut = cut_recording(window, listed.record, seconds, self._find_origin(listed, recording))
@@ -104,10 +109,11 @@ class SampledRecordings:
             )
         labels = self._label(listed, annotations, cut.annotations, cut.starts, seconds)
         chosen = self._choose(cut.starts, cut.annotations, labels, log)
+        numbers = number_windows(window, cut).astype(int)
         # Of a WFDB header and its files, the largest has the signal.
         signal_file = max(recording.files, key=lambda file: (file.suffix != ".hea", file.stat().st_size))
         return RecordingWindows(
-            cut.starts[chosen], np.flatnonzero(chosen), labels[chosen], match.modalities, signal_file
+            cut.starts[chosen], numbers[chosen], labels[chosen], match.modalities, signal_file
         )
 
     def _find_origin(self, listed: ListedRecording, recording: Recording) -> float:
@@ -228,19 +234,22 @@ def _describe_too_little(least: float) -> str:
     return f"{{}} windows are left out, as {observed} observed."
 
 
-def _require_apart(annotations: Sequence[Annotation]) -> None:
+def _require_apart(listed: ListedRecording, annotations: Sequence[Annotation]) -> None:
     """Raise DataError when two states overlap, so that a window could have two classes."""
     states = [annotation for annotation in annotations if annotation.duration]
     for state, following in pairwise(states):
         if following.onset < state.onset + state.duration - 1e-6:
-            raise DataError(f"annotations overlap at {following.onset:g} s, where each window has one")
+            raise DataError(
+                f"recording {listed.record} has annotations that overlap at {following.onset:g} s, where "
+                "each window must have one"
+            )
 
 
 def _group_starts(starts: np.ndarray, length: float, rate: float) -> Iterator[np.ndarray]:
-    """Yield consecutive starts (s) whose windows are read together."""
+    """Yield increasing starts (s) whose windows are read together."""
     most_seconds = max(length, BLOCK_BYTES / 8 / rate)
     first = 0
     for i in range(1, len(starts) + 1):
-        if i == len(starts) or starts[i] + length - starts[first] > most_seconds:
+        if i == len(starts) or starts[i] < starts[i - 1] or starts[i] + length - starts[first] > most_seconds:
             yield starts[first:i]
             first = i

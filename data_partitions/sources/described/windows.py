@@ -65,6 +65,14 @@ def cut_annotations(section: WindowSection, annotations: Sequence[Annotation], s
     return Cut(np.array([starts[i] for i in inside]), cut_off, [texts[i] for i in inside])
 
 
+def number_windows(section: WindowSection, cut: Cut) -> np.ndarray:
+    """Return the number of each window: its position in time where states are cut, else in their order."""
+    if section.align == "annotations" and all(annotation.duration for annotation in cut.annotations):
+        # States do not overlap, so no two windows begin closer than this.
+        return np.floor(cut.starts / min(section.length, section.stride or section.length) + TOLERANCE)
+    return np.arange(len(cut.starts))
+
+
 def near_others(starts: np.ndarray, around: np.ndarray, minutes: float) -> np.ndarray:
     """Return which windows to keep: none of `around` long before the first or after the last other one.
 
