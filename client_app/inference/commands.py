@@ -12,10 +12,12 @@ from typing import Annotated, Literal
 import typer
 
 from client_app.inference.options import (
+    AllowAbsentOption,
     DataOption,
     DeviceOption,
     JsonOption,
     KeepUnknownOption,
+    LocalOption,
     ModelOption,
     PartitionOption,
     ResampleOption,
@@ -31,43 +33,43 @@ def impute(
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     device: DeviceOption = "auto",
+    local: LocalOption = None,
     resample: ResampleOption = False,
     keep_unknown: KeepUnknownOption = False,
+    allow_absent: AllowAbsentOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Complete the missing samples of a site's data; observed samples stay as they are.
 
-    A partition becomes a partition, and each file a file of the same format. With --samples, OUT/quantiles
-    holds the same output for the 5, 25, 50, 75 and 95 % quantiles. Provenance files record which samples are
-    imputed, by which imputer and when. After an interruption, the same call resumes. Files that cannot be
-    used are listed at the end, and the exit code is then 1.
+    A partition becomes a partition, and each file a file of the same format. Windows overlap by half and are
+    blended. With --samples, OUT/quantiles holds the same output for the 5, 25, 50, 75 and 95 % quantiles.
+    Provenance files record which samples are imputed, by which imputer and when. After an interruption, the
+    same call resumes. Files that cannot be used are listed at the end, and the exit code is then 1.
 
     Example: condi impute --model runs/demo --data /srv/ecg --out /srv/completed --samples 20
     """
-    from dataclasses import asdict
-
     from client_app.inference.impute_files import impute_files
     from client_app.inference.impute_partition import impute_partition
     from client_app.inference.opening import errors_and_progress, open_run
+    from client_app.inference.recording_reader import ReadingOptions, RecordingReader
+    from client_app.inference.site_data import open_site_data
     from condi_core.weights_file import WeightsFileError
-    from data_partitions.layout import detect_partition
-    from data_partitions.recordings import WindowGrid
 
+    options = ReadingOptions(resample, keep_unknown, allow_absent)
     with errors_and_progress() as progress:
         run = open_run(model, data, device)
         if run.imputer is None:
             raise WeightsFileError(f"{model} has no trained imputer, as its method does not need one")
-        if detect_partition(data):
-            summary = impute_partition(run, data, out, samples, seed, progress)
-        else:
-            grid = WindowGrid.from_schema(
-                run.schema.model_dump(), resample=resample, keep_unknown=keep_unknown
-            )
-            summary = impute_files(run, data, out, samples, seed, grid, progress)
+        with open_site_data(model, run, data, local, options, progress) as source:
+            if isinstance(source, RecordingReader):
+                summary = impute_files(run, data, out, samples, seed, source, progress)
+            else:
+                summary = impute_partition(run, source.path, out, samples, seed, progress)
+                summary.skipped, summary.notes = source.skipped, source.notes
     if as_json:
-        typer.echo(json.dumps(asdict(summary)))
+        typer.echo(json.dumps(summary.as_dict()))
     else:
-        _list_skipped(summary.skipped)
+        _list_findings(summary.notes, summary.skipped)
         before = f", {summary.completed_before} had been completed before" if summary.completed_before else ""
         typer.echo(
             f"completed {summary.completed} {summary.unit}{before}, skipped {len(summary.skipped)}: {out}"
@@ -88,37 +90,42 @@ def predict(
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the completions.")] = 0,
     device: DeviceOption = "auto",
+    local: LocalOption = None,
     resample: ResampleOption = False,
     keep_unknown: KeepUnknownOption = False,
+    allow_absent: AllowAbsentOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify the windows of a site's data: each label's probability, and its spread over completions.
+    """Predict the labels of a site's data, and how far predictions depend on what is missing.
 
-    Columns: record, window (counted from 0 in each record), the probability of each label, `<label> spread`
-    (standard deviation over completions, which shows how much depends on what is missing), and `missing
-    modalities`: those without any sample in the window. Files that cannot be used are listed at the end, and
-    the exit code is then 1.
+    OUT has one row per window, and OUT-recordings.csv one per recording with the means over its windows.
+    Columns: record, window (counted from 0 in each recording) or the number of windows, the probability of
+    each label (of a regression its value and both ends of a 90 % interval), `<label> spread` (standard
+    deviation over completions, which shows how much depends on what is missing), and `missing modalities`:
+    those without any sample. Files that cannot be used are listed at the end, and the exit code is then 1.
 
     Example: condi predict --model runs/demo --data /srv/condi/north --out predictions.csv
     """
     from client_app.inference.opening import errors_and_progress, open_run
     from client_app.inference.predict import predict_to_csv
-    from data_partitions.recordings import WindowGrid
-    from data_partitions.storage import require_absent
+    from client_app.inference.recording_reader import ReadingOptions
+    from client_app.inference.site_data import open_site_data
 
+    options = ReadingOptions(resample, keep_unknown, allow_absent)
     with errors_and_progress() as progress:
-        require_absent(out)
         run = open_run(model, data, device)
-        grid = WindowGrid.from_schema(run.schema.model_dump(), resample=resample, keep_unknown=keep_unknown)
-        num_windows, skipped = predict_to_csv(run, data, out, samples, method, seed, grid, progress)
+        with open_site_data(model, run, data, local, options, progress) as source:
+            summary = predict_to_csv(run, source, data, out, samples, method, seed, progress)
     if as_json:
-        written = str(out) if num_windows else ""
-        typer.echo(json.dumps({"windows": num_windows, "out": written, "skipped": skipped}))
+        typer.echo(json.dumps(summary.as_dict()))
     else:
-        _list_skipped(skipped)
-        written = str(out) if num_windows else "no CSV was written"
-        typer.echo(f"classified {num_windows} windows, skipped {len(skipped)} files: {written}")
-    if skipped:
+        _list_findings(summary.notes, summary.skipped)
+        written = ", ".join(summary.out) or "no csv file was written"
+        typer.echo(
+            f"predicted {summary.windows} windows of {summary.recordings} recordings, skipped "
+            f"{len(summary.skipped)} files: {written}"
+        )
+    if summary.skipped:
         raise typer.Exit(1)
 
 
@@ -177,6 +184,9 @@ def plot(
     typer.echo(f"{title}: {out}")
 
 
-def _list_skipped(reasons: list[str]) -> None:
-    for reason in reasons:
+def _list_findings(notes: list[str], skipped: list[str]) -> None:
+    """List what was unusual in files that were used, and why others were not."""
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    for reason in skipped:
         typer.echo(f"skipped: {reason}", err=True)

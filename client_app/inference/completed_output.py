@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+QUANTILES_FOLDER = "quantiles"
 
 
 @dataclass
@@ -24,17 +25,24 @@ class ImputeSummary:
         Units completed by this call, and by an earlier one.
     skipped : list of str
         Why files could not be used, one sentence each.
+    notes : list of str
+        What was unusual in files that were used.
     """
 
     unit: Literal["windows", "files"]
     completed: int = 0
     completed_before: int = 0
     skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON, notes only where there are any."""
+        return {key: value for key, value in asdict(self).items() if value or key != "notes"}
 
 
 def quantile_folder(out: Path, level: float) -> Path:
     """Return the folder of the quantiles of a level."""
-    return out / "quantiles" / f"q{round(100 * level):02d}"
+    return out / QUANTILES_FOLDER / f"q{round(100 * level):02d}"
 
 
 def provenance_json(source: Path, made_from: dict[str, Any], details: dict[str, Any]) -> str:

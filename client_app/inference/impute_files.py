@@ -10,19 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from client_app.inference.completed_output import (
     QUANTILE_LEVELS,
     ImputeSummary,
     provenance_json,
     quantile_folder,
 )
+from client_app.inference.completed_signals import CompletedSignals
+from client_app.inference.journal import Journal
+from client_app.inference.notes import Notes
+from client_app.inference.recording_reader import OpenedRecording, RecordingReader, explain_failure
+from client_app.inference.site_files import find_site_files
 from condi_core.model import TrainedRun
-from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions import DataError
 from data_partitions.preparation_log import ProgressCallback
-from data_partitions.recordings import Recording, WindowGrid, find_recordings, format_of
 from data_partitions.storage import atomic_write
 
 
@@ -32,7 +33,7 @@ def impute_files(
     out: Path,
     samples: int,
     seed: int,
-    grid: WindowGrid,
+    reader: RecordingReader,
     progress: ProgressCallback,
 ) -> ImputeSummary:
     """Complete a file, or all files of a folder.
@@ -48,8 +49,8 @@ def impute_files(
         Draws for the quantiles; 0 for point estimates alone.
     seed : int
         Seed of the draws.
-    grid : WindowGrid
-        How recordings are cut into the model's windows.
+    reader : RecordingReader
+        Opens files as recordings of the model's modalities.
     progress : callable
 
     Returns
@@ -62,99 +63,87 @@ def impute_files(
     DataError
         When there is nothing to read, or `out` is in the folder of the data.
     """
-    files = find_recordings(data)
-    root = data if data.is_dir() else files[0].parent
+    site_files = find_site_files(data)
+    root = site_files.root
     if out.resolve() == root.resolve() or (data.is_dir() and out.resolve().is_relative_to(root.resolve())):
         raise DataError(f"--out is in the folder of the data, {root}: choose one outside of it")
-    summary = ImputeSummary("files")
-    for number, file in enumerate(files):
+    summary, notes = ImputeSummary("files"), Notes()
+    for number, file in enumerate(site_files.files):
 
         def file_progress(fraction: float, number: int = number) -> None:
-            progress("files", number + fraction, len(files))
+            progress("files", number + fraction, len(site_files.files))
 
         try:
+            site_files.require_unshared(file)
             folder = out / file.parent.relative_to(root)
-            completion = _FileCompletion(model, grid, samples, seed, file, folder, out)
+            completion = _FileCompletion(model, reader.open(file), reader, samples, seed, folder, out)
             if completion.complete(file_progress):
                 summary.completed += 1
             else:
                 summary.completed_before += 1
-        except (DataError, OSError) as error:
-            summary.skipped.append(str(error))
+            notes.add(file, completion.opened.notes)
+        except Exception as error:  # whatever one file does, the others are completed
+            summary.skipped.append(explain_failure(file, error))
+    summary.notes = notes.lines()
     return summary
 
 
 class _FileCompletion:
-    """Reads one file, completes it, and writes it with its provenance."""
+    """Completes one recording, and writes it with its provenance."""
 
     def __init__(
         self,
         model: TrainedRun,
-        grid: WindowGrid,
+        opened: OpenedRecording,
+        reader: RecordingReader,
         samples: int,
         seed: int,
-        file: Path,
         folder: Path,
         out: Path,
     ) -> None:
         self.model = model
-        self.grid = grid
+        self.opened = opened
+        self.recording = opened.recording
+        self.levels = QUANTILE_LEVELS if samples else ()
         self.samples = samples
         self.seed = seed
         self.folder = folder
         self.out = out
-        self.format = format_of(file)
-        self.recording: Recording = self.format.read(file)
-        self.provenance = folder / f"{file.name}.provenance.json"
+        self.provenance = folder / f"{self.recording.file.name}.provenance.json"
         self.made_from: dict[str, Any] = {
-            "input sha256": _hash_files(self.format.files(self.recording)),
+            "input sha256": _hash_files(self.recording.files),
             "imputer sha256": model.imputer_hash,
             "samples": samples,
             "seed": seed,
-            "resampled": grid.resample,
+            "settings sha256": reader.settings_hash,
         }
 
     def complete(self, progress: Callable[[float], None]) -> bool:
         """Complete the file; False if that was done before, DataError when another file has its name."""
-        names = [file.name for file in self.format.files(self.recording)]
-        levels = QUANTILE_LEVELS if self.samples else ()
-        folders = [self.folder, *(self._quantile_folder(level) for level in levels)]
+        names = [file.name for file in self.recording.files]
+        folders = [self.folder, *(self._quantile_folder(level) for level in self.levels)]
         targets = [folder / name for folder in folders for name in names]
-        if self._is_up_to_date() and all(target.exists() for target in targets):
+        is_up_to_date = self._is_up_to_date()
+        if is_up_to_date and all(target.exists() for target in targets):
             return False
-        windows = self.grid.cut_windows(self.recording)
-        if not self._is_up_to_date() and (existing := [target for target in targets if target.exists()]):
+        if not is_up_to_date and (existing := [target for target in targets if target.exists()]):
             raise DataError(f"{existing[0]} exists and was not written by this command: choose another --out")
-        outputs = self._complete_signals(windows, levels, progress)
         self.folder.mkdir(parents=True, exist_ok=True)
+        signals = CompletedSignals(self.model, self.opened, self.levels, self.samples, self.seed)
+        journal = Journal(self.folder / f".{self.recording.file.name}.partial", self.made_from)
         with tempfile.TemporaryDirectory(dir=self.out, prefix=".partial-") as temp:
-            for i, signals in enumerate(outputs):
-                (Path(temp) / str(i)).mkdir()
-                # The recording is read again, as writing it changes what was read.
-                self.format.write(self.format.read(self.recording.file), signals, Path(temp) / str(i))
+            copies = [Path(temp) / str(i) for i in range(len(folders))]
+            imputed = signals.write(copies, journal, progress)
+            for copy in copies:
                 for name in names:
-                    _flush_to_disk(Path(temp) / str(i) / name)
-            self._write_provenance(outputs[0])
-            for i, folder in enumerate(folders):
+                    _flush_to_disk(copy / name)
+            self._write_provenance(imputed)
+            for copy, folder in zip(copies, folders, strict=True):
                 folder.mkdir(parents=True, exist_ok=True)
                 for name in names:
-                    os.replace(Path(temp) / str(i) / name, folder / name)
+                    os.replace(copy / name, folder / name)
+        journal.remove()
         return True
-
-    def _complete_signals(
-        self, windows: np.ndarray, levels: tuple[float, ...], progress: Callable[[float], None]
-    ) -> list[list[np.ndarray]]:
-        """Return the channels of the completed file, and those of each quantile."""
-        outputs = np.repeat(windows[None], 1 + len(levels), 0)
-        incomplete = np.flatnonzero((np.isnan(windows) & self.grid.valid_samples).any((1, 2, 3)))
-        for start in range(0, len(incomplete), WINDOWS_PER_BLOCK):
-            rows = incomplete[start : start + WINDOWS_PER_BLOCK]
-            imputed = self.model.impute(windows[rows], samples=self.samples, seed=self.seed)
-            outputs[0, rows] = imputed.point
-            if levels:
-                outputs[1:, rows] = imputed.quantiles(levels)
-            progress((start + len(rows)) / len(incomplete))
-        return [self.grid.fill_signals(self.recording, completed) for completed in outputs]
 
     def _quantile_folder(self, level: float) -> Path:
         return quantile_folder(self.out, level) / self.folder.relative_to(self.out)
@@ -177,15 +166,8 @@ class _FileCompletion:
             )
         return True
 
-    def _write_provenance(self, signals: list[np.ndarray]) -> None:
-        imputed = {
-            signal.name: _intervals(np.isnan(signal.samples) & ~np.isnan(samples))
-            for signal, samples in zip(self.recording.signals, signals, strict=True)
-        }
-        details = {
-            "modalities without any observed sample": self.grid.absent_modalities(self.recording),
-            "imputed samples as [first, end)": {name: runs for name, runs in imputed.items() if runs},
-        }
+    def _write_provenance(self, imputed: dict[str, Any]) -> None:
+        details = {"notes": self.opened.notes, **imputed}
         with atomic_write(self.provenance, mode=0o644) as file:
             file.write(provenance_json(self.recording.file, self.made_from, details).encode())
 
@@ -196,14 +178,9 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _intervals(mask: np.ndarray) -> list[list[int]]:
-    """Return runs of True as [first, end)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return edges.reshape(-1, 2).tolist()
-
-
 def _hash_files(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        with open(file, "rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()

@@ -12,16 +12,33 @@ DataOption = Annotated[
     Path,
     typer.Option(
         "--data",
-        help="A partition; or a WFDB record (.hea), an .edf, a .csv of hourly values, or a folder of "
-        "such files.",
+        help="A partition, a file (WFDB .hea, EDF, BDF, csv, npy, npz), or a folder of such files.",
     ),
 ]
 PartitionOption = Annotated[Path, typer.Option("--data", help="Partition of a site.")]
+LocalOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--local",
+        help="File with this site's own settings, such as `signals.II.channels`: the local part of "
+        "dataset.toml, or all of it.",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda or cuda:NUMBER.")]
 ResampleOption = Annotated[
     bool, typer.Option("--resample", help="Resample files whose sampling rate differs from the model's.")
 ]
 KeepUnknownOption = Annotated[
-    bool, typer.Option("--keep-unknown", help="Copy channels that the model does not know, unchanged.")
+    bool,
+    typer.Option(
+        "--keep-unknown",
+        help="Channels that the model does not know are none of the signals that a file lacks.",
+    ),
+]
+AllowAbsentOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-absent", help="Accept files without most of the signals that the model was trained on."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]

@@ -74,11 +74,14 @@ class WindowBlend:
             float32 `(level, modality, patch, sample)`, NaN where there was no window.
         """
         first, number = self._first, end - self._first
+        self._first = end
+        if not self._totals.shape[1]:
+            shape = (len(self._sums), *self._weights.shape[:1], number, self._weights.shape[2])
+            return first, np.broadcast_to(np.float32(np.nan), shape)
         self._extend(number)
         with np.errstate(invalid="ignore"):
             values = (self._sums[:, :, :number] / self._totals[:, :number]).astype(np.float32)
         self._sums, self._totals = self._sums[:, :, number:].copy(), self._totals[:, number:].copy()
-        self._first = end
         return first, values
 
     def _extend(self, patches: int) -> None:

@@ -1,151 +1,223 @@
-"""Label probabilities of a site's windows, or of its native files, as a CSV with one row per window."""
+"""Predictions for the windows and the recordings of a site's partition or native files, as csv files."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from client_app.inference.notes import Notes
 from client_app.inference.opening import open_compatible_partition
+from client_app.inference.prediction_tables import PredictionTables, WindowPrediction, recordings_file
+from client_app.inference.recording_reader import RecordingReader, explain_failure
+from client_app.inference.recording_windows import successive_windows
+from client_app.inference.site_data import SitePartition
+from client_app.inference.site_files import find_site_files
 from condi_core.model import TrainedRun
+from condi_core.weights_file import WeightsFileError
 from condi_core.windows import WINDOWS_PER_BLOCK
-from data_partitions import DataError
-from data_partitions.layout import detect_partition
 from data_partitions.preparation_log import ProgressCallback
-from data_partitions.recordings import WindowGrid, find_recordings, format_of
-from data_partitions.storage import atomic_write
 
 
 class RecordWindow(NamedTuple):
-    """A window of a record.
-
-    `position` counts the windows of a record from 0; `values` are `(modality, patch, sample)`, NaN where not
-    observed.
-    """
+    """A window of a record; `values` are `(modality, patch, sample)`, NaN where not observed."""
 
     record: str
+    recording: str
     position: int
     values: np.ndarray
 
 
+@dataclass
+class PredictSummary:
+    """What a call of `condi predict` did.
+
+    Parameters
+    ----------
+    windows, recordings : int
+        Rows of both tables.
+    out : list of str
+        Paths of the tables; empty if there was nothing to predict.
+    skipped : list of str
+        Why files could not be used, one sentence each.
+    notes : list of str
+        What was unusual in files that were used.
+    """
+
+    windows: int
+    recordings: int
+    out: list[str]
+    skipped: list[str]
+    notes: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON, notes only where there are any."""
+        windows_path, recordings_path = self.out or ("", "")
+        notes = {"notes": self.notes} if self.notes else {}
+        return {
+            "windows": self.windows,
+            "recordings": self.recordings,
+            "out": windows_path,
+            "out_recordings": recordings_path,
+            "skipped": self.skipped,
+            **notes,
+        }
+
+
 def predict_to_csv(
     model: TrainedRun,
+    source: SitePartition | RecordingReader,
     data: Path,
     out: Path,
     samples: int,
     method: str,
     seed: int,
-    grid: WindowGrid,
     progress: ProgressCallback,
-) -> tuple[int, list[str]]:
-    """Classify all windows of a partition or of native files.
+) -> PredictSummary:
+    """Predict all windows of a partition or of native files.
 
     Parameters
     ----------
     model : TrainedRun
+    source : SitePartition or RecordingReader
+        As from `open_site_data`.
     data : Path
-        A partition, a file, or a folder of files.
+        A file or a folder of files for the reader.
     out : Path
-        The CSV to write; it is removed if nothing could be classified.
+        Table of windows to write; `recordings_file` is that of recordings. There is none without any window.
     samples : int
-        Completions for the spread of each probability.
+        Completions for the spread of each prediction.
     method : str
         One of the run's methods, or "" for the run's setting `method`.
     seed : int
         Seed of the completions.
-    grid : WindowGrid
-        How recordings are cut into the model's windows.
     progress : callable
 
-    Returns
-    -------
-    num_windows : int
-    skipped : list of str
-        Why files could not be used, one sentence each.
+    Raises
+    ------
+    DataError
+        A table exists, or there is nothing to read.
     """
-    skipped: list[str] = []
-    if detect_partition(data):
-        windows = _partition_windows(model, data, progress)
-    else:
-        windows = _file_windows(grid, data, skipped, progress)
-    num_windows = _write_csv(out, model, _table_rows(model, windows, samples, method, seed))
-    if not num_windows:
-        out.unlink()
-    return num_windows, skipped
+    notes = Notes()
+    with PredictionTables(out, model.schema) as tables:
+        predictor = _Predictor(model, tables, samples, method, seed)
+        if isinstance(source, RecordingReader):
+            predictor.predict_files(data, source, notes, progress)
+        else:
+            predictor.skipped += source.skipped
+            predictor.predict_partition(source.path, progress)
+    lines = notes.lines() if isinstance(source, RecordingReader) else source.notes
+    paths = [str(path) for path in (out, recordings_file(out)) if tables.num_windows]
+    return PredictSummary(tables.num_windows, tables.num_recordings, paths, predictor.skipped, lines)
 
 
-def _partition_windows(model: TrainedRun, data: Path, progress: ProgressCallback) -> Iterator[RecordWindow]:
-    partition = open_compatible_partition(model, data)
-    for start in range(0, len(partition), WINDOWS_PER_BLOCK):
-        progress("windows", start, len(partition))
-        rows = np.arange(start, min(start + WINDOWS_PER_BLOCK, len(partition)))
-        values, observed = partition.read(rows)
-        for row, window in zip(rows, np.where(observed, values, np.nan), strict=True):
-            yield RecordWindow(str(partition.record_ids[row]), 0, window)
+class _Predictor:
+    """Predicts windows a block at a time, and writes those of a file when all of it could be read.
 
+    Parameters
+    ----------
+    model : TrainedRun
+    tables : PredictionTables
+        Where the predictions go.
+    samples : int
+        Completions for the spread of each prediction.
+    method : str
+        One of the run's methods, or "" for the run's setting `method`.
+    seed : int
+        Seed of the completions.
+    """
 
-def _file_windows(
-    grid: WindowGrid, data: Path, skipped: list[str], progress: ProgressCallback
-) -> Iterator[RecordWindow]:
-    files = find_recordings(data)
-    root = data if data.is_dir() else files[0].parent
-    for number, file in enumerate(files):
-        progress("files", number, len(files))
-        try:
-            windows = grid.cut_windows(format_of(file).read(file))
-        except (DataError, OSError) as error:
-            skipped.append(str(error))
-            continue
-        for position, window in enumerate(windows):
-            yield RecordWindow(str(file.relative_to(root).with_suffix("")), position, window)
+    def __init__(
+        self, model: TrainedRun, tables: PredictionTables, samples: int, method: str, seed: int
+    ) -> None:
+        self.model = model
+        self.tables = tables
+        self.samples = samples
+        self.method = method
+        self.seed = seed
+        self.skipped: list[str] = []
+        self._waiting: list[RecordWindow] = []
+        self._predicted: list[WindowPrediction] = []
 
+    def predict_partition(self, data: Path, progress: ProgressCallback) -> None:
+        """Predict all windows of a partition."""
+        partition = open_compatible_partition(self.model, data)
+        positions: dict[str, int] = {}
+        for start in range(0, len(partition), WINDOWS_PER_BLOCK):
+            progress("windows", start, len(partition))
+            rows = np.arange(start, min(start + WINDOWS_PER_BLOCK, len(partition)))
+            values, observed = partition.read(rows)
+            for row, window in zip(rows, np.where(observed, values, np.nan), strict=True):
+                recording = str(partition.recording_ids[row])
+                positions[recording] = positions.get(recording, -1) + 1
+                record = str(partition.record_ids[row])
+                self._waiting.append(RecordWindow(record, recording, positions[recording], window))
+            self._predict_waiting()
+            self._write()
 
-def _table_rows(
-    model: TrainedRun, windows: Iterator[RecordWindow], samples: int, method: str, seed: int
-) -> Iterator[list[object]]:
-    """Classify windows a block at a time, and yield a row of the table for each."""
-    block: list[RecordWindow] = []
+    def predict_files(
+        self, data: Path, reader: RecordingReader, notes: Notes, progress: ProgressCallback
+    ) -> None:
+        """Predict all windows of native files; a file that cannot be read to its end has no rows."""
+        site_files = find_site_files(data)
+        for number, file in enumerate(site_files.files):
+            progress("files", number, len(site_files.files))
+            record = str(file.relative_to(site_files.root).with_suffix(""))
+            try:
+                for window in self._read_windows(file, record, reader, notes):
+                    self._waiting.append(window)
+                    if len(self._waiting) == WINDOWS_PER_BLOCK:
+                        self._predict_waiting()
+            except WeightsFileError:  # such as a method that the run does not have
+                raise
+            except Exception as error:  # whatever one file does, the others are predicted
+                self.skipped.append(explain_failure(file, error))
+                self._forget(record)
+            self._write()
+        self._predict_waiting()
+        self._write()
 
-    def classify_block() -> Iterator[list[object]]:
-        prediction = model.predict(np.stack([w.values for w in block]), None, samples, seed, method)
-        for window, values, spreads in zip(block, prediction.values, prediction.spread, strict=True):
-            yield [
-                window.record,
-                window.position,
-                *(f"{p:.6f}" for p in values),
-                *("" if np.isnan(s) else f"{s:.6f}" for s in spreads),
-                " ".join(_missing_modalities(model, window)),
-            ]
+    def _read_windows(
+        self, file: Path, record: str, reader: RecordingReader, notes: Notes
+    ) -> Iterator[RecordWindow]:
+        opened = reader.open(file)
+        windows = successive_windows(opened.match, self.model.schema, reader.stride)
+        position = 0
+        for block in windows.blocks(WINDOWS_PER_BLOCK):
+            for values in block.values:
+                yield RecordWindow(record, record, position, values)
+                position += 1
+        opened.require_plausible_values(windows.observed)
+        notes.add(file, opened.notes)
 
-    for window in windows:
-        block.append(window)
-        if len(block) == WINDOWS_PER_BLOCK:
-            yield from classify_block()
-            block.clear()
-    if block:
-        yield from classify_block()
+    def _predict_waiting(self) -> None:
+        """Predict the windows that wait."""
+        if not self._waiting:
+            return
+        values = np.stack([window.values for window in self._waiting])
+        prediction = self.model.predict(values, None, self.samples, self.seed, self.method)
+        for number, window in enumerate(self._waiting):
+            missing = np.isnan(window.values).all((1, 2))
+            self._predicted.append(
+                WindowPrediction(
+                    window.record,
+                    window.recording,
+                    window.position,
+                    prediction.values[number],
+                    prediction.draws[:, number],
+                    missing,
+                )
+            )
+        self._waiting.clear()
 
+    def _forget(self, record: str) -> None:
+        """Leave out all windows of a record."""
+        self._waiting = [window for window in self._waiting if window.record != record]
+        self._predicted = [window for window in self._predicted if window.record != record]
 
-def _missing_modalities(model: TrainedRun, window: RecordWindow) -> list[str]:
-    return [name for name, x in zip(model.schema.names, window.values, strict=True) if np.isnan(x).all()]
-
-
-def _write_csv(out: Path, model: TrainedRun, rows: Iterator[list[object]]) -> int:
-    """Write the table atomically; return its number of rows."""
-    columns = model.schema.task_kind.prediction_columns(model.schema.labels)
-    num_rows = 0
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(out) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        spreads = (f"{column} spread" for column in columns)
-        writer.writerow(["record", "window", *columns, *spreads, "missing modalities"])
-        for row in rows:
-            writer.writerow(row)
-            num_rows += 1
-        text.detach()  # This flushes the text and leaves the file open.
-    return num_rows
+    def _write(self) -> None:
+        self.tables.add(self._predicted)
+        self._predicted.clear()

@@ -1,0 +1,141 @@
+"""The csv files of predictions: one row per window, and one per recording."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from condi_core.windows import Schema
+from data_partitions.storage import atomic_write, require_absent
+
+
+class WindowPrediction(NamedTuple):
+    """What is predicted of one window.
+
+    Attributes
+    ----------
+    record : id of the window's record
+    recording : id of the recording that the window is from
+    position : number of the window in its recording, from 0
+    values : float32 (column,)
+    draws : float32 (draw, column)
+    missing : bool (modality,), without any sample in the window
+    """
+
+    record: str
+    recording: str
+    position: int
+    values: np.ndarray
+    draws: np.ndarray
+    missing: np.ndarray
+
+
+def recordings_file(out: Path) -> Path:
+    """Return the path of the table with one row per recording."""
+    return out.with_name(f"{out.stem}-recordings{out.suffix}")
+
+
+class PredictionTables(AbstractContextManager):
+    """Writes both tables; each appears complete, or not at all when there is nothing to write.
+
+    Predictions of a recording are means over its windows.
+
+    Parameters
+    ----------
+    out : Path
+        Table of windows.
+    schema : Schema
+        Of the model.
+
+    Raises
+    ------
+    DataError
+        One of the files exists.
+    """
+
+    def __init__(self, out: Path, schema: Schema) -> None:
+        for path in (out, recordings_file(out)):
+            require_absent(path)
+        self.num_windows = 0
+        self._out = out
+        self._names = np.array(schema.names)
+        self._columns = schema.task_kind.prediction_columns(schema.labels)
+        self._recordings: dict[str, _RecordingMean] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> PredictionTables:
+        self._out.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = self._open(self._out, "window")
+        return self
+
+    def __exit__(self, *error) -> bool | None:
+        if error[0] is None:
+            writer = self._open(recordings_file(self._out), "windows")
+            for recording, mean in self._recordings.items():
+                writer.writerow([recording, mean.windows, *self._cells(*mean.prediction(), mean.missing)])
+        suppressed = self._stack.__exit__(*error)
+        if not self.num_windows and error[0] is None:
+            for path in (self._out, recordings_file(self._out)):
+                path.unlink()
+        return suppressed
+
+    @property
+    def num_recordings(self) -> int:
+        """Recordings that have a prediction."""
+        return len(self._recordings)
+
+    def add(self, predictions: Sequence[WindowPrediction]) -> None:
+        """Add a row for each window, and count it for its recording."""
+        for prediction in predictions:
+            mean = self._recordings.setdefault(prediction.recording, _RecordingMean())
+            mean.add(prediction)
+            cells = self._cells(prediction.values, _spread(prediction.draws), prediction.missing)
+            self._writer.writerow([prediction.record, prediction.position, *cells])
+            self.num_windows += 1
+
+    def _open(self, path: Path, count: str):
+        file = self._stack.enter_context(atomic_write(path))
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        self._stack.callback(text.detach)  # This leaves the file open.
+        writer = csv.writer(text, lineterminator="\n")
+        spreads = (f"{column} spread" for column in self._columns)
+        writer.writerow(["record", count, *self._columns, *spreads, "missing modalities"])
+        return writer
+
+    def _cells(self, values: np.ndarray, spread: np.ndarray, missing: np.ndarray) -> list[str]:
+        return [
+            *(f"{value:.6f}" for value in values),
+            *("" if np.isnan(value) else f"{value:.6f}" for value in spread),
+            " ".join(self._names[missing]),
+        ]
+
+
+class _RecordingMean:
+    """Sums over the windows of a recording."""
+
+    def __init__(self) -> None:
+        self.windows = 0
+        self._values: np.ndarray | float = 0.0
+        self._draws: np.ndarray | float = 0.0
+        self.missing = np.array(True)
+
+    def add(self, window: WindowPrediction) -> None:
+        self.windows += 1
+        self._values = self._values + window.values.astype(np.float64)
+        self._draws = self._draws + window.draws.astype(np.float64)
+        self.missing = self.missing & window.missing
+
+    def prediction(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean of each column, and its spread over the draws."""
+        return np.asarray(self._values) / self.windows, _spread(np.asarray(self._draws) / self.windows)
+
+
+def _spread(draws: np.ndarray) -> np.ndarray:
+    """Return the standard deviation over draws; NaN without at least two."""
+    return draws.std(0, ddof=1) if len(draws) > 1 else np.full(draws.shape[1], np.nan)

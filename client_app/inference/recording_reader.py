@@ -1,0 +1,169 @@
+"""Open a site's files as recordings of a model's modalities; refuse those that the model was not made for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from client_app.inference.suitability import (
+    list_names,
+    require_known_channels,
+    require_plausible_values,
+    require_usual_modalities,
+)
+from condi_core.windows import Schema
+from data_partitions import DataError
+from data_partitions.recordings import open_recording
+from data_partitions.recordings.recording import Recording
+from data_partitions.signals.match import Match
+from data_partitions.signals.resampling import has_same_rate
+from data_partitions.signals.signal_map import SignalMap
+from data_partitions.signals.signal_spec import SignalSpec
+
+MAX_REASON_LENGTH = 500
+NOMINAL_RATE_TOLERANCE = 1e-3
+
+
+class ReadingOptions(NamedTuple):
+    """What the user allows.
+
+    Attributes
+    ----------
+    resample : files of other rates
+    keep_unknown : files with channels that the model does not know, which lack some of its modalities
+    allow_absent : files without most of what the model was trained on
+    """
+
+    resample: bool = False
+    keep_unknown: bool = False
+    allow_absent: bool = False
+
+
+class OpenedRecording:
+    """A recording whose channels were found to be modalities of a model.
+
+    Parameters
+    ----------
+    recording : Recording
+    match : Match
+        Its channels as modalities.
+    notes : list of str
+        What is unusual in it, one sentence each.
+    """
+
+    def __init__(self, recording: Recording, match: Match, notes: list[str]) -> None:
+        self.recording = recording
+        self.match = match
+        self.notes = notes
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether a modality has another rate in the file than in the model."""
+        return any(not has_same_rate(s.rate, s.spec.rate) for s in self.match.sources.values())
+
+    def require_plausible_values(self, observed: Mapping[str, int]) -> None:
+        """Note which values were dropped when the recording was read; DataError when these are too many.
+
+        Parameters
+        ----------
+        observed : mapping
+            Samples of each modality that were not dropped.
+        """
+        dropped = {name: number for name, number in self.match.dropped.items() if number}
+        total = {name: number + observed[name] for name, number in dropped.items()}
+        require_plausible_values(self.recording.file, dropped, total)
+        for spec in self.match.specs:
+            if number := dropped.get(spec.name):
+                low, high = spec.range or (0, 0)
+                where = f"outside {low:g} to {high:g} {spec.unit}".strip() if spec.range else "too large"
+                self.notes.append(f"{number} samples of {spec.name} are {where} and were not used")
+
+
+class RecordingReader:
+    """Opens files as recordings of a model's modalities.
+
+    Parameters
+    ----------
+    schema : Schema
+        Of the model.
+    specs : tuple of SignalSpec
+        Its modalities, and their names and units in files.
+    usual : mapping
+        Samples per patch of the modalities that training windows usually had, as from `usual_samples`.
+    file_options : mapping
+        How files are written, as `open_recording` takes it.
+    options : ReadingOptions
+    states_names : bool
+        Whether the site has stated the names of its channels: then unknown channels are none of the model's.
+    stride : int
+        Patches from the start of a window to that of the next, in predictions.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        specs: tuple[SignalSpec, ...],
+        usual: Mapping[str, float],
+        file_options: Mapping[str, Any],
+        options: ReadingOptions,
+        states_names: bool,
+        stride: int,
+    ) -> None:
+        self.stride = stride
+        self._schema = schema
+        self._usual = usual
+        self._file_options = file_options
+        self._options = options
+        self._states_names = states_names
+        # Whether unknown channels are harmless is decided below, where what is absent is known.
+        self._map = SignalMap(specs, options.resample or bool(schema.description), keep_unknown=True)
+
+    @property
+    def settings_hash(self) -> str:
+        """Hash of the settings on which the values that are read depend."""
+        text = repr((self._map, sorted(self._file_options.items())))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def open(self, file: Path) -> OpenedRecording:
+        """Open a file; DataError when it cannot be read or is not what the model was made for."""
+        recording = open_recording(file, **self._file_options)
+        match = self._map.match(recording)
+        if not self._options.resample:
+            _require_enough_rate(file, match)
+        if not self._options.allow_absent:
+            require_usual_modalities(file, self._schema, self._usual, match.modalities, match.unknown)
+        if not (self._options.keep_unknown or self._states_names):
+            require_known_channels(file, self._schema, match.absent, match.unknown)
+        return OpenedRecording(recording, match, [*recording.notes, *match.notes, *_describe_channels(match)])
+
+
+def explain_failure(file: Path, error: Exception) -> str:
+    """Return why a file could not be used, in one short sentence that names it."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, DataError | OSError):  # of a library, which may say only "0"
+        reason = f"{type(error).__name__}: {reason}"
+    if file.name not in reason:
+        reason = f"{file} cannot be used ({reason})"
+    return reason if len(reason) <= MAX_REASON_LENGTH else f"{reason[: MAX_REASON_LENGTH - 4]} ..."
+
+
+def _require_enough_rate(file: Path, match: Match) -> None:
+    for name, source in match.sources.items():
+        if source.rate < source.spec.rate * (1 - NOMINAL_RATE_TOLERANCE):
+            raise DataError(
+                f"{file}: {name} is at {source.rate:g} Hz, but the model expects {source.spec.rate:g} Hz, "
+                "which has detail that this rate lacks: give --resample to convert it nevertheless"
+            )
+
+
+def _describe_channels(match: Match) -> list[str]:
+    sentences = []
+    if match.absent:
+        sentences.append(f"it lacks {list_names(match.absent)}")
+    if match.unknown:
+        sentences.append(f"channels that the model does not know are unchanged: {list_names(match.unknown)}")
+    if match.differences:
+        sentences.append(f"differences of channels are not completed: {list_names(match.differences)}")
+    return sentences

@@ -1,0 +1,77 @@
+"""The description of a model's data set, with what a site states about its own files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from condi_core.windows import Schema
+from data_partitions import DataError
+from data_partitions.description.agreed_text import first_difference
+from data_partitions.description.durations import format_seconds
+from data_partitions.description.reading import description_from_text, read_description
+from data_partitions.description.sections import Description
+from data_partitions.description.toml_lines import read_toml
+from data_partitions.signals.signal_spec import STEP_SECONDS, SignalSpec, specs_of_description
+
+
+def describe_site(schema: Schema, local: Path | None) -> Description:
+    """Return the description that a model has, with the settings of a site.
+
+    Parameters
+    ----------
+    schema : Schema
+        Of the model. Without a description, its modalities have their own names, units, rates and ranges.
+    local : Path or None
+        File with the settings of the site, or the whole `dataset.toml`.
+
+    Raises
+    ------
+    DataError
+        The file is not valid, or its agreed part is not that of the model.
+    """
+    text = schema.description or _describe_modalities(schema)
+    if local is None or "dataset" not in read_toml(local)[0]:
+        return description_from_text(text, local)
+    description = read_description(local)
+    if schema.description and (difference := first_difference(description.agreed_text(), text)):
+        raise DataError(f"{local} is not the description that the model was trained by: {difference}")
+    if missing := [name for name in schema.names if name not in description.signals]:
+        raise DataError(f"{local} describes no signal {', '.join(missing)}, which the model reads")
+    return description
+
+
+def specs_of_model(schema: Schema, description: Description) -> tuple[SignalSpec, ...]:
+    """Return the modalities in the order, units, rates and ranges of a model, with the names of the site."""
+    specs = {spec.name: spec for spec in specs_of_description(description)}
+    return tuple(
+        specs[m.name]._replace(
+            unit=m.unit, rate=m.samples_per_patch / schema.patch_seconds, range=m.range or specs[m.name].range
+        )
+        for m in schema.modalities
+    )
+
+
+def file_options(description: Description) -> dict[str, Any]:
+    """Return how the files of the site are written, as far as it is stated, as `open_recording` takes it."""
+    stated = description.files.model_fields_set - {"format", "path"}
+    return {name: getattr(description.files, name) for name in sorted(stated)}
+
+
+def _describe_modalities(schema: Schema) -> str:
+    """Write the modalities of a model as the text of a description."""
+    lines = [
+        f"dataset.name = {json.dumps(schema.dataset)}",
+        f"window.length = {json.dumps(format_seconds(schema.patches * schema.patch_seconds))}",
+    ]
+    for m in schema.modalities:
+        key, step = f"signals.{json.dumps(m.name)}", schema.patch_seconds / m.samples_per_patch
+        lines.append(f"{key}.unit = {json.dumps(m.unit)}")
+        if step < STEP_SECONDS:
+            lines.append(f"{key}.rate = {float(1 / step)!r}")
+        elif not any(line.startswith("window.grid") for line in lines):
+            lines.append(f"window.grid = {json.dumps(format_seconds(step))}")
+        if m.range:
+            lines.append(f"{key}.range = {json.dumps(list(m.range))}")
+    return "".join(line + "\n" for line in lines)

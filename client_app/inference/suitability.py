@@ -1,0 +1,118 @@
+"""Whether a recording is like those that a model was trained on; what is not is refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from condi_core.run_files import ROSTER_FILE, read_roster
+from condi_core.windows import Schema
+from data_partitions import DataError
+
+USUAL_SHARE = 0.5  # of its training samples that a modality must have to count as usual
+MIN_PRESENT_SHARE = 0.5  # of the usual modalities, and of their samples
+# Variables in steps of a minute or more are measured when they are needed: a file may lack most of them.
+SPARSE_STEP_SECONDS = 60.0
+MAX_SHARE_OUT_OF_RANGE = 0.2
+MIN_SAMPLES_OUT_OF_RANGE = 10
+
+
+def usual_samples(run: Path, schema: Schema) -> dict[str, float]:
+    """Return the samples per patch that each usual modality had in the training windows of a run.
+
+    Where a run has no roster, such as a copy of its weights alone, all modalities of signals count as usual,
+    and none of variables that are measured when they are needed.
+
+    Raises
+    ------
+    RunFileError
+        The roster is damaged.
+    """
+    per_patch = {m.name: float(m.samples_per_patch) for m in schema.modalities}
+    sites = list(read_roster(run).values()) if (run / ROSTER_FILE).exists() else []
+    counts, patches = np.zeros(len(per_patch)), 0
+    for site in sites:
+        counts += np.array(site["sums"], float)[:, 0]
+        patches += site["manifest"]["windows"]["train"] * schema.patches
+    if not patches:
+        return {} if _is_sparse(schema) else per_patch
+    shares = counts / patches / list(per_patch.values())
+    return {
+        name: samples * share
+        for (name, samples), share in zip(per_patch.items(), shares, strict=True)
+        if share >= USUAL_SHARE
+    }
+
+
+def _is_sparse(schema: Schema) -> bool:
+    return schema.patch_seconds / schema.samples >= SPARSE_STEP_SECONDS
+
+
+def require_usual_modalities(
+    file: Path, schema: Schema, usual: Mapping[str, float], present: Collection[str], unknown: Sequence[str]
+) -> None:
+    """Raise DataError when a file lacks most of what the model was mostly trained on.
+
+    Parameters
+    ----------
+    file : Path
+        The file, for the message.
+    schema : Schema
+        Of the model.
+    usual : mapping
+        As from `usual_samples`.
+    present : collection of str
+        Modalities that the file has.
+    unknown : sequence of str
+        Channels of the file that are none of the model's.
+    """
+    absent = [name for name in usual if name not in present]
+    if _is_sparse(schema):
+        lacks_most = bool(usual) and len(absent) == len(usual)
+    else:
+        samples_present = sum(samples for name, samples in usual.items() if name in present)
+        lacks_most = len(absent) > (1 - MIN_PRESENT_SHARE) * len(usual) or (
+            samples_present < MIN_PRESENT_SHARE * sum(usual.values())
+        )
+    if lacks_most:
+        other = f" It has {list_names(unknown)}, which the model does not know." if unknown else ""
+        raise DataError(
+            f"{file} lacks {list_names(absent)}, most of what the model was trained on.{other} State other "
+            "names of these signals in a file for --local; --allow-absent goes on without them"
+        )
+
+
+def require_known_channels(file: Path, schema: Schema, absent: Sequence[str], unknown: Sequence[str]) -> None:
+    """Raise DataError when a channel that the model does not know could be a modality that the file lacks."""
+    if absent and unknown:
+        raise DataError(
+            f"{file} has {list_names(unknown)}, which the model does not know (known are "
+            f"{list_names(schema.names)}), and lacks {list_names(absent)}: if these are the same signals, "
+            "state their names in a file for --local; if not, give --keep-unknown to leave them as they are"
+        )
+
+
+def require_plausible_values(file: Path, dropped: Mapping[str, int], observed: Mapping[str, int]) -> None:
+    """Raise DataError when much of a modality is outside its plausible range.
+
+    Parameters
+    ----------
+    file : Path
+        The file, for the message.
+    dropped, observed : mapping
+        Samples of each modality outside the range, and all samples that the file has.
+    """
+    for name, number in dropped.items():
+        if number >= MIN_SAMPLES_OUT_OF_RANGE and number > MAX_SHARE_OUT_OF_RANGE * observed[name]:
+            raise DataError(
+                f"{file}: {number} of {observed[name]} samples of {name} are outside its plausible range: "
+                "check its unit, and state file-unit, scale or codes for missing values in a file for --local"
+            )
+
+
+def list_names(names: Sequence[str], limit: int = 8) -> str:
+    """List the first names, and the number of the others."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
