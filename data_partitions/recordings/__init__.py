@@ -17,6 +17,7 @@ from typing import Any
 
 from data_partitions.errors import DataError
 from data_partitions.recordings import (
+    array_recording,
     csv_recording,
     edf,
     edf_recording,
@@ -36,12 +37,15 @@ __all__ = [
     "create_output",
     "find_recordings",
     "format_of",
+    "list_records",
     "open_recording",
 ]
 
 FORMATS: dict[str, ModuleType] = {module.SUFFIX: module for module in (wfdb_record, edf, hourly_csv)}
 _READERS: dict[str, ModuleType] = {
-    suffix: module for module in (wfdb_recording, edf_recording, csv_recording) for suffix in module.SUFFIXES
+    suffix: module
+    for module in (wfdb_recording, edf_recording, csv_recording, array_recording)
+    for suffix in module.SUFFIXES
 }
 
 
@@ -61,6 +65,24 @@ def open_recording(file: Path, **options: Any) -> _recording.Recording:
         The file cannot be read, in one sentence.
     """
     return _reader_of(file).open(file, **options)
+
+
+def list_records(file: Path, **options: Any) -> list[str]:
+    """List the names of the recordings in a file, for the option `record` of `open_recording`.
+
+    Parameters
+    ----------
+    file
+        The file.
+    options
+        As in `open_recording`.
+
+    Returns
+    -------
+    list of str
+        For an array with an axis of recordings their names, for all other files [""].
+    """
+    return array_recording.list_records(file, **options) if _reader_of(file) is array_recording else [""]
 
 
 def create_output(recording: _recording.Recording, folder: Path) -> _recording.Output:

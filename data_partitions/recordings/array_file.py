@@ -1,0 +1,113 @@
+"""An array in an npy file, or in an npz archive, of which parts are read. Nothing is unpickled."""
+
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from shutil import copyfileobj
+from typing import IO
+
+import numpy as np
+
+from data_partitions.errors import DataError
+
+DAMAGE_ERRORS = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+class ArrayFile:
+    """An array of numbers.
+
+    Parameters
+    ----------
+    file
+        An npy file, or an npz archive.
+    name
+        Name of the array in an archive; "" if it has only one.
+
+    Attributes
+    ----------
+    shape, dtype
+        Of the array.
+    member
+        Name of its file in the archive; "" for an npy file.
+    npy
+        The npy file; of an archive a temporary copy of the member.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read or has no such array of numbers.
+    """
+
+    def __init__(self, file: Path, name: str) -> None:
+        self.file = file
+        self.member = ""
+        with refuse_damage(file):
+            if zipfile.is_zipfile(file):
+                self.member = _find_member(file, name)
+                self._copy = _extract(file, file.stat().st_mtime_ns, self.member)
+                self.npy = Path(self._copy.name)
+            else:
+                self.npy = file
+            array = np.load(self.npy, mmap_mode="r", allow_pickle=False)
+        self.shape, self.dtype = array.shape, array.dtype
+        if self.dtype.kind not in "fiub":
+            raise DataError(f"{file} has an array of {self.dtype}, expected numbers")
+
+    def opened(self) -> np.ndarray:
+        """Return the array as a memory map, to be dropped after use, as its pages count as memory."""
+        with refuse_damage(self.file):
+            return np.load(self.npy, mmap_mode="r", allow_pickle=False)
+
+
+def read_texts(file: Path, name: str) -> list[str]:
+    """Read the texts or whole numbers of an array in an npz archive; DataError if it has none."""
+    with refuse_damage(file):
+        if not zipfile.is_zipfile(file):
+            raise DataError(f"{file} is not an npz archive, and so has no array {name[:40]}")
+        _find_member(file, name)
+        with np.load(file, allow_pickle=False) as arrays:
+            array = arrays[name]
+    if array.ndim != 1 or array.dtype.kind not in "USiu":
+        raise DataError(f"{file}: {name[:40]} is not a list of names")
+    return [text.decode("latin-1") if isinstance(text, bytes) else str(text) for text in array.tolist()]
+
+
+@contextmanager
+def refuse_damage(file: Path) -> Iterator[None]:
+    """Turn errors of numpy and zipfile into a DataError."""
+    try:
+        yield
+    except DataError:
+        raise
+    except DAMAGE_ERRORS as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
+        raise DataError(f"{file} cannot be read as arrays of numbers ({reason})") from None
+
+
+def _find_member(file: Path, name: str) -> str:
+    with zipfile.ZipFile(file) as archive:
+        names = [member[:-4] for member in archive.namelist() if member.endswith(".npy")]
+    if name in names:
+        return f"{name}.npy"
+    listed = ", ".join(names)[:120] or "none"
+    if name:
+        raise DataError(f"{file} has no array {name[:40]}: it has {listed}")
+    if len(names) != 1:
+        raise DataError(
+            f"{file} has the arrays {listed}: give the name of the samples as `values` in the description"
+        )
+    return f"{names[0]}.npy"
+
+
+@lru_cache(maxsize=2)
+def _extract(file: Path, _: int, member: str) -> IO[bytes]:
+    """Copy a member to a temporary file, which is removed when nobody uses it."""
+    copy = tempfile.NamedTemporaryFile(suffix=".npy")
+    with zipfile.ZipFile(file) as archive, archive.open(member) as source:
+        copyfileobj(source, copy, 1 << 20)
+    copy.flush()
+    return copy

@@ -1,0 +1,180 @@
+"""Arrays of samples in npy and npz files. NaN and infinite values are missing samples."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_partitions.errors import DataError
+from data_partitions.recordings.array_file import ArrayFile, read_texts, refuse_damage
+from data_partitions.recordings.array_output import ArrayOutput
+from data_partitions.recordings.blocks import BLOCK_NUMBERS, BlockReader
+from data_partitions.recordings.recording import Channel, Output, Recording
+
+SUFFIXES = (".npy", ".npz")
+TIME, CHANNEL, RECORD = "time", "channel", "record"
+
+
+class ArrayRecording:
+    """An array, or one of the recordings in it.
+
+    Parameters
+    ----------
+    array
+        The array.
+    axes
+        What its axes are: time, channel, record, or some of them.
+    position
+        Position of the recording on the axis of recordings.
+    channels
+        Its channels.
+    codes
+        Numbers that stand for a missing sample.
+    """
+
+    def __init__(
+        self,
+        array: ArrayFile,
+        axes: Sequence[str],
+        position: int,
+        channels: tuple[Channel, ...],
+        codes: Sequence[float],
+    ) -> None:
+        self.array = array
+        self.file = array.file
+        self.files = [array.file]
+        self.axes = list(axes)
+        self.position = position
+        self.channels = channels
+        self.codes = codes
+        self.start: datetime | None = None
+        self.notes: tuple[str, ...] = ()
+        rows = max(1, BLOCK_NUMBERS // len(channels))
+        self.reader = BlockReader(self.load, channels[0].samples, rows)
+
+    def load(self, first: int, last: int) -> np.ndarray:
+        """Return samples as they are in the file, `(time, channel)`."""
+        with refuse_damage(self.file):
+            return np.array(self.select(self.array.opened(), first, last))
+
+    def select(self, array: np.ndarray, first: int, last: int) -> np.ndarray:
+        """Return a view of samples `first` to `last` of the recording in an array, `(time, channel)`."""
+        index: dict[str, Any] = {TIME: slice(first, last), CHANNEL: slice(None), RECORD: self.position}
+        part = array[tuple(index[axis] for axis in self.axes)]
+        remaining = [axis for axis in self.axes if axis != RECORD]
+        if CHANNEL not in remaining:
+            return part[:, None]
+        return part if remaining == [TIME, CHANNEL] else part.T
+
+    def is_missing(self, numbers: np.ndarray) -> np.ndarray:
+        """Return which numbers of the file stand for no sample."""
+        return ~np.isfinite(numbers) | np.isin(numbers, self.codes)
+
+    def read(self, channel: int, first: int, last: int) -> np.ndarray:
+        """Read samples; see `Recording`."""
+        samples = np.full(last - first, np.nan)
+        low, high = max(first, 0), min(last, self.channels[channel].samples)
+        if low < high:
+            numbers = self.reader.read(low, high, slice(channel, channel + 1))
+            samples[low - first : high - first] = np.where(self.is_missing(numbers), np.nan, numbers)
+        return samples
+
+
+def open(  # noqa: A001
+    file: Path,
+    *,
+    rate: float | None = None,
+    axes: str = "time channel",
+    values: str = "",
+    records: str = "",
+    names: str = "",
+    channel_names: Sequence[str] = (),
+    missing: Sequence[str] = (),
+    record: str = "",
+    **_: Any,
+) -> Recording:
+    """Open a file, or a recording in it; DataError when it cannot be read.
+
+    Parameters
+    ----------
+    file
+        The file.
+    rate, axes, values, records, names, channel_names, missing
+        As in `FilesSection`. Of `missing`, numbers count.
+    record
+        Name of the recording, if the array has an axis of them.
+    """
+    if rate is None:
+        raise DataError(f"{file} does not state the rate of its samples: give rate (Hz) in the description")
+    array = ArrayFile(file, values)
+    length_of = _name_axes(array, axes)
+    position = 0
+    if RECORD in length_of:
+        ids = _list_ids(array, records, length_of[RECORD])
+        if record not in ids:
+            raise DataError(f"{file} has no recording {record[:40]}: it has {', '.join(ids)[:80]}")
+        position = ids.index(record)
+    count, samples = length_of.get(CHANNEL, 1), length_of[TIME]
+    if not count or not samples:
+        raise DataError(f"{file} has no samples")
+    titles = read_texts(file, names) if names else list(channel_names)
+    titles = titles or [f"channel {i + 1}" for i in range(count)]
+    if len(titles) != count:
+        raise DataError(f"{file} has {count} channels, but {len(titles)} names of channels are given")
+    channels = tuple(Channel(title, "", rate, samples) for title in titles)
+    return ArrayRecording(array, axes.split(), position, channels, _numbers_among(missing))
+
+
+def list_records(file: Path, *, axes: str = "", values: str = "", records: str = "", **_: Any) -> list[str]:
+    """List the names of the recordings in a file: their ids, or their positions; [""] for a single one.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or its ids are not one for each recording.
+    """
+    if RECORD not in axes.split():
+        return [""]
+    array = ArrayFile(file, values)
+    return _list_ids(array, records, _name_axes(array, axes)[RECORD])
+
+
+def create_output(recording: ArrayRecording, folder: Path) -> Output:
+    """Copy a file to a folder; DataError when it has several recordings."""
+    return ArrayOutput(recording, folder)
+
+
+def _name_axes(array: ArrayFile, axes: str) -> dict[str, int]:
+    words = axes.split()
+    if (
+        len(words) != len(array.shape)
+        or len(set(words)) < len(words)
+        or TIME not in words
+        or not {TIME, CHANNEL, RECORD}.issuperset(words)
+    ):
+        raise DataError(
+            f"{array.file} has an array of shape {array.shape}, which does not have the axes {axes[:60]}: "
+            "give its axes in the description"
+        )
+    return dict(zip(words, array.shape, strict=True))
+
+
+def _list_ids(array: ArrayFile, records: str, count: int) -> list[str]:
+    if not records:
+        return [str(position) for position in range(count)]
+    ids = read_texts(array.file, records)
+    if len(ids) != count or len(set(ids)) < count:
+        raise DataError(f"{array.file} has {count} recordings, but {len(set(ids))} ids in {records[:40]}")
+    return ids
+
+
+def _numbers_among(texts: Sequence[str]) -> list[float]:
+    numbers = []
+    for text in texts:
+        try:
+            numbers.append(float(text))
+        except ValueError:
+            continue
+    return numbers
