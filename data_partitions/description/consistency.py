@@ -8,6 +8,7 @@ from itertools import pairwise
 from data_partitions.description.complaints import Complaint, suggest
 from data_partitions.description.patches import PatchError, plan_patches
 from data_partitions.description.sections import Description
+from data_partitions.signals.units import UnitError, conversion
 
 _TEXT_FILES = ("csv",)
 _TABLES = ("csv", "parquet")
@@ -23,7 +24,7 @@ FORMATS_OF_KEY = {
     "separator": _TEXT_FILES,
     "decimal": _TEXT_FILES,
     "encoding": _TEXT_FILES,
-    "missing": (*_TABLES, "npy"),
+    "missing": _TABLES,
     "ends-of-range": ("edf",),
     "gains": ("wfdb",),
     "rate": (*_TABLES, "npy"),
@@ -153,6 +154,11 @@ def _check_signals(description: Description) -> Iterator[Complaint]:
             )
         if signal.rate is not None and signal.within != "last":
             yield Complaint(f"{key}.within", "`within` is for signals without a rate: remove it, or `rate`")
+        if signal.file_unit:
+            try:
+                conversion(signal.file_unit, signal.unit)
+            except UnitError as error:
+                yield Complaint(f"{key}.file-unit", str(error))
         if signal.scale == 0:
             yield Complaint(f"{key}.scale", "expected a factor other than 0")
     if valid:

@@ -33,7 +33,15 @@ from data_partitions.manifest import Name
 
 
 class KeepSection(Section):
-    """`[window] keep`: only windows within some minutes of windows with other classes than `around`."""
+    """`[window] keep`: only the part of a class that is near other classes, such as wake around a night.
+
+    Parameters
+    ----------
+    around
+        The class.
+    minutes
+        Time to the nearest window of another class up to which windows of the class are used.
+    """
 
     around: str
     minutes: float = Field(ge=0)
@@ -52,17 +60,18 @@ class WindowSection(Section):
         Which windows of a recording: "all", "first", "last", or "random:3" for three, drawn by a hash of the
         recording's name.
     align
-        Where windows start: at the start of the recording, or at the onsets of annotations.
+        Where windows start: at the start of the "recording", or at the onsets of "annotations".
     start
         Column of the table, or code of a MEDS event, with the time from which windows are counted.
     grid
         Time step of signals without a rate, such as "1 h".
     patch
-        Length of a patch, or "auto".
+        Length of a patch, the unit that is imputed. "auto" chooses 50 to 200 patches with whole samples of
+        each signal, or a step of the grid.
     least_observed
         Share of the samples, over all signals, that a window must have.
     keep
-        Windows to keep by their class.
+        Class of which only windows near others are used, such as { around = "wake", minutes = 30 }.
     """
 
     length: Seconds
@@ -82,18 +91,20 @@ class SignalSection(Section):
     Parameters
     ----------
     unit
-        Unit of the windows. Files in other units are converted.
+        Unit of the windows; required. Files in other units are converted.
     rate
         Samples per second (Hz). Files of other rates are resampled. Without it, the signal has one value in
         each step of `window.grid`.
     channels
-        Names in the files, of which the first that a file has is read; by default the name of the signal.
+        Exact names in the files, of which the first that a file has is read; by default the name of the
+        signal. ["C3", "-", "M2"] is the difference of two channels.
     like
         Signal whose fields, except `channels`, are the defaults.
     range
         Lowest and highest plausible value. Values outside are dropped.
     within
-        Which of several values in one step of the grid counts.
+        Which of several values in one step of the grid counts: "last", "first", "mean", "median", "min",
+        "max" or "sum".
     scale
         Factor that corrects the values of the files.
     file_unit
@@ -116,24 +127,28 @@ class TaskSection(Section):
     Parameters
     ----------
     kind
-        "none": windows without labels, for phase 1 alone.
+        "none" (windows without labels, for phase 1 alone), "binary", "single-label", "multi-label",
+        "ordinal" or "regression".
     column
         Column of the table with the class, the event or the number; "" where annotations have it.
     columns
         Multi-label: the column of each label, in which the texts of `event` mean that the label applies.
     separator
         Multi-label: separates the labels in one column.
-    name, unit
-        Name of the label of a binary task or of a regression, and the unit of a regression.
+    name
+        Binary, regression: name of the label.
+    unit
+        Regression: unit of the label.
     classes
         For each class the texts that stand for it.
     event
-        Binary: the texts that stand for the event. With annotations, a window in which one of them begins has
-        the event.
+        Binary, and `columns`: the texts that stand for the event. With annotations, a window in which one of
+        them begins has the event.
     drop
         Texts of windows or recordings that are excluded.
     of
-        What has the label. Predictions for a recording or a patient are averages over its windows.
+        What has the label: the "window", the "recording" or the "patient". Predictions for a recording or a
+        patient are averages over its windows.
     after
         Time from the start of the window at which the outcome must not be known yet; stays that end before
         are excluded.
@@ -169,8 +184,10 @@ class SplitSection(Section):
         Shares of the patients by hash.
     column
         Column of the table.
-    val, test
-        Texts in the column; all others are training.
+    val
+        Texts of the column that stand for validation.
+    test
+        Texts of the column that stand for test; all others are training.
     file
         MEDS file with subject_id and split (train, tuning, held_out).
     """

@@ -14,7 +14,17 @@ TimeUnit = Literal["datetime", "ms", "s", "min", "h", "d"]
 
 
 class DatasetSection(Section):
-    """`[dataset]`: name, version, and the terms under which the data are used."""
+    """`[dataset]`: what the hospitals call the data.
+
+    Parameters
+    ----------
+    name
+        Name of the data set, which becomes part of names of runs.
+    version
+        Version of this description; raise it when you change what is agreed.
+    license
+        Terms under which the data are used, such as the number of the ethics vote.
+    """
 
     name: Name
     version: Text = ""
@@ -27,7 +37,7 @@ class FilesSection(Section):
     Parameters
     ----------
     format
-        "edf" includes EDF+ and BDF, "npy" includes npz, "csv" includes compressed files.
+        "wfdb", "edf" (also EDF+ and BDF), "csv" (also compressed), "parquet", "npy" (also npz) or "meds".
     path
         Pattern of the files below the source folder. `*` stands for a part of a name, `**` for folders,
         `{field}` for a part whose text is a field of the recording, `{field:4}` for four characters. A field
@@ -40,15 +50,23 @@ class FilesSection(Section):
         "datetime" for time stamps, or the unit of elapsed time, such as "h" or "min".
     time_format
         Format of time stamps as in strptime; by default ISO 8601.
-    variable, value, value_unit
-        Columns of a table in long form, with one measurement in each row. Without them, each signal has a
-        column.
-    separator, decimal, encoding
-        How a text file is written.
+    variable
+        Long form, with one measurement in each row: column with the name of the signal. Without it, each
+        signal has a column.
+    value
+        Long form: column with the number.
+    value_unit
+        Long form: column with the unit of the number.
+    separator
+        Between the cells of a csv file, such as ";" or "\\t".
+    decimal
+        Decimal mark of a csv file, "." or ",".
+    encoding
+        Of a csv file, such as "latin-1".
     missing
         Texts of cells that stand for a missing value.
     ends_of_range
-        Whether samples at the ends of the digital range of an EDF channel are measured or missing.
+        Whether samples at the ends of the digital range of an EDF channel are "measured" or "missing".
     gains
         Whether samples of WFDB records are divided by the gains of their headers. With "none", where they are
         wrong, samples are the whole numbers of the file, and `scale` of each signal brings them to its unit.
@@ -56,8 +74,12 @@ class FilesSection(Section):
         Samples per second (Hz) of formats that do not state it.
     axes
         Axes of an array of samples: the words record, time and channel in their order.
-    values, records, names
-        Names of the arrays in an npz file: samples, ids of recordings, names of channels.
+    values
+        Name of the array of samples in an npz file.
+    records
+        Name of the array with the ids of the recordings in an npz file.
+    names
+        Name of the array with the names of the channels in an npz file.
     channel_names
         Names of the channels of formats that do not state them.
     """
@@ -92,15 +114,27 @@ class TableSection(Section):
     ----------
     path
         A csv or parquet file below the source folder.
-    record, patient, site
-        Columns, or patterns of fields such as "{night}". Without `patient`, each recording is a patient.
-    start, end
-        Columns with the time at which the recording or the stay starts and ends, as time stamps or in
-        `time_unit`. Elapsed times in the files are counted from the start.
-    time_unit, time_format
+    record
+        Column with the recording or stay.
+    patient
+        Column, or a pattern of fields such as "{night:5}". Without it, each recording is a patient.
+    site
+        Column or pattern with the hospital, where the data are of several.
+    start
+        Column with the time at which the recording or the stay starts. Elapsed times in the files are counted
+        from it.
+    end
+        Column with the time at which the stay ends.
+    time_unit
+        Of `start` and `end`: "datetime", or the unit of a number.
+    time_format
+        Of `start` and `end`, as in `[files]`.
+    separator
         As in `[files]`.
-    separator, decimal, encoding
-        How a text file is written.
+    decimal
+        As in `[files]`.
+    encoding
+        As in `[files]`.
     """
 
     path: str = local("")
@@ -122,11 +156,16 @@ class AnnotationsSection(Section):
     Parameters
     ----------
     source
-        Kind of the files; key `from`.
+        "edf+", "csv", "nsrr-xml" or "wfdb".
     path
         Pattern of the files, as in `[files]`. For WFDB the suffix of the annotator is enough, such as "atr".
-    onset, duration, text
-        Columns of a csv file.
+        Without it, EDF+ annotations are those of the recordings themselves.
+    onset
+        Column of a csv file with the start.
+    duration
+        Column of a csv file with the duration.
+    text
+        Column of a csv file with the text.
     time_unit
         Unit of the columns `onset` and `duration`, or "datetime".
     drop

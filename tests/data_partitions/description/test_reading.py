@@ -145,6 +145,10 @@ CASES = {
         ('"10 s"', '"10 s"\nalign = "annotations"'),
         'line 16: align = "annotations" needs a section [annotations]: add it',
     ),
+    "unit of files that cannot be converted": (
+        ('unit = "mV"', 'unit = "mV"\nfile-unit = "mmHg"'),
+        'line 19: "mmHg" cannot be converted to "mV": expected a unit such as "',
+    ),
     "no TOML": (
         ('unit = "mV"', "unit = mV"),
         "dataset.toml, line 18: expected a text in quotes, a number or a list after =, got `unit = mV`",
