@@ -61,8 +61,9 @@ class SignalMap:
         """
         notes: dict[str, list[str]] = {}
         sources = {}
+        names = _Names(recording)
         for spec in self.specs:
-            if positions := _find_channels(spec, recording):
+            if positions := names.find_source(spec):
                 sources[spec.name] = self._check(spec, recording, positions, notes)
         self._require_distinct(recording, sources)
         matched = {position for source in sources.values() for position in source.channels}
@@ -143,20 +144,27 @@ def _key(name: str) -> str:
     return name.strip().casefold()
 
 
-def _find_channels(spec: SignalSpec, recording: Recording) -> list[list[int]]:
-    """Return the channels of the first of a modality's names; for a difference those of both; else none."""
-    names = [channel.name for channel in recording.channels]
-    for source in spec.sources:
-        positions = [_find_name(name, names, recording) for name in source]
-        if all(positions):
-            return positions
-    return []
+class _Names:
+    """The channels of a recording by name: those that are written alike, or else those of any case."""
 
+    def __init__(self, recording: Recording) -> None:
+        self._exact: dict[str, list[int]] = {}
+        self._any_case: dict[str, list[int]] = {}
+        for position, channel in enumerate(recording.channels):
+            if channel.samples:
+                self._exact.setdefault(channel.name.strip(), []).append(position)
+                self._any_case.setdefault(_key(channel.name), []).append(position)
 
-def _find_name(name: str, names: list[str], recording: Recording) -> list[int]:
-    exact = [i for i, other in enumerate(names) if other.strip() == name.strip()]
-    matching = exact or [i for i, other in enumerate(names) if _key(other) == _key(name)]
-    return [i for i in matching if recording.channels[i].samples]
+    def find(self, name: str) -> list[int]:
+        return self._exact.get(name.strip()) or self._any_case.get(_key(name), [])
+
+    def find_source(self, spec: SignalSpec) -> list[list[int]]:
+        """Return the channels of the first of a modality's names; for a difference those of both."""
+        for source in spec.sources:
+            positions = [self.find(name) for name in source]
+            if all(positions):
+                return positions
+        return []
 
 
 def _choose_channel(recording: Recording, positions: list[int], note: Callable[[str], None]) -> int:

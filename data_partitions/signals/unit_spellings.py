@@ -1,6 +1,7 @@
 """Clinical spellings of units, as expressions that pint reads."""
 
 import re
+from functools import lru_cache
 
 # What files write where the values have no unit, or only an arbitrary one.
 ARBITRARY_UNITS = {"", "a.u.", "au", "a.u", "arb", "arb.", "arbitrary", "adu", "nu", "n/a", "none", "?", "-"}
@@ -102,6 +103,7 @@ COMMON_UNITS = (
 )
 
 
+@lru_cache(maxsize=1024)
 def clean_unit(unit: str) -> str:
     """Write a unit with one letter for micro, one form of powers of ten, and no brackets or comments."""
     for written, plain in (("µ", "u"), ("μ", "u"), ("²", "2"), ("³", "3")):  # Unicode has two micros
