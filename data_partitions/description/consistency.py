@@ -6,25 +6,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from data_partitions.description.complaints import Complaint, suggest
+from data_partitions.description.durations import SECONDS
 from data_partitions.description.patches import PatchError, plan_patches
 from data_partitions.description.sections import Description
 from data_partitions.signals.units import UnitError, conversion
 
 _TEXT_FILES = ("csv",)
 _TABLES = ("csv", "parquet")
+_EVENTS = (*_TABLES, "meds")
 # The formats in which a key of [files] has an effect; those that are absent here have one in all.
 FORMATS_OF_KEY = {
-    "record": _TABLES,
+    "record": _EVENTS,
     "time": _TABLES,
     "time-unit": _TABLES,
     "time-format": _TABLES,
     "variable": _TABLES,
     "value": _TABLES,
-    "value-unit": _TABLES,
+    "value-unit": _EVENTS,
     "separator": _TEXT_FILES,
     "decimal": _TEXT_FILES,
     "encoding": _TEXT_FILES,
-    "missing": _TABLES,
+    "missing": _EVENTS,
     "ends-of-range": ("edf",),
     "gains": ("wfdb",),
     "rate": (*_TABLES, "npy"),
@@ -40,6 +42,7 @@ KINDS_OF_KEY = {
     "separator": ("multi-label",),
     "name": ("binary", "regression"),
     "unit": ("regression",),
+    "until": ("regression",),
     "classes": ("single-label", "multi-label", "ordinal"),
     "event": ("binary", "multi-label"),
 }
@@ -66,7 +69,7 @@ def _check_files(description: Description) -> Iterator[Complaint]:
                 f"files.{key}",
                 f"`{key}` has no effect on {files.format} files, only on {_join(formats)}: remove it",
             )
-    if bool(files.variable) != bool(files.value):
+    if files.format != "meds" and bool(files.variable) != bool(files.value):
         missing = "value" if files.variable else "variable"
         yield Complaint("files", f"long form has both `variable` and `value`: add {missing} = ... to [files]")
     if files.format in _TABLES and not files.time:
@@ -101,20 +104,24 @@ def _check_files(description: Description) -> Iterator[Complaint]:
 
 def _check_table(description: Description) -> Iterator[Complaint]:
     table, is_meds = description.table, description.files.format == "meds"
+    if table.properties and not (is_meds or description.files.variable):
+        yield Complaint("table.properties", "`properties` are variables of files in long form: remove it")
     if table.path:
         if not table.record:
             yield Complaint(
                 "table.path", "the table has no column of recordings: add record = ... to [table]"
             )
         return
-    needs = {"table.start": table.start, "table.end": table.end, "split.column": description.split.column}
-    needs |= {"task.column": description.task.column}
-    needs |= {f"covariates.{name}": "" if is_meds else "column" for name in description.covariates}
+    has_columns = is_meds or bool(table.properties)
+    needs = {"table.start": table.start, "table.end": "" if is_meds else table.end}
+    needs |= {"split.column": description.split.column, "task.column": description.task.column}
+    needs |= {f"covariates.{name}": "" if has_columns else "column" for name in description.covariates}
+    needs |= {f"table.join.{name}": "join" for name in table.join}
     for key, value in needs.items():
         if value:
             yield Complaint(key, f"`{key}` is of a table: add path = ... to [table]")
     for key, value in (("patient", table.patient), ("site", table.site)):
-        if value and "{" not in value:
+        if value and "{" not in value and value not in table.properties:
             yield Complaint(
                 f"table.{key}",
                 f'without a table `{key}` is a pattern of fields of the path, such as "{{record:4}}": write '
@@ -154,11 +161,17 @@ def _check_signals(description: Description) -> Iterator[Complaint]:
             )
         if signal.rate is not None and signal.within != "last":
             yield Complaint(f"{key}.within", "`within` is for signals without a rate: remove it, or `rate`")
-        if signal.file_unit:
+        units = {"file-unit": signal.file_unit}
+        units |= {f"channel-units.{channel}": unit for channel, unit in signal.channel_units.items()}
+        for setting, unit in units.items():
             try:
-                conversion(signal.file_unit, signal.unit)
+                conversion(unit or signal.unit, signal.unit)
             except UnitError as error:
-                yield Complaint(f"{key}.file-unit", str(error))
+                yield Complaint(f"{key}.{setting}", str(error))
+        if signal.rate is not None and signal.channel_units:
+            yield Complaint(
+                f"{key}.channel-units", "`channel-units` is for signals without a rate: remove it"
+            )
         if signal.scale == 0:
             yield Complaint(f"{key}.scale", "expected a factor other than 0")
     if valid:
@@ -178,7 +191,7 @@ def _check_task(description: Description) -> Iterator[Complaint]:
             yield Complaint(f"task.{key}", f'`{key}` has no effect with kind = "{kind}", {use}: remove it')
     if kind == "none":
         return
-    sources = {"column": task.column, "columns": task.columns, "file": task.file}
+    sources = {"column": task.column, "columns": task.columns, "file": task.file, "until": task.until}
     given = [f"`{name}`" for name, value in sources.items() if value]
     if len(given) > 1:
         yield Complaint("task", f"labels have one source: remove {' or '.join(given)}")
@@ -197,10 +210,19 @@ def _check_task(description: Description) -> Iterator[Complaint]:
         yield Complaint("task.file", "label files are for MEDS: write column = ... of the table")
     if kind in ("single-label", "ordinal", "multi-label") and not task.columns:
         yield from _check_classes(task.classes, kind)
+    if task.until:
+        yield from _check_until(description)
     if task.columns and task.classes:
         yield Complaint("task.classes", "each label has a column: remove `classes` or `columns`")
     if task.separator and not task.column:
         yield Complaint("task.separator", "`separator` is of the texts in `column`: add column = ...")
+
+
+def _check_until(description: Description) -> Iterator[Complaint]:
+    if not description.table.end:
+        yield Complaint("task.until", "`until` needs the end of the stay: add end = ... to [table]")
+    if description.task.unit not in SECONDS:
+        yield Complaint("task.unit", f"`until` gives a time: write a unit of {_join(SECONDS)}")
 
 
 def _check_classes(classes: Mapping[str, tuple[str, ...]], kind: str) -> Iterator[Complaint]:
@@ -242,7 +264,8 @@ def _check_split(description: Description) -> Iterator[Complaint]:
     if split.by == "hash" and not split.shares["train"]:
         yield Complaint("split.shares", "expected a share of training patients above 0")
     written = split.model_dump(by_alias=True, exclude_defaults=True)
-    owner = {"shares": "hash", "column": "column", "val": "column", "test": "column", "file": "file"}
+    owner = {"shares": "hash", "within": "hash", "file": "file"}
+    owner |= {"column": "column", "val": "column", "test": "column"}
     for key in written:
         if owner.get(key, split.by) != split.by:
             yield Complaint(f"split.{key}", f'`{key}` has no effect with by = "{split.by}": remove it')

@@ -109,6 +109,8 @@ class SignalSection(Section):
         Factor that corrects the values of the files.
     file_unit
         Unit of the files, where they do not state it or state it wrongly.
+    channel_units
+        Unit of single channels of a table over time, such as { "temperature F" = "°F" }.
     """
 
     unit: str = ""
@@ -119,6 +121,7 @@ class SignalSection(Section):
     within: Literal["last", "first", "mean", "median", "min", "max", "sum"] = "last"
     scale: float = local(1.0)
     file_unit: str = local("")
+    channel_units: dict[str, str] = local({})
 
 
 class TaskSection(Section):
@@ -139,6 +142,8 @@ class TaskSection(Section):
         Binary, regression: name of the label.
     unit
         Regression: unit of the label.
+    until
+        Regression: "end" for the time from the end of the window until `table.end`, in `unit`, such as "d".
     classes
         For each class the texts that stand for it.
     event
@@ -164,6 +169,7 @@ class TaskSection(Section):
     separator: str = local("")
     name: str = ""
     unit: str = ""
+    until: Literal["", "end"] = ""
     classes: dict[str, Texts] = {}
     event: Texts = ("1",)
     drop: Texts = ()
@@ -182,6 +188,9 @@ class SplitSection(Section):
         "hash" of the patient, a "column" of the table, or a MEDS "file" of subjects.
     shares
         Shares of the patients by hash.
+    within
+        Whether the shares are of the patients of each "site", so that a hospital has the same splits alone
+        and with others, or of "all".
     column
         Column of the table.
     val
@@ -194,6 +203,7 @@ class SplitSection(Section):
 
     by: Literal["hash", "column", "file"] = "hash"
     shares: Shares = {"train": 0.70, "val": 0.15, "test": 0.15}
+    within: Literal["site", "all"] = "site"
     column: str = local("")
     val: Texts = ()
     test: Texts = ()

@@ -41,11 +41,13 @@ class FilesSection(Section):
     path
         Pattern of the files below the source folder. `*` stands for a part of a name, `**` for folders,
         `{field}` for a part whose text is a field of the recording, `{field:4}` for four characters. A field
-        with the name of a column of the table is that column's value.
+        with the name of a column of the table is that column's value. An archive (.tar.gz) counts as the
+        folder of its files.
     record
         Column that names the recording of a row, if a file has several recordings.
     time
-        Column of times. Without it, rows are samples at `rate`.
+        Column of times, or a pattern of columns, such as "{date} {clock}". Without it, rows are samples at
+        `rate`.
     time_unit
         "datetime" for time stamps, or the unit of elapsed time, such as "h" or "min".
     time_format
@@ -107,24 +109,49 @@ class FilesSection(Section):
     channel_names: Texts = local(())
 
 
+class JoinSection(Section):
+    """`[table.join.NAME]`: another table, whose columns are added to those of the table.
+
+    Parameters
+    ----------
+    path
+        A csv or parquet file below the source folder.
+    on
+        Column of the table, or of a table that is joined before it.
+    key
+        Column of this file with the same texts; by default `on`. Each text has one row.
+    """
+
+    path: str = local(min_length=1)
+    on: str = local(min_length=1)
+    key: str = local("")
+
+
 class TableSection(Section):
     """`[table]`: one row for each recording or stay.
 
     Parameters
     ----------
     path
-        A csv or parquet file below the source folder.
+        A csv or parquet file below the source folder, or a pattern of files with the same columns.
+    join
+        Other tables, such as one of hospitals.
+    properties
+        Variables of files in long form that become columns, such as the ward: the text of their first row. Of
+        MEDS, codes with `*`, which stands for the text, such as "GENDER//*".
     record
         Column with the recording or stay.
     patient
         Column, or a pattern of fields such as "{night:5}". Without it, each recording is a patient.
     site
         Column or pattern with the hospital, where the data are of several.
+    sites
+        For each name of a hospital the texts in `site` that stand for it; by default each text is a name.
     start
         Column with the time at which the recording or the stay starts. Elapsed times in the files are counted
         from it.
     end
-        Column with the time at which the stay ends.
+        Column with the time at which the stay ends. Of MEDS, the code of the event that ends it.
     time_unit
         Of `start` and `end`: "datetime", or the unit of a number.
     time_format
@@ -138,6 +165,9 @@ class TableSection(Section):
     """
 
     path: str = local("")
+    join: dict[Name, JoinSection] = local({})
+    properties: Texts = local(())
+    sites: dict[Name, Texts] = local({})
     record: str = local("")
     patient: str = local("")
     site: str = local("")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
 
 from data_partitions.description.sections import SignalSection
 from data_partitions.errors import DataError
+from data_partitions.events.codes import Codes
 from data_partitions.signals.units import Conversion, UnitError, conversion
 
 
@@ -61,7 +61,7 @@ class ChannelMap:
                         f"signals.{name}: {' '.join(channel)} is a difference of channels, which needs "
                         "recordings with a rate: name one column or variable"
                     )
-                unit = section.file_unit or section.unit
+                unit = section.channel_units.get(channel) or section.file_unit or section.unit
                 self.channels.append(
                     EventChannel(channel, number, preference, self._convert_unit(number, unit))
                 )
@@ -73,23 +73,12 @@ class ChannelMap:
                     f"channel {name} is that of signals.{self.signals[first.signal]} and of "
                     f"signals.{self.signals[other.signal]}: name it once"
                 )
-        self._position = {channel.name: position for position, channel in enumerate(self.channels)}
-        self._patterns = [name for name in names if patterns and "*" in name]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the channels."""
-        return tuple(self._position)
+        self.names = tuple(names)
+        self._codes = Codes(names, patterns)
 
     def find(self, name: str) -> int:
         """Return the position of the channel with a name, -1 if there is none."""
-        name = name.strip()
-        if name in self._position:
-            return self._position[name]
-        for pattern in self._patterns:
-            if fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]")):
-                return self._position[pattern]
-        return -1
+        return self._codes.find(name)
 
     def convert(self, channel: int, values: np.ndarray, unit: str = "") -> np.ndarray:
         """Convert values of a channel to the unit of its signal.

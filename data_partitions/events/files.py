@@ -36,8 +36,8 @@ class EventFile(NamedTuple):
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether a file is an archive, by its name."""
-    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+    """Tell whether a path is an archive, by its name."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES) and path.is_file()
 
 
 def list_members(archive: Path) -> list[str]:

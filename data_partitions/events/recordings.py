@@ -9,6 +9,7 @@ import pandas as pd
 
 from data_partitions.description.sections import FilesSection
 from data_partitions.errors import DataError
+from data_partitions.events.codes import Codes
 from data_partitions.events.drops import Drops
 from data_partitions.events.faults import FileFaults
 from data_partitions.events.files import EventFile
@@ -38,9 +39,9 @@ def index_recordings(
     Returns
     -------
     DataFrame
-        One row for each recording, by name in the order of the files: `first_us` and `last_us`, the times
-        of its first and last row (int64, µs; NO_TIME without any), and a column for each property with the
-        text of its first row, "" without any.
+        One row for each recording, by name in the order of the files, without those whose file cannot be
+        read: `first_us` and `last_us`, the times of its first and last row (int64, µs; NO_TIME without any),
+        and a column for each property with the text of its first row, "" without any.
     """
     faults = FileFaults(log)
     reader = EventReader(section, None, faults, Drops())  # what is dropped is counted when values are read
@@ -61,32 +62,30 @@ def index_recordings(
         last = np.append(last, np.full(new, NO_TIME))
         np.minimum.at(first, recording[selected], times)
         np.maximum.at(last, recording[selected], times)
+    for file in files:  # also those without a row
+        recordings.find(file.record)
+    new = len(recordings.positions) - len(first)
+    first, last = (np.append(times, np.full(new, NO_TIME)) for times in (first, last))
     first[last == NO_TIME] = NO_TIME
     table = pd.DataFrame(
         {"first_us": first, "last_us": last}, index=pd.Index(list(recordings.positions), dtype=object)
     )
     for name, of_recording in texts.items():
         table[name] = [of_recording.get(position, "") for position in range(len(table))]
-    return table.drop(index=[name for name in faults.recordings if name in table.index])
+    return table.drop(index=list(faults.recordings))
 
 
 def _read_property(
     reader: EventReader, rows: Rows, recording: np.ndarray, name: str, of_recording: dict[int, str]
 ) -> None:
     """Add the text of a property for each recording that has none yet."""
-    before, star, after = name.partition("*")
-
-    def find(variable: str) -> int:
-        if star:
-            fits = len(variable) >= len(name) - 1 and variable.startswith(before) and variable.endswith(after)
-            return 0 if fits else -1
-        return 0 if variable == name else -1
-
+    codes = Codes([name])
     variables = rows.columns[reader.section.variable]
-    for row in np.flatnonzero((map_texts(variables, find) == 0) & (recording >= 0)):
+    for row in np.flatnonzero((map_texts(variables, codes.find) == 0) & (recording >= 0)):
         position = int(recording[row])
         if position not in of_recording:
-            cell = rows.columns[reader.section.value][int(row)].as_py()
-            if star:
-                cell = str(variables[int(row)]).strip()[len(before) : -len(after) or None]
-            of_recording[position] = "" if cell is None else str(cell).strip()
+            if "*" in name:
+                of_recording[position] = codes.read_star(str(variables[int(row)]).strip())
+            else:
+                cell = rows.columns[reader.section.value][int(row)].as_py()
+                of_recording[position] = "" if cell is None else str(cell).strip()

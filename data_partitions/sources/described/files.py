@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_partitions.errors import DataError
+from data_partitions.events.files import is_archive, list_members
 from data_partitions.sources.described.faults import quote_some, suggest
 
 _PART = re.compile(r"\*\*/|\*\*|\*|\{([^{}:]+)(?::(\d+))?\}")
 
 
 class MatchedFile(NamedTuple):
-    """A file, and the text of each field of the pattern in its name."""
+    """A file or a member of an archive, and the text of each field of the pattern in its name."""
 
     path: Path
     fields: dict[str, str]
+    member: str = ""  # name in the archive `path`
 
 
 def fields_of_pattern(pattern: str) -> list[str]:
@@ -42,7 +44,9 @@ def fill_pattern(pattern: str, fields: Mapping[str, str]) -> str:
     return _PART.sub(text_of, pattern)
 
 
-def match_files(source: Path, pattern: str, columns: Collection[str] = ()) -> list[MatchedFile]:
+def match_files(
+    source: Path, pattern: str, columns: Collection[str] = (), in_archives: bool = False
+) -> list[MatchedFile]:
     """List the files below a folder whose names fit a pattern.
 
     Parameters
@@ -54,6 +58,8 @@ def match_files(source: Path, pattern: str, columns: Collection[str] = ()) -> li
         name, `{field:4}` for four characters. A field that appears twice has the same text.
     columns
         Columns of the table: a field with such a name may contain folders.
+    in_archives
+        Whether to list members of archives (.tar.gz), as if they were unpacked where the archive is.
 
     Returns
     -------
@@ -63,14 +69,19 @@ def match_files(source: Path, pattern: str, columns: Collection[str] = ()) -> li
     Raises
     ------
     DataError
-        There is no such folder.
+        There is no such folder, or an archive is damaged.
     """
     if not source.is_dir():
         raise DataError(f"there is no folder {source}: give the folder of the files as --source")
+    if not _PART.search(pattern) and (source / pattern).is_file():
+        return [MatchedFile(source / pattern, {})]
     expression, names = _compile(pattern, columns)
+    files = {path: (source / path, "") for path in _walk(source, pattern)}
+    if in_archives:
+        files = dict(_find_members(source, pattern)) | files
     return [
-        MatchedFile(source / path, {names[group]: text for group, text in match.groupdict().items()})
-        for path in sorted(_walk(source, pattern))
+        MatchedFile(file, {names[group]: text for group, text in match.groupdict().items()}, member)
+        for path, (file, member) in sorted(files.items())
         if (match := expression.fullmatch(path))
     ]
 
@@ -106,6 +117,16 @@ def _compile(pattern: str, columns: Collection[str]) -> tuple[re.Pattern[str], d
             expression += f"(?P<{groups[field]}>{character}{f'{{{width}}}' if width else '+'})"
     expression += re.escape(pattern[end:])
     return re.compile(expression), {group: field for field, group in groups.items()}
+
+
+def _find_members(source: Path, pattern: str) -> Iterator[tuple[str, tuple[Path, str]]]:
+    """Yield the members of archives: their paths if they were unpacked, the archive and the name in it."""
+    paths = set(_walk(source, pattern))
+    above = Path(pattern.partition("*")[0].partition("{")[0]).parents  # may be folders of the archive
+    paths |= {(folder / file.name).as_posix() for folder in above for file in (source / folder).glob("*")}
+    for path in sorted(path for path in paths if is_archive(source / path)):
+        for member in list_members(source / path):
+            yield (Path(path).parent / member).as_posix(), (source / path, member)
 
 
 def _walk(source: Path, pattern: str) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,11 +13,10 @@ from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.annotations import Annotation
 from data_partitions.sources.described.faults import description_error, find_nearest, quote_some, suggest
-from data_partitions.sources.described.listing import ListedRecording
+from data_partitions.sources.described.listing import ListedRecording, normalise
 from data_partitions.sources.described.table import parse_number
 
 DEFAULT_NAME = "event"  # of the label of a binary task or a regression
-_WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 
 
 class LabelRule:
@@ -225,13 +223,6 @@ class LabelRule:
             f"{subject} {quote_some(unknown)}{times}, which no class has"
             f"{suggest(unknown[0], self._class_of)} Add it to a class or to task.drop",
         )
-
-
-def normalise(text: str) -> str:
-    """Return a text without blanks around it, and a whole number without its decimals."""
-    text = text.strip()
-    number = _WHOLE_NUMBER.fullmatch(text)
-    return number[1] if number else text
 
 
 def has_label(labels: np.ndarray) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from data_partitions.sources.described.files import (
     match_files,
 )
 from data_partitions.sources.described.table import read_table, require_column
+
+_WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def list_recordings(description: Description, source: Path) -> Listing:
     return _join(description, table, matches, source)
 
 
-def _name_recording(description: Description, match: MatchedFile, source: Path) -> str:
+def name_recording(description: Description, match: MatchedFile, source: Path) -> str:
     """Return the name of a file's recording: a field, a pattern of fields, or else its path."""
     named = description.table.record
     if "{" in named:
@@ -95,7 +98,7 @@ def _name_recording(description: Description, match: MatchedFile, source: Path) 
     for name in (named, "record"):
         if name and name in match.fields:
             return match.fields[name]
-    path = match.path.relative_to(source)
+    path = Path(match.member) if match.member else match.path.relative_to(source)
     return path.with_suffix("").as_posix()
 
 
@@ -119,29 +122,34 @@ def _text_of(description: Description, key: str, named: str, row: Mapping[str, s
     return row[named]
 
 
-def _describe_row(
+def describe_row(
     description: Description, record: str, file: Path | None, row: Mapping[str, str]
 ) -> ListedRecording:
+    """Return a recording with its patient and its hospital, by the texts of its row."""
     section = description.table
     row = {"record": record, **row}
-    return ListedRecording(
-        record,
-        _text_of(description, "table.patient", section.patient, row, record),
-        _text_of(description, "table.site", section.site, row, ""),
-        file,
-        row,
-    )
+    patient = _text_of(description, "table.patient", section.patient, row, record)
+    site = normalise(_text_of(description, "table.site", section.site, row, ""))
+    names = (name for name, texts in section.sites.items() if site in map(normalise, texts))
+    return ListedRecording(record, patient, next(names, site), file, row)
 
 
 def _list_files(description: Description, matches: list[MatchedFile], source: Path) -> Listing:
     by_name: dict[str, list[MatchedFile]] = defaultdict(list)
     for match in matches:
-        by_name[_name_recording(description, match, source)].append(match)
+        by_name[name_recording(description, match, source)].append(match)
     faults = [_describe_repetition(name, files) for name, files in by_name.items() if len(files) > 1]
     recordings = [
-        _describe_row(description, name, files[0].path, files[0].fields) for name, files in by_name.items()
+        describe_row(description, name, files[0].path, files[0].fields) for name, files in by_name.items()
     ]
     return Listing(recordings, columns=tuple(recordings[0].row), faults=faults)
+
+
+def normalise(text: str) -> str:
+    """Return a text without blanks around it, and a whole number without its decimals."""
+    text = text.strip()
+    number = _WHOLE_NUMBER.fullmatch(text)
+    return number[1] if number else text
 
 
 def _describe_repetition(name: str, files: list[MatchedFile]) -> str:
@@ -153,12 +161,12 @@ def _list_rows(description: Description, table: pd.DataFrame) -> Listing:
     """List the rows of a table whose recordings are all in the same files."""
     column = description.table.record or description.files.record
     require_column(description, "table.record", column, table)
-    rows, faults = _unique_rows(table, column)
-    recordings = [_describe_row(description, row[column], None, row) for row in rows]
+    rows, faults = unique_rows(table, column)
+    recordings = [describe_row(description, row[column], None, row) for row in rows]
     return Listing(recordings, columns=tuple(table.columns), faults=faults)
 
 
-def _unique_rows(table: pd.DataFrame, column: str) -> tuple[list[dict[str, str]], list[str]]:
+def unique_rows(table: pd.DataFrame, column: str) -> tuple[list[dict[str, str]], list[str]]:
     """Return the rows of the recordings that have one row, and a sentence about each other one."""
     table = table.drop_duplicates()
     faults = []
@@ -183,10 +191,10 @@ def _join(description: Description, table: pd.DataFrame, matches: list[MatchedFi
     if not keys and not column:
         column = "record"
         require_column(description, "table.record", section.record or column, table)
-    rows, faults = _unique_rows(table, column or keys[0])
+    rows, faults = unique_rows(table, column or keys[0])
     by_key: dict[tuple[str, ...], list[MatchedFile]] = defaultdict(list)
     for match in matches:
-        key = [match.fields[name] for name in keys] or [_name_recording(description, match, source)]
+        key = [match.fields[name] for name in keys] or [name_recording(description, match, source)]
         by_key[tuple(key)].append(match)
     recordings, without_file = [], []
     for row in rows:
@@ -195,10 +203,10 @@ def _join(description: Description, table: pd.DataFrame, matches: list[MatchedFi
             without_file.append(row[column or keys[0]])
             continue
         fields = {**files[0].fields, **row}
-        name = row[column] if column else _name_recording(description, files[0], source)
+        name = row[column] if column else name_recording(description, files[0], source)
         if len(files) > 1:
             faults.append(_describe_repetition(name, files))
-        recordings.append(_describe_row(description, name, files[0].path, fields))
+        recordings.append(describe_row(description, name, files[0].path, fields))
     without_row = [match.path.name for files in by_key.values() for match in files]
     if not recordings:
         raise description_error(

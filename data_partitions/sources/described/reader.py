@@ -16,14 +16,15 @@ from data_partitions.errors import DataError
 from data_partitions.manifest import Split
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.covariates import CovariateReader
+from data_partitions.sources.described.event_recordings import EventRecordings
 from data_partitions.sources.described.faults import quote_some
-from data_partitions.sources.described.files import match_files
 from data_partitions.sources.described.labels import LabelRule
-from data_partitions.sources.described.listing import ListedRecording, Listing, list_recordings
+from data_partitions.sources.described.listing import ListedRecording, Listing
 from data_partitions.sources.described.recording_windows import RecordingWindows, WindowReader
 from data_partitions.sources.described.sampled import SampledRecordings
 from data_partitions.sources.described.schema import manifest_fields
 from data_partitions.sources.described.splits import split_patients
+from data_partitions.sources.described.stays import is_over_time
 from data_partitions.sources.described.table import parse_time
 
 
@@ -51,7 +52,8 @@ class DescribedDataset:
         `modalities` (names of the signals that the recording has).
         """
         source = Path(source)
-        listing = list_recordings(self.description, source)
+        windows = self._open(source)
+        listing = windows.list(log)
         self._note_listing(listing, log)
         self.rule.check_columns(listing.columns)
         self.rule.check_texts(listing.recordings, log)
@@ -59,7 +61,7 @@ class DescribedDataset:
         covariates.check_columns(listing.columns)
         splits = split_patients(self.description, source, listing.recordings)
         used = [listed for listed in listing.recordings if self._is_used(listed, log)]
-        cut = list(self._open(source).cut(used, log))
+        cut = list(windows.cut(used, log))
         if not any(len(windows.starts) for _, windows in cut):
             first = [f"The first that cannot be used: {log.rejected[0]}"] if log.rejected else []
             reasons = " ".join([*log.counted(), *first])
@@ -78,14 +80,14 @@ class DescribedDataset:
         return self._open(Path(source)).read(rows, log)
 
     def _open(self, source: Path) -> WindowReader:
-        return SampledRecordings(self.description, source, self.rule)
+        kind = EventRecordings if is_over_time(self.description) else SampledRecordings
+        return kind(self.description, source, self.rule)
 
     def fingerprint(self, source: str | Path, rows: pd.DataFrame) -> str:
         """Return a hash of the description, the rows, and the sizes and times of their files."""
         digest = hashlib.sha256(self.description.model_dump_json().encode())
         digest.update(rows.drop(columns="modalities").to_csv(index=False).encode())
-        files = [Path(source) / file for file in dict.fromkeys(rows["file"]) if file]
-        for file in files or [match.path for match in match_files(Path(source), self.description.files.path)]:
+        for file in self._open(Path(source)).paths(rows):
             state = file.stat()
             digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
         return digest.hexdigest()
@@ -103,6 +105,11 @@ class DescribedDataset:
     def _is_used(self, listed: ListedRecording, log: PreparationLog) -> bool:
         """Return whether the row of a recording allows its use, and count it if not."""
         task, table = self.description.task, self.description.table
+        if table.sites and listed.site not in table.sites:
+            expected = ", ".join(text for texts in table.sites.values() for text in texts)
+            text = f"{table.site} {listed.site or 'none'}"
+            log.reject(DataError(f"recording {listed.record} has {text}, expected {expected}"))
+            return False
         if not listed.patient:
             log.count("{} recordings are left out, as no patient is stated.")
             return False
@@ -115,7 +122,7 @@ class DescribedDataset:
             if labels is None:
                 log.count("{} recordings are left out, as their label is in task.drop.")
                 return False
-        if task.after is not None and table.end:
+        if task.after is not None and table.end and not is_over_time(self.description):
             try:
                 end = parse_time(listed.row[table.end], table.time_unit, table.time_format)
                 if table.time_unit == "datetime":

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.sources.described.listing import ListedRecording
+from data_partitions.sources.described.listing import ListedRecording, Listing
 
 
 class RecordingWindows(NamedTuple):
@@ -38,7 +38,10 @@ class RecordingWindows(NamedTuple):
 
 
 class WindowReader(Protocol):
-    """Cuts recordings into windows, and reads them."""
+    """Lists recordings, cuts them into windows, and reads these."""
+
+    def list(self, log: PreparationLog) -> Listing:
+        """List the recordings of the source."""
 
     def cut(
         self, recordings: Sequence[ListedRecording], log: PreparationLog
@@ -52,3 +55,6 @@ class WindowReader(Protocol):
         file of all recordings) and `start`. Rows of one recording follow each other. What is said to the log
         about a recording is said before the first window of the next one is yielded.
         """
+
+    def paths(self, rows: pd.DataFrame) -> Sequence[Path]:
+        """Return the files that are read for rows of the index."""

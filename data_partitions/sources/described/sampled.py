@@ -23,7 +23,7 @@ from data_partitions.signals.signal_spec import specs_of_description
 from data_partitions.sources.described.annotated_labels import label_recording, label_windows
 from data_partitions.sources.described.annotations import Annotation, AnnotationReader
 from data_partitions.sources.described.labels import LabelRule
-from data_partitions.sources.described.listing import ListedRecording
+from data_partitions.sources.described.listing import ListedRecording, Listing, list_recordings
 from data_partitions.sources.described.recording_windows import RecordingWindows
 from data_partitions.sources.described.schema import plan_windows
 from data_partitions.sources.described.table import parse_time
@@ -65,6 +65,14 @@ class SampledRecordings:
         self.annotations = (
             AnnotationReader(description, source) if description.annotations is not None else None
         )
+
+    def list(self, log: PreparationLog) -> Listing:
+        """List the recordings; see `WindowReader`."""
+        return list_recordings(self.description, self.source)
+
+    def paths(self, rows: pd.DataFrame) -> Sequence[Path]:
+        """Return the files of rows; see `WindowReader`."""
+        return [self.source / file for file in dict.fromkeys(rows["file"])]
 
     def open(self, file: Path) -> tuple[Recording, Match]:
         """Open a file, and find its channels; DataError when it cannot be used."""
@@ -220,7 +228,7 @@ class SampledRecordings:
                     yield None
                 else:
                     yield window
-        log.count(_describe_too_little(description.window.least_observed), too_little)
+        log.count(describe_too_little(description.window.least_observed), too_little)
         for name, count in match.dropped.items():
             low, high = description.signals[name].range or (np.nan, np.nan)
             unit = description.signals[name].unit
@@ -229,7 +237,8 @@ class SampledRecordings:
             )
 
 
-def _describe_too_little(least: float) -> str:
+def describe_too_little(least: float) -> str:
+    """Return the sentence that counts windows with fewer samples than the share `least`."""
     observed = f"less than {100 * least:g} % of their samples are" if least else "nothing is"
     return f"{{}} windows are left out, as {observed} observed."
 

@@ -21,8 +21,8 @@ def split_patients(
 ) -> dict[str, Split]:
     """Assign each patient of the recordings to train, val or test.
 
-    By hash, the patients of each hospital are split for themselves, so that a hospital has the same splits
-    whether it is prepared alone or with others.
+    By hash, the patients of each hospital are split for themselves, unless the description says otherwise, so
+    that a hospital has the same splits whether it is prepared alone or with others.
 
     Raises
     ------
@@ -38,6 +38,9 @@ def split_patients(
 
 
 def _split_by_hash(description: Description, recordings: Sequence[ListedRecording]) -> dict[str, Split]:
+    name, shares = description.dataset.name, description.split.shares
+    if description.split.within == "all":
+        return hash_splits(name, [listed.patient for listed in recordings], shares)
     sites_of_patient: dict[str, Counter[str]] = defaultdict(Counter)
     for listed in recordings:
         sites_of_patient[listed.patient][listed.site] += 1
@@ -46,7 +49,7 @@ def _split_by_hash(description: Description, recordings: Sequence[ListedRecordin
         patients_of_site[sites.most_common(1)[0][0]].append(patient)
     splits: dict[str, Split] = {}
     for patients in patients_of_site.values():
-        splits.update(hash_splits(description.dataset.name, patients, description.split.shares))
+        splits.update(hash_splits(name, patients, shares))
     return splits
 
 

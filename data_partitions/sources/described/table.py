@@ -11,6 +11,7 @@ from data_partitions.description.durations import SECONDS
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.sources.described.faults import description_error, suggest
+from data_partitions.sources.described.files import match_files
 
 MISSING_TEXTS = ("", "NA", "NaN", "nan", "null", "None", "<NA>", "NaT")
 
@@ -31,14 +32,46 @@ def read_table(description: Description, source: Path) -> pd.DataFrame | None:
     section = description.table
     if not section.path:
         return None
-    file = source / section.path
-    if not file.is_file():
-        raise description_error(description, "table.path", f"there is no {file}")
-    encoding = "utf-8-sig" if section.encoding.lower() in ("utf-8", "utf8") else section.encoding
-    table = read_cells(file, section.separator, encoding)
+    files = [match.path for match in match_files(source, section.path)]
+    if not files:
+        raise description_error(description, "table.path", f"there is no {source / section.path}")
+    table = pd.concat([_read_part(description, file) for file in files], ignore_index=True).fillna("")
     if table.empty:
-        raise DataError(f"{file} has no rows: it should have one for each recording")
+        raise DataError(f"{files[0]} has no rows: it should have one for each recording")
+    return _join_tables(description, source, table)
+
+
+def _join_tables(description: Description, source: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns of the other tables; those that the table has already stay as they are."""
+    for name, section in description.table.join.items():
+        key, column = f"table.join.{name}", section.key or section.on
+        file = source / section.path
+        if not file.is_file():
+            raise description_error(description, f"{key}.path", f"there is no {file}")
+        other = _read_part(description, file).drop_duplicates()
+        for where, wanted, names in ((f"{key}.on", section.on, table), (f"{key}.key", column, other)):
+            if wanted not in names:
+                raise description_error(
+                    description, where, f'there is no column "{wanted}"{suggest(wanted, names.columns)}'
+                )
+        other = other[other[column] != ""].set_index(column, drop=False)
+        used = other[other.index.isin(table[section.on])]
+        if used.empty:
+            raise description_error(
+                description, key, f"no {section.on} of the table is a {column} of {file.name}"
+            )
+        if used.index.has_duplicates:
+            first = used.index[used.index.duplicated()][0]
+            raise DataError(f"{file} has different rows of {column} {first}, where one was expected")
+        for added in other.columns.difference(table.columns, sort=False):
+            table[added] = table[section.on].map(used[added]).fillna("")
     return table
+
+
+def _read_part(description: Description, file: Path) -> pd.DataFrame:
+    section = description.table
+    encoding = "utf-8-sig" if section.encoding.lower() in ("utf-8", "utf8") else section.encoding
+    return read_cells(file, section.separator, encoding)
 
 
 def read_cells(file: Path, separator: str = ",", encoding: str = "utf-8-sig") -> pd.DataFrame:
