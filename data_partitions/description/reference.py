@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -22,8 +23,15 @@ def field_texts(section: type[Section]) -> dict[str, str]:
 
 def write_reference(root: type[Section]) -> str:
     """Write a table of the keys of each section below `root`, as Markdown."""
-    sections = (section_class(root, (key,)) or section_class(root, (key, "")) for key in fields_by_key(root))
-    return "\n".join(_write_section(section) for section in sections if section is not None)
+    return "\n".join(map(_write_section, _sections_below(root)))
+
+
+def _sections_below(root: type[Section]) -> Iterator[type[Section]]:
+    for key in fields_by_key(root):
+        section = section_class(root, (key,)) or section_class(root, (key, ""))
+        if section is not None:
+            yield section
+            yield from _sections_below(section)
 
 
 def _write_section(section: type[Section]) -> str:
