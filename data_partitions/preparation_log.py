@@ -47,7 +47,8 @@ class PreparationLog:
 
     def counted(self) -> list[str]:
         """Return the sentences with their amounts."""
-        return [sentence.format(f"{amount:.0f}") for sentence, amount in self.counts.items()]
+        # Names in a sentence may have braces as well.
+        return [sentence.replace("{}", f"{amount:.0f}", 1) for sentence, amount in self.counts.items()]
 
     def reject(self, error: DataError) -> None:
         """Count a record as rejected; with `strict`, raise its error instead."""

@@ -230,11 +230,10 @@ class SampledRecordings:
                     yield window
         log.count(describe_too_little(description.window.least_observed), too_little)
         for name, count in match.dropped.items():
-            low, high = description.signals[name].range or (np.nan, np.nan)
-            unit = description.signals[name].unit
-            log.count(
-                f"{{}} samples of {name} are outside {low:g} to {high:g} {unit} and count as missing.", count
-            )
+            signal = description.signals[name]
+            low, high = signal.range or (0, 0)
+            where = f"outside {low:g} to {high:g} {signal.unit}" if signal.range else "beyond all numbers"
+            log.count(f"{{}} samples of {name} are {where} and count as missing.", count)
 
 
 def describe_too_little(least: float) -> str:
