@@ -83,7 +83,9 @@ def description_from_text(text: str, local: str | Path | None = None) -> Descrip
 def _build(table: dict[str, Any], places: dict[str, Place], inherited: Collection[str] = ()) -> Description:
     """Return the description in a table, if each setting is valid; those inherited are not named twice."""
     complaints = {
-        key: Complaint(key, f"`{key}`: write {str(value).lower()} in quotes, as the files have it")
+        key: Complaint(
+            key, f'`{key}`: expected a number or a text in quotes, such as "True", got {str(value).lower()}'
+        )
         for key, value in _booleans(table)
     }
     try:

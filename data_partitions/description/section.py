@@ -59,7 +59,7 @@ def section_class(section: type[Section], keys: tuple[str, ...]) -> type[Section
 def _to_text(value: Any) -> Any:
     """Return a number or a date of TOML as text, since cells of tables are compared as texts."""
     if isinstance(value, bool):
-        raise ValueError(f'write {str(value).lower()} in quotes, as the files have it: "true", "True" or "1"')
+        raise ValueError(f'expected a text in quotes, such as "True", got {str(value).lower()}')
     if isinstance(value, date | time):
         return value.isoformat()
     return str(value) if isinstance(value, int | float) else value

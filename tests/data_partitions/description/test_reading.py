@@ -97,9 +97,9 @@ CASES = {
     "negative rate": (("rate = 250", "rate = -250"), "expected a number above 0, got -250"),
     "boolean": (
         ('"mV"', "true"),
-        "dataset.toml, line 18: `signals.CC5.unit`: write true in quotes, as the files have it",
+        'dataset.toml, line 18: `signals.CC5.unit`: expected a number or a text in quotes, such as "True", got true',
     ),
-    "boolean in a list": (('["AF"]', "[true]"), "`task.classes.afib`: write true in quotes"),
+    "boolean in a list": (('["AF"]', "[true]"), "`task.classes.afib`: expected a number or a text in quotes"),
     "text for a section": (("[window]\nlength", 'window = "10 s"\n[files2]\nlength'), "`window`"),
     "no unit": (('unit = "mV"\n', ""), "line 17: signal CC5 has no unit"),
     "no rate": (
