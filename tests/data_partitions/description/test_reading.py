@@ -97,7 +97,8 @@ CASES = {
     "negative rate": (("rate = 250", "rate = -250"), "expected a number above 0, got -250"),
     "boolean": (
         ('"mV"', "true"),
-        'dataset.toml, line 18: `signals.CC5.unit`: expected a number or a text in quotes, such as "True", got true',
+        "dataset.toml, line 18: `signals.CC5.unit`: expected a number or a text in quotes, "
+        'such as "True", got true',
     ),
     "boolean in a list": (('["AF"]', "[true]"), "`task.classes.afib`: expected a number or a text in quotes"),
     "text for a section": (("[window]\nlength", 'window = "10 s"\n[files2]\nlength'), "`window`"),
