@@ -2,7 +2,6 @@
 
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -13,8 +12,7 @@ from typing import IO
 import numpy as np
 
 from data_partitions.errors import DataError
-
-DAMAGE_ERRORS = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+from data_partitions.recordings.quoting import shorten
 
 
 class ArrayFile:
@@ -67,12 +65,12 @@ def read_texts(file: Path, name: str) -> list[str]:
     """Read the texts or whole numbers of an array in an npz archive; DataError if it has none."""
     with refuse_damage(file):
         if not zipfile.is_zipfile(file):
-            raise DataError(f"{file} is not an npz archive, and so has no array {name[:40]}")
+            raise DataError(f"{file} is not an npz archive, and so has no array {shorten(name)}")
         _find_member(file, name)
         with np.load(file, allow_pickle=False) as arrays:
             array = arrays[name]
     if array.ndim != 1 or array.dtype.kind not in "USiu":
-        raise DataError(f"{file}: {name[:40]} is not a list of names")
+        raise DataError(f"{file}: {shorten(name)} is not a list of names")
     return [text.decode("latin-1") if isinstance(text, bytes) else str(text) for text in array.tolist()]
 
 
@@ -83,8 +81,8 @@ def refuse_damage(file: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except DAMAGE_ERRORS as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
+    except Exception as error:  # damaged headers raise errors of many kinds, also of the tokenizer
+        reason = getattr(error, "strerror", None) or shorten(str(error), 100)
         raise DataError(f"{file} cannot be read as arrays of numbers ({reason})") from None
 
 
@@ -93,9 +91,9 @@ def _find_member(file: Path, name: str) -> str:
         names = [member[:-4] for member in archive.namelist() if member.endswith(".npy")]
     if name in names:
         return f"{name}.npy"
-    listed = ", ".join(names)[:120] or "none"
+    listed = shorten(", ".join(names), 120) or "none"
     if name:
-        raise DataError(f"{file} has no array {name[:40]}: it has {listed}")
+        raise DataError(f"{file} has no array {shorten(name)}: it has {listed}")
     if len(names) != 1:
         raise DataError(
             f"{file} has the arrays {listed}: give the name of the samples as `values` in the description"

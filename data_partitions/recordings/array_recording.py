@@ -11,6 +11,7 @@ from data_partitions.errors import DataError
 from data_partitions.recordings.array_file import ArrayFile, read_texts, refuse_damage
 from data_partitions.recordings.array_output import ArrayOutput
 from data_partitions.recordings.blocks import BLOCK_NUMBERS, BlockReader
+from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel, Output, Recording
 
 SUFFIXES = (".npy", ".npz")
@@ -114,7 +115,9 @@ def open(  # noqa: A001
     if RECORD in length_of:
         ids = _list_ids(array, records, length_of[RECORD])
         if record not in ids:
-            raise DataError(f"{file} has no recording {record[:40]}: it has {', '.join(ids)[:80]}")
+            raise DataError(
+                f"{file} has no recording {shorten(record)}: it has {shorten(', '.join(ids), 80)}"
+            )
         position = ids.index(record)
     count, samples = length_of.get(CHANNEL, 1), length_of[TIME]
     if not count or not samples:
@@ -155,8 +158,8 @@ def _name_axes(array: ArrayFile, axes: str) -> dict[str, int]:
         or not {TIME, CHANNEL, RECORD}.issuperset(words)
     ):
         raise DataError(
-            f"{array.file} has an array of shape {array.shape}, which does not have the axes {axes[:60]}: "
-            "give its axes in the description"
+            f"{array.file} has an array of shape {array.shape}, which does not have the axes "
+            f"{shorten(axes, 60)}: give its axes in the description"
         )
     return dict(zip(words, array.shape, strict=True))
 
@@ -166,7 +169,7 @@ def _list_ids(array: ArrayFile, records: str, count: int) -> list[str]:
         return [str(position) for position in range(count)]
     ids = read_texts(array.file, records)
     if len(ids) != count or len(set(ids)) < count:
-        raise DataError(f"{array.file} has {count} recordings, but {len(set(ids))} ids in {records[:40]}")
+        raise DataError(f"{array.file} has {count} recordings, but {len(set(ids))} ids in {shorten(records)}")
     return ids
 
 

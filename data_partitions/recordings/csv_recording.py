@@ -22,6 +22,7 @@ from data_partitions.recordings.csv_times import (
     is_time_column,
     place_rows,
 )
+from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel, Output, Recording
 
 SUFFIXES = (".csv", ".csv.gz")
@@ -53,8 +54,8 @@ class CsvRecording:
         channels = []
         for column in self.columns:
             parts = _NAME_AND_UNIT.fullmatch(table.names[column])
-            name, unit = parts.groups() if parts else (table.names[column].strip(), "")
-            channels.append(Channel(name, unit, rate, grid.num_steps))
+            name, unit = parts.groups() if parts else (table.names[column], "")
+            channels.append(Channel(" ".join(name.split()), unit, rate, grid.num_steps))
         self.channels = tuple(channels)
         self.notes: tuple[str, ...] = ()
         absent = grid.num_steps - table.num_rows
@@ -116,14 +117,14 @@ def open(  # noqa: A001
     names = next(read_rows(file, text), [])
     if not time and rate is None:
         if not names or not is_time_column(names[0]):
-            first = names[0][:40] if names else ""
+            first = shorten(names[0]) if names else ""
             raise DataError(
                 f'{file}: the first column must be the time, such as "hour" or "time (min)", followed by '
                 f'variables; it is "{first}"'
             )
         time = names[0]
     if time and time not in names:
-        raise DataError(f"{file} has no column {time[:40]}: it has {', '.join(names)[:120]}")
+        raise DataError(f"{file} has no column {shorten(time)}: it has {shorten(', '.join(names), 120)}")
     if len(set(names)) < len(names):
         raise DataError(f"{file} has two columns of the same name: give each variable one column")
     if len(names) < (2 if time else 1):

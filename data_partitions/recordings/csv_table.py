@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from data_partitions.errors import DataError
+from data_partitions.recordings.quoting import shorten
 
 BLOCK_ROWS = 1 << 14
 HELD_BYTES = 1 << 24  # a larger table is on disk
@@ -148,11 +149,11 @@ class CsvTable:
     def _describe_cell(self, column: int, row: int) -> str:
         rows = read_rows(self.file, self.text)
         cell = next(cells[column] for number, cells in enumerate(rows) if number == row + 1)
-        name = self.names[column][:40]
+        name = shorten(self.names[column])
         expected = "expected a number or an empty cell"
         if MAX_FLOAT32 < abs(self.text.parse_number(cell)) < np.inf:
             expected = "which is too large for a number of 32 bits: leave a cell without a value empty"
-        return f'{self.file}: row {row + 2} has "{cell[:40]}" for {name}, {expected}'
+        return f'{self.file}: row {row + 2} has "{shorten(cell)}" for {name}, {expected}'
 
 
 def read_rows(file: Path, text: CsvText) -> Iterator[list[str]]:
@@ -165,14 +166,14 @@ def read_rows(file: Path, text: CsvText) -> Iterator[list[str]]:
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error})") from None
     except (UnicodeDecodeError, LookupError) as error:
-        reason = str(error)[:80]
+        reason = shorten(str(error), 80)
         raise DataError(
             f"{file} is not text in {text.encoding} ({reason}): give its encoding in the description"
         ) from None
     except (csv.Error, EOFError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{file} is not a csv file ({str(error)[:80]})") from None
+        raise DataError(f"{file} is not a csv file ({shorten(str(error), 80)})") from None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_partitions.description.durations import SECONDS
+from data_partitions.recordings.quoting import shorten
 
 MICROSECONDS = 1_000_000
 HOUR = 3600 * MICROSECONDS
@@ -131,8 +132,8 @@ def place_rows(
     if len(late):
         row = int(late[0])
         raise TimeError(
-            f'row {row + 3} has the {name} "{cells[row + 1][:30]}" after "{cells[row][:30]}": '
-            "give each time one row, in ascending order"
+            f'row {row + 3} has the {shorten(name)} "{shorten(cells[row + 1], 30)}" after '
+            f'"{shorten(cells[row], 30)}": give each time one row, in ascending order'
         )
     step = MICROSECONDS / rate if rate else float(np.gcd.reduce(times))
     if not rate and unit == "h":
@@ -148,10 +149,10 @@ def place_rows(
     ):
         row = int(np.argmax(distance))
         raise TimeError(
-            f'the times are on no regular grid, such as "{cells[row][:30]}" in row {row + 2}: round them to '
-            f"steps of {_describe_step(step)}"
+            f'the times are on no regular grid, such as "{shorten(cells[row], 30)}" in row {row + 2}: round '
+            f"them to steps of {_describe_step(step)}"
             if rate
-            else f"the times are on no regular grid, such as hours: round the {name} of each row to one"
+            else f"the times are on no regular grid, such as hours: round the {shorten(name)} of each row"
         )
     return Grid(steps, step, start, scale)
 
@@ -166,7 +167,7 @@ def _unit_of_cell(cell: str, name: str, decimal: str) -> str:
     except ValueError:
         return "datetime"
     raise TimeError(
-        f'the unit of the column "{name[:40]}" is not known: call it hour, minute or second, or give '
+        f'the unit of the column "{shorten(name)}" is not known: call it hour, minute or second, or give '
         "time-unit in the description"
     )
 
@@ -177,7 +178,9 @@ def _parse_elapsed(cell: str, row: int, name: str, decimal: str) -> float:
     except ValueError:
         number = math.nan
     if not 0 <= number < 1e9:
-        raise TimeError(f'row {row} has the {name[:40]} "{cell[:30]}", expected a number from 0 on')
+        raise TimeError(
+            f'row {row} has the {shorten(name)} "{shorten(cell, 30)}", expected a number from 0 on'
+        )
     return number
 
 
@@ -189,8 +192,8 @@ def _parse_stamp(cell: str, row: int, name: str, form: str) -> int:
     except (ValueError, OverflowError):
         expected = f'the format "{form}"' if form else "a time stamp such as 2026-01-31 12:00:00"
         raise TimeError(
-            f'row {row} has the {name[:40]} "{cell[:30]}", expected {expected}: give its time-format in the '
-            "description"
+            f'row {row} has the {shorten(name)} "{shorten(cell, 30)}", expected {expected}: give its '
+            "time-format in the description"
         ) from None
 
 

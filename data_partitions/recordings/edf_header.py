@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_partitions.errors import DataError
+from data_partitions.recordings.quoting import shorten
 
 ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
+MAX_FIELD = 99_999_999  # the largest number of 8 characters
 _BDF = b"\xffBIOSEMI"
 # name, transducer, unit, lowest and highest physical and digital value, filters, samples, reserved
 _WIDTHS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
@@ -45,6 +47,8 @@ class EdfChannel(NamedTuple):
         if high == low or top == bottom:
             raise ValueError(f"{self.name} has no range")
         gain = (top - bottom) / (high - low)
+        if not math.isfinite(gain) or not math.isfinite(bottom - gain * low):
+            raise ValueError(f"{self.name} has no range")
         return EdfScale(min(low, high), max(low, high), gain, bottom - gain * low)
 
 
@@ -197,10 +201,12 @@ def _parse_field(file: Path, meaning: str, field: bytes, whole: bool = True) -> 
     text = _decode(field)
     try:
         number = _parse_number(text)
-        if number < 0 or (whole and number != int(number)):
+        if not 0 <= number <= MAX_FIELD or (whole and number != int(number)):
             raise ValueError
     except ValueError:
-        raise DataError(f'{file} is not an EDF file: its {meaning} is "{text}" in the header') from None
+        raise DataError(
+            f'{file} is not an EDF file: its {meaning} is "{shorten(text)}" in the header'
+        ) from None
     return int(number) if whole else number  # type: ignore[return-value]
 
 

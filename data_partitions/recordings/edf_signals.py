@@ -18,6 +18,7 @@ from data_partitions.recordings.edf_header import (
     EdfScale,
 )
 from data_partitions.recordings.edf_onsets import read_onsets
+from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel
 
 
@@ -53,12 +54,14 @@ class EdfRecording:
             try:
                 scale = channel.scale()
             except ValueError:
-                notes.append(f"{channel.name} is left out, as the header states no range of its values.")
+                notes.append(
+                    f"{shorten(channel.name)} is left out, as the header states no range of its values."
+                )
                 continue
             if channel.samples:
                 self.signals.append((channel, scale))
             else:
-                notes.append(f"{channel.name} is left out, as it has no samples.")
+                notes.append(f"{shorten(channel.name)} is left out, as it has no samples.")
         if not self.signals or not header.records or not header.record_seconds:
             raise DataError(f"{file} has no samples of any signal")
         block = max(1, BLOCK_NUMBERS // header.record_samples)

@@ -9,23 +9,40 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from data_partitions.recordings.quoting import shorten
+
 DEFAULT_RATE = 250.0  # Hz
 DEFAULT_GAIN = 200.0  # digital steps per unit
+MIN_GAIN = 1e-30
 NO_FILE = "~"  # stands for a signal without samples, and for a gap between segments
 
-# name/segments  signals  rate/counter(base)  samples  time and date
+_WHOLE = r"\d{1,15}"
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RECORD_LINE = re.compile(
-    r"(\S+?)(?:/(\d+))?\s+(\d+)(?:\s+(\d*\.?\d+(?:[eE][+-]?\d+)?)(?:/\S*)?(?:\s+(\d+)(?:\s+(.*))?)?)?",
-    re.ASCII,
+    rf"""
+    (\S+?) (?:/({_WHOLE}))?                # name/segments
+    \s+ ({_WHOLE})                         # signals
+    (?:\s+ ({_NUMBER}) (?:/\S*)?           # rate/counter(base)
+    (?:\s+ ({_WHOLE})                      # samples
+    (?:\s+ (.*))?)?)?                      # time and date
+    """,
+    re.ASCII | re.VERBOSE,
 )
-# file  formatxsamples:skew+offset  gain(baseline)/unit  resolution  zero  initial  checksum  block  name
 SIGNAL_LINE = re.compile(
-    r"(\S+)\s+(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?"
-    r"(?:\s+(-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?:\(([+-]?\d+)\))?(?:/(\S+))?"
-    r"(?:\s+\d+(?:\s+(-?\d+)(?:\s+(?P<initial>-?\d+)(?:\s+(?P<checksum>-?\d+)(?:\s+\d+(?:\s+(.*))?)?)?)?)?)?)?",
-    re.ASCII,
+    rf"""
+    (\S+)                                                  # file
+    \s+ ({_WHOLE}) (?:x({_WHOLE}))? (?::({_WHOLE}))? (?:\+({_WHOLE}))?   # format, frame, skew, offset
+    (?:\s+ (-?{_NUMBER}) (?:\(([+-]?{_WHOLE})\))? (?:/(\S+))?           # gain(baseline)/unit
+    (?:\s+ {_WHOLE}                                        # resolution
+    (?:\s+ (-?{_WHOLE})                                    # zero
+    (?:\s+ (?P<initial>-?{_WHOLE})
+    (?:\s+ (?P<checksum>-?{_WHOLE})
+    (?:\s+ {_WHOLE}                                        # size of blocks
+    (?:\s+ (.*))?)?)?)?)?)?)?                              # description
+    """,
+    re.ASCII | re.VERBOSE,
 )
-_SEGMENT_LINE = re.compile(r"([^\s/\\]+)\s+(\d+)")
+_SEGMENT_LINE = re.compile(rf"([^\s/\\]+)\s+({_WHOLE})", re.ASCII)
 _STARTS = ("%H:%M:%S %d/%m/%Y", "%H:%M:%S.%f %d/%m/%Y", "%d-%b-%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S")
 
 
@@ -60,11 +77,11 @@ def read_wfdb_header(file: Path) -> WfdbHeader:
     """Read a header; OSError when it cannot be read, ValueError with the line that is not understood."""
     first, *lines = [decode_line(line) for line in header_lines(file.read_bytes())] or [""]
     if not (record := _RECORD_LINE.fullmatch(first)):
-        raise ValueError(f'"{first[:60]}" is not a record with its signals, rate and samples')
+        raise ValueError(f'"{shorten(first, 60)}" is not a record with its signals, rate and samples')
     _, num_segments, num_signals, rate, samples, start = record.groups()
     frames_per_second = float(rate) if rate else DEFAULT_RATE
     if not 0 < frames_per_second < float("inf"):
-        raise ValueError(f"its rate is {rate[:20]} Hz")
+        raise ValueError(f"its rate is {shorten(rate, 20)} Hz")
     expected = int(num_segments or num_signals)
     signals: list[WfdbSignal] = []
     segments: list[tuple[str, int]] = []
@@ -95,11 +112,11 @@ def decode_line(line: bytes) -> str:
 
 def _parse_signal(line: str) -> WfdbSignal:
     if not (parts := SIGNAL_LINE.fullmatch(line)):
-        raise ValueError(f'"{line[:60]}" does not describe a signal')
+        raise ValueError(f'"{shorten(line, 60)}" does not describe a signal')
     name, form, frame, skew, offset, gain_text, baseline, unit, zero, initial, _, description = parts.groups()
     gain = float(gain_text or 0)
-    if abs(gain) == float("inf"):
-        raise ValueError(f'"{line[:60]}" has no usable gain')
+    if gain and not MIN_GAIN < abs(gain) < 1 / MIN_GAIN:
+        raise ValueError(f'"{shorten(line, 60)}" has no usable gain')
     return WfdbSignal(
         name,
         form,
@@ -117,7 +134,7 @@ def _parse_signal(line: str) -> WfdbSignal:
 
 def _parse_segment(line: str) -> tuple[str, int]:
     if not (parts := _SEGMENT_LINE.fullmatch(line)):
-        raise ValueError(f'"{line[:60]}" does not describe a segment')
+        raise ValueError(f'"{shorten(line, 60)}" does not describe a segment')
     return parts[1], int(parts[2])
 
 

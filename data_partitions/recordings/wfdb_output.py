@@ -12,11 +12,12 @@ import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.recordings.blocks import BLOCK_NUMBERS
+from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.wfdb_header import SIGNAL_LINE, decode_line, header_lines
 from data_partitions.recordings.wfdb_segments import WfdbSegments
 from data_partitions.recordings.wfdb_single_record import WfdbRecord
 
-_SIGNAL_LINE = re.compile(SIGNAL_LINE.pattern.encode())
+_SIGNAL_LINE = re.compile(SIGNAL_LINE.pattern.encode(), re.VERBOSE)
 
 
 class WfdbOutput:
@@ -151,7 +152,7 @@ def _require_writable(record: WfdbRecord) -> None:
             if np.isnan(record.read(channel, first, min(first + BLOCK_NUMBERS, length))).any():
                 form = record.header.signals[channel].format
                 raise DataError(
-                    f"{record.file}: {name[:40]} is in format {form}, which can be read but not written: "
+                    f"{record.file}: {shorten(name)} is in format {form}, which can be read but not written: "
                     "convert the record to format 16"
                 )
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data_partitions.errors import DataError
+from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Output, Recording
 from data_partitions.recordings.wfdb_header import read_wfdb_header
 from data_partitions.recordings.wfdb_output import WfdbOutput, WfdbSegmentsOutput
@@ -23,7 +24,7 @@ def open(file: Path, gains: str = "header", **_: Any) -> Recording:  # noqa: A00
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise DataError(f"{file} is not a readable WFDB header: {error}") from None
+        raise DataError(f"{file} is not a readable WFDB header: {shorten(str(error), 120)}") from None
     if header.segments:
         if gains == "none":
             raise DataError(f'{file} has several segments, for which gains = "none" cannot be set')

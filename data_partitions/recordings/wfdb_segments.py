@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data_partitions.errors import DataError
+from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel
 from data_partitions.recordings.wfdb_header import NO_FILE, WfdbHeader, WfdbSignal, read_wfdb_header
 from data_partitions.recordings.wfdb_single_record import WfdbRecord
@@ -48,7 +49,9 @@ class WfdbSegments:
             elif frames:
                 segment = self._read_header(name)
                 if segment.samples not in (0, frames):
-                    raise DataError(f"{file} gives {name} {frames} samples, its own header {segment.samples}")
+                    raise DataError(
+                        f"{file} gives {shorten(name)} {frames} samples, its own header {segment.samples}"
+                    )
                 record = WfdbRecord(file.with_name(f"{name}.hea"), segment._replace(samples=frames))
                 self.files += [part for part in record.files if part not in self.files]
                 layout = layout or segment.signals
@@ -98,7 +101,7 @@ class WfdbSegments:
                 f"{file}, a segment of {self.file.name}, cannot be read ({error.strerror})"
             ) from None
         except ValueError as error:
-            raise DataError(f"{file} is not a readable WFDB header: {error}") from None
+            raise DataError(f"{file} is not a readable WFDB header: {shorten(str(error), 120)}") from None
         if header.segments or not header.signals:
             raise DataError(f"{file}, a segment of {self.file.name}, describes no signals")
         if header.rate != self.header.rate:
@@ -115,7 +118,8 @@ class WfdbSegments:
             places = [available.index(key) if key in available else None for key in wanted]
         elif len(segment.signals) != len(layout):
             raise DataError(
-                f"{self.file}: {name} has {len(segment.signals)} signals, the first segment has {len(layout)}"
+                f"{self.file}: segment {shorten(name)} has {len(segment.signals)} signals, the first has "
+                f"{len(layout)}"
             )
         for signal, place in zip(layout, places, strict=True):
             if place is None:
@@ -123,7 +127,8 @@ class WfdbSegments:
             other = segment.signals[place]
             if (other.unit, other.frame_samples) != (signal.unit, signal.frame_samples):
                 raise DataError(
-                    f"{self.file}: {signal.name[:40]} has another unit or rate in segment {name} than before"
+                    f"{self.file}: {shorten(signal.name)} has another unit or rate in {shorten(name)} than "
+                    "in other segments"
                 )
         return places
 

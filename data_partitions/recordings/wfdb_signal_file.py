@@ -6,6 +6,7 @@ import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.recordings.blocks import BLOCK_NUMBERS, BlockReader
+from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.wfdb_header import WfdbSignal
 from data_partitions.recordings.wfdb_samples import SAMPLE_FORMATS, SampleFormat
 from data_partitions.recordings.wfdb_streams import FLAC_BITS, DifferenceFile, FlacFile
@@ -45,17 +46,19 @@ class SignalFile:
     def __init__(self, header: Path, signals: list[WfdbSignal], frames: int) -> None:
         first = signals[0]
         if Path(first.file).name != first.file:
-            raise DataError(f"{header} names the file {first.file[:60]}: expected a name without folders")
+            raise DataError(
+                f"{header} names the file {shorten(first.file, 60)}: expected a name without folders"
+            )
         self.file = header.with_name(first.file)
         if any((s.format, s.offset) != (first.format, first.offset) for s in signals):
-            raise DataError(f"{header} gives {first.file} two formats")
+            raise DataError(f"{header} gives {shorten(first.file)} two formats")
         counts = [signal.frame_samples for signal in signals]
         self.width = sum(counts)
         self.starts = [sum(counts[:i]) for i in range(len(counts))]
         self.offset = first.offset
         self.format: SampleFormat | None = SAMPLE_FORMATS.get(first.format)
         if min(counts) < 1:
-            raise DataError(f"{header} has a signal without samples in {first.file}")
+            raise DataError(f"{header} has a signal without samples in {shorten(first.file)}")
         self.missing: int | None = None
         try:
             size = self.file.stat().st_size - self.offset
@@ -70,11 +73,13 @@ class SignalFile:
                 load, self.frames = flac.load, flac.frames
                 self.missing = -(1 << (FLAC_BITS[first.format] - 1))
             else:
-                raise DataError(f"{header}: {first.file} is in format {first.format}, which cannot be read")
+                raise DataError(
+                    f"{header}: {shorten(first.file)} is in format {shorten(first.format)}, which is unknown"
+                )
         except (OSError, ValueError, RuntimeError) as error:  # soundfile raises RuntimeErrors
             if isinstance(error, DataError):
                 raise
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
+            reason = getattr(error, "strerror", None) or shorten(str(error), 100)
             raise DataError(
                 f"{self.file} cannot be read ({reason}), which is named in {header.name}"
             ) from None

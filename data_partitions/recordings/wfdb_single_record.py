@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from data_partitions.errors import DataError
+from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel
 from data_partitions.recordings.wfdb_header import NO_FILE, WfdbHeader
 from data_partitions.recordings.wfdb_signal_file import SignalFile
@@ -93,10 +94,10 @@ class WfdbRecord:
 
 def _unusual(header: WfdbHeader) -> list[str]:
     """Return sentences on what is unusual in a header."""
-    signals = [(signal.name or f"signal {i}", signal) for i, signal in enumerate(header.signals)]
+    signals = [(shorten(signal.name) or f"signal {i}", signal) for i, signal in enumerate(header.signals)]
     notes = []
     if header.start_text and not header.start:
-        notes.append(f'Its start "{header.start_text[:40]}" is not a date and a time.')
+        notes.append(f'Its start "{shorten(header.start_text)}" is not a date and a time.')
     if unnamed := [name for name, signal in signals if not signal.name]:
         notes.append(f"Signals without a description are called {unnamed[0]} and so on.")
     if late := [name for name, signal in signals if signal.skew]:

@@ -172,7 +172,7 @@ def test_wrong_records_are_refused_in_one_sentence(tmp_path):
     cases = {
         "cut": (dict(), "cut.dat has 2 samples a signal, 500 by cut.hea"),
         "absent": (dict(first="r 3 100 500", file="b.dat"), "b.dat cannot be read (No such file"),
-        "format": (dict(forms=["17"] * 3), "format 17, which cannot be read"),
+        "format": (dict(forms=["17"] * 3), "format 17, which is unknown"),
         "folder": (dict(file="sub"), "cannot be read"),
         "none": (dict(names=[], first="r 0 100 500"), "describes no signal"),
         "rate": (dict(first="r 3 0 500"), "its rate is 0 Hz"),
