@@ -14,7 +14,9 @@ import typer
 from client_app.inference.options import (
     AllowAbsentOption,
     DataOption,
+    DescriptionOption,
     DeviceOption,
+    EvaluatedDataOption,
     JsonOption,
     KeepUnknownOption,
     LocalOption,
@@ -33,6 +35,7 @@ def impute(
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     device: DeviceOption = "auto",
+    description: DescriptionOption = None,
     local: LocalOption = None,
     resample: ResampleOption = False,
     keep_unknown: KeepUnknownOption = False,
@@ -53,14 +56,16 @@ def impute(
     from client_app.inference.opening import errors_and_progress, open_run
     from client_app.inference.recording_reader import ReadingOptions, RecordingReader
     from client_app.inference.site_data import open_site_data
+    from client_app.inference.site_description import SiteSettings
     from condi_core.weights_file import WeightsFileError
 
+    settings = SiteSettings(description, local)
     options = ReadingOptions(resample, keep_unknown, allow_absent)
     with errors_and_progress() as progress:
         run = open_run(model, data, device)
         if run.imputer is None:
             raise WeightsFileError(f"{model} has no trained imputer, as its method does not need one")
-        with open_site_data(model, run, data, local, options, progress) as source:
+        with open_site_data(model, run, data, settings, options, progress) as source:
             if isinstance(source, RecordingReader):
                 summary = impute_files(run, data, out, samples, seed, source, progress)
             else:
@@ -90,6 +95,7 @@ def predict(
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the completions.")] = 0,
     device: DeviceOption = "auto",
+    description: DescriptionOption = None,
     local: LocalOption = None,
     resample: ResampleOption = False,
     keep_unknown: KeepUnknownOption = False,
@@ -110,11 +116,13 @@ def predict(
     from client_app.inference.predict import predict_to_csv
     from client_app.inference.recording_reader import ReadingOptions
     from client_app.inference.site_data import open_site_data
+    from client_app.inference.site_description import SiteSettings
 
+    settings = SiteSettings(description, local)
     options = ReadingOptions(resample, keep_unknown, allow_absent)
     with errors_and_progress() as progress:
         run = open_run(model, data, device)
-        with open_site_data(model, run, data, local, options, progress) as source:
+        with open_site_data(model, run, data, settings, options, progress) as source:
             summary = predict_to_csv(run, source, data, out, samples, method, seed, progress)
     if as_json:
         typer.echo(json.dumps(summary.as_dict()))
@@ -131,7 +139,7 @@ def predict(
 
 def evaluate(
     model: ModelOption,
-    data: PartitionOption,
+    data: EvaluatedDataOption,
     split: Annotated[
         Literal["train", "val", "test", "all"],
         typer.Option(
@@ -145,24 +153,31 @@ def evaluate(
         bool, typer.Option("--as-measured", help="Classify without simulated missingness.")
     ] = False,
     device: DeviceOption = "auto",
+    description: DescriptionOption = None,
+    local: LocalOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a run on data that it was not trained on: imputation and naive baselines, and classification.
 
     Simulated missingness is that of the run's test windows. Intervals are 95 % confidence intervals over
-    patients.
+    patients. Files with labels are read as --map and --local say.
 
     Example: condi evaluate --model runs/demo --data /srv/condi/north --split all
     """
     from client_app.inference.evaluate import evaluate_run, evaluation_tables
     from client_app.inference.opening import errors_and_progress
+    from client_app.inference.site_description import SiteSettings
 
     with errors_and_progress() as progress:
-        evaluation = evaluate_run(model, data, split, bootstrap, as_measured, device, progress)
+        settings = SiteSettings(description, local)
+        evaluation = evaluate_run(model, data, settings, split, bootstrap, as_measured, device, progress)
     if as_json:
         typer.echo(json.dumps(evaluation))
     else:
+        _list_findings([], evaluation["skipped"])
         typer.echo("\n\n".join(table.to_text() for table in evaluation_tables(evaluation)))
+    if evaluation["skipped"]:
+        raise typer.Exit(1)
 
 
 def plot(

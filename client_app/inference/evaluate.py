@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from client_app.inference.opening import open_compatible_partition, open_run
+from client_app.inference.site_data import open_labelled_partition
+from client_app.inference.site_description import SiteSettings
 from client_app.node.imputer_phase import error_sums_by_block
 from client_app.node.site import Site
 from condi_core.config import MissingnessSettings
@@ -41,6 +43,7 @@ Metrics = dict[str, dict[str, Any]]
 def evaluate_run(
     run: Path,
     data: Path,
+    settings: SiteSettings,
     split: Literal["train", "val", "test", "all"],
     num_resamples: int,
     as_measured: bool,
@@ -54,7 +57,9 @@ def evaluate_run(
     run : Path
         Folder of the run.
     data : Path
-        Partition of a site.
+        Partition of a site, or a folder with its files and labels.
+    settings : SiteSettings
+        How these files are written.
     split : str
         "train" and "all" only for sites that took no part in the run.
     num_resamples : int
@@ -68,7 +73,7 @@ def evaluate_run(
     Returns
     -------
     dict
-        `site`, `windows`, `patients`;
+        `site`, `windows`, `patients`; `skipped`, why files could not be used;
         `imputation` as `{missingness pattern: {method: metrics}}`, empty without an imputer;
         `task` as `{method: metrics}`, with the `reliability` of each label.
 
@@ -80,29 +85,33 @@ def evaluate_run(
         When the partition does not fit the run, the run was trained on these windows, or there are none.
     """
     model = open_run(run, data, device)
-    site = _open_site(model, run, data, split)
-    splits = SPLITS if split == "all" else (split,)
-    rows = np.concatenate([site.partition.rows(s) for s in splits])
-    if not len(rows):
-        raise DataError(f"{data} has no {split} windows: choose another --split")
-    patients = site.partition.patient_ids[rows]
-    counts = _bootstrap_counts(patients, num_resamples)
-    return {
-        "site": site.name,
-        "windows": len(rows),
-        "patients": len(np.unique(patients)),
-        "imputation": _evaluate_imputation(model, site, rows, counts, progress),
-        "task": _evaluate_task(model, site, rows, counts, as_measured, progress),
-    }
+    with open_labelled_partition(model.schema, data, settings, progress) as partition:
+        site = _open_site(model, run, partition.path, split)
+        splits = SPLITS if split == "all" else (split,)
+        rows = np.concatenate([site.partition.rows(s) for s in splits])
+        if not len(rows):
+            raise DataError(f"{data} has no {split} windows: choose another --split")
+        patients = site.partition.patient_ids[rows]
+        counts = _bootstrap_counts(patients, num_resamples)
+        return {
+            "site": site.name,
+            "windows": len(rows),
+            "patients": len(np.unique(patients)),
+            "skipped": partition.skipped,
+            "imputation": _evaluate_imputation(model, site, rows, counts, progress),
+            "task": _evaluate_task(model, site, rows, counts, as_measured, progress),
+        }
 
 
 def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
     """Open the partition under the settings of the run, whose test missingness all splits get."""
     partition = open_compatible_partition(model, data)
     config, sites = read_config(run), read_roster(run)
-    if partition.manifest.schema_fields() != model.schema.model_dump(mode="json"):
+    fields, expected = partition.manifest.schema_fields(), model.schema.model_dump(mode="json")
+    if different := [name for name in expected if fields[name] != expected[name]]:
         raise DataError(
-            f"{data} has other labels than the run: it has {', '.join(partition.manifest.labels)}"
+            f"{data} has another {', '.join(different)} than the run: it has the labels "
+            f"{', '.join(partition.manifest.labels)}"
         )
     missingness = Missingness.for_split("test", dict(config.missingness), config.test_overrides)
     config = config.model_copy(
@@ -169,6 +178,10 @@ def _evaluate_task(
     catalogue = metrics_of_task(kind.name)
     if kind.name in CALIBRATION_ERROR.compute:
         catalogue.append(CALIBRATION_ERROR)
+    labelled = ~np.isnan(site.partition.labels[rows]).any(1)
+    rows, counts = rows[labelled], counts[:, labelled]
+    if not len(rows):
+        return {}
     labels = torch.from_numpy(site.partition.labels[rows])
     results = {}
     for method in model.classifiers:
@@ -204,6 +217,8 @@ def evaluation_tables(evaluation: dict[str, Any]) -> list[Table]:
         title = f"{header}\nRMSE of imputation in standard deviations"
         tables.append(Table(title, ["", *map(missingness_label, imputation)], rows))
     results = evaluation["task"]
+    if not results:
+        return tables
     catalogue = [
         metric
         for metric in (*TASK_METRICS.values(), CALIBRATION_ERROR)

@@ -15,13 +15,22 @@ DataOption = Annotated[
         help="A partition, a file (WFDB .hea, EDF, BDF, csv, npy, npz), or a folder of such files.",
     ),
 ]
+EvaluatedDataOption = Annotated[
+    Path, typer.Option("--data", help="Partition of a site, or a folder with its files and labels.")
+]
 PartitionOption = Annotated[Path, typer.Option("--data", help="Partition of a site.")]
+DescriptionOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--map",
+        help="The dataset.toml by which the site's files are read; the run has its agreed part.",
+    ),
+]
 LocalOption = Annotated[
     Path | None,
     typer.Option(
         "--local",
-        help="File with this site's own settings, such as `signals.II.channels`: the local part of "
-        "dataset.toml, or all of it.",
+        help="File with this site's own settings, such as `signals.II.channels`, as for `condi prepare`.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda or cuda:NUMBER.")]

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from client_app.inference.recording_reader import ReadingOptions, RecordingReader
-from client_app.inference.site_description import describe_site, file_options, specs_of_model
+from client_app.inference.site_description import (
+    SiteSettings,
+    describe_site,
+    file_options,
+    specs_of_model,
+)
 from client_app.inference.suitability import usual_samples
 from condi_core.model import TrainedRun
 from condi_core.windows import Schema
@@ -22,7 +27,6 @@ from data_partitions.preparation_log import PreparationLog, ProgressCallback
 from data_partitions.windows_table import count_windows
 
 TEMPORARY_SITE = "site"
-TABLE_FORMATS = ("csv", "parquet", "meds")
 
 
 class SitePartition(NamedTuple):
@@ -45,13 +49,14 @@ def open_site_data(
     run: Path,
     model: TrainedRun,
     data: Path,
-    local: Path | None,
+    settings: SiteSettings,
     options: ReadingOptions,
     progress: ProgressCallback,
 ) -> Iterator[SitePartition | RecordingReader]:
     """Yield a partition, or a reader of native files.
 
-    Tables over time that a site describes are read into a partition that exists as long as the block runs.
+    Tables of many recordings, or with one value in each row, are read into a partition that exists as long as
+    the block runs.
 
     Parameters
     ----------
@@ -60,8 +65,7 @@ def open_site_data(
     model : TrainedRun
     data : Path
         A partition, a file, or a folder of files.
-    local : Path or None
-        File with the settings of the site, see `describe_site`.
+    settings : SiteSettings
     options : ReadingOptions
     progress : callable
 
@@ -71,11 +75,10 @@ def open_site_data(
         The data or the settings cannot be used.
     """
     if detect_partition(data):
-        if local is not None:
-            raise DataError(f"{data} is a partition, which --local does not change: leave it out")
+        _require_no_settings(data, settings)
         yield SitePartition(data, [], [])
         return
-    description = describe_site(model.schema, local)
+    description = describe_site(model.schema, settings)
     if _describes_tables(description):
         unlabelled = description.model_copy(update={"task": TaskSection(), "split": SplitSection()})
         with prepare_temporarily(unlabelled, data, progress) as partition:
@@ -87,7 +90,7 @@ def open_site_data(
         usual_samples(run, model.schema),
         file_options(description),
         options,
-        states_names=local is not None,
+        states_names=settings.are_stated,
         stride=window_stride(model.schema, description),
     )
 
@@ -99,9 +102,52 @@ def window_stride(schema: Schema, description: Description) -> int:
 
 
 def _describes_tables(description: Description) -> bool:
-    """Whether a site has stated that its values are in tables over time."""
+    """Whether a site has stated that its files are tables that no recording can be completed in."""
     files = description.files
-    return files.format in TABLE_FORMATS and bool(files.time or files.format == "meds")
+    return files.format in ("parquet", "meds") or bool(files.variable or files.record)
+
+
+@contextmanager
+def open_labelled_partition(
+    schema: Schema, data: Path, settings: SiteSettings, progress: ProgressCallback
+) -> Iterator[SitePartition]:
+    """Yield a partition with labels: that at `data`, or one of the files there that exists in the block.
+
+    Parameters
+    ----------
+    schema : Schema
+        Of the model, whose description says how labels are read.
+    data : Path
+        A partition, or a folder of files.
+    settings : SiteSettings
+    progress : callable
+
+    Raises
+    ------
+    DataError
+        The data or the settings cannot be used.
+    """
+    if detect_partition(data):
+        _require_no_settings(data, settings)
+        yield SitePartition(data, [], [])
+        return
+    if not settings.are_stated:
+        raise DataError(
+            f"{data} is not a partition: prepare one, or give --map with the dataset.toml that says how the "
+            "files of values and labels are written"
+        )
+    description = describe_site(schema, settings)
+    if not schema.description and description.task.kind == "none":
+        raise DataError(
+            f"the run has no description of {schema.dataset} by which files are labelled: prepare a partition"
+        )
+    with prepare_temporarily(description, data, progress) as partition:
+        yield partition
+
+
+def _require_no_settings(data: Path, settings: SiteSettings) -> None:
+    if settings.are_stated:
+        raise DataError(f"{data} is a partition, which --map and --local do not change: leave them out")
 
 
 @contextmanager

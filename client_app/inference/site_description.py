@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from condi_core.windows import Schema
 from data_partitions import DataError
@@ -12,33 +12,52 @@ from data_partitions.description.agreed_text import first_difference
 from data_partitions.description.durations import format_seconds
 from data_partitions.description.reading import description_from_text, read_description
 from data_partitions.description.sections import Description
-from data_partitions.description.toml_lines import read_toml
 from data_partitions.signals.signal_spec import STEP_SECONDS, SignalSpec, specs_of_description
 
 
-def describe_site(schema: Schema, local: Path | None) -> Description:
+class SiteSettings(NamedTuple):
+    """Files with what a site states about its own files.
+
+    Attributes
+    ----------
+    description : `dataset.toml`, whose agreed part must be that of the model
+    local : settings of the site that differ from it, or from the description in the model
+    """
+
+    description: Path | None = None
+    local: Path | None = None
+
+    @property
+    def are_stated(self) -> bool:
+        """Whether there is a file."""
+        return self != SiteSettings()
+
+
+def describe_site(schema: Schema, settings: SiteSettings) -> Description:
     """Return the description that a model has, with the settings of a site.
 
     Parameters
     ----------
     schema : Schema
         Of the model. Without a description, its modalities have their own names, units, rates and ranges.
-    local : Path or None
-        File with the settings of the site, or the whole `dataset.toml`.
+    settings : SiteSettings
 
     Raises
     ------
     DataError
-        The file is not valid, or its agreed part is not that of the model.
+        A file is not valid, or its agreed part is not that of the model.
     """
-    text = schema.description or _describe_modalities(schema)
-    if local is None or "dataset" not in read_toml(local)[0]:
-        return description_from_text(text, local)
-    description = read_description(local)
-    if schema.description and (difference := first_difference(description.agreed_text(), text)):
-        raise DataError(f"{local} is not the description that the model was trained by: {difference}")
+    if settings.description is None:
+        return description_from_text(schema.description or _describe_modalities(schema), settings.local)
+    description = read_description(settings.description, settings.local)
+    if schema.description and (difference := first_difference(description.agreed_text(), schema.description)):
+        raise DataError(
+            f"{settings.description} is not the description that the model was trained by: {difference}"
+        )
     if missing := [name for name in schema.names if name not in description.signals]:
-        raise DataError(f"{local} describes no signal {', '.join(missing)}, which the model reads")
+        raise DataError(
+            f"{settings.description} describes no signal {', '.join(missing)}, which the model reads"
+        )
     return description
 
 
