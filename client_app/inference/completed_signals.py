@@ -13,7 +13,7 @@ from client_app.inference.filled_output import FilledOutput
 from client_app.inference.journal import Journal
 from client_app.inference.overlap import WindowBlend, blend_weights
 from client_app.inference.recording_reader import OpenedRecording
-from client_app.inference.recording_windows import WindowBlock, overlapping_windows
+from client_app.inference.recording_windows import OverlappingWindows, WindowBlock
 from condi_core.model import TrainedRun
 from condi_core.windows import WINDOWS_PER_BLOCK, Schema
 from data_partitions.recordings import create_output
@@ -42,7 +42,7 @@ class CompletedSignals:
         self.levels = levels
         self.samples = samples
         self.seed = seed
-        self.windows = overlapping_windows(opened.match, model.schema)
+        self.windows = OverlappingWindows(opened.match, model.schema)
         self.num_empty = 0  # windows without any observed sample
 
     def write(
@@ -89,7 +89,7 @@ class CompletedSignals:
                 first, completed = blend.release(end)
                 filled.append(self.windows.take(first, end), completed, is_last=number == len(starts))
                 progress(number / len(starts))
-        self.opened.require_plausible_values(self.windows.observed)
+        self.opened.require_plausible_values(self.windows.reader.observed)
         if self.num_empty:
             self.opened.notes.append(
                 f"{self.num_empty} of {len(starts)} windows have no observed sample: what was imputed there "
@@ -97,7 +97,7 @@ class CompletedSignals:
             )
         return {
             "modalities without any observed sample": [
-                name for name, number in self.windows.observed.items() if not number
+                name for name, number in self.windows.reader.observed.items() if not number
             ],
             **filled.describe(),
         }

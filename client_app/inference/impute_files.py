@@ -63,7 +63,7 @@ def impute_files(
     DataError
         When there is nothing to read, or `out` is in the folder of the data.
     """
-    site_files = find_site_files(data)
+    site_files = find_site_files(data, reader.pattern)
     root = site_files.root
     if out.resolve() == root.resolve() or (data.is_dir() and out.resolve().is_relative_to(root.resolve())):
         raise DataError(f"--out is in the folder of the data, {root}: choose one outside of it")

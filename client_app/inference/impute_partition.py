@@ -16,7 +16,7 @@ from client_app.inference.completed_output import (
     provenance_json,
     quantile_folder,
 )
-from client_app.inference.opening import open_compatible_partition
+from client_app.inference.opening import IMPUTED_FOLDER, open_compatible_partition
 from condi_core.model import TrainedRun
 from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions import DataError
@@ -93,7 +93,7 @@ class _PartitionArrays:
         self.rows = len(partition)
         self.completed = completed
         self.value_folders = [folder / "values", *(quantile_folder(folder, level) for level in levels)]
-        self.imputed_folder = folder / "imputed"
+        self.imputed_folder = folder / IMPUTED_FOLDER
         self.files: dict[tuple[Path, str], BinaryIO] = {}
 
     def __enter__(self) -> _PartitionArrays:

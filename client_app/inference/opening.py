@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from client_app.device import find_device
 from condi_core.config import ConfigError
@@ -17,6 +21,8 @@ from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.layout import detect_partition
 from data_partitions.partition import Partition
 from data_partitions.preparation_log import ProgressCallback
+
+IMPUTED_FOLDER = "imputed"  # of a completed partition: masks of its imputed samples
 
 
 @contextmanager
@@ -46,10 +52,29 @@ def open_run(run: Path, data: Path, device: str) -> TrainedRun:
     return load_model(run, find_device(device), site)
 
 
+class _MeasuredValues:
+    """Values `(window, patch, sample)` of a modality, with NaN instead of what `condi impute` imputed."""
+
+    def __init__(self, values: np.ndarray, imputed: np.ndarray) -> None:
+        self.values = values
+        self.imputed = imputed
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return np.where(self.imputed[rows], np.nan, self.values[rows])
+
+
 def open_compatible_partition(model: TrainedRun, data: Path) -> Partition:
-    """Open a partition; DataError when the model cannot read its windows."""
+    """Open a partition; DataError when the model cannot read its windows.
+
+    Of a partition that `condi impute` completed, only what was measured counts as observed.
+    """
     partition = Partition.open(data, check=False)
-    partition.require_measured()
+    if (data / IMPUTED_FOLDER).exists():
+        measured: dict[str, Any] = {
+            name: _MeasuredValues(values, _map_imputed(data, name, values.shape))
+            for name, values in partition._arrays.items()
+        }
+        partition = dataclasses.replace(partition, _arrays=measured)
     expected, actual = model.schema.model_dump(mode="json"), partition.manifest.schema_fields()
     different = [key for key in ("modalities", "patch_seconds", "patches") if expected[key] != actual[key]]
     if different:
@@ -62,3 +87,15 @@ def open_compatible_partition(model: TrainedRun, data: Path) -> Partition:
             f"of {schema.patch_seconds:g} s of {modalities}"
         )
     return partition
+
+
+def _map_imputed(data: Path, modality: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Map the mask of imputed samples of a modality into memory; DataError when it does not fit."""
+    file = data / IMPUTED_FOLDER / f"{modality}.npy"
+    try:
+        imputed: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{file} cannot be read ({error}): give the partition that was completed") from None
+    if imputed.shape != shape or imputed.dtype != bool:
+        raise DataError(f"{file} does not fit the values: give the partition that was completed")
+    return imputed

@@ -13,7 +13,7 @@ from client_app.inference.notes import Notes
 from client_app.inference.opening import open_compatible_partition
 from client_app.inference.prediction_tables import PredictionTables, WindowPrediction, recordings_file
 from client_app.inference.recording_reader import RecordingReader, explain_failure
-from client_app.inference.recording_windows import successive_windows
+from client_app.inference.recording_windows import PatchReader
 from client_app.inference.site_data import SitePartition
 from client_app.inference.site_files import find_site_files
 from condi_core.model import TrainedRun
@@ -162,7 +162,7 @@ class _Predictor:
         self, data: Path, reader: RecordingReader, notes: Notes, progress: ProgressCallback
     ) -> None:
         """Predict all windows of native files; a file that cannot be read to its end has no rows."""
-        site_files = find_site_files(data)
+        site_files = find_site_files(data, reader.pattern)
         for number, file in enumerate(site_files.files):
             progress("files", number, len(site_files.files))
             record = str(file.relative_to(site_files.root).with_suffix(""))
@@ -184,13 +184,11 @@ class _Predictor:
         self, file: Path, record: str, reader: RecordingReader, notes: Notes
     ) -> Iterator[RecordWindow]:
         opened = reader.open(file)
-        windows = successive_windows(opened.match, self.model.schema, reader.stride)
-        position = 0
-        for block in windows.blocks(WINDOWS_PER_BLOCK):
-            for values in block.values:
-                yield RecordWindow(record, record, position, values)
-                position += 1
-        opened.require_plausible_values(windows.observed)
+        patches = PatchReader(opened.match, self.model.schema)
+        for position, start in enumerate(reader.window_starts(opened)):
+            values = patches.read(float(start), self.model.schema.patches)
+            yield RecordWindow(record, record, position, values)
+        opened.require_plausible_values(patches.observed)
         notes.add(file, opened.notes)
 
     def _predict_waiting(self) -> None:

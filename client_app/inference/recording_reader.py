@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from client_app.inference.suitability import (
     list_names,
     require_known_channels,
@@ -15,12 +17,14 @@ from client_app.inference.suitability import (
 )
 from condi_core.windows import Schema
 from data_partitions import DataError
+from data_partitions.description.sections import WindowSection
 from data_partitions.recordings import open_recording
 from data_partitions.recordings.recording import Recording
 from data_partitions.signals.match import Match
 from data_partitions.signals.resampling import has_same_rate
 from data_partitions.signals.signal_map import SignalMap
 from data_partitions.signals.signal_spec import SignalSpec
+from data_partitions.sources.described.windows import cut_recording
 
 MAX_REASON_LENGTH = 500
 NOMINAL_RATE_TOLERANCE = 1e-3
@@ -97,8 +101,11 @@ class RecordingReader:
     options : ReadingOptions
     states_names : bool
         Whether the site has stated the names of its channels: then unknown channels are none of the model's.
-    stride : int
-        Patches from the start of a window to that of the next, in predictions.
+    window : WindowSection or None
+        How recordings are cut into windows to predict; None for successive windows, of which the last may
+        reach beyond the end of the recording.
+    pattern : str
+        Pattern of the files of the site; "" if it is not stated.
     """
 
     def __init__(
@@ -109,9 +116,11 @@ class RecordingReader:
         file_options: Mapping[str, Any],
         options: ReadingOptions,
         states_names: bool,
-        stride: int,
+        window: WindowSection | None,
+        pattern: str,
     ) -> None:
-        self.stride = stride
+        self.pattern = pattern
+        self._window = window
         self._schema = schema
         self._usual = usual
         self._file_options = file_options
@@ -137,6 +146,16 @@ class RecordingReader:
         if not (self._options.keep_unknown or self._states_names):
             require_known_channels(file, self._schema, match.absent, match.unknown)
         return OpenedRecording(recording, match, [*recording.notes, *match.notes, *_describe_channels(match)])
+
+    def window_starts(self, opened: OpenedRecording) -> np.ndarray:
+        """Return where windows to predict start (s): as in training, but at least one."""
+        seconds, record = opened.match.seconds, opened.recording.file.stem
+        length = self._schema.patches * self._schema.patch_seconds
+        if self._window is not None and len(starts := cut_recording(self._window, record, seconds).starts):
+            return starts
+        if self._window is not None:
+            return np.zeros(1)
+        return length * np.arange(max(1, np.ceil(seconds / length - 1e-9)))
 
 
 def explain_failure(file: Path, error: Exception) -> str:

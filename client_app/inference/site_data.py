@@ -19,7 +19,7 @@ from client_app.inference.suitability import usual_samples
 from condi_core.model import TrainedRun
 from condi_core.windows import Schema
 from data_partitions import DataError
-from data_partitions.description.sections import Description, SplitSection, TaskSection
+from data_partitions.description.sections import Description, SplitSection, TaskSection, WindowSection
 from data_partitions.layout import detect_partition
 from data_partitions.manifest import Manifest
 from data_partitions.partition import write_partition
@@ -27,6 +27,7 @@ from data_partitions.preparation_log import PreparationLog, ProgressCallback
 from data_partitions.windows_table import count_windows
 
 TEMPORARY_SITE = "site"
+ANY_FILE = "*"  # the pattern of a description in which no site has stated one
 
 
 class SitePartition(NamedTuple):
@@ -91,14 +92,22 @@ def open_site_data(
         file_options(description),
         options,
         states_names=settings.are_stated,
-        stride=window_stride(model.schema, description),
+        window=_window_section(model.schema, description),
+        pattern="" if description.files.path == ANY_FILE else description.files.path,
     )
 
 
-def window_stride(schema: Schema, description: Description) -> int:
-    """Return the patches from the start of a window to that of the next, in predictions."""
-    stride = description.window.stride if description.window.align == "recording" else None
-    return round(stride / schema.patch_seconds) if stride else schema.patches
+def _window_section(schema: Schema, description: Description) -> WindowSection | None:
+    """Return how windows were cut for training; None without a description.
+
+    Windows by annotations, which there are none of, are successive ones of the whole recording.
+    """
+    if not schema.description:
+        return None
+    window = description.window
+    if window.align == "annotations":
+        window = window.model_copy(update={"stride": window.length})
+    return window if window.take in ("first", "last") else window.model_copy(update={"take": "all"})
 
 
 def _describes_tables(description: Description) -> bool:

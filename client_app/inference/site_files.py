@@ -10,6 +10,7 @@ from typing import NamedTuple
 from client_app.inference.completed_output import QUANTILES_FOLDER
 from data_partitions import DataError
 from data_partitions.recordings import find_recordings, open_recording
+from data_partitions.sources.described.files import match_files
 
 HEADER_SUFFIX = ".hea"
 
@@ -34,18 +35,26 @@ class SiteFiles(NamedTuple):
             raise DataError(self.sharing[file])
 
 
-def find_site_files(data: Path) -> SiteFiles:
+def find_site_files(data: Path, pattern: str = "") -> SiteFiles:
     """Find a file, or all recordings of a folder.
 
     Quantiles that `condi impute` wrote beside completed files, and the segments of WFDB records of several
     segments, are not recordings of their own.
+
+    Parameters
+    ----------
+    data : Path
+        A file or a folder.
+    pattern : str
+        Pattern of the recordings below the folder, as in a description; where none fits, all files count.
 
     Raises
     ------
     DataError
         There are none.
     """
-    paths = find_recordings(data)
+    paths = [file.path for file in match_files(data, pattern)] if pattern and data.is_dir() else []
+    paths = paths or find_recordings(data)
     root = data if data.is_dir() else paths[0].parent
     paths = [path for path in paths if not _is_quantile(path.relative_to(root))] or paths
     files_of = _read_headers([path for path in paths if path.suffix.lower() == HEADER_SUFFIX])
