@@ -16,6 +16,7 @@ from data_partitions.manifest import Manifest
 from data_partitions.partition import Partition, write_partition
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.resumption import Resumption
+from data_partitions.site_modalities import drop_absent, find_present, make_manifest
 from data_partitions.sources import DatasetReader
 from data_partitions.storage import require_absent
 from data_partitions.windows_table import count_windows
@@ -83,13 +84,19 @@ def prepare_federation(
     made_by = _describe_command({**settings, **options})
     rows = pd.concat(list(rows_by_site.values()))
 
+    names = [m["name"] for m in schema["modalities"]]
+    present = {
+        site: find_present(site, rows, select_modalities(names, modalities, number, seed))
+        for number, (site, rows) in enumerate(rows_by_site.items())
+    }
+
     def make_sites(
         windows: Iterator[np.ndarray | None],
     ) -> Iterator[tuple[Manifest, pd.DataFrame, Iterator[np.ndarray | None]]]:
-        names = [m["name"] for m in schema["modalities"]]
-        for number, (site, rows) in enumerate(rows_by_site.items()):
-            present = select_modalities(names, modalities, number, seed)
-            yield make_manifest(schema, site, rows, present, made_by), rows, islice(windows, len(rows))
+        fields, windows = drop_absent(schema, list(present.values()), windows, log)
+        for site, rows in rows_by_site.items():
+            manifest = make_manifest(fields, site, rows, present[site], made_by)
+            yield manifest, rows, islice(windows, len(rows))
         for _ in windows:  # the reader must finish, because it adds notes at its end
             raise DataError(f"more windows came from {source} than its index has rows")
 
@@ -149,30 +156,11 @@ def prepare_site(
             log.note(f"There are no {split} windows: {index['patient_id'].nunique()} patients are few.")
     names = [m["name"] for m in schema["modalities"]]
     made_by = _describe_command({"site": site, "modalities": modalities, **options})
-    manifest = make_manifest(schema, site, index, select_modalities(names, modalities, 0, 0), made_by)
+    present = find_present(site, index, select_modalities(names, modalities, 0, 0))
+    manifest = make_manifest(schema, site, index, present, made_by)
     with _explain_rejections(log), _read_windows(reader, source, out, index, schema, log, options) as windows:
         write_partition(out, manifest, index, windows)
     return Partition.open(out, check=False)
-
-
-def make_manifest(
-    schema: dict[str, Any], site: str, rows: pd.DataFrame, selected: Sequence[str], made_by: str
-) -> Manifest:
-    """Return the manifest of a site: it has the selected modalities, as far as its records have them."""
-    present = set(selected)
-    if "modalities" in rows:
-        measured = {name for names in set(rows["modalities"]) for name in names}
-        if not present & measured:
-            raise DataError(
-                f'site "{site}" has none of {", ".join(selected)}: it has {", ".join(sorted(measured))}'
-            )
-        present &= measured
-    fields = {
-        **schema,
-        "modalities": [{**m, "present": m["name"] in present} for m in schema["modalities"]],
-        "windows": count_windows(rows),
-    }
-    return Manifest(site=site, made_by=made_by, **fields)
 
 
 def _read_index(

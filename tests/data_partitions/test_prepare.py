@@ -201,9 +201,14 @@ def test_the_command_accepts_names_of_leads(raw, tmp_path):
         "--modalities", "II, V5",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "2 of 12: II, V5" in result.stdout
+    absent = "No site has I, III, aVR, aVL, aVF, V1, V2, V3, V4, V6: the windows are without."
+    assert absent in " ".join(result.stdout.split()) and "all 2" in result.stdout
     manifest = json.loads((tmp_path / "all" / "site-01" / "manifest.json").read_text())
     assert [m["name"] for m in manifest["modalities"] if m["present"]] == ["II", "V5"]
+    partition = open_federation(tmp_path / "all").open_site("site-00")
+    row = ptb_xl.index(raw, PreparationLog()).set_index("record_id", drop=False).loc[partition.record_ids[0]]
+    leads = [LEADS.index("II"), LEADS.index("V5")]
+    np.testing.assert_array_equal(partition.read([0])[0][0], ptb_xl.read_record(raw, row)[leads])
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ class SampledRecordings:
         self.source = source
         self.rule = rule
         self.plan = plan_windows(description)
+        self.options = opening_options(description.files)
         specs = specs_of_description(description)
         self.signal_map = SignalMap(specs, allow_other_rates=True, keep_unknown=True)
         self.annotations = (
@@ -76,7 +77,7 @@ class SampledRecordings:
 
     def open(self, file: Path) -> tuple[Recording, Match]:
         """Open a file, and find its channels; DataError when it cannot be used."""
-        recording = open_recording(file, **opening_options(self.description.files))
+        recording = open_recording(file, **self.options)
         return recording, self.signal_map.match(recording)
 
     def cut(
