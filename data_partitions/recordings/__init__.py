@@ -1,13 +1,10 @@
-"""Native files: WFDB records, EDF and BDF files, csv files.
+"""Native files: WFDB records, EDF and BDF files, csv files, npy and npz arrays.
 
-`open_recording` opens a file of any format, and reads it a stretch at a time. The module of a format has
+`open_recording` opens a file of any format; samples are read a stretch at a time. The module of a format has
 
 - `SUFFIXES`: the suffixes of its files;
 - `open(file, **options) -> Recording`, which ignores options of other formats;
 - `create_output(recording, folder) -> Output`: a copy of the recording, to be completed.
-
-In the older interface, which reads whole files, the module of a format has `SUFFIX`, `read(file)`,
-`files(recording)` and `write(recording, signals, folder)`.
 """
 
 from collections.abc import Iterator
@@ -16,40 +13,27 @@ from types import ModuleType
 from typing import Any
 
 from data_partitions.errors import DataError
-from data_partitions.recordings import (
-    array_recording,
-    csv_recording,
-    edf,
-    edf_recording,
-    hourly_csv,
-    wfdb_record,
-    wfdb_recording,
-)
-from data_partitions.recordings import recording as _recording
-from data_partitions.recordings.grid import WindowGrid
-from data_partitions.recordings.whole_recording import Recording, Signal
+from data_partitions.recordings import array_recording, csv_recording, edf_recording, wfdb_recording
+from data_partitions.recordings.recording import Channel, Output, Recording
 
 __all__ = [
-    "FORMATS",
+    "Channel",
+    "Output",
     "Recording",
-    "Signal",
-    "WindowGrid",
     "create_output",
     "find_recordings",
-    "format_of",
     "list_records",
     "open_recording",
 ]
 
-FORMATS: dict[str, ModuleType] = {module.SUFFIX: module for module in (wfdb_record, edf, hourly_csv)}
-_READERS: dict[str, ModuleType] = {
+_FORMATS: dict[str, ModuleType] = {
     suffix: module
     for module in (wfdb_recording, edf_recording, csv_recording, array_recording)
     for suffix in module.SUFFIXES
 }
 
 
-def open_recording(file: Path, **options: Any) -> _recording.Recording:
+def open_recording(file: Path, **options: Any) -> Recording:
     """Open a file by its suffix.
 
     Parameters
@@ -64,7 +48,7 @@ def open_recording(file: Path, **options: Any) -> _recording.Recording:
     DataError
         The file cannot be read, in one sentence.
     """
-    return _reader_of(file).open(file, **options)
+    return _format_of(file).open(file, **options)
 
 
 def list_records(file: Path, **options: Any) -> list[str]:
@@ -82,10 +66,10 @@ def list_records(file: Path, **options: Any) -> list[str]:
     list of str
         For an array with an axis of recordings their names, for all other files [""].
     """
-    return array_recording.list_records(file, **options) if _reader_of(file) is array_recording else [""]
+    return array_recording.list_records(file, **options) if _format_of(file) is array_recording else [""]
 
 
-def create_output(recording: _recording.Recording, folder: Path) -> _recording.Output:
+def create_output(recording: Recording, folder: Path) -> Output:
     """Copy a recording to a folder, to be completed there.
 
     Raises
@@ -93,21 +77,14 @@ def create_output(recording: _recording.Recording, folder: Path) -> _recording.O
     DataError
         The format or this file cannot be completed. Nothing was written.
     """
-    return _reader_of(recording.file).create_output(recording, folder)
+    return _format_of(recording.file).create_output(recording, folder)
 
 
-def _reader_of(file: Path) -> ModuleType:
-    for suffix, module in _READERS.items():
+def _format_of(file: Path) -> ModuleType:
+    for suffix, module in _FORMATS.items():
         if file.name.lower().endswith(suffix):
             return module
-    raise DataError(f"{file} has no supported format: give {', '.join(_READERS)}")
-
-
-def format_of(file: Path) -> ModuleType:
-    """Return the module that reads a file, by the file's suffix; DataError if there is none."""
-    if file.suffix.lower() not in FORMATS:
-        raise DataError(f"{file} has no supported format: give {', '.join(FORMATS)}")
-    return FORMATS[file.suffix.lower()]
+    raise DataError(f"{file} has no supported format: give {', '.join(_FORMATS)}")
 
 
 def find_recordings(path: Path) -> list[Path]:
@@ -135,11 +112,11 @@ def find_recordings(path: Path) -> list[Path]:
     if not path.exists():
         raise DataError(f"there is no {path}: give a partition, a file, or a folder of files")
     if path.is_file():
-        _reader_of(path)
+        _format_of(path)
         return [path]
     files = sorted(_files_below(path))
     if not files:
-        raise DataError(f"{path} contains no file of a supported format ({', '.join(_READERS)})")
+        raise DataError(f"{path} contains no file of a supported format ({', '.join(_FORMATS)})")
     return files
 
 
@@ -151,4 +128,4 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _is_supported(file: Path) -> bool:
-    return file.name.lower().endswith(tuple(_READERS))
+    return file.name.lower().endswith(tuple(_FORMATS))

@@ -76,11 +76,6 @@ class EdfHeader(NamedTuple):
         """Bytes of a data record."""
         return self.record_samples * self.sample_bytes
 
-    @property
-    def seconds(self) -> float:
-        """Length of the recording, if its data records follow each other."""
-        return self.records * self.record_seconds
-
     def rate(self, channel: EdfChannel) -> float:
         """Return the samples per second of a channel; 0 if data records have no length."""
         return channel.samples / self.record_seconds if self.record_seconds else 0.0
@@ -97,7 +92,7 @@ def read_edf_header(file: Path) -> EdfHeader:
     try:
         with open(file, "rb") as opened:
             fixed = opened.read(256)
-            count = _parse_field(file, "number of channels", fixed[252:256])
+            count = int(_parse_field(file, "number of channels", fixed[252:256]))
             table = opened.read(256 * count)
             size = opened.seek(0, 2)
     except OSError as error:
@@ -112,7 +107,7 @@ def read_edf_header(file: Path) -> EdfHeader:
         columns.append([table[start + i * width : start + (i + 1) * width] for i in range(count)])
         start += width * count
     names, _, units, bottom, top, low, high, _, numbers, _ = columns
-    samples = [_parse_field(file, "number of samples", number) for number in numbers]
+    samples = [int(_parse_field(file, "number of samples", number)) for number in numbers]
     starts = [sum(samples[:i]) for i in range(count)]
     channels = tuple(
         EdfChannel(
@@ -141,24 +136,10 @@ def read_edf_header(file: Path) -> EdfHeader:
         records,
         stated,
         padding,
-        float(record_seconds),
+        record_seconds,
         sample_bytes,
         channels,
     )
-
-
-def read_complete_edf_header(file: Path) -> EdfHeader:
-    """Read a header as `read_edf_header`; DataError also when the file is not as long as its header says."""
-    header = read_edf_header(file)
-    size, expected_size = (
-        file.stat().st_size,
-        header.bytes + (header.stated_records or 0) * header.record_bytes,
-    )
-    if size != expected_size:
-        raise DataError(
-            f"{file} has {size} bytes, {expected_size} by its header: remove it and fetch it again"
-        )
-    return header
 
 
 def _count_records(
@@ -196,7 +177,7 @@ def _parse_number(text: str) -> float:
     return number
 
 
-def _parse_field(file: Path, meaning: str, field: bytes, whole: bool = True) -> int:
+def _parse_field(file: Path, meaning: str, field: bytes, whole: bool = True) -> float:
     """Parse a number that is at least 0."""
     text = _decode(field)
     try:
@@ -207,7 +188,7 @@ def _parse_field(file: Path, meaning: str, field: bytes, whole: bool = True) -> 
         raise DataError(
             f'{file} is not an EDF file: its {meaning} is "{shorten(text)}" in the header'
         ) from None
-    return int(number) if whole else number  # type: ignore[return-value]
+    return number
 
 
 def _parse_date(text: str) -> tuple[int, int, int] | None:

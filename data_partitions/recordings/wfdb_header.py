@@ -72,6 +72,11 @@ class WfdbHeader(NamedTuple):
     start: datetime | None
     start_text: str
 
+    def without_gains(self) -> "WfdbHeader":
+        """Return the header of samples that are whole numbers without a unit of their own."""
+        signals = [signal._replace(gain=1.0, baseline=0, calibrated=True) for signal in self.signals]
+        return self._replace(signals=signals)
+
 
 def read_wfdb_header(file: Path) -> WfdbHeader:
     """Read a header; OSError when it cannot be read, ValueError with the line that is not understood."""

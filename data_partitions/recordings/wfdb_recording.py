@@ -14,10 +14,15 @@ from data_partitions.recordings.wfdb_single_record import WfdbRecord
 SUFFIXES = (".hea",)
 
 
-def open(file: Path, gains: str = "header", **_: Any) -> Recording:  # noqa: A001
-    """Open a record by its header; DataError when it cannot be read.
+def open(file: Path, *, gains: str = "header", **_: Any) -> Recording:  # noqa: A001
+    """Open a record; DataError when it cannot be read.
 
-    With `gains="none"` the gains and baselines of the header are ignored: samples are those of the file.
+    Parameters
+    ----------
+    file
+        The header.
+    gains
+        With "none" the gains and baselines of the header are ignored: samples are those of the file.
     """
     try:
         header = read_wfdb_header(file)
@@ -25,16 +30,12 @@ def open(file: Path, gains: str = "header", **_: Any) -> Recording:  # noqa: A00
         raise DataError(f"{file} cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise DataError(f"{file} is not a readable WFDB header: {shorten(str(error), 120)}") from None
+    uses_gains = gains != "none"
     if header.segments:
-        if gains == "none":
-            raise DataError(f'{file} has several segments, for which gains = "none" cannot be set')
-        return WfdbSegments(file, header)
+        return WfdbSegments(file, header, uses_gains)
     if not header.signals:
         raise DataError(f"{file} describes no signal")
-    if gains == "none":
-        signals = [s._replace(gain=1.0, baseline=0, calibrated=True) for s in header.signals]
-        header = header._replace(signals=signals)
-    return WfdbRecord(file, header)
+    return WfdbRecord(file, header if uses_gains else header.without_gains())
 
 
 def create_output(recording: WfdbRecord | WfdbSegments, folder: Path) -> Output:

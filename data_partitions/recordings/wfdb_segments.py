@@ -19,6 +19,15 @@ from data_partitions.recordings.wfdb_single_record import WfdbRecord
 class WfdbSegments:
     """A record of several segments.
 
+    Parameters
+    ----------
+    file
+        The header file.
+    header
+        Its content.
+    uses_gains
+        Whether samples are divided by the gains of the segments.
+
     Attributes
     ----------
     segments
@@ -30,9 +39,10 @@ class WfdbSegments:
         A segment cannot be read or does not fit the others.
     """
 
-    def __init__(self, file: Path, header: WfdbHeader) -> None:
+    def __init__(self, file: Path, header: WfdbHeader, uses_gains: bool) -> None:
         self.file = file
         self.header = header
+        self.uses_gains = uses_gains
         self.start = header.start
         self.files = [file]
         variable = header.segments[0][1] == 0
@@ -106,7 +116,7 @@ class WfdbSegments:
             raise DataError(f"{file}, a segment of {self.file.name}, describes no signals")
         if header.rate != self.header.rate:
             raise DataError(f"{file} is at {header.rate:g} Hz, {self.file.name} at {self.header.rate:g} Hz")
-        return header
+        return header if self.uses_gains else header.without_gains()
 
     def _match(
         self, layout: list[WfdbSignal], segment: WfdbHeader, name: str, variable: bool

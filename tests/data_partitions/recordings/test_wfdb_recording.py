@@ -201,3 +201,5 @@ def test_without_gains_samples_are_the_numbers_of_the_file(tmp_path):
     np.testing.assert_array_equal(digital[0], samples[:, 0])
     np.testing.assert_allclose(physical[0], (samples[:, 0] - 6) / 1716)
     np.testing.assert_array_equal(np.isnan(digital[1]), np.isnan(physical[1]))
+    (tmp_path / "m.hea").write_text("m/1 3 100 500\nr 500\n")
+    np.testing.assert_array_equal(read_all(open_recording(tmp_path / "m.hea", gains="none")), digital)
