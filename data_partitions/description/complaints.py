@@ -116,3 +116,9 @@ def _list_words(words: list[str]) -> str:
 def _show(value: Any) -> str:
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= MAX_VALUE_CHARACTERS else text[:MAX_VALUE_CHARACTERS] + " ..."
+
+
+def join_words(words: Iterable[str]) -> str:
+    """Return "a, b and c"."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

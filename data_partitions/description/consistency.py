@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterator
 
-from data_partitions.description.complaints import Complaint, suggest
-from data_partitions.description.durations import SECONDS
+from data_partitions.description.complaints import Complaint, join_words, suggest
 from data_partitions.description.patches import PatchError, plan_patches
 from data_partitions.description.sections import Description
+from data_partitions.description.task_consistency import find_task_conflicts
 from data_partitions.signals.units import UnitError, conversion
 
 _TEXT_FILES = ("csv",)
@@ -36,16 +35,6 @@ FORMATS_OF_KEY = {
     "names": ("npy",),
     "channel-names": ("npy",),
 }
-# The kinds of tasks in which a key of [task] has an effect.
-KINDS_OF_KEY = {
-    "columns": ("multi-label",),
-    "separator": ("multi-label",),
-    "name": ("binary", "regression"),
-    "unit": ("regression",),
-    "until": ("regression",),
-    "classes": ("single-label", "multi-label", "ordinal"),
-    "event": ("binary", "multi-label"),
-}
 
 
 def find_conflicts(description: Description) -> Iterator[Complaint]:
@@ -54,9 +43,7 @@ def find_conflicts(description: Description) -> Iterator[Complaint]:
     yield from _check_table(description)
     yield from _check_window(description)
     yield from _check_signals(description)
-    yield from _check_task(description)
-    yield from _check_split(description)
-    yield from _check_covariates(description)
+    yield from find_task_conflicts(description)
 
 
 def _check_files(description: Description) -> Iterator[Complaint]:
@@ -67,7 +54,7 @@ def _check_files(description: Description) -> Iterator[Complaint]:
         if files.format not in formats:
             yield Complaint(
                 f"files.{key}",
-                f"`{key}` has no effect on {files.format} files, only on {_join(formats)}: remove it",
+                f"`{key}` has no effect on {files.format} files, only on {join_words(formats)}: remove it",
             )
     if files.format != "meds" and bool(files.variable) != bool(files.value):
         missing = "value" if files.variable else "variable"
@@ -142,7 +129,7 @@ def _check_window(description: Description) -> Iterator[Complaint]:
         if description.annotations is None:
             yield Complaint("window.keep", "`keep` needs a section [annotations]: add it")
         elif keep.around not in classes:
-            hint = suggest(keep.around, classes, '"') or f": expected one of {_join(classes)}"
+            hint = suggest(keep.around, classes, '"') or f": expected one of {join_words(classes)}"
             yield Complaint("window.keep", f'`keep` is around "{keep.around}", which is no class{hint}')
 
 
@@ -179,112 +166,3 @@ def _check_signals(description: Description) -> Iterator[Complaint]:
             plan_patches(description)
         except PatchError as error:
             yield Complaint(error.key, str(error))
-
-
-def _check_task(description: Description) -> Iterator[Complaint]:
-    task, kind = description.task, description.task.kind
-    written = task.model_dump(by_alias=True, exclude_defaults=True)
-    for key in written:
-        kinds = KINDS_OF_KEY.get(key, () if kind == "none" and key != "kind" else (kind,))
-        if kind not in kinds:
-            use = f"only with kind {_join(kinds)}" if kinds else "since there is no task"
-            yield Complaint(f"task.{key}", f'`{key}` has no effect with kind = "{kind}", {use}: remove it')
-    if kind == "none":
-        return
-    sources = {"column": task.column, "columns": task.columns, "file": task.file, "until": task.until}
-    given = [f"`{name}`" for name, value in sources.items() if value]
-    if len(given) > 1:
-        yield Complaint("task", f"labels have one source: remove {' or '.join(given)}")
-    if not given:
-        if description.annotations is None:
-            yield Complaint(
-                "task", "nothing says where the labels are: add column = ... or a section [annotations]"
-            )
-        elif kind == "regression":
-            yield Complaint(
-                "task.kind", "annotations have no numbers: add column = ..., or choose another kind"
-            )
-        elif task.of != "window":
-            yield Complaint("task", 'annotations give each window its label: add of = "window" to [task]')
-    if task.file and description.files.format != "meds":
-        yield Complaint("task.file", "label files are for MEDS: write column = ... of the table")
-    if kind in ("single-label", "ordinal", "multi-label") and not task.columns:
-        yield from _check_classes(task.classes, kind)
-    if task.until:
-        yield from _check_until(description)
-    if task.columns and task.classes:
-        yield Complaint("task.classes", "each label has a column: remove `classes` or `columns`")
-    if task.separator and not task.column:
-        yield Complaint("task.separator", "`separator` is of the texts in `column`: add column = ...")
-
-
-def _check_until(description: Description) -> Iterator[Complaint]:
-    if not description.table.end:
-        yield Complaint("task.until", "`until` needs the end of the stay: add end = ... to [table]")
-    if description.task.unit not in SECONDS:
-        yield Complaint("task.unit", f"`until` gives a time: write a unit of {_join(SECONDS)}")
-
-
-def _check_classes(classes: Mapping[str, tuple[str, ...]], kind: str) -> Iterator[Complaint]:
-    if len(classes) < (1 if kind == "multi-label" else 2):
-        example = '{ sinus = ["SR"], afib = ["AF"] }'
-        yield Complaint("task", f'kind = "{kind}" needs classes: add classes = {example} to [task]')
-    if kind != "multi-label":
-        yield from _check_texts("task.classes", classes, "class")
-
-
-def _check_texts(key: str, texts: Mapping[str, Iterable[str]], word: str) -> Iterator[Complaint]:
-    """Refuse a text that stands for two classes, and a class without texts."""
-    class_of: dict[str, str] = {}
-    for name, entries in texts.items():
-        if not tuple(entries):
-            yield Complaint(
-                f"{key}.{name}", f"no text stands for {word} {name}: add one, or remove the {word}"
-            )
-        for entry in entries:
-            if class_of.setdefault(entry, name) != name:
-                both = f"{class_of[entry]} and {name}"
-                yield Complaint(f"{key}.{name}", f'"{entry}" stands for {both}: remove it from one of them')
-
-
-def _check_split(description: Description) -> Iterator[Complaint]:
-    split = description.split
-    if split.by == "column":
-        if not split.column:
-            yield Complaint("split.by", 'by = "column" needs the column: add column = ... to [split]')
-        if not (split.val and split.test):
-            yield Complaint("split.by", 'by = "column" needs the texts: add val = [...] and test = [...]')
-        if both := sorted(set(split.val) & set(split.test)):
-            yield Complaint("split.test", f'"{both[0]}" stands for val and test: remove it from one of them')
-    if split.by == "file":
-        if not split.file:
-            yield Complaint("split.by", 'by = "file" needs the file: add file = ... to [split]')
-        if description.files.format != "meds":
-            yield Complaint("split.by", 'by = "file" is for MEDS: choose "hash" or "column"')
-    if split.by == "hash" and not split.shares["train"]:
-        yield Complaint("split.shares", "expected a share of training patients above 0")
-    written = split.model_dump(by_alias=True, exclude_defaults=True)
-    owner = {"shares": "hash", "within": "hash", "file": "file"}
-    owner |= {"column": "column", "val": "column", "test": "column"}
-    for key in written:
-        if owner.get(key, split.by) != split.by:
-            yield Complaint(f"split.{key}", f'`{key}` has no effect with by = "{split.by}": remove it')
-
-
-def _check_covariates(description: Description) -> Iterator[Complaint]:
-    for name, covariate in description.covariates.items():
-        key = f"covariates.{name}"
-        numeric = {"unit": covariate.unit, "groups": covariate.groups, "range": covariate.range}
-        if covariate.categories:
-            yield from _check_texts(f"{key}.categories", covariate.categories, "category")
-            for word in (word for word, value in numeric.items() if value):
-                yield Complaint(
-                    f"{key}.{word}", f"`{word}` is of a number, but {name} has categories: remove one"
-                )
-        if any(a >= b for a, b in pairwise(covariate.groups)):
-            yield Complaint(f"{key}.groups", "expected bounds in ascending order, such as [40, 65, 80]")
-
-
-def _join(words: Iterable[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from data_partitions.description.complaints import Complaint, complaints_of, suggest, unknown_key
+from data_partitions.description.complaints import Complaint, complaints_of, suggest
 from data_partitions.description.consistency import find_conflicts
-from data_partitions.description.section import fields_by_key, is_local, section_class
+from data_partitions.description.local_settings import apply_local, check_local
 from data_partitions.description.sections import Description
 from data_partitions.description.toml_lines import Place, nearest_place, read_toml
 from data_partitions.errors import DataError
@@ -52,8 +52,8 @@ def read_description(path: str | Path, local: str | Path | None = None) -> Descr
         places |= {key: place for key, place in local_places.items() if key}
     complaints, inherited = _fill_in_like(table)
     _refuse(complaints, places)
-    _refuse(_check_local(table, local_table), places)
-    description = _build(_apply_local(table, local_table), places, inherited)
+    _refuse(check_local(table, local_table), places)
+    description = _build(apply_local(table, local_table), places, inherited)
     _refuse((c for c in find_conflicts(description) if c.key not in inherited), places)
     return description
 
@@ -72,8 +72,8 @@ def description_from_text(text: str, local: str | Path | None = None) -> Descrip
     places: dict[str, Place] = {}
     if local is not None:
         local_table, places = read_toml(Path(local))
-        _refuse(_check_local(table, local_table), places)
-        table = _apply_local(table, local_table)
+        _refuse(check_local(table, local_table), places)
+        table = apply_local(table, local_table)
     for section, settings in _PLACEHOLDERS.items():
         if section in table or section == "files":
             table[section] = {**settings, **table.get(section, {})}
@@ -159,68 +159,3 @@ def _fill_in_like(table: dict[str, Any]) -> tuple[list[Complaint], set[str]]:
                 filled[name] = {k: v for k, v in (inherited | signals[name]).items() if k != "like"}
     signals.update(filled)
     return complaints, inherited_keys
-
-
-def _check_local(table: Mapping[str, Any], local: Mapping[str, Any]) -> Iterator[Complaint]:
-    """Yield the settings of a local file that it may not have."""
-    for path in _setting_paths(local):
-        key, section = ".".join(path), section_class(Description, path[:-1])
-        owner, name, kind = _named_part(path)
-        names = _below(table, owner)
-        if name and name not in names:
-            hint = suggest(name, names, '"') or f": expected one of {', '.join(names)}"
-            yield Complaint(key, f'there is no {kind} "{name}" in the agreed file{hint}')
-        elif kind == "label" or section_class(Description, path):
-            continue  # a value in place of a section is refused when the whole is validated
-        elif section is None or path[-1] not in fields_by_key(section):
-            yield unknown_key(Description, path)
-        elif not is_local(fields_by_key(section)[path[-1]]):
-            yield Complaint(key, f"`{key}` is agreed between the hospitals: remove it from the local file")
-
-
-def _named_part(path: tuple[str, ...]) -> tuple[tuple[str, ...], str, str]:
-    """Return the section whose names are agreed, the name in it at `path`, and what it is a name of."""
-    if path[:2] == ("task", "columns") and len(path) > 2:
-        return path[:2], path[2], "label"
-    if path[0] in ("signals", "covariates") and len(path) > 1:
-        return path[:1], path[1], path[0].removesuffix("s")
-    return (), "", ""
-
-
-def _below(table: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return the table at a path; empty where there is none."""
-    for key in path:
-        entry = table.get(key)
-        table = entry if isinstance(entry, dict) else {}
-    return table
-
-
-def _setting_paths(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the path of each setting in a table of sections."""
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _setting_paths(value, (*path, key))
-        else:
-            yield (*path, key)
-
-
-def _apply_local(table: Mapping[str, Any], local: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table with the settings of a local one in place of its own.
-
-    Files and annotations of another format are described by the local file alone.
-    """
-    table = dict(table)
-    if "format" in _below(local, ("files",)):
-        table.pop("files", None)
-    if "from" in _below(local, ("annotations",)):
-        annotations = _below(table, ("annotations",))
-        table["annotations"] = {key: value for key, value in annotations.items() if key == "drop"}
-    return _overlay(table, local)
-
-
-def _overlay(table: Mapping[str, Any], local: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(table)
-    for key, value in local.items():
-        is_nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _overlay(merged[key], value) if is_nested else value
-    return merged
