@@ -16,6 +16,8 @@ from data_partitions.sources.described.faults import description_error, find_nea
 from data_partitions.sources.described.listing import ListedRecording, normalise
 from data_partitions.sources.described.table import parse_number
 
+# Columns of windows, next to which those of the labels are.
+RESERVED_NAMES = ("record_id", "recording_id", "patient_id", "split", "site", "file", "start", "modalities")
 DEFAULT_NAME = "event"  # of the label of a binary task or a regression
 
 
@@ -47,6 +49,16 @@ class LabelRule:
                 raise description_error(
                     description, "task.classes", f"a {task.kind} task needs its classes, with their texts"
                 )
+        if reserved := [name for name in self.names if name in RESERVED_NAMES]:
+            raise description_error(
+                description, "task", f'a label cannot be called "{reserved[0]}": choose another name'
+            )
+        if task.of == "patient" and self.by_annotations and task.kind not in ("binary", "multi-label"):
+            raise description_error(
+                description,
+                "task.of",
+                f'by annotations, a {task.kind} label is of the "window" or the "recording"',
+            )
         self._class_of: dict[str, int] = {}
         for position, (name, texts) in enumerate(task.classes.items()):
             for text in map(normalise, texts or (name,)):
@@ -199,7 +211,9 @@ class LabelRule:
     def _note_absent_classes(self, texts: Iterable[str], log: PreparationLog) -> None:
         present = {self.class_of(text) for text in texts}
         if absent := [name for position, name in enumerate(self.names) if position not in present]:
-            log.note(f"No recording has the class {', '.join(absent)}.")
+            texts_of = {name: quote_some(self.task.classes[name] or (name,), 3) for name in absent}
+            described = ", ".join(f"{name} ({texts})" for name, texts in texts_of.items())
+            log.note(f"{self.description.place('task.classes')}: no recording has the class {described}.")
 
     def _check_events(self, texts: Counter[str], log: PreparationLog) -> None:
         if not texts or any(text in self._events for text in texts):
@@ -212,7 +226,8 @@ class LabelRule:
                     f'no recording has "{event}"; did you mean "{nearest}"? '
                     f"The texts are {quote_some(texts)}",
                 )
-        log.note(f"No recording has the event, {quote_some(self.task.event)}: there are {quote_some(texts)}.")
+        expected, place = quote_some(self.task.event), self.description.place("task.event")
+        log.note(f"{place}: no recording has the event ({expected}), there are {quote_some(texts)}.")
 
     def unknown_text_error(self, unknown: Sequence[str], subject: str, count: int = 0) -> DataError:
         """Return the error for texts that no class has."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,13 @@ from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.covariates import CovariateReader
 from data_partitions.sources.described.event_recordings import EventRecordings
 from data_partitions.sources.described.faults import quote_some
-from data_partitions.sources.described.labels import LabelRule
+from data_partitions.sources.described.labels import LabelRule, has_label
 from data_partitions.sources.described.listing import ListedRecording, Listing
 from data_partitions.sources.described.recording_windows import RecordingWindows, WindowReader
 from data_partitions.sources.described.sampled import SampledRecordings
 from data_partitions.sources.described.schema import manifest_fields
 from data_partitions.sources.described.splits import split_patients
 from data_partitions.sources.described.stays import is_over_time
-from data_partitions.sources.described.table import parse_time
 
 
 class DescribedDataset:
@@ -61,6 +61,8 @@ class DescribedDataset:
         covariates.check_columns(listing.columns)
         splits = split_patients(self.description, source, listing.recordings)
         used = [listed for listed in listing.recordings if self._is_used(listed, log)]
+        if self.description.task.of == "patient" and not self.rule.by_annotations:
+            used = self._drop_contradictions(used, log)
         cut = list(windows.cut(used, log))
         if not any(len(windows.starts) for _, windows in cut):
             first = [f"The first that cannot be used: {log.rejected[0]}"] if log.rejected else []
@@ -71,6 +73,9 @@ class DescribedDataset:
         patients = _join_duplicates(cut, splits, log)
         for column in patients:
             index[column] = patients[column].reindex(index["recording_id"]).to_numpy()
+        if self.description.task.of == "patient" and self.rule.by_annotations:
+            names = list(self.rule.names)  # what occurs in one recording, occurs in the patient
+            index[names] = index.groupby("patient_id")[names].transform("max")
         return index
 
     def read(
@@ -104,7 +109,7 @@ class DescribedDataset:
 
     def _is_used(self, listed: ListedRecording, log: PreparationLog) -> bool:
         """Return whether the row of a recording allows its use, and count it if not."""
-        task, table = self.description.task, self.description.table
+        table = self.description.table
         if table.sites and listed.site not in table.sites:
             expected = ", ".join(text for texts in table.sites.values() for text in texts)
             text = f"{table.site} {listed.site or 'none'}"
@@ -122,18 +127,23 @@ class DescribedDataset:
             if labels is None:
                 log.count("{} recordings are left out, as their label is in task.drop.")
                 return False
-        if task.after is not None and table.end and not is_over_time(self.description):
-            try:
-                end = parse_time(listed.row[table.end], table.time_unit, table.time_format)
-                if table.time_unit == "datetime":
-                    end -= parse_time(listed.row[table.start], table.time_unit, table.time_format)
-            except (ValueError, KeyError):
-                log.count("{} recordings are left out, as their end is not stated.")
-                return False
-            if end < task.after:
-                log.count(f"{{}} recordings are left out, as they end within {task.after / 3600:g} h.")
-                return False
         return True
+
+    def _drop_contradictions(
+        self, recordings: Sequence[ListedRecording], log: PreparationLog
+    ) -> list[ListedRecording]:
+        """Leave out patients whose recordings have different labels, where a label is of a patient."""
+        labels: dict[str, set[bytes]] = defaultdict(set)
+        for listed in recordings:
+            of_row = self.rule.label_row(listed.row)
+            if of_row is not None and has_label(of_row):
+                labels[listed.patient].add(of_row.tobytes())
+        different = [patient for patient, of_patient in labels.items() if len(of_patient) > 1]
+        for patient in different:
+            log.reject(
+                DataError(f"patient {patient} has recordings with different labels, where each has one")
+            )
+        return [listed for listed in recordings if listed.patient not in set(different)]
 
     def _tabulate(
         self, source: Path, cut: list[tuple[ListedRecording, RecordingWindows]], covariates: CovariateReader

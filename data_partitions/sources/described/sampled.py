@@ -24,9 +24,9 @@ from data_partitions.sources.described.annotated_labels import label_recording, 
 from data_partitions.sources.described.annotations import Annotation, AnnotationReader
 from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import ListedRecording, Listing, list_recordings
+from data_partitions.sources.described.recording_times import ends_early, find_time
 from data_partitions.sources.described.recording_windows import RecordingWindows
 from data_partitions.sources.described.schema import plan_windows
-from data_partitions.sources.described.table import parse_time
 from data_partitions.sources.described.windows import (
     cut_annotations,
     cut_recording,
@@ -105,11 +105,16 @@ class SampledRecordings:
         if self.annotations is not None:
             annotations = self.annotations.read(listed, recording)
             texts.update(annotation.text for annotation in annotations)
+        origin = find_time(self.description, "window.start", listed, recording) if window.start else 0.0
+        if ends_early(self.description, listed, recording, seconds - origin, log):
+            return RecordingWindows(
+                np.zeros(0), np.zeros(0, int), np.zeros((0, len(self.rule.names))), (), None
+            )
         if window.align == "annotations":
             _require_apart(listed, annotations)
             cut = cut_annotations(window, annotations, seconds)
         else:
-            cut = cut_recording(window, listed.record, seconds, self._find_origin(listed, recording))
+            cut = cut_recording(window, listed.record, seconds, origin)
         if not len(cut.starts):
             log.count("{} recordings have no complete window.")
         elif cut.seconds_cut_off > 0.5:
@@ -124,25 +129,6 @@ class SampledRecordings:
         return RecordingWindows(
             cut.starts[chosen], numbers[chosen], labels[chosen], match.modalities, signal_file
         )
-
-    def _find_origin(self, listed: ListedRecording, recording: Recording) -> float:
-        """Return the time in s from which windows are counted."""
-        column, table = self.description.window.start, self.description.table
-        if not column:
-            return 0.0
-        try:
-            time = parse_time(listed.row[column], table.time_unit, table.time_format)
-            if table.time_unit != "datetime":
-                return time
-            if table.start:
-                return time - parse_time(listed.row[table.start], table.time_unit, table.time_format)
-        except ValueError:
-            raise DataError(
-                f'recording {listed.record} has "{listed.row[column]}" as {column}, where a time was expected'
-            ) from None
-        if recording.start is None:
-            raise DataError(f"{recording.file} does not state when it starts: state table.start")
-        return time - parse_time(recording.start.isoformat(), "datetime", "")
 
     def _label(
         self,

@@ -130,6 +130,45 @@ def test_what_is_left_out_is_counted_and_what_cannot_be_used_is_named(tmp_path):
     assert len(outside) == 1 and int(re.match(r"\d+", outside[0])[0]) > 0
 
 
+def test_patients_whose_label_differs_between_recordings_are_named_where_a_label_is_of_the_patient(
+    holters, tmp_path
+):
+    description = write_description(tmp_path, ('column = "label"', 'column = "label"\nof = "patient"'))
+    result = prepare(description, holters, tmp_path / "north", *ONE_SITE)
+    assert result.exit_code == 0, result.output
+    # Recordings k and k + 6 are of one patient. Their labels agree, as every third label is the same.
+    assert len(Partition.open(tmp_path / "north")) == 36
+    source = write_holters(tmp_path / "in", recordings=11)
+    table = (source / "labels.csv").read_text()
+    (source / "labels.csv").write_text(table.replace("r06,p0,SR", "r06,p0,AF"))
+    result = prepare(description, source, tmp_path / "south", *ONE_SITE)
+    assert "patient p0 has recordings with different labels, where each has one" in result.stdout
+    assert "p0" not in Partition.open(tmp_path / "south").patient_ids
+
+
+def test_windows_are_counted_from_a_column_and_stays_that_end_early_are_left_out(tmp_path):
+    source = write_holters(tmp_path / "in", recordings=6)
+    rows = (source / "labels.csv").read_text().splitlines()
+    columns = ["begin,end", "5,35", "5,14", "0,35", "7.5,35", "5,", "x,35"]
+    lines = [f"{row},{more}" for row, more in zip(rows, columns, strict=True)]
+    (source / "labels.csv").write_text("\n".join(lines) + "\n")
+    description = write_description(
+        tmp_path,
+        ('length = "10 s"', 'length = "10 s"\nstart = "begin"'),
+        ('patient = "patient"', 'patient = "patient"\nend = "end"\ntime-unit = "s"'),
+        ('column = "label"', 'column = "label"\nafter = "10 s"'),
+    )
+    result = prepare(description, source, tmp_path / "north", *ONE_SITE)
+    assert result.exit_code == 0, result.output
+    partition = Partition.open(tmp_path / "north")
+    firsts = {r: partition.read([i])[0][0, 0, 0, 0] for i, r in enumerate(partition.record_ids)}
+    assert sorted(firsts) == [f"r{k:02d}-{i:04d}" for k in (0, 2, 3) for i in range(3 if k != 3 else 2)]
+    assert firsts["r00-0000"] == pytest.approx(0 + 1.25) and firsts["r03-0000"] == pytest.approx(1.5 + 1.875)
+    assert "1 recordings are left out, as they end within 10 s." in result.stdout
+    assert "1 recordings are left out, as their end is not stated." in result.stdout
+    assert 'recording r05 has "x" as begin, where a time was expected' in result.stdout
+
+
 def test_windows_with_too_little_are_left_out_and_counted(tmp_path):
     source = write_holters(tmp_path / "in", recordings=6)
     samples = np.fromfile(source / "r02.dat", "<i2")

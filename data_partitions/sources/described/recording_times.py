@@ -1,0 +1,80 @@
+"""Times of the table on the time axis of a recording."""
+
+from __future__ import annotations
+
+from data_partitions.description.durations import format_seconds
+from data_partitions.description.sections import Description
+from data_partitions.errors import DataError
+from data_partitions.preparation_log import PreparationLog
+from data_partitions.recordings.recording import Recording
+from data_partitions.sources.described.faults import description_error, suggest
+from data_partitions.sources.described.listing import ListedRecording
+from data_partitions.sources.described.table import parse_time
+
+
+def find_time(description: Description, key: str, listed: ListedRecording, recording: Recording) -> float:
+    """Return the time in the column that a setting names, in s from the start of a recording.
+
+    Parameters
+    ----------
+    description
+        It has the table.
+    key
+        "window.start" or "table.end".
+    listed, recording
+        The row, and the file.
+
+    Raises
+    ------
+    DataError
+        There is no such column, no time in it, or no start to count time stamps from.
+    """
+    table = description.table
+    column = description.window.start if key == "window.start" else table.end
+    if column not in listed.row:
+        raise description_error(
+            description, key, f'there is no column "{column}"{suggest(column, listed.row)}'
+        )
+    try:
+        time = parse_time(listed.row[column], table.time_unit, table.time_format)
+        if table.time_unit != "datetime":
+            return time
+        if table.start:
+            return time - parse_time(listed.row[table.start], table.time_unit, table.time_format)
+    except ValueError:
+        raise DataError(
+            f'recording {listed.record} has "{listed.row[column]}" as {column}, where a time was expected'
+        ) from None
+    if recording.start is None:
+        raise DataError(f"{recording.file} does not state when it starts: state table.start")
+    return time - parse_time(recording.start.isoformat(), "datetime", "")
+
+
+def ends_early(
+    description: Description,
+    listed: ListedRecording,
+    recording: Recording,
+    seconds: float,
+    log: PreparationLog,
+) -> bool:
+    """Return whether a stay ends before `task.after`, so that its outcome is known then, and count it.
+
+    Parameters
+    ----------
+    seconds
+        Time from the start of the first window to the end of the recording, which is the end of the stay
+        unless the table has it.
+    """
+    after, table = description.task.after, description.table
+    if after is None:
+        return False
+    if table.end:
+        if not listed.row.get(table.end, "unknown"):
+            log.count("{} recordings are left out, as their end is not stated.")
+            return True
+        seconds = find_time(description, "table.end", listed, recording)
+        if description.window.start:
+            seconds -= find_time(description, "window.start", listed, recording)
+    early = seconds < after
+    log.count(f"{{}} recordings are left out, as they end within {format_seconds(after)}.", int(early))
+    return early
