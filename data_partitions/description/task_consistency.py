@@ -57,6 +57,8 @@ def _check_task(description: Description) -> Iterator[Complaint]:
         yield Complaint("task.file", "label files are for MEDS: write column = ... of the table")
     if kind in ("single-label", "ordinal", "multi-label") and not task.columns:
         yield from _check_classes(task.classes, kind)
+    if (kind == "binary" or task.columns) and not task.event:
+        yield Complaint("task.event", "no text stands for the event: add one")
     if task.until:
         yield from _check_until(description)
     if task.columns and task.classes:

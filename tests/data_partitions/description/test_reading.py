@@ -126,6 +126,13 @@ CASES = {
         ('["AF"]', '["AF", "N"]'),
         '"N" stands for sinus and afib: remove it from one of them',
     ),
+    "no event": (
+        (
+            '"single-label"\ncolumn = "label"\nclasses = { sinus = ["SR", "N"], afib = ["AF"] }',
+            '"binary"\ncolumn = "label"\nevent = []',
+        ),
+        "line 30: no text stands for the event: add one",
+    ),
     "key of another kind": (
         ('column = "label"', 'column = "label"\nevent = ["x"]'),
         'line 30: `event` has no effect with kind = "single-label", only with kind binary and multi-label',
