@@ -46,3 +46,29 @@ def _guess(
     with one_sentence_errors(), progress_bars() as progress:
         text = guess_description(folder, progress)
     typer.echo(text, nl=False)
+
+
+@dataset.command("check")
+def _check(
+    description: Annotated[Path, typer.Argument(help="The description of the data set.", metavar="FILE")],
+    source: Annotated[Path, typer.Option(help="Folder of the files.")],
+    local: Annotated[Path | None, typer.Option(help="A file with what differs at this site.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare a description with the files: what fits, what does not, and what is doubtful, with counts.
+
+    The exit status is 1 if there are errors. The last line is the command to go on with.
+    """
+    import json
+
+    from data_partitions.checks.check import check_dataset, write_command
+    from data_partitions.description.reading import read_description
+
+    with one_sentence_errors(), progress_bars() as progress:
+        described = read_description(description, local)
+        report = check_dataset(described, source, progress)
+    if not report.has_errors:
+        report.command = write_command(described, description, source, local)
+    typer.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
+    if report.has_errors:
+        raise typer.Exit(1)

@@ -27,9 +27,7 @@ def join_duplicates(signals: Sequence[Path], table: pd.DataFrame, log: Preparati
     log
         Gets a note that counts the duplicates.
     """
-    # The first bytes distinguish nearly all records; only those that agree are read completely.
-    alike = _groups_of(range(len(signals)), lambda i: _sha256(signals[i], 4096))
-    groups = [same for rows in alike for same in _groups_of(rows, lambda i: _sha256(signals[i]))]
+    groups = find_equal_files(signals)
     if not groups:
         return
     log.note(
@@ -44,6 +42,13 @@ def join_duplicates(signals: Sequence[Path], table: pd.DataFrame, log: Preparati
     table["patient_id"] = patients
     rank = table["split"].map(SPLITS.index).groupby(table["patient_id"]).transform("min")
     table["split"] = rank.map(dict(enumerate(SPLITS)))
+
+
+def find_equal_files(files: Sequence[Path]) -> list[list[int]]:
+    """Return the positions of files that are equal byte for byte, in groups of two or more."""
+    # The first bytes distinguish nearly all records; only those that agree are read completely.
+    alike = _groups_of(range(len(files)), lambda i: _sha256(files[i], 4096))
+    return [same for rows in alike for same in _groups_of(rows, lambda i: _sha256(files[i]))]
 
 
 def _groups_of(rows: Iterable[int], key: Callable[[int], bytes]) -> list[list[int]]:

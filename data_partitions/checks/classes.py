@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from data_partitions.checks.finding import Finding, count_noun, list_names
-from data_partitions.manifest import SPLITS
+from data_partitions.manifest import SPLITS, Split
 
 MIN_TEST_PATIENTS = 10  # with fewer, a score of a class changes by more than 0.1 with one patient
 MIN_TRAIN_PATIENTS = 10
@@ -62,7 +62,7 @@ def nearest_text(text: str, choices: Mapping[str, object] | Sequence[str]) -> st
     return by_form[near[0]] if near else None
 
 
-def find_small_classes(patients: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
+def find_small_classes(patients: Mapping[str, Mapping[Split, int]]) -> Iterator[Finding]:
     """Name the classes with too few patients in training or test.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +85,10 @@ def list_stays(description: Description, source: Path, log: PreparationLog) -> S
     files = find_event_files(description, source, () if table is None else tuple(table.columns))
     if description.files.format == "meds":
         rows, times = list_meds_stays(description, source, files, table, log)
-        recordings = [describe_row(description, row["record"], files[0].path, row) for row in rows]
+        recordings = [
+            replace(describe_row(description, row["record"], files[0].path, row), patient=row["patient"])
+            for row in rows
+        ]
         columns = tuple(rows[0]) if rows else ()
         return Stays(Listing(recordings, columns=columns), times, files)
     index = None

@@ -1,0 +1,108 @@
+"""Whether the table and the files fit together, and what they say of patients and sites."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from data_partitions.checks.classes import compare_texts
+from data_partitions.checks.finding import Finding, count_noun, list_names
+from data_partitions.description.sections import Description
+from data_partitions.sources.described.labels import LabelRule, normalise
+from data_partitions.sources.described.listing import ListedRecording, Listing
+
+
+def check_listing(listing: Listing, noun: str) -> Iterator[Finding]:
+    """Count recordings, rows without a file, files without a row, patients and sites."""
+    recordings = listing.recordings
+    if listing.rows_without_file:
+        rows = listing.rows_without_file
+        yield Finding(
+            "warning",
+            "table",
+            f"{count_noun(len(rows), 'row')} without a {noun} {list_names(rows)}: left out",
+        )
+    if listing.files_without_row:
+        files = listing.files_without_row
+        sentence = (
+            f"{count_noun(len(files), 'file')} without a row in the table {list_names(files)}: left out"
+        )
+        yield Finding("warning", "files", sentence)
+    if listing.faults:
+        first = "; ".join(listing.faults[:3])
+        more = f"; and {len(listing.faults) - 3} more" if len(listing.faults) > 3 else ""
+        yield Finding("warning", "table", f"{first}{more}: left out")
+    by_patient: Counter[str] = Counter(listed.patient for listed in recordings)
+    nameless = by_patient.pop("", 0)
+    if nameless:
+        yield Finding("warning", "table.patient", f"{count_noun(nameless, noun)} without a patient: left out")
+    if not by_patient:
+        return
+    counts = sorted(by_patient.values())
+    several = f"{counts[0]} to {counts[-1]} each, median {median(counts):g}" if counts[-1] > 1 else "one each"
+    yield Finding(
+        "fact",
+        "patients",
+        f"{count_noun(len(recordings), noun)} of {count_noun(len(by_patient), 'patient')} ({several})",
+    )
+    yield from _check_sites(recordings)
+
+
+def _check_sites(recordings: Sequence[ListedRecording]) -> Iterator[Finding]:
+    sites: dict[str, Counter[str]] = defaultdict(Counter)
+    for listed in recordings:
+        sites[listed.patient][listed.site] += 1
+    names = Counter(listed.site for listed in recordings)
+    if set(names) == {""}:
+        return
+    unnamed = names.pop("", 0)
+    if unnamed:
+        yield Finding("warning", "table.site", f"{count_noun(unnamed, 'recording')} without a site")
+    smallest = names.most_common()[-1]
+    yield Finding(
+        "fact",
+        "sites",
+        f"{count_noun(len(names), 'site')} with {smallest[1]} to {names.most_common(1)[0][1]} recordings",
+    )
+    moved = [patient for patient, of_patient in sites.items() if len(of_patient) > 1 and patient]
+    if moved:
+        yield Finding(
+            "warning",
+            "table.site",
+            f"{count_noun(len(moved), 'patient')} {list_names(moved)} at several sites: in a federation by "
+            "site they may be in training at one and in test at the other",
+        )
+
+
+def check_texts(description: Description, recordings: Sequence[ListedRecording]) -> Iterator[Finding]:
+    """Compare the texts of the label column with the classes or the event of the task."""
+    task, rule = description.task, LabelRule(description)
+    if task.kind in ("none", "regression") or rule.by_annotations or task.file:
+        return
+    columns = list(task.columns.values()) or [task.column]
+    texts = Counter(
+        normalise(part)
+        for listed in recordings
+        for column in columns
+        for part in _split(listed.row.get(column, ""), task.separator)
+    )
+    drop = {normalise(text) for text in task.drop}
+    if task.kind == "binary" or task.columns:
+        events = [normalise(text) for text in task.event]
+        if not any(texts.get(event) for event in events):
+            listed = ", ".join(f'"{text}" ({count})' for text, count in texts.most_common(8))
+            wanted = " or ".join(f'"{event}"' for event in events)
+            yield Finding("error", "task.event", f"no row has {wanted} in {columns[0]}: there are {listed}")
+        elif empty := texts.get("", 0):
+            yield Finding("warning", "task", f"{count_noun(empty, 'row')} without a label: no window has one")
+        return
+    classes = {
+        name: [normalise(text) for text in of_class or (name,)] for name, of_class in task.classes.items()
+    }
+    yield from compare_texts(texts, classes, sorted(drop), "row")
+
+
+def _split(text: str, separator: str) -> list[str]:
+    parts = text.split(separator) if separator else [text]
+    return [part.strip() for part in parts if part.strip()] or [""]

@@ -1,0 +1,192 @@
+"""What is doubtful about each signal over all recordings that were sampled, in sentences."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from data_partitions.checks.file_comparison import (
+    MIN_PAIRS,
+    name_ratio,
+    opposite_channels,
+    opposite_peaks,
+    unlike_scales,
+)
+from data_partitions.checks.finding import Finding, Level, count_noun, format_share, list_names
+from data_partitions.checks.signal_statistics import SignalStatistics
+from data_partitions.description.sections import Description
+
+MIN_CLIPPED = 0.001  # of the samples of a file
+MIN_CONSTANT = 0.02
+MIN_OUTSIDE = 0.01  # of all values of a signal, for a warning
+MIN_OUTSIDE_FACT = 0.001
+# Stays of one signal that must differ by one factor: a level that is far from all others may be a disease.
+MIN_UNLIKE_STAYS, MIN_UNLIKE_SHARE = 3, 0.01
+
+# Name of a recording, and its statistics of one signal.
+Measured = Sequence[tuple[str, SignalStatistics]]
+
+
+def find_signal_smells(
+    description: Description, by_signal: Mapping[str, Measured], noun: str
+) -> Iterator[Finding]:
+    """Judge the signals one by one.
+
+    Parameters
+    ----------
+    description
+        The description.
+    by_signal
+        Statistics of each signal in the recordings that have it.
+    noun
+        What recordings are called: "file" or "stay".
+    """
+    for name, measured in by_signal.items():
+        for smell in (_find_outside, _find_codes, _find_flat, _find_clipped, _find_constant, _find_scale):
+            yield from smell(description, name, measured, noun)
+
+
+def _find_outside(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+    signal = description.signals[name]
+    outside = [(record, s) for record, s in measured if s.outside > 0]
+    if not outside or signal.range is None:
+        return
+    observed = sum(s.observed for _, s in measured)
+    share = sum(s.outside * s.observed for _, s in measured) / observed
+    if share < MIN_OUTSIDE_FACT:  # the table shows it
+        return
+    low, high = min(s.low for _, s in outside), max(s.high for _, s in outside)
+    extremes = [f"the lowest is {low:g}"] * (low < signal.range[0])
+    extremes += [f"the highest is {high:g}"] * (high > signal.range[1])
+    level: Level = "warning" if share > MIN_OUTSIDE else "fact"
+    yield Finding(
+        level,
+        f"signals.{name}",
+        f"{format_share(share)} of the values are outside {signal.range[0]:g} to {signal.range[1]:g} "
+        f"{signal.unit} and count as missing ({', '.join(extremes)}), in {_count(outside, noun)}"
+        + (". Is the unit of the files wrong, or the range" if share > 0.5 else ""),
+    )
+
+
+def _find_codes(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+    section = description.signals[name]
+    records: dict[float, list[str]] = defaultdict(list)
+    counts: Counter[float] = Counter()
+    for record, statistics in measured:
+        for code, count in statistics.codes.items():
+            records[code].append(record)
+            counts[code] += count
+    for code, having in records.items():
+        dropped = section.range is not None and not section.range[0] <= code <= section.range[1]
+        if dropped:
+            advice = "it is outside the range and counts as missing"
+        elif description.files.format in ("csv", "parquet", "npy"):
+            advice = f'if so, add "{code:g}" to files.missing'
+        else:
+            advice = "if so, set a range that excludes it"
+        yield Finding(
+            "fact" if dropped else "warning",
+            f"signals.{name}",
+            f"{code:g} seems to stand for missing, as it is far from all other values: {counts[code]} times "
+            f"in {count_noun(len(having), noun)} {list_names(having)}; {advice}",
+        )
+
+
+def _find_flat(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+    flat = [(record, s) for record, s in measured if s.flat]
+    if flat:
+        values = sorted({s.low for _, s in flat})
+        at = f"at {values[0]:g}" if len(values) == 1 else "each at one value"
+        yield Finding(
+            "warning", f"signals.{name}", f"flat in {_count(flat, noun)}, {at}: perhaps it was not connected"
+        )
+
+
+def _find_clipped(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+    clipped = [(record, s) for record, s in measured if s.clipped >= MIN_CLIPPED]
+    if clipped:
+        most = max(s.clipped for _, s in clipped)
+        yield Finding(
+            "warning",
+            f"signals.{name}",
+            f"cut off at its highest or lowest value in {_count(clipped, noun)}, up to {format_share(most)} "
+            "of the samples of one: the amplifier or the export was beyond its range",
+        )
+
+
+def _find_constant(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+    constant = [(record, s) for record, s in measured if s.constant >= MIN_CONSTANT and not s.flat]
+    if constant:
+        value = Counter(s.constant_value for _, s in constant).most_common(1)[0][0]
+        yield Finding(
+            "warning",
+            f"signals.{name}",
+            f"the same value for 2 s and longer in {_count(constant, noun)}, mostly {value:g}: gaps may have "
+            "been filled with it",
+        )
+
+
+def _find_scale(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+    scales = [s.width if not s.flat else np.nan for _, s in measured]
+    groups: dict[str, list[str]] = defaultdict(list)
+    for position, ratio in unlike_scales(scales).items():
+        groups[name_ratio(ratio)].append(measured[position][0])
+    enough = max(MIN_UNLIKE_STAYS, MIN_UNLIKE_SHARE * len(measured)) if noun == "stay" else 1
+    for words, records in groups.items():
+        if len(records) < enough:
+            continue
+        yield Finding(
+            "warning",
+            f"signals.{name}",
+            f"{words} than in the other {noun}s in {count_noun(len(records), noun)} {list_names(records)}: "
+            "is its unit or gain wrong there",
+        )
+
+
+def find_opposite_signals(
+    description: Description,
+    records: Sequence[str],
+    correlations: np.ndarray,
+    by_signal: Mapping[str, Measured],
+) -> Iterator[Finding]:
+    """Find recordings in which a signal is upside down, by its correlations or else by its peaks.
+
+    Parameters
+    ----------
+    description
+        The description.
+    records
+        Names of the recordings.
+    correlations : array (recording, signal, signal)
+        Correlations of the signals in each recording.
+    by_signal
+        Statistics of each signal.
+    """
+    names = list(description.signals)
+    opposite: dict[str, list[str]] = defaultdict(list)
+    for record, signal in opposite_channels(correlations):
+        opposite[names[signal]].append(records[record])
+    for name, having in opposite.items():
+        yield Finding(
+            "warning",
+            f"signals.{name}",
+            f"opposite to the other signals in {count_noun(len(having), 'file')} {list_names(having)}, but "
+            "not in the others: its polarity is perhaps reversed",
+        )
+    if len(names) > MIN_PAIRS:
+        return
+    for name, measured in by_signal.items():
+        against = [measured[i][0] for i in opposite_peaks([s.skewness for _, s in measured])]
+        if against:
+            yield Finding(
+                "warning",
+                f"signals.{name}",
+                f"its peaks point against those of the other files in {count_noun(len(against), 'file')} "
+                f"{list_names(against)}: a reversed polarity, or a disease",
+            )
+
+
+def _count(measured: Measured, noun: str) -> str:
+    return f"{count_noun(len(measured), noun)} {list_names([record for record, _ in measured])}"

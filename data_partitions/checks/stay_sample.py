@@ -1,0 +1,164 @@
+"""Measurements of stays from tables over time, signal by signal."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from data_partitions.checks.channel_smells import codes_for_missing
+from data_partitions.checks.guess.folder import sample_evenly
+from data_partitions.checks.signal_statistics import SignalStatistics, measure_signal
+from data_partitions.description.sections import Description
+from data_partitions.errors import DataError
+from data_partitions.events.channels import ChannelMap
+from data_partitions.events.drops import Drops
+from data_partitions.events.files import EventFile
+from data_partitions.events.reading import EventReader, Recordings
+from data_partitions.events.times import US_PER_SECOND
+from data_partitions.preparation_log import ProgressCallback
+from data_partitions.sources.described.stays import Stays
+
+MAX_FILES = 500  # of one stay each
+MAX_EVENTS = 4_000_000  # of files with many stays
+
+
+class SignalSample(NamedTuple):
+    """The measurements of a signal: arrays `(event,)`.
+
+    Parameters
+    ----------
+    stay
+        Position of the stay.
+    seconds
+        Time since the start of its windows.
+    values
+        In the unit of the description.
+    """
+
+    stay: np.ndarray
+    seconds: np.ndarray
+    values: np.ndarray
+
+
+class StaySample(NamedTuple):
+    """Measurements of some stays.
+
+    Parameters
+    ----------
+    stays
+        Their names.
+    complete
+        Whether these are all stays, with all their measurements.
+    signals
+        Measurements of each signal.
+    drops
+        What was dropped, with counts.
+    rejected
+        Sentences about files that cannot be read.
+    """
+
+    stays: list[str]
+    complete: bool
+    signals: dict[str, SignalSample]
+    drops: Drops
+    rejected: list[str]
+
+
+def sample_stays(description: Description, stays: Stays, progress: ProgressCallback) -> StaySample:
+    """Read the measurements of some stays: from files that are evenly spread, or from the start of one."""
+    rejected: list[str] = []
+
+    def reject(file: EventFile, fault: DataError) -> None:
+        rejected.append(str(fault))
+
+    names = [listed.record for listed in stays.listing.recordings]
+    files = list(stays.files)
+    if all(file.record for file in files):
+        wanted = set(names)
+        of_stays = [file for file in files if file.record in wanted]
+        files = sample_evenly(of_stays, MAX_FILES)
+        chosen = {file.record for file in files}
+        names = [name for name in names if name in chosen]
+    drops = Drops()
+    channels = ChannelMap(description.signals, patterns=description.files.format == "meds")
+    reader = EventReader(description.files, channels, reject, drops)
+    of_file, starts = _axis_of(description, stays, names)
+    parts: list[tuple[np.ndarray, ...]] = []
+    count, done = 0, True
+    signal_of = np.array([channel.signal for channel in channels.channels])
+    for events in reader.read_events(files, Recordings(of_file)):
+        seconds = events.microseconds / US_PER_SECOND
+        parts.append((events.recording, seconds, signal_of[events.channel], events.values))
+        count += len(events.values)
+        progress("reading values", min(count, MAX_EVENTS), MAX_EVENTS)
+        if count >= MAX_EVENTS:
+            done = False
+            break
+    recording, seconds, signal, values = (
+        (np.concatenate(arrays) for arrays in zip(*parts, strict=True)) if parts else np.zeros((4, 0))
+    )
+    signals = {}
+    for position, name in enumerate(description.signals):
+        of_signal = signal == position
+        index = recording[of_signal].astype(int)
+        signals[name] = SignalSample(index, seconds[of_signal] - starts[index], values[of_signal])
+    complete = done and len(names) == len(stays.listing.recordings)
+    return StaySample(of_file, complete, signals, drops, rejected)
+
+
+def _axis_of(description: Description, stays: Stays, names: list[str]) -> tuple[list[str], np.ndarray]:
+    """Return the names by which the files know the stays, and when their windows start in s."""
+    starts = stays.times["start"].reindex(names).to_numpy(float)
+    if description.files.format != "meds":
+        return names, starts
+    patient_of = {listed.record: listed.patient for listed in stays.listing.recordings}
+    first: dict[str, float] = {}  # the first stay of each patient
+    for name, start in zip(names, starts, strict=True):
+        first.setdefault(patient_of[name], start)
+    return list(first), np.array(list(first.values()))
+
+
+def measure_stays(
+    sample: SignalSample, names: list[str], limits: tuple[float, float] | None
+) -> list[tuple[str, SignalStatistics]]:
+    """Return statistics of a signal for each stay in which it was measured.
+
+    Codes for missing values are looked for in all stays together. As `width`, which is compared between
+    stays, positive signals have their median.
+    """
+    if not len(sample.stay):
+        return []
+    codes = codes_for_missing(sample.values, min_count=3)
+    order = np.argsort(sample.stay, kind="stable")
+    stays, starts = np.unique(sample.stay[order], return_index=True)
+    measured = []
+    for stay, values in zip(stays, np.split(sample.values[order], starts[1:]), strict=True):
+        statistics = measure_signal(values, None, limits)
+        of_stay = {code: int((values == code).sum()) for code in codes if (values == code).any()}
+        level = statistics.median if statistics.low > 0 else float("nan")
+        measured.append(
+            (names[stay], statistics._replace(codes=of_stay, flat=False, width=level, skewness=float("nan")))
+        )
+    return measured
+
+
+def digest_stays(signals: dict[str, SignalSample], names: list[str]) -> dict[str, str]:
+    """Return a hash of all measurements of each stay that has at least 10."""
+    stay = np.concatenate([sample.stay for sample in signals.values()])
+    if not len(stay):
+        return {}
+    rows = [
+        np.stack([np.full(len(sample.stay), number), sample.seconds, sample.values], axis=1)
+        for number, sample in enumerate(signals.values())
+    ]
+    events = np.concatenate(rows)
+    order = np.lexsort((events[:, 2], events[:, 1], events[:, 0], stay))
+    events, stay = events[order], stay[order]
+    stays, starts = np.unique(stay, return_index=True)
+    return {
+        names[int(position)]: hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest()
+        for position, part in zip(stays, np.split(events, starts[1:]), strict=True)
+        if len(part) >= 10
+    }

@@ -1,0 +1,145 @@
+"""The check of tables over time says with counts what is wrong with stays in which something is wrong."""
+
+import numpy as np
+import pytest
+
+from data_partitions.checks.check import check_dataset
+from data_partitions.checks.finding import CheckReport
+from data_partitions.checks.guess.guess import guess_description
+from data_partitions.description.reading import read_description
+from tests.helpers.real_data import require_real
+
+STAYS = 60
+HOURS = 30
+
+
+def draw_stay(number: int) -> list[list[float]]:
+    """Return hourly rows: hour, heart rate, glucose (mg/dL)."""
+    rng = np.random.default_rng(number)
+    rate, glucose = rng.normal(80, 8), rng.lognormal(4.8, 0.2)
+    return [
+        [hour, round(rate + 4 * rng.standard_normal(), 1), round(glucose * rng.lognormal(0, 0.1), 1)]
+        for hour in range(HOURS)
+    ]
+
+
+def write_stays(folder, change=lambda number, rows: rows) -> None:
+    """Write all stays into one csv file, after a change of the rows of each."""
+    lines = ["stay_id,hours,hr,glu"]
+    for number in range(STAYS):
+        for row in change(number, draw_stay(number)):
+            lines.append(f"{number}," + ",".join("" if np.isnan(value) else f"{value:g}" for value in row))
+    (folder / "events.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    source = tmp_path / "icu"
+    source.mkdir()
+    write_stays(source)
+    rows = ["stay_id,patient,hospital,died,age,survival"]
+    for number in range(STAYS):
+        died = number % 3 == 0
+        rows.append(f"{number},p{number},h{number % 6},{int(died)},{50 + number % 30},{5 if died else -1}")
+    (source / "outcomes.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "dataset.toml").write_text(guess_description(source))
+    return source
+
+
+def check(folder) -> CheckReport:
+    description = read_description(folder.parent / "dataset.toml")
+    return check_dataset(description, folder, lambda step, done, total: None)
+
+
+def sentences(report: CheckReport, level: str) -> str:
+    return "\n".join(f"{f.subject}: {f.sentence}" for f in report.findings if f.level == level)
+
+
+def add(folder, text: str) -> None:
+    path = folder.parent / "dataset.toml"
+    path.write_text(path.read_text() + text)
+
+
+def test_clean_stays_have_no_smell(folder):
+    report = check(folder)
+    assert not report.has_errors
+    assert not [f for f in report.of_level("warning") if f.subject.startswith(("signals", "files", "table"))]
+    assert "patients: 60 stays of 60 patients (one each)" in sentences(report, "fact")
+    assert "(2 signals, 24 patches, 1 sample) = 48 numbers" in sentences(report, "fact")
+    table = next(table for table in report.tables if table.title == "Signals")
+    assert [row[:4] for row in table.rows] == [
+        ["hr", "60 of 60", "bpm", "100%"],
+        ["glu", "60 of 60", "mg/dL", "100%"],
+    ]
+
+
+def test_a_code_for_missing_is_named_with_what_to_do(folder):
+    text = (folder.parent / "dataset.toml").read_text()
+    (folder.parent / "dataset.toml").write_text(text.replace("range = [1, 350]\n", ""))
+
+    def fill(number, rows):
+        return [[hour, -1 if hour % 10 == 0 and number < 5 else hr, glu] for hour, hr, glu in rows]
+
+    write_stays(folder, fill)
+    warnings = sentences(check(folder), "warning")
+    assert "signals.hr: -1 seems to stand for missing" in warnings
+    assert '15 times in 5 stays (0, 1, 2 and 2 more); if so, add "-1" to files.missing' in warnings
+
+
+def test_values_outside_the_range_are_counted_with_the_extremes(folder):
+    write_stays(folder, lambda n, rows: [[h, 8000 if h == 3 else hr, glu] for h, hr, glu in rows])
+    warnings = sentences(check(folder), "warning")
+    assert "signals.hr: 3.3% of the values are outside 1 to 350 bpm" in warnings
+    assert "(the highest is 8000), in 60 stays" in warnings
+
+
+def test_a_hospital_in_another_unit_is_named(folder):
+    write_stays(folder, lambda n, rows: [[h, hr, glu / 18.02 if n % 6 == 2 else glu] for h, hr, glu in rows])
+    warnings = sentences(check(folder), "warning")
+    assert "signals.glu: about 18 times smaller at site h2 than at the others" in warnings
+
+
+def test_several_values_in_a_cell_are_counted(folder):
+    write_stays(folder, lambda n, rows: rows + [[h + 0.5, hr, float("nan")] for h, hr, _ in rows])
+    assert "steps of 1 h with several values: hr 100% (last counts)" in sentences(check(folder), "fact")
+
+
+def test_stays_that_end_early_with_the_event_are_counted(folder):
+    write_stays(folder, lambda n, rows: rows[:8] if n % 3 == 0 else rows)
+    warnings = sentences(check(folder), "warning")
+    assert "task.after: 20 of 20 stays with the event end before the window does (100%), and 0%" in warnings
+
+
+def test_a_covariate_that_tells_the_outcome_is_named(folder):
+    add(folder, '\n[covariates.survival]\nunit = "d"\n')
+    assert "covariates.survival: it alone tells the outcome" in sentences(check(folder), "warning")
+
+
+def test_stays_with_the_same_values_are_duplicates(folder):
+    write_stays(folder, lambda n, rows: draw_stay(7) if n == 8 else rows)
+    warnings = sentences(check(folder), "warning")
+    assert (
+        "duplicates: 2 recordings of different patients have the same samples as another one (7 = 8)"
+        in warnings
+    )
+
+
+def test_a_variable_without_values_is_an_error(folder):
+    write_stays(folder, lambda n, rows: [[h, hr, float("nan")] for h, hr, _ in rows])
+    assert "signals.glu: no value of glu in any stay" in sentences(check(folder), "error")
+
+
+def test_cells_that_are_no_numbers_are_counted(folder):
+    path = folder / "events.csv"
+    path.write_text(path.read_text() + "1,31,high,100\n2,31,,low\n")
+    assert "files: 2 cells that are not numbers are dropped" in sentences(check(folder), "warning")
+
+
+@pytest.mark.parametrize("name", ["physionet2012", "mimic-iv-demo-meds", "yaib-demo/mortality24/eicu-demo"])
+def test_real_tables_are_accepted_as_drafted(tmp_path, name):
+    source = require_real(name)
+    file = tmp_path / "dataset.toml"
+    file.write_text(guess_description(source))
+    report = check_dataset(read_description(file), source, lambda step, done, total: None)
+    assert not report.has_errors
+    assert len([f for f in report.of_level("warning") if f.subject.startswith("signals")]) <= 3
