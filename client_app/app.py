@@ -65,16 +65,27 @@ def _describe_site(site: Site) -> str:
             f"site {site.name} has fewer patients for training than privacy.smallest-count={smallest_count}: "
             "exclude it, merge it with another site, or lower the setting"
         )
+    without_labels = np.setdiff1d(training, site.labelled_rows("train"))
+    if site.schema.labels and not site.are_large_enough([without_labels]):
+        raise ConfigError(
+            f"site {site.name} has fewer patients without labels than "
+            f"privacy.smallest-count={smallest_count}: prepare it without them, or lower the setting"
+        )
     windows = {"train": len(training)} | {s: len(site.scorable_rows(s)) for s in SPLITS[1:]}
+    labelled = {s: site.labelled_rows(s) for s in SPLITS}
+    num_labelled = {"train": len(labelled["train"])}
+    num_labelled |= {s: len(site.scorable_labelled_rows(s)) for s in SPLITS[1:]}
     count = site.schema.task_kind.label_counts
-    counts = {s: count(partition.labels[partition.rows(s)]).tolist() for s in SPLITS if site.may_disclose(s)}
+    counts = {s: count(partition.labels[labelled[s]]).tolist() for s in SPLITS if site.may_disclose(s)}
     manifest = partition.manifest.model_copy(update={"windows": windows})
     return json.dumps(
         {
             "name": site.name,
             "manifest": manifest.model_dump(mode="json", exclude={"made_by"}),
             "labels": dict.fromkeys(SPLITS) | counts,
+            "labelled": num_labelled,
             "sums": imputer_phase.compute_standardising_sums(site).tolist(),
+            **task_phase.compute_standardising_sums(site),
         }
     )
 
@@ -164,6 +175,6 @@ def train_secure(message: Message, context: Context) -> Message:
 def evaluate_task(request: Request) -> RecordDict:
     """Score the task model, as sums of the task's metrics."""
     windows, model = _load_task(request, request.settings["split"])
-    sums, loss, count = task_phase.score(windows, model)
+    sums, loss, count = task_phase.score(windows, model, with_subgroups=windows.split == "test")
     metrics = MetricRecord({"loss-sum": loss, "windows": float(count)})
     return RecordDict({"arrays": to_record(sums), "metrics": metrics})

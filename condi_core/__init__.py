@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from condi_core.config import ConfigError, RunConfig
     from condi_core.loading import load_model
     from condi_core.methods import METHOD_NAMES
-    from condi_core.model import Imputation, Prediction, TrainedRun
+    from condi_core.model import TrainedRun
+    from condi_core.outputs import Imputation, Prediction
     from condi_core.weights_file import WeightsFileError
     from condi_core.windows import Schema
 
 _HOMES = {
     "ConfigError": "config",
-    "Imputation": "model",
+    "Imputation": "outputs",
     "METHOD_NAMES": "methods",
-    "Prediction": "model",
+    "Prediction": "outputs",
     "RunConfig": "config",
     "Schema": "windows",
     "TrainedRun": "model",

@@ -111,6 +111,7 @@ class TaskConfig(TrainingConfig):
 
     learning_rate_by_method: str
     completions: NonNegativeInt
+    covariates: bool
 
     @field_validator("learning_rate_by_method")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,74 +11,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from condi_core.evaluation.imputation import quantiles
 from condi_core.imputer.imputer import Imputer
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import Method
+from condi_core.outputs import Imputation, Prediction
 from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError
 from condi_core.windows import WINDOWS_PER_BLOCK, Schema, zero_unobserved
-
-
-class Imputation(NamedTuple):
-    """Completed windows in source units; observed samples are returned bit for bit.
-
-    Attributes
-    ----------
-    point : float32 (batch, modality, patch, sample), the best single values
-    draws : float32 (draw, batch, modality, patch, sample), equally likely completions
-    dropped : int (modality,), observed samples outside the plausible range, which were completed instead
-    """
-
-    point: np.ndarray
-    draws: np.ndarray
-    dropped: np.ndarray
-
-    def quantiles(self, levels: Sequence[float]) -> np.ndarray:
-        """Compute quantiles of the draws.
-
-        Parameters
-        ----------
-        levels : between 0 and 1. Only from 19 draws on, 0.05 and 0.95 lie between the outermost draws.
-
-        Returns
-        -------
-        (level, batch, modality, patch, sample)
-
-        Raises
-        ------
-        ValueError
-            There are no draws.
-        """
-        if not len(self.draws):
-            raise ValueError("quantiles need draws, and there are none: call `impute` with samples above 0")
-        return quantiles(torch.from_numpy(self.draws), torch.tensor(levels)).numpy()
-
-
-class Prediction(NamedTuple):
-    """What is predicted of windows, and how far it depends on what is missing.
-
-    The columns are those of `TaskKind.prediction_columns`: the probability of each label, or for each label
-    of a regression its mean and both ends of its 90 % interval, in the unit of the label.
-
-    Attributes
-    ----------
-    values : float32 (batch, column)
-    draws : float32 (draw, batch, column), the predictions for equally likely completions
-    dropped : int (modality,), observed samples outside the plausible range, which were not used
-    """
-
-    values: np.ndarray
-    draws: np.ndarray
-    dropped: np.ndarray
-
-    @property
-    def spread(self) -> np.ndarray:
-        """Standard deviation over completions (batch, column); NaN without at least two draws."""
-        if len(self.draws) < 2:
-            return np.full_like(self.values, np.nan)
-        return self.draws.std(0, ddof=1)
 
 
 class Classifier(NamedTuple):
@@ -180,6 +120,7 @@ class TrainedRun:
         samples: int = 0,
         seed: int = 0,
         method: str = "",
+        covariates: ArrayLike | None = None,
     ) -> Prediction:
         """Predict `schema.labels` from windows that are completed as in the run; see `Prediction`.
 
@@ -190,6 +131,8 @@ class TrainedRun:
         values, observed, seed : as in `impute`
         samples : number of completions whose predictions are returned as draws
         method : one of `classifiers`; by default the one that the run was about
+        covariates : (batch, covariate) in the order of the schema, a category as its position, NaN where not
+            recorded; by default nothing is recorded. Models that do not read covariates ignore them.
 
         Raises
         ------
@@ -198,26 +141,52 @@ class TrainedRun:
         WeightsFileError
             The run has no task model of the method.
         """
-        method = method or self.method
-        if method not in self.classifiers:
-            names = ", ".join(self.classifiers) or "none"
-            raise WeightsFileError(f"this run has no task model '{method}': choose from {names}")
-        classifier = self.classifiers[method]
+        classifier = self.find_classifier(method)
+        recorded = self._covariate_blocks(covariates, len(np.asarray(values)))
         num_draws = samples if classifier.method.imputer_training == "diffusion" else 0
         predictions, draws = [], []
         dropped = np.zeros(len(self.schema.modalities), int)
         with torch.no_grad():
-            for x, mask, outside in self._blocks(values, observed):
+            blocks = zip(self._blocks(values, observed), recorded, strict=True)
+            for (x, mask, outside), numbers in blocks:
                 dropped += outside
-                completed = self._classify(classifier, x, mask, classifier.completions, seed)
+                completed = self._classify(classifier, x, mask, numbers, classifier.completions, seed)
                 predictions.append(completed.mean(0).cpu().numpy())
                 if num_draws:
-                    draws.append(self._classify(classifier, x, mask, num_draws, seed).cpu().numpy())
+                    drawn = self._classify(classifier, x, mask, numbers, num_draws, seed)
+                    draws.append(drawn.cpu().numpy())
                 else:
                     draws.append(np.zeros((0, *predictions[-1].shape), np.float32))
         return Prediction(np.concatenate(predictions), np.concatenate(draws, 1), dropped)
 
-    def _classify(self, classifier: Classifier, x: Tensor, observed: Tensor, draws: int, seed: int) -> Tensor:
+    def find_classifier(self, method: str = "") -> Classifier:
+        """Return the task model of a method, by default of the one that the run was about.
+
+        Raises
+        ------
+        WeightsFileError
+            The run has no task, or no task model of the method.
+        """
+        method = method or self.method
+        if not self.schema.labels:
+            raise WeightsFileError(
+                "this run has no task, because its data have no labels: it completes windows, and predicts "
+                "nothing"
+            )
+        if method not in self.classifiers:
+            names = ", ".join(self.classifiers) or "none"
+            raise WeightsFileError(f"this run has no task model '{method}': choose from {names}")
+        return self.classifiers[method]
+
+    def _classify(
+        self,
+        classifier: Classifier,
+        x: Tensor,
+        observed: Tensor,
+        covariates: Tensor,
+        draws: int,
+        seed: int,
+    ) -> Tensor:
         """Return predictions (completion, batch, column)."""
         method, task, imputer = classifier.method, classifier.task, classifier.imputer
         completions, known = x[None], torch.ones_like(observed)
@@ -228,7 +197,8 @@ class TrainedRun:
             completions = interpolate_windows(self.schema, task.standardiser, x, observed, rule)[None]
         else:
             known = observed
-        return torch.stack([task.predictions(task(filled, observed, known)) for filled in completions])
+        outputs = (task(filled, observed, known, covariates) for filled in completions)
+        return torch.stack([task.predictions(output) for output in outputs])
 
     @property
     def _padding(self) -> Tensor:
@@ -242,6 +212,16 @@ class TrainedRun:
         ranges = [m.range or (-torch.inf, torch.inf) for m in self.schema.modalities]
         low, high = torch.tensor(ranges)[:, :, None, None].unbind(1)
         return low, high
+
+    def _covariate_blocks(self, covariates: ArrayLike | None, windows: int) -> list[Tensor]:
+        """Check covariates, and return those of as many windows at a time as `_blocks` yields."""
+        shape = (windows, len(self.schema.covariates))
+        numbers = np.full(shape, np.nan, np.float32)
+        if covariates is not None:
+            numbers = np.asarray(covariates, np.float32)
+        if numbers.shape != shape:
+            raise ValueError(f"expected covariates of shape {shape}, got {numbers.shape}")
+        return list(torch.tensor(numbers).to(self.device).split(WINDOWS_PER_BLOCK))
 
     def _blocks(
         self, values: ArrayLike, observed: ArrayLike | None

@@ -154,6 +154,18 @@ def zero_unobserved(values: Tensor, observed: Tensor) -> Tensor:
     return torch.where(observed, values, 0.0)
 
 
+def mean_and_std(sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute mean and standard deviation, both (row,), from sums (row, 3): count, sum, sum of squares.
+
+    A constant row, and one without numbers, has a standard deviation of 1.
+    """
+    count, total, squares = sums.double().unbind(1)
+    mean = total / count.clamp(min=1)
+    variance = squares / count.clamp(min=1) - mean**2
+    constant = variance <= 1e-12 * mean**2 + 1e-12
+    return mean, torch.where(constant, 1.0, variance.clamp(min=0).sqrt())
+
+
 class Standardiser(torch.nn.Module):
     """Mean and standard deviation per modality, from sums that sites add up.
 
@@ -197,12 +209,9 @@ class Standardiser(torch.nn.Module):
         ----------
         sums : Tensor (modality, 3), as from `sums`, added over batches and sites
         """
-        count, total, squares = sums.double().unbind(1)
-        mean = total / count.clamp(min=1)
-        variance = squares / count.clamp(min=1) - mean**2
-        constant = variance <= 1e-12 * mean**2 + 1e-12
+        mean, std = mean_and_std(sums)
         self.mean.copy_(mean)
-        self.std.copy_(torch.where(constant, 1.0, variance.clamp(min=0).sqrt()))
+        self.std.copy_(std)
 
     def forward(self, values: Tensor, observed: Tensor) -> Tensor:
         """Standardise `values` (batch, modality, patch, sample); unobserved samples become 0, the mean."""

@@ -109,8 +109,8 @@ def _sleep_edf(
 @_dataset_command("mimic-iv")
 def _mimic_iv(
     task: Annotated[
-        Literal["mortality", "length-of-stay"],
-        typer.Option(help="In-hospital death, or remaining days in ten classes."),
+        Literal["mortality", "length-of-stay", "remaining-days"],
+        typer.Option(help="In-hospital death, or remaining days in ten classes or as a number."),
     ] = "mortality",
     chartevents: Annotated[
         Path | None, typer.Option(help="File of chart events, if it is not icu/chartevents.csv(.gz).")

@@ -150,13 +150,14 @@ def check_same_schema(manifests: Sequence[Manifest]) -> dict[str, str]:
     agreeing = [m.site for m, schema in zip(manifests, schemas, strict=True) if schema == expected]
     others = agreeing[0] if len(agreeing) == 1 else f"{agreeing[0]} and {len(agreeing) - 1} more"
     return {
-        manifest.site: f"it does not fit: {'; '.join(_describe_differences(schema, expected))} (as {others})"
+        manifest.site: f"it does not fit: {'; '.join(describe_differences(schema, expected))} (as {others})"
         for manifest, schema in zip(manifests, schemas, strict=True)
         if schema != expected
     }
 
 
-def _describe_differences(schema: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+def describe_differences(schema: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+    """Yield how a schema differs from the expected one, as parts of a sentence."""
     description, expected_description = schema["description"], expected["description"]
     if description and expected_description and description != expected_description:
         yield f"its dataset.toml differs in {first_difference(description, expected_description)}"

@@ -53,3 +53,10 @@ class WindowStore(Protocol):
 
     def fingerprint(self) -> str:
         """Return a sha256 of the content; see `Partition.fingerprint`."""
+
+
+def labelled_rows(store: WindowStore, split: Split) -> np.ndarray:
+    """Return the rows (int) of the windows of a split that have labels; none where the data have no task."""
+    rows = store.rows(split)
+    labels = store.labels[rows]
+    return rows[np.isfinite(labels).all(axis=1)] if labels.shape[1] else rows[:0]

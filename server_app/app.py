@@ -22,8 +22,9 @@ from server_app.errors import RunError, RunErrorFilter
 from server_app.federation.client_sampling import num_sampled_sites
 from server_app.federation.differential_privacy import privacy_budget
 from server_app.federation.imputer_phase import run_imputer_phase
-from server_app.federation.method_selection import rosters_by_scope, select_methods
-from server_app.federation.roster import Roster, collect_roster
+from server_app.federation.method_selection import methods_for_data, rosters_by_scope, select_methods
+from server_app.federation.roll_call import collect_roster
+from server_app.federation.roster import Roster
 from server_app.federation.rounds import Run
 from server_app.federation.secure_aggregation import require_secure_sites
 from server_app.federation.task_phase import run_task_phase
@@ -72,6 +73,7 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     before = directory.roster() if directory else {}
     roster, federation = collect_roster(grid, config, make_demo, expected=set(before))
     _check_number_of_sites(config, roster)
+    methods = methods_for_data(methods, roster, config)
     rosters = rosters_by_scope(methods, roster)
     print("\n".join(roster.lines()), flush=True)
 
@@ -98,28 +100,31 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
 
 def _check_number_of_sites(config: RunConfig, roster: Roster) -> None:
     """Raise RunError when there are too few sites for the run's settings."""
-    if config.secure_aggregation:
-        require_secure_sites(roster)
-    num_sampled = num_sampled_sites(len(roster.sites), config.sites_per_round)
-    if num_sampled < config.min_sites:
-        raise RunError(
-            f"sites-per-round={config.sites_per_round:g} selects {num_sampled} of {len(roster.sites)} sites "
-            f"per round, but min-sites is {config.min_sites}: raise sites-per-round or lower min-sites"
-        )
+    for of_phase in (roster, roster.labelled_sites()) if roster.schema.labels else (roster,):
+        if config.secure_aggregation:
+            require_secure_sites(of_phase)
+        num_sites = len(of_phase.sites)
+        num_sampled = num_sampled_sites(num_sites, config.sites_per_round)
+        if num_sampled < min(config.min_sites, num_sites):
+            raise RunError(
+                f"sites-per-round={config.sites_per_round:g} selects {num_sampled} of {num_sites} sites "
+                f"per round, but min-sites is {config.min_sites}: raise sites-per-round or lower min-sites"
+            )
 
 
 def _run_phases(run: Run, methods: Sequence[Method], rosters: dict[str, Roster]) -> dict[str, dict]:
     """Run both phases of all methods; return what result.json holds."""
-    result: dict[str, dict] = {"imputation": {}, "task": {}, "answered": {}}
+    result: dict[str, dict] = {"imputation": {}, "task": {}, "subgroups": {}, "answered": {}}
     for scope, roster in rosters.items():
         phases = {method.imputer_training for method in methods if method.scope == scope}
         if phases - {"none"}:
             rows, answers = run_imputer_phase(run, roster, scope, "diffusion" in phases)
             result["answered"][f"imputer{PHASE_SUFFIX[scope]}"] = answers
             scores.add_imputation(result["imputation"], rows, scope)
-    for method in methods:
-        metrics, answers = run_task_phase(run, rosters[method.scope], method.name)
-        result["task"][method.name], result["answered"][f"task-{method.name}"] = metrics, answers
+    for method in methods if rosters["federated"].schema.labels else ():
+        tested = run_task_phase(run, rosters[method.scope], method.name)
+        result["task"][method.name], result["subgroups"][method.name] = tested.metrics, tested.subgroups
+        result["answered"][f"task-{method.name}"] = tested.answers
     if run.config.privacy.noise_multiplier:
         result["privacy"] = privacy_budget(run.config.privacy, run.state.noisy_releases)
     return result

@@ -164,7 +164,8 @@ def evaluate(
 
     Example: condi evaluate --model runs/demo --data /srv/condi/north --split all
     """
-    from client_app.inference.evaluate import evaluate_run, evaluation_tables
+    from client_app.inference.evaluate import evaluate_run
+    from client_app.inference.evaluation_tables import evaluation_tables
     from client_app.inference.opening import errors_and_progress
     from client_app.inference.site_description import SiteSettings
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
+from client_app.inference.bootstrap import Metrics, bootstrap_counts, with_intervals
+from client_app.inference.evaluate_task import SubgroupResults, TaskEvaluation
 from client_app.inference.opening import open_compatible_partition, open_run
 from client_app.inference.site_data import open_labelled_partition
 from client_app.inference.site_description import SiteSettings
@@ -15,29 +16,19 @@ from client_app.node.imputer_phase import error_sums_by_block
 from client_app.node.site import Site
 from condi_core.config import MissingnessSettings
 from condi_core.evaluation.catalogue import (
-    CALIBRATION_ERROR,
     EVALUATED_MISSINGNESS,
-    TASK_METRICS,
     imputation_metrics,
-    imputer_label,
-    metrics_of_task,
-    missingness_label,
     scored_keys,
 )
-from condi_core.evaluation.classification import calibration, score_histograms
 from condi_core.model import TrainedRun
 from condi_core.run_files import read_config, read_roster
 from condi_core.windows import iterate_blocks
 from data_partitions import DataError
+from data_partitions.federation import describe_differences
 from data_partitions.manifest import SPLITS
 from data_partitions.missingness import Missingness
 from data_partitions.preparation_log import ProgressCallback
-from data_partitions.table import Cell, Table, Value
-
-INTERVAL_LEVELS = (0.025, 0.975)
-
-# By metric: {"value": float, "interval": [low, high] or None}
-Metrics = dict[str, dict[str, Any]]
+from data_partitions.window_store import labelled_rows
 
 
 def evaluate_run(
@@ -73,9 +64,12 @@ def evaluate_run(
     Returns
     -------
     dict
-        `site`, `windows`, `patients`; `skipped`, why files could not be used;
+        `site`, `windows`, `patients`, and `labelled`, the number of windows with labels; `skipped`, why files
+        could not be used;
         `imputation` as `{missingness pattern: {method: metrics}}`, empty without an imputer;
-        `task` as `{method: metrics}`, with the `reliability` of each label.
+        `task` as `{method: metrics}` of the windows with labels, with the `reliability` of each class;
+        `subgroups` as `{method: {covariate: {subgroup: {"windows", "patients", "metrics"}}}}`, where metrics
+        of fewer patients than `privacy.smallest-count` are None.
 
     Raises
     ------
@@ -92,14 +86,24 @@ def evaluate_run(
         if not len(rows):
             raise DataError(f"{data} has no {split} windows: choose another --split")
         patients = site.partition.patient_ids[rows]
-        counts = _bootstrap_counts(patients, num_resamples)
+        counts = bootstrap_counts(patients, num_resamples)
+        imputation = _evaluate_imputation(model, site, rows, counts, progress)
+        labelled = np.isin(rows, np.concatenate([labelled_rows(site.partition, s) for s in splits]))
+        task: dict[str, dict[str, Any]] = {}
+        by_subgroup: dict[str, SubgroupResults] = {}
+        if labelled.any():
+            evaluation = TaskEvaluation(model, site, rows[labelled], counts[:, labelled])
+            for method in model.classifiers:
+                task[method], by_subgroup[method] = evaluation.metrics(method, as_measured, progress)
         return {
             "site": site.name,
             "windows": len(rows),
             "patients": len(np.unique(patients)),
+            "labelled": int(labelled.sum()),
             "skipped": partition.skipped,
-            "imputation": _evaluate_imputation(model, site, rows, counts, progress),
-            "task": _evaluate_task(model, site, rows, counts, as_measured, progress),
+            "imputation": imputation,
+            "task": task,
+            "subgroups": by_subgroup,
         }
 
 
@@ -107,12 +111,9 @@ def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
     """Open the partition under the settings of the run, whose test missingness all splits get."""
     partition = open_compatible_partition(model, data)
     config, sites = read_config(run), read_roster(run)
-    fields, expected = partition.manifest.schema_fields(), model.schema.model_dump(mode="json")
-    if different := [name for name in expected if fields[name] != expected[name]]:
-        raise DataError(
-            f"{data} has another {', '.join(different)} than the run: it has the labels "
-            f"{', '.join(partition.manifest.labels)}"
-        )
+    expected = model.schema.model_dump(mode="json")
+    if differences := list(describe_differences(partition.manifest.schema_fields(), expected)):
+        raise DataError(f"{data} does not fit the run: {'; '.join(differences)}")
     missingness = Missingness.for_split("test", dict(config.missingness), config.test_overrides)
     config = config.model_copy(
         update={"missingness": MissingnessSettings(**missingness), "test_missingness": ""}
@@ -123,25 +124,6 @@ def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
             f"{name} took part in this run, which was trained on its training windows: use --split test"
         )
     return Site(name, partition, config, model.device, Path())
-
-
-def _bootstrap_counts(patients: np.ndarray, num_resamples: int) -> np.ndarray:
-    """Return how often each window counts, `(1 + resample, window)`: row 0 counts each once."""
-    _, patient_of_window = np.unique(patients, return_inverse=True)
-    number = patient_of_window.max() + 1
-    counts = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), size=num_resamples)
-    return np.concatenate([np.ones((1, len(patients)), int), counts[:, patient_of_window]])
-
-
-def _with_intervals(metrics: list[dict[str, float]]) -> Metrics:
-    """Give the metrics in `metrics[0]` 95 % intervals over the resamples that follow; None without any."""
-
-    def interval(name: str) -> list[float] | None:
-        values = np.array([resampled[name] for resampled in metrics[1:]])
-        values = values[~np.isnan(values)]
-        return np.quantile(values, INTERVAL_LEVELS).tolist() if len(values) else None
-
-    return {name: {"value": value, "interval": interval(name)} for name, value in metrics[0].items()}
 
 
 def _evaluate_imputation(
@@ -161,76 +143,5 @@ def _evaluate_imputation(
     for key, parts in sums.items():
         kind, method = key.split("/")
         resampled = counts @ np.concatenate(parts)
-        results[kind][method] = _with_intervals([imputation_metrics(s) for s in resampled])
+        results[kind][method] = with_intervals([imputation_metrics(s) for s in resampled])
     return results
-
-
-def _evaluate_task(
-    model: TrainedRun,
-    site: Site,
-    rows: np.ndarray,
-    counts: np.ndarray,
-    as_measured: bool,
-    progress: ProgressCallback,
-) -> dict[str, dict[str, Any]]:
-    """Evaluate the task model of each method; `calibration` describes the reliability."""
-    schema, kind = model.schema, model.schema.task_kind
-    catalogue = metrics_of_task(kind.name)
-    if kind.name in CALIBRATION_ERROR.compute:
-        catalogue.append(CALIBRATION_ERROR)
-    labelled = ~np.isnan(site.partition.labels[rows]).any(1)
-    rows, counts = rows[labelled], counts[:, labelled]
-    if not len(rows):
-        return {}
-    labels = torch.from_numpy(site.partition.labels[rows])
-    results = {}
-    for method in model.classifiers:
-        blocks: list[np.ndarray] = []
-        for block in iterate_blocks(rows):
-            windows = site.read(block, as_measured)
-            prediction = model.predict(windows.values.numpy(), windows.observed.numpy(), method=method)
-            blocks.append(prediction.values)
-            progress(f"classification, {method}", sum(map(len, blocks)), len(rows))
-        probabilities = torch.from_numpy(np.concatenate(blocks))
-        sums = []
-        for resample in counts:
-            windows_of_resample = np.repeat(np.arange(len(rows)), resample)
-            sums.append(kind.sums(probabilities[windows_of_resample], labels[windows_of_resample]))
-        metrics = [{metric.name: metric.compute[kind.name](s) for metric in catalogue} for s in sums]
-        results[method] = _with_intervals(metrics)
-        if "task" in sums[0]:  # score histograms, which only classification has
-            histograms = zip(schema.labels, score_histograms(sums[0]["task"]), strict=True)
-            reliability = {label: calibration(*pair).tolist() for label, pair in histograms}
-            results[method]["reliability"] = reliability
-    return results
-
-
-def evaluation_tables(evaluation: dict[str, Any]) -> list[Table]:
-    """Lay out what `evaluate_run` returns."""
-    tables, imputation = [], evaluation["imputation"]
-    header = f"{evaluation['site']}: {evaluation['windows']} windows of {evaluation['patients']} patients"
-    if imputation:
-        rows: list[list[Value]] = []
-        for method in next(iter(imputation.values())):
-            errors = [methods[method]["rmse"] for methods in imputation.values()]
-            rows.append([imputer_label(method), *map(_cell, errors)])
-        title = f"{header}\nRMSE of imputation in standard deviations"
-        tables.append(Table(title, ["", *map(missingness_label, imputation)], rows))
-    results = evaluation["task"]
-    if not results:
-        return tables
-    catalogue = [
-        metric
-        for metric in (*TASK_METRICS.values(), CALIBRATION_ERROR)
-        if all(metric.name in metrics for metrics in results.values())
-    ]
-    rows = [[method, *(_cell(values[m.name]) for m in catalogue)] for method, values in results.items()]
-    title = "Classification; calib.: expected calibration error"
-    return [*tables, Table(title, ["", *(metric.column for metric in catalogue)], rows)]
-
-
-def _cell(metric: dict[str, Any]) -> Cell:
-    if metric["interval"] is None:
-        return Cell(f"{metric['value']:.3f}", metric["value"])
-    low, high = metric["interval"]
-    return Cell(f"{metric['value']:.3f}\n{low:.3f}–{high:.3f}", metric["value"])

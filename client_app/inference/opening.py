@@ -16,6 +16,7 @@ from condi_core.loading import load_model
 from condi_core.model import TrainedRun
 from condi_core.run_files import RunFileError
 from condi_core.weights_file import WeightsFileError
+from condi_core.windows import Schema
 from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.layout import detect_partition
@@ -87,6 +88,17 @@ def open_compatible_partition(model: TrainedRun, data: Path) -> Partition:
             f"of {schema.patch_seconds:g} s of {modalities}"
         )
     return partition
+
+
+def covariates_of_model(schema: Schema, partition: Partition) -> np.ndarray:
+    """Return the covariates of a model (window, covariate); NaN for those that the partition lacks."""
+    columns = {c.name: (c.model_dump(), i) for i, c in enumerate(partition.manifest.covariates)}
+    numbers = np.full((len(partition), len(schema.covariates)), np.nan, np.float32)
+    for position, covariate in enumerate(schema.covariates):
+        definition, column = columns.get(covariate.name, (None, 0))
+        if definition == covariate.model_dump():
+            numbers[:, position] = partition.covariates[:, column]
+    return numbers
 
 
 def _map_imputed(data: Path, modality: str, shape: tuple[int, ...]) -> np.ndarray:

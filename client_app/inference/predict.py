@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from client_app.inference.notes import Notes
-from client_app.inference.opening import open_compatible_partition
+from client_app.inference.opening import covariates_of_model, open_compatible_partition
 from client_app.inference.prediction_tables import PredictionTables, WindowPrediction, recordings_file
 from client_app.inference.recording_reader import RecordingReader, explain_failure
 from client_app.inference.recording_windows import PatchReader
@@ -23,12 +23,16 @@ from data_partitions.preparation_log import ProgressCallback
 
 
 class RecordWindow(NamedTuple):
-    """A window of a record; `values` are `(modality, patch, sample)`, NaN where not observed."""
+    """A window of a record; `values` are `(modality, patch, sample)`, NaN where not observed.
+
+    `covariates` are those of the model, NaN where not recorded.
+    """
 
     record: str
     recording: str
     position: int
     values: np.ndarray
+    covariates: np.ndarray
 
 
 @dataclass
@@ -100,7 +104,10 @@ def predict_to_csv(
     ------
     DataError
         A table exists, or there is nothing to read.
+    WeightsFileError
+        The run has no task, or none of this method.
     """
+    model.find_classifier(method)
     notes = Notes()
     with PredictionTables(out, model.schema) as tables:
         predictor = _Predictor(model, tables, samples, method, seed)
@@ -145,6 +152,7 @@ class _Predictor:
     def predict_partition(self, data: Path, progress: ProgressCallback) -> None:
         """Predict all windows of a partition."""
         partition = open_compatible_partition(self.model, data)
+        covariates = covariates_of_model(self.model.schema, partition)
         positions: dict[str, int] = {}
         for start in range(0, len(partition), WINDOWS_PER_BLOCK):
             progress("windows", start, len(partition))
@@ -154,7 +162,9 @@ class _Predictor:
                 recording = str(partition.recording_ids[row])
                 positions[recording] = positions.get(recording, -1) + 1
                 record = str(partition.record_ids[row])
-                self._waiting.append(RecordWindow(record, recording, positions[recording], window))
+                self._waiting.append(
+                    RecordWindow(record, recording, positions[recording], window, covariates[row])
+                )
             self._predict_waiting()
             self._write()
 
@@ -185,18 +195,25 @@ class _Predictor:
     ) -> Iterator[RecordWindow]:
         opened = reader.open(file)
         patches = PatchReader(opened.match, self.model.schema)
+        not_recorded = np.full(len(self.model.schema.covariates), np.nan, np.float32)
         for position, start in enumerate(reader.window_starts(opened)):
             values = patches.read(float(start), self.model.schema.patches)
-            yield RecordWindow(record, record, position, values)
+            yield RecordWindow(record, record, position, values, not_recorded)
         opened.require_plausible_values(patches.observed)
         notes.add(file, opened.notes)
+        if self.model.find_classifier(self.method).task.covariate_head is not None:
+            names = ", ".join(covariate.name for covariate in self.model.schema.covariates)
+            notes.add(file, [f"the model also reads {names}, which count as not recorded"])
 
     def _predict_waiting(self) -> None:
         """Predict the windows that wait."""
         if not self._waiting:
             return
         values = np.stack([window.values for window in self._waiting])
-        prediction = self.model.predict(values, None, self.samples, self.seed, self.method)
+        covariates = np.stack([window.covariates for window in self._waiting])
+        prediction = self.model.predict(
+            values, None, self.samples, self.seed, self.method, covariates=covariates
+        )
         for number, window in enumerate(self._waiting):
             missing = np.isnan(window.values).all((1, 2))
             self._predicted.append(

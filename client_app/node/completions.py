@@ -36,7 +36,7 @@ class CompletionsMissingError(LookupError):
 
 
 class StoredCompletion(NamedTuple):
-    """Completed windows of a split, memory-mapped, in the order of the split's rows.
+    """Completed windows of a split, memory-mapped, in the order of its labelled rows.
 
     `values` are float32 `(window, draw, modality, patch, sample)` in source units; `packed_observed` are the
     masks of what was observed in the run, as `pack_masks` returns them.
@@ -87,7 +87,7 @@ def _observed_path(values: Path) -> Path:
 def complete(
     site: Site, method: Method, imputer: Imputer, imputer_hash: str, splits: Sequence[Split] = SPLITS
 ) -> None:
-    """Complete and store the windows of the splits that are not stored yet.
+    """Complete and store the labelled windows of the splits that are not stored yet.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def complete(
                 os.utime(path)
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, site, method, imputer, site.partition.rows(split))
+            _write(path, site, method, imputer, site.labelled_rows(split))
             written.append(path)
     except OSError:
         for path in written:

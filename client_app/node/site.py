@@ -13,6 +13,7 @@ from flwr.app import Context
 
 from client_app.node.masks import MaskStore, unpack_masks
 from condi_core.config import RunConfig
+from condi_core.evaluation.subgroups import subgroups
 from condi_core.protocol import POOLED_SITE
 from condi_core.windows import Schema, Windows
 from data_partitions import DataError
@@ -21,7 +22,7 @@ from data_partitions.manifest import SPLITS, Split
 from data_partitions.missingness import Missingness, missingness_masks
 from data_partitions.partition import Partition
 from data_partitions.pool import Pool
-from data_partitions.window_store import WindowStore
+from data_partitions.window_store import WindowStore, labelled_rows
 
 _observed_masks = MaskStore()  # a node's process serves many requests about the same windows
 
@@ -102,19 +103,50 @@ class Site:
     def may_disclose(self, split: Split) -> bool:
         """Whether counts and scores of a split may be disclosed under `privacy.smallest-count`.
 
-        They may not if the split has fewer patients, or some label has fewer patients with or without it,
-        unless that number is 0. The whole split is then withheld, as its other counts and the total would
-        reveal this one.
+        They may not if the split has fewer patients, or some label has fewer patients with or without it, or
+        fewer patients have or lack labels, unless that number is 0. The whole split is then withheld, as its
+        other counts and the total would reveal this one.
         """
-        rows = self.partition.rows(split)
-        patients, labels = self.partition.patient_ids[rows], self.partition.labels[rows]
-        groups = [np.ones(len(rows), bool), *self.schema.task_kind.label_groups(labels)]
-        sizes = [len(np.unique(patients[group])) for group in groups]
+        rows, labelled = self.partition.rows(split), labelled_rows(self.partition, split)
+        return self.are_large_enough([rows, np.setdiff1d(rows, labelled), *self._label_groups(labelled)])
+
+    def _label_groups(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return the rows of all groups that counts and sums distinguish among labelled rows."""
+        return [
+            rows,
+            *(rows[group] for group in self.schema.task_kind.label_groups(self.partition.labels[rows])),
+        ]
+
+    def are_large_enough(self, groups: list[np.ndarray]) -> bool:
+        """Whether each group of rows has no patient, or at least `privacy.smallest-count`."""
+        sizes = [len(np.unique(self.partition.patient_ids[rows])) for rows in groups]
         return not any(0 < size < self.config.privacy.smallest_count for size in sizes)
+
+    def labelled_rows(self, split: Split) -> np.ndarray:
+        """Rows of a split that phase 2 uses: those with labels.
+
+        There are none where fewer patients than `privacy.smallest-count` have labels for training.
+        """
+        training = labelled_rows(self.partition, "train")
+        return labelled_rows(self.partition, split)[: None if self.are_large_enough([training]) else 0]
+
+    def may_disclose_subgroups(self, covariate: int, rows: np.ndarray) -> bool:
+        """Whether scores of labelled rows may be disclosed for each subgroup of a covariate.
+
+        As in `may_disclose`, one subgroup that is too small withholds all of them.
+        """
+        values = self.partition.covariates[rows]
+        members = [g.contains(values) for g in subgroups(self.schema) if g.covariate == covariate]
+        return self.are_large_enough([rs for m in members for rs in self._label_groups(rows[m])])
 
     def scorable_rows(self, split: Split) -> np.ndarray:
         """Rows of a split whose scores may be disclosed: all or none."""
         rows = self.partition.rows(split)
+        return rows if self.may_disclose(split) else rows[:0]
+
+    def scorable_labelled_rows(self, split: Split) -> np.ndarray:
+        """Rows of a split with labels whose scores may be disclosed: all or none."""
+        rows = self.labelled_rows(split)
         return rows if self.may_disclose(split) else rows[:0]
 
     def missingness_masks(

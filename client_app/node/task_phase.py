@@ -11,9 +11,11 @@ from torch import Tensor
 
 from client_app.node import completions
 from client_app.node.site import Site
+from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import Method
 from condi_core.task.model import TaskModel
+from condi_core.task.numbers import NumberStandardiser
 from condi_core.training import train_steps
 from condi_core.windows import Standardiser, iterate_blocks
 from data_partitions.manifest import Split
@@ -23,17 +25,18 @@ class TaskBatch(NamedTuple):
     """Windows on the site's device; a sample is available when it was observed or completed.
 
     `values`, `observed` and `available` are `(batch, modality, patch, sample)`, `labels` are `(batch,
-    label)`.
+    label)`, `covariates` are `(batch, covariate)`, NaN where not recorded.
     """
 
     values: Tensor
     observed: Tensor
     available: Tensor
     labels: Tensor
+    covariates: Tensor
 
 
 class TaskWindows:
-    """The windows of one split of a site as the task model reads them under one method.
+    """The labelled windows of one split of a site as the task model reads them under one method.
 
     Parameters
     ----------
@@ -67,7 +70,7 @@ class TaskWindows:
         self.method = method
         self.split = split
         self.standardiser = standardiser
-        self.rows = site.partition.rows(split)
+        self.rows = site.labelled_rows(split)
         self.completion = completions.load(site, method, imputer_hash, split) if method.complete else None
 
     @property
@@ -85,22 +88,44 @@ class TaskWindows:
         draw : int or ndarray of int, shape (batch,)
             Which completion of each window.
         """
-        labels = torch.from_numpy(self.site.partition.labels[rows])
+        numbers = [self.site.partition.labels[rows], self.site.partition.covariates[rows]]
+        labels, covariates = self.site.to_device(*map(torch.from_numpy, numbers))
         if self.completion is not None:
             positions = np.searchsorted(self.rows, rows)
             values = torch.from_numpy(self.completion.values[positions, draw])
             observed = torch.from_numpy(self.completion.observed(positions))
         else:
             values, observed = self.site.read(rows)
-        values, observed, labels = self.site.to_device(values, observed, labels)
+        values, observed = self.site.to_device(values, observed)
         if self.completion is not None:
-            return TaskBatch(values, observed, torch.ones_like(observed), labels)
+            return TaskBatch(values, observed, torch.ones_like(observed), labels, covariates)
         if self.method.interpolate and self.standardiser is not None:
             values = interpolate_windows(
                 self.site.schema, self.standardiser, values, observed, self.method.interpolate
             )
-            return TaskBatch(values, observed, torch.ones_like(observed), labels)
-        return TaskBatch(values, observed, observed, labels)
+            return TaskBatch(values, observed, torch.ones_like(observed), labels, covariates)
+        return TaskBatch(values, observed, observed, labels, covariates)
+
+
+def compute_standardising_sums(site: Site) -> dict[str, list[list[float]]]:
+    """Compute what standardises the numbers that the run's task models read.
+
+    Returns
+    -------
+    dict
+        `label-sums` `(label, 3)` of a regression and `covariate-sums` `(covariate, 3)` of covariates that are
+        inputs: count, sum and sum of squares over labelled training windows; empty for other runs.
+    """
+    rows, partition = site.labelled_rows("train"), site.partition
+    labels = partition.labels[rows] if site.schema.task_kind.standardises_labels else np.zeros((0, 0))
+    covariates = partition.covariates[rows] if site.config.task.covariates else np.zeros((0, 0))
+    covariate_sums = NumberStandardiser.sums(covariates)
+    for position, numbers in enumerate(covariates.T):
+        covariate_sums[position] *= site.are_large_enough([rows[~np.isnan(numbers)]])
+    return {
+        "label-sums": NumberStandardiser.sums(labels).tolist(),
+        "covariate-sums": covariate_sums.tolist(),
+    }
 
 
 def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: float, deadline: float) -> dict:
@@ -120,8 +145,8 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
     Returns
     -------
     dict
-        `loss` (mean), `steps`, `windows` of the site, and which modalities each window that was used had:
-        `present`, bool `(window, modality)`.
+        `loss` (mean), `steps`, `windows` of the site that have labels, and which modalities each window that
+        was used had: `present`, bool `(window, modality)`.
     """
     site, config, rng = windows.site, windows.site.config.task, np.random.default_rng(seed)
     rows = windows.rows
@@ -150,8 +175,17 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
 
 
 @torch.no_grad()
-def score(windows: TaskWindows, model: TaskModel) -> tuple[dict[str, np.ndarray], float, int]:
-    """Score the windows whose scores may be disclosed; predictions are averaged over draws.
+def score(
+    windows: TaskWindows, model: TaskModel, with_subgroups: bool = False
+) -> tuple[dict[str, np.ndarray], float, int]:
+    """Score the labelled windows whose scores may be disclosed; predictions are averaged over draws.
+
+    Parameters
+    ----------
+    windows : TaskWindows
+    model : TaskModel
+    with_subgroups : bool
+        Whether to add the sums of the subgroups of covariates that may be disclosed.
 
     Returns
     -------
@@ -162,17 +196,24 @@ def score(windows: TaskWindows, model: TaskModel) -> tuple[dict[str, np.ndarray]
     num_windows : int
     """
     site, loss, num_windows = windows.site, 0.0, 0
-    shapes = model.kind.sum_shapes(len(site.schema.labels))
+    groups = subgroups(site.schema) if with_subgroups else []
+    shapes = subgroup_shapes(model.kind.sum_shapes(len(site.schema.labels)), groups)
     sums = {name: np.zeros(shape) for name, shape in shapes.items()}
-    for rows in iterate_blocks(site.scorable_rows(windows.split)):
+    rows_of_split = site.scorable_labelled_rows(windows.split)
+    groups = [group for group in groups if site.may_disclose_subgroups(group.covariate, rows_of_split)]
+    for rows in iterate_blocks(rows_of_split):
         outputs = []
         for draw in range(windows.draws):
             batch = windows.read(rows, draw)
-            outputs.append(model(batch.values, batch.observed, batch.available))
+            outputs.append(model(batch.values, batch.observed, batch.available, batch.covariates))
         labels = batch.labels  # the same for every draw
         predictions = torch.stack([model.predictions(o) for o in outputs]).mean(0).cpu()
         for name, added in model.kind.sums(predictions, labels.cpu()).items():
             sums[name] += added
+        for group in groups:
+            members = torch.from_numpy(group.contains(site.partition.covariates[rows]))
+            for name, added in model.kind.sums(predictions[members], labels.cpu()[members]).items():
+                sums[group.sum_name(name)] += added
         loss += sum(model.loss(o, labels).item() for o in outputs) / len(outputs) * len(rows)
         num_windows += len(rows)
     return sums, loss, num_windows

@@ -126,15 +126,13 @@ TASK_METRICS: dict[str, TaskMetric] = _by_name(
     ),
     TaskMetric(
         name="mae",
-        label="mean absolute error",
-        short_label="MAE",
+        label="MAE",
         higher_is_better=False,
         compute=_of(("regression",), regression.mean_absolute_error, "errors"),
     ),
     TaskMetric(
         name="rmse",
-        label="root mean squared error",
-        short_label="RMSE",
+        label="RMSE",
         higher_is_better=False,
         compute=_of(("regression",), regression.root_mean_squared_error, "errors"),
     ),

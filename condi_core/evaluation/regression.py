@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 COLUMNS_PER_LABEL = 3  # of predictions: mean, and the ends of the 90 % interval
-REGRESSION_SUMS = ("count", "absolute", "squared", "total", "squares", "covered")  # in this order
+# In this order. Labels above and below 0 are added up separately, so that no sum is negative.
+REGRESSION_SUMS = ("count", "absolute", "squared", "positive", "negative", "squares", "covered")
 
 
 def regression_sums(predictions: ArrayLike, labels: ArrayLike) -> np.ndarray:
@@ -23,15 +24,14 @@ def regression_sums(predictions: ArrayLike, labels: ArrayLike) -> np.ndarray:
 
     Returns
     -------
-    float64 (label, len(REGRESSION_SUMS)): number of windows, sums of absolute and squared errors, of labels
-    and squared labels, and the number of labels inside the interval
+    float64 (label, len(REGRESSION_SUMS)): number of windows; sums of absolute and squared errors, of labels
+    above 0, of those below 0 without their sign, and of squared labels; number of labels inside the interval
     """
     y = np.asarray(labels, np.float64)
     p = np.asarray(predictions, np.float64).reshape(*y.shape, COLUMNS_PER_LABEL)
     error, inside = p[..., 0] - y, (p[..., 1] <= y) & (y <= p[..., 2])
-    return np.stack(
-        [x.sum(0) for x in (np.ones_like(y), np.abs(error), error**2, y, y**2, inside)], axis=1
-    ).astype(np.float64)
+    parts = (np.ones_like(y), np.abs(error), error**2, np.maximum(y, 0), np.maximum(-y, 0), y**2, inside)
+    return np.stack([part.sum(0, dtype=np.float64) for part in parts], axis=1)
 
 
 def mean_absolute_error(sums: np.ndarray) -> float:
@@ -50,17 +50,17 @@ def r_squared(sums: np.ndarray) -> float:
 
     NaN without data, or where all labels are the same.
     """
-    count, _, squared, total, squares, _ = sums.T
+    count, _, squared, positive, negative, squares, _ = sums.T
     if not count.all():
         return float("nan")
-    deviations = squares - total**2 / count
+    deviations = squares - (positive - negative) ** 2 / count
     constant = deviations <= 1e-12 * squares
     return float("nan") if constant.any() else float((1 - squared / deviations).mean())
 
 
 def coverage(sums: np.ndarray) -> float:
     """Compute the fraction of labels inside their 90 % intervals; NaN without data."""
-    return _mean_over_labels(sums[:, 5], sums[:, 0])
+    return _mean_over_labels(sums[:, -1], sums[:, 0])
 
 
 def _mean_over_labels(parts: np.ndarray, count: np.ndarray) -> float:

@@ -50,13 +50,21 @@ class CrossModalAggregator(TaskModel):
     def classify(self, features: Tensor, present: Tensor) -> Tensor:
         return self.classify_aggregated(self.aggregate(features, present))
 
-    def training_loss(self, values: Tensor, observed: Tensor, available: Tensor, labels: Tensor) -> Tensor:
+    def training_loss(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        available: Tensor,
+        labels: Tensor,
+        covariates: Tensor | None = None,
+    ) -> Tensor:
         features = self.extract_features(values, observed, available)
         present = available.flatten(2).any(-1)
         aggregated = self.aggregate(features, present)
         before = modality_contrastive_loss(features, present, TEMPERATURE)
         after = modality_contrastive_loss(aggregated, torch.ones_like(present), TEMPERATURE)
-        task_loss = self.loss(self.classify_aggregated(aggregated), labels)
+        outputs = self.add_covariates(self.classify_aggregated(aggregated), covariates)
+        task_loss = self.loss(outputs, labels)
         return task_loss + CONTRASTIVE_WEIGHT * (before + after)
 
 

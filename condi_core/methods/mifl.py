@@ -35,17 +35,25 @@ class MIFLModel(TaskModel):
         del self.modality_heads
         m, width = len(schema.modalities), config.width
         self.missing_embedding = nn.Parameter(0.1 * torch.randn(m, width))
-        self.classifier = nn.Sequential(nn.LayerNorm(m * width), nn.Linear(m * width, len(schema.labels)))
+        self.classifier = nn.Sequential(nn.LayerNorm(m * width), nn.Linear(m * width, self.outputs))
 
     def classify(self, features: Tensor, present: Tensor) -> Tensor:
         features = torch.where(present[..., None], features, self.missing_embedding)
         return self.classifier(features.flatten(1))
 
-    def training_loss(self, values: Tensor, observed: Tensor, available: Tensor, labels: Tensor) -> Tensor:
+    def training_loss(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        available: Tensor,
+        labels: Tensor,
+        covariates: Tensor | None = None,
+    ) -> Tensor:
         features = self.extract_features(values, observed, available)
         present = available.flatten(2).any(-1)
         contrastive_loss = modality_contrastive_loss(features, present, TEMPERATURE)
-        task_loss = self.loss(self.classify(features, present), labels)
+        outputs = self.add_covariates(self.classify(features, present), covariates)
+        task_loss = self.loss(outputs, labels)
         return task_loss + CONTRASTIVE_WEIGHT * contrastive_loss
 
 

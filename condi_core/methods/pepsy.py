@@ -62,7 +62,7 @@ class PEPSYModel(TaskModel):
         samples = torch.tensor([float(schema.patches * m.samples_per_patch) for m in schema.modalities])
         self.register_buffer("samples", samples, persistent=False)
 
-    def forward(self, values: Tensor, observed: Tensor, available: Tensor) -> Tensor:
+    def classify_windows(self, values: Tensor, observed: Tensor, available: Tensor) -> Tensor:
         features = self.extract_features(values, observed, available)
         complete, _, _ = self.reconfigure(features, self.observed_fraction(observed))
         return self.classify_complete(complete)
@@ -98,7 +98,14 @@ class PEPSYModel(TaskModel):
         fused = torch.lerp(complete, mixed, gate)
         return self.classifier(fused.mean(1)) + self.modality_logits(fused, torch.ones_like(fused[..., 0]))
 
-    def training_loss(self, values: Tensor, observed: Tensor, available: Tensor, labels: Tensor) -> Tensor:
+    def training_loss(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        available: Tensor,
+        labels: Tensor,
+        covariates: Tensor | None = None,
+    ) -> Tensor:
         observed_fraction = self.observed_fraction(observed)
         features, present = self.extract_features(values, observed, available), observed_fraction > 0
         complete, _, similarity = self.reconfigure(features, observed_fraction)
@@ -106,7 +113,8 @@ class PEPSYModel(TaskModel):
         window_mean = masked_mean(complete, present)
         with_window = sum(info_nce(part, window_mean, TEMPERATURE) for part in complete.unbind(1))
         contrastive_loss = between_modalities + with_window / complete.shape[1]
-        task_loss = self.loss(self.classify_complete(complete), labels)
+        outputs = self.add_covariates(self.classify_complete(complete), covariates)
+        task_loss = self.loss(outputs, labels)
         return task_loss + CONTRASTIVE_WEIGHT * contrastive_loss - QUERY_WEIGHT * similarity
 
     def observed_fraction(self, observed: Tensor) -> Tensor:

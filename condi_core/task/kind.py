@@ -47,6 +47,7 @@ class TaskKind:
         sums distinguish. A site withholds them when a group has too few patients.
     num_outputs : number of labels → number of outputs of the task model
     prediction_columns : names of the labels → names of the columns of predictions
+    title : what phase 2 does, as the heading of its results
     standardises_labels : whether labels are numbers, which the model standardises; loss and predictions are
         then in standard deviations, and `TaskModel.predictions` converts them to the unit of the labels
     """
@@ -61,6 +62,7 @@ class TaskKind:
     label_groups: Callable[[np.ndarray], list[np.ndarray]]
     num_outputs: Callable[[int], int] = lambda labels: labels
     prediction_columns: Callable[[Sequence[str]], list[str]] = list
+    title: str = "Classification"
     standardises_labels: bool = False
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -193,6 +195,7 @@ REGRESSION = TaskKind(
     label_groups=lambda labels: [],
     num_outputs=lambda labels: COLUMNS_PER_LABEL * labels,
     prediction_columns=_interval_columns,
+    title="Regression",
     standardises_labels=True,
 )
 TASK_KINDS: dict[str, TaskKind] = {

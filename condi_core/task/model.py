@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from condi_core.attention import Attention
 from condi_core.config import TaskConfig
 from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchEmbedding, PerModalityLinear
+from condi_core.task.numbers import CovariateHead, NumberStandardiser
 from condi_core.windows import Schema, Standardiser
 
 
@@ -72,33 +73,51 @@ class TaskModel(nn.Module):
         self.modality_attention = Attention(config.width, config.heads)
         self.cls_token = nn.Parameter(torch.zeros(config.width))
         self.pooling_attention = Attention(config.width, config.heads)
-        self.classifier = nn.Sequential(
-            nn.LayerNorm(config.width), nn.Linear(config.width, len(schema.labels))
+        self.outputs = self.kind.num_outputs(len(schema.labels))
+        self.classifier = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, self.outputs))
+        self.modality_heads = PerModalityLinear(range(m), config.width, self.outputs, zero=True)
+        self.label_standardiser = (
+            NumberStandardiser(len(schema.labels)) if self.kind.standardises_labels else None
         )
-        self.modality_heads = PerModalityLinear(range(m), config.width, len(schema.labels), zero=True)
+        self.covariate_head = CovariateHead(schema, config.width, self.outputs) if config.covariates else None
 
-    def forward(self, values: Tensor, observed: Tensor, available: Tensor) -> Tensor:
-        """Compute the logits of windows.
+    def forward(
+        self, values: Tensor, observed: Tensor, available: Tensor, covariates: Tensor | None = None
+    ) -> Tensor:
+        """Compute the outputs of windows, such as logits.
 
         Parameters
         ----------
         values : Tensor (batch, modality, patch, sample), in source units, completed by the method
         observed : bool Tensor of the same shape, what was measured
         available : bool Tensor of the same shape, what was measured or completed
+        covariates : Tensor (batch, covariate), NaN where not recorded; None: nothing is recorded
 
         Returns
         -------
-        Tensor (batch, label); finite even for a window of which nothing is available
+        Tensor (batch, output); finite even for a window of which nothing is available
         """
+        return self.add_covariates(self.classify_windows(values, observed, available), covariates)
+
+    def classify_windows(self, values: Tensor, observed: Tensor, available: Tensor) -> Tensor:
+        """Compute the outputs (batch, output) without covariates."""
         present = available.flatten(2).any(-1)
         return self.classify(self.extract_features(values, observed, available), present)
+
+    def add_covariates(self, outputs: Tensor, covariates: Tensor | None) -> Tensor:
+        """Add what is known from covariates to outputs, if `task.covariates` lets them enter the model."""
+        if self.covariate_head is None:
+            return outputs
+        if covariates is None:
+            covariates = outputs.new_full((len(outputs), len(self.covariate_head.num_categories)), torch.nan)
+        return outputs + self.covariate_head(covariates)
 
     def extract_features(self, values: Tensor, observed: Tensor, available: Tensor) -> Tensor:
         """Extract features of each modality (batch, modality, width)."""
         return self.extractor(self.standardiser(values, available).clamp(-30, 30), observed)
 
     def classify(self, features: Tensor, present: Tensor) -> Tensor:
-        """Compute logits (batch, label) from features (batch, modality, width) of the present modalities.
+        """Compute outputs (batch, output) from features (batch, modality, width) of the present modalities.
 
         Parameters
         ----------
@@ -112,7 +131,7 @@ class TaskModel(nn.Module):
         return self.classifier(pooled) + self.modality_logits(features, present)
 
     def modality_logits(self, features: Tensor, present: Tensor) -> Tensor:
-        """Sum the logits that each present modality contributes separately.
+        """Sum the outputs that each present modality contributes separately.
 
         Attention has to learn to distinguish the modalities, whereas these heads are separate from the start.
         Most of what a model can learn in the few steps of a federation comes from them.
@@ -124,25 +143,38 @@ class TaskModel(nn.Module):
 
         Returns
         -------
-        Tensor (batch, label)
+        Tensor (batch, output)
         """
         logits = self.modality_heads(F.layer_norm(features, features.shape[-1:])[:, :, None])[:, :, 0]
         return (logits * present[..., None]).sum(1)
 
-    def training_loss(self, values: Tensor, observed: Tensor, available: Tensor, labels: Tensor) -> Tensor:
+    def training_loss(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        available: Tensor,
+        labels: Tensor,
+        covariates: Tensor | None = None,
+    ) -> Tensor:
         """Compute what training minimises; methods add their own terms.
 
         Parameters
         ----------
-        values, observed, available : as in `forward`
-        labels : Tensor (batch, label) of 0 and 1
+        values, observed, available, covariates : as in `forward`
+        labels : Tensor (batch, label) of 0 and 1, or of numbers in their unit
         """
-        return self.loss(self(values, observed, available), labels)
+        return self.loss(self(values, observed, available, covariates), labels)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of a batch; both are (batch, label)."""
-        return self.kind.loss(logits, labels)
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of outputs (batch, output), given labels (batch, label)."""
+        if self.label_standardiser is not None:
+            labels = self.label_standardiser(labels)
+        return self.kind.loss(outputs, labels)
 
-    def predictions(self, logits: Tensor) -> Tensor:
-        """Turn logits (batch, label) into what is reported: probabilities of the labels."""
-        return self.kind.predictions(logits)
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Turn outputs (batch, output) into what is reported (batch, column); see `TaskKind`."""
+        predictions = self.kind.predictions(outputs)
+        if self.label_standardiser is None:
+            return predictions
+        labels = len(self.label_standardiser.mean)
+        return self.label_standardiser.inverse(predictions.unflatten(1, (labels, -1)).mT).mT.flatten(1)

@@ -275,7 +275,7 @@ def _read_sums(record: RunRecord) -> dict[str, dict[str, Arrays]]:
     for file in sorted(weights_paths(record.path, "test-")) if record.sites else ():
         phase = file.stem.removeprefix("test-")
         evaluation = scores.imputation_evaluation if phase.startswith("imputer") else scores.task_evaluation
-        shapes = evaluation(record.schema).shapes(1)
+        shapes = evaluation(record.schema).shapes("test", 1)
         # The file has the names in alphabetical order; sums are added up in the order of the evaluation.
         positions = {name: position for position, name in enumerate(shapes)}
         with _open(file) as opened:

@@ -13,28 +13,33 @@ from condi_core.evaluation.catalogue import (
     imputation_metrics,
     scored_keys,
 )
+from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
 from condi_core.windows import Schema
+from server_app.artifacts.site_info import MAX_ABS_VALUE
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What sites reply to an evaluation, and how metrics are read from the total."""
 
-    shapes: Callable[[int], dict[str, tuple[int, ...]]]  # number of draws → shapes of sums by name
+    shapes: Callable[
+        [str, int], dict[str, tuple[int, ...]]
+    ]  # split, number of draws → shapes of sums by name
     scalars: tuple[str, ...]  # single numbers that come with the sums
     read: Callable[[Arrays, dict[str, float]], dict[str, float]]  # sums, scalars → metrics
+    max_value: float = 1e6  # largest number that sums may have per sample of all windows
 
 
 # Suffix of the names of phases and models by the scope of training; part of the seeds of random streams.
 PHASE_SUFFIX = {"federated": "", "local": "-local", "centralised": "-pooled"}
-NO_EVALUATION = Evaluation(shapes=lambda samples: {}, scalars=(), read=lambda sums, scalars: {})
+NO_EVALUATION = Evaluation(shapes=lambda split, samples: {}, scalars=(), read=lambda sums, scalars: {})
 
 
 def imputation_evaluation(schema: Schema) -> Evaluation:
     """Return the evaluation of imputers: RMSE over all missingness patterns, and that of interpolation."""
     weight = schema.patch_weights[:, None]
 
-    def shapes(samples: int) -> dict[str, tuple[int, ...]]:
+    def shapes(split: str, samples: int) -> dict[str, tuple[int, ...]]:
         return {key: (len(schema.names), len(ERROR_SUMS)) for key in scored_keys(samples)}
 
     def read(sums: Arrays, scalars: dict[str, float]) -> dict[str, float]:
@@ -48,16 +53,34 @@ def imputation_evaluation(schema: Schema) -> Evaluation:
 
 
 def task_evaluation(schema: Schema) -> Evaluation:
-    """Return the evaluation of task models: the mean loss, by which weights are selected, and metrics."""
+    """Return the evaluation of task models: the mean loss, by which weights are selected, and metrics.
 
-    def shapes(samples: int) -> dict[str, tuple[int, ...]]:
-        return schema.task_kind.sum_shapes(len(schema.labels))
+    Test windows are also scored by the subgroups of the covariates.
+    """
+
+    def shapes(split: str, samples: int) -> dict[str, tuple[int, ...]]:
+        of_all = schema.task_kind.sum_shapes(len(schema.labels))
+        return subgroup_shapes(of_all, subgroups(schema) if split == "test" else [])
 
     def read(sums: Arrays, scalars: dict[str, float]) -> dict[str, float]:
         loss = scalars["loss-sum"] / scalars["windows"] if scalars["windows"] else float("nan")
         return {"score": loss, **schema.task_kind.metrics(sums)}
 
-    return Evaluation(shapes, ("loss-sum", "windows"), read)
+    # Sums of a regression are in the unit of the labels, squared.
+    max_value = MAX_ABS_VALUE**2 if schema.task_kind.standardises_labels else Evaluation.max_value
+    return Evaluation(shapes, ("loss-sum", "windows"), read, max_value)
+
+
+def subgroup_rows(sums: Arrays, schema: Schema) -> dict[str, dict[str, dict[str, float]]]:
+    """Return `{covariate: {subgroup: metrics, with the number of "windows"}}` of the sums of test windows."""
+    kind = schema.task_kind
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for group in subgroups(schema):
+        of_group = group.select(sums, list(kind.sum_shapes(len(schema.labels))))
+        if of_group:
+            metrics = {"windows": kind.num_windows(of_group), **kind.metrics(of_group)}
+            rows.setdefault(group.covariate_name, {})[group.name] = metrics
+    return rows
 
 
 def imputation_rows(sums: Arrays, schema: Schema) -> dict[str, dict]:

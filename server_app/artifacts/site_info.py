@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_partitions.manifest import SPLITS, Manifest
+from data_partitions.manifest import SPLITS, Manifest, Split
 
 MAX_WINDOWS = 10**9  # largest number of windows that a site may report
 MAX_ABS_VALUE = 1e9  # largest mean, in source units, that a site may report
@@ -24,14 +24,22 @@ class SiteInfo:
         Manifest of its partition.
     labels : dict of str to list of float, or None
         Windows per label of each split; None where the site withholds them.
+    labelled : dict of str to int
+        Windows with labels in each split, on which phase 2 is trained and scored.
     sums : float64 array (modality, 3)
         Count, sum and sum of squares of its training samples.
+    label_sums, covariate_sums : float64 arrays (label, 3) and (covariate, 3)
+        The same of the labels of a regression, and of covariates that are inputs, of labelled training
+        windows; without rows in other runs.
     """
 
     node_id: int
     manifest: Manifest
     labels: dict[str, list[float] | None]
+    labelled: dict[Split, int]
     sums: np.ndarray
+    label_sums: np.ndarray
+    covariate_sums: np.ndarray
 
     @classmethod
     def read(cls, node: int, answer: dict) -> SiteInfo:
@@ -43,25 +51,61 @@ class SiteInfo:
                 split: None if counts is None else [float(n) for n in counts]
                 for split, counts in reported.items()
             }
+            labelled = {split: int(answer["labelled"][split]) for split in SPLITS}
             sums = np.array(answer["sums"], np.float64)
+            of_labels, of_covariates = (
+                np.array(answer[key], np.float64).reshape(-1, 3) for key in ("label-sums", "covariate-sums")
+            )
         except (KeyError, TypeError, ValueError, OverflowError):
             raise ValueError("its answer cannot be read") from None
         if manifest.site != answer["name"]:
             raise ValueError(f"its partition is that of {manifest.site}")
         label_counts = [np.array(counts) for counts in labels.values() if counts is not None]
         shapes = {counts.shape for counts in label_counts}
-        if sums.shape != (len(manifest.modalities), 3) or not shapes <= {(len(manifest.labels),)}:
+        rows_of_sums = len(of_labels) in (0, len(manifest.labels))
+        rows_of_sums &= len(of_covariates) in (0, len(manifest.covariates))
+        if (
+            sums.shape != (len(manifest.modalities), 3)
+            or not shapes <= {(len(manifest.labels),)}
+            or not rows_of_sums
+        ):
             raise ValueError("its sums or counts are not those of its modalities and labels")
-        has_negative = (sums[:, [0, 2]] < 0).any() or any((counts < 0).any() for counts in label_counts)
+        has_negative = any((counts < 0).any() for counts in label_counts)
         has_nan = any(np.isnan(counts).any() for counts in label_counts)
-        if not np.isfinite(sums).all() or has_negative or has_nan:
+        if has_negative or has_nan:
             raise ValueError("its sums or counts are negative or not finite")
-        count, total, squares = sums.T
-        max_samples = manifest.windows["train"] * manifest.patches * manifest.shape[2]
-        if manifest.windows["train"] > MAX_WINDOWS or (count > max_samples).any():
+        num_windows = manifest.windows["train"]
+        if num_windows > MAX_WINDOWS:
             raise ValueError(
                 f"it counts more samples than its windows have, or more than {MAX_WINDOWS:g} windows"
             )
-        if (np.maximum(np.abs(total), np.sqrt(squares)) > MAX_ABS_VALUE * count).any():
-            raise ValueError(f"it has values beyond {MAX_ABS_VALUE:g} on average")
-        return cls(node, manifest, labels, sums)
+        if any(not 0 <= labelled[split] <= manifest.windows[split] for split in SPLITS):
+            raise ValueError("it counts more windows with labels than windows")
+        _check_sums(sums, num_windows * manifest.patches * manifest.shape[2])
+        for sums_of_windows in (of_labels, of_covariates):
+            _check_sums(sums_of_windows, labelled["train"])
+        return cls(node, manifest, labels, labelled, sums, of_labels, of_covariates)
+
+    def to_json(self) -> dict:
+        """Return what `read` reads."""
+        return {
+            "manifest": self.manifest.model_dump(mode="json"),
+            "labels": self.labels,
+            "labelled": self.labelled,
+            "sums": self.sums.tolist(),
+            "label-sums": self.label_sums.tolist(),
+            "covariate-sums": self.covariate_sums.tolist(),
+        }
+
+
+def _check_sums(sums: np.ndarray, most: int) -> None:
+    """Raise ValueError unless these can be count, sum and sum of squares of at most `most` numbers."""
+    if not np.isfinite(sums).all() or (sums[:, [0, 2]] < 0).any():
+        raise ValueError("its sums or counts are negative or not finite")
+    count, total, squares = sums.T
+    if (count > most).any():
+        raise ValueError(
+            f"it counts more samples than its windows have, or more than {MAX_WINDOWS:g} windows"
+        )
+    if (np.maximum(np.abs(total), np.sqrt(squares)) > MAX_ABS_VALUE * count).any():
+        raise ValueError(f"it has values beyond {MAX_ABS_VALUE:g} on average")

@@ -49,6 +49,35 @@ def select_methods(config: RunConfig) -> list[Method]:
     return methods
 
 
+def methods_for_data(methods: Sequence[Method], roster: Roster, config: RunConfig) -> list[Method]:
+    """Return the methods that have something to train: without labels, those that train an imputer.
+
+    Raises
+    ------
+    RunError
+        No method has anything to train, or the run's settings need what the data do not have.
+    """
+    schema = roster.schema
+    if config.task.covariates and not schema.covariates:
+        raise RunError("task.covariates needs data with covariates, and these have none: set it to false")
+    if schema.labels:
+        if not roster.labelled_sites().sites:
+            raise RunError(
+                f"no site has labels for training, which the {schema.task} task needs: prepare the data with "
+                'their labels, or with the task "none" to train phase 1 alone'
+            )
+        return list(methods)
+    trained = [method for method in methods if method.imputer_training != "none"]
+    if not trained:
+        raise RunError(
+            f"the data have no labels, and method '{methods[0].name}' trains nothing else: choose a method "
+            "that trains an imputer, such as condi"
+        )
+    if omitted := [method.name for method in methods if method not in trained]:
+        print(f"note: the data have no labels, and {', '.join(omitted)} would train nothing", flush=True)
+    return trained
+
+
 def rosters_by_scope(methods: Sequence[Method], roster: Roster) -> dict[str, Roster]:
     """Return the sites that answer for each scope of methods.
 
@@ -71,5 +100,7 @@ def _pool_sites(roster: Roster) -> Roster:
     """Return all sites of a simulation as one site, for which the node of the first site answers."""
     node = next(iter(roster.sites.values())).node_id
     manifest = pooled_manifest([site.manifest for site in roster.sites.values()], POOLED_SITE)
-    site = SiteInfo(node, manifest, dict.fromkeys(SPLITS), roster.sums)
+    labelled = {split: sum(site.labelled[split] for site in roster.sites.values()) for split in SPLITS}
+    sums = (roster.sums, roster.label_sums, roster.covariate_sums)
+    site = SiteInfo(node, manifest, dict.fromkeys(SPLITS), labelled, *sums)
     return Roster({POOLED_SITE: site}, {}, roster.virtual)

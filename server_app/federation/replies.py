@@ -115,7 +115,12 @@ def read_training_reply(
 
 
 def read_evaluation_reply(
-    content: RecordDict, site: SiteInfo, *, shapes: Mapping[str, tuple[int, ...]], names: Sequence[str]
+    content: RecordDict,
+    site: SiteInfo,
+    *,
+    shapes: Mapping[str, tuple[int, ...]],
+    names: Sequence[str],
+    max_value: float = MAX_ABS_WEIGHT,
 ) -> EvaluationReply:
     """Unpack and check an evaluation reply.
 
@@ -129,6 +134,8 @@ def read_evaluation_reply(
         The sums that were requested.
     names : sequence of str
         The scalars that were requested with them.
+    max_value : float
+        Largest value of a sum per sample of all windows.
 
     Raises
     ------
@@ -137,7 +144,7 @@ def read_evaluation_reply(
     """
     record, metrics = _records(content)
     windows = max(site.manifest.windows.values())
-    largest = MAX_ABS_WEIGHT * max(windows, 1) * np.prod(site.manifest.shape)
+    largest = max_value * max(windows, 1) * np.prod(site.manifest.shape)
     sums = to_numpy(record, max_packed_size(shapes))
     reported = {name: array.shape for name, array in sums.items()}
     if reported != shapes:

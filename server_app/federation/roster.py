@@ -1,35 +1,20 @@
-"""Find the sites of a run: every node reports its sites, and all sites must agree on one schema.
-
-A hospital's node that cannot take part (different data or code, or no answer) is excluded and receives the
-reason; the others continue without it if there are at least `min-sites` of them. In a simulation all sites
-were prepared together, and a site that does not fit stops the run.
-"""
+"""The sites of a run: what they have reported about themselves, and what the run says about them."""
 
 from __future__ import annotations
 
 import json
-import math
-import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Message
 from flwr.common.constant import SUPERLINK_NODE_ID
-from flwr.serverapp import Grid
 
-from condi_core.config import RunConfig
-from condi_core.protocol import fingerprint
 from condi_core.windows import Schema
-from data_partitions.federation import check_same_schema
 from data_partitions.manifest import SPLITS
 from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.site_info import SiteInfo
-from server_app.errors import NEW_RUN_HINT, RunError, last_line, without_control_characters
-from server_app.federation.messaging import POLL_SECONDS, send_and_receive
-
-MIN_DESCRIBE_SECONDS = 60.0  # minimum time that a site has to describe itself
-RETRY_SECONDS = 30.0  # time after which a node that could not take part is asked again
+from server_app.errors import NEW_RUN_HINT, RunError
 
 
 @dataclass(frozen=True)
@@ -57,8 +42,26 @@ class Roster:
     @property
     def sums(self) -> np.ndarray:
         """Standardising sums of all sites `(modality, 3)`."""
-        first, *others = (site.sums for site in self.sites.values())
-        return sum(others, first)
+        return _add(site.sums for site in self.sites.values())
+
+    @property
+    def label_sums(self) -> np.ndarray:
+        """Standardising sums of the labels of a regression `(label, 3)`; without rows in other runs."""
+        return _add(site.label_sums for site in self.sites.values())
+
+    @property
+    def covariate_sums(self) -> np.ndarray:
+        """Standardising sums of covariates that are inputs `(covariate, 3)`; without rows in other runs."""
+        return _add(site.covariate_sums for site in self.sites.values())
+
+    def labelled_sites(self) -> Roster:
+        """Return the sites with labels for training, those of phase 2, with labelled windows alone."""
+        sites = {
+            name: replace(site, manifest=site.manifest.model_copy(update={"windows": site.labelled}))
+            for name, site in self.sites.items()
+            if site.labelled["train"]
+        }
+        return Roster(sites, self.excluded, self.virtual)
 
     def site_of(self, reply: Message) -> str:
         """Return the name of the site that a reply is from; a virtual node may stand for several sites."""
@@ -72,14 +75,7 @@ class Roster:
 
     def to_json(self) -> dict:
         """Return what roster.json holds."""
-        return {
-            name: {
-                "manifest": site.manifest.model_dump(mode="json"),
-                "labels": site.labels,
-                "sums": site.sums.tolist(),
-            }
-            for name, site in self.sites.items()
-        }
+        return {name: site.to_json() for name, site in self.sites.items()}
 
     def check_unchanged(self, before: dict) -> None:
         """Raise RunError when the run to resume was started with other sites or other data."""
@@ -107,189 +103,31 @@ class Roster:
             rows.append([name, *(Cell(str(count), count) for count in counts), modalities])
             if withheld := [split for split, counts in site.labels.items() if counts is None]:
                 notes.append(f"note: site {name} withholds its label counts in {', '.join(withheld)}")
-            label_counts = site.labels["train"] or np.ones(len(schema.labels))
-            labels = [label for label, count in zip(schema.labels, label_counts, strict=True) if count]
-            if len(labels) < 2 <= len(schema.labels):
-                only = f"only the label {labels[0]}" if labels else "no label"
-                notes.append(f"note: site {name} has {only} in training")
+            notes += [f"note: site {name} {note}" for note in _notes_on_labels(site, schema)]
         table = Table("", ["site", *SPLITS, "modalities"], rows).to_text(width=None)
         excluded = [f"excluded: {name}: {reason}" for name, reason in self.excluded.items()]
         return [table, *notes, *excluded]
 
 
-def collect_roster(
-    grid: Grid, config: RunConfig, make_demo: Callable[[], str], expected: Collection[str] = ()
-) -> tuple[Roster, str]:
-    """Ask every node what it has, until the sites of the run are known.
-
-    Waits for `min-sites` sites and until no more connect, and for all sites that `sites` names or that are
-    `expected`; then these alone take part.
-
-    Parameters
-    ----------
-    grid : Grid
-        Connection to the nodes.
-    config : RunConfig
-        Settings of the run.
-    make_demo : callable
-        Makes the demo federation and returns its path, when virtual nodes were given no federation.
-    expected : collection of str
-        Sites of a run to resume.
-
-    Returns
-    -------
-    tuple of Roster and str
-        The roster, and the path of the federation.
-
-    Raises
-    ------
-    RunError
-        Too few sites connect in time, or they do not fit together.
-    """
-    named = set(expected) or set(config.named_sites)
-    roll_call = _RollCall(grid, config, named)
-    deadline = time.monotonic() + config.sites_timeout
-    while True:
-        is_settled, is_over = not roll_call.ask_new_nodes(), time.monotonic() > deadline
-        if roll_call.wants_federation:
-            roll_call = _RollCall(grid, config, named, make_demo())
-            continue
-        roster = _compatible_sites(roll_call)
-        enough = len(roster.sites) >= config.min_sites
-        missing = sorted(named - roster.sites.keys())
-        is_settled |= roll_call.virtual  # a simulation has all its nodes from the start
-        if enough and not missing and (is_settled or is_over):
-            break
-        if missing and roll_call.virtual:
-            raise RunError(
-                f"the federation has no site {', '.join(missing)}: "
-                f"it has {', '.join(sorted(roll_call.names))}"
-            )
-        if is_over:
-            raise RunError(_too_few_message(config, roster, missing))
-        not_connected = f", not connected yet: {', '.join(missing)}" if missing else ""
-        print(f"waiting for sites: {len(roster.sites)} so far{not_connected}", flush=True)
-        time.sleep(min(POLL_SECONDS, config.sites_timeout))
-    counts = zip(roster.schema.names, roster.sums[:, 0], strict=True)
-    if unobserved := [name for name, count in counts if not count]:
-        raise RunError(
-            f"no site has an observed training sample of {', '.join(unobserved)}: prepare the federation "
-            "without these modalities"
-        )
-    roll_call.notify_excluded(roster)
-    return roster, roll_call.federation
+def _add(sums: Iterable[np.ndarray]) -> np.ndarray:
+    first, *others = sums
+    return sum(others, first)
 
 
-class _RollCall:
-    """What the nodes have reported so far."""
-
-    def __init__(self, grid: Grid, config: RunConfig, named: set[str], federation: str = "") -> None:
-        self.grid = grid
-        self.named = named
-        self.timeout = min(config.round_timeout, max(config.sites_timeout, MIN_DESCRIBE_SECONDS))
-        self.federation = federation or config.federation
-        self.names: set[str] = set()  # of all sites that answered
-        self.candidates: dict[str, SiteInfo] = {}  # sites that may take part
-        self.problems: dict[str, str] = {}  # why others cannot
-        self.problem_nodes: dict[str, int] = {}
-        self.wants_federation = False
-        self.virtual = False
-        self._asked_at: dict[int, float] = {}  # infinity for nodes whose answer was accepted
-
-    def ask_new_nodes(self) -> bool:
-        """Ask the nodes that connected since the last time; return whether there were any."""
-        now, names = time.monotonic(), node_names(self.grid)
-        online = [node for node, name in names.items() if not (name and self.named) or name in self.named]
-        nodes = sorted(n for n in online if now > self._asked_at.get(n, -RETRY_SECONDS) + RETRY_SECONDS)
-        config = ConfigRecord({"fingerprint": fingerprint(), "federation": self.federation})
-        requests = [Message(RecordDict({"config": config}), node, "query.describe") for node in nodes]
-        replies = send_and_receive(self.grid, requests, self.timeout) if nodes else []
-        reply_of = {reply.metadata.src_node_id: reply for reply in replies}
-        for node in nodes:
-            name = without_control_characters(names[node]) or f"node {node}"
-            self.problems.pop(name, None)
-            self._asked_at[node] = now
-            try:
-                if any(names.values()) and not names[node]:
-                    raise ValueError(
-                        "it is registered without a name: register it under the name of its partition"
-                    )
-                self._add_sites(node, names[node], reply_of.get(node))
-                self._asked_at[node] = math.inf
-            except ValueError as error:
-                self.problems[name] = str(error)
-                self.problem_nodes[name] = node
-        return bool(nodes)
-
-    def _add_sites(self, node: int, name: str, reply: Message | None) -> None:
-        """Add the sites of a node; ValueError with what is wrong with its answer."""
-        if reply is None:
-            raise ValueError(f"it did not answer within {self.timeout:g} s")
-        if reply.has_error():
-            raise ValueError(last_line(reply.error.reason))
-        try:
-            answer = reply.content.config_records["config"]
-            answers = [json.loads(text) for text in answer["sites"]]  # type: ignore[union-attr, arg-type]
-            if not name:  # a hospital must not declare the run a simulation
-                self.wants_federation |= bool(answer["wants-federation"])
-                self.virtual |= bool(answer["virtual"])
-            sites = {site["name"]: SiteInfo.read(node, site) for site in answers}
-        except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
-            raise ValueError("its answer cannot be read") from None
-        for site in sites:
-            if name and site != name:
-                raise ValueError(
-                    f"it is registered as {without_control_characters(name)}, but its partition is that of "
-                    f"{site}"
-                )
-            if site in self.candidates and self.candidates[site].node_id != node:
-                raise RunError(f"the federation cannot start: two sites are called {site}")
-        self.names |= sites.keys()
-        chosen = {site: info for site, info in sites.items() if not self.named or site in self.named}
-        self.candidates |= chosen
-
-    def notify_excluded(self, roster: Roster) -> None:
-        """Let the nodes that are excluded write why in their own logs."""
-        nodes = {name: site.node_id for name, site in self.candidates.items()} | self.problem_nodes
-        messages = [
-            Message(RecordDict({"config": ConfigRecord({"why": reason})}), nodes[name], "query.left_out")
-            for name, reason in roster.excluded.items()
-        ]
-        if messages:
-            self.grid.push_messages(messages)
-
-
-def node_names(grid: Grid) -> dict[int, str]:
-    """Return the nodes that are online with their registered names; virtual nodes have none."""
-    return {node.node_id: node.name for node in grid.get_nodes()}
-
-
-def _compatible_sites(roll_call: _RollCall) -> Roster:
-    """Return the sites that fit together; in a simulation, RunError names those that do not, and why."""
-    sites = dict(sorted(roll_call.candidates.items()))
-    problems = {name: [reason] for name, reason in roll_call.problems.items()}
-    for name, site in sites.items():
-        if not site.manifest.windows["train"]:
-            problems.setdefault(name, []).append("it has no training windows: prepare it again")
-        elif not site.sums[:, 0].sum():
-            problems.setdefault(name, []).append("it has no observed sample in its training windows")
-    for name, difference in check_same_schema([site.manifest for site in sites.values()]).items():
-        problems.setdefault(name, []).append(difference)
-    excluded = {name: "; ".join(reasons) for name, reasons in problems.items()}
-    if excluded and roll_call.virtual:
-        reasons = "; ".join(f"site {name}: {reason}" for name, reason in excluded.items())
-        raise RunError(f"the federation cannot start: {reasons}")
-    compatible = {name: site for name, site in sites.items() if name not in excluded}
-    return Roster(compatible, excluded, roll_call.virtual)
-
-
-def _too_few_message(config: RunConfig, roster: Roster, missing: list[str]) -> str:
-    within = f"within {config.sites_timeout:g} s"
-    if missing:
-        text = f"{', '.join(missing)} did not connect {within}: start every site of the run"
-    else:
-        text = (
-            f"expected at least {config.min_sites} sites {within}, but {len(roster.sites)} connected: "
-            "start more sites or lower min-sites"
-        )
-    return text + "".join(f"; excluded: {name}: {reason}" for name, reason in roster.excluded.items())
+def _notes_on_labels(site: SiteInfo, schema: Schema) -> Iterator[str]:
+    """Yield what is missing among the labels of a site, as ends of sentences."""
+    if not schema.labels:
+        return
+    labelled, total = site.labelled["train"], site.manifest.windows["train"]
+    if not labelled:
+        yield "has no labels for training: it takes part in phase 1 alone"
+        return
+    if labelled < total:
+        yield f"has labels for {labelled} of {total} training windows: phase 2 uses these alone"
+    if schema.task_kind.standardises_labels or not (counts := site.labels["train"]):
+        return
+    labels = [label for label, count in zip(schema.labels, counts, strict=True) if count]
+    if len(labels) < 2 <= len(schema.labels):
+        yield f"has {f'only the label {labels[0]}' if labels else 'no label'} in training"
+    if len(schema.labels) == 1 and counts[0] in (0, labelled):
+        yield f"has {'only' if labels else 'no'} windows with {schema.labels[0]} in training"

@@ -137,7 +137,7 @@ class Run:
         requests = phase.strategy.configure_evaluate(round_, self.state.models[phase.model], config)
         splits = ["test"] if split == "test" else SPLITS  # training is over when the test is scored
         replies = self._send(phase, requests, splits)
-        return phase.strategy.aggregate_evaluate(requests, replies, samples)
+        return phase.strategy.aggregate_evaluate(requests, replies, split, samples)
 
     def test(self, phase: Phase, samples: int = 0) -> EvaluationOutcome:
         """Let sites score the best weights on their test windows, and write the sums."""

@@ -179,7 +179,7 @@ class ModalityFedAvg:
         return TrainingOutcome(self.aggregate(base, self.owners, updates), loss, windows, exchange)
 
     def aggregate_evaluate(
-        self, requests: Sequence[Message], replies: Iterable[Message], samples: int = 0
+        self, requests: Sequence[Message], replies: Iterable[Message], split: str = "val", samples: int = 0
     ) -> EvaluationOutcome:
         """Add up the sums of the valid replies and read the metrics from the total.
 
@@ -189,6 +189,8 @@ class ModalityFedAvg:
             Requests of `configure_evaluate`.
         replies : iterable of Message
             Replies in any order.
+        split : str
+            Which windows were scored.
         samples : int
             Number of draws that the imputer was asked for.
 
@@ -197,8 +199,13 @@ class ModalityFedAvg:
         TooFewSitesError
             Fewer than `min_sites` replies are valid.
         """
-        shapes = self.evaluation.shapes(samples)
-        read = partial(read_evaluation_reply, shapes=shapes, names=self.evaluation.scalars)
+        shapes = self.evaluation.shapes(split, samples)
+        read = partial(
+            read_evaluation_reply,
+            shapes=shapes,
+            names=self.evaluation.scalars,
+            max_value=self.evaluation.max_value,
+        )
         valid, exchange = self._read(requests, replies, read)
         sums: Arrays = {}
         scalars = dict.fromkeys(self.evaluation.scalars, 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from condi_core.averaging import Arrays, site_view
@@ -20,7 +22,19 @@ from server_app.federation.rounds import Phase, Run
 from server_app.federation.strategy import ModalityFedAvg
 
 
-def run_task_phase(run: Run, roster: Roster, method_name: str) -> tuple[dict[str, float], dict]:
+class TaskResult(NamedTuple):
+    """Test results of a task model.
+
+    `metrics` are those of all test windows, `subgroups` is `{covariate: {subgroup: metrics}}`, and `answers`
+    says which sites answered.
+    """
+
+    metrics: dict[str, float]
+    subgroups: dict[str, dict[str, dict[str, float]]]
+    answers: dict[str, object]
+
+
+def run_task_phase(run: Run, roster: Roster, method_name: str) -> TaskResult:
     """Train a method's task model and score it once on test windows.
 
     Parameters
@@ -28,20 +42,20 @@ def run_task_phase(run: Run, roster: Roster, method_name: str) -> tuple[dict[str
     run : Run
         The run; its state gets the model `task-<method>`.
     roster : Roster
-        Sites that train.
+        Sites of the run; those without labels for training take no part.
     method_name : str
         Name of the method.
-
-    Returns
-    -------
-    tuple of dict and dict
-        Test metrics, and which sites answered.
     """
     config, schema, name = run.config.task, roster.schema, f"task-{method_name}"
     method = METHODS[method_name]
     torch.manual_seed(derive_seed(run.config.seed, "initial weights", "task"))
     model = method.model(schema, config)
     model.standardiser.fit(torch.from_numpy(roster.sums))
+    roster = roster.labelled_sites()
+    if model.label_standardiser is not None:
+        model.label_standardiser.fit(torch.from_numpy(roster.label_sums))
+    if model.covariate_head is not None:
+        model.covariate_head.fit(torch.from_numpy(roster.covariate_sums))
     initial = state_arrays(model)
     completion = None
     if method.complete:
@@ -84,7 +98,8 @@ def run_task_phase(run: Run, roster: Roster, method_name: str) -> tuple[dict[str
         }
 
     run.directory.save_model(name, run.state.best[name], metadata_for, roster.sites)
-    return outcome.metrics, outcome.exchange.answers()
+    subgroups = scores.subgroup_rows(outcome.sums, schema)
+    return TaskResult(outcome.metrics, subgroups, outcome.exchange.answers())
 
 
 def _cross_modal_weights(imputer: Arrays) -> Arrays:

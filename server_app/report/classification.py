@@ -1,4 +1,4 @@
-"""The section of classification: metrics, confusion matrix, ROC curves and calibration of each method."""
+"""The section of the task: metrics of each method, and curves and counts where labels are classes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,23 @@ from server_app.report.markup import Section, details, figure_row, heading, metr
 UNIT = (0.0, 1.0)
 
 
+TEXT_OF_CLASSIFICATION = (
+    "AUROC and AUPRC are the areas under the ROC curve and the precision-recall curve: 1 is perfect, and an "
+    "AUROC of 0.5 is no better than chance. AUROC, AUPRC and F1 are averaged over the labels; if a window "
+    "has one of two labels, AUPRC is that of the second label, the event. For the reliability diagrams, "
+    "predicted probabilities of each label are put into ten bins of equal width. The calibration error is "
+    "the mean distance from the diagonal, weighted by the number of windows in a bin. Bins with few windows "
+    "are noisy."
+)
+TEXT_OF_ORDINAL = (
+    " Kappa has linear weights, and the mean deviation counts by how many classes a decision is wrong."
+)
+
+
 def classification(run: RunRecord) -> Section:
+    title = run.schema.task_kind.title if run.sites else "Classification"
     if not run.task:
-        return section("Classification", paragraph("No classifier has been scored on test windows yet."))
+        return section(title, paragraph("No task model has been scored on test windows yet."))
     labels = {name: metric.label for name, metric in TASK_METRICS.items()} | {"score": "mean loss"}
     keys = [key for key in labels if any(key in metrics for metrics in run.task.values())]
     rows: list[list[Value]] = [
@@ -34,15 +48,8 @@ def classification(run: RunRecord) -> Section:
     ]
     columns = ["method", *(labels[key] for key in keys)]
     parts = [
-        Table("Classification of test windows", columns, rows).to_html(),
-        paragraph(
-            "AUROC and AUPRC are the areas under the ROC curve and the precision-recall curve: 1 is perfect, "
-            "and an AUROC of 0.5 is no better than chance. AUROC, AUPRC and F1 are averaged over the labels; "
-            "if a window has one of two labels, AUPRC is that of the second label, the event. "
-            "For the reliability diagrams, predicted probabilities of each label are put into ten bins of "
-            "equal width. The calibration error is the mean distance from the diagonal, weighted by the "
-            "number of windows in a bin. Bins with few windows are noisy."
-        ),
+        Table(f"{title} of test windows", columns, rows).to_html(),
+        paragraph(_explanation(run)),
     ]
     for method in [method for method in run.task if method in run.scored_methods]:
         sums = sum_over_sites(run.sums[f"task-{method}"])
@@ -50,7 +57,20 @@ def classification(run: RunRecord) -> Section:
             parts += [heading(method_title(method)), *_method(run, sums)]
     if not run.scored_methods:
         parts.append(paragraph("There are no curves, because this run has no sums of its test scores."))
-    return section("Classification", *parts)
+    return section(title, *parts)
+
+
+def _explanation(run: RunRecord) -> str:
+    schema = run.schema
+    if not schema.task_kind.standardises_labels:
+        return TEXT_OF_CLASSIFICATION + (TEXT_OF_ORDINAL if schema.task == "ordinal" else "")
+    unit = schema.label_unit or "the unit of the labels"
+    return (
+        f"MAE is the mean absolute error and RMSE the root of the mean squared error, both in {unit}. R² is "
+        "the share of the variance of the labels that is explained: 0 is no better than their mean. The "
+        "interval from the predicted 5 % quantile to the 95 % quantile should contain 90 % of the labels. "
+        "The mean loss is in standard deviations of the labels."
+    )
 
 
 def method_title(method: str) -> str:

@@ -16,8 +16,9 @@ from server_app.report.classification import method_title
 from server_app.report.configuration import privacy_statement, setting_text
 from server_app.report.imputation import imputation_metric, imputers_in_order
 from server_app.report.markup import metric_cell
-from server_app.report.participants import SPLIT_LABELS
+from server_app.report.participants import SPLIT_LABELS, describe_task
 from server_app.report.sites import site_metrics, site_rmse
+from server_app.report.subgroups import explanation, subgroup_tables
 
 LIMITS = (
     "The models are for research on the data described here. They are not a medical device, and were not "
@@ -50,6 +51,7 @@ def model_card(run: RunRecord) -> str:
         _missingness(run),
         _imputation(run),
         _classification(run),
+        _subgroups(run),
         ["## Limits of use", "", *(f"- {limit}" for limit in LIMITS)],
         ["## Privacy", "", escape_markdown(privacy_statement(run))],
         ["## Versions", "", *versions],
@@ -89,7 +91,7 @@ def _data(run: RunRecord) -> list[str]:
         f"- Licence of the data: {escape_markdown(manifest.license)}",
         f"- Window: {schema.patches} patches of {schema.patch_seconds:g} s",
         f"- Modalities: {escape_markdown(modalities)}",
-        f"- Task: {schema.task}, with the labels {escape_markdown(', '.join(schema.labels))}",
+        f"- Task: {escape_markdown(describe_task(schema))}",
         f"- Label rule: {escape_markdown(manifest.label_rule)}",
         f"- Splits: by patient within each site; {selection}, and the test windows were scored once",
         "",
@@ -157,7 +159,12 @@ def _classification(run: RunRecord) -> list[str]:
         "parentheses."
     )
     table = Table("", ["method", *(metric.label for metric in metrics)], rows)
-    return ["## Classification", "", text, "", table.to_markdown()]
+    return [f"## {run.schema.task_kind.title}", "", text, "", table.to_markdown()]
+
+
+def _subgroups(run: RunRecord) -> list[str]:
+    tables = [f"\n{table.to_markdown()}" for table in subgroup_tables(run)]
+    return ["## Subgroups", "", explanation(run), *tables] if tables else []
 
 
 def _range(values: list[float]) -> str:

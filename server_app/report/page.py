@@ -16,6 +16,7 @@ from server_app.report.markup import Section, metric_cell, page
 from server_app.report.participants import participants
 from server_app.report.rounds import cost, training
 from server_app.report.sites import by_site
+from server_app.report.subgroups import by_subgroup
 from server_app.report.windows import windows
 
 
@@ -87,7 +88,8 @@ def run_page(run: RunRecord, completed_windows: Section) -> str:
         participants(run),
         imputation(run),
         completed_windows,
-        classification(run),
+        *([classification(run)] if not run.sites or run.schema.labels else []),
+        *by_subgroup(run),
         by_site(run),
         training(run),
         cost(run),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from condi_core.windows import Schema
 from data_partitions.manifest import SPLITS
 from data_partitions.table import DASH, Cell, Table, Value
 from server_app.artifacts.run_record import RunRecord
@@ -23,9 +24,10 @@ def participants(run: RunRecord) -> Section:
     text = (
         f"Data set: {schema.dataset}, version {manifest.version} (licence: {manifest.license}). A window has "
         f"{length:g} s in {schema.patches} patches of {schema.patch_seconds:g} s, and {len(schema.names)} "
-        f"modalities. Task: {schema.task}, with the labels {', '.join(schema.labels)} "
-        f"({manifest.label_rule})."
+        f"modalities. Task: {describe_task(schema)} ({manifest.label_rule})."
     )
+    some_unlabelled = any(site.labelled != site.manifest.windows for site in run.sites.values())
+    shows_labelled = bool(schema.labels) and some_unlabelled
     rows: list[list[Value]] = []
     for name, site in run.sites.items():
         missing = [m.name for m in site.manifest.modalities if not m.present]
@@ -33,12 +35,14 @@ def participants(run: RunRecord) -> Section:
         counts: Sequence[Value] = site.labels["train"] or [None] * len(schema.labels)
         windows = [site.manifest.windows[split] for split in SPLITS]
         present = Cell(f"{num_present} of {len(schema.names)}", num_present)
-        rows.append([name, *windows, present, ", ".join(missing) or DASH, *counts])
+        labelled = [site.labelled["train"]] if shows_labelled else []
+        rows.append([name, *windows, present, ", ".join(missing) or DASH, *labelled, *counts])
     columns = [
         "site",
         *(f"{SPLIT_LABELS[split]} windows" for split in SPLITS),
         "modalities",
         "missing modalities",
+        *(["training windows with labels"] if shows_labelled else []),
     ]
     labels = [f"training windows with {label}" for label in schema.labels]
     return section(
@@ -48,6 +52,14 @@ def participants(run: RunRecord) -> Section:
         details("Share of each modality that was available in training", _available_shares(run)),
         _failures(run),
     )
+
+
+def describe_task(schema: Schema) -> str:
+    """Name the kind of task, its labels and their unit."""
+    if not schema.labels:
+        return "none"
+    unit = f" in {schema.label_unit}" if schema.label_unit else ""
+    return f"{schema.task}, with the label{'s' if schema.labels[1:] else ''} {', '.join(schema.labels)}{unit}"
 
 
 def _available_shares(run: RunRecord) -> str:

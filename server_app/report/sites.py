@@ -8,6 +8,7 @@ from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
     IMPUTER_ROWS,
     TASK_METRICS,
+    Metric,
     imputer_label,
     missingness_label,
     primary_metric,
@@ -35,9 +36,8 @@ LOCAL = "local"  # the method in which each site trains its own model
 def by_site(run: RunRecord) -> Section:
     if not run.sums:
         return section(TITLE, paragraph("The run has no test scores of single sites yet."))
-    return section(
-        TITLE, _imputation(run), _classification(run), heading("Gain over local training"), _gain(run)
-    )
+    gain = [heading("Gain over local training"), _gain(run)] if run.schema.labels else []
+    return section(TITLE, _imputation(run), _classification(run), *gain)
 
 
 def site_rmse(run: RunRecord) -> dict[str, dict[str, dict[str, float]]]:
@@ -105,7 +105,7 @@ def _classification(run: RunRecord) -> str:
     columns = [f"{TASK_METRICS[key].label}, {method}" for key in keys for method in methods]
     metric = primary_metric(run.schema.task)
     scores = {m: [results[m].get(site, {}).get(metric.name, math.nan) for site in run.sites] for m in methods}
-    title = "Classification of the test windows of each site"
+    title = f"{run.schema.task_kind.title} of the test windows of each site"
     return (
         figure_row(
             bars(f"{metric.label} on the test windows of each site", list(run.sites), scores, metric.label)
@@ -136,13 +136,19 @@ def _gain(run: RunRecord) -> str:
         row: list[Value] = [site]
         for key in keys:
             alone, together = local[site].get(key, math.nan), federated[site].get(key, math.nan)
-            row += [metric_cell(TASK_METRICS[key], value) for value in (alone, together, together - alone)]
+            values = (alone, together, _improvement(TASK_METRICS[key], together, alone))
+            row += [metric_cell(TASK_METRICS[key], value) for value in values]
         rows.append(row)
         together, alone = (metrics[site].get(metric.name, math.nan) for metrics in (federated, local))
-        gains[site] = together - alone
+        gains[site] = _improvement(metric, together, alone)
     columns = [f"{TASK_METRICS[k].label}, {kind}" for k in keys for kind in ("local", method, "gain")]
     title = f"{method} compared with local training, test windows of each site"
     return (
         figure_row(horizontal_bars(f"Gain in {metric.label} over local training", gains, metric.label))
         + Table(title, ["site", *columns], rows).to_html()
     )
+
+
+def _improvement(metric: Metric, value: float, before: float) -> float:
+    """Return the difference, positive where the value is better."""
+    return before - value if metric.higher_is_better is False else value - before

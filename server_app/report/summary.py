@@ -32,7 +32,8 @@ def summary_table(result: dict, schema: Schema, config: RunConfig, path: Path) -
     parts = []
     if result["imputation"]:
         parts.append(_imputation(result["imputation"], config.imputer.samples).to_text())
-    parts.append(_classification(result["task"], schema).to_text())
+    if result["task"]:
+        parts.append(_task(result["task"], schema).to_text())
     if privacy := result.get("privacy"):
         text = (
             f"Differential privacy of a site: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g} "
@@ -74,7 +75,7 @@ def _imputation(results: dict[str, dict[str, dict]], draws: int) -> Table:
     return Table(title, ["", *map(missingness_label, results)], rows, note)
 
 
-def _classification(results: dict[str, dict], schema: Schema) -> Table:
+def _task(results: dict[str, dict], schema: Schema) -> Table:
     metrics = metrics_of_task(schema.task)
     rows: list[list[Value]] = [
         [
@@ -83,6 +84,8 @@ def _classification(results: dict[str, dict], schema: Schema) -> Table:
         ]
         for method, values in results.items()
     ]
-    title = f"Classification of test windows ({', '.join(schema.labels)}; {schema.task})"
+    title = f"{schema.task_kind.title} of test windows ({', '.join(schema.labels)}; {schema.task})"
     note = "kappa with linear weights" if schema.task == "ordinal" else ""
+    if schema.label_unit:
+        note = f"MAE and RMSE in {schema.label_unit}"
     return Table(title, ["", *(metric.column for metric in metrics)], rows, note)

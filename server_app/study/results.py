@@ -152,7 +152,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> StudyCell:
         lines = [line for line in read_history(run) if line["phase"] in _phases(method)]
         modalities = next(iter(roster.values()))["manifest"]["modalities"]
         samples_per_patch = [modality["samples_per_patch"] for modality in modalities]
-        test_failures = result["answered"][f"task-{method}"]["failures"]
+        test_failures = result["answered"].get(f"task-{method}", {"failures": {}})["failures"]
         return StudyCell(
             data=scenario.data,
             partition=scenario.partition.label,
@@ -169,7 +169,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> StudyCell:
             local_steps=config.task.rounds * config.task.steps,
             failures=len(test_failures) + sum(len(line["failures"]) for line in lines),
             validation_loss=validation_loss(run, method),
-            metrics=result["task"][method],
+            metrics=result["task"].get(method, {}),
             imputation=_imputation_metrics(result, method),
             seconds=sum(line["seconds"] for line in lines),
             bytes_down=sum(line["bytes-down"] for line in lines),
@@ -218,12 +218,13 @@ def _num_parameters(run: Path, method: str) -> int:
     spec, total = METHODS[method], 0
     imputer = f"imputer{PHASE_SUFFIX[spec.scope]}"
     for name in (f"task-{method}", *((imputer,) if spec.imputer_training != "none" else ())):
-        first_file, *_ = (path for path in weights_paths(run, name) if path.name.partition(".")[0] == name)
-        with safe_open(first_file, "np") as file:
-            keys = file.keys()
-            if name == imputer and spec.imputer_training == "relation":  # the method does not use the network
-                keys = [key for key in keys if key.endswith(".spectrum")]
-            total += sum(math.prod(file.get_slice(key).get_shape()) for key in keys)
+        files = [path for path in weights_paths(run, name) if path.name.partition(".")[0] == name]
+        for first_file in files[:1]:  # none of the task, where the data have no labels
+            with safe_open(first_file, "np") as file:
+                keys = file.keys()
+                if name == imputer and spec.imputer_training == "relation":  # the network is not used
+                    keys = [key for key in keys if key.endswith(".spectrum")]
+                total += sum(math.prod(file.get_slice(key).get_shape()) for key in keys)
     return total
 
 

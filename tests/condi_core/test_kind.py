@@ -73,7 +73,7 @@ def test_a_new_kind_needs_only_its_entry_and_its_metrics(plain_numbers):
         predictions = model.predictions(model(*batch))
     sums = plain_numbers.sums(predictions, labels)
     evaluation = task_evaluation(of)
-    assert {name: array.shape for name, array in sums.items()} == evaluation.shapes(0)
+    assert {name: array.shape for name, array in sums.items()} == evaluation.shapes("val", 0)
     numbers = evaluation.read(sums, {"loss-sum": 12.0, "windows": 24.0})
     assert numbers == {"score": 0.5, "deviation": pytest.approx((predictions - labels).abs().mean().item())}
     assert numbers["deviation"] < 0.6 * labels.abs().mean()

@@ -118,6 +118,9 @@ def test_length_of_stay_is_the_remaining_time_after_hour_48(tmp_path, remaining,
     tables["icustays"]["outtime"] = tables["icustays"]["intime"] + pd.Timedelta(hours=48, seconds=remaining)
     table = index(write_tables(tmp_path, tables), PreparationLog(), task="length-of-stay")
     assert [name for name in BUCKETS if table[name][0] == 1] == [bucket]
+    days = index(tmp_path, PreparationLog(), task="remaining-days")
+    assert days["remaining stay"][0] == pytest.approx(remaining / 86400, abs=1e-9)
+    assert "under 1 day" not in days
 
 
 def test_there_are_ten_buckets_and_two_outcomes(generated):
@@ -183,5 +186,7 @@ def test_two_different_rows_of_one_id_are_refused(tmp_path, name, key):
 
 def test_an_unknown_task_is_refused(generated):
     for function in (schema, lambda source, task: index(source, PreparationLog(), task=task)):
-        with pytest.raises(DataError, match='"readmission" is unknown: choose mortality or length-of-stay'):
+        with pytest.raises(
+            DataError, match='"readmission" is unknown: choose mortality, length-of-stay, remaining-days'
+        ):
             function(generated, task="readmission")

@@ -7,6 +7,7 @@ The source is the unpacked data set, version 1.0, 2.x or 3.x: patients, admissio
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,9 +29,23 @@ BUCKETS = (
     *(f"{low}-{high} days" for low, high in zip(BUCKET_BOUNDS_DAYS, BUCKET_BOUNDS_DAYS[1:], strict=False)),
     "over 14 days",
 )
+REMAINING = "remaining stay"
+STAY_RULE = "days from hour 48 after ICU admission until the end of the ICU stay"
+
+
+class Outcome(NamedTuple):
+    """What is predicted: kind of task, labels with their unit, and how they follow from the tables."""
+
+    kind: str
+    labels: tuple[str, ...]
+    unit: str
+    rule: str
+
+
 TASKS = {
-    "mortality": (OUTCOMES, "died: in-hospital death by hospital_expire_flag"),
-    "length-of-stay": (BUCKETS, "days from hour 48 after ICU admission until the end of the ICU stay"),
+    "mortality": Outcome("single-label", OUTCOMES, "", "died: in-hospital death by hospital_expire_flag"),
+    "length-of-stay": Outcome("ordinal", BUCKETS, "", STAY_RULE),
+    "remaining-days": Outcome("regression", (REMAINING,), "days", STAY_RULE),
 }
 LICENSE = (
     "PhysioNet Credentialed Health Data License: for credentialed users under its data use agreement, not to "
@@ -42,9 +57,10 @@ DEMO_LICENSE = "ODbL 1.0 (the open demo); cite Johnson et al., MIMIC-IV Demo, 20
 def schema(source: str | Path, *, task: str = "mortality", **_) -> dict:
     """Describe the data set: 48 patches of one hour with one sample each.
 
-    `task` is "mortality" (in hospital) or "length-of-stay" (days in the ICU that remain after 48 h).
+    `task` is "mortality" (in hospital), or the days in the ICU that remain after 48 h: "length-of-stay" in
+    ten classes, "remaining-days" as a number.
     """
-    labels, rule = _labels(task)
+    outcome = _outcome(task)
     hourly = {"rate": 1 / 3600, "samples_per_patch": 1, "present": True}
     demo = (Path(source) / "demo_subject_id.csv").is_file()
     return {
@@ -53,9 +69,10 @@ def schema(source: str | Path, *, task: str = "mortality", **_) -> dict:
         "modalities": [{"name": name, "unit": unit, **hourly} for name, (unit, *_) in VARIABLES.items()],
         "patch_seconds": 3600.0,
         "patches": WINDOW_HOURS,
-        "labels": labels,
-        "task": "ordinal" if task == "length-of-stay" else "single-label",
-        "label_rule": rule,
+        "labels": outcome.labels,
+        "task": outcome.kind,
+        "label_unit": outcome.unit,
+        "label_rule": outcome.rule,
         "license": DEMO_LICENSE if demo else LICENSE,
     }
 
@@ -71,15 +88,16 @@ def index(source: str | Path, log: PreparationLog, *, task: str = "mortality", *
 
     Raises DataError that names the table or the column that is missing.
     """
-    labels, _rule = _labels(task)
+    labels = _outcome(task).labels
     stays = _select_cohort(_read_stays(Path(source)), log)
-    if task == "mortality":
-        label = stays["died"].to_numpy()
+    remaining = (stays["outtime"] - stays["intime"]).dt.total_seconds() / 86400 - WINDOW_HOURS / 24
+    if task == "remaining-days":
+        stays[REMAINING] = remaining
     else:
-        remaining = (stays["outtime"] - stays["intime"]).dt.total_seconds() / 86400 - WINDOW_HOURS / 24
-        label = np.searchsorted(BUCKET_BOUNDS_DAYS, remaining, side="right")
-    for number, name in enumerate(labels):
-        stays[name] = (label == number).astype(int)
+        bucket = np.searchsorted(BUCKET_BOUNDS_DAYS, remaining, side="right")
+        label = stays["died"].to_numpy() if task == "mortality" else bucket
+        for number, name in enumerate(labels):
+            stays[name] = (label == number).astype(int)
     stays["record_id"], stays["patient_id"] = stays["stay_id"].astype(str), stays["subject_id"].astype(str)
     stays["split"] = stays["patient_id"].map(hash_splits(DATASET, stays["patient_id"]))
     stays["site"] = [_site_name(unit) for unit in stays["first_careunit"]]
@@ -121,9 +139,9 @@ def download(out: str | Path, log: PreparationLog, **_) -> None:
     )
 
 
-def _labels(task: str) -> tuple[tuple[str, ...], str]:
+def _outcome(task: str) -> Outcome:
     if task not in TASKS:
-        raise DataError(f'task "{task}" is unknown: choose {" or ".join(TASKS)}')
+        raise DataError(f'task "{task}" is unknown: choose {", ".join(TASKS)}')
     return TASKS[task]
 
 

@@ -118,7 +118,7 @@ def test_task_windows_are_observed_as_the_site_reads_them(federation, small_sett
         assert windows.draws == 2
         with monkeypatch.context() as patch:
             patch.setattr(Site, "read", lambda *_: pytest.fail("values and masks of completions are on disk"))
-            _, observed, available, _ = windows.read(rows, np.arange(len(rows)) % 2)
+            _, observed, available, *_ = windows.read(rows, np.arange(len(rows)) % 2)
         assert torch.equal(observed, read.observed) and available.all()
 
 

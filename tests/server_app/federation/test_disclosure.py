@@ -99,7 +99,9 @@ class Inspector:
         if kind == "query.describe":
             for text in record["sites"]:
                 site = json.loads(text)
-                assert set(site) == {"name", "manifest", "labels", "sums"}
+                sums = {"sums", "label-sums", "covariate-sums"}
+                assert set(site) == {"name", "manifest", "labels", "labelled", *sums}
+                assert site["label-sums"] == site["covariate-sums"] == []
                 assert set(site["manifest"]) == set(manifest("any", SIZES).model_dump()) - {"made_by"}
                 self._texts(site)
         elif "counts" in record:

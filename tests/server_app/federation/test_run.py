@@ -180,7 +180,7 @@ def test_federated_task_sums_equal_the_pooled_ones(finished_run):
     assert total[0, :4].sum() == 9 and total[0, 4:].sum() == 9  # three test windows at each of three sites
     assert total.shape == (2, len(DECISION_COUNTS) + 2 * BINS)
     result = json.loads((directory.path / "result.json").read_text())["task"]["condi"]
-    assert {k: v for k, v in result.items() if k != "score"} == MULTI_LABEL.metrics({"task": total}, False)
+    assert {k: v for k, v in result.items() if k != "score"} == MULTI_LABEL.metrics({"task": total})
 
 
 def test_scored_samples_are_the_same_in_every_round(finished_run):

@@ -21,7 +21,7 @@ from server_app.artifacts import scores
 from server_app.artifacts.run_directory import state_arrays
 from server_app.errors import RunError
 from server_app.federation.records import to_numpy, to_record
-from server_app.federation.roster import collect_roster
+from server_app.federation.roll_call import collect_roster
 from server_app.federation.secure_aggregation import RANGES, SecureTraining
 from server_app.federation.strategy import ModalityFedAvg
 from tests.helpers.local_grid import LocalGrid

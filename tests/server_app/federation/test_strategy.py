@@ -68,8 +68,10 @@ def test_dtypes_are_preserved_and_one_site_is_its_own_average():
 def strategy():
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
     counts = {"train": 2, "val": 0, "test": 0}
+    none = np.zeros((0, 3))
     sites = {
-        f"site-{i}": SiteInfo(i + 1, manifest(f"site-{i}", counts), {}, np.ones((4, 3))) for i in range(3)
+        f"site-{i}": SiteInfo(i + 1, manifest(f"site-{i}", counts), {}, counts, np.ones((4, 3)), none, none)
+        for i in range(3)
     }
     return ModalityFedAvg(Roster(sites), "imputer", OWNERS, set(BASE), scores.NO_EVALUATION, min_sites=1)
 

@@ -70,9 +70,7 @@ def test_test_scores_are_those_of_the_result(made, page):
 
 def test_scores_of_a_site_are_those_of_its_sums(made, page):
     sums = load_file(made[1] / "test-task-mask.safetensors")
-    expected = [
-        SINGLE_LABEL.metrics({"task": sums[f"{site}/task"]}, False)["accuracy"] for site in sorted(HOSTILE)
-    ]
+    expected = [SINGLE_LABEL.metrics({"task": sums[f"{site}/task"]})["accuracy"] for site in sorted(HOSTILE)]
     caption = "Classification of the test windows of each site"
     assert page.column(caption, "accuracy, mask") == pytest.approx(expected)
     assert page.column(caption, "windows") == [5, 5, 5]
@@ -254,8 +252,7 @@ def test_gains_over_local_training_are_differences_of_site_scores(made, run):
     sums = {m: load_file(run / f"test-task-{m}.safetensors") for m in ("condi", "local")}
     for site, gain in zip(sorted(HOSTILE), page.column(caption, "AUROC, gain"), strict=True):
         federated, local = (
-            SINGLE_LABEL.metrics({"task": sums[m][f"{site}/task"]}, False)["auroc"]
-            for m in ("condi", "local")
+            SINGLE_LABEL.metrics({"task": sums[m][f"{site}/task"]})["auroc"] for m in ("condi", "local")
         )
         assert gain == pytest.approx(federated - local)
     assert page.figures["Gain in AUROC over local training"] >= 3

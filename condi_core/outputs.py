@@ -1,0 +1,71 @@
+"""What a trained run returns: completed windows, and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from condi_core.evaluation.imputation import quantiles
+
+
+class Imputation(NamedTuple):
+    """Completed windows in source units; observed samples are returned bit for bit.
+
+    Attributes
+    ----------
+    point : float32 (batch, modality, patch, sample), the best single values
+    draws : float32 (draw, batch, modality, patch, sample), equally likely completions
+    dropped : int (modality,), observed samples outside the plausible range, which were completed instead
+    """
+
+    point: np.ndarray
+    draws: np.ndarray
+    dropped: np.ndarray
+
+    def quantiles(self, levels: Sequence[float]) -> np.ndarray:
+        """Compute quantiles of the draws.
+
+        Parameters
+        ----------
+        levels : between 0 and 1. Only from 19 draws on, 0.05 and 0.95 lie between the outermost draws.
+
+        Returns
+        -------
+        (level, batch, modality, patch, sample)
+
+        Raises
+        ------
+        ValueError
+            There are no draws.
+        """
+        if not len(self.draws):
+            raise ValueError("quantiles need draws, and there are none: call `impute` with samples above 0")
+        return quantiles(torch.from_numpy(self.draws), torch.tensor(levels)).numpy()
+
+
+class Prediction(NamedTuple):
+    """What is predicted of windows, and how far it depends on what is missing.
+
+    The columns are those of `TaskKind.prediction_columns`: the probability of each label, or for each label
+    of a regression its mean and both ends of its 90 % interval, in the unit of the label.
+
+    Attributes
+    ----------
+    values : float32 (batch, column)
+    draws : float32 (draw, batch, column), the predictions for equally likely completions
+    dropped : int (modality,), observed samples outside the plausible range, which were not used
+    """
+
+    values: np.ndarray
+    draws: np.ndarray
+    dropped: np.ndarray
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Standard deviation over completions (batch, column); NaN without at least two draws."""
+        if len(self.draws) < 2:
+            return np.full_like(self.values, np.nan)
+        return self.draws.std(0, ddof=1)
