@@ -131,7 +131,7 @@ class _FileCompletion:
         self.folder.mkdir(parents=True, exist_ok=True)
         signals = CompletedSignals(self.model, self.opened, self.levels, self.samples, self.seed)
         journal = Journal(self.folder / f".{self.recording.file.name}.partial", self.made_from)
-        with tempfile.TemporaryDirectory(dir=self.out, prefix=".partial-") as temp:
+        with journal, tempfile.TemporaryDirectory(dir=self.out, prefix=".partial-") as temp:
             copies = [Path(temp) / str(i) for i in range(len(folders))]
             imputed = signals.write(copies, journal, progress)
             for copy in copies:
@@ -142,7 +142,6 @@ class _FileCompletion:
                 folder.mkdir(parents=True, exist_ok=True)
                 for name in names:
                     os.replace(copy / name, folder / name)
-        journal.remove()
         return True
 
     def _quantile_folder(self, level: float) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import numpy as np
 from data_partitions.storage import atomic_write
 
 
-class Journal:
-    """A folder with one array per block of windows.
+class Journal(AbstractContextManager):
+    """A folder with one array per block of windows, removed at the end unless the process is stopped.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class Journal:
         except (OSError, UnicodeDecodeError):
             is_current = False
         if not is_current:
-            self.remove()
+            self._remove()
 
     def load_or_compute(self, block: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the entry of a block, or compute it and write it."""
@@ -49,6 +50,9 @@ class Journal:
             np.save(opened, entry, allow_pickle=False)
         return entry
 
-    def remove(self) -> None:
-        """Remove all entries."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self._remove()
+
+    def _remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
