@@ -54,7 +54,7 @@ from tests.helpers.fake_runs import STUDY
         ({"settings": {"name": "x"}}, "setting 'name' cannot be set in a study"),
         ({"local-epochs": 2, "settings": {"task": {"steps": 3}}}, "'task.steps' follows from local-epochs"),
         ({"learning-rates": [0.1, 0.0]}, "key 'learning-rates.1': input should be greater than 0"),
-        ({"metric": "loss"}, "unknown metric 'loss': choose from auroc, auprc, f1, accuracy, kappa"),
+        ({"metric": "dice"}, "unknown metric 'dice': choose from auroc, auprc, f1, accuracy, kappa"),
     ],
 )
 def test_an_invalid_file_is_refused_in_a_sentence(changes, reason):
