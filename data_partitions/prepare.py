@@ -17,9 +17,9 @@ from data_partitions.partition import Partition, write_partition
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.resumption import Resumption
 from data_partitions.site_modalities import drop_absent, find_present, make_manifest
+from data_partitions.small_sites import note_small_sites
 from data_partitions.sources import DatasetReader
 from data_partitions.storage import require_absent
-from data_partitions.windows_table import count_windows
 
 Modalities = int | str | Sequence[str]
 
@@ -80,6 +80,7 @@ def prepare_federation(
     rows_by_site = {
         site: index[site_of_row == site] for site in sort_site_names(set(site_of_patient.values()))
     }
+    note_small_sites(rows_by_site, schema, log)
     settings = {"sites": sites, "split": split, "alpha": alpha, "seed": seed, "modalities": modalities}
     made_by = _describe_command({**settings, **options})
     rows = pd.concat(list(rows_by_site.values()))
@@ -151,9 +152,7 @@ def prepare_site(
                 f"{', '.join(map(str, hospitals[:20]))}, or leave `site` out of [table]"
             )
         index = index[index["site"] == site]
-    for split, count in count_windows(index).items():
-        if not count:
-            log.note(f"There are no {split} windows: {index['patient_id'].nunique()} patients are few.")
+    note_small_sites({site: index}, schema, log)
     names = [m["name"] for m in schema["modalities"]]
     made_by = _describe_command({"site": site, "modalities": modalities, **options})
     present = find_present(site, index, select_modalities(names, modalities, 0, 0))

@@ -65,9 +65,9 @@ class DescribedDataset:
             used = self._drop_contradictions(used, log)
         cut = list(windows.cut(used, log))
         if not any(len(windows.starts) for _, windows in cut):
-            first = [f"The first that cannot be used: {log.rejected[0]}"] if log.rejected else []
-            reasons = " ".join([*log.counted(), *first])
-            raise DataError(f"no recording of {source} has a window: {reasons}")
+            counts = f": {' '.join(log.counted())}" if log.counts else ""
+            first = f"; the first that cannot be used: {log.rejected[0]}" if log.rejected else ""
+            raise DataError(f"no recording of {source} has a window{counts}{first}")
         index = self._tabulate(source, cut, covariates)
         covariates.add_notes(log)
         patients = _join_duplicates(cut, splits, log)

@@ -1,0 +1,49 @@
+"""Say which sites have no windows in a split, or a single class: what follows from few patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from data_partitions.manifest import Split
+from data_partitions.preparation_log import PreparationLog
+
+SPLIT_WORDS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
+NAMES_SHOWN = 5
+
+
+def note_small_sites(
+    rows_by_site: Mapping[str, pd.DataFrame], schema: Mapping[str, Any], log: PreparationLog
+) -> None:
+    """Add a note for each split that sites lack, and for sites that are trained on a single class.
+
+    Parameters
+    ----------
+    rows_by_site
+        Rows of the index of each site.
+    schema
+        Fields of the manifests.
+    log
+        Gets the notes.
+    """
+    for split, word in SPLIT_WORDS.items():
+        lacking = [site for site, rows in rows_by_site.items() if not (rows["split"] == split).any()]
+        if lacking:
+            log.note(f"No {word} windows, as there are few patients: {_list_sites(lacking, rows_by_site)}.")
+    if schema["task"] in ("binary", "single-label", "ordinal"):
+        labels = list(schema["labels"])
+        single = [site for site, rows in rows_by_site.items() if _has_one_class(rows, labels)]
+        if single:
+            log.note(f"A single class in training: {_list_sites(single, rows_by_site)}.")
+
+
+def _has_one_class(rows: pd.DataFrame, labels: list[str]) -> bool:
+    return len(rows.loc[rows["split"] == "train", labels].dropna().drop_duplicates()) == 1
+
+
+def _list_sites(names: Sequence[str], rows_by_site: Mapping[str, pd.DataFrame]) -> str:
+    shown = ", ".join(names[:NAMES_SHOWN])
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"{shown}{more} ({len(names)} of {len(rows_by_site)} sites)"
