@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.recordings.recording import Recording
@@ -45,6 +47,10 @@ class AnnotationReader:
         self.record_column = description.table.record or description.files.record
         self.source = source
         self._files: dict[tuple[str, ...], list[Path]] | None = None
+        # The csv file that was read last, as a file may have all recordings.
+        self._table_file: Path | None = None
+        self._table = pd.DataFrame()
+        self._rows: dict[str, pd.DataFrame] | None = None
 
     def read(self, listed: ListedRecording, recording: Recording) -> list[Annotation]:
         """Return the annotations of a recording by onset, without those to drop; DataError if unreadable."""
@@ -52,6 +58,18 @@ class AnnotationReader:
         annotations = READERS[self.section.source](self, file, listed, recording)
         dropped = set(self.section.drop)
         return sorted(a for a in annotations if a.text not in dropped)
+
+    def rows_of(self, file: Path, listed: ListedRecording) -> pd.DataFrame:
+        """Return the rows of a recording in a csv file, which may have several recordings."""
+        if file != self._table_file:
+            table = read_cells(file)
+            for column in (self.section.onset, self.section.text):
+                if column not in table:
+                    raise DataError(f"{file} has no column {column}: it has {', '.join(table.columns)}")
+            columns = [column for column in (self.record_column, "record") if column in table]
+            self._table_file, self._table = file, table
+            self._rows = dict(iter(table.groupby(columns[0]))) if columns else None
+        return self._table if self._rows is None else self._rows.get(listed.record, self._table.iloc[:0])
 
     def _file_of(self, listed: ListedRecording) -> Path:
         assert listed.file is not None
@@ -131,14 +149,7 @@ def _read_csv(
     reader: AnnotationReader, file: Path, listed: ListedRecording, recording: Recording
 ) -> list[Annotation]:
     section = reader.section
-    table = read_cells(file)
-    for column in (section.onset, section.text):
-        if column not in table:
-            raise DataError(f"{file} has no column {column}: it has {', '.join(table.columns)}")
-    for column in (reader.record_column, "record"):
-        if column and column in table:  # a file of several recordings
-            table = table[table[column] == listed.record]
-            break
+    table = reader.rows_of(file, listed)
     annotations = []
     for row in table.to_dict("records"):
         try:

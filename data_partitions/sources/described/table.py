@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -118,7 +119,9 @@ def require_column(description: Description, key: str, column: str, table: pd.Da
 def parse_time(text: str, unit: str, time_format: str) -> float:
     """Return a time in s: since 1970 for time stamps, else elapsed; ValueError when it is not a time."""
     if unit != "datetime":
-        return float(text) * SECONDS[unit]
+        if not math.isfinite(elapsed := float(text)):
+            raise ValueError(f"{text} is not a time")
+        return elapsed * SECONDS[unit]
     time = datetime.strptime(text, time_format) if time_format else datetime.fromisoformat(text)
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
