@@ -75,6 +75,7 @@ def write_partition(
     """
     table = make_windows_table(index, manifest)
     check_windows_table(table, manifest, "the index")
+    records = table["record_id"].tolist()
     with atomic_directory(path) as temp, ExitStack() as files:
         (temp / "values").mkdir()
         present = [(i, m) for i, m in enumerate(manifest.modalities) if m.present]
@@ -98,7 +99,7 @@ def write_partition(
             if window is None:
                 continue
             used[count - 1] = True
-            record = table["record_id"].iloc[count - 1]
+            record = records[count - 1]
             window = np.asarray(window, dtype="<f4")
             if window.shape != manifest.shape:
                 raise DataError(f"record {record}: expected {manifest.shape} values, got {window.shape}")

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -84,11 +85,10 @@ class GridWindows:
         """Return the values of a window: float32 `(step,)` of each signal, NaN where nothing was measured."""
         if self._all:
             self._add_medians()
-        start = window * int(self._offset[-1])
-        return [
-            np.array(self._value[start + first : start + last])
-            for first, last in zip(self._offset, self._offset[1:], strict=False)
-        ]
+        offset = self._offset.tolist()
+        start = window * offset[-1]
+        values = np.array(self._value[start : start + offset[-1]])
+        return [values[first:last] for first, last in pairwise(offset)]
 
     def _merge(
         self, within: str, cell: np.ndarray, preference: np.ndarray, second: np.ndarray, value: np.ndarray

@@ -67,11 +67,6 @@ def read(
     return _describe(WAKE_MINUTES).read(source, rows, log)
 
 
-def fingerprint(source: str | Path, rows: pd.DataFrame) -> str:
-    """Return a hash of what the windows of rows are read from."""
-    return _describe(WAKE_MINUTES).fingerprint(source, rows)
-
-
 def download(
     out: str | Path,
     log: PreparationLog,

@@ -44,7 +44,8 @@ class EventRecordings:
     def list(self, log: PreparationLog) -> Listing:
         """List the recordings."""
         stays = list_stays(self.description, self.source, log)
-        self._times = stays.times
+        times = zip(stays.times["start"].tolist(), stays.times["end"].tolist(), strict=True)
+        self._times = dict(zip(stays.times.index, times, strict=True))
         return stays.listing
 
     def cut(
@@ -60,7 +61,7 @@ class EventRecordings:
     def _cut(self, listed: ListedRecording, log: PreparationLog) -> RecordingWindows:
         """Return the windows of a recording; DataError when it is not known when it starts."""
         task, window = self.description.task, self.description.window
-        start, end = map(float, self._times.loc[listed.record, ["start", "end"]])
+        start, end = self._times[listed.record]
         require_start(self.description, listed.record, start)
         starts, numbers = np.zeros(0), np.zeros(0, int)
         if task.after is not None and np.isnan(end):
@@ -90,6 +91,8 @@ class EventRecordings:
         """Yield the windows of rows of the index: float32 `(modality, patch, sample)`, NaN where missing."""
         plan, least = self.plan, self.description.window.least_observed
         shape = (len(plan.samples), plan.patches, max(plan.samples.values()))
+        valid = np.arange(shape[2]) < np.array(list(plan.samples.values()))[:, None, None]
+        valid = np.broadcast_to(valid, shape)
         too_little = 0
         recordings, starts = rows["recording_id"].tolist(), rows["start"].tolist()
         if self.description.files.format == "meds":
@@ -99,11 +102,10 @@ class EventRecordings:
             if signals is None:
                 yield None
                 continue
+            samples = np.concatenate(signals)
             window = np.full(shape, np.nan, np.float32)
-            for i, (steps, per_patch) in enumerate(zip(signals, plan.samples.values(), strict=True)):
-                window[i, :, :per_patch] = steps.reshape(plan.patches, per_patch)
-            observed = sum(int(np.count_nonzero(~np.isnan(steps))) for steps in signals)
-            if observed < least * sum(map(len, signals)):
+            window[valid] = samples
+            if np.count_nonzero(~np.isnan(samples)) < least * len(samples):
                 too_little += 1
                 yield None
             else:

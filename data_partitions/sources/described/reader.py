@@ -168,8 +168,8 @@ class DescribedDataset:
         cells = pd.DataFrame([covariates.read(listed.row) for listed, _ in cut])
         for column in cells:
             index[column] = repeat(cells[column])
-        files = [listed.file.relative_to(source).as_posix() if listed.file else "" for listed, _ in cut]
-        index["file"] = repeat(files)
+        path_of = {file: file.relative_to(source).as_posix() for file in {x.file for x, _ in cut} if file}
+        index["file"] = repeat(path_of[listed.file] if listed.file else "" for listed, _ in cut)
         index["start"] = np.concatenate([windows.starts for _, windows in cut])
         index["modalities"] = repeat(windows.modalities for _, windows in cut)
         return index
