@@ -121,9 +121,7 @@ def _compile(pattern: str, columns: Collection[str]) -> tuple[re.Pattern[str], d
     return re.compile(expression), {group: field for field, group in groups.items()}
 
 
-def _find_members(
-    source: Path, pattern: str, files: Sequence[str]
-) -> Iterator[tuple[str, tuple[Path, str]]]:
+def _find_members(source: Path, pattern: str, files: Sequence[str]) -> Iterator[tuple[str, tuple[Path, str]]]:
     """Yield the members of archives: their paths if they were unpacked, the archive and the name in it."""
     paths = {path for path in files if path.lower().endswith(ARCHIVE_SUFFIXES)}
     unpacked = set(files)
