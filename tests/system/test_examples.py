@@ -77,11 +77,12 @@ def test_holter_records_of_two_hospitals_are_trained_on_and_predicted(files, sma
     run = coordinate(LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings))
     assert (run.path / "dataset.toml").exists()
     condi(
-        "predict --model runs/first --data files/holter/south/records --local examples/holter/south.toml "
-        "--resample --out predictions.csv"
+        "predict --model runs/first --data files/holter/south/records --map examples/holter/dataset.toml "
+        "--local examples/holter/south.toml --resample --out predictions.csv"
     )
-    rows = pd.read_csv("predictions.csv")
-    assert len(rows) == 24 * 3 or len(rows) == 24 * 4
+    assert len(pd.read_csv("predictions.csv")) == 72
+    by_recording = pd.read_csv("predictions-recordings.csv")
+    assert len(by_recording) == 24 and (by_recording["windows"] == 3).all()
 
 
 def test_stays_of_a_ward_that_writes_its_files_in_another_way_have_the_same_windows(files):
