@@ -1,11 +1,13 @@
-"""Rows of a file, read in blocks of which the last two are held."""
+"""Rows of a file, read in blocks. Of all files together, the blocks that were used last are held."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 BLOCK_NUMBERS = 1 << 18  # numbers in a block, which take 2 MB as float64
+HELD_BLOCKS = 16
+_held: OrderedDict[tuple["BlockReader", int], np.ndarray] = OrderedDict()
 
 
 class BlockReader:
@@ -27,7 +29,6 @@ class BlockReader:
         self.load = load
         self.num_rows = num_rows
         self.block_rows = block_rows
-        self.blocks: dict[int, np.ndarray] = {}
 
     def read(self, first: int, last: int, columns: slice) -> np.ndarray:
         """Return the columns of rows `first` to `last`, which the file must have, as `(number,)`."""
@@ -41,12 +42,12 @@ class BlockReader:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _block(self, number: int) -> np.ndarray:
-        if number not in self.blocks:
-            if len(self.blocks) > 1:
-                del self.blocks[next(iter(self.blocks))]
+        key = (self, number)
+        if key in _held:
+            _held.move_to_end(key)
+        else:
             first = number * self.block_rows
-            self.blocks[number] = self.load(first, min(first + self.block_rows, self.num_rows))
-        return self.blocks[number]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "blocks": {}}
+            _held[key] = self.load(first, min(first + self.block_rows, self.num_rows))
+            if len(_held) > HELD_BLOCKS:
+                _held.popitem(last=False)
+        return _held[key]

@@ -33,7 +33,7 @@ class EdfOutput:
     def _fill_block(self, channel: int, start: int, samples: np.ndarray) -> None:
         header, (part, scale) = self.recording.header, self.recording.signals[channel]
         digital = self.recording.read_digital(channel, start, len(samples))
-        at = np.flatnonzero(self.recording.is_missing(channel, digital) & np.isfinite(samples))
+        at = np.flatnonzero(self.recording.is_at_end(channel, digital) & np.isfinite(samples))
         if not len(at):
             return
         # The ends of the range would mean that the sample is missing.

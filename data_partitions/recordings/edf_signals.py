@@ -120,10 +120,10 @@ class EdfRecording:
         digital = self.reader.read(record, end, slice(part.start, part.start + part.samples))
         return digital[start - record * part.samples :][:count]
 
-    def is_missing(self, channel: int, digital: np.ndarray) -> np.ndarray:
-        """Return which samples are missing."""
+    def is_at_end(self, channel: int, digital: np.ndarray) -> np.ndarray:
+        """Return which samples are at the ends of the digital range, or beyond."""
         scale = self.signals[channel][1]
-        return (digital <= scale.low) | (digital >= scale.high) if self.ends_missing else digital != digital
+        return (digital <= scale.low) | (digital >= scale.high)
 
     def read(self, channel: int, first: int, last: int) -> np.ndarray:
         """Read samples; see `Recording`."""
@@ -134,8 +134,12 @@ class EdfRecording:
                 digital = self.read_digital(channel, start, count)
             except (OSError, ValueError) as error:
                 raise DataError(f"{self.file} cannot be read ({error})") from None
-            physical = scale.offset + scale.gain * digital
-            physical[self.is_missing(channel, digital)] = np.nan
+            physical = scale.gain * digital
+            physical += scale.offset
+            if self.ends_missing:
+                physical[self.is_at_end(channel, digital)] = np.nan
+            if count == len(samples):
+                return physical
             samples[at - first : at - first + count] = physical
         return samples
 

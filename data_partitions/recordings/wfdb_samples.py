@@ -71,13 +71,16 @@ class SampleFormat:
             numbers = content[: count * self.block_bytes].view(self.dtype)
             return numbers.astype(np.int32) - self.offset if self.offset else numbers
         blocks = self._blocks(content)
-        digital = np.zeros((len(blocks), self.block_samples), np.int32)
+        dtype = np.dtype(np.int16 if self.bits <= 16 else np.int32)
+        digital = np.empty((len(blocks), self.block_samples), dtype)
+        unused = 8 * dtype.itemsize - self.bits  # high bits, which have to be those of the sign
         for sample, pieces in enumerate(self.samples):
+            bits = np.zeros(len(blocks), dtype)
             for piece in pieces:
                 part = (blocks[:, piece.byte] >> piece.shift) & ((1 << piece.bits) - 1)
-                digital[:, sample] |= part.astype(np.int32) << piece.position
-        unused = 32 - self.bits
-        return ((digital << unused) >> unused).reshape(-1)[:count]
+                bits |= part.astype(dtype) << (piece.position + unused)
+            np.right_shift(bits, unused, out=digital[:, sample])
+        return digital.reshape(-1)[:count]
 
     def replace(self, content: np.ndarray, positions: np.ndarray, digital: np.ndarray) -> np.ndarray:
         """Return `content` with other samples at some positions; all other bits stay."""

@@ -88,12 +88,26 @@ class SignalFile:
                 f"{self.file} has {self.frames} samples a signal, {frames} by {header.name}: fetch it again"
             )
         block = max(1, BLOCK_NUMBERS // self.width // _WHOLE_BLOCK_FRAMES) * _WHOLE_BLOCK_FRAMES
-        self.reader = BlockReader(load, frames or self.frames, block)
+        self.columns = [slice(start, start + count) for start, count in zip(self.starts, counts, strict=True)]
+        self._gains = np.repeat([signal.gain for signal in signals], counts)
+        self._baselines = np.repeat([float(signal.baseline) for signal in signals], counts)
+        self._digital = BlockReader(load, frames or self.frames, block)
+        self._physical = BlockReader(self._load_physical, frames or self.frames, block)
 
-    def read(self, signal: int, count: int, first: int, last: int) -> np.ndarray:
+    def read_digital(self, signal: int, first: int, last: int) -> np.ndarray:
         """Return the digital samples of the signal at a position, of frames `first` to `last`."""
-        start = self.starts[signal]
-        return self.reader.read(first, last, slice(start, start + count))
+        return self._digital.read(first, last, self.columns[signal])
+
+    def read_physical(self, signal: int, first: int, last: int) -> np.ndarray:
+        """Return samples in the signal's unit as float64, NaN where they are missing."""
+        return self._physical.read(first, last, self.columns[signal])
+
+    def _load_physical(self, first: int, last: int) -> np.ndarray:
+        digital = self._digital.load(first, last)
+        physical = (digital - self._baselines) / self._gains
+        if self.missing is not None:
+            physical[digital == self.missing] = np.nan
+        return physical
 
     def _load(self, first: int, last: int) -> np.ndarray:
         assert self.format

@@ -71,22 +71,25 @@ class WfdbRecord:
         signal_file, place = self.places[channel]
         count = self.header.signals[channel].frame_samples
         frame = start // count
-        digital = signal_file.read(place, count, frame, -(-end // count))
+        digital = signal_file.read_digital(place, frame, -(-end // count))
         return digital[start - frame * count : end - frame * count]
 
     def read(self, channel: int, first: int, last: int) -> np.ndarray:
         """Read samples; see `Recording`."""
-        samples = np.full(last - first, np.nan)
-        signal = self.header.signals[channel]
         start, end = self.stretch(channel, first, last)
         if channel not in self.places or start == end:
-            return samples
+            return np.full(last - first, np.nan)
+        signal_file, place = self.places[channel]
+        count = self.header.signals[channel].frame_samples
+        frame = start // count
         try:
-            digital = self.read_digital(channel, start, end)
+            physical = signal_file.read_physical(place, frame, -(-end // count))
         except (OSError, ValueError, RuntimeError) as error:
-            raise DataError(f"{self.places[channel][0].file} cannot be read ({error})") from None
-        physical = (digital - float(signal.baseline)) / signal.gain
-        physical[digital == self.places[channel][0].missing] = np.nan
+            raise DataError(f"{signal_file.file} cannot be read ({error})") from None
+        physical = physical[start - frame * count : end - frame * count]
+        if len(physical) == last - first:
+            return physical.copy()
+        samples = np.full(last - first, np.nan)
         at = max(first, 0) - first
         samples[at : at + len(physical)] = physical
         return samples
