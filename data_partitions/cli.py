@@ -167,14 +167,21 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a site or a federation holds: windows, patients, labels, modalities, and what is missing."""
-    from data_partitions.inspection import labels_table, modalities_table, open_sites, sites_table
+    from data_partitions.inspection import (
+        covariates_table,
+        labels_table,
+        modalities_table,
+        open_sites,
+        sites_table,
+    )
     from data_partitions.picture import plot_sites
 
     with one_sentence_errors():
         partitions = open_sites(path)
         with progress_bars() as progress:
             modalities = modalities_table(partitions, progress)
-        for table in (sites_table(partitions), labels_table(partitions), modalities):
+        tables = (sites_table(partitions), labels_table(partitions), covariates_table(partitions), modalities)
+        for table in filter(None, tables):
             typer.echo(table.to_text() + "\n")
         print_wrapped(f"Labels: {partitions[0].manifest.label_rule}.")
         if plot is not None:

@@ -58,6 +58,25 @@ def labels_table(partitions: Sequence[Partition]) -> Table:
     return Table("Labels", ["", *SPLITS], rows)
 
 
+def covariates_table(partitions: Sequence[Partition]) -> Table | None:
+    """Make a table of what is recorded of each covariate, over all sites; None without covariates."""
+    rows: list[list[Value]] = []
+    for position, covariate in enumerate(partitions[0].manifest.covariates):
+        values = np.concatenate([p.covariates[:, position] for p in partitions])
+        known = values[~np.isnan(values)]
+        share = Cell(f"{len(known) / len(values):.1%}", len(known) / len(values))
+        if covariate.categories:
+            counts = [f"{name} {int((known == i).sum())}" for i, name in enumerate(covariate.categories)]
+            rows.append([covariate.name, share, ", ".join(counts)])
+        elif len(known):
+            unit = f" {covariate.unit}" if covariate.unit else ""
+            text = f"{known.min():g} to {known.max():g}{unit}, mean {known.mean():.4g}"
+            rows.append([covariate.name, share, text])
+        else:
+            rows.append([covariate.name, share, None])
+    return Table("Covariates", ["", "windows with it", "values"], rows) if rows else None
+
+
 def count_windows_with(label: str, partition: Partition, rows: np.ndarray) -> int:
     """Count the windows among `rows` that have a label, or a number as the label of a regression."""
     manifest = partition.manifest

@@ -50,10 +50,11 @@ def find_partitions(context: Context, federation: str) -> dict[str, Path]:
 
 
 def pool_sites(federation: str, config: RunConfig) -> tuple[Pool, RunConfig]:
-    """Pool all sites of a simulation; a step then has as many windows as those of all sampled sites."""
+    """Pool the sites of a simulation that train; a step has as many windows as those of all sampled sites."""
     sites = open_federation(federation)
     names = config.named_sites or sites.sites
-    pool = Pool(tuple(sites.open_site(name, check=False) for name in sorted(names)), POOLED_SITE)
+    parts = [sites.open_site(name, check=False) for name in sorted(names)]
+    pool = Pool(tuple(part for part in parts if part.manifest.windows["train"]), POOLED_SITE)
     sampled_sites = max(1, round(config.sites_per_round * len(pool.parts)))
     larger_batches = {
         phase: part.model_copy(update={"batch": part.batch * sampled_sites})

@@ -16,6 +16,8 @@ from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import NEW_RUN_HINT, RunError
 
+MAX_LISTED_SITES = 5  # of which the same is said in lines of their own
+
 
 @dataclass(frozen=True)
 class Roster:
@@ -93,7 +95,8 @@ class Roster:
 
     def lines(self) -> list[str]:
         """Return a table of the sites that take part, and of those that are excluded."""
-        schema, notes = self.schema, []
+        schema = self.schema
+        notes: dict[str, list[str]] = {}
         rows: list[list[Value]] = []
         for name, site in self.sites.items():
             missing = [m.name for m in site.manifest.modalities if not m.present]
@@ -102,11 +105,26 @@ class Roster:
             counts = (site.manifest.windows[split] for split in SPLITS)
             rows.append([name, *(Cell(str(count), count) for count in counts), modalities])
             if withheld := [split for split, counts in site.labels.items() if counts is None]:
-                notes.append(f"note: site {name} withholds its label counts in {', '.join(withheld)}")
-            notes += [f"note: site {name} {note}" for note in _notes_on_labels(site, schema)]
+                notes.setdefault(f"withholds its label counts in {', '.join(withheld)}", []).append(name)
+            for note in _notes_on_labels(site, schema):
+                notes.setdefault(note, []).append(name)
+        reasons: dict[str, list[str]] = {}
+        for name, reason in self.excluded.items():
+            reasons.setdefault(reason, []).append(name)
         table = Table("", ["site", *SPLITS, "modalities"], rows).to_text(width=None)
-        excluded = [f"excluded: {name}: {reason}" for name, reason in self.excluded.items()]
-        return [table, *notes, *excluded]
+        lines = [table]
+        for note, names in notes.items():
+            lines += [f"note: {site} {note}" for site in _few_names(names, "site ", "each of ")]
+        for reason, names in reasons.items():
+            lines += [f"excluded: {site}: {reason}" for site in _few_names(names)]
+        return lines
+
+
+def _few_names(names: list[str], prefix: str = "", prefix_of_many: str = "") -> list[str]:
+    """Return the names, or in place of many names one text with their number."""
+    if len(names) <= MAX_LISTED_SITES:
+        return [f"{prefix}{name}" for name in names]
+    return [f"{prefix_of_many}{len(names)} sites, such as {names[0]},"]
 
 
 def _add(sums: Iterable[np.ndarray]) -> np.ndarray:

@@ -9,7 +9,7 @@ from data_partitions.table import Table, escape_html
 from server_app.report.markup import page, section
 from server_app.study.curves import curve_panels, draw_panels
 from server_app.study.results import StudyCell, replace_file, write_csv
-from server_app.study.tables import all_tables
+from server_app.study.tables import all_tables, scored_metric
 
 
 def write_results(
@@ -23,12 +23,13 @@ def write_results(
     name : its title
     study : its TOML file
     cells : its cells
-    metric : metric of the overview, the comparison and the curves
+    metric : metric of the overview, the comparison and the curves; see `scored_metric`
 
     Returns
     -------
     The tables as text for the terminal, and the paths of the files by what they are.
     """
+    metric = scored_metric(cells, metric)
     tables = all_tables(cells, metric)
     notes = _notes(cells)
     text = "\n\n".join([*(table.to_text(width=None) for table in tables), *notes]) + "\n"

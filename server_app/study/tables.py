@@ -89,9 +89,17 @@ def overview_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
     return tables
 
 
-def task_table(cells: Sequence[StudyCell], scenario: str) -> Table:
-    """Return the metrics of the task on test windows, a row per method."""
+def scored_metric(cells: Sequence[StudyCell], metric: str) -> str:
+    """Return the study's metric, or the first of the catalogue that a cell has, where none has that one."""
+    scored = [name for name in TASK_METRICS if any(cell.metrics.get(name) is not None for cell in cells)]
+    return metric if metric in scored else next(iter(scored), metric)
+
+
+def task_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
+    """Return the metrics of the task on test windows, a row per method; None for data without labels."""
     metrics = [m for m in TASK_METRICS if any(cell.metrics.get(m) is not None for cell in cells)]
+    if not metrics:
+        return None
     methods = naive_first([cell.method for cell in cells])
     values = [[_scores(cells, method, metric) for method in methods] for metric in metrics]
     num_seeds = [str(sum(cell.method == method for cell in cells)) for method in methods]

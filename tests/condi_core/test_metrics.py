@@ -23,7 +23,7 @@ from condi_core.evaluation.classification import (
     weighted_kappa,
 )
 from condi_core.evaluation.imputation import LEVELS, imputation_sums
-from condi_core.task.kind import MULTI_LABEL, SINGLE_LABEL, TASK_KINDS
+from condi_core.task.kind import BINARY, MULTI_LABEL, ORDINAL, SINGLE_LABEL, TASK_KINDS
 from tests.helpers.toy import corrupt
 
 SHAPE = (6, 4, 12, 5)
@@ -189,6 +189,27 @@ def test_kappa_by_hand():
     assert weighted_kappa(decided(true, near, 4)) == pytest.approx(1 - 0.25 / by_chance)
     assert weighted_kappa(decided(true, true, 4)) == kappa(decided(true, true, 4)) == 1
     assert kappa(decided([0, 1, 0, 1], [0, 0, 1, 1], 2)) == 0
+
+
+def test_ordinal_metrics_weigh_disagreement_by_its_steps():
+    true, chosen = [0, 1, 2, 2, 1, 0], [0, 2, 0, 2, 1, 1]
+    one_hot = torch.nn.functional.one_hot
+    p, y = one_hot(torch.tensor(chosen), 3).float(), one_hot(torch.tensor(true), 3).float()
+    metrics = ORDINAL.metrics(ORDINAL.sums(p, y))
+    assert metrics["steps"] == pytest.approx((0 + 1 + 2 + 0 + 0 + 1) / 6)
+    by_chance = np.mean([abs(t - c) for t in true for c in chosen])
+    assert metrics["kappa"] == pytest.approx(1 - metrics["steps"] / by_chance)
+    plain = SINGLE_LABEL.metrics(SINGLE_LABEL.sums(p, y))
+    assert "steps" not in plain and plain["kappa"] == pytest.approx((0.5 - 1 / 3) / (1 - 1 / 3))
+    assert {k: v for k, v in metrics.items() if k not in ("steps", "kappa")} == {
+        k: v for k, v in plain.items() if k != "kappa"
+    }
+
+
+def test_a_binary_task_is_a_multi_label_one_of_one_label():
+    p, y = predicted(80, 1, single=False)
+    assert BINARY.metrics(BINARY.sums(p, y)) == MULTI_LABEL.metrics(MULTI_LABEL.sums(p, y))
+    assert BINARY.prediction_columns(["died"]) == ["died"] and BINARY.num_outputs(1) == 1
 
 
 def test_auprc_of_two_exclusive_labels_is_that_of_the_event():

@@ -104,3 +104,19 @@ def test_errors_are_one_sentence(federation, tmp_path):
 def test_rates_have_readable_units():
     texts = {100: "100 Hz", 1: "1 Hz", 0.25: "15/min", 1 / 60: "1/min", 1 / 3600: "1/h", 1 / 86400: "1/d"}
     assert {rate: format_rate(rate) for rate in texts} == texts
+
+
+def test_covariates_and_windows_without_labels_are_shown(tmp_path):
+    covariates = ({"name": "age", "unit": "years"}, {"name": "sex", "categories": ("f", "m")})
+    index = index_of().assign(
+        **{"covariate age": [30, 50, None, 40, None, 40], "covariate sex": ["f", "m", "m", "m", "", "f"]}
+    )
+    index = index.astype({"W": float, "REM": float})
+    index.loc[1, ["W", "REM"]] = np.nan
+    manifest = manifest_of(covariates=covariates)
+    write_partition(tmp_path / "here", manifest, index, make_known_windows())
+    result = run(tmp_path / "here")
+    assert result.exit_code == 0, result.output
+    assert read_rows(result, "age") == [["age", "66.7%", "30 to 50 years, mean 40"]]
+    assert read_rows(result, "sex") == [["sex", "83.3%", "f 2, m 3"]]
+    assert read_rows(result, "without labels") == [["without labels", "1", "0", "0"]]

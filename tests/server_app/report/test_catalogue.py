@@ -17,7 +17,7 @@ from server_app.report.rounds import training
 from server_app.report.sites import by_site
 from server_app.report.summary import summary_table
 from server_app.study.design import read_study
-from server_app.study.tables import task_table
+from server_app.study.tables import scored_metric, task_table
 
 RECALL = TaskMetric(
     name="recall",
@@ -64,6 +64,8 @@ def test_a_metric_of_the_catalogue_is_in_every_table(record, made):
     assert results([record])[f"{RECALL.label}, condi"] == [value]
     cell = SimpleNamespace(method="condi", metrics=record.task["condi"])
     assert RECALL.label in task_table([cell], "scenario").columns
+    assert task_table([SimpleNamespace(method="condi", metrics={})], "scenario") is None
+    assert scored_metric([cell], "recall") == "recall" and scored_metric([cell], "mae") == "auroc"
 
 
 def test_a_study_can_be_about_a_metric_of_the_catalogue(recall):
