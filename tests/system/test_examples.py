@@ -52,6 +52,9 @@ def commands_of(example: str) -> list[str]:
 
 
 def prepare(example: str) -> list[str]:
+    for command in commands_of(example):
+        files, *_ = re.split(" --(?:site|split|out) ", command.removeprefix("prepare "))
+        assert "ready: condi prepare examples/" in condi(f"dataset check {files}")
     outputs = [condi(command) for command in commands_of(example)]
     hashes = re.findall(r"has the hash ([0-9a-f]{12})", "".join(outputs))
     assert len(hashes) == len(outputs) > 0 and len(set(hashes)) == 1, outputs
