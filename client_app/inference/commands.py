@@ -70,7 +70,7 @@ def impute(
                 summary = impute_files(run, data, out, samples, seed, source, progress)
             else:
                 summary = impute_partition(run, source.path, out, samples, seed, progress)
-                summary.skipped, summary.notes = source.skipped, source.notes
+                summary.skipped, summary.notes = source.skipped, [*source.notes, *summary.notes]
     if as_json:
         typer.echo(json.dumps(summary.as_dict()))
     else:

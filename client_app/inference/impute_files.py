@@ -76,6 +76,11 @@ def impute_files(
         try:
             site_files.require_unshared(file)
             folder = out / file.parent.relative_to(root)
+            if reader.list_records(file) != [""]:
+                raise DataError(
+                    f"{file} has several recordings, which can be predicted but not completed: save each as "
+                    "a file of its own"
+                )
             completion = _FileCompletion(model, reader.open(file), reader, samples, seed, folder, out)
             if completion.complete(file_progress):
                 summary.completed += 1

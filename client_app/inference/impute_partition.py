@@ -17,6 +17,7 @@ from client_app.inference.completed_output import (
     quantile_folder,
 )
 from client_app.inference.opening import IMPUTED_FOLDER, open_compatible_partition
+from client_app.inference.suitability import describe_dropped
 from condi_core.model import TrainedRun
 from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions import DataError
@@ -69,18 +70,24 @@ def impute_partition(
     partial = out.with_name(f".{out.name}.partial")
     completed_before = _resume_or_start(partial, made_from)
     levels = QUANTILE_LEVELS if samples else ()
+    dropped = np.zeros(len(model.schema.modalities), int)
     with _PartitionArrays(partial, partition, completed_before, levels) as arrays:
         for start in range(completed_before, len(partition), WINDOWS_PER_BLOCK):
             progress("windows", start, len(partition))
             rows = np.arange(start, min(start + WINDOWS_PER_BLOCK, len(partition)))
             values, observed = partition.read(rows)
             imputed = model.impute(values, observed, samples, seed)
-            arrays.append([imputed.point, *(imputed.quantiles(levels) if levels else ())], ~observed)
+            dropped += imputed.dropped
+            completed = [imputed.point, *(imputed.quantiles(levels) if levels else ())]
+            # Measured values outside the plausible range were not used, and stay.
+            arrays.append([np.where(observed, values, array) for array in completed], ~observed)
             _save_progress(partial, made_from, int(rows[-1]) + 1)
     _write_manifest(partial, partition, made_from)
     os.rename(partial, out)
     (out / "progress.json").unlink()
-    return ImputeSummary("windows", len(partition) - completed_before, completed_before)
+    summary = ImputeSummary("windows", len(partition) - completed_before, completed_before)
+    summary.notes = describe_dropped(model.schema, dropped)
+    return summary
 
 
 class _PartitionArrays:

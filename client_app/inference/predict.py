@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,6 @@ from client_app.inference.recording_windows import PatchReader
 from client_app.inference.site_data import SitePartition
 from client_app.inference.site_files import find_site_files
 from condi_core.model import TrainedRun
-from condi_core.weights_file import WeightsFileError
 from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions.preparation_log import ProgressCallback
 
@@ -175,25 +174,26 @@ class _Predictor:
         site_files = find_site_files(data, reader.pattern)
         for number, file in enumerate(site_files.files):
             progress("files", number, len(site_files.files))
-            record = str(file.relative_to(site_files.root).with_suffix(""))
+            name = str(file.relative_to(site_files.root).with_suffix(""))
+            records = []
             try:
-                for window in self._read_windows(file, record, reader, notes):
-                    self._waiting.append(window)
-                    if len(self._waiting) == WINDOWS_PER_BLOCK:
-                        self._predict_waiting()
-            except WeightsFileError:  # such as a method that the run does not have
-                raise
+                for part in reader.list_records(file):
+                    records.append(record := f"{name}/{part}" if part else name)
+                    for window in self._read_windows(file, part, record, reader, notes):
+                        self._waiting.append(window)
+                        if len(self._waiting) == WINDOWS_PER_BLOCK:
+                            self._predict_waiting()
             except Exception as error:  # whatever one file does, the others are predicted
                 self.skipped.append(explain_failure(file, error))
-                self._forget(record)
+                self._forget(records)
             self._write()
         self._predict_waiting()
         self._write()
 
     def _read_windows(
-        self, file: Path, record: str, reader: RecordingReader, notes: Notes
+        self, file: Path, part: str, record: str, reader: RecordingReader, notes: Notes
     ) -> Iterator[RecordWindow]:
-        opened = reader.open(file)
+        opened = reader.open(file, part)
         patches = PatchReader(opened.match, self.model.schema)
         not_recorded = np.full(len(self.model.schema.covariates), np.nan, np.float32)
         for position, start in enumerate(reader.window_starts(opened)):
@@ -228,10 +228,10 @@ class _Predictor:
             )
         self._waiting.clear()
 
-    def _forget(self, record: str) -> None:
-        """Leave out all windows of a record."""
-        self._waiting = [window for window in self._waiting if window.record != record]
-        self._predicted = [window for window in self._predicted if window.record != record]
+    def _forget(self, records: Collection[str]) -> None:
+        """Leave out all windows of some records."""
+        self._waiting = [window for window in self._waiting if window.record not in records]
+        self._predicted = [window for window in self._predicted if window.record not in records]
 
     def _write(self) -> None:
         self.tables.add(self._predicted)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from client_app.inference.suitability import (
+    describe_dropped,
     list_names,
     require_known_channels,
     require_plausible_values,
@@ -18,7 +19,7 @@ from client_app.inference.suitability import (
 from condi_core.windows import Schema
 from data_partitions import DataError
 from data_partitions.description.sections import WindowSection
-from data_partitions.recordings import open_recording
+from data_partitions.recordings import list_records, open_recording
 from data_partitions.recordings.recording import Recording
 from data_partitions.signals.match import Match
 from data_partitions.signals.resampling import has_same_rate
@@ -53,13 +54,16 @@ class OpenedRecording:
     recording : Recording
     match : Match
         Its channels as modalities.
+    schema : Schema
+        Of the model.
     notes : list of str
         What is unusual in it, one sentence each.
     """
 
-    def __init__(self, recording: Recording, match: Match, notes: list[str]) -> None:
+    def __init__(self, recording: Recording, match: Match, schema: Schema, notes: list[str]) -> None:
         self.recording = recording
         self.match = match
+        self.schema = schema
         self.notes = notes
 
     @property
@@ -78,11 +82,7 @@ class OpenedRecording:
         dropped = {name: number for name, number in self.match.dropped.items() if number}
         total = {name: number + observed[name] for name, number in dropped.items()}
         require_plausible_values(self.recording.file, dropped, total)
-        for spec in self.match.specs:
-            if number := dropped.get(spec.name):
-                low, high = spec.range or (0, 0)
-                where = f"outside {low:g} to {high:g} {spec.unit}".strip() if spec.range else "too large"
-                self.notes.append(f"{number} samples of {spec.name} are {where} and were not used")
+        self.notes += describe_dropped(self.schema, [dropped.get(name, 0) for name in self.schema.names])
 
 
 class RecordingReader:
@@ -135,9 +135,13 @@ class RecordingReader:
         text = repr((self._map, sorted(self._file_options.items())))
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def open(self, file: Path) -> OpenedRecording:
+    def list_records(self, file: Path) -> list[str]:
+        """List the names of the recordings in a file; [""] for a single one."""
+        return list_records(file, **self._file_options)
+
+    def open(self, file: Path, record: str = "") -> OpenedRecording:
         """Open a file; DataError when it cannot be read or is not what the model was made for."""
-        recording = open_recording(file, **self._file_options)
+        recording = open_recording(file, **{**self._file_options, "record": record})
         match = self._map.match(recording)
         if not self._options.resample:
             _require_enough_rate(file, match)
@@ -145,7 +149,8 @@ class RecordingReader:
             require_usual_modalities(file, self._schema, self._usual, match.modalities, match.unknown)
         if not (self._options.keep_unknown or self._states_names):
             require_known_channels(file, self._schema, match.absent, match.unknown)
-        return OpenedRecording(recording, match, [*recording.notes, *match.notes, *_describe_channels(match)])
+        notes = [*recording.notes, *match.notes, *_describe_channels(match)]
+        return OpenedRecording(recording, match, self._schema, notes)
 
     def window_starts(self, opened: OpenedRecording) -> np.ndarray:
         """Return where windows to predict start (s): as in training, but at least one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +110,18 @@ def require_plausible_values(file: Path, dropped: Mapping[str, int], observed: M
                 f"{file}: {number} of {observed[name]} samples of {name} are outside its plausible range: "
                 "check its unit, and state file-unit, scale or codes for missing values in a file for --local"
             )
+
+
+def describe_dropped(schema: Schema, dropped: Iterable[int]) -> list[str]:
+    """Say of each modality how many values were outside its plausible range, `(modality,)`."""
+    sentences = []
+    for modality, number in zip(schema.modalities, dropped, strict=True):
+        if number:
+            low, high = modality.range or (-np.inf, np.inf)
+            limits = f"{low:g} to {high:g} {modality.unit}".strip()
+            values = "value is" if number == 1 else "values are"
+            sentences.append(f"{number} {values} outside the range of {modality.name}, {limits}: not used")
+    return sentences
 
 
 def list_names(names: Sequence[str], limit: int = 8) -> str:

@@ -6,6 +6,8 @@ from typer.testing import CliRunner
 
 from server_app.cli import app
 from tests.helpers.ecg_run import write_ecg_run
+from tests.helpers.generated_run import write_run
+from tests.helpers.inference_inputs import SCHEMA
 
 
 @pytest.fixture(scope="session")
@@ -14,14 +16,29 @@ def ecg_run(tmp_path_factory):
     return write_ecg_run(tmp_path_factory.mktemp("ecg"))
 
 
-@pytest.fixture
-def call(ecg_run):
-    """`call(command, data, out, *options, model)`: exit code and output of `condi impute` or `predict`."""
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """Return a run with random weights."""
+    return write_run(tmp_path_factory.mktemp("runs") / "run", SCHEMA)
 
-    def run_command(command, data, out, *options, model=ecg_run):
+
+def _caller(default_model):
+    def run_command(command, data, out, *options, model=default_model):
         arguments = [command, "--model", model, "--data", data, "--out", out, *options]
         result = CliRunner().invoke(app, [str(word) for word in arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result.exit_code, result.output
 
     return run_command
+
+
+@pytest.fixture
+def condi(run):
+    """`condi(command, data, out, *options, model)`: exit code and output, with random weights."""
+    return _caller(run)
+
+
+@pytest.fixture
+def call(ecg_run):
+    """`call(command, data, out, *options, model)`: exit code and output, with the trained run."""
+    return _caller(ecg_run)

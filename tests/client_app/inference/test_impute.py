@@ -7,68 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import wfdb
-from typer.testing import CliRunner
 
 from client_app.inference import impute_partition
 from condi_core import load_model
-from data_partitions.manifest import Manifest
-from data_partitions.partition import Partition, write_partition
-from server_app.cli import app
+from data_partitions.partition import Partition
 from tests.helpers.generated_run import schema, write_run
-
-SCHEMA = schema()
-WINDOWS = 37
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("runs") / "run", SCHEMA)
-
-
-@pytest.fixture
-def condi(run):
-    """`condi(command, data, out, *options)`: exit code and output."""
-
-    def call(command, data, out, *options, model=run):
-        arguments = [command, "--model", model, "--data", data, "--out", out, *options]
-        result = CliRunner().invoke(app, [str(word) for word in arguments])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result.exit_code, result.output
-
-    return call
-
-
-def record(folder, name, seconds=2, seed=0, gaps=True, leads=("I", "II", "V1")):
-    rng = np.random.default_rng(seed)
-    samples = (1000 * rng.standard_normal((seconds * 100, len(leads))).cumsum(0) / 10).astype(int)
-    if gaps:
-        samples[50:90, 0] = -(2**15)
-    folder.mkdir(parents=True, exist_ok=True)
-    wfdb.wrsamp(
-        name, 100, ["mV"] * len(leads), list(leads), d_signal=samples, fmt=["16"] * len(leads),
-        adc_gain=[1000.0] * len(leads), baseline=[0] * len(leads), write_dir=str(folder),
-    )  # fmt: skip
-    return samples
-
-
-def partition(path, absent=()):
-    """Write a partition of 37 windows, half of whose samples are missing."""
-    rng = np.random.default_rng(1)
-    windows = rng.standard_normal((WINDOWS, *SCHEMA.shape)).cumsum(-1).astype(np.float32)
-    windows[rng.random(windows.shape) < 0.5] = np.nan
-    modalities = [
-        {"name": m.name, "unit": "mV", "rate": 100, "samples_per_patch": 10, "present": m.name not in absent}
-        for m in SCHEMA.modalities
-    ]
-    manifest = Manifest(
-        dataset="generated", version="1", site="north", modalities=modalities, patch_seconds=0.1, patches=20,
-        labels=SCHEMA.labels, task="multi-label", label_rule="none", license="none", made_by="a test",
-        windows={"train": 0, "val": 0, "test": WINDOWS},
-    )  # fmt: skip
-    ids = [f"r{i}" for i in range(WINDOWS)]
-    index = pd.DataFrame({"record_id": ids, "patient_id": ids, "split": "test"})
-    write_partition(path, manifest, index.assign(well=1, ill=0), windows)
-    return path
+from tests.helpers.inference_inputs import SCHEMA, WINDOWS, partition, record
 
 
 def test_a_completed_partition_has_the_values_of_the_model(tmp_path, condi, run):
@@ -90,6 +34,33 @@ def test_a_completed_partition_has_the_values_of_the_model(tmp_path, condi, run)
     assert not list(tmp_path.glob(".*"))
     code, output = condi("impute", tmp_path / "in", tmp_path / "out")
     assert code == 1 and "exists already" in output
+
+
+def test_a_completed_partition_is_read_as_what_was_measured(tmp_path, condi):
+    assert condi("impute", partition(tmp_path / "in", ("II",)), tmp_path / "out")[0] == 0
+    for name in ("in", "out"):
+        assert condi("predict", tmp_path / name, tmp_path / f"{name}.csv", "--samples", "2")[0] == 0
+    assert (tmp_path / "in.csv").read_text() == (tmp_path / "out.csv").read_text()
+    assert condi("impute", tmp_path / "out", tmp_path / "again")[0] == 0
+    for file in (tmp_path / "out").rglob("*.npy"):
+        assert file.read_bytes() == (tmp_path / "again" / file.relative_to(tmp_path / "out")).read_bytes()
+
+
+def test_implausible_values_of_a_partition_are_not_used_and_not_replaced(tmp_path, condi):
+    fields = SCHEMA.model_dump()
+    fields["modalities"][0]["range"] = (-1, 1)
+    model = write_run(tmp_path / "run", type(SCHEMA).model_validate(fields))
+    data = partition(tmp_path / "in")
+    manifest = json.loads((data / "manifest.json").read_text())
+    manifest["modalities"][0]["range"] = [-1, 1]
+    (data / "manifest.json").write_text(json.dumps(manifest))
+    code, output = condi("impute", data, tmp_path / "out", model=model)
+    before, after = (np.load(tmp_path / name / "values" / "I.npy") for name in ("in", "out"))
+    number = int((abs(before) > 1).sum())
+    assert code == 0 and f"{number} values are outside the range of I, -1 to 1 mV: not used" in output
+    observed = ~np.isnan(before)
+    np.testing.assert_array_equal(after[observed], before[observed])
+    assert number > 100 and (abs(after[~observed]) <= 1).all()
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
@@ -240,38 +211,3 @@ def test_a_partition_of_another_shape_is_refused(tmp_path, condi):
     for command in ("impute", "predict"):
         code, output = condi(command, partition(tmp_path / command), tmp_path / "out", model=other)
         assert code == 1 and "has other patches than the model, which reads 30 patches" in output
-
-
-def test_predictions_have_one_row_per_window_and_name_missing_modalities(tmp_path, condi, run):
-    data = partition(tmp_path / "in", ("II",))
-    code, output = condi("predict", data, tmp_path / "p.csv", "--samples", "4")
-    assert code == 0, output
-    table = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
-    assert list(table) == [
-        "record",
-        "window",
-        "well",
-        "ill",
-        "well spread",
-        "ill spread",
-        "missing modalities",
-    ]
-    assert list(table["record"]) == [f"r{i}" for i in range(WINDOWS)] and set(
-        table["missing modalities"]
-    ) == {"II"}
-    expected = load_model(run).predict(*Partition.open(data).read(range(WINDOWS)), samples=4)
-    np.testing.assert_allclose(table[["well", "ill"]], expected.values, atol=1e-4)
-    np.testing.assert_allclose(table[["well spread", "ill spread"]], expected.spread, atol=1e-4)
-    code, output = condi("predict", data, tmp_path / "p.csv")
-    assert code == 1 and "exists already" in output
-
-
-def test_files_are_classified_window_by_window(tmp_path, condi):
-    record(tmp_path / "in" / "a", "long", seconds=5, leads=("I", "V1"))
-    (tmp_path / "in" / "not.edf").write_text("hello")
-    code, output = condi("predict", tmp_path / "in", tmp_path / "p.csv", "--method", "mask", "--json")
-    assert code == 1
-    assert json.loads(output)["windows"] == 3 and "not.edf" in json.loads(output)["skipped"][0]
-    table = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
-    assert list(table["record"]) == ["a/long"] * 3 and list(table["window"]) == [0, 1, 2]
-    assert set(table["missing modalities"]) == {"II"} and set(table["well spread"]) == {""}

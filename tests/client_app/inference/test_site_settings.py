@@ -155,3 +155,32 @@ def test_a_model_without_description_takes_the_names_of_a_site(tmp_path, ecg_run
     text += 'scale = 0.001\nfile-unit = "mV"\n[signals.IV]\nchannels = "x"\n'
     code, output = call("impute", tmp_path / "in", tmp_path / "no", "--local", write_settings(tmp_path, text))
     assert code == 1 and 'site.toml, line 10: there is no signal "IV"' in output
+
+
+def test_arrays_are_read_as_the_site_says_and_several_recordings_in_one_are_predicted(tmp_path, call):
+    from tests.helpers.ecg_run import LEADS, ecg, hole_error, with_hole
+
+    leads = ecg()
+    digital = with_hole(leads)
+    samples = np.where(digital == MISSING, np.nan, digital / 1000).astype(np.float32)
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "x.npy", samples)
+    files = f'[files]\nformat = "npy"\npath = "*.npy"\nrate = 100\nchannel-names = {json.dumps(LEADS)}\n'
+    local = write_settings(tmp_path, files)
+    assert call("impute", tmp_path / "in", tmp_path / "out", "--local", local)[0] == 0
+    after = np.load(tmp_path / "out" / "x.npy")
+    assert after.dtype == np.float32 and np.isfinite(after).all()
+    assert hole_error(after * 1000, leads) < 0.05
+    observed = ~np.isnan(samples)
+    np.testing.assert_array_equal(after[observed], samples[observed])
+    expected = tmp_path / "expected.csv"
+    assert call("predict", tmp_path / "in", expected, "--samples", 0, "--local", local)[0] == 0
+    np.save(tmp_path / "in" / "x.npy", np.stack([samples, samples]))
+    local = write_settings(tmp_path, f'{files}axes = "record time channel"\n')
+    out = tmp_path / "p.csv"
+    assert call("predict", tmp_path / "in", out, "--samples", 0, "--local", local)[0] == 0
+    result, expected = pd.read_csv(out), pd.read_csv(expected)
+    assert list(result["record"]) == ["x/0"] * 2 + ["x/1"] * 2
+    np.testing.assert_allclose(result["slow"], np.tile(expected["slow"], 2), atol=2e-6)
+    code, output = call("impute", tmp_path / "in", tmp_path / "no", "--local", local)
+    assert code == 1 and "has several recordings, which can be predicted but not completed" in output

@@ -44,8 +44,8 @@ def test_completed_cells_are_in_range_and_codes_for_missing_values_are_not_used(
         [*HEAD, "Creatinine"],
     )
     code, output = call("impute", tmp_path / "in", tmp_path / "out", model=stays_run)
-    assert code == 0 and "b.csv: 4 samples of HR are outside 0 to 300 and were not used" in output
-    assert "c.csv: 1 samples of Creatinine are outside 0 to 30" in output
+    assert code == 0 and "b.csv: 4 values are outside the range of HR, 0 to 300: not used" in output
+    assert "c.csv: 1 value is outside the range of Creatinine, 0 to 30" in output
     tables = {name: pd.read_csv(tmp_path / "out" / f"{name}.csv") for name in "abc"}
     for name, table in tables.items():
         for modality, (low, high) in zip(NAMES, RANGES, strict=True):
