@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from data_partitions.description.complaints import Complaint, join_words, suggest
 from data_partitions.description.patches import PatchError, plan_patches
-from data_partitions.description.sections import Description
+from data_partitions.description.sections import Description, SignalSection
 from data_partitions.description.task_consistency import find_task_conflicts
-from data_partitions.signals.units import UnitError, conversion
+from data_partitions.signals.units import UnitError, conversion, require_unit
 
 _TEXT_FILES = ("csv",)
 _TABLES = ("csv", "parquet")
@@ -137,8 +137,7 @@ def _check_signals(description: Description) -> Iterator[Complaint]:
     valid = True
     for name, signal in description.signals.items():
         key = f"signals.{name}"
-        if not signal.unit.strip():
-            yield Complaint(key, f'signal {name} has no unit: add unit = "mV" or another; for none, "1"')
+        yield from _check_units(key, signal)
         if signal.rate is None and description.window.grid is None:
             valid = False
             yield Complaint(key, f"signal {name} has no rate: add rate = ... (Hz), or grid = ... to [window]")
@@ -148,13 +147,6 @@ def _check_signals(description: Description) -> Iterator[Complaint]:
             )
         if signal.rate is not None and signal.within != "last":
             yield Complaint(f"{key}.within", "`within` is for signals without a rate: remove it, or `rate`")
-        units = {"file-unit": signal.file_unit}
-        units |= {f"channel-units.{channel}": unit for channel, unit in signal.channel_units.items()}
-        for setting, unit in units.items():
-            try:
-                conversion(unit or signal.unit, signal.unit)
-            except UnitError as error:
-                yield Complaint(f"{key}.{setting}", str(error))
         if signal.rate is not None and signal.channel_units:
             yield Complaint(
                 f"{key}.channel-units", "`channel-units` is for signals without a rate: remove it"
@@ -166,3 +158,22 @@ def _check_signals(description: Description) -> Iterator[Complaint]:
             plan_patches(description)
         except PatchError as error:
             yield Complaint(error.key, str(error))
+
+
+def _check_units(key: str, signal: SignalSection) -> Iterator[Complaint]:
+    if not signal.unit.strip():
+        yield Complaint(key, 'there is no unit: add unit = "mV" or another, or "a.u." for an arbitrary one')
+        return
+    try:
+        require_unit(signal.unit)
+    except UnitError as error:
+        sentence = str(error) if str(error).endswith("?") else f'{error}: for an arbitrary one write "a.u."'
+        yield Complaint(f"{key}.unit", sentence)
+        return
+    units = {"file-unit": signal.file_unit}
+    units |= {f"channel-units.{channel}": unit for channel, unit in signal.channel_units.items()}
+    for setting, unit in units.items():
+        try:
+            conversion(unit or signal.unit, signal.unit)
+        except UnitError as error:
+            yield Complaint(f"{key}.{setting}", str(error))

@@ -206,7 +206,8 @@ def _find_conversion(
             return SAME_UNIT
         to_model = conversion(unit, spec.unit)
     except UnitError as error:
-        raise DataError(f"{recording.file}: {channel.name}: {error}") from None
+        place = f"; {spec.place} has the unit of {spec.name}" if spec.place else ""
+        raise DataError(f"{recording.file}: {channel.name}: {error}{place}") from None
     if to_model != SAME_UNIT:
         note(f"converted from {unit} to {spec.unit}")
     return to_model

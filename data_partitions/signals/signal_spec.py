@@ -38,6 +38,8 @@ class SignalSpec(NamedTuple):
     within
         For values in steps of time: which of several values in one step counts. "" for sampled signals, which
         are resampled instead.
+    place
+        Where the description has the unit, such as "dataset.toml, line 12"; "" without a file.
     """
 
     name: str
@@ -48,6 +50,7 @@ class SignalSpec(NamedTuple):
     scale: float = 1.0
     file_unit: str = ""
     within: Within | Literal[""] = ""
+    place: str = ""
 
     @property
     def sources(self) -> tuple[tuple[str, ...], ...]:
@@ -72,6 +75,7 @@ def specs_of_description(description: Description) -> tuple[SignalSpec, ...]:
                 signal.scale,
                 signal.file_unit,
                 "" if signal.rate else signal.within,
+                description.place(f"signals.{name}.unit"),
             )
         )
     return tuple(specs)

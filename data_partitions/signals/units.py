@@ -51,6 +51,12 @@ def is_arbitrary(unit: str) -> bool:
     return clean_unit(unit).lower() in ARBITRARY_UNITS
 
 
+def require_unit(unit: str) -> None:
+    """Raise UnitError, with the nearest common unit, if a unit is not understood."""
+    if not is_arbitrary(unit) and clean_unit(unit) not in COMMON_UNITS:
+        _parse(unit)
+
+
 @lru_cache(maxsize=1024)
 def conversion(from_unit: str, to_unit: str) -> Conversion:
     """Return the conversion from one unit to another.

@@ -102,7 +102,7 @@ CASES = {
     ),
     "boolean in a list": (('["AF"]', "[true]"), "`task.classes.afib`: expected a number or a text in quotes"),
     "text for a section": (("[window]\nlength", 'window = "10 s"\n[files2]\nlength'), "`window`"),
-    "no unit": (('unit = "mV"\n', ""), "line 17: signal CC5 has no unit"),
+    "no unit": (('unit = "mV"\n', ""), "line 17: there is no unit: add unit ="),
     "no rate": (
         ("rate = 250\n", ""),
         "signal CC5 has no rate: add rate = ... (Hz), or grid = ... to [window]",
@@ -152,6 +152,10 @@ CASES = {
     "annotations that are not there": (
         ('"10 s"', '"10 s"\nalign = "annotations"'),
         'line 16: align = "annotations" needs a section [annotations]: add it',
+    ),
+    "unit that is not understood": (
+        ('unit = "mV"', 'unit = "mvlots"'),
+        'line 18: the unit "mvlots" is not understood, did you mean "',
     ),
     "unit of files that cannot be converted": (
         ('unit = "mV"', 'unit = "mV"\nfile-unit = "mmHg"'),
