@@ -48,7 +48,7 @@ class Metric:
 
     def format(self, value: float) -> str:
         """Format a value of the metric."""
-        return format(value, self.number_format)
+        return format(value, self.number_format).replace("%", " %")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,15 @@ Headings follow Mitchell et al., Model Cards for Model Reporting (FAT* 2019).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
-from condi_core.evaluation.catalogue import IMPUTATION_METRICS, TASK_METRICS, imputer_label, missingness_label
+from condi_core.evaluation.catalogue import (
+    IMPUTATION_METRICS,
+    TASK_METRICS,
+    Metric,
+    imputer_label,
+    missingness_label,
+)
 from condi_core.methods import METHODS
 from data_partitions.manifest import SPLITS
 from data_partitions.table import DASH, Table, Value, escape_markdown
@@ -93,6 +100,7 @@ def _data(run: RunRecord) -> list[str]:
         f"- Modalities: {escape_markdown(modalities)}",
         f"- Task: {escape_markdown(describe_task(schema))}",
         f"- Label rule: {escape_markdown(manifest.label_rule)}",
+        *_labelled_and_covariates(run),
         f"- Splits: by patient within each site; {selection}, and the test windows were scored once",
         "",
     ]
@@ -103,6 +111,18 @@ def _data(run: RunRecord) -> list[str]:
         rows.append([name, *windows, ", ".join(missing) or "none"])
     columns = ["site", *(f"{SPLIT_LABELS[split]} windows" for split in SPLITS), "missing modalities"]
     return [*lines, Table("", columns, rows).to_markdown()]
+
+
+def _labelled_and_covariates(run: RunRecord) -> Iterator[str]:
+    """Yield how many training windows have labels, if not all do, and which covariates there are."""
+    labelled = sum(site.labelled["train"] for site in run.sites.values())
+    total = sum(site.manifest.windows["train"] for site in run.sites.values())
+    if run.schema.labels and labelled < total:
+        yield f"- Labels: {labelled} of {total} training windows have labels; phase 2 used these alone"
+    if run.schema.covariates:
+        names = ", ".join(covariate.name for covariate in run.schema.covariates)
+        use = "inputs of the classifier" if run.config.get("task.covariates") else "for subgroups alone"
+        yield f"- Covariates: {escape_markdown(names)}; {use}"
 
 
 def _missingness(run: RunRecord) -> list[str]:
@@ -131,7 +151,7 @@ def _imputation(run: RunRecord) -> list[str]:
             values = [(m, imputation_metric(results, name, m.name)) for m in IMPUTATION_METRICS.values()]
             numbers = [metric_cell(metric, value) for metric, value in values]
             errors = [of_site.get(pattern, {}).get(name, math.nan) for of_site in by_site.values()]
-            rows.append([label, imputer_label(name), *numbers, _range(errors)])
+            rows.append([label, imputer_label(name), *numbers, _range(errors, IMPUTATION_METRICS["rmse"])])
     columns = ["missingness", "imputer", *(metric.label for metric in IMPUTATION_METRICS.values())]
     text = (
         "Scores are on samples of test windows that were hidden from all imputers. Errors are in standard "
@@ -151,7 +171,7 @@ def _classification(run: RunRecord) -> list[str]:
         row: list[Value] = [method_title(method)]
         for metric in metrics:
             text = metric.format(values[metric.name]) if metric.name in values else DASH
-            over_sites = _range([of_site.get(metric.name, math.nan) for of_site in by_site])
+            over_sites = _range([of_site.get(metric.name, math.nan) for of_site in by_site], metric)
             row.append(text if over_sites == DASH else f"{text} ({over_sites})")
         rows.append(row)
     text = (
@@ -163,10 +183,10 @@ def _classification(run: RunRecord) -> list[str]:
 
 
 def _subgroups(run: RunRecord) -> list[str]:
-    tables = [f"\n{table.to_markdown()}" for table in subgroup_tables(run)]
+    tables = [f"\n{table.to_markdown()}" for table in subgroup_tables(run, [run.config["method"]])]
     return ["## Subgroups", "", explanation(run), *tables] if tables else []
 
 
-def _range(values: list[float]) -> str:
+def _range(values: list[float], metric: Metric) -> str:
     finite = [value for value in values if math.isfinite(value)]
-    return f"{min(finite):.3f} to {max(finite):.3f}" if len(finite) > 1 else DASH
+    return f"{metric.format(min(finite))} to {metric.format(max(finite))}" if len(finite) > 1 else DASH

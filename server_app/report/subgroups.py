@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from condi_core.evaluation.catalogue import metrics_of_task
 from data_partitions.table import Table, Value
 from server_app.artifacts import scores
@@ -21,9 +23,9 @@ def subgroup_scores(run: RunRecord) -> SubgroupScores:
     return {method: rows for method, rows in results.items() if rows}
 
 
-def subgroup_tables(run: RunRecord) -> list[Table]:
-    """Make a table of each covariate, with a row per subgroup and the metrics of all methods."""
-    results = subgroup_scores(run)
+def subgroup_tables(run: RunRecord, methods: Collection[str] = ()) -> list[Table]:
+    """Make a table of each covariate: a row per subgroup, with the metrics of methods, by default of all."""
+    results = {m: rows for m, rows in subgroup_scores(run).items() if not methods or m in methods}
     if not results:
         return []
     metrics = metrics_of_task(run.schema.task)

@@ -142,6 +142,7 @@ def test_windows_without_labels_have_no_weight_in_phase_2(tmp_path, run_local, c
     roster = json.loads((directory.path / "roster.json").read_text())
     assert roster["site-1"]["labelled"] == {"train": 5, "val": 4, "test": 6}
     assert roster["site-1"]["labels"]["train"] == [3, 2], "of windows with labels alone"
+    assert "- Labels: 21 of 24 training windows have labels" in (directory.path / "model-card.md").read_text()
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
