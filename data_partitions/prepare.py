@@ -193,13 +193,13 @@ def _read_windows(
             log.progress("writing windows", done, len(rows))
             yield window
 
-    fingerprint = getattr(reader, "fingerprint", None)
-    if fingerprint is None:
+    key = reader.resumption_key(source, rows) if hasattr(reader, "resumption_key") else ""
+    if not key:
         yield show_progress(read_from(0))
         return
     samples = max(m["samples_per_patch"] for m in schema["modalities"])
     shape = (len(schema["modalities"]), schema["patches"], samples)
-    with Resumption(out, fingerprint(source, rows), shape) as resumption:
+    with Resumption(out, key, shape) as resumption:
         if resumption.rows_done:
             log.note(f"Windows that were read before an interruption: {resumption.rows_done}.")
         yield show_progress(resumption.read(rows["recording_id"].tolist(), read_from, log))

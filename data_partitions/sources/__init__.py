@@ -28,14 +28,23 @@ class DatasetReader(Protocol):
         order, its values as float32 `(modality, patch, sample)` in the source's units, NaN where nothing was
         measured; None for a record that cannot be used, after a call of `log.reject`. It is called once for
         all rows, so that it can read a large file once.
+
+    A reader that also has `resumption_key(source, rows) -> str` can go on after an interruption: equal keys
+    stand for equal windows. See `Resumption.read` for what it must observe. The index of such a reader has
+    the column `recording_id`.
     """
 
-    schema: Callable[..., dict[str, Any]]
-    index: Callable[..., pd.DataFrame]
-    read: Callable[..., Iterator[np.ndarray | None]]
+    # Properties, so that both functions of a module and methods of an object fit.
+    @property
+    def schema(self) -> Callable[..., dict[str, Any]]: ...
+    @property
+    def index(self) -> Callable[..., pd.DataFrame]: ...
+    @property
+    def read(self) -> Callable[..., Iterator[np.ndarray | None]]: ...
 
 
 class DownloadableReader(DatasetReader, Protocol):
     """A reader that can also fetch its data set: `download(out, log, **options)`."""
 
-    download: Callable[..., None]
+    @property
+    def download(self) -> Callable[..., None]: ...

@@ -64,9 +64,8 @@ def label_windows(
             labels_of_window[:] = 0
             labels_of_window[of_window] = 1
             continue
-        covered = np.bincount(of_window, overlaps[touches], len(rule.names))
-        if not (durations > 0).any():
-            covered = np.bincount(of_window, minlength=len(rule.names)) * seconds
+        weights = overlaps[touches] if (durations > 0).any() else np.full(len(of_window), seconds)
+        covered = np.bincount(of_window, weights, len(rule.names))
         if covered.max(initial=0) >= MIN_SHARE_OF_WINDOW * seconds:
             labels_of_window[:] = np.arange(len(rule.names)) == covered.argmax()
     return labels

@@ -68,7 +68,8 @@ class AnnotationReader:
                     raise DataError(f"{file} has no column {column}: it has {', '.join(table.columns)}")
             columns = [column for column in (self.record_column, "record") if column in table]
             self._table_file, self._table = file, table
-            self._rows = dict(iter(table.groupby(columns[0]))) if columns else None
+            groups = table.groupby(columns[0]) if columns else ()
+            self._rows = {str(name): rows for name, rows in groups} if columns else None
         return self._table if self._rows is None else self._rows.get(listed.record, self._table.iloc[:0])
 
     def _file_of(self, listed: ListedRecording) -> Path:

@@ -213,7 +213,7 @@ class LabelRule:
         if absent := [name for position, name in enumerate(self.names) if position not in present]:
             texts_of = {name: quote_some(self.task.classes[name] or (name,), 3) for name in absent}
             described = ", ".join(f"{name} ({texts})" for name, texts in texts_of.items())
-            log.note(f"{self.description.place('task.classes')}: no recording has the class {described}.")
+            log.note(f"No recording has the class {described}.")
 
     def _check_events(self, texts: Counter[str], log: PreparationLog) -> None:
         if not texts or any(text in self._events for text in texts):
@@ -226,8 +226,8 @@ class LabelRule:
                     f'no recording has "{event}"; did you mean "{nearest}"? '
                     f"The texts are {quote_some(texts)}",
                 )
-        expected, place = quote_some(self.task.event), self.description.place("task.event")
-        log.note(f"{place}: no recording has the event ({expected}), there are {quote_some(texts)}.")
+        expected = quote_some(self.task.event)
+        log.note(f"No recording has the event ({expected}), there are {quote_some(texts)}.")
 
     def unknown_text_error(self, unknown: Sequence[str], subject: str, count: int = 0) -> DataError:
         """Return the error for texts that no class has."""

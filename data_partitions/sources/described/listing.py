@@ -202,11 +202,11 @@ def _join(description: Description, table: pd.DataFrame, matches: list[MatchedFi
         if not files:
             without_file.append(row[column or keys[0]])
             continue
-        fields = {**files[0].fields, **row}
+        texts = {**files[0].fields, **row}
         name = row[column] if column else name_recording(description, files[0], source)
         if len(files) > 1:
             faults.append(_describe_repetition(name, files))
-        recordings.append(describe_row(description, name, files[0].path, fields))
+        recordings.append(describe_row(description, name, files[0].path, texts))
     without_row = [match.path.name for files in by_key.values() for match in files]
     if not recordings:
         raise description_error(

@@ -88,8 +88,13 @@ class DescribedDataset:
         kind = EventRecordings if is_over_time(self.description) else SampledRecordings
         return kind(self.description, source, self.rule)
 
-    def fingerprint(self, source: str | Path, rows: pd.DataFrame) -> str:
-        """Return a hash of the description, the rows, and the sizes and times of their files."""
+    def resumption_key(self, source: str | Path, rows: pd.DataFrame) -> str:
+        """Return a hash of the description, the rows, and the sizes and times of their files.
+
+        It is "" for tables over time, whose windows come after all files are read.
+        """
+        if is_over_time(self.description):
+            return ""
         digest = hashlib.sha256(self.description.model_dump_json().encode())
         digest.update(rows.drop(columns="modalities").to_csv(index=False).encode())
         for file in self._open(Path(source)).paths(rows):

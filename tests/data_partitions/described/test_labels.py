@@ -68,7 +68,7 @@ def test_a_misspelt_class_is_refused_with_the_nearest_word():
         rule.check_texts(listed("sinus rythm", "sinus rythm", "AFIB"), PreparationLog())
     log = PreparationLog()
     rule.check_texts(listed("AFIB", ""), log)
-    assert log.notes == [': no recording has the class sinus ("sinus rhythm").']
+    assert log.notes == ['No recording has the class sinus ("sinus rhythm").']
 
 
 def test_an_event_that_is_spelt_differently_is_refused_and_an_absent_one_noted():
@@ -77,7 +77,7 @@ def test_an_event_that_is_spelt_differently_is_refused_and_an_absent_one_noted()
         rule.check_texts(listed("Yes", "No"), PreparationLog())
     log = PreparationLog()
     rule.check_texts(listed("0", "0"), log)
-    assert log.notes == [': no recording has the event ("yes"), there are "0".']
+    assert log.notes == ['No recording has the event ("yes"), there are "0".']
 
 
 def test_kinds_with_classes_need_them():
