@@ -166,6 +166,7 @@ class RecordingReader:
 def explain_failure(file: Path, error: Exception) -> str:
     """Return why a file could not be used, in one short sentence that names it."""
     reason = " ".join(str(error).split()) or type(error).__name__
+    reason = reason.replace("in the description", "in a file for --local")
     if not isinstance(error, DataError | OSError):  # of a library, which may say only "0"
         reason = f"{type(error).__name__}: {reason}"
     if file.name not in reason:

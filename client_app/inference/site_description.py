@@ -12,6 +12,7 @@ from data_partitions.description.agreed_text import first_difference
 from data_partitions.description.durations import format_seconds
 from data_partitions.description.reading import description_from_text, read_description
 from data_partitions.description.sections import Description
+from data_partitions.descriptions import FOLDER, read_shipped_description
 from data_partitions.signals.signal_spec import STEP_SECONDS, SignalSpec, specs_of_description
 
 
@@ -48,7 +49,8 @@ def describe_site(schema: Schema, settings: SiteSettings) -> Description:
         A file is not valid, or its agreed part is not that of the model.
     """
     if settings.description is None:
-        return description_from_text(schema.description or _describe_modalities(schema), settings.local)
+        text = schema.description or _describe_modalities(schema)
+        return _add_shipped_names(description_from_text(text, settings.local))
     description = read_description(settings.description, settings.local)
     if schema.description and (difference := first_difference(description.agreed_text(), schema.description)):
         raise DataError(
@@ -76,6 +78,20 @@ def file_options(description: Description) -> dict[str, Any]:
     """Return how the files of the site are written, as far as it is stated, as `open_recording` takes it."""
     stated = description.files.model_fields_set - {"format", "path"}
     return {name: getattr(description.files, name) for name in sorted(stated)}
+
+
+def _add_shipped_names(description: Description) -> Description:
+    """Add the names of channels that are known of an open data set, where the site states none."""
+    if not (FOLDER / f"{description.dataset.name}.toml").exists():
+        return description
+    shipped = read_shipped_description(description.dataset.name).signals
+    signals = {
+        name: signal.model_copy(update={"channels": (name, *shipped[name].channels)})
+        if name in shipped and not signal.channels
+        else signal
+        for name, signal in description.signals.items()
+    }
+    return description.model_copy(update={"signals": signals})
 
 
 def _describe_modalities(schema: Schema) -> str:
