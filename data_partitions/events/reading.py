@@ -202,14 +202,15 @@ class EventReader:
             unit = np.asarray(encoded.indices.fill_null(len(units) - 1))
         converted = np.full(len(values), np.nan)
         pair = channel * len(units) + unit
-        for code in np.unique(pair):
-            of_pair = pair == code
-            position, text = int(code) // len(units), units[int(code) % len(units)]
+        order = np.argsort(pair, kind="stable")
+        for of_pair in filter(len, np.split(order, np.flatnonzero(np.diff(pair[order])) + 1)):
+            position, number = divmod(int(pair[of_pair[0]]), len(units))
+            text = units[number]
             try:
                 converted[of_pair] = self._channels.convert(position, values[of_pair], text)
             except UnitError as error:
                 name = self._channels.channels[position].name
-                self._drops.add(f"values of {name} in {quote(text)}, as {error}", int(of_pair.sum()))
+                self._drops.add(f"values of {name} in {quote(text)}, as {error}", len(of_pair))
         return converted
 
     def _read_wide(self, rows: Rows, recordings: Recordings) -> Iterator[Events]:
