@@ -13,6 +13,23 @@ from data_partitions.description.reference import field_texts
 from data_partitions.description.section import Section, fields_by_key, section_class
 
 MAX_VALUE_CHARACTERS = 60
+# What a value must be, by the type of pydantic's error or the first word of it.
+EXPECTATIONS = {
+    "too_short": "at least one entry",
+    "string_pattern_mismatch": "a name without / and \\ that does not start with a dot",
+    "string": "a text in quotes",
+    "float": "a number",
+    "finite": "a finite number",
+    "int": "a whole number",
+    "tuple": "a list such as [40, 65]",
+    "dict": 'a table { a = "b" }',
+}
+BOUNDS = {
+    "greater_than": "above",
+    "greater_than_equal": "of at least",
+    "less_than": "below",
+    "less_than_equal": "of at most",
+}
 
 
 class Complaint(NamedTuple):
@@ -74,20 +91,16 @@ def _complaint(root: type[Section], path: tuple[str, ...], problem: dict[str, An
         words = [word.strip(" '") for word in context["expected"].replace(" or ", ", ").split(", ")]
         hint = suggest(value, words, '"') if isinstance(value, str) else ""
         return Complaint(key, f"{name}: expected {_list_words(words)}, got {_show(value)}{hint}")
-    if kind == "too_short":
-        return Complaint(key, f"{name}: expected at least one entry")
-    if kind == "string_pattern_mismatch":
-        expected = "a name without / and \\ that does not start with a dot"
-    elif kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        word = {"greater_than": "above", "greater_than_equal": "of at least", "less_than": "below"}.get(kind)
-        bound = next(iter(context.values()))
-        expected = f"a number {word or 'of at most'} {bound:g}"
-    else:
-        words_of_type = {"string": "a text in quotes", "float": "a number", "int": "a whole number"}
-        words_of_type |= {"tuple": "a list such as [40, 65]", "list": "a list", "dict": 'a table { a = "b" }'}
-        words_of_type |= {"finite": "a finite number"}
-        expected = words_of_type.get(kind.partition("_")[0], problem["msg"])
-    return Complaint(key, f"{name}: expected {expected}, got {_show(value)}")
+    return Complaint(
+        key, f"{name}: expected {_expectation(kind, context, problem['msg'])}, got {_show(value)}"
+    )
+
+
+def _expectation(kind: str, context: dict[str, Any], message: str) -> str:
+    """Return what a value must be, by the type of pydantic's error."""
+    if kind in BOUNDS:
+        return f"a number {BOUNDS[kind]} {next(iter(context.values())):g}"
+    return EXPECTATIONS.get(kind) or EXPECTATIONS.get(kind.partition("_")[0]) or message
 
 
 def _missing(root: type[Section], path: tuple[str, ...]) -> Complaint:

@@ -39,10 +39,10 @@ def _check_task(description: Description) -> Iterator[Complaint]:
     if kind == "none":
         return
     sources = {"column": task.column, "columns": task.columns, "file": task.file, "until": task.until}
-    given = [f"`{name}`" for name, value in sources.items() if value]
-    if len(given) > 1:
-        yield Complaint("task", f"labels have one source: remove {' or '.join(given)}")
-    if not given:
+    stated = [f"`{name}`" for name, value in sources.items() if value]
+    if len(stated) > 1:
+        yield Complaint("task", f"labels have one source: remove {' or '.join(stated)}")
+    if not stated:
         if description.annotations is None:
             yield Complaint(
                 "task", "nothing says where the labels are: add column = ... or a section [annotations]"

@@ -49,8 +49,7 @@ class DatasetSpec(StudyTable):
         """Yield what is wrong with the keys together."""
         kinds = [key for key in ("dataset", "file", "federation") if getattr(self, key)]
         if len(kinds) != 1:
-            given = " and ".join(kinds) or "none"
-            yield f"expected one of dataset, file and federation, got {given}"
+            yield f"expected one of dataset, file and federation, got {' and '.join(kinds) or 'none'}"
             return
         uses = {"local": "file", "options": "dataset"}
         for key, kind in uses.items():
