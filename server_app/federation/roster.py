@@ -106,7 +106,7 @@ class Roster:
             rows.append([name, *(Cell(str(count), count) for count in counts), modalities])
             if withheld := [split for split, counts in site.labels.items() if counts is None]:
                 notes.setdefault(f"withholds its label counts in {', '.join(withheld)}", []).append(name)
-            for note in _notes_on_labels(site, schema):
+            for note in (*_notes_on_windows(site), *_notes_on_labels(site, schema)):
                 notes.setdefault(note, []).append(name)
         reasons: dict[str, list[str]] = {}
         for name, reason in self.excluded.items():
@@ -130,6 +130,14 @@ def _few_names(names: list[str], prefix: str = "", prefix_of_many: str = "") -> 
 def _add(sums: Iterable[np.ndarray]) -> np.ndarray:
     first, *others = sums
     return sum(others, first)
+
+
+def _notes_on_windows(site: SiteInfo) -> Iterator[str]:
+    """Yield what a site without validation or test windows takes no part in, as ends of sentences."""
+    if not site.manifest.windows["val"]:
+        yield "has no validation windows: the others choose the weights"
+    if not site.manifest.windows["test"]:
+        yield "has no test windows: it is not scored"
 
 
 def _notes_on_labels(site: SiteInfo, schema: Schema) -> Iterator[str]:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_partitions.description.durations import SECONDS
+from data_partitions.description.durations import SECONDS, format_seconds
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.events.windows import read_windows
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import ListedRecording, Listing
+from data_partitions.sources.described.meds_stays import subject_of
 from data_partitions.sources.described.recording_windows import RecordingWindows
 from data_partitions.sources.described.sampled import describe_too_little
 from data_partitions.sources.described.schema import plan_windows
@@ -64,10 +65,10 @@ class EventRecordings:
         start, end = self._times[listed.record]
         require_start(self.description, listed.record, start)
         starts, numbers = np.zeros(0), np.zeros(0, int)
-        if task.after is not None and np.isnan(end):
+        if np.isnan(end) and (task.after is not None or window.take != "first"):
             log.count("{} recordings are left out, as their end is not stated.")
         elif task.after is not None and end - start < task.after:
-            log.count(f"{{}} recordings are left out, as they end within {task.after / 3600:g} h.")
+            log.count(f"{{}} recordings are left out, as they end within {format_seconds(task.after)}.")
         else:
             seconds = window.length if np.isnan(end) else end - start
             cut = cut_recording(window, listed.record, seconds)
@@ -96,7 +97,7 @@ class EventRecordings:
         too_little = 0
         recordings, starts = rows["recording_id"].tolist(), rows["start"].tolist()
         if self.description.files.format == "meds":
-            recordings = rows["patient_id"].tolist()
+            recordings = list(map(subject_of, recordings))
         files = find_event_files(self.description, self.source)
         for signals in read_windows(self.description, files, recordings, starts, log):
             if signals is None:

@@ -18,6 +18,7 @@ from data_partitions.sources.described.table import parse_number
 
 # Columns of windows, next to which those of the labels are.
 RESERVED_NAMES = ("record_id", "recording_id", "patient_id", "split", "site", "file", "start", "modalities")
+LABEL_COLUMN = "label"  # of the rows of a label file
 DEFAULT_NAME = "event"  # of the label of a binary task or a regression
 
 
@@ -73,7 +74,7 @@ class LabelRule:
     def by_annotations(self) -> bool:
         """Whether annotations have the labels."""
         task = self.task
-        has_column = task.column or task.columns or task.file
+        has_column = task.column or task.columns or task.file or task.until
         return task.kind != "none" and not has_column and self.description.annotations is not None
 
     def no_label(self) -> np.ndarray:
@@ -131,7 +132,8 @@ class LabelRule:
         """
         if self.task.kind == "none":
             return self.no_label()
-        texts = [row.get(column, "") for column in self.task.columns.values() or [self.task.column]]
+        column = LABEL_COLUMN if self.task.file else self.task.column
+        texts = [row.get(column, "") for column in self.task.columns.values() or [column]]
         if any(self.is_dropped(part) for text in texts for part in self._split(text)):
             return None
         if self.task.columns:
@@ -166,7 +168,7 @@ class LabelRule:
 
     def check_columns(self, columns: Iterable[str]) -> None:
         """Raise DataError unless the table has the columns of the task."""
-        if self.task.kind == "none" or self.by_annotations or self.task.file:
+        if self.task.kind == "none" or self.by_annotations or self.task.file or self.task.until:
             return
         columns = list(columns)
         for column in self.task.columns.values() or [self.task.column]:

@@ -17,7 +17,10 @@ from data_partitions.events.times import NO_TIME, US_PER_SECOND
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.faults import description_error
 
-LABEL_COLUMN = "label"
+
+def subject_of(record: str) -> str:
+    """Return the subject of a stay: "10001725" of "10001725-1"."""
+    return record.rpartition("-")[0]
 
 
 def list_meds_stays(

@@ -51,4 +51,8 @@ def test_the_same_note_on_many_hospitals_is_one_line(tmp_path, run_local, capsys
     path = write_hospitals(tmp_path / "f", sizes)
     run_local(path, {"method": "mask", "task.rounds": 1})
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    assert notes == ["note: each of 6 sites, such as h0, has only windows with fast in training"]
+    assert notes == [
+        "note: each of 6 sites, such as h0, has no validation windows: the others choose the weights",
+        "note: each of 6 sites, such as h0, has no test windows: it is not scored",
+        "note: each of 6 sites, such as h0, has only windows with fast in training",
+    ]
