@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_partitions.checks.annotation_findings import check_annotations
 from data_partitions.checks.covariate_findings import check_covariates
 from data_partitions.checks.duplicate_findings import find_duplicates
 from data_partitions.checks.finding import CheckReport, Finding, count_noun
@@ -85,6 +86,7 @@ def check_recordings(
     report.extend(check_listing(listing, "file"))
     report.extend(check_texts(description, listing.recordings))
     report.extend(check_covariates(description, listing.recordings))
+    report.extend(check_annotations(description, source, listing.recordings))
     record_of = {listed.file: listed.record for listed in listing.recordings if listed.file is not None}
     files = survey_files(list(record_of), description, progress)
     report.extend(check_survey(description, files))
@@ -154,7 +156,11 @@ def check_preparation(
     report.tables.append(tabulate_windows(index, labels, kind))
     report.extend(check_windows(index, labels, kind))
     report.extend([describe_time(description, index)])
-    said = {finding.sentence for finding in report.findings}
+    said = " ".join(finding.sentence for finding in report.findings)
     for sentence in log.counted():
-        if sentence not in said:
+        if sentence.partition(": ")[2] not in said or ": " not in sentence:  # the headers say conversions
             report.add("fact", "windows", sentence.rstrip("."))
+    rejected = [sentence for sentence in log.rejected if sentence.rpartition("/")[2] not in said]
+    if rejected:
+        more = f"; and {len(rejected) - 3} more" if len(rejected) > 3 else ""
+        report.add("warning", "windows", f"left out: {'; '.join(rejected[:3])}{more}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
-from data_partitions.checks.finding import Finding, count_noun, list_names
+from data_partitions.checks.finding import Finding, Level, count_noun, list_names
 from data_partitions.manifest import SPLITS, Split
 
 MIN_TEST_PATIENTS = 10  # with fewer, a score of a class changes by more than 0.1 with one patient
@@ -13,7 +13,11 @@ MIN_TRAIN_PATIENTS = 10
 
 
 def compare_texts(
-    counts: Mapping[str, int], classes: Mapping[str, Sequence[str]], drop: Sequence[str], noun: str
+    counts: Mapping[str, int],
+    classes: Mapping[str, Sequence[str]],
+    drop: Sequence[str],
+    noun: str,
+    complete: bool = True,
 ) -> Iterator[Finding]:
     """Compare the texts of a column with those of the classes.
 
@@ -27,6 +31,8 @@ def compare_texts(
         Texts that are left out on purpose.
     noun
         What is counted: "row" or "annotation".
+    complete
+        Whether all rows were read, so that a class without one is an error.
     """
     known = {text: name for name, texts in classes.items() for text in texts}
     unknown = {text: count for text, count in counts.items() if text not in known and text not in drop}
@@ -48,7 +54,8 @@ def compare_texts(
             near = next((match for text in texts if (match := nearest_text(text, unknown))), None)
             hint = f': did you mean "{near}"' if near else ""
             all_texts = ", ".join(f'"{text}"' for text in texts)
-            yield Finding("error", f"task.classes.{name}", f"no {noun} has {all_texts}{hint}")
+            level: Level = "error" if complete else "warning"
+            yield Finding(level, f"task.classes.{name}", f"no {noun} has {all_texts}{hint}")
         elif absent := [text for text in texts if not counts.get(text)]:
             yield Finding("fact", f"task.classes.{name}", f"no {noun} has {list_names(absent)}")
 

@@ -40,7 +40,9 @@ def check_listing(listing: Listing, noun: str) -> Iterator[Finding]:
     if not by_patient:
         return
     counts = sorted(by_patient.values())
-    several = f"{counts[0]} to {counts[-1]} each, median {median(counts):g}" if counts[-1] > 1 else "one each"
+    several = f"{counts[0]} to {counts[-1]} each, median {median(counts):g}"
+    if counts[0] == counts[-1]:
+        several = "one each" if counts[0] == 1 else f"{counts[0]} each"
     yield Finding(
         "fact",
         "patients",
@@ -59,12 +61,9 @@ def _check_sites(recordings: Sequence[ListedRecording]) -> Iterator[Finding]:
     unnamed = names.pop("", 0)
     if unnamed:
         yield Finding("warning", "table.site", f"{count_noun(unnamed, 'recording')} without a site")
-    smallest = names.most_common()[-1]
-    yield Finding(
-        "fact",
-        "sites",
-        f"{count_noun(len(names), 'site')} with {smallest[1]} to {names.most_common(1)[0][1]} recordings",
-    )
+    low, high = min(names.values()), max(names.values())
+    size = f"{low} to {high} recordings" if low < high else f"{count_noun(low, 'recording')} each"
+    yield Finding("fact", "sites", f"{count_noun(len(names), 'site')} with {size}")
     moved = [patient for patient, of_patient in sites.items() if len(of_patient) > 1 and patient]
     if moved:
         yield Finding(

@@ -23,6 +23,7 @@ IDENTITIES = np.array(
     ]
 )
 MAX_RESIDUAL = 0.05  # of the leads' deviation; rounding to 5 uV leaves 0.01
+TRUSTED_PERCENT = 99.0  # of the samples
 MIN_AGREEMENT = 0.5  # correlation of I and V6 beyond which their directions are certain
 
 
@@ -72,6 +73,9 @@ def check_limb_leads(leads: Mapping[str, np.ndarray]) -> LimbLeadCheck | None:
     columns = [LIMB_LEADS.index(name) for name in names]
     identities = IDENTITIES[(IDENTITIES[:, [i for i in range(6) if i not in columns]] == 0).all(axis=1)]
     identities = identities[:, columns]
+    # A few samples with artefacts, such as a damaged byte, do not count.
+    deviation = np.abs(identities @ signals).max(axis=0)
+    signals = signals[:, deviation <= np.percentile(deviation, TRUSTED_PERCENT)]
     covariance = signals @ signals.T / signals.shape[1]
     residual = _largest_residual(identities, covariance)
     if residual <= MAX_RESIDUAL:

@@ -15,6 +15,7 @@ from data_partitions.checks.guess.roles import safe_name
 
 MAX_SAMPLED = 30  # files of annotations that are read
 MAX_CLASSES = 12
+EPOCH_SECONDS = 30.0
 VENTRICULAR = ("V", "E", "F", "r", "!")  # beats and flutter waves in WFDB annotations
 SLEEP_STAGES = {
     "wake": ("Sleep stage W", "Wake|0", "W"),
@@ -86,14 +87,36 @@ def find_edf_annotations(source: Path, files: Sequence[str], path: str) -> Annot
     sampled = sample_evenly(files, MAX_SAMPLED)
     for file in sampled:
         try:
-            content = mne.read_annotations(source / file, verbose="ERROR")
-        except Exception:  # mne raises errors of many kinds; the recordings may have no annotations
+            content = mne.read_annotations(source / file)
+        except (ValueError, OSError, RuntimeError, LookupError):  # a recording may have no annotations
             continue
         texts.update(text.strip() for text in content.description)
         durations += [float(duration) for duration in content.duration if duration > 0]
     if not texts:
         return None
+    epochs = [duration for duration in durations if duration % EPOCH_SECONDS == 0]
+    if len(epochs) > 0.5 * len(durations):  # stages of several epochs
+        return Annotations("edf+", path, texts, len(sampled), EPOCH_SECONDS)
     return Annotations("edf+", path, texts, len(sampled), median(durations) if durations else 0.0)
+
+
+def find_xml_annotations(source: Path, files: Sequence[str], path: str) -> Annotations | None:
+    """Return the events of xml files of the National Sleep Research Resource; None of other files."""
+    from xml.etree.ElementTree import ParseError
+
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import parse
+
+    texts: Counter[str] = Counter()
+    sampled = sample_evenly(files, MAX_SAMPLED)
+    for file in sampled:
+        try:
+            events = list(parse(source / file).iter("ScoredEvent"))
+        except (ParseError, DefusedXmlException, OSError):
+            continue
+        texts.update(event.findtext("EventConcept", "").strip() for event in events)
+    epochs = EPOCH_SECONDS if any(text in known for known in SLEEP_STAGES.values() for text in texts) else 0.0
+    return Annotations("nsrr-xml", path, texts, len(sampled), epochs) if texts else None
 
 
 def pair_files(signals: Sequence[str], annotations: Sequence[str], field: str) -> tuple[str, str] | None:
@@ -101,6 +124,8 @@ def pair_files(signals: Sequence[str], annotations: Sequence[str], field: str) -
 
     None if less than half of the recordings would have exactly one file of annotations.
     """
+    if not annotations:
+        return None
     signal_pattern, annotation_pattern = pattern_of(signals, field), pattern_of(annotations, field)
     ends = [pattern.rpartition("}")[2] for pattern in (signal_pattern, annotation_pattern)]
     names = [name_in_pattern(path, ends[0]) for path in signals]
@@ -124,13 +149,13 @@ def write_annotations(draft: Draft, annotations: Annotations) -> None:
     draft.set("annotations", "from", annotations.source)
     if annotations.path:
         draft.set("annotations", "path", annotations.path)
-    draft.comment("annotations", f"{list_texts(annotations)}.")
+    draft.comment("annotations", f"Texts {list_texts(annotations)}.")
 
 
 def list_texts(annotations: Annotations) -> str:
     """Write the commonest texts with their counts."""
     listed = ", ".join(f"{write_value(text)} {count}" for text, count in annotations.texts.most_common(30))
-    return f"in {count_noun(annotations.files, 'file')} that were read {listed}"
+    return f"in {count_noun(annotations.files, 'file')} that were read: {listed}"
 
 
 def has_stages(annotations: Annotations) -> bool:

@@ -1,24 +1,28 @@
-"""The draft of a description of npy and npz arrays."""
+"""The draft of a description of samples without a stated rate: arrays, and tables without times."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from data_partitions.checks.finding import count_noun, list_names
-from data_partitions.checks.guess.draft import NO_UNIT, section_name, start_draft
+from data_partitions.checks.guess.draft import NO_UNIT, Draft, section_name, start_draft
 from data_partitions.checks.guess.folder import FolderFiles, name_in_pattern, pattern_of
+from data_partitions.checks.guess.record_table import find_record_table
+from data_partitions.checks.guess.roles import safe_name
 from data_partitions.checks.guess.table_sections import (
-    find_record_table,
     write_covariates,
+    write_form,
     write_split,
     write_table,
     write_task,
 )
-from data_partitions.checks.guess.tables import sniff_tables
+from data_partitions.checks.guess.tables import ColumnFacts, sniff_table, sniff_tables
 from data_partitions.errors import DataError
 
+GUESSED_RATE = 100  # Hz
 MAX_CHANNELS = 64  # the axis with more entries is that of time
 
 
@@ -33,55 +37,82 @@ def guess_arrays(folder: FolderFiles) -> str:
         raise DataError(
             f"{paths[0]} has an array of {shape}: expected samples over time, channels and recordings"
         )
-    pattern = pattern_of(paths, "record") if len(paths) > 1 else paths[0]
+    size = dict(zip(axes, shape, strict=True))
     draft = start_draft(folder.source)
     draft.set("files", "format", "npy")
-    draft.set("files", "path", pattern)
-    draft.comment(
-        "files", f"{paths[0]}: {', '.join(f'{key} {array.shape}' for key, array in arrays.items())}."
-    )
+    draft.set("files", "path", pattern_of(paths, "record") if len(paths) > 1 else paths[0])
+    shapes = ", ".join(f"{key} {array.shape}".strip() for key, array in arrays.items())
+    draft.comment("files", f"{paths[0]}: {shapes}.")
     draft.set("files", "axes", " ".join(axes), f"of {shape}")
     if name:
         draft.set("files", "values", name)
-    names = next((key for key, array in arrays.items() if _are_names(array, shape, axes)), "")
-    channels = [str(text) for text in arrays[names]] if names else []
-    if "record" in axes:
-        ids = next((k for k, a in arrays.items() if a.shape == (shape[axes.index("record")],)), "")
-        if ids:
-            draft.set("files", "records", ids)
+    ids = next((key for key, array in arrays.items() if array.shape == (size.get("record"),)), "")
+    if ids:
+        draft.set("files", "records", ids)
+    names = next((key for key, array in arrays.items() if _are_names(array, size.get("channel"))), "")
     if names:
         draft.set("files", "names", names)
-    elif "channel" in axes:
-        channels = [f"channel {i + 1}" for i in range(shape[axes.index("channel")])]
+        channels = [str(text) for text in arrays[names]]
+    else:
+        channels = [f"channel {i + 1}" for i in range(size.get("channel", 1))]
         draft.set("files", "channel-names", channels, "give their names in the order of the array")
-    draft.set("files", "rate", 100, "Hz: a guess, nothing states it")
-    records = [name_in_pattern(path, pattern.rpartition("}")[2]) for path in paths] if len(paths) > 1 else []
-    if not records and "record" in axes and ids:
-        records = [str(text) for text in arrays[ids]]
-    tables = sniff_tables(folder)
+    records = [str(text) for text in arrays[ids]] if ids else _names_of(paths)
+    return _finish(draft, folder, records, channels, size["time"], ())
+
+
+def guess_sampled_tables(folder: FolderFiles, paths: Sequence[str]) -> str:
+    """Draft a description of tables whose rows are samples at a rate; "" if they have other columns."""
+    table = sniff_table(folder.source / paths[0])
+    if not all(facts.kind == "number" for facts in table.columns.values()):
+        return ""
+    draft = start_draft(folder.source)
+    draft.set("files", "format", "csv" if table.path.suffix not in (".parquet", ".pq") else "parquet")
+    draft.set("files", "path", pattern_of(paths, "record"))
+    draft.comment("files", "No column has times, so that rows are taken as samples at a rate.")
+    write_form(draft, "files", table.written)
+    return _finish(draft, folder, _names_of(paths), list(table.columns), len(table.rows), paths)
+
+
+def _names_of(paths: Sequence[str]) -> list[str]:
+    end = pattern_of(paths, "record").rpartition("}")[2]
+    return [name_in_pattern(path, end) for path in paths]
+
+
+def _finish(
+    draft: Draft,
+    folder: FolderFiles,
+    records: Sequence[str],
+    channels: Sequence[str],
+    samples: int,
+    exclude: Sequence[str],
+) -> str:
+    """Write what does not depend on the format of the files."""
+    draft.set("files", "rate", GUESSED_RATE, "Hz: a guess, as nothing states it: correct it here and below")
+    tables = sniff_tables(folder, exclude)
     chosen = find_record_table(tables, records)
+    columns: Mapping[str, ColumnFacts] = {}
     if chosen:
-        write_table(draft, chosen, folder.source, tables)
+        draft.rename_field("record", chosen.record)
+        columns = write_table(draft, chosen, folder.source, tables).columns
     else:
         draft.comment("table", "Each recording counts as a patient: name a table if one patient has several.")
-    samples = shape[axes.index("time")]
+    seconds = min(10.0, samples / GUESSED_RATE)
     draft.set(
-        "window",
-        "length",
-        f"{min(10.0, samples / 100):g} s",
-        f"{count_noun(samples, 'sample')} at 100 Hz are more or less",
+        "window", "length", f"{seconds:g} s", f"the first recording has {count_noun(samples, 'sample')}"
     )
     draft.set("window", "patch", "auto")
-    for i, channel in enumerate(channels or ["channel 1"]):
-        section = section_name("signals", channel)
+    for i, channel in enumerate(channels):
+        section = section_name("signals", safe_name(channel))
         if i:
-            draft.set(section, "like", channels[0])
+            draft.set(section, "like", safe_name(channels[0]))
         else:
             draft.set(section, "unit", NO_UNIT, "nothing states the unit: give it")
-            draft.set(section, "rate", 100, "Hz: as above")
-    write_task(draft, chosen)
-    write_split(draft, chosen)
-    write_covariates(draft, chosen)
+            draft.set(section, "rate", GUESSED_RATE, "Hz")
+        if safe_name(channel) != channel:
+            draft.set(section, "channels", [channel])
+    write_task(draft, columns)
+    write_split(draft, columns)
+    write_covariates(draft, columns)
     return draft.to_toml()
 
 
@@ -109,5 +140,5 @@ def _guess_axes(shape: tuple[int, ...]) -> list[str]:
     return []
 
 
-def _are_names(array: np.ndarray, shape: tuple[int, ...], axes: list[str]) -> bool:
-    return array.dtype.kind in "US" and "channel" in axes and array.shape == (shape[axes.index("channel")],)
+def _are_names(array: np.ndarray, channels: int | None) -> bool:
+    return array.dtype.kind in "US" and array.shape == (channels,)

@@ -50,6 +50,18 @@ class Draft:
         """Write a comment at this place of a section."""
         self._sections.setdefault(section, []).append(Entry("", "", sentence))
 
+    def rename_field(self, field: str, name: str) -> None:
+        """Give a field in the pattern of the files another name, such as that of a column."""
+        entries = self._sections["files"]
+        for i, entry in enumerate(entries):
+            if entry.key == "path":
+                entries[i] = entry._replace(value=str(entry.value).replace(f"{{{field}}}", f"{{{name}}}"))
+
+    def add(self, other: Draft) -> None:
+        """Add the sections of another draft."""
+        for section, entries in other._sections.items():
+            self._sections.setdefault(section, []).extend(entries)
+
     def to_toml(self) -> str:
         """Write the draft."""
         parts = [_wrap_comment(self._heading)] if self._heading else []

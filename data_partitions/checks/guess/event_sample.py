@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from data_partitions.checks.channel_smells import codes_for_missing
 from data_partitions.checks.guess.known_signals import plain_name
 from data_partitions.checks.guess.roles import find_by_words
 from data_partitions.checks.guess.tables import ColumnFacts
@@ -39,6 +40,10 @@ UNIT_OF_WORD = {
     "hour": "h",
     "day": "d",
 }
+
+
+MIN_ROWS_OF_RECORDING = 2  # on average, for a table to be one over time
+MIN_POSITIVE_CODE = 99  # smaller numbers are measured too often
 
 
 class EventLayout(NamedTuple):
@@ -126,7 +131,7 @@ def _find_record(columns: Mapping[str, ColumnFacts], time: str) -> str:
         for name, facts in columns.items()
         if name != time
         and (facts.kind == "text" or facts.is_whole)
-        and (facts.distinct < facts.rows or facts.rows == 1)
+        and facts.rows >= MIN_ROWS_OF_RECORDING * facts.distinct
     ]
     return find_by_words(repeated, RECORD_WORDS)
 
@@ -193,6 +198,18 @@ def collect_events(
         {key: np.concatenate(parts) for key, parts in times.items()},
         units,
     )
+
+
+def drop_codes(sample: EventSample) -> tuple[EventSample, dict[float, list[str]]]:
+    """Return the sample without codes that seem to stand for missing, and the signals that have each code."""
+    signals_of: dict[float, list[str]] = {}
+    values = {}
+    for name, numbers in sample.values.items():
+        codes = [code for code in codes_for_missing(numbers) if code < 0 or code >= MIN_POSITIVE_CODE]
+        for code in codes:
+            signals_of.setdefault(code, []).append(name)
+        values[name] = np.where(np.isin(numbers, codes), np.nan, numbers)
+    return sample._replace(values=values), signals_of
 
 
 def parse_times(cells: pd.Series, layout: EventLayout, decimal: str = ".") -> np.ndarray:

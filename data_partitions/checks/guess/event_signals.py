@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import pandas as pd
 
 from data_partitions.checks.finding import count_noun
 from data_partitions.checks.guess.draft import NO_UNIT, Draft, section_name
-from data_partitions.checks.guess.event_sample import EventLayout, EventSample
-from data_partitions.checks.guess.known_signals import KnownSignal, find_known
-from data_partitions.checks.guess.roles import safe_name
+from data_partitions.checks.guess.event_sample import EventSample
+from data_partitions.checks.guess.known_signals import KnownSignal, find_known, plain_name
+from data_partitions.checks.guess.roles import COVARIATES, SEX_WORDS, find_site, safe_name
+from data_partitions.checks.guess.tables import ColumnFacts, describe_column
 from data_partitions.errors import DataError
 
 MAX_SIGNALS = 60
 MIN_SHARE_OF_RECORDINGS = 0.02
+MIN_SHARE_OF_PROPERTY = 0.9
 BY_NAME = "by the name: correct it if that is wrong"
 MAX_OUTSIDE = 0.2  # of the values, for a range to belong to a signal
 
 
-def write_event_signals(draft: Draft, sample: EventSample, layout: EventLayout) -> None:
-    """Write `[signals]`: the variables or columns that are measured in enough recordings."""
-    total = max(len(sample.times_of_recording), 1)
-    recordings, properties = {}, []
+def find_properties(sample: EventSample) -> list[str]:
+    """Return the variables that are properties of the recording: measured once in nearly each."""
+    total = len(sample.times_of_recording)
+    properties = []
     for name, values in sample.values.items():
         observed = ~np.isnan(values)
-        count = len(np.unique(sample.recordings[name][observed]))
-        if count and _is_property(sample, name, count, total):
+        recordings = len(np.unique(sample.recordings[name][observed]))
+        if total > 5 and recordings > MIN_SHARE_OF_PROPERTY * total and observed.sum() <= 1.02 * recordings:
             properties.append(name)
-        elif count:
+    return properties
+
+
+def write_event_signals(draft: Draft, sample: EventSample, properties: Sequence[str]) -> None:
+    """Write `[signals]`: the variables or columns that are measured in enough recordings."""
+    total = max(len(sample.times_of_recording), 1)
+    recordings = {}
+    for name, values in sample.values.items():
+        count = len(np.unique(sample.recordings[name][~np.isnan(values)]))
+        if count and name not in properties:
             recordings[name] = count
     names = [name for name, count in recordings.items() if count >= MIN_SHARE_OF_RECORDINGS * total]
     if len(names) > MAX_SIGNALS:
@@ -43,17 +57,37 @@ def write_event_signals(draft: Draft, sample: EventSample, layout: EventLayout) 
         draft.comment(section, f"Left out, as few recordings have them: {', '.join(rare[:30])}.")
 
 
-def _is_property(sample: EventSample, name: str, recordings: int, total: int) -> bool:
-    """Return whether a variable is a property of the recording: measured once in nearly each."""
-    count = np.sum(~np.isnan(sample.values[name]))
-    return total > 5 and recordings > 0.9 * total and count <= 1.02 * recordings
+def write_properties(
+    draft: Draft, sample: EventSample, properties: Sequence[str], known: Mapping[str, ColumnFacts]
+) -> dict[str, ColumnFacts]:
+    """Write `table.properties` of files in long form: those that are covariates or name a site."""
+    facts = {}
+    for name in properties:
+        numbers = pd.Series(sample.values[name]).dropna()
+        texts = numbers.map(lambda number: f"{number:g}")
+        if name not in known:
+            facts[name] = describe_column(name, texts)
+    words = [word for names, *_ in COVARIATES.values() for word in names] + list(SEX_WORDS)
+    used = {name: fact for name, fact in facts.items() if plain_name(name) in words}
+    site = find_site(facts)
+    if site:
+        used[site] = facts[site]
+    if used:
+        draft.set("table", "properties", list(used), "the first value of each recording")
+        if site and not find_site(known):
+            draft.set(
+                "table", "site", site, f"{facts[site].distinct} sites; for a single hospital remove this"
+            )
+    return used
 
 
 def _write_signal(draft: Draft, section: str, name: str, sample: EventSample) -> None:
     values = sample.values[name]
     values = values[~np.isnan(values)]
-    known = find_known(name, float(np.percentile(values, 90)))
-    fits = known is not None and _share_outside(values, known) <= MAX_OUTSIDE
+    candidates = find_known(name)
+    fitting = [known for known in candidates if _share_outside(values, known) <= MAX_OUTSIDE]
+    known = next(iter(fitting or candidates), None)
+    fits = bool(fitting)
     stated = sorted((u for u in sample.units.get(name, {}) if u), key=lambda unit: -sample.units[name][unit])
     if stated:
         note = f"the rows also state {', '.join(stated[1:4])}, which are converted" if len(stated) > 1 else ""

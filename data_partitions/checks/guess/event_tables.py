@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from data_partitions.checks.channel_smells import codes_for_missing
 from data_partitions.checks.finding import count_noun, list_names
+from data_partitions.checks.guess.arrays import guess_sampled_tables
 from data_partitions.checks.guess.draft import Draft, start_draft
-from data_partitions.checks.guess.event_sample import EventLayout, EventSample, collect_events, find_layout
-from data_partitions.checks.guess.event_signals import write_event_signals
+from data_partitions.checks.guess.event_sample import (
+    EventLayout,
+    EventSample,
+    collect_events,
+    drop_codes,
+    find_layout,
+)
+from data_partitions.checks.guess.event_signals import find_properties, write_event_signals, write_properties
 from data_partitions.checks.guess.folder import FolderFiles, name_in_pattern, pattern_of, sample_evenly
+from data_partitions.checks.guess.record_table import find_record_table
 from data_partitions.checks.guess.roles import find_patient, find_site
 from data_partitions.checks.guess.table_sections import (
-    find_record_table,
     write_covariates,
+    write_form,
     write_split,
     write_table,
     write_task,
 )
-from data_partitions.checks.guess.tables import Written, describe_column, sniff_table, sniff_tables
+from data_partitions.checks.guess.tables import (
+    ColumnFacts,
+    Written,
+    describe_column,
+    sniff_table,
+    sniff_tables,
+)
 from data_partitions.checks.guess.waveforms import format_seconds
 from data_partitions.errors import DataError
 from data_partitions.events.files import EventFile, list_members, open_files
@@ -83,6 +96,9 @@ def guess_events(folder: FolderFiles, progress: ProgressCallback) -> str:
     groups = [paths for kind in ("csv", "parquet") for paths in _group_by_folder(folder.of_kind(kind))]
     events = _find_event_files(folder, groups, progress)
     if events is None:
+        for paths in groups:
+            if len(paths) >= MIN_FILES and (text := guess_sampled_tables(folder, paths)):
+                return text
         paths = [path for paths in groups for path in paths]
         listed = f"{count_noun(len(paths), 'table')} {list_names(paths)}"
         raise DataError(
@@ -94,19 +110,23 @@ def guess_events(folder: FolderFiles, progress: ProgressCallback) -> str:
     draft = start_draft(folder.source)
     sample = collect_events(events.frames, events.layout, events.written.decimal)
     chosen = find_record_table(tables, events.records)
-    _write_files(draft, events, kind, chosen.record if chosen else "record", sample)
+    properties = find_properties(sample)
+    sample, codes = drop_codes(sample)
+    _write_files(draft, events, kind, chosen.record if chosen else "record", codes)
+    columns: dict[str, ColumnFacts] = {}
     if chosen:
-        write_table(draft, chosen, folder.source, tables)
+        columns = dict(write_table(draft, chosen, folder.source, tables).columns)
     else:
         _write_record_columns(draft, events)
         if tables:
             names = [table.path.name for table in tables]
             draft.comment("table", f"No column of {list_names(names)} has the names of the recordings.")
     _write_window(draft, sample, events.layout)
-    write_event_signals(draft, sample, events.layout)
-    write_task(draft, chosen)
-    write_split(draft, chosen)
-    write_covariates(draft, chosen)
+    write_event_signals(draft, sample, properties)
+    columns |= write_properties(draft, sample, properties, columns) if events.layout.variable else {}
+    write_task(draft, columns)
+    write_split(draft, columns)
+    write_covariates(draft, columns)
     return draft.to_toml()
 
 
@@ -191,7 +211,9 @@ def _read_many(
     return EventFiles(paths, archive, frames, layout, written) if layout else None
 
 
-def _write_files(draft: Draft, events: EventFiles, kind: str, field: str, sample: EventSample) -> None:
+def _write_files(
+    draft: Draft, events: EventFiles, kind: str, field: str, codes: Mapping[float, Sequence[str]]
+) -> None:
     layout, written = events.layout, events.written
     draft.set("files", "format", kind)
     draft.set("files", "path", events.pattern.replace("{record", f"{{{field}"))
@@ -214,23 +236,11 @@ def _write_files(draft: Draft, events: EventFiles, kind: str, field: str, sample
         draft.set("files", "value", layout.value)
         if layout.unit:
             draft.set("files", "value-unit", layout.unit)
-    for key, value, default in (
-        ("separator", written.separator, ","),
-        ("decimal", written.decimal, "."),
-        ("encoding", written.encoding, "utf-8"),
-    ):
-        if value != default:
-            draft.set("files", key, value)
-    codes: dict[float, list[str]] = defaultdict(list)
-    for name, values in sample.values.items():
-        for code in codes_for_missing(values):
-            if code < 0 or code >= 99:
-                codes[code].append(name)
+    write_form(draft, "files", written)
     draft.set("files", "missing", [*DEFAULT_MISSING, *(f"{code:g}" for code in codes)])
     for code, names in codes.items():
-        draft.comment(
-            "files", f"{code:g} is far from all other values of {list_names(names)}: taken as missing."
-        )
+        sentence = f"{code:g} is far from all other values of {list_names(names)}: taken as missing."
+        draft.comment("files", sentence)
 
 
 def _write_record_columns(draft: Draft, events: EventFiles) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_partitions.checks.finding import list_names
@@ -30,11 +31,17 @@ def guess_description(source: Path, progress: ProgressCallback = lambda step, do
             return guess_recordings(folder, kind, progress)
     if is_meds(folder):
         return guess_meds(folder, progress)
-    if any(folder.of_kind(kind) for kind in ("csv", "parquet", "archive")):
-        return guess_events(folder, progress)
-    if folder.of_kind("npy"):
+    tables = [path for kind in ("csv", "parquet", "archive") for path in folder.of_kind(kind)]
+    arrays = folder.of_kind("npy")
+    if arrays and _count_bytes(source, arrays) > _count_bytes(source, tables):
         return guess_arrays(folder)
+    if tables:
+        return guess_events(folder, progress)
     raise DataError(
         f"{source} has files of unknown kinds alone {list_names(sorted(folder.others))}: expected WFDB "
         "headers (.hea), .edf, .bdf, .csv, .parquet, .npy or .npz"
     )
+
+
+def _count_bytes(source: Path, paths: Sequence[str]) -> int:
+    return sum((source / path).stat().st_size for path in paths)

@@ -79,32 +79,33 @@ _SIGNALS = (
     ("troponini", "ng/mL", 0, 200),
     ("urine urineoutput", "mL", 0, 5000),
     ("weight", "kg", 0.3, 400),
+    ("fio2", "fraction", 0.21, 1),
     ("mechvent", "0/1", 0, 1),
 )  # fmt: skip
-_BY_NAME = {
-    name: KnownSignal(unit, low, high)
-    for names, unit, low, high in _SIGNALS
-    for name in names.casefold().split()
-}
+# The same in other usual units, for files whose values are outside the ranges above.
+_ALTERNATIVES = (
+    ("temp temperature bodytemperature", "degF", 77, 113),
+    ("glu glucose", "mmol/L", 0.5, 110),
+    ("crea creatinine", "umol/L", 9, 5300),
+    ("bili bilirubin", "umol/L", 0, 1700),
+    ("hgb hb haemoglobin hemoglobin", "g/L", 10, 300),
+    ("alb albumin", "g/L", 5, 100),
+    ("fio2", "%", 21, 100),
+    ("pco2 paco2", "kPa", 0.1, 33),
+    ("po2 pao2", "kPa", 0.1, 101),
+    ("hct haematocrit hematocrit", "fraction", 0.05, 0.75),
+)
+_BY_NAME: dict[str, list[KnownSignal]] = {}
+for _names, _unit, _low, _high in (*_SIGNALS, *_ALTERNATIVES):
+    for _name in _names.casefold().split():
+        _BY_NAME.setdefault(_name, []).append(KnownSignal(_unit, _low, _high))
 _LEAD = re.compile(r"(ecg|ekg)?(i{1,3}|av[rlf]|v[1-9]r?|ml(i{1,3}|ii)|mv\d|cm\d|cc\d|d[1-3])")
 ECG = KnownSignal("mV", -10, 10)
-FRACTION_OF_OXYGEN = ("fio2",)  # in files as a fraction or in percent
 
 
-def find_known(name: str, high: float | None = None) -> KnownSignal | None:
-    """Return what is known of a signal by its name; None if nothing.
-
-    Parameters
-    ----------
-    name
-        As in a file.
-    high
-        A high value of the files, which tells a fraction from percent; None if unknown.
-    """
-    form = plain_name(name)
-    if form in FRACTION_OF_OXYGEN and high is not None:
-        return KnownSignal("%", 21, 100) if high > 1 else KnownSignal("fraction", 0.21, 1)
-    return _BY_NAME.get(form)
+def find_known(name: str) -> list[KnownSignal]:
+    """Return what is known of a signal by its name, the most usual unit first; none if nothing."""
+    return _BY_NAME.get(plain_name(name), [])
 
 
 def is_ecg_lead(name: str) -> bool:

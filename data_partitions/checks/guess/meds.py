@@ -142,8 +142,8 @@ def _write_signals(draft: Draft, folder: FolderFiles, codes: dict[str, CodeFacts
         known = "" if _has_no_unit(code) else parts[-1]
         draft.set(section, "unit", known or NO_UNIT, "" if known else "the code states no unit: give it")
         draft.set(section, "channels", [code], f"{counts[code]} values")
-        plausible = find_known(name, high)
-        if plausible and plausible.unit == known:
+        plausible = next((each for each in find_known(name) if each.unit == known), None)
+        if plausible:
             draft.set(
                 section, "range", [plausible.low, plausible.high], "by the name: correct it if that is wrong"
             )

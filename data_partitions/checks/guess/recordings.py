@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from data_partitions.checks.finding import count_noun, list_names
@@ -11,6 +11,7 @@ from data_partitions.checks.guess.annotation_sections import (
     Annotations,
     find_edf_annotations,
     find_wfdb_annotations,
+    find_xml_annotations,
     has_stages,
     list_texts,
     pair_files,
@@ -25,16 +26,15 @@ from data_partitions.checks.guess.folder import (
     pattern_of,
     sample_evenly,
 )
+from data_partitions.checks.guess.record_table import RecordTable, find_record_table
 from data_partitions.checks.guess.roles import find_labels
 from data_partitions.checks.guess.table_sections import (
-    RecordTable,
-    find_record_table,
     write_covariates,
     write_split,
     write_table,
     write_task,
 )
-from data_partitions.checks.guess.tables import SniffedTable, sniff_tables
+from data_partitions.checks.guess.tables import ColumnFacts, SniffedTable, sniff_tables
 from data_partitions.checks.guess.waveforms import prefix_of_patient, stem, write_signals, write_window
 from data_partitions.checks.headers import FileHeader, read_header
 from data_partitions.errors import DataError
@@ -74,6 +74,9 @@ def guess_recordings(folder: FolderFiles, kind: str, progress: ProgressCallback)
     elif annotation_paths and (pair := pair_files(paths, annotation_paths, "record")):
         pattern = pair[0]
         annotations = find_edf_annotations(source, annotation_paths, pair[1])
+    elif pair := pair_files(paths, folder.of_kind("xml"), "record"):
+        annotations = find_xml_annotations(source, folder.of_kind("xml"), pair[1])
+        pattern = pair[0] if annotations else pattern
     else:
         annotations = find_edf_annotations(source, paths, "")
     end = pattern.rpartition("}")[2]
@@ -83,27 +86,27 @@ def guess_recordings(folder: FolderFiles, kind: str, progress: ProgressCallback)
     draft.set("files", "format", kind)
     _write_path(draft, pattern, records, chosen)
     _comment_on_files(draft, source, other_folders, paths, headers)
+    columns: Mapping[str, ColumnFacts] = {}
     if chosen:
-        write_table(draft, chosen, source, tables)
+        columns = write_table(draft, chosen, source, tables).columns
     else:
         _write_patients(draft, records, pattern, tables)
     readable = [header for header in headers if header.channels]
     stages = annotations is not None and has_stages(annotations)
     write_window(draft, readable, annotations.seconds if annotations and stages else 0.0)
     write_signals(draft, readable)
-    from_table = chosen is not None and bool(find_labels(chosen.table.columns))
-    if annotations and not from_table and write_task_of_annotations(draft, annotations):
+    if annotations and not find_labels(columns) and write_task_of_annotations(draft, annotations):
         write_annotations(draft, annotations)
     else:
-        write_task(draft, chosen)
+        write_task(draft, columns)
         if annotations:
             draft.comment(
                 "task",
-                f"There are annotations ({annotations.source} {annotations.path}), not used here: "
+                f"There are annotations ({annotations.source} {annotations.path}), not used, with texts "
                 f"{list_texts(annotations)}.",
             )
-    write_split(draft, chosen)
-    write_covariates(draft, chosen)
+    write_split(draft, columns)
+    write_covariates(draft, columns)
     return draft.to_toml()
 
 
@@ -137,8 +140,12 @@ def _choose_folders(source: Path, paths: Sequence[str]) -> tuple[list[str], list
     for name, inside in folders.items():
         header = read_header(source / inside[0], {})
         alike[tuple(sorted({channel.rate for channel in header.channels}))].append(name)
+    without = alike.pop((), [])  # annotations, or a file that cannot be read
+    if not alike:
+        return list(paths), []
     chosen = max(alike.values(), key=lambda names: sum(len(folders[name]) for name in names))
-    return sorted(path for name in chosen for path in folders[name]), sorted(set(folders) - set(chosen))
+    used = [*chosen, *without]
+    return sorted(path for name in used for path in folders[name]), sorted(set(folders) - set(used))
 
 
 def _comment_on_files(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from data_partitions.checks.finding import format_share, list_names
+from data_partitions.checks.finding import format_share
 from data_partitions.checks.guess.draft import Draft, section_name, write_value
 from data_partitions.checks.guess.known_signals import plain_name
+from data_partitions.checks.guess.record_table import RecordTable, join_tables
 from data_partitions.checks.guess.roles import (
     COVARIATES,
     MAX_CLASSES,
@@ -18,12 +18,11 @@ from data_partitions.checks.guess.roles import (
     find_event_text,
     find_labels,
     find_patient,
-    find_record_column,
     find_site,
     group_sexes,
     safe_name,
 )
-from data_partitions.checks.guess.tables import ColumnFacts, SniffedTable
+from data_partitions.checks.guess.tables import ColumnFacts, SniffedTable, Written
 
 MIN_ROWS_OF_CLASS = 5
 NO_PATIENTS = (
@@ -34,64 +33,28 @@ END_WORDS = ("end", "endtime", "dischtime", "discharged", "dischargetime", "outt
 START_WORDS = ("start", "starttime", "admittime", "admitted", "admissiontime", "intime", "icuintime")
 
 
-class RecordTable(NamedTuple):
-    """The table of recordings: its column with their names, or with the paths of their files."""
-
-    table: SniffedTable
-    record: str
-    share: float
-    of_paths: bool = False
-
-
-def find_record_table(
-    tables: Sequence[SniffedTable], records: Collection[str], paths: Collection[str] = ()
-) -> RecordTable | None:
-    """Return the table that has a row for most recordings, one with a label column if there is one.
-
-    Parameters
-    ----------
-    tables
-        All tables beside the recordings.
-    records
-        Names of the recordings.
-    paths
-        Paths of their files without suffix.
-    """
-    candidates = []
-    for table in tables:
-        texts = {name: table.rows[name].unique() for name in table.columns if not _is_repeated(table, name)}
-        by_name = find_record_column(texts, records)
-        by_path = find_record_column(texts, paths)
-        if by_path[1] > by_name[1]:
-            candidates.append(RecordTable(table, *by_path, of_paths=True))
-        elif by_name[0]:
-            candidates.append(RecordTable(table, *by_name))
-    return max(
-        candidates,
-        key=lambda each: (
-            round(each.share, 1),
-            bool(find_labels(each.table.columns)),
-            len(each.table.columns),
-        ),
-        default=None,
-    )
-
-
-def _is_repeated(table: SniffedTable, name: str) -> bool:
-    """Return whether a column has fewer than half as many texts as rows, so that it names no recordings."""
-    facts = table.columns[name]
-    return facts.distinct < 0.5 * max(facts.rows, 1)
-
-
-def write_table(draft: Draft, chosen: RecordTable, source: Path, others: Sequence[SniffedTable]) -> None:
-    """Write `[table]`."""
-    table, columns = chosen.table, chosen.table.columns
+def write_table(
+    draft: Draft, chosen: RecordTable, source: Path, others: Sequence[SniffedTable]
+) -> RecordTable:
+    """Write `[table]`, and join other tables; return the table with their columns."""
+    table = chosen.table
     draft.set("table", "path", table.path.relative_to(source).as_posix())
     note = f"it has {format_share(chosen.share)} of the recordings" if chosen.share < 1 else ""
     record = chosen.record
     if chosen.of_paths:
-        record = next((name for name in columns if columns[name].distinct == len(table.rows)), chosen.record)
+        unique = (name for name, facts in table.columns.items() if facts.distinct == len(table.rows))
+        record = next(unique, chosen.record)
     draft.set("table", "record", record, note)
+    joins = Draft()
+    joined = join_tables(joins, chosen, source, others)
+    _write_patient_and_site(draft, joined.columns, record)
+    _write_times(draft, joined.columns)
+    write_form(draft, "table", table.written)
+    draft.add(joins)
+    return joined
+
+
+def _write_patient_and_site(draft: Draft, columns: Mapping[str, ColumnFacts], record: str) -> None:
     patient = find_patient(columns)
     if patient and patient != record:
         draft.set("table", "patient", patient, f"{columns[patient].distinct} patients")
@@ -99,24 +62,16 @@ def write_table(draft: Draft, chosen: RecordTable, source: Path, others: Sequenc
         draft.comment("table", NO_PATIENTS)
     if site := find_site(columns):
         draft.set("table", "site", site, f"{columns[site].distinct} sites; for a single hospital remove this")
-    _write_times(draft, columns)
-    for key, value, default in (
-        ("separator", table.written.separator, ","),
-        ("decimal", table.written.decimal, "."),
-        ("encoding", table.written.encoding, "utf-8"),
-    ):
+
+
+def write_form(draft: Draft, section: str, written: Written) -> None:
+    """Write how a text file is written, where that is not usual."""
+    for key, value, default in zip(Written._fields, written, Written(), strict=True):
         if value != default:
-            draft.set("table", key, value)
-    for other in others:
-        if record in other.columns and other.path != table.path:
-            names = list_names([name for name in other.columns if name != record])
-            sentence = (
-                f"{other.path.name} also has {record}, with {names}: one table is read, so add its columns"
-            )
-            draft.comment("table", f"{sentence} to {table.path.name} if you need them.")
+            draft.set(section, key, value)
 
 
-def _write_times(draft: Draft, columns: dict[str, ColumnFacts]) -> None:
+def _write_times(draft: Draft, columns: Mapping[str, ColumnFacts]) -> None:
     for key, words in (("start", START_WORDS), ("end", END_WORDS)):
         name = find_by_words(columns, words)
         if name and columns[name].kind == "datetime":
@@ -125,13 +80,13 @@ def _write_times(draft: Draft, columns: dict[str, ColumnFacts]) -> None:
                 draft.set("table", "time-format", columns[name].time_format)
 
 
-def write_task(draft: Draft, chosen: RecordTable | None) -> None:
-    """Write `[task]` by the column of the table that is most like a label."""
-    labels = find_labels(chosen.table.columns) if chosen else []
-    if not chosen or not labels:
+def write_task(draft: Draft, columns: Mapping[str, ColumnFacts]) -> None:
+    """Write `[task]` by the column that is most like a label."""
+    labels = find_labels(columns)
+    if not labels:
         draft.set("task", "kind", "none", "no column seems to be the label: name it for a task")
         return
-    facts = chosen.table.columns[labels[0]]
+    facts = columns[labels[0]]
     if facts.kind == "number" and facts.distinct > MAX_CLASSES:
         draft.set("task", "kind", "regression", f"{facts.low:g} to {facts.high:g}")
         draft.set("task", "column", facts.name)
@@ -175,10 +130,10 @@ def _write_classes(draft: Draft, facts: ColumnFacts) -> None:
         draft.comment("task", f"Rows of each text that is dropped: {counts}.")
 
 
-def write_split(draft: Draft, chosen: RecordTable | None) -> None:
+def write_split(draft: Draft, columns: Mapping[str, ColumnFacts]) -> None:
     """Write `[split]`: by hash, or by a column of folds."""
-    name = find_by_words(chosen.table.columns, SPLIT_WORDS) if chosen else ""
-    facts = chosen.table.columns[name] if chosen and name else None
+    name = find_by_words(columns, SPLIT_WORDS)
+    facts = columns.get(name)
     if facts is None or not 2 < facts.distinct <= 20:
         draft.set("split", "by", "hash", "of the patient: 70 % train, 15 % val, 15 % test")
         return
@@ -194,11 +149,8 @@ def write_split(draft: Draft, chosen: RecordTable | None) -> None:
     draft.set("split", "test", [test])
 
 
-def write_covariates(draft: Draft, chosen: RecordTable | None) -> None:
+def write_covariates(draft: Draft, columns: Mapping[str, ColumnFacts]) -> None:
     """Write `[covariates]`: age, sex, weight and height."""
-    if chosen is None:
-        return
-    columns = chosen.table.columns
     for name, (words, unit, limits, groups) in COVARIATES.items():
         column = find_by_words(columns, words)
         if not column or columns[column].kind != "number":

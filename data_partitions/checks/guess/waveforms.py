@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from statistics import median
 from typing import NamedTuple
@@ -18,7 +18,7 @@ MAX_SIGNALS = 40
 MIN_SHARE_OF_FILES = 0.02  # a rarer channel is named in a comment alone
 LONG_SECONDS = 60.0  # shorter recordings are a window each
 WINDOW_SECONDS = 10.0
-EPOCH_SECONDS = 30.0
+REFERENCES = ("m1", "m2", "a1", "a2", "ref")
 
 
 class ChannelGroup(NamedTuple):
@@ -76,6 +76,17 @@ def write_signals(draft: Draft, headers: Sequence[FileHeader]) -> None:
     if rare:
         draft.comment(section, f"Left out, as hardly any file has them: {', '.join(rare[:20])}.")
     _comment_on_alternatives(draft, section, frequent, len(readable))
+    if references := [name for name in first_names(frequent) if plain_name(name) in REFERENCES]:
+        draft.comment(
+            section,
+            f"{', '.join(references)} may be reference electrodes: a derivation such as C3-M2 is written "
+            'channels = [["C3", "-", "M2"]], without a signal of its own for the reference.',
+        )
+
+
+def first_names(groups: Mapping[str, ChannelGroup]) -> list[str]:
+    """Return the commonest spelling of each group."""
+    return [group.spellings.most_common(1)[0][0] for group in groups.values()]
 
 
 def _write_properties(draft: Draft, section: str, name: str, group: ChannelGroup) -> None:
@@ -89,10 +100,10 @@ def _write_properties(draft: Draft, section: str, name: str, group: ChannelGroup
     rates = ", ".join(f"{value:g} Hz in {count}" for value, count in group.rates.most_common(4))
     note = f"files have {rates}: they are resampled to this one" if len(group.rates) > 1 else "Hz"
     draft.set(section, "rate", rate, note)
-    known = find_known(name)
+    known = next((each for each in find_known(name) if each.unit == unit), None)
     if ecg and unit:
         draft.set(section, "range", [ECG.low, ECG.high])
-    elif known and known.unit == unit:
+    elif known:
         draft.set(section, "range", [known.low, known.high], "by the name; correct it if that is wrong")
     else:
         draft.comment(

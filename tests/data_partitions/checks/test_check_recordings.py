@@ -75,7 +75,7 @@ def test_clean_files_have_no_smell(folder):
     assert smells(report) == []
     facts = sentences(report, "fact")
     assert "patients: 24 files of 24 patients (one each)" in facts
-    assert "2 sites with 12 to 12 recordings" in facts
+    assert "2 sites with 12 recordings each" in facts
     assert "(6 signals, 200 patches, 5 samples) = 6000 numbers" in facts
     assert "III = II - I and the augmented leads hold in all of 24 files" in facts
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
+from data_partitions.checks.guess.annotation_sections import pair_files
 from data_partitions.checks.guess.draft import Draft, write_value
 from data_partitions.checks.guess.guess import guess_description
 from data_partitions.description.reading import read_description
@@ -82,6 +83,88 @@ def test_files_of_stays_with_time_stamps_are_described(tmp_path, separator, deci
     assert description.signals["HR"].unit == "bpm"
     assert (description.task.kind, description.task.column) == ("binary", "died")
     assert description.covariates["age"].groups == (40, 65, 80)
+
+
+def test_arrays_with_a_table_are_described(tmp_path):
+    source = tmp_path / "arrays"
+    source.mkdir()
+    for i in range(6):
+        np.save(source / f"p{i}.npy", np.random.default_rng(i).standard_normal((2000, 3)))
+    (source / "labels.csv").write_text("id,y\n" + "".join(f"p{i},{i % 2}\n" for i in range(6)))
+    text, description = draft_of(source, tmp_path)
+    assert (description.files.format, description.files.path) == ("npy", "{id}.npy")
+    assert description.files.axes == "time channel"
+    assert len(description.signals) == 3
+    assert "a guess, as nothing states it" in text
+
+
+def test_tables_without_times_are_samples_at_a_rate(tmp_path):
+    source = tmp_path / "rows"
+    source.mkdir()
+    for i in range(6):
+        values = np.random.default_rng(i).standard_normal((1000, 2)).round(3)
+        (source / f"r{i}.csv").write_text("ECG,RESP\n" + "".join(f"{a},{b}\n" for a, b in values))
+    _, description = draft_of(source, tmp_path)
+    assert description.files.rate == 100
+    assert list(description.signals) == ["ECG", "RESP"]
+
+
+def test_other_tables_of_the_same_stays_are_joined(tmp_path):
+    source = tmp_path / "icu"
+    source.mkdir()
+    rows = [f"{i},{hour},{80 + i}" for i in range(20) for hour in range(25)]
+    (source / "dyn.csv").write_text("stay_id,hours,hr\n" + "\n".join(rows) + "\n")
+    (source / "outc.csv").write_text("stay_id,label\n" + "".join(f"{i},{i % 2}\n" for i in range(20)))
+    (source / "sta.csv").write_text("stay_id,age,sex\n" + "".join(f"{i},{40 + i},F\n" for i in range(20)))
+    _, description = draft_of(source, tmp_path)
+    assert description.table.path == "outc.csv"
+    assert description.table.join["sta"].path == "sta.csv"
+    assert description.covariates["age"].column == "age"
+
+
+def test_signals_in_another_usual_unit_have_that_unit(tmp_path):
+    source = tmp_path / "icu"
+    source.mkdir()
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{i},{hour},{rng.normal(98.6, 1):.1f},{rng.normal(6, 1):.1f}"
+        for i in range(20)
+        for hour in range(25)
+    ]
+    (source / "dyn.csv").write_text("stay_id,hours,temp,glucose\n" + "\n".join(rows) + "\n")
+    _, description = draft_of(source, tmp_path)
+    assert {name: s.unit for name, s in description.signals.items()} == {"temp": "degF", "glucose": "mmol/L"}
+
+
+def test_properties_in_long_tables_are_covariates(tmp_path):
+    source = tmp_path / "long"
+    source.mkdir()
+    for i in range(20):
+        rows = [f"00:00,Age,{40 + i}", f"00:00,ICUType,{i % 3}"]
+        rows += [f"{hour:02d}:{5:02d},HR,{80 + i + hour % 5}" for hour in range(48)]
+        (source / f"s{i:02d}.txt").write_text("Time,Parameter,Value\n" + "\n".join(rows) + "\n")
+    _, description = draft_of(source, tmp_path)
+    assert list(description.signals) == ["HR"]
+    assert description.table.properties == ("Age", "ICUType")
+    assert description.table.site == "ICUType"
+    assert description.covariates["age"].column == "Age"
+
+
+@pytest.mark.parametrize(
+    ("signals", "annotations", "patterns"),
+    [
+        (["n/a1.edf", "n/a2.edf"], ["s/a1.edf", "s/a2.edf"], ("n/{r}.edf", "s/{r}.edf")),
+        (["a1.edf", "a2.edf"], ["a1-nsrr.xml", "a2-nsrr.xml"], ("{r}.edf", "{r}-nsrr.xml")),
+        (
+            ["SC4001E0-PSG.edf", "SC4002E0-PSG.edf"],
+            ["SC4001EC-Hypnogram.edf", "SC4002EH-Hypnogram.edf"],
+            ("{r:7}*-PSG.edf", "{r:7}*-Hypnogram.edf"),
+        ),
+        (["a1.edf", "a2.edf"], ["x.xml", "y.xml"], None),
+    ],
+)
+def test_recordings_and_annotations_are_paired_by_their_names(signals, annotations, patterns):
+    assert pair_files(signals, annotations, "r") == patterns
 
 
 def test_a_folder_without_data_is_refused_in_one_sentence(tmp_path):

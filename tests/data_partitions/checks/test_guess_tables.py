@@ -75,7 +75,9 @@ def test_the_record_column_has_the_names_of_most_files():
 
 
 def test_wide_and_long_tables_over_time_are_told_apart():
-    wide = facts_of({"stay_id": ["1", "1", "2"], "time": ["0", "1", "0"], "hr": ["80", "81", "90"]})
+    wide = facts_of(
+        {"stay_id": ["1", "1", "2", "2"], "time": ["0", "1", "0", "1"], "hr": ["80", "81", "90", "9"]}
+    )
     layout = find_layout(wide, one_file_per_recording=False)
     assert (layout.time, layout.record, layout.signals) == ("time", "stay_id", ("hr",))
     long = facts_of({"Time": ["00:00", "00:07"], "Parameter": ["HR", "Temp"], "Value": ["80", "37.1"]})
