@@ -57,7 +57,7 @@ def predictions(run: Path, method: str) -> tuple[np.ndarray, np.ndarray, np.ndar
 def macro_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     """Return the macro-AUROC of probabilities and labels `(record, label)`."""
     sums = MULTI_LABEL.sums(torch.from_numpy(scores), torch.from_numpy(labels))
-    return MULTI_LABEL.metrics(sums, False)["auroc"]
+    return MULTI_LABEL.metrics(sums)["auroc"]
 
 
 def difference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,7 +67,9 @@ def _metrics_in(results: dict[str, Any]) -> Iterator[TaskMetric]:
     return (metric for metric in (*TASK_METRICS.values(), CALIBRATION_ERROR) if metric.name in results)
 
 
-def _cell(metric: dict[str, Any]) -> Cell:
+def _cell(metric: dict[str, Any]) -> Cell | None:
+    if math.isnan(metric["value"]):
+        return None
     if metric["interval"] is None:
         return Cell(f"{metric['value']:.3f}", metric["value"])
     low, high = metric["interval"]

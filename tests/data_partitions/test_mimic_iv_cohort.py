@@ -123,6 +123,16 @@ def test_length_of_stay_is_the_remaining_time_after_hour_48(tmp_path, remaining,
     assert "under 1 day" not in days
 
 
+def test_age_and_sex_are_covariates(tmp_path):
+    tables = make_empty_tables(stays=3)
+    tables["patients"]["gender"] = ["F", "M", ""]
+    table = index(write_tables(tmp_path, tables), PreparationLog())
+    assert table["covariate sex"].fillna("").tolist() == ["female", "male", ""]
+    assert (table["covariate age"] >= 18).all()
+    names = [covariate["name"] for covariate in schema(tmp_path)["covariates"]]
+    assert names == ["age", "sex"]
+
+
 def test_there_are_ten_buckets_and_two_outcomes(generated):
     assert len(BUCKETS) == 10
     for task, labels in (("length-of-stay", BUCKETS), ("mortality", ("survived", "died"))):

@@ -29,6 +29,10 @@ BUCKETS = (
     *(f"{low}-{high} days" for low, high in zip(BUCKET_BOUNDS_DAYS, BUCKET_BOUNDS_DAYS[1:], strict=False)),
     "over 14 days",
 )
+COVARIATES = (
+    {"name": "age", "unit": "years", "groups": (45, 65, 80)},
+    {"name": "sex", "categories": ("female", "male")},
+)
 REMAINING = "remaining stay"
 STAY_RULE = "days from hour 48 after ICU admission until the end of the ICU stay"
 
@@ -73,13 +77,14 @@ def schema(source: str | Path, *, task: str = "mortality", **_) -> dict:
         "task": outcome.kind,
         "label_unit": outcome.unit,
         "label_rule": outcome.rule,
+        "covariates": COVARIATES,
         "license": DEMO_LICENSE if demo else LICENSE,
     }
 
 
 def index(source: str | Path, log: PreparationLog, *, task: str = "mortality", **_) -> pd.DataFrame:
-    """List the ICU stays of the cohort: record_id (stay_id), patient_id, split, site, labels, and subject_id,
-    stay_id, intime, died.
+    """List the ICU stays of the cohort: record_id (stay_id), patient_id, split, site, labels, covariates, and
+    subject_id, stay_id, intime, died.
 
     The cohort has stays of at least 48 h with a known end, of adults, in admissions with one ICU stay, and
     without a transfer between units; a note counts what each rule removes. Patients are split by
@@ -101,8 +106,11 @@ def index(source: str | Path, log: PreparationLog, *, task: str = "mortality", *
     stays["record_id"], stays["patient_id"] = stays["stay_id"].astype(str), stays["subject_id"].astype(str)
     stays["split"] = stays["patient_id"].map(hash_splits(DATASET, stays["patient_id"]))
     stays["site"] = [_site_name(unit) for unit in stays["first_careunit"]]
+    stays["covariate age"] = stays["age"]
+    stays["covariate sex"] = stays["gender"].map({"F": "female", "M": "male"})  # else not recorded
+    covariates = [f"covariate {covariate['name']}" for covariate in COVARIATES]
     extra = [name for name in ("subject_id", "stay_id", "intime", "died") if name not in labels]
-    return stays[["record_id", "patient_id", "split", "site", *labels, *extra]]
+    return stays[["record_id", "patient_id", "split", "site", *labels, *covariates, *extra]]
 
 
 def read(
@@ -169,7 +177,7 @@ def _read_stays(source: Path) -> pd.DataFrame:
     admissions = read_table(
         source, "admissions", ["subject_id", "hadm_id", "admittime", "hospital_expire_flag"]
     )
-    patients = read_table(source, "patients", ["subject_id", "anchor_age", "anchor_year"])
+    patients = read_table(source, "patients", ["subject_id", "gender", "anchor_age", "anchor_year"])
     for table, key in ((stays, "stay_id"), (admissions, "hadm_id"), (patients, "subject_id")):
         repeated = table[key][table[key].duplicated()]
         if len(repeated):
@@ -211,7 +219,7 @@ def _select_cohort(all_stays: pd.DataFrame, log: PreparationLog) -> pd.DataFrame
     """Select the stays that satisfy all rules, and note how many each rule removes."""
     stays = _parse_stays(all_stays, log)
     in_icu = (stays["outtime"] - stays["intime"]).dt.total_seconds() / 3600
-    age = stays["anchor_age"] + stays["admittime"].dt.year - stays["anchor_year"]
+    age = stays["age"] = stays["anchor_age"] + stays["admittime"].dt.year - stays["anchor_year"]
     of_admission = all_stays.groupby("hadm_id")["stay_id"].transform("size")[stays.index]
     rules = {
         f"shorter than {WINDOW_HOURS} h or without a known end": in_icu >= WINDOW_HOURS,
