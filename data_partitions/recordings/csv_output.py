@@ -76,12 +76,15 @@ class CsvOutput:
             yield raw
 
     def _changed_row(self, raw: str, step: int, num_cells: int) -> str:
+        values = self._values_of(step)
+        channels = np.flatnonzero(values.view(np.int64))[::-1].tolist()
+        if not channels:
+            return raw
         text = self.recording.table.text
         spans = find_cells(raw, text.separator)
         if len(spans) != num_cells:
             return raw
-        values = self._values_of(step)
-        for channel in np.flatnonzero(values.view(np.int64))[::-1].tolist():
+        for channel in channels:
             start, end = spans[self.recording.columns[channel]]
             if text.is_missing(raw[start:end].strip().strip('"')):
                 raw = raw[:start] + _format_number(values[channel], text) + raw[end:]

@@ -53,9 +53,14 @@ class CsvText:
 
     def parse_numbers(self, cells: Sequence[str]) -> np.ndarray:
         """Return float64 `(row,)`, NaN for missing cells and infinite for cells that are no numbers."""
-        numbers = np.array([self.parse_number(cell) for cell in cells])
-        odd = np.flatnonzero(np.isnan(numbers))
-        for row in odd.tolist():
+        try:  # nearly all columns have only numbers and empty cells
+            if self.decimal != ".":
+                raise ValueError
+            numbers = np.array([float(cell) if cell else np.nan for cell in cells])
+        except ValueError:
+            numbers = np.array([self.parse_number(cell) for cell in cells])
+        odd = [row for row in np.flatnonzero(np.isnan(numbers)).tolist() if cells[row]]
+        for row in odd:
             numbers[row] = np.nan if self.is_missing(cells[row]) else np.inf
         numbers[np.abs(numbers) > MAX_FLOAT32] = np.inf
         numbers[np.isin(numbers, list(self.missing_numbers))] = np.nan
