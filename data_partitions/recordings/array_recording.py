@@ -33,6 +33,8 @@ class ArrayRecording:
         Its channels.
     codes
         Numbers that stand for a missing sample.
+    notes
+        As in `Recording`.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class ArrayRecording:
         position: int,
         channels: tuple[Channel, ...],
         codes: Sequence[float],
+        notes: tuple[str, ...],
     ) -> None:
         self.array = array
         self.file = array.file
@@ -51,7 +54,7 @@ class ArrayRecording:
         self.channels = channels
         self.codes = codes
         self.start: datetime | None = None
-        self.notes: tuple[str, ...] = ()
+        self.notes = notes
         rows = max(1, BLOCK_NUMBERS // len(channels))
         self.reader = BlockReader(self.load, channels[0].samples, rows)
 
@@ -105,20 +108,22 @@ def open(  # noqa: A001
     rate, axes, values, records, names, channel_names, missing
         As in `FilesSection`. Of `missing`, numbers count.
     record
-        Name of the recording, if the array has an axis of them.
+        Name of the recording, if the array has an axis of them; by default the first.
     """
     if rate is None:
         raise DataError(f"{file} does not state the rate of its samples: give rate (Hz) in the description")
     array = ArrayFile(file, values)
     length_of = _name_axes(array, axes)
-    position = 0
+    position, notes = 0, ()
     if RECORD in length_of:
         ids = _list_ids(array, records, length_of[RECORD])
-        if record not in ids:
+        if record and record not in ids:
             raise DataError(
                 f"{file} has no recording {shorten(record)}: it has {shorten(', '.join(ids), 80)}"
             )
-        position = ids.index(record)
+        position = ids.index(record) if record else 0
+        if not record and len(ids) > 1:
+            notes = (f"This is the first of {len(ids)} recordings in the file.",)
     count, samples = length_of.get(CHANNEL, 1), length_of[TIME]
     if not count or not samples:
         raise DataError(f"{file} has no samples")
@@ -127,7 +132,7 @@ def open(  # noqa: A001
     if len(titles) != count:
         raise DataError(f"{file} has {count} channels, but {len(titles)} names of channels are given")
     channels = tuple(Channel(title, "", rate, samples) for title in titles)
-    return ArrayRecording(array, axes.split(), position, channels, _numbers_among(missing))
+    return ArrayRecording(array, axes.split(), position, channels, _numbers_among(missing), notes)
 
 
 def list_records(file: Path, *, axes: str = "", values: str = "", records: str = "", **_: Any) -> list[str]:

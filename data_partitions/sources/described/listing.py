@@ -12,6 +12,7 @@ import pandas as pd
 
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
+from data_partitions.recordings import list_records
 from data_partitions.sources.described.faults import description_error, quote_some, suggest
 from data_partitions.sources.described.files import (
     MatchedFile,
@@ -85,9 +86,21 @@ def list_recordings(description: Description, source: Path) -> Listing:
         raise description_error(
             description, "files.path", f'no file fits "{pattern}": {describe_files(source)}'
         )
+    matches = [recording for match in matches for recording in _list_in_file(description, match)]
     if table is None:
         return _list_files(description, matches, source)
     return _join(description, table, matches, source)
+
+
+def _list_in_file(description: Description, match: MatchedFile) -> list[MatchedFile]:
+    """Return a match for each recording in an array of several, with its name as the field "record"."""
+    if "record" not in description.files.axes.split():
+        return [match]
+    try:
+        names = list_records(match.path, **description.files.model_dump(exclude={"record"}))
+    except DataError:  # is raised again when the file is opened, and then counted
+        return [match]
+    return [match._replace(fields={**match.fields, "record": name}) for name in names]
 
 
 def name_recording(description: Description, match: MatchedFile, source: Path) -> str:

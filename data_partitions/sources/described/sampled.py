@@ -75,9 +75,12 @@ class SampledRecordings:
         """Return the files of rows; see `WindowReader`."""
         return [self.source / file for file in dict.fromkeys(rows["file"])]
 
-    def open(self, file: Path) -> tuple[Recording, Match]:
-        """Open a file, and find its channels; DataError when it cannot be used."""
-        recording = open_recording(file, **self.options)
+    def open(self, file: Path, record: str) -> tuple[Recording, Match]:
+        """Open a file, and find its channels; DataError when it cannot be used.
+
+        `record` is the name of the recording, which says which one it is where a file has several.
+        """
+        recording = open_recording(file, **self.options, record=record)
         return recording, self.signal_map.match(recording)
 
     def cut(
@@ -97,7 +100,7 @@ class SampledRecordings:
     def _cut(self, listed: ListedRecording, texts: Counter[str], log: PreparationLog) -> RecordingWindows:
         """Return the windows of a recording, and count the texts of its annotations."""
         assert listed.file is not None
-        recording, match = self.open(listed.file)
+        recording, match = self.open(listed.file, listed.record)
         for note in (*recording.notes, *match.notes):
             log.count("{} recordings: " + note)
         seconds = match.seconds
@@ -177,11 +180,12 @@ class SampledRecordings:
 
     def read(self, rows: pd.DataFrame, log: PreparationLog) -> Iterator[np.ndarray | None]:
         """Yield the window of each row; see `WindowReader`. A recording is opened once for its rows."""
-        for file, run in groupby(zip(rows["file"], rows["start"], strict=True), key=itemgetter(0)):
-            starts = np.array([start for _, start in run])
+        places = zip(rows["file"], rows["recording_id"], rows["start"], strict=True)
+        for (file, record), run in groupby(places, key=itemgetter(0, 1)):
+            starts = np.array([start for *_, start in run])
             done = 0
             try:
-                for window in self._read_recording(self.source / file, starts, log):
+                for window in self._read_recording(self.source / file, record, starts, log):
                     done += 1
                     yield window
             except DataError as error:
@@ -189,10 +193,10 @@ class SampledRecordings:
                 yield from [None] * (len(starts) - done)
 
     def _read_recording(
-        self, file: Path, starts: np.ndarray, log: PreparationLog
+        self, file: Path, record: str, starts: np.ndarray, log: PreparationLog
     ) -> Iterator[np.ndarray | None]:
         """Yield the windows of a recording, and count those that have too little after the last one."""
-        _, match = self.open(file)
+        _, match = self.open(file, record)
         description = self.description
         length = description.window.length
         plan = self.plan
