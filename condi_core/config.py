@@ -39,6 +39,9 @@ UNTRAINED_SETTINGS = frozenset(
 )
 
 
+AveragingRule = Literal["mean", "norm-bound", "median", "trimmed-mean", "krum"]
+
+
 class ConfigError(ValueError):
     """Settings of a run are invalid; `complaints` has one sentence for each of them."""
 
@@ -144,6 +147,8 @@ class RunConfig(_Settings):
     missingness: MissingnessSettings = MissingnessSettings()
     test_missingness: str
     privacy: PrivacyConfig
+    averaging: AveragingRule
+    max_window_ratio: Annotated[float, Field(ge=1)]
     secure_aggregation: bool
     imputer: ImputerConfig
     task: TaskConfig
@@ -180,6 +185,15 @@ class RunConfig(_Settings):
             raise PydanticCustomError(
                 "secure",
                 "cannot be combined with privacy.noise-multiplier, which needs the update of each site",
+            )
+        return secure
+
+    @field_validator("secure_aggregation")
+    @classmethod
+    def _bounds_need_individual_updates(cls, secure: bool, info: ValidationInfo) -> bool:
+        if secure and info.data.get("averaging", "mean") != "mean":
+            raise PydanticCustomError(
+                "secure", "needs averaging='mean', as the other rules need the update of each site"
             )
         return secure
 

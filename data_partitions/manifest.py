@@ -26,8 +26,25 @@ def _require_known_task(task: str) -> str:
     return task
 
 
+def _require_printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must have no control characters")
+    return text
+
+
+# Texts and numbers are limited, because a coordinator reads the manifests of sites that it does not know.
+MAX_TEXT_CHARS = 200
+MAX_SAMPLES = 10**7  # in a patch, and patches in a window
+MAX_WINDOWS = 10**9
+MAX_ITEMS = 10**4  # modalities, labels or covariates
+MAX_DESCRIPTION_CHARS = 10**6
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS), AfterValidator(_require_printable)]
 # A name that becomes the name of a file or a directory.
-Name = Annotated[str, StringConstraints(pattern=r"^[^/\\.\x00][^/\\\x00]*$", max_length=100)]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^/\\.\x00][^/\\\x00]*$", max_length=100),
+    AfterValidator(_require_printable),
+]
 Task = Annotated[str, AfterValidator(_require_known_task)]
 
 
@@ -53,9 +70,9 @@ class Modality(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
-    unit: str
-    rate: float = Field(gt=0)
-    samples_per_patch: int = Field(ge=1)
+    unit: Text
+    rate: float = Field(gt=0, le=1e9)
+    samples_per_patch: int = Field(ge=1, le=MAX_SAMPLES)
     present: bool
     range: tuple[float, float] | None = None
 
@@ -84,8 +101,8 @@ class Covariate(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
-    unit: str = ""
-    categories: tuple[str, ...] = ()
+    unit: Text = ""
+    categories: tuple[Text, ...] = ()
     groups: tuple[float, ...] = ()
 
     @model_validator(mode="after")
@@ -142,19 +159,19 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[2] = 2
-    dataset: str
-    version: str
+    dataset: Name
+    version: Text
     site: Name
-    modalities: tuple[Modality, ...] = Field(min_length=1)
-    patch_seconds: float = Field(gt=0)
-    patches: int = Field(ge=1)
-    labels: tuple[str, ...]
+    modalities: tuple[Modality, ...] = Field(min_length=1, max_length=MAX_ITEMS)
+    patch_seconds: float = Field(gt=0, le=1e9)
+    patches: int = Field(ge=1, le=MAX_SAMPLES)
+    labels: tuple[Text, ...] = Field(max_length=MAX_ITEMS)
     task: Task
-    label_unit: str = ""
-    covariates: tuple[Covariate, ...] = ()
-    description: str = ""
+    label_unit: Text = ""
+    covariates: tuple[Covariate, ...] = Field((), max_length=MAX_ITEMS)
+    description: str = Field("", max_length=MAX_DESCRIPTION_CHARS)
     label_rule: str
-    windows: dict[Split, Annotated[int, Field(ge=0)]]
+    windows: dict[Split, Annotated[int, Field(ge=0, le=MAX_WINDOWS)]]
     license: str
     made_by: str
 

@@ -30,11 +30,13 @@ def last_line(reason: str | None) -> str:
     Flower turns an empty reason into None on the wire.
     """
     lines = [line.strip() for line in (reason or "").splitlines() if line.strip()]
-    return without_control_characters(lines[-1][:MAX_REASON_CHARS]) if lines else "no reason given"
+    return printable(lines[-1]) if lines else "no reason given"
 
 
-def without_control_characters(text: str) -> str:
-    """Replace the characters of an untrusted text that could control a terminal."""
+def printable(text: str) -> str:
+    """Shorten an untrusted text, and replace what could control a terminal or cannot be encoded."""
+    if len(text) > MAX_REASON_CHARS:
+        text = f"{text[: MAX_REASON_CHARS - 3]}..."
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

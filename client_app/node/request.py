@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -156,6 +157,12 @@ def handler(function: Callable[[Request], RecordDict]) -> Callable[[Message, Con
         except (DataError, OSError) as error:
             # The sentence may name records and paths, so only the site's own log shows it.
             return error_reply(request, str(error), "the site's data cannot be used; its own log says why")
+        except Exception as error:
+            # Flower would send the text of an unexpected error to the coordinator, and it may name patients.
+            traceback.print_exc()
+            return error_reply(
+                request, str(error), f"the site failed with {type(error).__name__}; its own log says why"
+            )
         finally:
             watchdog.cancel()
         if "metrics" not in reply:

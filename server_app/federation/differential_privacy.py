@@ -18,21 +18,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import torch
 
-from condi_core.averaging import Aggregator, Arrays, SiteUpdate, average
+from condi_core.averaging import Arrays, SiteUpdate
 from condi_core.config import PrivacyConfig
 from condi_core.ownership import Owner, aggregation_weights
-
-
-def aggregator_for(privacy: PrivacyConfig, clip: float, otherwise: Aggregator = average) -> Aggregator:
-    """Return the aggregator of a phase: `private_average` when noise is set, or `otherwise`."""
-    if not privacy.noise_multiplier:
-        return otherwise
-    return partial(private_average, clip=clip, noise_multiplier=privacy.noise_multiplier)
 
 
 def privacy_budget(privacy: PrivacyConfig, averages: int) -> dict[str, float]:

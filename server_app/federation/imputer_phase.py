@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import torch
 
-from condi_core.averaging import Arrays, average, keep_separate
+from condi_core.averaging import Arrays, keep_separate
 from condi_core.imputer.imputer import Imputer
 from condi_core.ownership import ownership, trainable
 from condi_core.training import derive_seed
 from server_app.artifacts import scores
 from server_app.artifacts.run_directory import state_arrays
+from server_app.federation.aggregation import choose_aggregator
 from server_app.federation.client_sampling import site_sampler
-from server_app.federation.differential_privacy import aggregator_for
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Phase, Run
+from server_app.federation.spectra import check_spectra
 from server_app.federation.strategy import ModalityFedAvg
 
 
@@ -53,7 +54,8 @@ def run_imputer_phase(
         returned={key for key in owners if key.endswith(".spectrum")},
         evaluation=scores.NO_EVALUATION,
         min_sites=min_sites,
-        aggregate=keep_separate if scope == "local" else average,
+        aggregate=keep_separate if scope == "local" else choose_aggregator(run.config, None),
+        check_arrays=check_spectra,
     )
     # Spectra have so many and such large entries that noise would make them useless.
     relation_rounds = 0 if privacy.noise_multiplier else config.relation_rounds
@@ -67,7 +69,7 @@ def run_imputer_phase(
         returned=trainable(model),
         evaluation=scores.imputation_evaluation(schema),
         min_sites=min_sites,
-        aggregate=keep_separate if scope == "local" else aggregator_for(privacy, privacy.clip_imputer),
+        aggregate=keep_separate if scope == "local" else choose_aggregator(run.config, privacy.clip_imputer),
         sampler=site_sampler(run.config),
         max_steps=config.steps,
     )

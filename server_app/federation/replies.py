@@ -12,7 +12,7 @@ from flwr.app import ArrayRecord, MetricRecord, RecordDict
 from condi_core.averaging import Arrays, SiteUpdate
 from condi_core.serialization import PackingError, max_packed_size
 from server_app.artifacts.site_info import SiteInfo
-from server_app.errors import MAX_REASON_CHARS, without_control_characters
+from server_app.errors import printable
 from server_app.federation.records import num_bytes, to_numpy
 
 MAX_ABS_WEIGHT = 1e6  # largest magnitude that a weight or a standardised spectrum may have in a reply
@@ -57,7 +57,13 @@ def read_reply(read: Callable[[RecordDict, SiteInfo], Reply], content: RecordDic
 
 
 def read_training_reply(
-    content: RecordDict, site: SiteInfo, *, base: Arrays, returned: Collection[str], max_steps: int
+    content: RecordDict,
+    site: SiteInfo,
+    *,
+    base: Arrays,
+    returned: Collection[str],
+    max_steps: int,
+    check_arrays: Callable[[Arrays], None] | None = None,
 ) -> TrainingReply:
     """Unpack and check a training reply.
 
@@ -73,6 +79,8 @@ def read_training_reply(
         Names of the arrays that it must send back.
     max_steps : int
         Largest number of optimiser steps that it may have taken.
+    check_arrays : callable, optional
+        Raises ReplyError for arrays that no data can give.
 
     Raises
     ------
@@ -85,7 +93,7 @@ def read_training_reply(
         more = f" and {len(missing) - 1} more" if missing[1:] else ""
         raise ReplyError(f"{missing[0]}{more} is missing")
     if unknown := sorted(arrays.keys() - set(returned)):
-        raise ReplyError(f"{_printable(unknown[0])} was not requested")
+        raise ReplyError(f"{printable(unknown[0])} was not requested")
     for name, array in arrays.items():
         expected = base[name]
         if array.shape != expected.shape or array.dtype != expected.dtype:
@@ -96,6 +104,8 @@ def read_training_reply(
             raise ReplyError(f"{name} is not finite")
         if np.abs(array).max(initial=0) > MAX_ABS_WEIGHT:
             raise ReplyError(f"{name} has values beyond {MAX_ABS_WEIGHT:g}")
+    if check_arrays:
+        check_arrays(arrays)
 
     num_modalities = len(site.manifest.modalities)
     counts = np.array(metrics.get("counts", []), float)
@@ -150,7 +160,7 @@ def read_evaluation_reply(
     if reported != shapes:
         odd = min(n for n in reported.keys() | shapes.keys() if reported.get(n) != shapes.get(n))
         raise ReplyError(
-            f"{_printable(odd)} is {reported.get(odd, 'missing')}, expected {shapes.get(odd, 'none')}"
+            f"{printable(odd)} is {reported.get(odd, 'missing')}, expected {shapes.get(odd, 'none')}"
         )
     for name, array in sums.items():
         if array.dtype != np.float64:  # sums of another type could wrap around, or have imaginary parts
@@ -176,7 +186,3 @@ def _scalars(metrics: MetricRecord, names: Sequence[str]) -> list[float]:
     """Return single numbers of a reply; NaN for those that are missing or not a number."""
     values = [metrics.get(name) for name in names]
     return [float(value) if isinstance(value, int | float) else float("nan") for value in values]
-
-
-def _printable(name: str) -> str:
-    return without_control_characters(name[:MAX_REASON_CHARS])

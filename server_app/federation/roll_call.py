@@ -19,7 +19,7 @@ from condi_core.config import RunConfig
 from condi_core.protocol import fingerprint
 from data_partitions.federation import check_same_schema
 from server_app.artifacts.site_info import SiteInfo
-from server_app.errors import RunError, last_line, without_control_characters
+from server_app.errors import RunError, last_line, printable
 from server_app.federation.messaging import POLL_SECONDS, send_and_receive
 from server_app.federation.roster import Roster
 
@@ -119,7 +119,7 @@ class _RollCall:
         replies = send_and_receive(self.grid, requests, self.timeout) if nodes else []
         reply_of = {reply.metadata.src_node_id: reply for reply in replies}
         for node in nodes:
-            name = without_control_characters(names[node]) or f"node {node}"
+            name = printable(names[node]) or f"node {node}"
             self.problems.pop(name, None)
             self._asked_at[node] = now
             try:
@@ -130,7 +130,7 @@ class _RollCall:
                 self._add_sites(node, names[node], reply_of.get(node))
                 self._asked_at[node] = math.inf
             except ValueError as error:
-                self.problems[name] = str(error)
+                self.problems[name] = printable(str(error))
                 self.problem_nodes[name] = node
         return bool(nodes)
 
@@ -147,13 +147,14 @@ class _RollCall:
                 self.wants_federation |= bool(answer["wants-federation"])
                 self.virtual |= bool(answer["virtual"])
             sites = {site["name"]: SiteInfo.read(node, site) for site in answers}
-        except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
-            raise ValueError("its answer cannot be read") from None
+        except Exception as error:  # whatever a site answers, the others go on
+            if type(error) is ValueError:  # with a sentence of `SiteInfo`
+                raise
+            raise ValueError(f"its answer cannot be read ({type(error).__name__})") from None
         for site in sites:
             if name and site != name:
                 raise ValueError(
-                    f"it is registered as {without_control_characters(name)}, but its partition is that of "
-                    f"{site}"
+                    f"it is registered as {printable(name)}, but its partition is that of {site}"
                 )
             if site in self.candidates and self.candidates[site].node_id != node:
                 raise RunError(f"the federation cannot start: two sites are called {site}")
@@ -187,7 +188,7 @@ def _compatible_sites(roll_call: _RollCall) -> Roster:
         elif not site.sums[:, 0].sum():
             problems.setdefault(name, []).append("it has no observed sample in its training windows")
     for name, difference in check_same_schema([site.manifest for site in sites.values()]).items():
-        problems.setdefault(name, []).append(difference)
+        problems.setdefault(name, []).append(printable(difference))
     excluded = {name: "; ".join(reasons) for name, reasons in problems.items()}
     # In a simulation of many small hospitals, some have patients of other splits alone.
     faults = {name: reason for name, reason in excluded.items() if reason != NO_TRAINING_WINDOWS}

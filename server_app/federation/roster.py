@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from data_partitions.manifest import SPLITS
 from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import NEW_RUN_HINT, RunError
+from server_app.federation.standardising_sums import combine_sums
 
 MAX_LISTED_SITES = 5  # of which the same is said in lines of their own
 
@@ -43,18 +44,18 @@ class Roster:
 
     @property
     def sums(self) -> np.ndarray:
-        """Standardising sums of all sites `(modality, 3)`."""
-        return _add(site.sums for site in self.sites.values())
+        """Standardising sums of all sites `(modality, 3)`; see `combine_sums`."""
+        return combine_sums(site.sums for site in self.sites.values())
 
     @property
     def label_sums(self) -> np.ndarray:
         """Standardising sums of the labels of a regression `(label, 3)`; without rows in other runs."""
-        return _add(site.label_sums for site in self.sites.values())
+        return combine_sums(site.label_sums for site in self.sites.values())
 
     @property
     def covariate_sums(self) -> np.ndarray:
         """Standardising sums of covariates that are inputs `(covariate, 3)`; without rows in other runs."""
-        return _add(site.covariate_sums for site in self.sites.values())
+        return combine_sums(site.covariate_sums for site in self.sites.values())
 
     def labelled_sites(self) -> Roster:
         """Return the sites with labels for training, those of phase 2, with labelled windows alone."""
@@ -125,11 +126,6 @@ def _few_names(names: list[str], prefix: str = "", prefix_of_many: str = "") -> 
     if len(names) <= MAX_LISTED_SITES:
         return [f"{prefix}{name}" for name in names]
     return [f"{prefix_of_many}{len(names)} sites, such as {names[0]},"]
-
-
-def _add(sums: Iterable[np.ndarray]) -> np.ndarray:
-    first, *others = sums
-    return sum(others, first)
 
 
 def _notes_on_windows(site: SiteInfo) -> Iterator[str]:

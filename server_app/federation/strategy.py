@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from condi_core.averaging import Aggregator, Arrays, average
@@ -31,6 +32,7 @@ from server_app.federation.replies import (
 from server_app.federation.roster import Roster
 
 Reply = TypeVar("Reply", TrainingReply, EvaluationReply)
+MIN_SITES_FOR_MEDIAN = 3  # two sites have no majority
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class ModalityFedAvg:
         Selects the sites that train in a round; all sites evaluate.
     max_steps : int
         Largest number of optimiser steps that a site may take in a round.
+    check_arrays : callable, optional
+        Raises ReplyError for arrays of a reply that no data can give.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class ModalityFedAvg:
         aggregate: Aggregator = average,
         sampler: SiteSampler = all_sites,
         max_steps: int = 1,
+        check_arrays: Callable[[Arrays], None] | None = None,
     ) -> None:
         self.roster = roster
         self.action = action
@@ -128,6 +133,7 @@ class ModalityFedAvg:
         self.aggregate = aggregate
         self.sampler = sampler
         self.max_steps = max_steps
+        self.check_arrays = check_arrays
 
     def configure_train(self, server_round: int, state: Arrays, config: ConfigRecord) -> list[Message]:
         """Return the requests to the sites that train in a round (from 1)."""
@@ -168,7 +174,13 @@ class ModalityFedAvg:
         TooFewSitesError
             Fewer than `min_sites` replies are valid.
         """
-        read = partial(read_training_reply, base=state, returned=self.returned, max_steps=self.max_steps)
+        read = partial(
+            read_training_reply,
+            base=state,
+            returned=self.returned,
+            max_steps=self.max_steps,
+            check_arrays=self.check_arrays,
+        )
         valid, exchange = self._read(requests, replies, read)
         # The arrays are in the order of names, so that an aggregator computes the same after a checkpoint has
         # been read back.
@@ -215,7 +227,18 @@ class ModalityFedAvg:
             for name in scalars:
                 scalars[name] += reply.scalars[name]
         metrics = {key: float(value) for key, value in self.evaluation.read(sums, scalars).items()}
+        if len(valid) >= MIN_SITES_FOR_MEDIAN:
+            metrics["score"] = self._median_score(valid.values())
         return EvaluationOutcome(metrics, sums, {site: r.sums for site, r in valid.items()}, exchange)
+
+    def _median_score(self, replies: Iterable[EvaluationReply]) -> float:
+        """Return the median over sites of the score by which the best round is selected.
+
+        A single site can thus not choose the round for the others by false sums.
+        """
+        site_scores = [float(self.evaluation.read(r.sums, r.scalars).get("score", np.nan)) for r in replies]
+        known = [score for score in site_scores if np.isfinite(score)]
+        return float(np.median(known)) if known else float("nan")
 
     def _read(
         self,

@@ -14,9 +14,9 @@ from condi_core.weights_file import hash_arrays
 from server_app.artifacts import scores
 from server_app.artifacts.run_directory import state_arrays
 from server_app.artifacts.scores import PHASE_SUFFIX
+from server_app.federation.aggregation import choose_aggregator
 from server_app.federation.client_sampling import site_sampler
 from server_app.federation.completion import CompletionStep
-from server_app.federation.differential_privacy import aggregator_for
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Phase, Run
 from server_app.federation.strategy import ModalityFedAvg
@@ -73,7 +73,9 @@ def run_task_phase(run: Run, roster: Roster, method_name: str) -> TaskResult:
         returned=trainable(model),
         evaluation=scores.task_evaluation(schema),
         min_sites=min(run.config.min_sites, len(roster.sites)),
-        aggregate=aggregator_for(privacy, privacy.clip_task, method.combine),
+        aggregate=method.combine
+        if method.scope == "local"
+        else choose_aggregator(run.config, privacy.clip_task, method.combine),
         sampler=site_sampler(run.config),
         max_steps=config.steps,
     )

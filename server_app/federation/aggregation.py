@@ -1,0 +1,30 @@
+"""Choose how the updates of a phase are aggregated, from the settings of a run."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from condi_core.averaging import Aggregator, average
+from condi_core.config import RunConfig
+from condi_core.robust_averaging import robust_aggregator
+from server_app.federation.differential_privacy import private_average
+
+
+def choose_aggregator(config: RunConfig, clip: float | None, combine: Aggregator = average) -> Aggregator:
+    """Return the aggregator of a phase.
+
+    Parameters
+    ----------
+    config : RunConfig
+    clip : float or None
+        L2 norm of updates under differential privacy, whose clipping bounds the sites already; None for a
+        phase without noise.
+    combine : Aggregator
+        How the phase combines updates otherwise.
+    """
+    noise = config.privacy.noise_multiplier
+    if noise and clip is not None:
+        return partial(private_average, clip=clip, noise_multiplier=noise)
+    if config.secure_aggregation:  # the coordinator has no single updates
+        return combine
+    return robust_aggregator(config.averaging, combine, config.max_window_ratio)
