@@ -50,7 +50,7 @@ def test_both_phases_in_simulation(federation, run_local, small, tmp_path):
 
 @pytest.mark.engine
 def test_secure_aggregation_in_simulation(federation, run_local, small, tmp_path):
-    settings = small | {"secure-aggregation": True, "compare-with": ""}
+    settings = small | {"secure-aggregation": True, "averaging": "mean", "compare-with": ""}
     completed = run_condi(
         "run", "--federation", federation, "--out", "runs", "--name", "secure",
         "-c", as_pairs(settings), "--nodes", 3,

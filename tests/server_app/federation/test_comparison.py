@@ -228,7 +228,9 @@ def test_centralised_training_needs_a_simulation(federation, tmp_path, small_set
 
 
 @pytest.mark.parametrize("name", ["local", "pooled", "fednova", "fedadam", "fedmsplit", "pepsy"])
-@pytest.mark.parametrize("setting", [{"secure-aggregation": True}, {"privacy.noise-multiplier": 1.0}])
+@pytest.mark.parametrize(
+    "setting", [{"secure-aggregation": True, "averaging": "mean"}, {"privacy.noise-multiplier": 1.0}]
+)
 def test_methods_that_need_single_updates_are_refused_with_private_aggregation(
     name, setting, federation, run_local
 ):

@@ -27,7 +27,7 @@ from server_app.federation.strategy import ModalityFedAvg
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.tiny_federation import write_tiny
 
-SECURE = {"secure-aggregation": True}
+SECURE = {"secure-aggregation": True, "averaging": "mean"}
 ONE_ROUND = SECURE | {"imputer.rounds": 1, "imputer.samples": 0, "task.rounds": 1}
 STEP = 2.0 / 2**29  # quantisation step of numbers from -1 to 1, with three or four sites
 

@@ -1,0 +1,177 @@
+"""One of four sites sends what no data give: the others finish the run, with models of the same quality."""
+
+import json
+from copy import deepcopy
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from client_app.app import app as client_app
+from condi_core.config import RunConfig
+from server_app.errors import MAX_REASON_CHARS
+from server_app.federation.records import to_numpy, to_record
+from server_app.federation.roll_call import collect_roster
+from server_app.federation.standardising_sums import combine_sums
+from tests.helpers.local_grid import LocalGrid
+from tests.helpers.site_partition import write_site
+from tests.helpers.tiny_federation import write_tiny
+
+HOSTILE = "site-3"
+ONE_MODEL = {"compare-with": "", "imputer.samples": 0}
+
+
+@pytest.fixture
+def four_sites(tmp_path):
+    return write_tiny(tmp_path / "four", sites=4)
+
+
+def changing(action, change):
+    """Make a tamper function that changes the arrays of the hostile site's replies to an action."""
+
+    def tamper(request, reply):
+        to = request.metadata
+        if to.message_type == action and to.group_id == HOSTILE and not reply.has_error():
+            base = to_numpy(request.content.array_records["arrays"])
+            arrays = to_numpy(reply.content.array_records["arrays"])
+            changed = {n: change(a.astype(np.float64), base[n]).astype(a.dtype) for n, a in arrays.items()}
+            reply.content["arrays"] = to_record(changed)
+        return reply
+
+    return tamper
+
+
+def add_skew(a, base):
+    return a + np.arange(a.shape[0])[:, None, None, None]
+
+
+ATTACKS = {
+    "spectra of negative power": ("train.relation", lambda a, base: -4 * a, "negative power"),
+    "spectra that are not Hermitian": ("train.relation", add_skew, "not Hermitian"),
+    "spectra of large power": ("train.relation", lambda a, base: 1e4 * a, "variance beyond 100"),
+    "constant weights of the imputer": ("train.imputer", lambda a, base: np.full_like(a, 1e6), None),
+    "long updates of the imputer": ("train.imputer", lambda a, base: base + 1e3 * (a - base), None),
+    "reversed updates of the task": ("train.task", lambda a, base: base - 20 * (a - base), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_others_finish_the_run(four_sites, run_local, attack):
+    action, change, reason = ATTACKS[attack]
+    honest, _ = run_local(four_sites, ONE_MODEL | {"name": "honest"})
+    directory, _ = run_local(four_sites, ONE_MODEL | {"name": "attacked"}, changing(action, change))
+    expected, result = (json.loads((d.path / "result.json").read_text()) for d in (honest, directory))
+    for pattern, rows in result["imputation"].items():
+        for row in ("estimate", "condi"):
+            assert rows[row]["rmse"] < 1.3 * expected["imputation"][pattern][row]["rmse"] + 0.05, pattern
+    assert np.isfinite(list(result["task"]["condi"].values())).all()
+    lines = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
+    refused = [
+        line["failures"].get(HOSTILE, "")
+        for line in lines
+        if f"train.{line['phase'].split('-')[0]}" == action
+    ]
+    assert all((reason in text) if reason else not text for text in refused)
+
+
+@pytest.mark.parametrize("claim", ["windows", "sums"])
+def test_what_a_site_claims_of_itself_is_bounded_by_the_others(four_sites, run_local, claim):
+    def tamper(request, reply):
+        if request.metadata.message_type == "query.describe":
+            config = reply.content["config"]
+            sites = [json.loads(text) for text in config["sites"]]
+            for site in sites:
+                if site["name"] == HOSTILE:
+                    samples = np.array(site["sums"])
+                    if claim == "windows":
+                        site["manifest"]["windows"]["train"] = 10**9
+                    else:
+                        samples[:, 1:] = samples[:, :1] * [1e8, 1e16]
+                    site["sums"] = samples.tolist()
+            reply.content["config"] = ConfigRecord({**config, "sites": [json.dumps(s) for s in sites]})
+        if request.metadata.message_type == "train.task" and not reply.has_error():
+            metrics = reply.content.metric_records["metrics"]
+            if claim == "windows" and request.metadata.group_id == HOSTILE:
+                metrics["windows"] = 1e9
+                metrics["counts"] = [1e9] * len(metrics["counts"])
+        return reply
+
+    honest, _ = run_local(four_sites, ONE_MODEL | {"name": "honest", "method": "mask"})
+    directory, _ = run_local(four_sites, ONE_MODEL | {"name": "attacked", "method": "mask"}, tamper)
+    expected, result = (json.loads((d.path / "result.json").read_text())["task"] for d in (honest, directory))
+    assert result["mask"]["auroc"] > expected["mask"]["auroc"] - 0.1
+
+
+def test_standardising_sums_of_three_sites_are_medians_and_of_two_are_added():
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(5, 2, 1000) for _ in range(4)]
+    sums = [np.array([[len(x), x.sum(), (x**2).sum()]]) for x in samples]
+    false = np.array([[1000, 1e11, 1e19]])
+    count, total, squares = combine_sums([*sums, false])[0]
+    assert count == 5000
+    assert total / count == pytest.approx(5, abs=0.15)
+    assert np.sqrt(squares / count - (total / count) ** 2) == pytest.approx(2, abs=0.15)
+    np.testing.assert_allclose(combine_sums(sums[:2]), sums[0] + sums[1])
+    rare = [np.array([[2.0, 10.0, 50.0]]) for _ in range(9)]
+    np.testing.assert_allclose(combine_sums(rare), [[18, 90, 450]])
+
+
+ODD_VALUES = [10**400, -1, 1e308, "\ud800", "\x1b[2J", "../x", "x" * 10**6]
+JSON_VALUES = st.recursive(
+    st.none() | st.integers() | st.sampled_from(ODD_VALUES) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+
+
+def paths(value, prefix=()):
+    yield prefix
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from paths(inner, (*prefix, key))
+
+
+@pytest.fixture(scope="module")
+def three_sites(tmp_path_factory, small_settings):
+    """The grid of three sites, their honest answers, and the settings of a run."""
+    folder = tmp_path_factory.mktemp("three")
+    nodes = [{"data": str(write_site(folder / f"site-{i}"))} for i in range(3)]
+    flat = small_settings({"sites-timeout": 0.01, "min-sites": 2, "output": str(folder)})
+    grid = LocalGrid(client_app, nodes, flat)
+    collect_roster(grid, RunConfig.from_flat(flat), lambda: "")
+    answers = [deepcopy(reply) for reply in grid.received if "config" in reply.content]
+    return nodes, flat, json.loads(answers[2].content["config"]["sites"][0])
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_a_site_says_of_itself_the_others_start(three_sites, data):
+    nodes, flat, answer = three_sites
+    path = data.draw(st.sampled_from(list(paths(answer))))
+    value = data.draw(JSON_VALUES)
+    changed = deepcopy(answer)
+    if path:
+        inner = changed
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+    else:
+        changed = value
+
+    def tamper(request, reply):
+        if request.metadata.dst_node_id == 1002 and request.metadata.message_type == "query.describe":
+            config = reply.content["config"]
+            reply.content["config"] = ConfigRecord({**config, "sites": [json.dumps(changed)]})
+        return reply
+
+    roster, _ = collect_roster(
+        LocalGrid(client_app, nodes, flat, tamper), RunConfig.from_flat(flat), lambda: ""
+    )
+    assert {"site-0", "site-1"} <= roster.sites.keys()
+    text = "\n".join(roster.lines())
+    text.encode("utf-8")
+    assert all(line.isprintable() for line in text.splitlines())
+    assert all(len(reason) <= MAX_REASON_CHARS + 20 for reason in roster.excluded.values())
+    assert json.dumps(roster.to_json()).isascii()
