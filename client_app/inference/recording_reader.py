@@ -127,7 +127,7 @@ class RecordingReader:
         self._options = options
         self._states_names = states_names
         # Whether unknown channels are harmless is decided below, where what is absent is known.
-        self._map = SignalMap(specs, options.resample or bool(schema.description), keep_unknown=True)
+        self._map = SignalMap(specs, options.resample or bool(schema.description))
 
     @property
     def settings_hash(self) -> str:

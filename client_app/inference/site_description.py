@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from client_app.inference.suitability import SPARSE_STEP_SECONDS
 from condi_core.windows import Schema
 from data_partitions import DataError
 from data_partitions.description.agreed_text import first_difference
@@ -13,7 +14,7 @@ from data_partitions.description.durations import format_seconds
 from data_partitions.description.reading import description_from_text, read_description
 from data_partitions.description.sections import Description
 from data_partitions.descriptions import FOLDER, read_shipped_description
-from data_partitions.signals.signal_spec import STEP_SECONDS, SignalSpec, specs_of_description
+from data_partitions.signals.signal_spec import SignalSpec, specs_of_description
 
 
 class SiteSettings(NamedTuple):
@@ -103,7 +104,7 @@ def _describe_modalities(schema: Schema) -> str:
     for m in schema.modalities:
         key, step = f"signals.{json.dumps(m.name)}", schema.patch_seconds / m.samples_per_patch
         lines.append(f"{key}.unit = {json.dumps(m.unit)}")
-        if step < STEP_SECONDS:
+        if step < SPARSE_STEP_SECONDS:
             lines.append(f"{key}.rate = {float(1 / step)!r}")
         elif not any(line.startswith("window.grid") for line in lines):
             lines.append(f"window.grid = {json.dumps(format_seconds(step))}")

@@ -83,4 +83,4 @@ def survey_file(file: Path, description: Description) -> SurveyedFile:
 
 def map_signals(description: Description) -> SignalMap:
     """Return the map by which files are prepared."""
-    return SignalMap(specs_of_description(description), allow_other_rates=True, keep_unknown=True)
+    return SignalMap(specs_of_description(description), allow_other_rates=True)

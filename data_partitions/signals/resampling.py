@@ -33,12 +33,6 @@ def has_same_rate(rate: float, target_rate: float) -> bool:
     return abs(rate - target_rate) <= SAME_RATE_TOLERANCE * target_rate
 
 
-def count_resampled(samples: int, rate: float, target_rate: float) -> int:
-    """Return the number of samples at the target rate (Hz) in the time of samples at a rate."""
-    ratio = find_ratio(rate, target_rate)
-    return -(-samples * ratio.numerator // ratio.denominator)
-
-
 def resample(read: ReadSamples, rate: float, target_rate: float, first: int, last: int) -> np.ndarray:
     """Return samples of a channel at another rate.
 

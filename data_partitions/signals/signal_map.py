@@ -42,13 +42,10 @@ class SignalMap:
         Modalities in the order of the model.
     allow_other_rates
         Resample channels of other rates. Without it, only rates that differ by less than 0.1 % are.
-    keep_unknown
-        Accept channels that the model does not know.
     """
 
     specs: tuple[SignalSpec, ...]
     allow_other_rates: bool = False
-    keep_unknown: bool = False
 
     def match(self, recording: Recording) -> Match:
         """Find the channel of each modality.
@@ -56,8 +53,8 @@ class SignalMap:
         Raises
         ------
         DataError
-            No channel is known; one that is needed is there twice, or has a unit or a rate that cannot be
-            brought to that of the model; or a channel is unknown and `keep_unknown` is not set.
+            No channel is known, or one that is needed is there twice, or has a unit or a rate that cannot be
+            brought to that of the model.
         """
         notes: dict[str, list[str]] = {}
         sources = {}
@@ -69,8 +66,8 @@ class SignalMap:
         matched = {position for source in sources.values() for position in source.channels}
         matched_names = {_key(recording.channels[position].name) for position in matched}
         unknown = tuple(c.name for c in recording.channels if c.samples and _key(c.name) not in matched_names)
-        if not sources or (unknown and not self.keep_unknown):
-            raise DataError(self._describe_unknown(recording, unknown, bool(sources), set(sources)))
+        if not sources:
+            raise DataError(self._describe_unknown(recording, unknown))
         sentences = tuple(f"{_list_names(names)}: {note}" for note, names in notes.items())
         return Match(recording, self.specs, sources, unknown, sentences)
 
@@ -112,31 +109,16 @@ class SignalMap:
                     "own channels"
                 )
 
-    def _describe_unknown(
-        self, recording: Recording, unknown: tuple[str, ...], some_known: bool, matched: set[str]
-    ) -> str:
-        known = _list_names([spec.name for spec in self.specs])
-        expected = {
-            _key(name): spec.name
-            for spec in self.specs
-            if spec.name not in matched
-            for names in spec.sources
-            for name in names
-        }
+    def _describe_unknown(self, recording: Recording, unknown: tuple[str, ...]) -> str:
+        expected = {_key(name): spec.name for spec in self.specs for names in spec.sources for name in names}
         advice = "rename them, or give their names as channels in the description"
         for name in unknown:
             if nearest := difflib.get_close_matches(_key(name), expected, 1, 0.8):
                 advice = f'if "{name}" is {expected[nearest[0]]}, give it as one of its channels'
                 break
-        if not some_known:
-            names = _list_names([channel.name for channel in recording.channels]) or "none"
-            return (
-                f"{recording.file} has no channel that the model knows (it has {names}, known are {known}): "
-                f"{advice}"
-            )
         return (
-            f"{recording.file} has {_list_names(unknown)}, which the model does not know (known are "
-            f"{known}): {advice}; or give --keep-unknown to leave them as they are"
+            f"{recording.file} has no channel that the model knows (it has {_list_names(unknown) or 'none'}, "
+            f"known are {_list_names([spec.name for spec in self.specs])}): {advice}"
         )
 
 

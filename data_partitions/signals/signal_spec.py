@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from data_partitions.description.section import ChannelNames
 from data_partitions.description.sections import Description
 
 if TYPE_CHECKING:
     from data_partitions.signals.steps import Within
-
-# Modalities with samples further apart are values in steps of time, not sampled signals (s).
-STEP_SECONDS = 60.0
 
 
 class SignalSpec(NamedTuple):
@@ -76,28 +72,6 @@ def specs_of_description(description: Description) -> tuple[SignalSpec, ...]:
                 signal.file_unit,
                 "" if signal.rate else signal.within,
                 description.place(f"signals.{name}.unit"),
-            )
-        )
-    return tuple(specs)
-
-
-def specs_of_schema(schema: Mapping[str, Any]) -> tuple[SignalSpec, ...]:
-    """Return the modalities of a model, in its order, from its `Manifest.schema_fields`.
-
-    A file must have the modalities under their own names. Where samples are a minute or more apart, the last
-    of several values in one step counts.
-    """
-    specs = []
-    for modality in schema["modalities"]:
-        rate = modality["samples_per_patch"] / schema["patch_seconds"]
-        plausible = modality.get("range")
-        specs.append(
-            SignalSpec(
-                modality["name"],
-                modality["unit"],
-                rate,
-                range=None if plausible is None else (plausible[0], plausible[1]),
-                within="last" if rate * STEP_SECONDS <= 1 else "",
             )
         )
     return tuple(specs)

@@ -62,7 +62,7 @@ class SampledRecordings:
         self.plan = plan_windows(description)
         self.options = opening_options(description.files)
         specs = specs_of_description(description)
-        self.signal_map = SignalMap(specs, allow_other_rates=True, keep_unknown=True)
+        self.signal_map = SignalMap(specs, allow_other_rates=True)
         self.annotations = (
             AnnotationReader(description, source) if description.annotations is not None else None
         )

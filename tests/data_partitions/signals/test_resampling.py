@@ -1,7 +1,9 @@
+from math import ceil
+
 import numpy as np
 import pytest
 
-from data_partitions.signals.resampling import count_resampled, has_same_rate, resample
+from data_partitions.signals.resampling import find_ratio, has_same_rate, resample
 from tests.helpers.arrays_as_recordings import read_array
 
 RATES = [(500, 100), (360, 250), (256, 100), (249.97, 250), (100, 250), (128, 125), (1, 100)]
@@ -11,7 +13,7 @@ EDGE_PERIODS = 27
 
 
 def resample_array(samples: np.ndarray, rate: float, target_rate: float) -> np.ndarray:
-    count = count_resampled(len(samples), rate, target_rate)
+    count = ceil(len(samples) * find_ratio(rate, target_rate))
     return resample(lambda first, last: read_array(samples, first, last), rate, target_rate, 0, count)
 
 

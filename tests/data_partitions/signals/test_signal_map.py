@@ -3,7 +3,7 @@ import pytest
 
 from data_partitions.errors import DataError
 from data_partitions.signals.signal_map import SignalMap
-from data_partitions.signals.signal_spec import SignalSpec, specs_of_schema
+from data_partitions.signals.signal_spec import SignalSpec
 from tests.helpers.arrays_as_recordings import ArrayRecording
 
 SECONDS = np.zeros(1000)
@@ -26,12 +26,12 @@ def test_names_match_exactly_or_by_alias(name):
 def test_a_name_that_begins_alike_is_another_channel():
     recording = ArrayRecording(channel("Creatinine urine", "mg/dL", 1 / 3600), file="stay.csv")
     with pytest.raises(DataError, match="has no channel that the model knows"):
-        SignalMap(LABS, keep_unknown=True).match(recording)
+        SignalMap(LABS).match(recording)
 
 
 def test_the_first_alias_that_a_file_has_counts():
     recording = ArrayRecording(channel("ch1"), channel("I"), channel("RA"), channel("LL"), channel("II"))
-    match = SignalMap(LEADS, keep_unknown=True).match(recording)
+    match = SignalMap(LEADS).match(recording)
     assert [source.channels for source in match.sources.values()] == [(1,), (4,)]
     assert match.unknown == ("ch1", "RA", "LL")
 
@@ -48,12 +48,18 @@ def test_one_channel_is_not_read_as_two_modalities():
         SignalMap(specs).match(ArrayRecording(channel("ECG")))
 
 
-def test_unknown_channels_are_refused_with_the_nearest_name_unless_accepted():
-    recording = ArrayRecording(channel("I"), channel("LI"), channel("Ch 1"), channel("L L"))
-    with pytest.raises(DataError, match="has LI, Ch 1, L L, which the model does not know") as error:
-        SignalMap(LEADS).match(recording)
-    assert 'if "L L" is II, give it as one of its channels' in str(error.value)
-    assert SignalMap(LEADS, keep_unknown=True).match(recording).unknown == ("LI", "Ch 1", "L L")
+def test_channels_that_the_model_does_not_know_are_named():
+    recording = ArrayRecording(channel("I"), channel("LI"), channel("L L"))
+    assert SignalMap(LEADS).match(recording).unknown == ("LI", "L L")
+
+
+def test_a_file_without_a_known_channel_is_refused_with_the_nearest_name():
+    with pytest.raises(DataError, match="no channel that the model knows") as error:
+        SignalMap(LEADS).match(ArrayRecording(channel("Q"), channel("Ch 1"), channel("L L")))
+    assert str(error.value) == (
+        "night.edf has no channel that the model knows (it has Q, Ch 1, L L, known are I, II): "
+        'if "Ch 1" is I, give it as one of its channels'
+    )
 
 
 def test_messages_are_short_however_many_channels_a_file_has():
@@ -72,7 +78,7 @@ def test_of_two_channels_of_one_name_and_kind_the_first_is_read():
 
 def test_two_channels_of_one_name_and_different_kinds_are_refused_if_needed():
     doubled = (channel("ECG", "mV"), channel("ECG", "uV"))
-    assert SignalMap(LEADS, keep_unknown=True).match(ArrayRecording(channel("I"), *doubled)).absent == ("II",)
+    assert SignalMap(LEADS).match(ArrayRecording(channel("I"), *doubled)).absent == ("II",)
     specs = (*LEADS, SignalSpec("V1", "mV", 100, ("ECG",)))
     with pytest.raises(DataError, match="2 channels of the name ECG, with different units or rates"):
         SignalMap(specs).match(ArrayRecording(channel("I"), *doubled))
@@ -147,12 +153,3 @@ def test_rates_of_tables_are_given_as_times():
 def test_a_difference_needs_channels_of_one_rate():
     with pytest.raises(DataError, match="II is LL - RA, which are at 100 Hz and 50 Hz"):
         SignalMap(LEADS, True).match(ArrayRecording(channel("LL"), channel("RA", rate=50)))
-
-
-def test_the_modalities_of_a_schema_are_read_under_their_own_names():
-    modality = {"name": "HR", "unit": "bpm", "samples_per_patch": 1, "range": [1, 350]}
-    slow, fast = (
-        specs_of_schema({"modalities": [modality], "patch_seconds": seconds})[0] for seconds in (3600.0, 0.01)
-    )
-    assert (slow.rate, slow.range, slow.within, slow.sources) == (1 / 3600, (1, 350), "last", (("HR",),))
-    assert (fast.rate, fast.within) == (100, "")
