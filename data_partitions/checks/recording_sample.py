@@ -20,7 +20,7 @@ from data_partitions.errors import DataError
 from data_partitions.preparation_log import ProgressCallback
 from data_partitions.recordings import open_recording
 from data_partitions.signals.match import Match
-from data_partitions.sources.described.sampled import opening_options
+from data_partitions.sources.described.parts import opening_options
 
 MAX_RECORDINGS = 300  # that are sampled
 STRETCHES = 6

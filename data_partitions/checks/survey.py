@@ -14,7 +14,7 @@ from data_partitions.preparation_log import ProgressCallback
 from data_partitions.recordings import open_recording
 from data_partitions.signals.signal_map import SignalMap
 from data_partitions.signals.signal_spec import specs_of_description
-from data_partitions.sources.described.sampled import opening_options
+from data_partitions.sources.described.parts import opening_options
 
 
 class SignalPlace(NamedTuple):

@@ -22,6 +22,7 @@ class MatchedFile(NamedTuple):
     path: Path
     fields: dict[str, str]
     member: str = ""  # name in the archive `path`
+    part: str = ""  # name of the recording, in a file of several
 
 
 def fields_of_pattern(pattern: str) -> list[str]:

@@ -17,7 +17,10 @@ from data_partitions.sources.described.listing import ListedRecording, normalise
 from data_partitions.sources.described.table import parse_number
 
 # Columns of windows, next to which those of the labels are.
-RESERVED_NAMES = ("record_id", "recording_id", "patient_id", "split", "site", "file", "start", "modalities")
+RESERVED_NAMES = (
+    *("record_id", "recording_id", "patient_id", "split", "site"),
+    *("file", "part", "start", "modalities"),
+)
 LABEL_COLUMN = "label"  # of the rows of a label file
 DEFAULT_NAME = "event"  # of the label of a binary task or a regression
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
-from data_partitions.recordings import list_records
 from data_partitions.sources.described.faults import description_error, quote_some, suggest
 from data_partitions.sources.described.files import (
     MatchedFile,
@@ -21,6 +20,7 @@ from data_partitions.sources.described.files import (
     fill_pattern,
     match_files,
 )
+from data_partitions.sources.described.parts import split_files
 from data_partitions.sources.described.table import read_table, require_column
 
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
@@ -38,6 +38,8 @@ class ListedRecording:
         Its file; None where one file has all recordings.
     row
         Texts of its row in the table and of the fields of its path.
+    part
+        Its name in a file of several.
     """
 
     record: str
@@ -45,6 +47,7 @@ class ListedRecording:
     site: str
     file: Path | None
     row: Mapping[str, str]
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,21 +89,14 @@ def list_recordings(description: Description, source: Path) -> Listing:
         raise description_error(
             description, "files.path", f'no file fits "{pattern}": {describe_files(source)}'
         )
-    matches = [recording for match in matches for recording in _list_in_file(description, match)]
+    matches, faults = split_files(description.files, matches, source)
+    if not matches:
+        raise DataError(faults[0])
     if table is None:
-        return _list_files(description, matches, source)
-    return _join(description, table, matches, source)
-
-
-def _list_in_file(description: Description, match: MatchedFile) -> list[MatchedFile]:
-    """Return a match for each recording in an array of several, with its name as the field "record"."""
-    if "record" not in description.files.axes.split():
-        return [match]
-    try:
-        names = list_records(match.path, **description.files.model_dump(exclude={"record"}))
-    except DataError:  # is raised again when the file is opened, and then counted
-        return [match]
-    return [match._replace(fields={**match.fields, "record": name}) for name in names]
+        listing = _list_files(description, matches, source)
+    else:
+        listing = _join(description, table, matches, source)
+    return replace(listing, faults=[*faults, *listing.faults])
 
 
 def name_recording(description: Description, match: MatchedFile, source: Path) -> str:
@@ -136,7 +132,7 @@ def _text_of(description: Description, key: str, named: str, row: Mapping[str, s
 
 
 def describe_row(
-    description: Description, record: str, file: Path | None, row: Mapping[str, str]
+    description: Description, record: str, file: Path | None, row: Mapping[str, str], part: str = ""
 ) -> ListedRecording:
     """Return a recording with its patient and its hospital, by the texts of its row."""
     section = description.table
@@ -144,7 +140,7 @@ def describe_row(
     patient = _text_of(description, "table.patient", section.patient, row, record)
     site = normalise(_text_of(description, "table.site", section.site, row, ""))
     names = (name for name, texts in section.sites.items() if site in map(normalise, texts))
-    return ListedRecording(record, patient, next(names, site), file, row)
+    return ListedRecording(record, patient, next(names, site), file, row, part)
 
 
 def _list_files(description: Description, matches: list[MatchedFile], source: Path) -> Listing:
@@ -153,7 +149,8 @@ def _list_files(description: Description, matches: list[MatchedFile], source: Pa
         by_name[name_recording(description, match, source)].append(match)
     faults = [_describe_repetition(name, files) for name, files in by_name.items() if len(files) > 1]
     recordings = [
-        describe_row(description, name, files[0].path, files[0].fields) for name, files in by_name.items()
+        describe_row(description, name, files[0].path, files[0].fields, files[0].part)
+        for name, files in by_name.items()
     ]
     return Listing(recordings, columns=tuple(recordings[0].row), faults=faults)
 
@@ -197,7 +194,8 @@ def unique_rows(table: pd.DataFrame, column: str) -> tuple[list[dict[str, str]],
 def _join(description: Description, table: pd.DataFrame, matches: list[MatchedFile], source: Path) -> Listing:
     section = description.table
     fields = fields_of_pattern(description.files.path)
-    keys = [name for name in fields if name in table]
+    # In a file of several recordings, these have names of their own.
+    keys = [name for name in fields if name in table and not any(match.part for match in matches)]
     if section.record and "{" not in section.record and section.record not in fields:
         require_column(description, "table.record", section.record, table)
     column = section.record if section.record in table else ""
@@ -219,8 +217,8 @@ def _join(description: Description, table: pd.DataFrame, matches: list[MatchedFi
         name = row[column] if column else name_recording(description, files[0], source)
         if len(files) > 1:
             faults.append(_describe_repetition(name, files))
-        recordings.append(describe_row(description, name, files[0].path, texts))
-    without_row = [match.path.name for files in by_key.values() for match in files]
+        recordings.append(describe_row(description, name, files[0].path, texts, files[0].part))
+    without_row = [match.part or match.path.name for files in by_key.values() for match in files]
     if not recordings:
         raise description_error(
             description,

@@ -48,8 +48,8 @@ class DescribedDataset:
     def index(self, source: str | Path, log: PreparationLog) -> pd.DataFrame:
         """List the windows: see `DatasetReader`.
 
-        Other columns are `recording_id`, `covariate NAME`, `file`, `start` (s into the recording), and
-        `modalities` (names of the signals that the recording has).
+        Other columns are `recording_id`, `covariate NAME`, `modalities` (names of those that it has),
+        and what `WindowReader.read` needs.
         """
         source = Path(source)
         windows = self._open(source)
@@ -175,6 +175,7 @@ class DescribedDataset:
             index[column] = repeat(cells[column])
         path_of = {file: file.relative_to(source).as_posix() for file in {x.file for x, _ in cut} if file}
         index["file"] = repeat(path_of[listed.file] if listed.file else "" for listed, _ in cut)
+        index["part"] = repeat(listed.part for listed, _ in cut)
         index["start"] = np.concatenate([windows.starts for _, windows in cut])
         index["modalities"] = repeat(windows.modalities for _, windows in cut)
         return index

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from data_partitions.description.sections import Description, FilesSection
+from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings import open_recording
@@ -24,6 +23,7 @@ from data_partitions.sources.described.annotated_labels import label_recording, 
 from data_partitions.sources.described.annotations import Annotation, AnnotationReader
 from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import ListedRecording, Listing, list_recordings
+from data_partitions.sources.described.parts import opening_options
 from data_partitions.sources.described.recording_times import ends_early, find_time
 from data_partitions.sources.described.recording_windows import RecordingWindows
 from data_partitions.sources.described.schema import plan_windows
@@ -35,11 +35,6 @@ from data_partitions.sources.described.windows import (
 )
 
 BLOCK_BYTES = 2**24  # of one signal, read at a time
-
-
-def opening_options(files: FilesSection) -> dict[str, Any]:
-    """Return the options of `open_recording` that a description states."""
-    return files.model_dump(exclude={"format", "path", "record"})
 
 
 class SampledRecordings:
@@ -75,12 +70,9 @@ class SampledRecordings:
         """Return the files of rows; see `WindowReader`."""
         return [self.source / file for file in dict.fromkeys(rows["file"])]
 
-    def open(self, file: Path, record: str) -> tuple[Recording, Match]:
-        """Open a file, and find its channels; DataError when it cannot be used.
-
-        `record` is the name of the recording, which says which one it is where a file has several.
-        """
-        recording = open_recording(file, **self.options, record=record)
+    def open(self, file: Path, part: str = "") -> tuple[Recording, Match]:
+        """Open a file, or a recording in it, and find its channels; DataError when it cannot be used."""
+        recording = open_recording(file, **self.options, record=part)
         return recording, self.signal_map.match(recording)
 
     def cut(
@@ -100,7 +92,7 @@ class SampledRecordings:
     def _cut(self, listed: ListedRecording, texts: Counter[str], log: PreparationLog) -> RecordingWindows:
         """Return the windows of a recording, and count the texts of its annotations."""
         assert listed.file is not None
-        recording, match = self.open(listed.file, listed.record)
+        recording, match = self.open(listed.file, listed.part)
         for note in (*recording.notes, *match.notes):
             log.count("{} recordings: " + note)
         seconds = match.seconds
@@ -130,7 +122,11 @@ class SampledRecordings:
         # Of a WFDB header and its files, the largest has the signal.
         signal_file = max(recording.files, key=lambda file: (file.suffix != ".hea", file.stat().st_size))
         return RecordingWindows(
-            cut.starts[chosen], numbers[chosen], labels[chosen], match.modalities, signal_file
+            cut.starts[chosen],
+            numbers[chosen],
+            labels[chosen],
+            match.modalities,
+            None if listed.part else signal_file,
         )
 
     def _label(
@@ -180,12 +176,12 @@ class SampledRecordings:
 
     def read(self, rows: pd.DataFrame, log: PreparationLog) -> Iterator[np.ndarray | None]:
         """Yield the window of each row; see `WindowReader`. A recording is opened once for its rows."""
-        places = zip(rows["file"], rows["recording_id"], rows["start"], strict=True)
-        for (file, record), run in groupby(places, key=itemgetter(0, 1)):
+        windows = zip(rows["file"], rows["part"], rows["start"], strict=True)
+        for (file, part), run in groupby(windows, key=itemgetter(0, 1)):
             starts = np.array([start for *_, start in run])
             done = 0
             try:
-                for window in self._read_recording(self.source / file, record, starts, log):
+                for window in self._read_recording(self.source / file, part, starts, log):
                     done += 1
                     yield window
             except DataError as error:
@@ -193,10 +189,10 @@ class SampledRecordings:
                 yield from [None] * (len(starts) - done)
 
     def _read_recording(
-        self, file: Path, record: str, starts: np.ndarray, log: PreparationLog
+        self, file: Path, part: str, starts: np.ndarray, log: PreparationLog
     ) -> Iterator[np.ndarray | None]:
         """Yield the windows of a recording, and count those that have too little after the last one."""
-        _, match = self.open(file, record)
+        _, match = self.open(file, part)
         description = self.description
         length = description.window.length
         plan = self.plan

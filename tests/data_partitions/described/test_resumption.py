@@ -34,11 +34,11 @@ def interrupt_after(monkeypatch, recordings, error=KeyboardInterrupt):
     read = SampledRecordings._read_recording
     opened = []
 
-    def interrupted(self, file, record, starts, log):
+    def interrupted(self, file, part, starts, log):
         opened.append(file.name)
         if len(opened) > recordings:
             raise error
-        yield from read(self, file, record, starts, log)
+        yield from read(self, file, part, starts, log)
 
     monkeypatch.setattr(SampledRecordings, "_read_recording", interrupted)
     return opened
