@@ -18,6 +18,7 @@ from data_partitions.checks.lead_findings import find_lead_smells
 from data_partitions.checks.listing_findings import check_listing, check_texts
 from data_partitions.checks.recording_sample import MAX_RECORDINGS, sample_recordings
 from data_partitions.checks.signal_findings import Measured, find_opposite_signals, find_signal_smells
+from data_partitions.checks.stays import check_stays
 from data_partitions.checks.survey import SurveyedFile, survey_files
 from data_partitions.checks.survey_findings import check_survey, tabulate_signals
 from data_partitions.checks.window_findings import (
@@ -33,8 +34,7 @@ from data_partitions.preparation_log import PreparationLog, ProgressCallback
 from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import Listing, list_recordings
 from data_partitions.sources.described.reader import DescribedDataset
-
-SAMPLED_FORMATS = ("wfdb", "edf", "npy")
+from data_partitions.sources.described.stays import is_over_time
 
 
 def check_dataset(description: Description, source: Path, progress: ProgressCallback) -> CheckReport:
@@ -50,12 +50,10 @@ def check_dataset(description: Description, source: Path, progress: ProgressCall
     report = CheckReport()
     report.extend([describe_tensor(description)])
     try:
-        if has_samples(description):
-            check_recordings(description, source, report, progress)
-        else:
-            from data_partitions.checks.stays import check_stays
-
+        if is_over_time(description):
             check_stays(description, source, report, progress)
+        else:
+            check_recordings(description, source, report, progress)
     except DataError as error:
         report.add("error", "files", str(error))
     if not report.has_errors:
@@ -70,12 +68,6 @@ def write_command(description: Description, file: Path, source: Path, local: Pat
     words += ["--split", "column"] if description.table.site else ["--site", "NAME"]
     words += ["--out", "FOLDER"]
     return " ".join(word if word in ("NAME", "FOLDER") else shlex.quote(word) for word in words)
-
-
-def has_samples(description: Description) -> bool:
-    """Return whether the files have samples at a rate, rather than measurements at any times."""
-    files = description.files
-    return files.format in SAMPLED_FORMATS or (files.format in ("csv", "parquet") and not files.time)
 
 
 def check_recordings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 from data_partitions.table import Table
@@ -85,7 +86,7 @@ class CheckReport:
         tables = {
             table.title: [
                 {
-                    column: cell.text if cell.value is None else cell.value
+                    column: cell.text if cell.value is None or not isfinite(cell.value) else cell.value
                     for column, cell in zip(table.columns, row, strict=True)
                 }
                 for row in table.cells

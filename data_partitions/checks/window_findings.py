@@ -66,6 +66,11 @@ def check_windows(index: pd.DataFrame, labels: tuple[str, ...], kind: str) -> It
         }
         for label in labels
     }
+    if kind == "binary":
+        without = index[index[labels[0]] == 0]
+        patients[f"not {labels[0]}"] = {
+            split: without[without["split"] == split]["patient_id"].nunique() for split in SPLITS
+        }
     yield from find_small_classes(patients)
 
 
@@ -76,11 +81,11 @@ def describe_tensor(description: Description) -> Finding:
     per_patch = f"{samples[-1]}" if len(samples) == 1 else f"up to {samples[-1]}"
     counts = [count_noun(len(plan.samples), "signal"), count_noun(plan.patches, "patch")]
     shape = f"({', '.join(counts)}, {per_patch} {'sample' if per_patch == '1' else 'samples'})"
-    total = plan.patches * sum(plan.samples.values())
+    total = count_noun(plan.patches * sum(plan.samples.values()), "number")
     return Finding(
         "fact",
         "window",
-        f"a window of {format_seconds(description.window.length)} becomes {shape} = {total} numbers; "
+        f"a window of {format_seconds(description.window.length)} becomes {shape} = {total}; "
         f"a patch is {format_seconds(plan.seconds)}",
     )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
-from data_partitions.checks.finding import count_noun, list_names
+from data_partitions.checks.finding import count_noun
 from data_partitions.checks.guess.draft import NO_UNIT, Draft, section_name, start_draft
 from data_partitions.checks.guess.folder import FolderFiles, name_in_pattern, pattern_of
 from data_partitions.checks.guess.record_table import find_record_table
@@ -120,10 +121,10 @@ def _read_shapes(path: Path) -> dict[str, np.ndarray]:
     try:
         content = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
         arrays = {key: content[key] for key in content.files} if hasattr(content, "files") else {"": content}
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read as arrays ({error})") from None
+    except (ValueError, OSError, EOFError, BadZipFile):  # also objects, which are not read
+        raise DataError(f"{path} is not a readable file of number arrays (.npy or .npz)") from None
     if not arrays:
-        raise DataError(f"{path} has no arrays {list_names([])}")
+        raise DataError(f"{path} has no arrays")
     return arrays
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from data_partitions.checks.finding import list_names
 from data_partitions.checks.guess.arrays import guess_arrays
 from data_partitions.checks.guess.event_tables import guess_events
-from data_partitions.checks.guess.folder import list_folder
+from data_partitions.checks.guess.folder import MAX_FILES, FolderFiles, list_folder
 from data_partitions.checks.guess.meds import guess_meds, is_meds
 from data_partitions.checks.guess.recordings import guess_recordings
 from data_partitions.errors import DataError
@@ -26,6 +26,14 @@ def guess_description(source: Path, progress: ProgressCallback = lambda step, do
         The folder has no files that are recordings or tables over time.
     """
     folder = list_folder(source)
+    text = _guess_by_kind(folder, progress)
+    return (
+        text if folder.complete else f"# Only the first {MAX_FILES} files of the folder were listed.\n{text}"
+    )
+
+
+def _guess_by_kind(folder: FolderFiles, progress: ProgressCallback) -> str:
+    source = folder.source
     for kind in ("wfdb", "edf"):
         if folder.of_kind(kind):
             return guess_recordings(folder, kind, progress)

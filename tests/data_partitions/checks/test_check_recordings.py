@@ -214,13 +214,18 @@ def test_clean_real_files_have_no_smell_of_signals(tmp_path, name):
     assert not [subject for subject in subjects if subject.startswith(("signals", "leads"))]
 
 
-def test_the_gains_of_ludb_are_noticed(tmp_path):
+def test_the_gains_of_ludb_are_noticed_and_mended(tmp_path):
     source = require_real("ludb")
     file = tmp_path / "dataset.toml"
-    file.write_text(guess_description(source))
-    warnings = sentences(
-        check_dataset(read_description(file), source, lambda step, done, total: None), "warning"
-    )
+    draft = guess_description(source)
+    file.write_text(draft)
+    report = check_dataset(read_description(file), source, lambda step, done, total: None)
+    warnings = sentences(report, "warning")
     assert "fail in 36 of 36 files" in warnings
-    assert "wrong lead by lead" in warnings
-    assert "scale = 0.001" in warnings
+    assert "The gains in the headers are wrong lead by lead" in warnings
+    assert 'set gains = "none" in [files] and scale = 0.001 in each lead' in warnings
+    mended = draft.replace('format = "wfdb"', 'format = "wfdb"\ngains = "none"')
+    file.write_text(mended.replace("rate = 500", "scale = 0.001\nrate = 500"))
+    report = check_dataset(read_description(file), source, lambda step, done, total: None)
+    facts = sentences(report, "fact")
+    assert "III = II - I and the augmented leads hold in all of 36 files" in facts
