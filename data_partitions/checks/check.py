@@ -58,7 +58,16 @@ def check_dataset(description: Description, source: Path, progress: ProgressCall
         report.add("error", "files", str(error))
     if not report.has_errors:
         check_preparation(description, source, report, progress)
+    report.findings = [_locate(finding, description) for finding in report.findings]
     return report
+
+
+def _locate(finding: Finding, description: Description) -> Finding:
+    """Add the line of the description to an error about one of its settings."""
+    place = description.place(finding.subject)
+    if finding.level != "error" or not place or place in finding.sentence:
+        return finding
+    return finding._replace(sentence=f"{finding.sentence} ({place})")
 
 
 def write_command(description: Description, file: Path, source: Path, local: Path | None) -> str:

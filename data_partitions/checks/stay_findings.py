@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,13 @@ def check_cells(description: Description, sample: StaySample) -> Iterator[Findin
         listed = ", ".join(several.values())
         grid = format_seconds(description.window.grid) if description.window.grid else "their rate"
         yield Finding("fact", "window.grid", f"steps of {grid} with several values: {listed}")
+
+
+def find_identical_signals(sample: StaySample) -> Iterator[Finding]:
+    """Find signals with the same measurements in all stays."""
+    for (one, first), (other, second) in combinations(sample.signals.items(), 2):
+        if len(first.values) and all(map(np.array_equal, first, second)):
+            yield Finding("warning", f"signals.{other}", f"the same measurements as {one} in all stays")
 
 
 def count_observed(description: Description, name: str, signal: SignalSample, stays: int) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from data_partitions.checks.stay_findings import (
     check_sites,
     count_observed,
     describe_sample,
+    find_identical_signals,
 )
 from data_partitions.checks.stay_sample import digest_stays, measure_stays, sample_stays
 from data_partitions.checks.survey_findings import tabulate_signals
@@ -55,6 +56,7 @@ def check_stays(
     total = len(sample.stays)
     report.tables.append(tabulate_signals(description, places, total, by_signal, observed, "stay"))
     report.extend(find_signal_smells(description, by_signal, "stay"))
+    report.extend(find_identical_signals(sample))
     report.extend(check_cells(description, sample))
     report.extend(check_sites(sample, {listed.record: listed.site for listed in recordings}))
     patient_of = {listed.record: listed.patient for listed in recordings}

@@ -165,7 +165,11 @@ def test_a_misspelt_event_is_an_error_with_what_there_is(folder):
     edit(folder, 'event = ["', 'event = ["x')
     report = check(folder)
     assert report.has_errors
-    assert 'in label: there are "AF" (12), "SR" (12)' in sentences(report, "error")
+    lines = (folder.parent / "dataset.toml").read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if text.startswith("event ="))
+    errors = sentences(report, "error")
+    assert 'in label: there are "AF" (12), "SR" (12)' in errors
+    assert errors.endswith(f"dataset.toml, line {line})")
 
 
 def test_a_channel_that_no_file_has_is_an_error_with_a_suggestion(folder):

@@ -129,6 +129,11 @@ def test_a_variable_without_values_is_an_error(folder):
     assert "signals.glu: no value of glu in any stay" in sentences(check(folder), "error")
 
 
+def test_signals_with_the_same_measurements_are_named(folder):
+    write_stays(folder, lambda n, rows: [[h, hr, hr] for h, hr, _ in rows])
+    assert "signals.glu: the same measurements as hr in all stays" in sentences(check(folder), "warning")
+
+
 def test_cells_that_are_no_numbers_are_counted(folder):
     path = folder / "events.csv"
     path.write_text(path.read_text() + "1,31,high,100\n2,31,,low\n")
