@@ -1,4 +1,4 @@
-"""Native files: WFDB records, EDF and BDF files, csv files, npy and npz arrays.
+"""Native files: WFDB records, EDF and BDF files, csv and parquet files, npy and npz arrays.
 
 `open_recording` opens a file of any format; samples are read a stretch at a time. The module of a format has
 
@@ -13,7 +13,13 @@ from types import ModuleType
 from typing import Any
 
 from data_partitions.errors import DataError
-from data_partitions.recordings import array_recording, csv_recording, edf_recording, wfdb_recording
+from data_partitions.recordings import (
+    array_recording,
+    csv_recording,
+    edf_recording,
+    parquet_recording,
+    wfdb_recording,
+)
 from data_partitions.recordings.recording import Channel, Output, Recording
 
 __all__ = [
@@ -28,7 +34,7 @@ __all__ = [
 
 _FORMATS: dict[str, ModuleType] = {
     suffix: module
-    for module in (wfdb_recording, edf_recording, csv_recording, array_recording)
+    for module in (wfdb_recording, edf_recording, csv_recording, array_recording, parquet_recording)
     for suffix in module.SUFFIXES
 }
 
@@ -98,7 +104,8 @@ def find_recordings(path: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The file itself, or all files below the folder that can be read, sorted; WFDB records by their header.
+        The file itself, or all files below the folder that can be read but parquet, sorted; WFDB records
+        by their header.
 
     Raises
     ------
@@ -123,7 +130,8 @@ def find_recordings(path: Path) -> list[Path]:
 def _files_below(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if _is_supported(file) and file.is_file() and not hidden:
+        # In a folder of recordings, a parquet file is nearly always a table about them.
+        if _is_supported(file) and file.suffix.lower() != ".parquet" and file.is_file() and not hidden:
             yield file
 
 

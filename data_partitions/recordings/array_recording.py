@@ -114,7 +114,8 @@ def open(  # noqa: A001
         raise DataError(f"{file} does not state the rate of its samples: give rate (Hz) in the description")
     array = ArrayFile(file, values)
     length_of = _name_axes(array, axes)
-    position, notes = 0, ()
+    position = 0
+    notes: tuple[str, ...] = ()
     if RECORD in length_of:
         ids = _list_ids(array, records, length_of[RECORD])
         if record and record not in ids:

@@ -62,6 +62,8 @@ class EdfRecording:
                 self.signals.append((channel, scale))
             else:
                 notes.append(f"{shorten(channel.name)} is left out, as it has no samples.")
+        if header.channels and all(channel.name in ANNOTATIONS for channel in header.channels):
+            raise DataError(f"{file} has annotations and no signals")
         if not self.signals or not header.records or not header.record_seconds:
             raise DataError(f"{file} has no samples of any signal")
         block = max(1, BLOCK_NUMBERS // header.record_samples)

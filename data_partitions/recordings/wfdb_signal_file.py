@@ -80,6 +80,9 @@ class SignalFile:
             if isinstance(error, DataError):
                 raise
             reason = getattr(error, "strerror", None) or shorten(str(error), 100)
+            renamed = header.with_suffix(self.file.suffix)
+            if renamed != self.file and renamed.exists() and not self.file.exists():
+                reason = f"there is none; if {renamed.name} is meant, correct its name in the header"
             raise DataError(
                 f"{self.file} cannot be read ({reason}), which is named in {header.name}"
             ) from None

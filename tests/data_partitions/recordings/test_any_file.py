@@ -161,7 +161,10 @@ def test_arrays_of_any_content(data, compress):
 
 
 @fuzz(200)
-@given(st.binary(max_size=600), st.sampled_from([".hea", ".edf", ".bdf", ".csv", ".csv.gz", ".npy", ".npz"]))
+@given(
+    st.binary(max_size=600),
+    st.sampled_from([".hea", ".edf", ".bdf", ".csv", ".csv.gz", ".npy", ".npz", ".parquet"]),
+)
 def test_any_bytes(content, suffix):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / f"a{suffix}").write_bytes(content)

@@ -157,6 +157,7 @@ def test_records_that_overlap_or_have_no_time_are_refused(tmp_path, onsets, sent
         (lambda content: content[:100], 'its number of channels is ""'),
         (lambda content: content[:600], "ends in its header of 3 channels"),
         (lambda content: content[:1100], "has no samples of any signal"),
+        (lambda content: content[:256] + 3 * b"EDF Annotations " + content[304:], "and no signals"),
         (lambda content: b"<html>not found</html>" * 50, "is not an EDF file"),
         (lambda content: content[:244] + b"0       " + content[252:], "has no samples of any signal"),
         (lambda content: content[:244] + b"-1      " + content[252:], 'length of data records is "-1"'),

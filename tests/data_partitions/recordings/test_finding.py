@@ -16,6 +16,7 @@ def test_files_are_found_by_their_format(tmp_path):
         "x.csv.gz",
         "x.npy",
         "x.npz",
+        "x.parquet",
         ".hidden/y.csv",
         "notes.txt",
         ".z.csv",

@@ -172,6 +172,7 @@ def test_wrong_records_are_refused_in_one_sentence(tmp_path):
     cases = {
         "cut": (dict(), "cut.dat has 2 samples a signal, 500 by cut.hea"),
         "absent": (dict(first="r 3 100 500", file="b.dat"), "b.dat cannot be read (No such file"),
+        "renamed": (dict(file="old.dat"), "if renamed.dat is meant, correct its name in the header"),
         "format": (dict(forms=["17"] * 3), "format 17, which is unknown"),
         "folder": (dict(file="sub"), "cannot be read"),
         "none": (dict(names=[], first="r 0 100 500"), "describes no signal"),
@@ -185,6 +186,8 @@ def test_wrong_records_are_refused_in_one_sentence(tmp_path):
             (tmp_path / "cut.dat").write_bytes(bytes(16))
         if name == "absent":
             (tmp_path / "b.dat").unlink()
+        if name == "renamed":
+            (tmp_path / "old.dat").rename(tmp_path / "renamed.dat")
         if name == "folder":
             header.write_text(header.read_text().replace("sub ", "../sub "))
             sentence = "a name without folders"
