@@ -17,6 +17,7 @@ from data_partitions.partition import Partition, write_partition
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.resumption import Resumption
 from data_partitions.site_modalities import drop_absent, find_present, make_manifest
+from data_partitions.site_names import require_site_name
 from data_partitions.small_sites import note_small_sites
 from data_partitions.sources import DatasetReader
 from data_partitions.storage import require_absent
@@ -80,6 +81,8 @@ def prepare_federation(
     rows_by_site = {
         site: index[site_of_row == site] for site in sort_site_names(set(site_of_patient.values()))
     }
+    for site in rows_by_site:
+        require_site_name(site)
     note_small_sites(rows_by_site, schema, log)
     settings = {"sites": sites, "split": split, "alpha": alpha, "seed": seed, "modalities": modalities}
     made_by = _describe_command({**settings, **options})
@@ -143,6 +146,7 @@ def prepare_site(
     """
     log = PreparationLog() if log is None else log
     out = Path(out)
+    require_site_name(site)
     schema, index = _read_index(reader, source, out, log, options)
     if index["site"].ne("").any():
         hospitals = index["site"].unique()

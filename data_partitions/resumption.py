@@ -43,7 +43,7 @@ class Resumption:
     Raises
     ------
     DataError
-        Another process prepares the same path.
+        Another process prepares the same path, or nothing can be written there.
     """
 
     def __init__(self, out: Path, key: str, shape: Sequence[int]) -> None:
@@ -54,7 +54,10 @@ class Resumption:
 
     def __enter__(self) -> Resumption:
         new = not self.folder.exists()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot write to {self.out} ({error.strerror}): choose another path") from None
         self._journal = open(self.folder / JOURNAL_FILE, "a+", encoding="utf-8")
         try:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)

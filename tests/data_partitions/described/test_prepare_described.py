@@ -200,6 +200,7 @@ def test_recordings_with_the_same_signal_are_at_one_patient(tmp_path):
         (('"patient"', '"pateint"'), ONE_SITE, r'table.patient: .*"pateint"; did you mean "patient"\?'),
         (("{record}.hea", "{record}.edf"), ONE_SITE, r'no file fits "{record}.edf": .* 25 files \(12 .dat'),
         (('unit = "mV"', 'unit = "mmHg"'), ONE_SITE, '"mV" cannot be converted to "mmHg"'),
+        (("length", "length"), ("--site", "a/b"), "'a/b' cannot be the name of a site"),
         (('length = "10 s"', 'length = "60 s"'), ONE_SITE, "12 recordings have no complete window"),
         (('["CC5", "ch1"]', '["X"]'), (*ONE_SITE, "--modalities", "CC5"), "none of CC5: it has CM5"),
     ],
@@ -211,6 +212,17 @@ def test_refusals_are_one_sentence_and_leave_nothing(holters, tmp_path, change, 
     assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
     assert re.search(sentence, result.stderr), result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["dataset.toml"]
+
+
+def test_hospitals_whose_name_cannot_be_that_of_a_folder_are_refused(tmp_path):
+    source = write_holters(tmp_path / "in")
+    table = (source / "labels.csv").read_text()
+    (source / "labels.csv").write_text(table.replace(",1\n", ",A/B\n"))
+    description = write_description(
+        tmp_path, ('patient = "patient"', 'patient = "patient"\nsite = "hospital"')
+    )
+    result = prepare(description, source, tmp_path / "all", "--split", "column")
+    assert result.exit_code == 1 and "'A/B' cannot be the name of a site" in result.stderr
 
 
 def test_a_local_file_changes_where_the_files_are_and_not_what_is_agreed(holters, tmp_path):

@@ -155,6 +155,12 @@ def test_two_commands_do_not_write_the_same_directory(tmp_path):
             Resumption(tmp_path / "out", "key", (1,)).__enter__()
 
 
+def test_a_path_that_cannot_be_written_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"cannot write to .*out \(Not a directory\): choose another path"):
+        Resumption(tmp_path / "file" / "out", "key", (1,)).__enter__()
+
+
 def test_directories_of_a_killed_command_are_removed(tmp_path):
     read_part(tmp_path / "out", 3)
     (tmp_path / ".out.0a1b2c3d.tmp").mkdir()
