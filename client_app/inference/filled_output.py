@@ -56,12 +56,24 @@ class FilledOutput:
         )
         self.missing = np.concatenate([self.missing, np.isnan(observed)], axis=1)
         end = self.first + self.pending.shape[2]
-        ready = end if is_last else max(self.written, end - self.context)
+        if is_last:
+            self._extend()
+        ready = end + self.context if is_last else max(self.written, end - self.context)
         self._write(self.written, ready)
         self.written = ready
         unneeded = max(0, ready - self.context - self.first)
         self.pending, self.missing = self.pending[:, :, unneeded:], self.missing[:, unneeded:]
         self.first += unneeded
+
+    def _extend(self) -> None:
+        """Repeat the last sample of each modality, for samples of the file that come after it."""
+        shape = (*self.pending.shape[:2], self.context, self.schema.samples)
+        repeated = np.empty(shape, np.float32)
+        for m, modality in enumerate(self.schema.modalities):
+            last = modality.samples_per_patch
+            repeated[:, m] = self.pending[:, m, -1:, last - 1 : last]
+        self.pending = np.concatenate([self.pending, repeated], axis=2)
+        self.missing = np.pad(self.missing, ((0, 0), (0, self.context), (0, 0)))
 
     def describe(self) -> dict[str, object]:
         """Return which samples of each channel are imputed, for the provenance file."""

@@ -70,7 +70,8 @@ def test_a_record_of_one_window_has_the_values_of_the_model(tmp_path, call, ecg_
 
 @pytest.mark.parametrize("rate, resample", [(500, True), (250, True), (50, True)])
 def test_a_record_of_another_rate_is_completed_at_its_own_rate(tmp_path, call, rate, resample):
-    leads, holes = ecg(60, rate=rate), [slice(3 * rate, 4 * rate), slice(19 * rate, 19 * rate + 1)]
+    holes = [slice(3 * rate, 4 * rate), slice(19 * rate, 19 * rate + 1), slice(59 * rate, None)]
+    leads = ecg(60, rate=rate)
     digital = np.round(1000 * leads).astype(int)
     for hole in holes:
         digital[hole, 1] = MISSING
