@@ -88,7 +88,7 @@ def test_completed_windows_of_a_split_are_those_of_its_rows(federation, small_se
         for row in windows.rows[::-1]:
             one = np.array([row])
             values, observed = site.read(one)
-            filled, _, known, labels = windows.read(one)
+            filled, _, known, labels, _ = windows.read(one)
             assert known.all() and torch.equal(filled[observed], values[observed]) and observed.any()
             assert torch.equal(labels, torch.from_numpy(site.partition.labels[one]))
 
