@@ -85,6 +85,7 @@ class EventReader:
         self.section = _section_of_meds(section) if section.format == "meds" else section
         self.times = TimeReader(section.time_unit, section.time_format, section.decimal)
         self._channels, self._reject, self._drops = channels, reject, drops
+        self.num_backward, self.first_backward = 0, ""  # rows of tables in wide form whose times go back
         self._time_columns = _FIELD.findall(self.section.time) or [self.section.time]
         if not self.section.time:
             raise DataError("files.time is missing: name the column with the time of each row")
@@ -144,6 +145,17 @@ class EventReader:
             else:
                 self._drops.add(UNREADABLE_TIME, len(wrong), example)
         return microseconds
+
+    def _note_backward(
+        self, rows: Rows, selected: np.ndarray, recording: np.ndarray, times: np.ndarray
+    ) -> None:
+        """Count the rows whose time is earlier than that of the row before in their recording."""
+        order = np.argsort(recording, kind="stable")
+        same = recording[order[1:]] == recording[order[:-1]]
+        backward = order[1:][same & (times[order[1:]] < times[order[:-1]])]
+        if len(backward) and not self.num_backward:
+            self.first_backward = rows.locate(int(selected[backward.min()]))
+        self.num_backward += len(backward)
 
     def _choose(self, file: str, names: Sequence[str], more: Sequence[str]) -> list[str]:
         section = self.section
@@ -222,6 +234,7 @@ class EventReader:
         times = self.read_times(rows, selected)
         selected, times = selected[times != NO_TIME], times[times != NO_TIME]
         recording = recording[selected]
+        self._note_backward(rows, selected, recording, times)
 
         def locate(name: str, row: int) -> str:
             return f"{rows.locate(int(selected[row]))}, column {name}"

@@ -18,6 +18,8 @@ from data_partitions.events.rows import Rows
 from data_partitions.events.times import NO_TIME
 from data_partitions.preparation_log import PreparationLog
 
+FIRST_ROWS = 1000  # by which time zones are judged
+
 
 def index_recordings(
     files: Sequence[EventFile], section: FilesSection, log: PreparationLog, properties: Sequence[str] = ()
@@ -73,6 +75,16 @@ def index_recordings(
     for name, of_recording in texts.items():
         table[name] = [of_recording.get(position, "") for position in range(len(table))]
     return table.drop(index=list(faults.recordings))
+
+
+def find_time_zone(files: Sequence[EventFile], section: FilesSection) -> bool | None:
+    """Tell whether the first time stamps have a time zone; None if there are none."""
+    reader = EventReader(section, None, lambda file, fault: None, Drops())
+    for rows in reader.read_rows(files[:1]):
+        reader.read_times(rows, np.arange(min(len(rows.file_of_row), FIRST_ROWS)))
+        if reader.times.has_zone is not None:
+            break
+    return reader.times.has_zone
 
 
 def _read_property(

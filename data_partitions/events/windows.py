@@ -70,6 +70,11 @@ def read_windows(
         log.progress("reading values", int(collector.has_events.sum()), len(names))
     collector.count_drops(drops)
     drops.write_notes(log)
+    if reader.num_backward:
+        log.note(
+            f"Times go back: {reader.num_backward} rows are earlier than the row before (first: "
+            f"{reader.first_backward}); rows are placed by their time."
+        )
     collector.write_notes(log)
     for window, name in enumerate(recordings):
         yield None if name in faults.recordings else collector.windows.read(window)

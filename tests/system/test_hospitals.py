@@ -19,6 +19,7 @@ SIGNALS = ("hr", "map", "resp", "o2sat", "temp", "glu")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_federation_of_185_hospitals_ends(tmp_path, run_local, capsys):
     require_real("eicu-demo")
     source = require_real("yaib-demo").parent

@@ -29,7 +29,9 @@ class CovariateReader:
         self._outside: Counter[str] = Counter()
 
     def check_columns(self, columns: Iterable[str]) -> None:
-        """Raise DataError unless the table has the columns of the covariates."""
+        """Raise DataError unless the table, if there is one, has the columns of the covariates."""
+        if not (self.description.table.path or self.description.table.properties):
+            return
         columns = list(columns)
         for name, section in self.sections.items():
             column = section.column or name

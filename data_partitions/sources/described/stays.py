@@ -13,7 +13,7 @@ import pandas as pd
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.events.files import EventFile
-from data_partitions.events.recordings import index_recordings
+from data_partitions.events.recordings import find_time_zone, index_recordings
 from data_partitions.events.times import NO_TIME, US_PER_SECOND, TimeReader
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.faults import description_error, quote_some
@@ -96,7 +96,7 @@ def list_stays(description: Description, source: Path, log: PreparationLog) -> S
         index = index_recordings(files, description.files, log, description.table.properties)
     names = [file.record for file in files if file.record] if index is None else list(index.index)
     listing = _list_rows(description, table, files, names, index)
-    return Stays(listing, _find_times(description, listing, index), files)
+    return Stays(listing, _find_times(description, listing, index, files), files)
 
 
 def _needs_index(description: Description) -> bool:
@@ -148,7 +148,9 @@ def _list_rows(
     return Listing(recordings, without_file, without_row, tuple(recordings[0].row), faults)
 
 
-def _find_times(description: Description, listing: Listing, index: pd.DataFrame | None) -> pd.DataFrame:
+def _find_times(
+    description: Description, listing: Listing, index: pd.DataFrame | None, files: list[EventFile]
+) -> pd.DataFrame:
     """Return `start` and `end` of each recording, in s on the axis of the files, NaN where unknown."""
     table, window = description.table, description.window
     names = [listed.record for listed in listing.recordings]
@@ -191,6 +193,15 @@ def _find_times(description: Description, listing: Listing, index: pd.DataFrame 
         step = (window.grid or 0) * US_PER_SECOND
         last = of_index("last_us") - start
         end = start + (np.floor(last / step) + 1) * step if step else start + last
+    if reader.has_zone is not None and description.files.time_unit == "datetime":
+        of_files = find_time_zone(files, description.files)
+        if of_files not in (None, reader.has_zone):
+            words = ("a time zone", "none")
+            of_table, of_rows = words if reader.has_zone else words[::-1]
+            raise DataError(
+                f"times of {table.path} have {of_table} and those of {files[0]} have {of_rows}, and so "
+                "cannot be compared: write all with their zone, or all in one local time"
+            )
     return pd.DataFrame({"start": start, "end": end}, index=names) / US_PER_SECOND
 
 

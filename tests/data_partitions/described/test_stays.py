@@ -1,5 +1,7 @@
 """Stays in tables over time: their start and end, rows of joined tables, and properties from the files."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -118,6 +120,12 @@ def test_elapsed_times_with_starts_and_ends_as_time_stamps_or_numbers(source):
         describe(files={"time-unit": "h"}, table={"start": "", "end": "minutes", "time-unit": "min"}), source
     )
     assert rows["record_id"].tolist() == ["a-0000", "a-0001", "c-0000"]
+
+
+def test_a_time_zone_in_the_table_alone_is_refused(source):
+    (source / "stays.csv").write_text(re.sub(r"(\d\d:\d\d),", r"\1+01:00,", STAYS))
+    with pytest.raises(DataError, match="times of stays.csv have a time zone and those of .*csv have none"):
+        read(describe(), source)
 
 
 def test_tables_are_joined_and_texts_of_sites_have_names(source):

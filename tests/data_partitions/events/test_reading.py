@@ -165,6 +165,7 @@ def test_what_is_dropped_is_counted_with_an_example(tmp_path):
         "Dropped: 1 values after the last window of their recording, or between two",
         "Dropped: 1 values before the start of the first window of their recording",
         "Dropped: 2 numbers that are infinite or beyond what 32 bits hold",
+        "Times go back: 2 rows are earlier than the row before",
     ]
     assert any(note.endswith("a.csv, row 2, column HR: 1e+300).") for note in log.notes)
     assert any(note.endswith('a.csv, row 1, column HR: "<5").') for note in log.notes)
@@ -198,6 +199,16 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path):
     assert "has no column of a signal: it has time, BP" in sentences["others"]
     assert "no row has 3 cells as the header has" in sentences["semicolons"]
     assert "damaged" in sentences["cut"] and "No such file" in sentences["gone"]
+
+
+def test_times_that_go_back_are_noted_and_placed(tmp_path):
+    log = PreparationLog(strict=True)
+    file = write(tmp_path / "a.csv", "time,HR\n2,82\n0,80\n1,81\n3,83\n2.5,82.5\n")
+    assert_values(read_table(describe({}, {"HR": {}}), [file], log=log), [[80, 81, 82.5, 83]])
+    assert log.notes == [
+        f"Times go back: 2 rows are earlier than the row before (first: {file}, row 2); rows are placed by "
+        "their time."
+    ]
 
 
 def test_a_format_of_time_is_suggested(tmp_path):
