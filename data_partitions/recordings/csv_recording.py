@@ -60,10 +60,7 @@ class CsvRecording:
         self.notes: tuple[str, ...] = ()
         absent = grid.num_steps - table.num_rows
         if absent and not self.adds_rows:
-            seconds = grid.step / MICROSECONDS
-            self.notes = (
-                f"Of {grid.num_steps} steps of {seconds:g} s {absent} have no row, also in a completed copy.",
-            )
+            self.notes = ("Steps of time without a row have none in a completed copy either.",)
 
     @property
     def adds_rows(self) -> bool:
@@ -115,6 +112,12 @@ def open(  # noqa: A001
     """
     text = CsvText(separator, decimal, encoding, tuple(missing))
     names = next(read_rows(file, text), [])
+    separators = [sign for sign in ";\t|," if len(names) == 1 and sign in names[0]]
+    if separators:
+        raise DataError(
+            f'{file} has one column, "{shorten(names[0])}": give separator = {separators[0]!r} in the '
+            "description"
+        )
     if not time and rate is None:
         if not names or not is_time_column(names[0]):
             first = shorten(names[0]) if names else ""

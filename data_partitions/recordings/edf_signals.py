@@ -77,12 +77,8 @@ class EdfRecording:
                 follow = count * np.arange(header.records)
                 starts = np.round((onsets - onsets[0]) * (count / header.record_seconds)).astype(np.int64)
                 self.record_starts[count] = follow + np.maximum.accumulate(starts - follow)
-            gaps = int((np.diff(onsets) > header.record_seconds * (1 + 1e-6)).sum())
-            if gaps:
-                notes.append(
-                    f"There are {gaps} gaps between its data records, which count as missing time; a "
-                    "completed copy has no place for samples there."
-                )
+            if (np.diff(onsets) > header.record_seconds * (1 + 1e-6)).any():
+                notes.append("Gaps between its data records are missing time, also in a completed copy.")
         self.channels = tuple(
             Channel(channel.name, channel.unit, header.rate(channel), self._count_samples(channel))
             for channel, _ in self.signals
@@ -160,12 +156,15 @@ def decode_samples(content: bytes, sample_bytes: int) -> np.ndarray:
 
 
 def _unusual(header: EdfHeader) -> Iterator[str]:
-    """Yield sentences on what is unusual in a header."""
-    if header.stated_records != header.records:
-        stated = "no number of" if header.stated_records in (None, -1) else header.stated_records
-        yield f"The header states {stated} data records, the file has {header.records} complete ones."
+    """Yield sentences on what is unusual, without numbers, so that those of many files can be counted."""
+    stated = header.stated_records
+    if stated in (None, -1):
+        yield "The header states no number of data records: those of the file are read."
+    elif stated != header.records:
+        other = "fewer" if stated > header.records else "more"
+        yield f"The file has {other} data records than its header states: those of the file are read."
     if header.padding:
-        yield f"The last {header.padding} bytes of the file are no complete data record, and are ignored."
+        yield "Bytes after the last complete data record of the file are ignored."
     if header.time_of_day is None:
         yield "The header states no readable time of the start."
     elif header.start is None:

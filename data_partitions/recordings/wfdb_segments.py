@@ -52,10 +52,10 @@ class WfdbSegments:
             layout = self._read_header(name).signals
             self.files.append(file.with_name(f"{name}.hea"))
         self.segments: list[tuple[int, WfdbRecord, list[int | None]]] = []
-        frame = gaps = 0
+        frame, gaps = 0, False
         for name, frames in header.segments:
             if name == NO_FILE:
-                gaps += 1
+                gaps = True
             elif frames:
                 segment = self._read_header(name)
                 if segment.samples not in (0, frames):
@@ -81,7 +81,7 @@ class WfdbSegments:
         self.frame_samples = [signal.frame_samples for signal in layout]
         self.notes = tuple(dict.fromkeys(note for _, record, _ in self.segments for note in record.notes))
         if gaps:
-            self.notes += (f"There are {gaps} gaps between its segments, which a completed copy keeps.",)
+            self.notes += ("Gaps between its segments are missing time, also in a completed copy.",)
 
     def parts(self, channel: int, first: int, last: int) -> list[tuple[int, WfdbRecord, int, int, int]]:
         """Return (position of the segment, record, its channel, first sample in it, last) of a stretch."""

@@ -100,7 +100,7 @@ def _unusual(header: WfdbHeader) -> list[str]:
     signals = [(shorten(signal.name) or f"signal {i}", signal) for i, signal in enumerate(header.signals)]
     notes = []
     if header.start_text and not header.start:
-        notes.append(f'Its start "{shorten(header.start_text)}" is not a date and a time.')
+        notes.append("The header states no readable date and time of the start.")
     if unnamed := [name for name, signal in signals if not signal.name]:
         notes.append(f"Signals without a description are called {unnamed[0]} and so on.")
     if late := [name for name, signal in signals if signal.skew]:
