@@ -123,7 +123,7 @@ def write_federation(
             manifests.append(manifest)
             patients[manifest.site] = set(index["patient_id"].astype(str))
         if not manifests:
-            raise DataError("no record of any site can be used")
+            raise EmptyPartitionError("no record of any site can be used")
         problems = [f"site {name}: {problem}" for name, problem in check_same_schema(manifests).items()]
         problems += check_patients_apart(patients)
         if problems:

@@ -13,7 +13,7 @@ from data_partitions.assignment import MIN_TRAIN_WINDOWS, assign_patients, selec
 from data_partitions.errors import DataError
 from data_partitions.federation import Federation, sort_site_names, write_federation
 from data_partitions.manifest import Manifest
-from data_partitions.partition import Partition, write_partition
+from data_partitions.partition import EmptyPartitionError, Partition, write_partition
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.resumption import Resumption
 from data_partitions.site_modalities import drop_absent, find_present, make_manifest
@@ -211,12 +211,15 @@ def _read_windows(
 
 @contextmanager
 def _explain_rejections(log: PreparationLog) -> Iterator[None]:
-    """Add the first rejected record to the message of a DataError."""
+    """Add to the message of a DataError what was left out, if that is everything, and the first rejection."""
     try:
         yield
     except DataError as error:
+        counts = (
+            f": {' '.join(log.counted())}" if isinstance(error, EmptyPartitionError) and log.counts else ""
+        )
         first = f"; the first rejected record: {log.rejected[0]}" if log.rejected else ""
-        raise DataError(f"{error}{first}") from None
+        raise DataError(f"{error}{counts}{first}") from None
 
 
 def _describe_command(settings: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
@@ -54,6 +55,7 @@ class Resumption:
 
     def __enter__(self) -> Resumption:
         new = not self.folder.exists()
+        self._new_parents = [parent for parent in self.folder.parents if not parent.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -74,6 +76,9 @@ class Resumption:
         self._journal.close()
         if kind is None or issubclass(kind, DataError):
             shutil.rmtree(self.folder, ignore_errors=True)
+            for parent in self._new_parents:  # innermost first; those of a result are not empty
+                with suppress(OSError):
+                    parent.rmdir()
 
     @property
     def rows_done(self) -> int:

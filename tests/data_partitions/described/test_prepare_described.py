@@ -200,6 +200,7 @@ def test_recordings_with_the_same_signal_are_at_one_patient(tmp_path):
         (('"patient"', '"pateint"'), ONE_SITE, r'table.patient: .*"pateint"; did you mean "patient"\?'),
         (("{record}.hea", "{record}.edf"), ONE_SITE, r'no file fits "{record}.edf": .* 25 files \(12 .dat'),
         (('unit = "mV"', 'unit = "mmHg"'), ONE_SITE, '"mV" cannot be converted to "mmHg"'),
+        (("[-10, 10]", "[90, 91]"), ONE_SITE, "can be used: .* 36 windows are left out"),
         (("length", "length"), ("--site", "a/b"), "'a/b' cannot be the name of a site"),
         (('length = "10 s"', 'length = "60 s"'), ONE_SITE, "12 recordings have no complete window"),
         (('["CC5", "ch1"]', '["X"]'), (*ONE_SITE, "--modalities", "CC5"), "none of CC5: it has CM5"),
