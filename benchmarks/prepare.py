@@ -1,12 +1,13 @@
-"""Measure preparation at scale: PTB-XL against wfdb, MIMIC-IV against pandas, and 10,000 windows.
+"""Measure preparation at scale: PTB-XL against wfdb, MIMIC-IV against pandas, and 10,000 windows and files.
 
-    python benchmarks/prepare.py [--records 4000] [--rows 20] [--repeats 3]
+    python benchmarks/prepare.py [--records 4000] [--rows 20] [--files 10000] [--repeats 3]
 
 - PTB-XL: all of `prepare_federation` on generated records of 10 s, compared with a loop of
   `wfdb.rdrecord` over the same records in as many processes as there are cores.
 - A federation of 10,000 windows: the seconds to open it and all of its sites, and the anonymous memory that
   reading a site's windows in blocks adds to the process, for a site of 1,000 windows and one of 8,000.
 - MIMIC-IV: see `prepare_mimic.py`.
+- Files that are read by a description: see `prepare_described.py`.
 
 Each candidate runs in a separate process, in turns, and its best time counts. Prints a table for each part,
 and one JSON line for the first two.
@@ -129,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=int, default=4000, help="number of records of PTB-XL")
     parser.add_argument("--rows", type=float, default=20, help="million rows of chartevents; 0: without")
+    parser.add_argument("--files", type=int, default=10_000, help="files of a description; 0: without")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--candidate", choices=[*CANDIDATES, "opening"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -143,6 +145,10 @@ def main() -> None:
     if options.rows:
         script = Path(__file__).with_name("prepare_mimic.py")
         arguments = ["--rows", str(options.rows), "--repeats", str(options.repeats)]
+        subprocess.run([sys.executable, script, *arguments], check=True)
+    if options.files:
+        script = Path(__file__).with_name("prepare_described.py")
+        arguments = ["--files", str(options.files), "--repeats", str(options.repeats)]
         subprocess.run([sys.executable, script, *arguments], check=True)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from data_partitions.errors import DataError
 from data_partitions.signals.match import Match, Source
@@ -28,6 +28,18 @@ SUFFIXES_WITHOUT_UNITS = {".csv", ".tsv", ".txt", ".npy", ".npz", ".parquet"}
 # Recorders whose rate is not quite the nominal one are resampled without asking.
 NOMINAL_RATE_TOLERANCE = 1e-3
 MAX_NAMES_IN_MESSAGE = 8
+MAX_LAYOUTS = 1000
+
+# Name, unit and rate of each channel, and whether it has samples; and whether the format states units.
+_Layout = tuple[tuple[tuple[str, str, float, bool], ...], bool]
+
+
+class _Channels(NamedTuple):
+    """What `Match` has of all recordings of one layout."""
+
+    sources: dict[str, Source]
+    unknown: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,7 @@ class SignalMap:
 
     specs: tuple[SignalSpec, ...]
     allow_other_rates: bool = False
+    _layouts: dict[_Layout, _Channels] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def match(self, recording: Recording) -> Match:
         """Find the channel of each modality.
@@ -56,6 +69,15 @@ class SignalMap:
             No channel is known, or one that is needed is there twice, or has a unit or a rate that cannot be
             brought to that of the model.
         """
+        channels = tuple((c.name, c.unit, c.rate, c.samples > 0) for c in recording.channels)
+        layout = (channels, _states_units(recording))
+        if layout not in self._layouts:
+            if len(self._layouts) >= MAX_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[layout] = self._find_channels(recording)
+        return Match(recording, self.specs, *self._layouts[layout])
+
+    def _find_channels(self, recording: Recording) -> _Channels:
         notes: dict[str, list[str]] = {}
         sources = {}
         names = _Names(recording)
@@ -69,7 +91,7 @@ class SignalMap:
         if not sources:
             raise DataError(self._describe_unknown(recording, unknown))
         sentences = tuple(f"{_list_names(names)}: {note}" for note, names in notes.items())
-        return Match(recording, self.specs, sources, unknown, sentences)
+        return _Channels(sources, unknown, sentences)
 
     def _check(
         self, spec: SignalSpec, recording: Recording, positions: list[list[int]], notes: dict[str, list[str]]
@@ -162,6 +184,11 @@ def _choose_channel(recording: Recording, positions: list[int], note: Callable[[
     return positions[0]
 
 
+def _states_units(recording: Recording) -> bool:
+    """Whether the format of a file has a place for units."""
+    return SUFFIXES_WITHOUT_UNITS.isdisjoint(suffix.lower() for suffix in recording.file.suffixes)
+
+
 def _find_conversion(
     spec: SignalSpec, recording: Recording, channel: Channel, note: Callable[[str], None]
 ) -> Conversion:
@@ -178,7 +205,7 @@ def _find_conversion(
                 note(f'taken as they are, in "{unit}", because the unit of the model is arbitrary')
             return SAME_UNIT
         if is_arbitrary(unit):
-            if SUFFIXES_WITHOUT_UNITS.isdisjoint(suffix.lower() for suffix in recording.file.suffixes):
+            if _states_units(recording):
                 stated = f'has the unit "{unit}"' if unit else "has no unit"
                 raise DataError(
                     f"{recording.file}: {channel.name} {stated}, but the model expects {spec.unit}: if it is "

@@ -111,12 +111,13 @@ def _parse(unit: str) -> Quantity:
     except (ValueError, ArithmeticError, AttributeError, TypeError, pint.PintError):
         nearest = _find_nearest(unit, COMMON_UNITS, cutoff=0.5)
         raise UnitError(
-            f'the unit "{unit[:40]}" is not understood' + (f', did you mean "{nearest}"?' if nearest else "")
+            f'the unit "{_show(unit)}" is not understood'
+            + (f', did you mean "{nearest}"?' if nearest else "")
         ) from None
 
 
 def _describe_mismatch(from_unit: str, to_unit: str) -> str:
-    sentence = f'"{from_unit}" cannot be converted to "{to_unit}"'
+    sentence = f'"{_show(from_unit)}" cannot be converted to "{_show(to_unit)}"'
     source, target = (set(map(str, _parse(unit).dimensionality)) for unit in (from_unit, to_unit))
     if source & AMOUNTS and target & AMOUNTS and source ^ target <= AMOUNTS:
         if source ^ target == {"[equivalent]", "[substance]"}:
@@ -132,6 +133,10 @@ def _describe_mismatch(from_unit: str, to_unit: str) -> str:
     convertible = [unit for unit in COMMON_UNITS if _parse(unit).dimensionality == dimension]
     nearest = _find_nearest(from_unit, convertible, cutoff=0.0)
     return f'{sentence}: expected a unit such as "{nearest or to_unit}"'
+
+
+def _show(unit: str) -> str:
+    return " ".join(unit.split())[:40]
 
 
 def _find_nearest(unit: str, candidates: Sequence[str], cutoff: float) -> str:

@@ -2,6 +2,9 @@
 
 The source is the unpacked data set: `ptbxl_database.csv`, `scp_statements.csv` and `records100/` or
 `records500/`. Records without a signal are excluded, so a part of the data set suffices.
+
+A description cannot express the labels: each record has a Python dictionary of statements with their
+likelihoods, and another table says which of five superclasses each statement has.
 """
 
 import ast

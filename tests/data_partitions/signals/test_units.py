@@ -3,6 +3,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from data_partitions.signals.unit_spellings import COMMON_UNITS
 from data_partitions.signals.units import UnitError, conversion, is_arbitrary
@@ -96,3 +98,17 @@ def test_equal_units_need_no_pint():
         "conversion('µV', 'uV'); conversion('flurbs', 'flurbs'); sys.exit('pint' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(max_size=16)
+    | st.lists(st.sampled_from("mg uL / * ^ 2 9 e K % [ ] { . -1 10 °C x".split())).map("".join)
+)
+def test_any_text_is_a_unit_or_one_sentence(text):
+    try:
+        converted = conversion(text, "mV")
+    except UnitError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert np.isfinite(converted.factor)
