@@ -33,7 +33,7 @@ def check_annotations(
     for listed in chosen:
         try:
             assert listed.file is not None
-            recording = open_recording(listed.file, **opening_options(description.files))
+            recording = open_recording(listed.file, **opening_options(description.files), record=listed.part)
             texts.update(normalise(annotation.text) for annotation in reader.read(listed, recording))
         except DataError as error:
             faults.append(str(error))

@@ -19,7 +19,7 @@ from data_partitions.checks.listing_findings import check_listing, check_texts
 from data_partitions.checks.recording_sample import MAX_RECORDINGS, sample_recordings
 from data_partitions.checks.signal_findings import Measured, find_opposite_signals, find_signal_smells
 from data_partitions.checks.stays import check_stays
-from data_partitions.checks.survey import SurveyedFile, survey_files
+from data_partitions.checks.survey import RecordingFile, SurveyedFile, survey_files
 from data_partitions.checks.survey_findings import check_survey, tabulate_signals
 from data_partitions.checks.window_findings import (
     check_windows,
@@ -65,7 +65,7 @@ def check_dataset(description: Description, source: Path, progress: ProgressCall
 def _locate(finding: Finding, description: Description) -> Finding:
     """Add the line of the description to an error about one of its settings."""
     place = description.place(finding.subject)
-    if finding.level != "error" or not place or place in finding.sentence:
+    if finding.level != "error" or not place or ", line " in finding.sentence:
         return finding
     return finding._replace(sentence=f"{finding.sentence} ({place})")
 
@@ -88,7 +88,11 @@ def check_recordings(
     report.extend(check_texts(description, listing.recordings))
     report.extend(check_covariates(description, listing.recordings))
     report.extend(check_annotations(description, source, listing.recordings))
-    record_of = {listed.file: listed.record for listed in listing.recordings if listed.file is not None}
+    record_of = {
+        RecordingFile(listed.file, listed.part): listed.record
+        for listed in listing.recordings
+        if listed.file is not None
+    }
     files = survey_files(list(record_of), description, progress)
     report.extend(check_survey(description, files))
     usable = [file for file in files if not file.error]
@@ -132,7 +136,7 @@ def _count_places(files: Sequence[SurveyedFile]) -> dict[str, Counter[tuple[str,
 
 
 def _find_equal_files(
-    files: Sequence[SurveyedFile], listing: Listing, record_of: dict[Path, str]
+    files: Sequence[SurveyedFile], listing: Listing, record_of: dict[RecordingFile, str]
 ) -> list[Finding]:
     signal_files = [file.signal_file for file in files]
     if None in signal_files or len(set(signal_files)) < len(files):  # several recordings in one file

@@ -17,7 +17,7 @@ SKEWED = 1.0  # skewness beyond which the direction of the peaks is certain
 ONE_SIDED_SHARE = 0.9  # of the files that are certain, for a direction to be a property of the signal
 
 
-def unlike_scales(scales: Sequence[float]) -> dict[int, float]:
+def unlike_scales(scales: Sequence[float], min_ratio: float = MIN_RATIO) -> dict[int, float]:
     """Return the files whose scale is unlike the others', with its ratio to their median.
 
     Parameters
@@ -25,6 +25,8 @@ def unlike_scales(scales: Sequence[float]) -> dict[int, float]:
     scales : sequence of float
         For each file a positive number that is proportional to its unit, such as the width of the middle 90 %
         of a waveform or the median of a vital sign; NaN or 0 if there is none.
+    min_ratio : float
+        Smallest ratio to the median, upwards or downwards, that is unlike.
     """
     values = np.asarray(scales, dtype=float)
     valid = np.isfinite(values) & (values > 0)
@@ -33,7 +35,7 @@ def unlike_scales(scales: Sequence[float]) -> dict[int, float]:
     logs = np.log(np.where(valid, values, 1.0))
     centre = np.median(logs[valid])
     deviation = 1.4826 * np.median(np.abs(logs[valid] - centre))
-    limit = max(np.log(MIN_RATIO), DEVIATIONS * deviation)
+    limit = max(np.log(min_ratio), DEVIATIONS * deviation)
     unlike = np.flatnonzero(valid & (np.abs(logs - centre) > limit))
     return {int(i): float(np.exp(logs[i] - centre)) for i in unlike}
 

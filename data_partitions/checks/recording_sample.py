@@ -6,14 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from data_partitions.checks.parallel import map_files
 from data_partitions.checks.signal_statistics import SignalStatistics, measure_signal
-from data_partitions.checks.survey import map_signals
+from data_partitions.checks.survey import RecordingFile, map_signals
 from data_partitions.checks.twelve_leads import LIMB_LEADS, LimbLeadCheck, arms_exchanged, check_limb_leads
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
@@ -58,7 +57,7 @@ class RecordingSample(NamedTuple):
         Why it cannot be read, or "".
     """
 
-    file: Path
+    file: RecordingFile
     signals: dict[str, SignalStatistics]
     correlations: np.ndarray
     identical: tuple[tuple[str, str], ...] = ()
@@ -71,19 +70,19 @@ class RecordingSample(NamedTuple):
 
 
 def sample_recordings(
-    files: Sequence[Path], description: Description, progress: ProgressCallback
+    files: Sequence[RecordingFile], description: Description, progress: ProgressCallback
 ) -> list[RecordingSample]:
     """Read and measure stretches of recordings, in several processes."""
     work = partial(sample_recording, description=description)
     return map_files(work, files, "reading samples", progress, MIN_SAMPLED)
 
 
-def sample_recording(file: Path, description: Description) -> RecordingSample:
+def sample_recording(file: RecordingFile, description: Description) -> RecordingSample:
     """Read and measure stretches of a recording."""
     count = len(description.signals)
     empty = np.full((count, count), np.nan, np.float32)
     try:
-        recording = open_recording(file, **opening_options(description.files))
+        recording = open_recording(file.path, **opening_options(description.files), record=file.part)
         match = map_signals(description).match(recording)
         stretches = {name: read_stretches(match, name) for name in match.sources}
     except (DataError, OSError) as error:

@@ -9,6 +9,7 @@ import numpy as np
 
 from data_partitions.checks.file_comparison import (
     MIN_PAIRS,
+    MIN_RATIO,
     name_ratio,
     opposite_channels,
     opposite_peaks,
@@ -24,6 +25,7 @@ MIN_OUTSIDE = 0.01  # of all values of a signal, for a warning
 MIN_OUTSIDE_FACT = 0.001
 # Stays of one signal that must differ by one factor: a level that is far from all others may be a disease.
 MIN_UNLIKE_STAYS, MIN_UNLIKE_SHARE = 3, 0.01
+MIN_RATIO_OF_STAYS = 8.0
 
 # Name of a recording, and its statistics of one signal.
 Measured = Sequence[tuple[str, SignalStatistics]]
@@ -41,7 +43,7 @@ def find_signal_smells(
     by_signal
         Statistics of each signal in the recordings that have it.
     noun
-        What recordings are called: "file" or "stay".
+        What recordings are called: "file", "stay" or "subject".
     """
     for name, measured in by_signal.items():
         for smell in (_find_outside, _find_codes, _find_flat, _find_clipped, _find_constant, _find_scale):
@@ -131,9 +133,11 @@ def _find_constant(description: Description, name: str, measured: Measured, noun
 def _find_scale(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
     scales = [s.width if not s.flat else np.nan for _, s in measured]
     groups: dict[str, list[str]] = defaultdict(list)
-    for position, ratio in unlike_scales(scales).items():
+    is_waveform = noun == "file"
+    min_ratio = MIN_RATIO if is_waveform else MIN_RATIO_OF_STAYS
+    for position, ratio in unlike_scales(scales, min_ratio).items():
         groups[name_ratio(ratio)].append(measured[position][0])
-    enough = max(MIN_UNLIKE_STAYS, MIN_UNLIKE_SHARE * len(measured)) if noun == "stay" else 1
+    enough = 1 if is_waveform else max(MIN_UNLIKE_STAYS, MIN_UNLIKE_SHARE * len(measured))
     for words, records in groups.items():
         if len(records) < enough:
             continue

@@ -54,8 +54,9 @@ def check_stays(
         cells, filled = count_observed(description, name, signal, len(sample.stays))
         observed[name] = filled / max(cells, 1)
     total = len(sample.stays)
-    report.tables.append(tabulate_signals(description, places, total, by_signal, observed, "stay"))
-    report.extend(find_signal_smells(description, by_signal, "stay"))
+    noun = "subject" if description.files.format == "meds" else "stay"
+    report.tables.append(tabulate_signals(description, places, total, by_signal, observed, noun))
+    report.extend(find_signal_smells(description, by_signal, noun))
     report.extend(find_identical_signals(sample))
     report.extend(check_cells(description, sample))
     report.extend(check_sites(sample, {listed.record: listed.site for listed in recordings}))

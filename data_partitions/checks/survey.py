@@ -17,6 +17,18 @@ from data_partitions.signals.signal_spec import specs_of_description
 from data_partitions.sources.described.parts import opening_options
 
 
+class RecordingFile(NamedTuple):
+    """A file, or a recording in a file of several."""
+
+    path: Path
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name by which findings speak of it."""
+        return self.part or self.path.name
+
+
 class SignalPlace(NamedTuple):
     """The channel of a file that a signal is read from: its name, unit and rate (Hz)."""
 
@@ -46,7 +58,7 @@ class SurveyedFile(NamedTuple):
         Why the file cannot be used, or "".
     """
 
-    file: Path
+    file: RecordingFile
     places: dict[str, SignalPlace]
     channels: tuple[str, ...]
     seconds: float
@@ -56,17 +68,17 @@ class SurveyedFile(NamedTuple):
 
 
 def survey_files(
-    files: Sequence[Path], description: Description, progress: ProgressCallback
+    files: Sequence[RecordingFile], description: Description, progress: ProgressCallback
 ) -> list[SurveyedFile]:
     """Read the headers of all files, in several processes if there are many."""
     return map_files(partial(survey_file, description=description), files, "reading headers", progress)
 
 
-def survey_file(file: Path, description: Description) -> SurveyedFile:
+def survey_file(file: RecordingFile, description: Description) -> SurveyedFile:
     """Read the header of a file."""
     names: tuple[str, ...] = ()
     try:
-        recording = open_recording(file, **opening_options(description.files))
+        recording = open_recording(file.path, **opening_options(description.files), record=file.part)
         names = tuple(channel.name for channel in recording.channels)
         match = map_signals(description).match(recording)
     except (DataError, OSError) as error:

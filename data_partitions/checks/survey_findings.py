@@ -61,7 +61,7 @@ def check_survey(description: Description, files: Sequence[SurveyedFile]) -> Ite
 
 def _shorten(file: SurveyedFile) -> str:
     """Write the error with the name of the file instead of its path."""
-    return file.error.replace(str(file.file.parent) + "/", "")
+    return file.error.replace(str(file.file.path.parent) + "/", "")
 
 
 def tabulate_signals(
