@@ -10,13 +10,16 @@ class Codes:
     Parameters
     ----------
     codes
-        Codes; of two that fit, the one without `*` is taken, else the earlier one.
+        Codes; spaces at the ends and case do not matter, unless two differ in nothing else. Of two that fit,
+        the one without `*` is taken, else the earlier one.
     patterns
         Whether `*` stands for any text.
     """
 
     def __init__(self, codes: Sequence[str], patterns: bool = True):
-        self._position = {code: position for position, code in reversed(list(enumerate(codes)))}
+        backwards = list(enumerate(codes))[::-1]
+        self._position = {code: position for position, code in backwards}
+        self._folded = {code.strip().casefold(): position for position, code in backwards}
         self._patterns = [
             (position, re.compile(re.escape(code).replace(r"\*", "(.*)"), re.DOTALL))
             for position, code in enumerate(codes)
@@ -25,8 +28,9 @@ class Codes:
 
     def find(self, text: str) -> int:
         """Return the position of the code, -1 if there is none."""
-        if text in self._position:
-            return self._position[text]
+        for positions, key in ((self._position, text), (self._folded, text.strip().casefold())):
+            if key in positions:
+                return positions[key]
         return next((position for position, pattern in self._patterns if pattern.fullmatch(text)), -1)
 
     def read_star(self, text: str) -> str:

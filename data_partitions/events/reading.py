@@ -167,12 +167,17 @@ class EventReader:
             if self._channels is not None:
                 needed += [section.value, *([section.value_unit] if section.value_unit else [])]
         elif self._channels is not None:
-            present = [name for name in self._channels.names if name in names]
+            present = [name for name in names if self._channels.find(name) >= 0]
             if not present:
                 listed = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
                 raise DataError(f"{file} has no column of a signal: it has {listed}")
         chosen = list(dict.fromkeys([*needed, *present]))
         require_columns(file, names, chosen)
+        column_of: dict[int, str] = {}
+        for name in present if self._channels is not None else ():
+            other = column_of.setdefault(self._channels.find(name), name)
+            if other != name:
+                raise DataError(f"{file} has columns {other} and {name} of one channel: rename or remove one")
         return chosen
 
     def _read_long(self, rows: Rows, recordings: Recordings) -> Iterator[Events]:
@@ -240,15 +245,16 @@ class EventReader:
             return f"{rows.locate(int(selected[row]))}, column {name}"
 
         parts = []
-        for position, channel in enumerate(self._channels.channels):
-            if channel.name not in rows.columns:
+        for name, column in rows.columns.items():
+            position = self._channels.find(name)
+            if position < 0:
                 continue
             values = read_numbers(
-                rows.columns[channel.name].take(selected),
+                column.take(selected),
                 self.section.missing,
                 self.section.decimal,
                 self._drops,
-                partial(locate, channel.name),
+                partial(locate, name),
             )
             usable = ~np.isnan(values)
             values = self._channels.convert(position, values[usable])

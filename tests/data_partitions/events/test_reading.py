@@ -33,6 +33,18 @@ def test_wide_csv(tmp_path):
     assert_values(read_table(describe({}, SIGNALS), [write(tmp_path / "a.csv", WIDE)]), EXPECTED)
 
 
+def test_names_match_in_any_case_but_not_by_their_beginnings(tmp_path):
+    text = WIDE.replace("HR", "hr").replace("temp", " Temp") + "\n"
+    assert_values(read_table(describe({}, SIGNALS), [write(tmp_path / "a.csv", text)]), EXPECTED)
+    with pytest.raises(DataError, match="has no column of a signal: it has time, HR_alarm, temperature"):
+        read_table(
+            describe({}, SIGNALS),
+            [write(tmp_path / "b.csv", WIDE.replace("HR", "HR_alarm").replace("temp", "temperature"))],
+        )
+    with pytest.raises(DataError, match="has columns HR and hr of one channel"):
+        read_table(describe({}, SIGNALS), [write(tmp_path / "c.csv", WIDE.replace("temp", "hr"))])
+
+
 def test_long_csv_with_units_by_row_and_decimal_commas(tmp_path):
     files = {"variable": "name", "value": "x", "value-unit": "unit", "separator": ";", "decimal": ","}
     assert_values(read_table(describe(files, SIGNALS), [write(tmp_path / "a.csv", LONG)]), EXPECTED)
