@@ -174,7 +174,7 @@ class _Predictor:
         site_files = find_site_files(data, reader.pattern)
         for number, file in enumerate(site_files.files):
             progress("files", number, len(site_files.files))
-            name = str(file.relative_to(site_files.root).with_suffix(""))
+            name = site_files.names[file]
             records = []
             try:
                 for part in reader.list_records(file):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,11 +22,13 @@ class SiteFiles(NamedTuple):
     ----------
     root : folder below which names of records begin
     files : one per recording
+    names : name of each recording: its path without suffix, or with it where others differ in nothing else
     sharing : why files cannot be completed, of those that share files of samples with others
     """
 
     root: Path
     files: list[Path]
+    names: dict[Path, str]
     sharing: dict[Path, str]
 
     def require_unshared(self, file: Path) -> None:
@@ -74,7 +76,17 @@ def find_site_files(data: Path, pattern: str = "") -> SiteFiles:
                     f"{header}: {names} share {file.name}, of which one copy cannot fit both: move all but "
                     "one of these headers to other folders"
                 )
-    return SiteFiles(root, [path for path in paths if path not in segments], sharing)
+    files = [path for path in paths if path not in segments]
+    return SiteFiles(root, files, _name_recordings(root, files), sharing)
+
+
+def _name_recordings(root: Path, files: Sequence[Path]) -> dict[Path, str]:
+    paths = {file: file.relative_to(root) for file in files}
+    counts = Counter(path.with_suffix("") for path in paths.values())
+    return {
+        file: str(path.with_suffix("") if counts[path.with_suffix("")] == 1 else path)
+        for file, path in paths.items()
+    }
 
 
 def _is_quantile(path: Path) -> bool:

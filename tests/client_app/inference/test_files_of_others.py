@@ -106,6 +106,14 @@ def test_a_file_that_fails_half_way_has_neither_rows_nor_output(tmp_path, call, 
     assert {file.name for file in (tmp_path / "out").glob("*.dat")} == {"a.dat", "z.dat"}
 
 
+def test_files_that_differ_in_their_suffix_alone_are_different_recordings(tmp_path, call):
+    record(tmp_path / "in", "r")
+    write_edf_file(tmp_path / "in" / "r.edf", edf_signals(ecg(), hole=False))
+    record(tmp_path / "in" / "a", "r")
+    assert call("predict", tmp_path / "in", tmp_path / "p.csv", "--samples", 0)[0] == 0
+    assert set(pd.read_csv(tmp_path / "p-recordings.csv")["record"]) == {"a/r", "r.hea", "r.edf"}
+
+
 def test_skewed_leads_are_aligned_before_they_are_completed(tmp_path, call):
     leads, skew = ecg(), 20
     digital = with_hole(leads)
