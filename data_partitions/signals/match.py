@@ -206,13 +206,12 @@ class Match:
     ) -> np.ndarray:
         """Read a modality in its unit, at the rate of the file, and count what is outside the range."""
         values = [
-            conversion.apply(self.recording.read(channel, first, last) * source.spec.scale)
+            conversion.apply(_scale(self.recording.read(channel, first, last), source.spec.scale))
             for channel, conversion in zip(source.channels, source.conversions, strict=True)
         ]
         samples = values[0] if len(values) == 1 else values[0] - values[1]
         low, high = source.range
-        with np.errstate(invalid="ignore"):
-            outside = (samples < low) | (samples > high)
+        outside = (samples < low) | (samples > high)
         if outside.any():
             name = source.spec.name
             count_first = max(count_first, self._counted.get(name, 0), first)
@@ -220,6 +219,10 @@ class Match:
             samples = np.where(outside, np.nan, samples)
         self._counted[source.spec.name] = max(self._counted.get(source.spec.name, 0), min(count_last, last))
         return samples
+
+
+def _scale(values: np.ndarray, scale: float) -> np.ndarray:
+    return values if scale == 1 else values * scale
 
 
 def _read_array(values: np.ndarray, start: int, first: int, last: int) -> np.ndarray:
