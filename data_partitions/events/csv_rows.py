@@ -166,6 +166,7 @@ def _read_start(content: BinaryIO, encoding: str) -> tuple[str, bytes, BinaryIO 
     header = line.decode("utf-8")
     if len(start) > SMALL_FILE_BYTES:
         return header, b"", cast(BinaryIO, _Stream(b"".join(body), content))
+    b"".join(body).decode("utf-8")  # Arrow does not report rows that are ragged and have another encoding
     text = b"".join(body).replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
     return header, text + b"\n" if text else b"", None
 

@@ -31,6 +31,11 @@ class Drops:
 
 
 def quote(text: object) -> str:
-    """Quote the text of a cell, shortened."""
-    words = str(text)
-    return f'"{words[:MAX_EXAMPLE_CHARACTERS]}{"..." if len(words) > MAX_EXAMPLE_CHARACTERS else ""}"'
+    """Quote the text of a cell, shortened, on one line."""
+    return f'"{shorten(text)}"'
+
+
+def shorten(text: object) -> str:
+    """Return the beginning of a text, on one line."""
+    words = "".join(c if c.isprintable() else " " for c in str(text))
+    return words[:MAX_EXAMPLE_CHARACTERS] + ("..." if len(words) > MAX_EXAMPLE_CHARACTERS else "")

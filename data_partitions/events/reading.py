@@ -17,7 +17,7 @@ from data_partitions.events.drops import Drops, quote
 from data_partitions.events.files import EventFile
 from data_partitions.events.numbers import read_numbers
 from data_partitions.events.parquet_rows import read_parquet_rows
-from data_partitions.events.rows import MAX_NAMES, FaultHandler, Rows, require_columns
+from data_partitions.events.rows import FaultHandler, Rows, list_columns, require_columns
 from data_partitions.events.times import NO_TIME, TimeReader
 from data_partitions.signals.units import UnitError
 
@@ -169,12 +169,12 @@ class EventReader:
         elif self._channels is not None:
             present = [name for name in names if self._channels.find(name) >= 0]
             if not present:
-                listed = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
-                raise DataError(f"{file} has no column of a signal: it has {listed}")
+                raise DataError(f"{file} has no column of a signal: it has {list_columns(names)}")
         chosen = list(dict.fromkeys([*needed, *present]))
         require_columns(file, names, chosen)
         column_of: dict[int, str] = {}
-        for name in present if self._channels is not None else ():
+        for name in present:
+            assert self._channels is not None
             other = column_of.setdefault(self._channels.find(name), name)
             if other != name:
                 raise DataError(f"{file} has columns {other} and {name} of one channel: rename or remove one")

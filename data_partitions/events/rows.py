@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from data_partitions.errors import DataError
+from data_partitions.events.drops import shorten
 from data_partitions.events.files import EventFile
 
 if TYPE_CHECKING:
@@ -56,9 +57,14 @@ def require_columns(file: str, names: Sequence[str], needed: Sequence[str]) -> N
     missing = [name for name in needed if name not in names]
     if missing:
         similar = difflib.get_close_matches(missing[0], names, n=1)
-        hint = f" (did you mean {similar[0]}?)" if similar else ""
-        listed = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+        hint = f" (did you mean {shorten(similar[0])}?)" if similar else ""
+        listed = list_columns(names)
         raise DataError(f"{file} has no column {', '.join(missing)}{hint}: it has {listed or 'no columns'}")
     for name in needed:
         if names.count(name) > 1:
             raise DataError(f"{file} has {names.count(name)} columns {name}: rename or remove the others")
+
+
+def list_columns(names: Sequence[str]) -> str:
+    """List the first names of columns, for a message."""
+    return ", ".join(map(shorten, names[:MAX_NAMES])) + (", ..." if len(names) > MAX_NAMES else "")
