@@ -19,6 +19,7 @@ from safetensors.numpy import save
 from condi_core.config import ImputerConfig, TaskConfig
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
+from condi_core.settings_text import describe_error
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
@@ -145,5 +146,13 @@ def _require_compatible(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, RuntimeError, TypeError, ValidationError) as error:
-        reason = str(error).splitlines()[0].rstrip(":")
-        raise WeightsFileError(f"{path} is not a model that this version can use ({reason})") from None
+        if isinstance(error, ValidationError):
+            reason = describe_error(error.errors()[0], "setting")
+        elif isinstance(error, KeyError):
+            reason = f"it has no {error.args[0]}"
+        else:
+            reason = "its weights are not those that its settings state"
+        raise WeightsFileError(
+            f"{path} is not a model that this version can use ({reason}): use the version that trained it, "
+            "which the run's versions.json names, or train it again"
+        ) from None

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_partitions.description.agreed_text import first_difference
+from data_partitions.description.agreed_text import describe_difference
 from data_partitions.errors import DataError
 from data_partitions.layout import FEDERATION_FILE, require_federation
 from data_partitions.manifest import Manifest, Name
@@ -148,9 +148,10 @@ def check_same_schema(manifests: Sequence[Manifest]) -> dict[str, str]:
     most_common = Counter(map(repr, schemas)).most_common(1)[0][0]
     expected = next(schema for schema in schemas if repr(schema) == most_common)
     agreeing = [m.site for m, schema in zip(manifests, schemas, strict=True) if schema == expected]
-    others = agreeing[0] if len(agreeing) == 1 else f"{agreeing[0]} and {len(agreeing) - 1} more"
+    others = agreeing[0] if len(agreeing) == 1 else f"{len(agreeing)} sites, such as {agreeing[0]}"
     return {
-        manifest.site: f"it does not fit: {'; '.join(describe_differences(schema, expected))} (as {others})"
+        manifest.site: "it does not fit: "
+        f"{'; '.join(describe_differences(schema, expected))} (as at {others})"
         for manifest, schema in zip(manifests, schemas, strict=True)
         if schema != expected
     }
@@ -160,7 +161,7 @@ def describe_differences(schema: dict[str, Any], expected: dict[str, Any]) -> It
     """Yield how a schema differs from the expected one, as parts of a sentence."""
     description, expected_description = schema["description"], expected["description"]
     if description and expected_description and description != expected_description:
-        yield f"its dataset.toml differs in {first_difference(description, expected_description)}"
+        yield f"its dataset.toml differs in {describe_difference(description, expected_description)}"
         return  # all else follows from it
     if bool(description) != bool(expected_description):
         made, others = ("with", "without") if description else ("without", "with")

@@ -75,10 +75,7 @@ def impute(
         typer.echo(json.dumps(summary.as_dict()))
     else:
         _list_findings(summary.notes, summary.skipped)
-        before = f", {summary.completed_before} had been completed before" if summary.completed_before else ""
-        typer.echo(
-            f"completed {summary.completed} {summary.unit}{before}, skipped {len(summary.skipped)}: {out}"
-        )
+        typer.echo(f"{summary.sentence()}: {out}")
     if summary.skipped:
         raise typer.Exit(1)
 
@@ -128,11 +125,7 @@ def predict(
         typer.echo(json.dumps(summary.as_dict()))
     else:
         _list_findings(summary.notes, summary.skipped)
-        written = ", ".join(summary.out) or "no csv file was written"
-        typer.echo(
-            f"predicted {summary.windows} windows of {summary.recordings} recordings, skipped "
-            f"{len(summary.skipped)} files: {written}"
-        )
+        typer.echo(summary.sentence())
     if summary.skipped:
         raise typer.Exit(1)
 

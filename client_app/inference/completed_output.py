@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from data_partitions.checks.finding import count_noun
+
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 QUANTILES_FOLDER = "quantiles"
 
@@ -23,6 +25,8 @@ class ImputeSummary:
         What the numbers count.
     completed, completed_before : int
         Units completed by this call, and by an earlier one.
+    without_gaps : int
+        Units of this call in which nothing was missing.
     skipped : list of str
         Why files could not be used, one sentence each.
     notes : list of str
@@ -32,12 +36,24 @@ class ImputeSummary:
     unit: Literal["windows", "files"]
     completed: int = 0
     completed_before: int = 0
+    without_gaps: int = 0
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON, notes only where there are any."""
-        return {key: value for key, value in asdict(self).items() if value or key != "notes"}
+        """Return the fields for JSON, the optional ones only where there is something to say."""
+        optional = ("without_gaps", "notes")
+        return {key: value for key, value in asdict(self).items() if value or key not in optional}
+
+    def sentence(self) -> str:
+        """Say what was done, such as "completed 3 files (nothing was missing in 1 file), skipped 0"."""
+        noun = self.unit.removesuffix("s")
+        text = f"completed {count_noun(self.completed, noun)}"
+        if self.without_gaps:
+            text += f" (nothing was missing in {count_noun(self.without_gaps, noun)})"
+        if self.completed_before:
+            text += f", {self.completed_before} had been completed before"
+        return f"{text}, skipped {len(self.skipped)}"
 
 
 def quantile_folder(out: Path, level: float) -> Path:

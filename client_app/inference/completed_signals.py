@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class CompletedSignals:
 
     def write(
         self, folders: Sequence[Path], journal: Journal, progress: Callable[[float], None]
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         """Write the completed recording, and that of each quantile, to one new folder each.
 
         Parameters

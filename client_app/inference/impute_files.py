@@ -73,6 +73,7 @@ def impute_files(
         def file_progress(fraction: float, number: int = number) -> None:
             progress("files", number + fraction, len(site_files.files))
 
+        file_progress(0.0)
         try:
             site_files.require_unshared(file)
             folder = out / file.parent.relative_to(root)
@@ -84,6 +85,7 @@ def impute_files(
             completion = _FileCompletion(model, reader.open(file), reader, samples, seed, folder, out)
             if completion.complete(file_progress):
                 summary.completed += 1
+                summary.without_gaps += not completion.num_imputed
             else:
                 summary.completed_before += 1
             notes.add(file, completion.opened.notes)
@@ -114,6 +116,7 @@ class _FileCompletion:
         self.seed = seed
         self.folder = folder
         self.out = out
+        self.num_imputed = 0  # samples that this call imputed
         self.provenance = folder / f"{self.recording.file.name}.provenance.json"
         self.made_from: dict[str, Any] = {
             "input sha256": _hash_files(self.recording.files),
@@ -139,6 +142,7 @@ class _FileCompletion:
         with journal, tempfile.TemporaryDirectory(dir=self.out, prefix=".partial-") as temp:
             copies = [Path(temp) / str(i) for i in range(len(folders))]
             imputed = signals.write(copies, journal, progress)
+            self.num_imputed = sum(imputed["imputed samples"].values())
             for copy in copies:
                 for name in names:
                     _flush_to_disk(copy / name)

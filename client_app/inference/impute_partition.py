@@ -71,11 +71,13 @@ def impute_partition(
     completed_before = _resume_or_start(partial, made_from)
     levels = QUANTILE_LEVELS if samples else ()
     dropped = np.zeros(len(model.schema.modalities), int)
+    without_gaps = 0
     with _PartitionArrays(partial, partition, completed_before, levels) as arrays:
         for start in range(completed_before, len(partition), WINDOWS_PER_BLOCK):
             progress("windows", start, len(partition))
             rows = np.arange(start, min(start + WINDOWS_PER_BLOCK, len(partition)))
             values, observed = partition.read(rows)
+            without_gaps += int(observed.all((1, 2, 3)).sum())
             imputed = model.impute(values, observed, samples, seed)
             dropped += imputed.dropped
             completed = [imputed.point, *(imputed.quantiles(levels) if levels else ())]
@@ -85,7 +87,7 @@ def impute_partition(
     _write_manifest(partial, partition, made_from)
     os.rename(partial, out)
     (out / "progress.json").unlink()
-    summary = ImputeSummary("windows", len(partition) - completed_before, completed_before)
+    summary = ImputeSummary("windows", len(partition) - completed_before, completed_before, without_gaps)
     summary.notes = describe_dropped(model.schema, dropped)
     return summary
 

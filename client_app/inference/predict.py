@@ -18,6 +18,7 @@ from client_app.inference.site_data import SitePartition
 from client_app.inference.site_files import find_site_files
 from condi_core.model import TrainedRun
 from condi_core.windows import WINDOWS_PER_BLOCK
+from data_partitions.checks.finding import count_noun
 from data_partitions.preparation_log import ProgressCallback
 
 
@@ -68,6 +69,14 @@ class PredictSummary:
             "skipped": self.skipped,
             **notes,
         }
+
+    def sentence(self) -> str:
+        """Say what was done, such as "predicted 1 window of 1 recording, skipped 0 files: p.csv"."""
+        written = ", ".join(self.out) or "no csv file was written"
+        return (
+            f"predicted {count_noun(self.windows, 'window')} of {count_noun(self.recordings, 'recording')}, "
+            f"skipped {count_noun(len(self.skipped), 'file')}: {written}"
+        )
 
 
 def predict_to_csv(
@@ -173,16 +182,18 @@ class _Predictor:
         """Predict all windows of native files; a file that cannot be read to its end has no rows."""
         site_files = find_site_files(data, reader.pattern)
         for number, file in enumerate(site_files.files):
-            progress("files", number, len(site_files.files))
             name = site_files.names[file]
-            records = []
+            records: list[str] = []
             try:
-                for part in reader.list_records(file):
+                parts = reader.list_records(file)
+                for part in parts:
+                    done = number + len(records) / len(parts)
                     records.append(record := f"{name}/{part}" if part else name)
-                    for window in self._read_windows(file, part, record, reader, notes):
+                    for window, fraction in self._read_windows(file, part, record, reader, notes):
                         self._waiting.append(window)
                         if len(self._waiting) == WINDOWS_PER_BLOCK:
                             self._predict_waiting()
+                        progress("files", done + fraction / len(parts), len(site_files.files))
             except Exception as error:  # whatever one file does, the others are predicted
                 self.skipped.append(explain_failure(file, error))
                 self._forget(records)
@@ -192,13 +203,15 @@ class _Predictor:
 
     def _read_windows(
         self, file: Path, part: str, record: str, reader: RecordingReader, notes: Notes
-    ) -> Iterator[RecordWindow]:
+    ) -> Iterator[tuple[RecordWindow, float]]:
+        """Yield the windows of a recording, each with the fraction of its windows that come before."""
         opened = reader.open(file, part)
         patches = PatchReader(opened.match, self.model.schema)
         not_recorded = np.full(len(self.model.schema.covariates), np.nan, np.float32)
-        for position, start in enumerate(reader.window_starts(opened)):
+        starts = reader.window_starts(opened)
+        for position, start in enumerate(starts):
             values = patches.read(float(start), self.model.schema.patches)
-            yield RecordWindow(record, record, position, values, not_recorded)
+            yield RecordWindow(record, record, position, values, not_recorded), position / len(starts)
         opened.require_plausible_values(patches.observed)
         notes.add(file, opened.notes)
         if self.model.find_classifier(self.method).task.covariate_head is not None:

@@ -17,6 +17,7 @@ MIN_PRESENT_SHARE = 0.5  # of the usual modalities, and of their samples
 SPARSE_STEP_SECONDS = 60.0
 MAX_SHARE_OUT_OF_RANGE = 0.2
 MIN_SAMPLES_OUT_OF_RANGE = 10
+STATE_NAMES = "give a dataset.toml with their names in the files as --map, or a file of names as --local"
 
 
 def usual_samples(run: Path, schema: Schema) -> dict[str, float]:
@@ -77,10 +78,10 @@ def require_usual_modalities(
             samples_present < MIN_PRESENT_SHARE * sum(usual.values())
         )
     if lacks_most:
-        other = f" It has {list_names(unknown)}, which the model does not know." if unknown else ""
+        other = f", and has {list_names(unknown)}, which the model does not know" if unknown else ""
         raise DataError(
-            f"{file} lacks {list_names(absent)}, most of what the model was trained on.{other} State other "
-            "names of these signals in a file for --local; --allow-absent goes on without them"
+            f"{file} lacks {list_names(absent)}, most of what the model was trained on{other}: "
+            f"{STATE_NAMES}, or --allow-absent to go on without them"
         )
 
 
@@ -90,7 +91,7 @@ def require_known_channels(file: Path, schema: Schema, absent: Sequence[str], un
         raise DataError(
             f"{file} has {list_names(unknown)}, which the model does not know (known are "
             f"{list_names(schema.names)}), and lacks {list_names(absent)}: if these are the same signals, "
-            "state their names in a file for --local; if not, give --keep-unknown to leave them as they are"
+            f"{STATE_NAMES}; if not, give --keep-unknown to leave them as they are"
         )
 
 

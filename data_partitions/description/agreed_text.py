@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from data_partitions.description.sections import Description
 
 MAX_VALUE_CHARACTERS = 80
+MAX_LISTED_SETTINGS = 3  # of those that differ
 
 
 def write_agreed_text(description: Description) -> str:
@@ -36,13 +37,14 @@ def write_agreed_text(description: Description) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def first_difference(text: str, expected: str) -> str:
-    """Describe where an agreed text first differs from that of others; "" where it does not.
+def describe_difference(text: str, expected: str) -> str:
+    """Describe where an agreed text differs from that of others; "" where it does not.
 
     Returns
     -------
     str
-        Such as "`signals.CC5.range`: [-10, 10], expected [-5, 5]", and the number of further differences.
+        Such as "`signals.CC5.range`: [-10, 10], expected [-5, 5]", for up to `MAX_LISTED_SETTINGS` settings,
+        and the number of the others.
     """
     settings, expected_settings = _settings(text), _settings(expected)
     keys = list(dict.fromkeys([*expected_settings, *settings]))
@@ -53,9 +55,13 @@ def first_difference(text: str, expected: str) -> str:
             if list(settings) == list(expected_settings)
             else _order_difference(settings, expected_settings)
         )
-    key, more = different[0], len(different) - 1
-    value, expected_value = (_shorten(v.get(key, "the default")) for v in (settings, expected_settings))
-    return f"`{_shorten(key)}`: {value}, expected {expected_value}" + (f", and {more} more" if more else "")
+    parts = []
+    for key in different[:MAX_LISTED_SETTINGS]:
+        value, expected_value = (_shorten(v.get(key, "the default")) for v in (settings, expected_settings))
+        parts.append(f"`{_shorten(key)}`: {value}, expected {expected_value}")
+    more = len(different) - len(parts)
+    others = f", and {more} more setting{'s' if more > 1 else ''}" if more else ""
+    return "; ".join(parts) + others
 
 
 def _shorten(value: str) -> str:

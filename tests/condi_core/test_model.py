@@ -229,8 +229,10 @@ def test_weights_of_another_version_are_refused(tmp_path, monkeypatch):
     for other in ({**settings, "width": 32}, {**settings, "new-option": 1}):
         file.write_bytes(weights_to_bytes(arrays, metadata | {"settings": json.dumps(other)}))
         assert "not a model that this version can use" in refused(run)
+    reason = "(setting 'new-option': extra inputs are not permitted, got 1): use the version that trained it"
+    assert reason in refused(run)
     file.write_bytes(weights_to_bytes(arrays, {k: v for k, v in metadata.items() if k != "schema"}))
-    assert "not a model that this version can use" in refused(run)
+    assert "not a model that this version can use (it has no schema)" in refused(run)
 
 
 def test_a_folder_without_models_is_refused(tmp_path):

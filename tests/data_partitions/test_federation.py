@@ -146,7 +146,7 @@ def test_the_site_that_does_not_fit_is_named_even_when_it_comes_first(different,
     problems = check_same_schema([different, manifest_of("a"), manifest_of("b")])
     assert list(problems) == ["x"]
     assert problems["x"].startswith(f"it does not fit: {difference}"), problems
-    assert problems["x"].endswith("(as a and 1 more)")
+    assert problems["x"].endswith("(as at 2 sites, such as a)")
 
 
 def test_a_site_with_another_description_is_named_with_the_setting_that_differs(tmp_path):
@@ -157,8 +157,8 @@ def test_a_site_with_another_description_is_named_with_the_setting_that_differs(
     other = change_modality(manifest_of("x", description=texts[0]), 1, name="EMG")
     problems = check_same_schema([other, *(manifest_of(n, description=texts[1]) for n in "ab")])
     assert problems == {
-        "x": "it does not fit: its dataset.toml differs in `signals.CC5.range`: [-5, 5], expected [-10, 10], "
-        "and 1 more (as a and 1 more)"
+        "x": "it does not fit: its dataset.toml differs in `signals.CC5.range`: [-5, 5], expected [-10, 10]; "
+        "`signals.CM5.range`: [-5, 5], expected [-10, 10] (as at 2 sites, such as a)"
     }
 
 

@@ -103,7 +103,7 @@ def test_records_are_completed_into_records(tmp_path, condi, run):
     before = record(tmp_path / "in" / "a", "r1", seconds=5)
     record(tmp_path / "in", "whole", gaps=False)
     code, output = condi("impute", tmp_path / "in", tmp_path / "out", "--samples", "5")
-    assert code == 0 and "completed 2 files" in output
+    assert code == 0 and "completed 2 files (nothing was missing in 1 file), skipped 0" in output
     for name in ("whole.hea", "whole.dat"):
         assert (tmp_path / "in" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
     after = wfdb.rdrecord(str(tmp_path / "out" / "a" / "r1"), physical=False).d_signal
@@ -130,7 +130,7 @@ def test_completed_files_are_neither_completed_again_nor_replaced(tmp_path, cond
     (tmp_path / "out" / "r2.dat").unlink()  # as if the command had been stopped here
     first = (tmp_path / "out" / "r1.dat").stat().st_mtime_ns
     code, output = condi("impute", tmp_path / "in", tmp_path / "out")
-    assert code == 0 and "completed 1 files, 1 had been completed before" in output
+    assert code == 0 and "completed 1 file, 1 had been completed before" in output
     assert (tmp_path / "out" / "r1.dat").stat().st_mtime_ns == first
     assert (tmp_path / "out" / "r2.dat").exists()
     code, output = condi("impute", tmp_path / "in", tmp_path / "out", "--samples", "2")
@@ -165,9 +165,13 @@ def test_bad_files_are_named_and_the_others_completed(tmp_path, condi):
     (tmp_path / "in" / "not.edf").write_text("hello")
     code, output = condi("impute", tmp_path / "in", tmp_path / "out")
     assert code == 1
-    assert output.count("skipped: ") == 3 and "completed 1 files, skipped 3" in output
+    assert output.count("skipped: ") == 3 and "completed 1 file, skipped 3" in output
     assert (tmp_path / "out" / "good.dat").exists() and not list((tmp_path / "out").glob("leads*"))
-    assert "leads.hea has X, which the model does not know (known are I, II, V1)" in output
+    assert (
+        "leads.hea has X, which the model does not know (known are I, II, V1), and lacks V1: if these are "
+        "the same signals, give a dataset.toml with their names in the files as --map, or a file of names as "
+        "--local; if not, give --keep-unknown"
+    ) in output
     code, output = condi("impute", tmp_path / "in", tmp_path / "copied", "--keep-unknown", "--json")
     assert code == 1 and len(json.loads(output)["skipped"]) == 2
     assert (tmp_path / "copied" / "leads.dat").exists()

@@ -5,6 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 
+from client_app.inference.predict import predict_to_csv
+from client_app.inference.recording_reader import ReadingOptions
+from client_app.inference.site_data import open_site_data
+from client_app.inference.site_description import SiteSettings
 from condi_core import load_model
 from data_partitions.partition import Partition
 from tests.helpers.inference_inputs import WINDOWS, partition, record
@@ -62,3 +66,25 @@ def test_predictions_of_a_recording_are_means_over_its_windows(tmp_path, condi, 
         assert abs(row[f"{label} spread"] - draws[:, number].std(ddof=1)) < 1e-5
     code, output = condi("predict", tmp_path / "in", tmp_path / "p.csv")
     assert code == 1 and "exists already" in output
+
+
+def test_what_was_predicted_is_said_in_singular_and_plural(tmp_path, condi):
+    record(tmp_path / "in", "a")
+    code, output = condi("predict", tmp_path / "in", tmp_path / "a.csv", "--samples", "0")
+    assert code == 0 and "predicted 1 window of 1 recording, skipped 0 files: " in output
+    (tmp_path / "in" / "not.edf").write_text("hello")
+    record(tmp_path / "in", "b", seconds=4)
+    code, output = condi("predict", tmp_path / "in", tmp_path / "b.csv", "--samples", "0")
+    assert code == 1 and "predicted 3 windows of 2 recordings, skipped 1 file: " in output
+
+
+def test_progress_goes_on_within_a_file(tmp_path, run):
+    record(tmp_path / "in", "long", seconds=8)
+    model, done = load_model(run), []
+    with open_site_data(
+        run, model, tmp_path / "in", SiteSettings(), ReadingOptions(), lambda *_: None
+    ) as reader:
+        predict_to_csv(
+            model, reader, tmp_path / "in", tmp_path / "p.csv", 0, "", 0, lambda *step: done.append(step)
+        )
+    assert done == [("files", fraction, 1) for fraction in (0.0, 0.25, 0.5, 0.75)]

@@ -69,13 +69,14 @@ def test_a_file_without_most_of_the_training_data_is_refused(tmp_path, model_sch
         require_usual_modalities(file, model_schema, usual, present, ["C3-M2"])
     message = str(error.value)
     assert "x.edf lacks" in message and "C3-M2" in message and "--allow-absent" in message
+    assert "--map" in message and "--local" in message and ". " not in message
     assert "--keep-unknown" not in message
 
 
 def test_unknown_channels_matter_only_where_something_is_absent(tmp_path):
     require_known_channels(tmp_path / "x.hea", NIGHT, [], ["Resp 2"])
     require_known_channels(tmp_path / "x.hea", NIGHT, ["EOG"], [])
-    with pytest.raises(DataError, match="has EOG left, .*lacks EOG: .*--local.*--keep-unknown"):
+    with pytest.raises(DataError, match="has EOG left, .*lacks EOG: .*--map.*--local.*--keep-unknown"):
         require_known_channels(tmp_path / "x.hea", NIGHT, ["EOG"], ["EOG left"])
 
 

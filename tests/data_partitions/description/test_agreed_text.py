@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_partitions.description.agreed_text import first_difference
+from data_partitions.description.agreed_text import describe_difference
 from data_partitions.description.reading import description_from_text, read_description
 from tests.helpers.described import write_description
 
@@ -85,13 +85,26 @@ def test_the_columns_of_labels_are_local_and_their_names_are_agreed(tmp_path):
         ),
         (('"10 s"', '"10 s"\ntake = "first"'), '`window.take`: "first", expected the default'),
         (('version = "1"\n', ""), '`dataset.version`: the default, expected "1"'),
-        (("[-10, 10]", "[-5, 5]"), "`signals.CC5.range`: [-5, 5], expected [-10, 10], and 1 more"),
+        (
+            ("[-10, 10]", "[-5, 5]"),
+            "`signals.CC5.range`: [-5, 5], expected [-10, 10]; "
+            "`signals.CM5.range`: [-5, 5], expected [-10, 10]",
+        ),
         (
             ('sinus = ["SR", "N"], afib = ["AF"]', 'afib = ["AF"], sinus = ["SR", "N"]'),
             "the order of its settings: `task.classes.afib`, expected `task.classes.sinus`",
         ),
     ],
 )
-def test_the_first_difference_names_the_key_and_both_values(change, sentence, tmp_path):
+def test_a_difference_names_the_key_and_both_values(change, sentence, tmp_path):
     text = agreed(tmp_path, *([change] if change else []))
-    assert first_difference(text, TEXT) == sentence
+    assert describe_difference(text, TEXT) == sentence
+
+
+@pytest.mark.parametrize(
+    "differing, others", [(3, ""), (4, ", and 1 more setting"), (6, ", and 3 more settings")]
+)
+def test_up_to_three_differences_are_listed_and_the_others_counted(differing, others):
+    text, expected = ("".join(f"signals.S{i}.rate = {r}\n" for i in range(differing)) for r in (1, 2))
+    listed = "; ".join(f"`signals.S{i}.rate`: 1, expected 2" for i in range(3))
+    assert describe_difference(text, expected) == listed + others
