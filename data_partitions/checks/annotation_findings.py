@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_partitions.checks.classes import compare_texts, nearest_text
-from data_partitions.checks.finding import Finding, Level, count_noun
+from data_partitions.checks.classes import compare_events, compare_texts, list_counts
+from data_partitions.checks.finding import Finding, count_noun
 from data_partitions.checks.guess.folder import sample_evenly
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
@@ -46,22 +46,14 @@ def check_annotations(
         yield Finding("error" if not texts else "warning", "annotations", sentence)
     if not texts:
         return
-    listed_texts = ", ".join(f'"{text}" ({count})' for text, count in texts.most_common(12))
-    yield Finding(
-        "fact", "annotations", f"in {count_noun(len(chosen) - len(faults), 'recording')}: {listed_texts}"
-    )
+    read = count_noun(len(chosen) - len(faults), "recording")
+    yield Finding("fact", "annotations", f"in {read}: {list_counts(texts, 12)}")
     rule, task = LabelRule(description), description.task
     if not rule.by_annotations:
         return
     if task.kind == "binary":
         events = [normalise(text) for text in task.event]
-        some = any(texts.get(event) for event in events)
-        for event in events:
-            if not texts.get(event):
-                near = nearest_text(event, texts)
-                hint = f': did you mean "{near}"' if near else ""
-                level: Level = "warning" if some or not complete else "error"
-                yield Finding(level, "task.event", f'no annotation has "{event}"{hint}')
+        yield from compare_events(texts, events, "annotation", complete)
         return
     classes = {name: [normalise(text) for text in own or (name,)] for name, own in task.classes.items()}
     drop = [normalise(text) for text in task.drop]

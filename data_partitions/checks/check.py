@@ -12,7 +12,7 @@ import numpy as np
 from data_partitions.checks.annotation_findings import check_annotations
 from data_partitions.checks.covariate_findings import check_covariates
 from data_partitions.checks.duplicate_findings import find_duplicates
-from data_partitions.checks.finding import CheckReport, Finding, count_noun
+from data_partitions.checks.finding import CheckReport, Finding, count_noun, describe_error
 from data_partitions.checks.guess.folder import sample_evenly
 from data_partitions.checks.lead_findings import find_lead_smells
 from data_partitions.checks.listing_findings import check_listing, check_texts
@@ -55,7 +55,7 @@ def check_dataset(description: Description, source: Path, progress: ProgressCall
         else:
             check_recordings(description, source, report, progress)
     except DataError as error:
-        report.add("error", "files", str(error))
+        report.extend([describe_error(error)])
     if not report.has_errors:
         check_preparation(description, source, report, progress)
     report.findings = [_locate(finding, description) for finding in report.findings]
@@ -65,7 +65,7 @@ def check_dataset(description: Description, source: Path, progress: ProgressCall
 def _locate(finding: Finding, description: Description) -> Finding:
     """Add the line of the description to an error about one of its settings."""
     place = description.place(finding.subject)
-    if finding.level != "error" or not place or ", line " in finding.sentence:
+    if finding.level != "error" or finding.subject == "source" or not place:
         return finding
     return finding._replace(sentence=f"{finding.sentence} ({place})")
 
@@ -155,7 +155,7 @@ def check_preparation(
     try:
         index = DescribedDataset(description).index(source, log)
     except DataError as error:
-        report.add("error", "windows", str(error))
+        report.extend([describe_error(error)])
         return
     labels, kind = LabelRule(description).names, description.task.kind
     report.tables.append(tabulate_windows(index, labels, kind))

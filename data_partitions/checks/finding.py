@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
+from data_partitions.errors import DataError
+from data_partitions.sources.described.faults import DescriptionError
 from data_partitions.table import Table
 
 Level = Literal["error", "warning", "fact"]
@@ -26,6 +28,13 @@ class Finding(NamedTuple):
     level: Level
     subject: str
     sentence: str
+
+
+def describe_error(error: DataError) -> Finding:
+    """Return an error as a finding about the setting that is wrong, or else about the files."""
+    if isinstance(error, DescriptionError):
+        return Finding("error", error.key, error.sentence)
+    return Finding("error", "source", str(error))
 
 
 @dataclass
@@ -112,6 +121,16 @@ def list_names(names: Sequence[object]) -> str:
     first = ", ".join(str(name) for name in names[:MAX_NAMES])
     more = len(names) - MAX_NAMES
     return f"({first} and {more} more)" if more > 0 else f"({first})"
+
+
+def list_reasons(sentences: Sequence[str], names: Sequence[str]) -> str:
+    """Write sentences about files, once for those that differ in the name of the file alone."""
+    groups: dict[str, list[str]] = {}
+    for sentence, name in zip(sentences, names, strict=True):
+        groups.setdefault(sentence.replace(name, ""), []).append(sentence)
+    reasons = [f"{g[0]} (and {len(g) - 1} more like it)" if len(g) > 1 else g[0] for g in groups.values()]
+    more = [f"and {len(reasons) - MAX_NAMES} other reasons"] if len(reasons) > MAX_NAMES else []
+    return "; ".join(reasons[:MAX_NAMES] + more)
 
 
 def format_share(share: float) -> str:

@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from data_partitions.checks.classes import compare_texts
-from data_partitions.checks.finding import Finding, count_noun, list_names
+from data_partitions.checks.classes import compare_events, compare_texts
+from data_partitions.checks.finding import Finding, count_noun, describe_error, list_names
 from data_partitions.description.sections import Description
+from data_partitions.errors import DataError
 from data_partitions.sources.described.labels import LabelRule, normalise
 from data_partitions.sources.described.listing import ListedRecording, Listing
 
@@ -77,6 +78,11 @@ def _check_sites(recordings: Sequence[ListedRecording]) -> Iterator[Finding]:
 def check_texts(description: Description, recordings: Sequence[ListedRecording]) -> Iterator[Finding]:
     """Compare the texts of the label column with the classes or the event of the task."""
     task, rule = description.task, LabelRule(description)
+    try:
+        rule.check_columns(recordings[0].row)
+    except DataError as error:
+        yield describe_error(error)
+        return
     if task.kind in ("none", "regression") or rule.by_annotations or task.file:
         return
     columns = list(task.columns.values()) or [task.column]
@@ -88,12 +94,8 @@ def check_texts(description: Description, recordings: Sequence[ListedRecording])
     )
     drop = {normalise(text) for text in task.drop}
     if task.kind == "binary" or task.columns:
-        events = [normalise(text) for text in task.event]
-        if not any(texts.get(event) for event in events):
-            listed = ", ".join(f'"{text}" ({count})' for text, count in texts.most_common(8))
-            wanted = " or ".join(f'"{event}"' for event in events)
-            yield Finding("error", "task.event", f"no row has {wanted} in {columns[0]}: there are {listed}")
-        elif empty := texts.get("", 0):
+        yield from compare_events(texts, [normalise(text) for text in task.event], "row", column=columns[0])
+        if empty := texts.get("", 0):
             yield Finding("warning", "task", f"{count_noun(empty, 'row')} without a label: no window has one")
         return
     classes = {

@@ -16,6 +16,7 @@ from data_partitions.checks.file_comparison import (
     unlike_scales,
 )
 from data_partitions.checks.finding import Finding, Level, count_noun, format_share, list_names
+from data_partitions.checks.guess.known_signals import find_known, known_range
 from data_partitions.checks.signal_statistics import SignalStatistics
 from data_partitions.description.sections import Description
 
@@ -23,6 +24,8 @@ MIN_CLIPPED = 0.001  # of the samples of a file
 MIN_CONSTANT = 0.02
 MIN_OUTSIDE = 0.01  # of all values of a signal, for a warning
 MIN_OUTSIDE_FACT = 0.001
+# Of the recordings, by their medians, with values that are plausible in their unit and in another.
+MAX_INSIDE_OWN, MIN_INSIDE_OTHER = 0.5, 0.9
 # Stays of one signal that must differ by one factor: a level that is far from all others may be a disease.
 MIN_UNLIKE_STAYS, MIN_UNLIKE_SHARE = 3, 0.01
 MIN_RATIO_OF_STAYS = 8.0
@@ -46,7 +49,15 @@ def find_signal_smells(
         What recordings are called: "file", "stay" or "subject".
     """
     for name, measured in by_signal.items():
-        for smell in (_find_outside, _find_codes, _find_flat, _find_clipped, _find_constant, _find_scale):
+        for smell in (
+            _find_outside,
+            _find_unit,
+            _find_codes,
+            _find_flat,
+            _find_clipped,
+            _find_constant,
+            _find_scale,
+        ):
             yield from smell(description, name, measured, noun)
 
 
@@ -68,8 +79,34 @@ def _find_outside(description: Description, name: str, measured: Measured, noun:
         f"signals.{name}",
         f"{format_share(share)} of the values are outside {signal.range[0]:g} to {signal.range[1]:g} "
         f"{signal.unit} and count as missing ({', '.join(extremes)}), in {_count(outside, noun)}"
-        + (". Is the unit of the files wrong, or the range" if share > 0.5 else ""),
+        + (". Is the unit of the files wrong, or the range?" if share > 0.5 else ""),
     )
+
+
+def _find_unit(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+    """Ask whether values that are implausible in their unit are in another usual unit of the signal."""
+    signal = description.signals[name]
+    names = [name, *(str(channel) for channel in signal.channels or ())]
+    known = next(filter(None, map(find_known, names)), [])
+    medians = np.array([s.median for _, s in measured if s.observed])
+    own = next(filter(None, (known_range(usual, signal.unit) for usual in known)), None)
+    if own is None or not len(medians) or _share_inside(medians, *own) > MAX_INSIDE_OWN:
+        return
+    for other in known:
+        if known_range(other, signal.unit) != (other.low, other.high) and (
+            _share_inside(medians, other.low, other.high) >= MIN_INSIDE_OTHER
+        ):
+            yield Finding(
+                "warning",
+                f"signals.{name}",
+                f"values of about {np.median(medians):.4g} in {count_noun(len(medians), noun)} are usual in "
+                f"{other.unit}, but not in {signal.unit}: is the unit wrong?",
+            )
+            return
+
+
+def _share_inside(values: np.ndarray, low: float, high: float) -> float:
+    return float(np.mean((values >= low) & (values <= high)))
 
 
 def _find_codes(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
@@ -145,7 +182,7 @@ def _find_scale(description: Description, name: str, measured: Measured, noun: s
             "warning",
             f"signals.{name}",
             f"{words} than in the other {noun}s in {count_noun(len(records), noun)} {list_names(records)}: "
-            "is its unit or gain wrong there",
+            "is its unit or gain wrong there?",
         )
 
 

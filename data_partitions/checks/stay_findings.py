@@ -16,6 +16,7 @@ from data_partitions.checks.leakage import find_early_ends
 from data_partitions.checks.stay_sample import SignalSample, StaySample
 from data_partitions.description.durations import format_seconds
 from data_partitions.description.sections import Description
+from data_partitions.events.spacing import describe_wide_spacing
 from data_partitions.sources.described.stays import Stays
 
 MIN_SEVERAL = 0.05  # of the cells with a value, that have several, to be said
@@ -41,6 +42,35 @@ def check_presence(description: Description, sample: StaySample) -> Iterator[Fin
     if sample.rejected:
         more = f"; and {len(sample.rejected) - 3} more" if len(sample.rejected) > 3 else ""
         yield Finding("warning", "files", "; ".join(sample.rejected[:3]) + more)
+
+
+def check_times(description: Description, sample: StaySample) -> Iterator[Finding]:
+    """Ask whether the unit of times is wrong that are much farther apart than the steps of the grid."""
+    signals = list(sample.signals.values())
+    stay = np.concatenate([signal.stay for signal in signals])
+    seconds = np.concatenate([signal.seconds for signal in signals])
+    if sentence := describe_wide_spacing(description, stay, seconds):
+        yield Finding("warning", "files.time-unit", sentence)
+
+
+def check_empty_stays(description: Description, sample: StaySample) -> Iterator[Finding]:
+    """Count the stays without a value in their first window."""
+    length, least = description.window.length, description.window.least_observed
+    having = [s.stay[(s.seconds >= 0) & (s.seconds < length)] for s in sample.signals.values()]
+    total = len(sample.stays)
+    empty = total - len(np.unique(np.concatenate(having)))
+    if not empty or not sample.all_values:
+        return
+    share = f"{empty} of {count_noun(total, 'stay')} ({format_share(empty / total)})"
+    sentence = f"{share} have no value in their first {format_seconds(length)}"
+    if least > 0:
+        yield Finding("fact", "window", f"{sentence} and are left out by least-observed")
+    else:
+        yield Finding(
+            "warning",
+            "window",
+            f"{sentence} and become empty windows: least-observed = 0.01 in [window] leaves them out",
+        )
 
 
 def check_cells(description: Description, sample: StaySample) -> Iterator[Finding]:
@@ -100,7 +130,7 @@ def check_sites(sample: StaySample, site_of: Mapping[str, str]) -> Iterator[Find
                 "warning",
                 f"signals.{name}",
                 f"{name_ratio(ratio)} at site {sites[i]} than at the others (median {medians[i]:.4g} and "
-                f"{np.nanmedian(medians):.4g}): is it in another unit there",
+                f"{np.nanmedian(medians):.4g}): is it in another unit there?",
             )
 
 

@@ -49,8 +49,10 @@ class StaySample(NamedTuple):
     ----------
     stays
         Their names.
+    all_values
+        Whether all measurements of these stays were read.
     complete
-        Whether these are all stays, with all their measurements.
+        Whether these are also all stays.
     signals
         Measurements of each signal.
     drops
@@ -60,6 +62,7 @@ class StaySample(NamedTuple):
     """
 
     stays: list[str]
+    all_values: bool
     complete: bool
     signals: dict[str, SignalSample]
     drops: Drops
@@ -70,8 +73,11 @@ def sample_stays(description: Description, stays: Stays, progress: ProgressCallb
     """Read the measurements of some stays: from files that are evenly spread, or from the start of one."""
     rejected: list[str] = []
 
+    rejected_stays: set[str] = set()
+
     def reject(file: EventFile, fault: DataError) -> None:
         rejected.append(str(fault))
+        rejected_stays.add(file.record)
 
     names = [listed.record for listed in stays.listing.recordings]
     files = list(stays.files)
@@ -105,7 +111,7 @@ def sample_stays(description: Description, stays: Stays, progress: ProgressCallb
         index = recording[of_signal].astype(int)
         signals[name] = SignalSample(index, seconds[of_signal] - starts[index], values[of_signal])
     complete = done and len(names) == len(stays.listing.recordings)
-    return StaySample(of_file, complete, signals, drops, rejected)
+    return StaySample(of_file, done, complete, signals, drops, rejected)
 
 
 def _axis_of(description: Description, stays: Stays, names: list[str]) -> tuple[list[str], np.ndarray]:

@@ -12,9 +12,11 @@ from data_partitions.checks.listing_findings import check_listing, check_texts
 from data_partitions.checks.signal_findings import Measured, find_signal_smells
 from data_partitions.checks.stay_findings import (
     check_cells,
+    check_empty_stays,
     check_leakage,
     check_presence,
     check_sites,
+    check_times,
     count_observed,
     describe_sample,
     find_identical_signals,
@@ -41,6 +43,8 @@ def check_stays(
     sample = sample_stays(description, stays, progress)
     report.extend(describe_sample(sample, len(recordings)))
     report.extend(check_presence(description, sample))
+    report.extend(check_times(description, sample))
+    report.extend(check_empty_stays(description, sample))
     report.extend(check_leakage(description, stays, sample))
     by_signal: dict[str, Measured] = {}
     places: dict[str, Counter[tuple[str, float | None]]] = {}

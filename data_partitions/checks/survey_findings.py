@@ -6,11 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from data_partitions.checks.classes import nearest_text
-from data_partitions.checks.finding import Finding, Level, count_noun, format_share
+from data_partitions.checks.finding import Finding, Level, count_noun, format_share, list_reasons
 from data_partitions.checks.signal_statistics import SignalStatistics
 from data_partitions.checks.survey import SurveyedFile
 from data_partitions.description.sections import Description
 from data_partitions.inspection import format_rate
+from data_partitions.sources.described.faults import quote_some
 from data_partitions.table import Table, Value
 
 MIN_FILE_SHARE = 0.5  # of the files that should have a signal
@@ -23,13 +24,9 @@ def check_survey(description: Description, files: Sequence[SurveyedFile]) -> Ite
     usable = [file for file in files if not file.error]
     if broken:
         level: Level = "warning" if usable else "error"
-        reasons = "; ".join(dict.fromkeys(_shorten(file) for file in broken[:3]))
-        more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
-        yield Finding(
-            level,
-            "files",
-            f"{len(broken)} of {count_noun(len(files), 'file')} cannot be used: {reasons}{more}",
-        )
+        reasons = list_reasons([_shorten(file) for file in broken], [file.file.name for file in broken])
+        sentence = f"{len(broken)} of {count_noun(len(files), 'file')} cannot be used: {reasons}"
+        yield Finding(level, "source", sentence)
     if not usable:
         return
     channels = Counter(name for file in usable for name in file.channels)
@@ -38,10 +35,8 @@ def check_survey(description: Description, files: Sequence[SurveyedFile]) -> Ite
         having = [file for file in usable if name in file.places]
         if not having:
             near = nearest_text(name, [channel for channel in channels if channel not in read])
-            hint = (
-                f': did you mean "{near}"' if near else f": they have {', '.join(list(channels)[:MAX_NAMES])}"
-            )
-            yield Finding("error", f"signals.{name}", f"no file has any of its channels{hint}")
+            hint = f'did you mean "{near}"?' if near else f"they have {quote_some(channels, MAX_NAMES)}"
+            yield Finding("error", f"signals.{name}", f"no file has any of its channels: {hint}")
         elif len(having) < MIN_FILE_SHARE * len(usable):
             yield Finding(
                 "warning",
@@ -51,8 +46,9 @@ def check_survey(description: Description, files: Sequence[SurveyedFile]) -> Ite
     unread = {name: count for name, count in channels.items() if name not in read}
     parts = {name for channel in read if " - " in channel for name in channel.split(" - ")}
     if rest := [f"{name} ({count})" for name, count in unread.items() if name not in parts]:
+        more = f" and {len(rest) - 20} more" if len(rest) > 20 else ""
         yield Finding(
-            "fact", "files", f"channels that no signal reads, with their files: {', '.join(rest[:20])}"
+            "fact", "files", f"channels that no signal reads, with their files: {', '.join(rest[:20])}{more}"
         )
     notes: dict[str, int] = Counter(note for file in usable for note in file.notes)
     for note, count in notes.items():

@@ -33,3 +33,10 @@ def format_seconds(seconds: float) -> str:
         if abs(multiple - round(multiple)) < 1e-9 and multiple >= 1:
             return f"{round(multiple)} {unit}"
     return f"{format_number(seconds)} s"
+
+
+def format_approximately(seconds: float) -> str:
+    """Write a duration with three digits, for readers: "60 h", "1.5 min", "1420 h"."""
+    unit = next((unit for unit in ("h", "min") if seconds >= SECONDS[unit]), "s")
+    number = seconds / SECONDS[unit]
+    return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"

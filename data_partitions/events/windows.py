@@ -15,6 +15,7 @@ from data_partitions.events.faults import FileFaults
 from data_partitions.events.files import EventFile
 from data_partitions.events.grid import GridSignal, GridWindows
 from data_partitions.events.reading import EventReader, Events, Recordings
+from data_partitions.events.spacing import MAX_EVENTS, describe_wide_spacing
 from data_partitions.events.times import US_PER_SECOND
 from data_partitions.events.window_finder import WindowFinder
 from data_partitions.preparation_log import PreparationLog
@@ -86,7 +87,8 @@ class _Collector:
     def __init__(
         self, description: Description, channels: ChannelMap, recording: np.ndarray, start: np.ndarray
     ):
-        self._channels = channels
+        self._description, self._channels = description, channels
+        self._times: list[tuple[np.ndarray, np.ndarray]] = []  # of the first events
         length = round(description.window.length * US_PER_SECOND)
         self._finder = WindowFinder(recording, start, length)
         self._signals = [make_grid_signal(description, name) for name in description.signals]
@@ -104,6 +106,8 @@ class _Collector:
         """Add events of recordings that have a window."""
         recording, microseconds, channel, values = events
         self.has_events[recording] = True
+        if sum(len(times) for _, times in self._times) < MAX_EVENTS:
+            self._times.append((recording, microseconds / US_PER_SECOND))
         early = self._finder.is_early(recording, microseconds)
         in_window = np.zeros(len(values), bool)
         signal = self._signal[channel]
@@ -123,11 +127,15 @@ class _Collector:
 
     def count_drops(self, drops: Drops) -> None:
         """Count the events that are in no window."""
-        drops.add("values before the start of the first window of their recording", self._early)
-        drops.add("values after the last window of their recording, or between two", self._late)
+        drops.add("values from before the first window", self._early)
+        drops.add("values from after the last window, or from between windows", self._late)
 
     def write_notes(self, log: PreparationLog) -> None:
-        """Note values outside the ranges, signals without any value, and recordings without any."""
+        """Note doubtful times, values outside the ranges, and signals and recordings without any value."""
+        if self._times:
+            of_events = (np.concatenate(arrays) for arrays in zip(*self._times, strict=True))
+            if sentence := describe_wide_spacing(self._description, *of_events):
+                log.note(sentence[0].upper() + sentence[1:])
         names = self._channels.signals
         counts = [f"{names[number]} {count}" for number, count in self._outside.most_common() if count]
         if counts:

@@ -108,7 +108,7 @@ def _parse(unit: str) -> Quantity:
     try:
         parsed = registry.parse_expression(to_expression(clean_unit(unit)))
         return parsed if isinstance(parsed, pint.Quantity) else registry.Quantity(parsed, "dimensionless")
-    except (ValueError, ArithmeticError, AttributeError, TypeError, pint.PintError):
+    except (ValueError, ArithmeticError, AttributeError, TypeError, AssertionError, pint.PintError):
         nearest = _find_nearest(unit, COMMON_UNITS, cutoff=0.5)
         raise UnitError(
             f'the unit "{_show(unit)}" is not understood'
@@ -140,7 +140,8 @@ def _show(unit: str) -> str:
 
 
 def _find_nearest(unit: str, candidates: Sequence[str], cutoff: float) -> str:
-    """Find the candidate that is spelled like a unit; "" if there is none."""
-    by_lower = {candidate.lower(): candidate for candidate in reversed(candidates)}
+    """Find the candidate whose symbol or name, such as "mV" or "millivolt", is spelled like a unit; or ""."""
+    by_lower = {str(_parse(candidate).units).lower(): candidate for candidate in reversed(candidates)}
+    by_lower |= {candidate.lower(): candidate for candidate in reversed(candidates)}
     nearest = difflib.get_close_matches(clean_unit(unit).lower(), by_lower, 1, cutoff)
     return by_lower[nearest[0]] if nearest else ""

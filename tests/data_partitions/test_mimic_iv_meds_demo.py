@@ -44,7 +44,7 @@ def test_stays_splits_and_lengths_of_stay(meds):
     assert windows.shape == (14, 26, 48) and index["patient_id"].nunique() == 9
     assert index["split"].value_counts().to_dict() == {"val": 8, "test": 6}
     assert log.counted() == ["13 recordings are left out, as they end within 48 h."]
-    assert log.notes[0].startswith("Dropped: 7075 values after the last window")
+    assert log.notes[0].startswith("Dropped: 7075 values from after the last window")
     assert index["remaining stay"].median() == pytest.approx(1.5772, abs=1e-3)
 
 

@@ -104,7 +104,7 @@ def test_implausible_values_are_dropped_and_counted(source):
     window = read_window(source, 132539, log)
     assert window[row_of("HR"), 0, 0] == 70 and np.isfinite(window).sum() == 1
     assert log.notes[:2] == [
-        "Dropped: 1 values after the last window of their recording, or between two.",
+        "Dropped: 1 values from after the last window, or from between windows.",
         "Dropped because they are outside the range of their signal: HR 1, pH 1, Temp 1.",
     ]
 

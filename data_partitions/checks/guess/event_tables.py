@@ -39,8 +39,10 @@ from data_partitions.checks.guess.tables import (
     sniff_tables,
 )
 from data_partitions.checks.guess.waveforms import format_seconds
+from data_partitions.description.durations import format_approximately
 from data_partitions.errors import DataError
 from data_partitions.events.files import EventFile, list_members, open_files
+from data_partitions.events.spacing import MAX_STEPS_APART
 from data_partitions.preparation_log import ProgressCallback
 
 MAX_SAMPLED = 200  # files that are read
@@ -277,12 +279,13 @@ def _write_window(draft: Draft, sample: EventSample, layout: EventLayout) -> Non
     length = reaching[-1] if reaching else LENGTHS[0]
     median_span = float(np.median(spans)) if spans else 0.0
     draft.set(
-        "window", "length", format_seconds(length), f"recordings last {median_span / 3600:.3g} h (median)"
+        "window",
+        "length",
+        format_seconds(length),
+        f"recordings last {format_approximately(median_span)} (median)",
     )
     draft.set("window", "take", "first", "or all")
-    draft.set("window", "grid", format_seconds(step), f"times are {_write_step(typical)} apart (median)")
+    apart = f"times are {format_approximately(typical)} apart (median)"
+    doubt = "" if typical <= MAX_STEPS_APART * step else ": is time-unit wrong?"
+    draft.set("window", "grid", format_seconds(step), apart + doubt)
     draft.set("window", "patch", "auto")
-
-
-def _write_step(seconds: float) -> str:
-    return f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+import numpy as np
+
+from data_partitions.signals.units import UnitError, conversion
+
 
 class KnownSignal(NamedTuple):
     """A common signal: its unit, and its lowest and highest plausible value in that unit."""
@@ -106,6 +110,16 @@ ECG = KnownSignal("mV", -10, 10)
 def find_known(name: str) -> list[KnownSignal]:
     """Return what is known of a signal by its name, the most usual unit first; none if nothing."""
     return _BY_NAME.get(plain_name(name), [])
+
+
+def known_range(known: KnownSignal, unit: str) -> tuple[float, float] | None:
+    """Return the plausible range of a signal in another unit; None if there is no conversion."""
+    try:
+        of_unit = conversion(known.unit, unit)
+    except UnitError:
+        return None
+    low, high = of_unit.apply(np.array([known.low, known.high])).round(9).tolist()
+    return low, high
 
 
 def is_ecg_lead(name: str) -> bool:

@@ -74,9 +74,7 @@ class CovariateReader:
         for name in dict.fromkeys(name for name, _ in self._unknown):
             texts = [text for other, text in self._unknown if other == name]
             count = sum(n for (other, _), n in self._unknown.items() if other == name)
-            expected = "in a category" if self.sections[name].categories else "numbers"
-            log.note(
-                f"Covariate {name} is missing in {count} recordings, not {expected}: {quote_some(texts)}."
-            )
+            wrong = "of no category" if self.sections[name].categories else "not a number"
+            log.note(f"Covariate {name} is missing where its text is {wrong} ({count}): {quote_some(texts)}.")
         for name, count in self._outside.items():
-            log.note(f"Covariate {name} is missing in {count} recordings, outside its range.")
+            log.note(f"Covariate {name} is missing where it is outside its range ({count}).")

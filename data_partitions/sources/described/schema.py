@@ -67,5 +67,8 @@ def _describe_labels(description: Description) -> str:
     if task.kind == "regression":
         return f"a number for each {task.of}"
     classes = task.classes or {name: task.event for name in task.columns}
-    texts = "; ".join(f"{name} is {', '.join(words or (name,))}" for name, words in classes.items())
-    return f"{texts}, by {task.of}"
+    texts = [
+        name if tuple(words or (name,)) == (name,) else f"{name} is {', '.join(words)}"
+        for name, words in classes.items()
+    ]
+    return f"{'; '.join(texts)}, by {task.of}"

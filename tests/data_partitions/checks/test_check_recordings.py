@@ -168,7 +168,7 @@ def test_a_misspelt_event_is_an_error_with_what_there_is(folder):
     lines = (folder.parent / "dataset.toml").read_text().splitlines()
     line = next(number for number, text in enumerate(lines, 1) if text.startswith("event ="))
     errors = sentences(report, "error")
-    assert 'in label: there are "AF" (12), "SR" (12)' in errors
+    assert 'no row has "xAF" in label: did you mean "AF"? There are "AF" (12), "SR" (12)' in errors
     assert errors.endswith(f"dataset.toml, line {line})")
 
 
@@ -183,7 +183,7 @@ def test_unreadable_files_are_named_and_the_others_checked(folder):
     (folder / "r13.hea").write_text("not a header\n")
     (folder / "r14.dat").unlink()
     warnings = sentences(check(folder), "warning")
-    assert "files: 2 of 24 files cannot be used: r13.hea" in warnings
+    assert "source: 2 of 24 files cannot be used: r13.hea" in warnings
 
 
 def test_a_pattern_that_matches_nothing_is_one_error(folder):

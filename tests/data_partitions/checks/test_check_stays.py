@@ -7,6 +7,8 @@ from data_partitions.checks.check import check_dataset
 from data_partitions.checks.finding import CheckReport
 from data_partitions.checks.guess.guess import guess_description
 from data_partitions.description.reading import read_description
+from data_partitions.preparation_log import PreparationLog
+from data_partitions.sources.described.reader import DescribedDataset
 from tests.helpers.real_data import require_real
 
 STAYS = 60
@@ -138,6 +140,66 @@ def test_cells_that_are_no_numbers_are_counted(folder):
     path = folder / "events.csv"
     path.write_text(path.read_text() + "1,31,high,100\n2,31,,low\n")
     assert "files: 2 cells that are not numbers are dropped" in sentences(check(folder), "warning")
+
+
+def edit(folder, old: str, new: str) -> None:
+    path = folder.parent / "dataset.toml"
+    text = path.read_text()
+    assert old in text, text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_minutes_that_are_described_as_hours_are_asked_about(folder):
+    write_stays(folder, lambda n, rows: [[60 * hour, *values] for hour, *values in rows])
+    sentence = (
+        "times are 60 h apart (median, 60 recordings), but the grid is 1 h, so that most steps are empty"
+    )
+    assert f"files.time-unit: {sentence}" in sentences(check(folder), "warning")
+    description, log = read_description(folder.parent / "dataset.toml"), PreparationLog()
+    dataset = DescribedDataset(description)
+    list(dataset.read(folder, dataset.index(folder, log), log))
+    assert f'{sentence[0].upper()}{sentence[1:]}: is time-unit = "h" wrong?' in log.notes
+    draft = guess_description(folder)
+    assert "times are 60 h apart (median): is time-unit wrong?" in draft
+    assert "recordings last 1740 h (median)" in draft
+
+
+def test_a_unit_that_fits_worse_than_another_is_asked_about(folder):
+    write_stays(folder, lambda n, rows: [[hour, hr, 36 + hr / 100] for hour, hr, _ in rows])
+    text = (folder.parent / "dataset.toml").read_text()
+    text = text.replace("[signals.glu]", "[signals.temp]").replace('unit = "mg/dL"', 'unit = "degF"')
+    text = text.replace("range = [10, 2000]", 'channels = ["glu"]')
+    (folder.parent / "dataset.toml").write_text(text)
+    warnings = sentences(check(folder), "warning")
+    assert "signals.temp: values of about 36.8 in 60 stays are usual in degC, but not in degF" in warnings
+    (folder.parent / "dataset.toml").write_text(text.replace('"degF"', '"degC"'))
+    assert "are usual in" not in sentences(check(folder), "warning")
+
+
+def test_a_misspelt_column_of_the_task_is_named_with_its_line_once(folder):
+    edit(folder, 'column = "died"', 'column = "dies"')
+    errors = sentences(check(folder), "error")
+    assert 'task.column: the table has no column "dies"; did you mean "died"?' in errors
+    assert errors.count(", line ") == 1
+
+
+def test_a_folder_that_does_not_exist_is_not_blamed_on_the_description(folder):
+    description = read_description(folder.parent / "dataset.toml")
+    report = check_dataset(description, folder / "absent", lambda step, done, total: None)
+    assert "there is no folder" in sentences(report, "error")
+    assert ", line " not in sentences(report, "error")
+
+
+def test_stays_without_values_are_counted(folder):
+    write_stays(folder, lambda n, rows: [[h + 24, *v] for h, *v in rows] if n % 4 == 0 else rows)
+    warnings = sentences(check(folder), "warning")
+    assert "window: 15 of 60 stays (25%) have no value in their first 24 h and become empty" in warnings
+
+
+def test_covariates_that_are_no_numbers_are_counted(folder):
+    add(folder, '\n[covariates.hospital]\nunit = "1"\n')
+    warnings = sentences(check(folder), "warning")
+    assert "Covariate hospital is missing where its text is not a number (60): " in warnings
 
 
 @pytest.mark.parametrize("name", ["physionet2012", "mimic-iv-demo-meds", "yaib-demo/mortality24/eicu-demo"])

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from data_partitions.checks.classes import compare_texts, find_small_classes
+from data_partitions.checks.classes import compare_events, compare_texts, find_small_classes
 from data_partitions.checks.finding import CheckReport, count_noun, format_share, list_names
 from data_partitions.checks.leakage import find_early_ends, find_telling_covariates
 
@@ -14,16 +14,30 @@ CLASSES = {"sinus": ("SR", "N"), "afib": ("AFIB", "AFL"), "pvc": ("PVC",)}
 def test_a_misspelt_class_is_an_error_with_a_suggestion():
     counts = Counter({"SR": 50, "AFIB": 20, "AFIBB": 3, "PVC": 9, "noise": 1})
     sentences = {f.sentence: f.level for f in compare_texts(counts, CLASSES, ["noise"], "row")}
-    assert sentences['3 rows with "AFIBB", of no class: did you mean "AFIB" of class afib'] == "error"
+    hint = 'is it "AFIB" of class afib? Correct it, or add it to a class or to task.drop'
+    assert sentences[f'3 rows with "AFIBB", of no class: {hint}'] == "error"
     assert not any("noise" in sentence for sentence in sentences)
 
 
-def test_a_class_that_no_row_has_is_an_error():
-    errors = [
+def test_a_misspelt_class_that_no_row_has_is_one_error():
+    (error,) = [
         f for f in compare_texts(Counter(SR=5, AFIB=5, pvc=2), CLASSES, [], "row") if f.level == "error"
     ]
-    assert [f.subject for f in errors] == ["task.classes", "task.classes.pvc"]
-    assert errors[1].sentence == 'no row has "PVC": did you mean "pvc"'
+    assert error.subject == "task.classes"
+    assert error.sentence.startswith('2 rows with "pvc", of no class: is it "PVC" of class pvc?')
+
+
+def test_a_class_that_no_row_has_is_an_error():
+    (error,) = [f for f in compare_texts(Counter(SR=5, AFIB=5), CLASSES, [], "row") if f.level == "error"]
+    assert (error.subject, error.sentence) == ("task.classes.pvc", 'no row has "PVC"')
+
+
+def test_event_texts_that_no_row_has_are_named():
+    findings = list(compare_events(Counter({"AFIB": 3, "AFL": 2, "SR": 9}), ["AFIB", "AFLL", "X"], "row"))
+    assert [(f.level, f.sentence) for f in findings] == [
+        ("warning", 'no row has "AFLL": did you mean "AFL"?'),
+        ("fact", 'no row has "X"'),
+    ]
 
 
 def test_rows_without_a_label_are_a_warning():

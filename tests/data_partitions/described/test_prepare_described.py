@@ -121,7 +121,7 @@ def test_what_is_left_out_is_counted_and_what_cannot_be_used_is_named(tmp_path):
     lines = result.stdout.splitlines()
     assert 'Left out, as they have no file: 1 rows, "r04".' in lines
     assert "1 recordings are left out, as their label is in task.drop." in lines
-    assert 'Covariate age is missing in 1 recordings, not numbers: "?".' in lines
+    assert 'Covariate age is missing where its text is not a number (1): "?".' in lines
     (named,) = [line for line in lines if "r03" in line]
     assert len(Partition.open(tmp_path / "north")) == 3 * 9
     strict = prepare(description, source, tmp_path / "strict", *ONE_SITE, "--strict")

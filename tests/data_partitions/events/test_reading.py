@@ -174,8 +174,8 @@ def test_what_is_dropped_is_counted_with_an_example(tmp_path):
         "Dropped: 1 rows whose time cannot be read",
         "Dropped: 1 rows with more or fewer cells than the header",
         "Dropped: 1 rows without a time",
-        "Dropped: 1 values after the last window of their recording, or between two",
-        "Dropped: 1 values before the start of the first window of their recording",
+        "Dropped: 1 values from after the last window, or from between windows",
+        "Dropped: 1 values from before the first window",
         "Dropped: 2 numbers that are infinite or beyond what 32 bits hold",
         "Times go back: 2 rows are earlier than the row before",
     ]

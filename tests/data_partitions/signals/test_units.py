@@ -3,11 +3,11 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_partitions.signals.unit_spellings import COMMON_UNITS
-from data_partitions.signals.units import UnitError, conversion, is_arbitrary
+from data_partitions.signals.units import UnitError, conversion, is_arbitrary, require_unit
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,7 @@ def test_equal_units_need_no_pint():
     st.text(max_size=16)
     | st.lists(st.sampled_from("mg uL / * ^ 2 9 e K % [ ] { . -1 10 °C x".split())).map("".join)
 )
+@example("#A")
 def test_any_text_is_a_unit_or_one_sentence(text):
     try:
         converted = conversion(text, "mV")
@@ -112,3 +113,11 @@ def test_any_text_is_a_unit_or_one_sentence(text):
         assert len(str(error).splitlines()) == 1
     else:
         assert np.isfinite(converted.factor)
+
+
+@pytest.mark.parametrize(
+    ("unit", "nearest"), [("miliV", "mV"), ("millivolts.", "mV"), ("mmHgg", "mmHg"), ("mikroV", "uV")]
+)
+def test_the_nearest_unit_is_by_symbol_or_name(unit, nearest):
+    with pytest.raises(UnitError, match=f'did you mean "{nearest}"'):
+        require_unit(unit)
