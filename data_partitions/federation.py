@@ -1,7 +1,8 @@
 """A federation on one machine: the sites of a data set side by side in one directory.
 
 federation/
-  federation.json      the sites in order, and how they were made (`FederationInfo`)
+  federation.json      the sites in order, and how they were made (`FederationInfo`); without it, all
+                       partitions in the directory are sites
   <site>/              one partition per site
 """
 
@@ -18,7 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_partitions.description.agreed_text import describe_difference
 from data_partitions.errors import DataError
-from data_partitions.layout import FEDERATION_FILE, require_federation
+from data_partitions.layout import (
+    FEDERATION_FILE,
+    MANIFEST_FILE,
+    is_federation,
+    is_partition,
+    list_partitions,
+    require_federation,
+)
 from data_partitions.manifest import Manifest, Name
 from data_partitions.partition import EmptyPartitionError, Partition, write_partition
 from data_partitions.storage import atomic_directory, read_json
@@ -59,22 +67,52 @@ class Federation:
 
 
 def open_federation(path: str | Path) -> Federation:
-    """Open a federation. It only checks that the sites exist; `open_site` checks what they hold.
+    """Open a federation, also of partitions that were prepared one by one and lie side by side.
+
+    It only checks that the folders of the sites exist; `open_site` checks what they hold.
 
     Raises
     ------
     DataError
-        `path` is not the directory of a federation, or a site in it is missing.
+        `path` is not the directory of a federation, or a site in it is missing or has another name than its
+        folder.
     """
     path = Path(path)
+    folders = list_partitions(path)
+    if not is_federation(path) and not is_partition(path) and folders:
+        return Federation(path, _describe_folders(path, folders))
     require_federation(path)
     info = read_json(path / FEDERATION_FILE, FederationInfo)
     missing = [site for site in info.sites if not (path / site).is_dir()]
     if missing:
+        unexpected = [name for name in folders if name not in info.sites]
+        renamed = f"name it so again (it has {', '.join(unexpected)}), or " if unexpected else ""
         raise DataError(
-            f"{path} has no directory for site {', '.join(missing)}: prepare the federation again"
+            f"{path} has no folder {', '.join(missing)}, which its {FEDERATION_FILE} lists: {renamed}prepare "
+            "the federation again"
         )
     return Federation(path, info)
+
+
+def _describe_folders(path: Path, folders: Sequence[str]) -> FederationInfo:
+    """Describe partitions side by side as a federation; DataError when these are not sites of one."""
+    manifests = {name: read_json(path / name / MANIFEST_FILE, Manifest) for name in folders}
+    for name, manifest in manifests.items():
+        if manifest.site != name:
+            raise DataError(
+                f"{path / name} holds the partition of {manifest.site}: name the folder {manifest.site}, or "
+                f"move it out of {path}"
+            )
+    if problems := check_same_schema(list(manifests.values())):
+        name, problem = next(iter(problems.items()))
+        raise DataError(f"{path / name}: {problem}")
+    return FederationInfo(
+        dataset=next(iter(manifests.values())).dataset,
+        sites=tuple(sort_site_names(manifests)),
+        split="sites prepared one by one",
+        seed=0,
+        made_by="condi prepare --site",
+    )
 
 
 def write_federation(

@@ -18,6 +18,13 @@ def is_federation(path: Path) -> bool:
     return (path / FEDERATION_FILE).exists()
 
 
+def list_partitions(path: Path) -> list[str]:
+    """Return the names of the folders in a directory that are those of sites, without hidden ones."""
+    if not path.is_dir():
+        return []
+    return sorted(p.name for p in path.iterdir() if not p.name.startswith(".") and is_partition(p))
+
+
 def detect_partition(path: Path) -> bool:
     """Return whether a path is the directory of a site, not native files; DataError for a federation."""
     if is_federation(path):
@@ -44,4 +51,7 @@ def require_federation(path: Path) -> None:
         raise DataError(f"there is no federation at {path}: make one with `condi prepare`")
     if is_partition(path):
         raise DataError(f"{path} is one site, not a federation: give the directory that contains it")
-    raise DataError(f"{path} has no {FEDERATION_FILE}: give a directory made by `condi prepare`")
+    raise DataError(
+        f"{path} has no {FEDERATION_FILE} and no partitions: give a directory made by `condi prepare` with "
+        "--split, or one with the partition of each site in a folder of its name"
+    )

@@ -103,9 +103,10 @@ def predict(
 
     OUT has one row per window, and OUT-recordings.csv one per recording with the means over its windows.
     Columns: record, window (counted from 0 in each recording) or the number of windows, the probability of
-    each label (of a regression its value and both ends of a 90 % interval), `<label> spread` (standard
-    deviation over completions, which shows how much depends on what is missing), and `missing modalities`:
-    those without any sample. Files that cannot be used are listed at the end, and the exit code is then 1.
+    each label (of a regression its value and both ends of a 90 % interval, with the unit), `<label> spread`
+    (standard deviation over completions, which shows how much depends on what is missing), and `missing
+    modalities`: those without any sample. Files that cannot be used are listed at the end, and the exit code
+    is then 1.
 
     Example: condi predict --model runs/demo --data /srv/condi/north --out predictions.csv
     """

@@ -65,7 +65,8 @@ class PredictionTables(AbstractContextManager):
         self.num_windows = 0
         self._out = out
         self._names = np.array(schema.names)
-        self._columns = schema.task_kind.prediction_columns(schema.labels)
+        unit = f" ({schema.label_unit})" if schema.label_unit else ""
+        self._columns = schema.task_kind.prediction_columns([f"{label}{unit}" for label in schema.labels])
         self._recordings: dict[str, _RecordingMean] = {}
         self._stack = ExitStack()
 

@@ -58,7 +58,9 @@ class SiteInfo:
         except (KeyError, TypeError, ValueError, OverflowError):
             raise ValueError("its answer cannot be read") from None
         if manifest.site != answer["name"]:
-            raise ValueError(f"its partition is that of {manifest.site}")
+            raise ValueError(
+                f"its partition is that of {manifest.site}: name each folder as the site that it holds"
+            )
         label_counts = [np.array(counts) for counts in labels.values() if counts is not None]
         shapes = {counts.shape for counts in label_counts}
         rows_of_sums = len(of_labels) in (0, len(manifest.labels))

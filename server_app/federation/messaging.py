@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 POLL_SECONDS = 3.0  # seconds between two requests for new replies
+WAITING_LINE_SECONDS = 30.0  # after which a line says for how long the run has been waiting
+MAX_LISTED_NAMES = 5
 
 
 def send_and_receive(grid: Grid, requests: Iterable[Message], timeout: float) -> list[Message]:
@@ -18,6 +22,32 @@ def send_and_receive(grid: Grid, requests: Iterable[Message], timeout: float) ->
     node has lost the request, and Flower does not report that.
     """
     requests = list(requests)
+    with report_waiting([request.metadata.group_id for request in requests]):
+        return _send_and_receive(grid, requests, timeout)
+
+
+@contextmanager
+def report_waiting(sites: Collection[str]) -> Iterator[None]:
+    """Print every `WAITING_LINE_SECONDS` which sites were asked, and for how long the block has run."""
+    names = list(dict.fromkeys(filter(None, sites)))
+    more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
+    listed = ", ".join(names[:MAX_LISTED_NAMES]) + more or f"{len(sites)} nodes"
+    start, is_over = time.monotonic(), threading.Event()
+
+    def print_lines() -> None:
+        while not is_over.wait(WAITING_LINE_SECONDS):
+            print(f"waiting for the replies of {listed}: {time.monotonic() - start:.0f} s so far", flush=True)
+
+    thread = threading.Thread(target=print_lines, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _send_and_receive(grid: Grid, requests: list[Message], timeout: float) -> list[Message]:
     started = _activations(grid)
     if not started:  # a simulation
         return list(grid.send_and_receive(requests, timeout=timeout))

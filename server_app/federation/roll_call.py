@@ -146,7 +146,7 @@ class _RollCall:
             if not name:  # a hospital must not declare the run a simulation
                 self.wants_federation |= bool(answer["wants-federation"])
                 self.virtual |= bool(answer["virtual"])
-            sites = {site["name"]: SiteInfo.read(node, site) for site in answers}
+            sites = {site["name"]: self._read_site(node, name, site) for site in answers}
         except Exception as error:  # whatever a site answers, the others go on
             if type(error) is ValueError:  # with a sentence of `SiteInfo`
                 raise
@@ -154,13 +154,24 @@ class _RollCall:
         for site in sites:
             if name and site != name:
                 raise ValueError(
-                    f"it is registered as {printable(name)}, but its partition is that of {site}"
+                    f"it is registered as {printable(name)}, but its partition is that of {site}: start it "
+                    f"with the partition of {printable(name)}, or register it as {site}"
                 )
             if site in self.candidates and self.candidates[site].node_id != node:
                 raise RunError(f"the federation cannot start: two sites are called {site}")
         self.names |= sites.keys()
         chosen = {site: info for site, info in sites.items() if not self.named or site in self.named}
         self.candidates |= chosen
+
+    def _read_site(self, node: int, name: str, answer: dict) -> SiteInfo:
+        """Read what a node says of a site; ValueError names the site, where the node has no name."""
+        try:
+            return SiteInfo.read(node, answer)
+        except ValueError as error:
+            if name:
+                raise
+            folder = f" in {self.federation}" if self.virtual else ""
+            raise ValueError(f"site {printable(str(answer['name']))}{folder}: {error}") from None
 
     def notify_excluded(self, roster: Roster) -> None:
         """Let the nodes that are excluded write why in their own logs."""
@@ -193,7 +204,11 @@ def _compatible_sites(roll_call: _RollCall) -> Roster:
     # In a simulation of many small hospitals, some have patients of other splits alone.
     faults = {name: reason for name, reason in excluded.items() if reason != NO_TRAINING_WINDOWS}
     if faults and roll_call.virtual:
-        reasons = "; ".join(f"site {name}: {reason}" for name, reason in faults.items())
+        # Virtual nodes have no names that a person knows, and their reasons name the site or the file.
+        reasons = "; ".join(
+            reason if name in roll_call.problem_nodes else f"site {name}: {reason}"
+            for name, reason in faults.items()
+        )
         raise RunError(f"the federation cannot start: {reasons}")
     compatible = {name: site for name, site in sites.items() if name not in excluded}
     return Roster(compatible, excluded, roll_call.virtual)

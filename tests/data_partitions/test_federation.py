@@ -12,6 +12,7 @@ from data_partitions.federation import (
     sort_site_names,
     write_federation,
 )
+from data_partitions.partition import write_partition
 from tests.helpers.described import write_description
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
@@ -52,16 +53,35 @@ def test_an_unknown_site_is_refused(federation, site, sentence):
 def test_directories_that_are_no_federation_are_refused(tmp_path, federation):
     for path, sentence in [
         (tmp_path / "nowhere", "there is no federation at .*nowhere: make one with `condi prepare`"),
-        (tmp_path, "has no federation.json"),
+        (tmp_path, "has no federation.json and no partitions: give a directory made by .* with --split, or"),
         (federation.path / "a", "is one site, not a federation: give the directory that contains it"),
     ]:
         with pytest.raises(DataError, match=sentence):
             open_federation(path)
 
 
+def test_partitions_that_lie_side_by_side_are_a_federation(tmp_path):
+    for name in ("hospital-10", "hospital-2"):
+        write_partition(tmp_path / name, manifest_of(name), index_of(prefix=name), windows_of())
+    (tmp_path / "runs").mkdir()
+    opened = open_federation(tmp_path)
+    assert opened.sites == ("hospital-2", "hospital-10") and opened.info.dataset == "sleep"
+    assert opened.open_site("hospital-2").manifest.site == "hospital-2"
+    other = manifest_of("x", labels=("REM", "W"))
+    write_partition(tmp_path / "x", other, index_of(prefix="x"), windows_of())
+    with pytest.raises(DataError, match="x: it does not fit: its labels are REM, W, expected W, REM"):
+        open_federation(tmp_path)
+    (tmp_path / "x").rename(tmp_path / ".x")
+    (tmp_path / "hospital-2").rename(tmp_path / "copy")
+    sentence = "copy holds the partition of hospital-2: name the folder hospital-2, or move it out"
+    with pytest.raises(DataError, match=sentence):
+        open_federation(tmp_path)
+
+
 def test_a_damaged_federation_is_refused(federation):
     (federation.path / "a").rename(federation.path / "c")
-    with pytest.raises(DataError, match="has no directory for site a"):
+    sentence = "has no folder a, which its federation.json lists: name it so again \\(it has c\\), or prepare"
+    with pytest.raises(DataError, match=sentence):
         open_federation(federation.path)
     file = federation.path / "federation.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "sites": ["../all/b"]}))

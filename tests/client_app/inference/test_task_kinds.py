@@ -36,9 +36,10 @@ def test_a_regression_is_predicted_with_its_interval(stays, tmp_path):
     assert code == 0, output
     with (tmp_path / "out.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0])[2:5] == ["stay", "stay 5 %", "stay 95 %"] and len(rows) == 18
+    assert list(rows[0])[2:5] == ["stay (days)", "stay (days) 5 %", "stay (days) 95 %"] and len(rows) == 18
     for row in rows:
-        assert float(row["stay 5 %"]) < float(row["stay"]) < float(row["stay 95 %"])
+        low, mean, high = (float(row[f"stay (days){end}"]) for end in (" 5 %", "", " 95 %"))
+        assert low < mean < high
 
 
 def test_predictions_read_the_covariates_of_a_partition(stays, tmp_path):

@@ -1,6 +1,7 @@
 """Runs that cannot start: the coordinator gets one sentence, and nothing is written."""
 
 import logging
+import shutil
 from copy import deepcopy
 
 import numpy as np
@@ -138,6 +139,20 @@ def test_a_node_without_data(tmp_path, small_settings, capsys):
     with pytest.raises(RunError, match="its own log says why"):
         main(LocalGrid(client_app, [{"device": "cpu"}], settings), context)
     assert "--node-config 'data=" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_folders_that_were_exchanged_are_named_and_no_node_is(tmp_path, federation, small_settings, nodes):
+    path = shutil.copytree(federation, tmp_path / "f")
+    for old, new in (("site-0", "other"), ("site-1", "site-0"), ("other", "site-1")):
+        (path / old).rename(path / new)
+    settings = small_settings({"output": str(tmp_path / "runs"), "federation": str(path)})
+    configs = [{"partition-id": i, "num-partitions": nodes} for i in range(nodes)]
+    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=settings)
+    with pytest.raises(RunError) as error:
+        main(LocalGrid(client_app, configs, settings), context)
+    sentence = f"site-0 in {path}: its partition is that of site-1: name each folder as the site that"
+    assert sentence in str(error.value) and "node 1" not in str(error.value)
 
 
 def test_a_folder_for_runs_that_cannot_be_written(federation, tmp_path, small_settings):

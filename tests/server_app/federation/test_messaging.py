@@ -1,5 +1,6 @@
 """How long a coordinator waits for replies of hospitals."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -58,3 +59,16 @@ def test_a_restarted_node_is_not_waited_for(ask):
 def test_other_nodes_are_waited_for_until_the_timeout(ask):
     replies, num_pulls = ask(restart_after=float("inf"), timeout=0.2)
     assert replies == ["m0"] and num_pulls > 10
+
+
+def test_a_line_says_for_which_sites_and_how_long_the_run_waits(monkeypatch, capsys):
+    monkeypatch.setattr(messaging, "WAITING_LINE_SECONDS", 0.02)
+    with messaging.report_waiting([f"site-{i}" for i in range(7)]):
+        time.sleep(0.2)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 2
+    expected = "waiting for the replies of site-0, site-1, site-2, site-3, site-4 and 2 more: 0 s so far"
+    assert set(lines) == {expected}
+    with messaging.report_waiting([]):
+        pass
+    assert capsys.readouterr().out == ""

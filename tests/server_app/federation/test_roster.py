@@ -72,7 +72,8 @@ def test_a_node_with_the_data_of_another_site_is_excluded(hospitals, run, capsys
     directory, _ = run(hospitals)
     assert roster_of(directory) == ["site-0", "site-1"]
     assert (
-        "site-2: it is registered as site-2, but its partition is that of site-0" in capsys.readouterr().out
+        "site-2: it is registered as site-2, but its partition is that of site-0: start it with the "
+        "partition of site-2, or register it as site-0" in capsys.readouterr().out
     )
 
 
