@@ -20,7 +20,7 @@ def write_site(path: Path, empty: bool = False, sizes: dict[str, int] | None = N
     counts = {split: int((index["split"] == split).sum()) for split in ("train", "val", "test")}
     changed = manifest(path.name, counts, **changes)
     windows = [np.resize(w, changed.shape) * (np.nan if empty else 1) for w in windows]
-    index = index.rename(columns=dict(zip(("slow", "fast"), changed.labels, strict=True)))
+    index = index.rename(columns=dict(zip(("slow", "fast"), changed.labels, strict=bool(changed.labels))))
     write_partition(path, changed, index, windows)
     return path
 

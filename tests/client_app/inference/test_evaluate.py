@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server_app.cli import app
+from tests.helpers.site_partition import write_site
 from tests.helpers.tiny_federation import write_tiny
 
 
@@ -71,6 +72,15 @@ def test_simulated_missingness_can_be_omitted(run, tmp_path):
     assert evaluations[0]["imputation"] == evaluations[1]["imputation"]
     first, second = (e["task"]["mask"]["calibration error"] for e in evaluations)
     assert first["interval"] is None and first["value"] != second["value"]
+
+
+def test_imputation_alone_is_evaluated_on_another_dataset_without_labels(run, tmp_path):
+    labelled = write_tiny(tmp_path / "other", sites=2) / "site-1"
+    unlabelled = write_site(tmp_path / "site-1", dataset="unlabelled", task="none", labels=())
+    options = ("--split", "all", "--bootstrap", "0", "--json")
+    results = [json.loads(evaluate(run, data, *options)[1]) for data in (labelled, unlabelled)]
+    assert results[1]["labelled"] == 0 and results[1]["task"] == {}
+    assert results[1]["imputation"] == results[0]["imputation"]
 
 
 def test_another_dataset_is_refused(run, tmp_path):
