@@ -11,6 +11,7 @@ from data_partitions.manifest import SPLITS
 MIN_TRAIN_WINDOWS = 10  # of each site
 MAX_DIRICHLET_DRAWS = 200
 REST_SITE = "rest"
+NAMES_SHOWN = 3
 
 
 def assign_patients(
@@ -193,8 +194,12 @@ def _assign_to_hospitals(
             "records: request fewer, give a smaller --smallest-site, or choose split iid or dirichlet"
         )
     if merged:
-        names = ", ".join(sorted(map(str, merged), key=lambda name: (len(name), name)))
-        notes.append(f'Merged into one site "{REST_SITE}": {names}.')
+        names = sorted(map(str, merged), key=lambda name: (len(name), name))
+        listed = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+        notes.append(
+            f'Merged into one site "{REST_SITE}": {len(names)} of {len(records)} hospitals ({listed}); '
+            "--smallest-site sets how many training records a site needs."
+        )
     if hospital_of_record.isna().any():
         count = int(hospital_of_record.isna().sum())
         notes.append(f'In site "{REST_SITE}" because no hospital is recorded: {count} records.')

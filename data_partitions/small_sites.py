@@ -31,7 +31,7 @@ def note_small_sites(
     for split, word in SPLIT_WORDS.items():
         lacking = [site for site, rows in rows_by_site.items() if not (rows["split"] == split).any()]
         if lacking:
-            log.note(f"No {word} windows, as there are few patients: {_list_sites(lacking, rows_by_site)}.")
+            log.note(f"No {word} windows: {_list_sites(lacking, rows_by_site)}.")
     if schema["task"] in ("binary", "single-label", "ordinal"):
         labels = list(schema["labels"])
         single = [site for site, rows in rows_by_site.items() if _has_one_class(rows, labels)]

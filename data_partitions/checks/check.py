@@ -12,12 +12,17 @@ import numpy as np
 from data_partitions.checks.annotation_findings import check_annotations
 from data_partitions.checks.covariate_findings import check_covariates
 from data_partitions.checks.duplicate_findings import find_duplicates
-from data_partitions.checks.finding import CheckReport, Finding, count_noun, describe_error
+from data_partitions.checks.finding import CheckReport, Finding, count_noun, describe_error, list_reasons
 from data_partitions.checks.guess.folder import sample_evenly
 from data_partitions.checks.lead_findings import find_lead_smells
 from data_partitions.checks.listing_findings import check_listing, check_texts
 from data_partitions.checks.recording_sample import MAX_RECORDINGS, sample_recordings
-from data_partitions.checks.signal_findings import Measured, find_opposite_signals, find_signal_smells
+from data_partitions.checks.signal_findings import (
+    Measured,
+    find_opposite_signals,
+    find_signal_smells,
+    find_unscaled,
+)
 from data_partitions.checks.stays import check_stays
 from data_partitions.checks.survey import RecordingFile, SurveyedFile, survey_files
 from data_partitions.checks.survey_findings import check_survey, tabulate_signals
@@ -101,11 +106,12 @@ def check_recordings(
     report.extend(_find_equal_files(usable, listing, record_of))
     chosen = sample_evenly(usable, MAX_RECORDINGS)
     samples = sample_recordings([file.file for file in chosen], description, progress)
-    unreadable = [sample for sample in samples if sample.error]
-    if unreadable:
-        sentence = f"samples of {count_noun(len(unreadable), 'file')} cannot be read: {unreadable[0].error}"
-        report.add("warning", "files", sentence)
+    errors = {sample.file: sample.error for sample in samples if sample.error}
+    if errors:
+        sentence = f"samples of {count_noun(len(errors), 'file')} cannot be read: "
+        report.add("warning", "source", sentence + list_reasons(list(errors.values())))
     samples = [sample for sample in samples if not sample.error]
+    usable = [file for file in usable if file.file not in errors]
     if len(chosen) < len(usable):
         sentence = f"headers of all {len(usable)} files were read, and samples of {len(chosen)} of them"
         report.add("fact", "files", sentence)
@@ -119,7 +125,10 @@ def check_recordings(
     }
     places = _count_places(usable)
     report.tables.append(tabulate_signals(description, places, len(usable), by_signal, observed, "file"))
-    report.extend(find_signal_smells(description, by_signal, "file"))
+    if unscaled := find_unscaled(description, by_signal):
+        report.extend([unscaled])
+    else:
+        report.extend(find_signal_smells(description, by_signal, "file"))
     if samples:
         correlations = np.stack([sample.correlations for sample in samples])
         names = [sample.file.name for sample in samples]
@@ -167,5 +176,4 @@ def check_preparation(
             report.add("fact", "windows", sentence.rstrip("."))
     rejected = [sentence for sentence in log.rejected if sentence.rpartition("/")[2] not in said]
     if rejected:
-        more = f"; and {len(rejected) - 3} more" if len(rejected) > 3 else ""
-        report.add("warning", "windows", f"left out: {'; '.join(rejected[:3])}{more}")
+        report.add("warning", "windows", f"left out: {list_reasons(rejected)}")

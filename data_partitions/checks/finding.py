@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ HEADINGS: dict[Level, str] = {
     "fact": "Facts",
 }
 TEXT_WIDTH = 100
+_NAME_OR_NUMBER = re.compile(r"\S*[/\\.\d]\S*")
 MAX_NAMES = 3  # names of files or rows in a sentence
 
 
@@ -123,13 +125,13 @@ def list_names(names: Sequence[object]) -> str:
     return f"({first} and {more} more)" if more > 0 else f"({first})"
 
 
-def list_reasons(sentences: Sequence[str], names: Sequence[str]) -> str:
-    """Write sentences about files, once for those that differ in the name of the file alone."""
+def list_reasons(sentences: Sequence[str]) -> str:
+    """Write sentences about files, once for those that differ in names and numbers alone."""
     groups: dict[str, list[str]] = {}
-    for sentence, name in zip(sentences, names, strict=True):
-        groups.setdefault(sentence.replace(name, ""), []).append(sentence)
+    for sentence in sentences:
+        groups.setdefault(_NAME_OR_NUMBER.sub("", sentence), []).append(sentence)
     reasons = [f"{g[0]} (and {len(g) - 1} more like it)" if len(g) > 1 else g[0] for g in groups.values()]
-    more = [f"and {len(reasons) - MAX_NAMES} other reasons"] if len(reasons) > MAX_NAMES else []
+    more = [f"and {count_noun(len(reasons) - MAX_NAMES, 'other reason')}"] if len(reasons) > MAX_NAMES else []
     return "; ".join(reasons[:MAX_NAMES] + more)
 
 

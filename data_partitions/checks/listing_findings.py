@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from data_partitions.checks.classes import compare_events, compare_texts
-from data_partitions.checks.finding import Finding, count_noun, describe_error, list_names
+from data_partitions.checks.finding import Finding, count_noun, describe_error, list_names, list_reasons
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.sources.described.labels import LabelRule, normalise
@@ -31,9 +31,7 @@ def check_listing(listing: Listing, noun: str) -> Iterator[Finding]:
         )
         yield Finding("warning", "files", sentence)
     if listing.faults:
-        first = "; ".join(listing.faults[:3])
-        more = f"; and {len(listing.faults) - 3} more" if len(listing.faults) > 3 else ""
-        yield Finding("warning", "table", f"{first}{more}: left out")
+        yield Finding("warning", "table", f"left out: {list_reasons(listing.faults)}")
     by_patient: Counter[str] = Counter(listed.patient for listed in recordings)
     nameless = by_patient.pop("", 0)
     if nameless:

@@ -19,6 +19,7 @@ from data_partitions.checks.finding import Finding, Level, count_noun, format_sh
 from data_partitions.checks.guess.known_signals import find_known, known_range
 from data_partitions.checks.signal_statistics import SignalStatistics
 from data_partitions.description.sections import Description
+from data_partitions.signals.units import is_arbitrary
 
 MIN_CLIPPED = 0.001  # of the samples of a file
 MIN_CONSTANT = 0.02
@@ -59,6 +60,20 @@ def find_signal_smells(
             _find_scale,
         ):
             yield from smell(description, name, measured, noun)
+
+
+def find_unscaled(description: Description, by_signal: Mapping[str, Measured]) -> Finding | None:
+    """Return a warning if the numbers of WFDB files are read as they are, and no scale gives their unit."""
+    signals = description.signals.values()
+    if description.files.gains == "header" or any(s.scale != 1 or is_arbitrary(s.unit) for s in signals):
+        return None
+    highest = max((abs(s.high) for measured in by_signal.values() for _, s in measured), default=0)
+    return Finding(
+        "warning",
+        "files.gains",
+        f'with gains = "none" the numbers of the files, up to {highest:.6g}, count as '
+        f"{next(iter(signals)).unit}: give the scale of each signal, such as scale = 0.001",
+    )
 
 
 def _find_outside(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:

@@ -11,9 +11,10 @@ import pandas as pd
 
 from data_partitions.checks.covariate_findings import find_events
 from data_partitions.checks.file_comparison import name_ratio, unlike_scales
-from data_partitions.checks.finding import Finding, Level, count_noun, format_share
+from data_partitions.checks.finding import Finding, Level, count_noun, format_share, list_reasons
 from data_partitions.checks.leakage import find_early_ends
-from data_partitions.checks.stay_sample import SignalSample, StaySample
+from data_partitions.checks.stay_sample import StaySample
+from data_partitions.checks.window_cells import WindowCells
 from data_partitions.description.durations import format_seconds
 from data_partitions.description.sections import Description
 from data_partitions.events.spacing import describe_wide_spacing
@@ -40,8 +41,7 @@ def check_presence(description: Description, sample: StaySample) -> Iterator[Fin
     for kind, count in sample.drops.counts.most_common():
         yield Finding("warning", "files", f"{count} {kind} are dropped")
     if sample.rejected:
-        more = f"; and {len(sample.rejected) - 3} more" if len(sample.rejected) > 3 else ""
-        yield Finding("warning", "files", "; ".join(sample.rejected[:3]) + more)
+        yield Finding("warning", "source", list_reasons(sample.rejected))
 
 
 def check_times(description: Description, sample: StaySample) -> Iterator[Finding]:
@@ -53,24 +53,17 @@ def check_times(description: Description, sample: StaySample) -> Iterator[Findin
         yield Finding("warning", "files.time-unit", sentence)
 
 
-def check_empty_stays(description: Description, sample: StaySample) -> Iterator[Finding]:
-    """Count the stays without a value in their first window."""
-    length, least = description.window.length, description.window.least_observed
-    having = [s.stay[(s.seconds >= 0) & (s.seconds < length)] for s in sample.signals.values()]
-    total = len(sample.stays)
-    empty = total - len(np.unique(np.concatenate(having)))
-    if not empty or not sample.all_values:
+def check_empty_windows(description: Description, cells: WindowCells) -> Iterator[Finding]:
+    """Count the windows without a value."""
+    total, empty = len(cells.filled), int((cells.filled.sum(axis=1) == 0).sum())
+    if not empty:
         return
-    share = f"{empty} of {count_noun(total, 'stay')} ({format_share(empty / total)})"
-    sentence = f"{share} have no value in their first {format_seconds(length)}"
-    if least > 0:
+    sentence = f"{empty} of {count_noun(total, 'window')} ({format_share(empty / total)}) have no value"
+    if description.window.least_observed > 0:
         yield Finding("fact", "window", f"{sentence} and are left out by least-observed")
     else:
-        yield Finding(
-            "warning",
-            "window",
-            f"{sentence} and become empty windows: least-observed = 0.01 in [window] leaves them out",
-        )
+        advice = "with least-observed = 0.01 in [window] they are left out"
+        yield Finding("warning", "window", f"{sentence}: {advice}")
 
 
 def check_cells(description: Description, sample: StaySample) -> Iterator[Finding]:
@@ -96,15 +89,6 @@ def find_identical_signals(sample: StaySample) -> Iterator[Finding]:
     for (one, first), (other, second) in combinations(sample.signals.items(), 2):
         if len(first.values) and all(map(np.array_equal, first, second)):
             yield Finding("warning", f"signals.{other}", f"the same measurements as {one} in all stays")
-
-
-def count_observed(description: Description, name: str, signal: SignalSample, stays: int) -> tuple[int, int]:
-    """Return the number of cells of the first window of the stays, and of those that have a value."""
-    length, step = description.window.length, step_of(description, name)
-    inside = (signal.seconds >= 0) & (signal.seconds < length)
-    steps = round(length / step)
-    cell = signal.stay[inside] * steps + np.floor(signal.seconds[inside] / step).astype(int)
-    return stays * steps, len(np.unique(cell))
 
 
 def step_of(description: Description, name: str) -> float:

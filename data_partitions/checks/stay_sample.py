@@ -6,6 +6,7 @@ import hashlib
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from data_partitions.checks.channel_smells import codes_for_missing
 from data_partitions.checks.guess.folder import sample_evenly
@@ -18,6 +19,7 @@ from data_partitions.events.files import EventFile
 from data_partitions.events.reading import EventReader, Recordings
 from data_partitions.events.times import US_PER_SECOND
 from data_partitions.preparation_log import ProgressCallback
+from data_partitions.sources.described.meds_stays import subject_of
 from data_partitions.sources.described.stays import Stays
 
 MAX_FILES = 500  # of one stay each
@@ -59,6 +61,8 @@ class StaySample(NamedTuple):
         What was dropped, with counts.
     rejected
         Sentences about files that cannot be read.
+    unreadable
+        Number of stays whose file cannot be read.
     """
 
     stays: list[str]
@@ -67,6 +71,7 @@ class StaySample(NamedTuple):
     signals: dict[str, SignalSample]
     drops: Drops
     rejected: list[str]
+    unreadable: int
 
 
 def sample_stays(description: Description, stays: Stays, progress: ProgressCallback) -> StaySample:
@@ -90,11 +95,13 @@ def sample_stays(description: Description, stays: Stays, progress: ProgressCallb
     drops = Drops()
     channels = ChannelMap(description.signals, patterns=description.files.format == "meds")
     reader = EventReader(description.files, channels, reject, drops)
-    of_file, starts = _axis_of(description, stays, names)
+    owners = names
+    if description.files.format == "meds":  # files have subjects, which have stays
+        owners = list(dict.fromkeys(map(subject_of, names)))
     parts: list[tuple[np.ndarray, ...]] = []
     count, done = 0, True
     signal_of = np.array([channel.signal for channel in channels.channels])
-    for events in reader.read_events(files, Recordings(of_file)):
+    for events in reader.read_events(files, Recordings(owners)):
         seconds = events.microseconds / US_PER_SECOND
         parts.append((events.recording, seconds, signal_of[events.channel], events.values))
         count += len(events.values)
@@ -105,25 +112,26 @@ def sample_stays(description: Description, stays: Stays, progress: ProgressCallb
     recording, seconds, signal, values = (
         (np.concatenate(arrays) for arrays in zip(*parts, strict=True)) if parts else np.zeros((4, 0))
     )
+    recording = recording.astype(int)
+    if owners is not names:
+        number = {owner: position for position, owner in enumerate(owners)}
+        owner_of_stay = [number[subject_of(name)] for name in names]
+        of_stay = pd.DataFrame({"owner": owner_of_stay, "stay": range(len(names))})
+        pairs = pd.DataFrame({"owner": recording, "event": range(len(recording))}).merge(of_stay, on="owner")
+        event, recording = pairs["event"].to_numpy(), pairs["stay"].to_numpy()
+        seconds, signal, values = seconds[event], signal[event], values[event]
+    times = stays.times.reindex(names)
+    starts, ends = times["start"].to_numpy(float), times["end"].to_numpy(float)
+    if owners is not names:
+        inside = (seconds >= starts[recording]) & ~(seconds >= ends[recording])
+        recording, seconds, signal, values = (x[inside] for x in (recording, seconds, signal, values))
     signals = {}
     for position, name in enumerate(description.signals):
         of_signal = signal == position
-        index = recording[of_signal].astype(int)
+        index = recording[of_signal]
         signals[name] = SignalSample(index, seconds[of_signal] - starts[index], values[of_signal])
     complete = done and len(names) == len(stays.listing.recordings)
-    return StaySample(of_file, done, complete, signals, drops, rejected)
-
-
-def _axis_of(description: Description, stays: Stays, names: list[str]) -> tuple[list[str], np.ndarray]:
-    """Return the names by which the files know the stays, and when their windows start in s."""
-    starts = stays.times["start"].reindex(names).to_numpy(float)
-    if description.files.format != "meds":
-        return names, starts
-    patient_of = {listed.record: listed.patient for listed in stays.listing.recordings}
-    first: dict[str, float] = {}  # the first stay of each patient
-    for name, start in zip(names, starts, strict=True):
-        first.setdefault(patient_of[name], start)
-    return list(first), np.array(list(first.values()))
+    return StaySample(names, done, complete, signals, drops, rejected, len(rejected_stays - {""}))
 
 
 def measure_stays(

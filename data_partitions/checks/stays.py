@@ -7,22 +7,22 @@ from pathlib import Path
 
 from data_partitions.checks.covariate_findings import check_covariates
 from data_partitions.checks.duplicate_findings import find_duplicates, group_equal
-from data_partitions.checks.finding import CheckReport
+from data_partitions.checks.finding import CheckReport, list_reasons
 from data_partitions.checks.listing_findings import check_listing, check_texts
 from data_partitions.checks.signal_findings import Measured, find_signal_smells
 from data_partitions.checks.stay_findings import (
     check_cells,
-    check_empty_stays,
+    check_empty_windows,
     check_leakage,
     check_presence,
     check_sites,
     check_times,
-    count_observed,
     describe_sample,
     find_identical_signals,
 )
 from data_partitions.checks.stay_sample import digest_stays, measure_stays, sample_stays
 from data_partitions.checks.survey_findings import tabulate_signals
+from data_partitions.checks.window_cells import count_cells
 from data_partitions.description.sections import Description
 from data_partitions.preparation_log import PreparationLog, ProgressCallback
 from data_partitions.sources.described.stays import list_stays
@@ -35,8 +35,8 @@ def check_stays(
     log = PreparationLog(progress=progress)
     stays = list_stays(description, source, log)
     recordings = stays.listing.recordings
-    for sentence in log.rejected[:3]:
-        report.add("warning", "files", sentence)
+    if log.rejected:
+        report.add("warning", "source", list_reasons(log.rejected))
     report.extend(check_listing(stays.listing, "stay"))
     report.extend(check_texts(description, recordings))
     report.extend(check_covariates(description, recordings))
@@ -44,7 +44,8 @@ def check_stays(
     report.extend(describe_sample(sample, len(recordings)))
     report.extend(check_presence(description, sample))
     report.extend(check_times(description, sample))
-    report.extend(check_empty_stays(description, sample))
+    cells = count_cells(description, source, stays, sample)
+    report.extend(check_empty_windows(description, cells))
     report.extend(check_leakage(description, stays, sample))
     by_signal: dict[str, Measured] = {}
     places: dict[str, Counter[tuple[str, float | None]]] = {}
@@ -53,14 +54,11 @@ def check_stays(
         measured = measure_stays(signal, sample.stays, limits)
         by_signal[name] = measured
         places[name] = Counter({(description.signals[name].unit, None): len(measured)})
-    observed = {}
-    for name, signal in sample.signals.items():
-        cells, filled = count_observed(description, name, signal, len(sample.stays))
-        observed[name] = filled / max(cells, 1)
-    total = len(sample.stays)
-    noun = "subject" if description.files.format == "meds" else "stay"
-    report.tables.append(tabulate_signals(description, places, total, by_signal, observed, noun))
-    report.extend(find_signal_smells(description, by_signal, noun))
+    shares = cells.observed_shares(description.window.least_observed)
+    observed = dict(zip(sample.signals, shares.tolist(), strict=True))
+    total = len(sample.stays) - sample.unreadable
+    report.tables.append(tabulate_signals(description, places, total, by_signal, observed, "stay"))
+    report.extend(find_signal_smells(description, by_signal, "stay"))
     report.extend(find_identical_signals(sample))
     report.extend(check_cells(description, sample))
     report.extend(check_sites(sample, {listed.record: listed.site for listed in recordings}))

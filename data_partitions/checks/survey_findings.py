@@ -24,7 +24,7 @@ def check_survey(description: Description, files: Sequence[SurveyedFile]) -> Ite
     usable = [file for file in files if not file.error]
     if broken:
         level: Level = "warning" if usable else "error"
-        reasons = list_reasons([_shorten(file) for file in broken], [file.file.name for file in broken])
+        reasons = list_reasons([_shorten(file) for file in broken])
         sentence = f"{len(broken)} of {count_noun(len(files), 'file')} cannot be used: {reasons}"
         yield Finding(level, "source", sentence)
     if not usable:

@@ -131,7 +131,10 @@ def test_natural_merges_small_hospitals_into_rest():
     notes = []
     site_of_patient = assign_patients(index, None, "natural", 0, notes=notes)
     assert count_training_records(index, site_of_patient) == {"hospital-0": 30, "hospital-1": 10, "rest": 13}
-    assert notes == ['Merged into one site "rest": hospital-2, hospital-10.']
+    assert notes == [
+        'Merged into one site "rest": 2 of 4 hospitals (hospital-2, hospital-10); --smallest-site sets how '
+        "many training records a site needs."
+    ]
 
 
 def test_a_rest_that_is_too_small_takes_the_next_hospital():

@@ -18,8 +18,8 @@ def test_sites_without_a_split_or_with_one_class_are_counted_and_named():
     log = PreparationLog()
     note_small_sites(sites, {"task": "binary", "labels": ["died"]}, log)
     assert log.notes == [
-        "No validation windows, as there are few patients: 0, 1, 2, 3, 4 and 1 more (6 of 8 sites).",
-        "No test windows, as there are few patients: b, 0, 1, 2, 3 and 2 more (7 of 8 sites).",
+        "No validation windows: 0, 1, 2, 3, 4 and 1 more (6 of 8 sites).",
+        "No test windows: b, 0, 1, 2, 3 and 2 more (7 of 8 sites).",
         "A single class in training: b (1 of 8 sites).",
     ]
 

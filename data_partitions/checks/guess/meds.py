@@ -60,12 +60,7 @@ def guess_meds(folder: FolderFiles, progress: ProgressCallback) -> str:
     _write_window(draft, events, len(subjects))
     _write_signals(draft, folder, codes, len(subjects))
     _write_task(draft, folder)
-    splits = next((path for path in folder.of_kind("parquet") if path.endswith("subject_splits.parquet")), "")
-    if splits:
-        draft.set("split", "by", "file")
-        draft.set("split", "file", splits)
-    else:
-        draft.set("split", "by", "hash", "of the subject: 70 % train, 15 % val, 15 % test")
+    _write_split(draft, folder, subjects)
     return draft.to_toml()
 
 
@@ -171,6 +166,24 @@ def _read_descriptions(folder: FolderFiles) -> dict[str, str]:
         return {}
     rows = zip(table["code"].to_pylist(), table["description"].to_pylist(), strict=True)
     return {str(code): str(text) for code, text in rows if text}
+
+
+def _write_split(draft: Draft, folder: FolderFiles, subjects: set[int]) -> None:
+    import pyarrow.parquet as pq
+
+    splits = next((path for path in folder.of_kind("parquet") if path.endswith("subject_splits.parquet")), "")
+    by_hash = "of the subject: 70 % train, 15 % val, 15 % test"
+    if not splits:
+        draft.set("split", "by", "hash", by_hash)
+        return
+    table = pq.read_table(folder.source / splits).to_pydict()
+    pairs = zip(table.get("subject_id", ()), table.get("split", ()), strict=False)
+    if any(split == "train" for subject, split in pairs if subject in subjects):
+        draft.set("split", "by", "file")
+        draft.set("split", "file", splits)
+    else:
+        draft.set("split", "by", "hash", by_hash)
+        draft.comment("split", f"{splits} has no training subject among those of the shards.")
 
 
 def _write_task(draft: Draft, folder: FolderFiles) -> None:

@@ -19,7 +19,7 @@ from data_partitions.sources.described.meds_stays import subject_of
 from data_partitions.sources.described.recording_windows import RecordingWindows
 from data_partitions.sources.described.sampled import describe_too_little
 from data_partitions.sources.described.schema import plan_windows
-from data_partitions.sources.described.stays import find_event_files, list_stays, require_start
+from data_partitions.sources.described.stays import Stays, find_event_files, list_stays, require_start
 from data_partitions.sources.described.windows import cut_recording
 
 
@@ -44,7 +44,10 @@ class EventRecordings:
 
     def list(self, log: PreparationLog) -> Listing:
         """List the recordings."""
-        stays = list_stays(self.description, self.source, log)
+        return self.take(list_stays(self.description, self.source, log))
+
+    def take(self, stays: Stays) -> Listing:
+        """Use recordings that are listed already."""
         times = zip(stays.times["start"].tolist(), stays.times["end"].tolist(), strict=True)
         self._times = dict(zip(stays.times.index, times, strict=True))
         return stays.listing

@@ -102,4 +102,14 @@ def _split_by_file(
     missing = sorted(patients - set(split_of_subject))
     if missing:
         raise DataError(f"{file} has no split of {len(missing)} patients, such as {missing[0]}")
-    return {patient: MEDS_SPLITS[split_of_subject[patient]] for patient in patients}
+    splits = {patient: MEDS_SPLITS[split_of_subject[patient]] for patient in patients}
+    if "train" not in splits.values():
+        counts = Counter(split_of_subject[patient] for patient in patients)
+        listed = ", ".join(f"{split} {count}" for split, count in counts.items())
+        raise description_error(
+            description,
+            "split.file",
+            f"{file} has no training subject among those with a stay ({listed}): write "
+            'by = "hash" in [split]',
+        )
+    return splits

@@ -43,7 +43,7 @@ def read_table(description: Description, source: Path) -> pd.DataFrame | None:
 
 
 def _join_tables(description: Description, source: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Add the columns of the other tables; those that the table has already stay as they are."""
+    """Add the columns of the other tables; of those that both have, the first counts."""
     for name, section in description.table.join.items():
         key, column = f"table.join.{name}", section.key or section.on
         file = source / section.path
@@ -64,9 +64,26 @@ def _join_tables(description: Description, source: Path, table: pd.DataFrame) ->
         if used.index.has_duplicates:
             first = used.index[used.index.duplicated()][0]
             raise DataError(f"{file} has different rows of {column} {first}, where one was expected")
+        for clash in used.columns.intersection(table.columns).intersection(_used_columns(description)):
+            texts = table[section.on].map(used[clash]).fillna("")
+            if ((texts != "") & (texts != table[clash])).any():
+                raise description_error(
+                    description,
+                    key,
+                    f'{file.name} and the tables before it have different texts in the column "{clash}": '
+                    "rename the column in one of the files",
+                )
         for added in other.columns.difference(table.columns, sort=False):
             table[added] = table[section.on].map(used[added]).fillna("")
     return table
+
+
+def _used_columns(description: Description) -> set[str]:
+    table, task = description.table, description.task
+    columns = {table.record, table.patient, table.site, table.start, table.end, description.window.start}
+    columns |= {task.column, *task.columns.values(), description.split.column}
+    columns |= {section.column or name for name, section in description.covariates.items()}
+    return columns | {join.on for join in table.join.values()}
 
 
 def _read_part(description: Description, file: Path) -> pd.DataFrame:

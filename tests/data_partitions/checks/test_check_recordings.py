@@ -1,6 +1,7 @@
 """The check of recordings says with counts what is wrong with files in which something is wrong."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -233,3 +234,27 @@ def test_the_gains_of_ludb_are_noticed_and_mended(tmp_path):
     report = check_dataset(read_description(file), source, lambda step, done, total: None)
     facts = sentences(report, "fact")
     assert "III = II - I and the augmented leads hold in all of 36 files" in facts
+
+
+def test_whole_numbers_without_a_scale_are_one_warning(folder):
+    edit(folder, 'path = "{record}.hea"', 'path = "{record}.hea"\ngains = "none"')
+    (warning,) = [f for f in check(folder).of_level("warning") if f.subject.startswith(("signals", "files"))]
+    assert re.match(
+        r'with gains = "none" the numbers of the files, up to \d{4}, count as mV', warning.sentence
+    )
+    assert "scale = 0.001" in warning.sentence
+
+
+def test_files_with_the_same_fault_are_one_reason(folder):
+    for number in range(5):
+        (folder / f"r0{number}.hea").write_text("not a header\n")
+    (finding,) = [f for f in check(folder).of_level("warning") if "cannot be used" in f.sentence]
+    assert finding.sentence.startswith("5 of 24 files cannot be used: r00.hea")
+    assert finding.sentence.endswith("(and 4 more like it)")
+
+
+def test_files_with_unreadable_samples_are_in_no_table(folder):
+    (folder / "r03.dat").write_bytes(b"")
+    report = check(folder)
+    table = next(table for table in report.tables if table.title == "Signals")
+    assert table.rows[0][1] == "23 of 23"

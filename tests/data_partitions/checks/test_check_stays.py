@@ -193,13 +193,27 @@ def test_a_folder_that_does_not_exist_is_not_blamed_on_the_description(folder):
 def test_stays_without_values_are_counted(folder):
     write_stays(folder, lambda n, rows: [[h + 24, *v] for h, *v in rows] if n % 4 == 0 else rows)
     warnings = sentences(check(folder), "warning")
-    assert "window: 15 of 60 stays (25%) have no value in their first 24 h and become empty" in warnings
+    assert "window: 15 of 60 windows (25%) have no value: with least-observed = 0.01" in warnings
 
 
 def test_covariates_that_are_no_numbers_are_counted(folder):
     add(folder, '\n[covariates.hospital]\nunit = "1"\n')
     warnings = sentences(check(folder), "warning")
     assert "Covariate hospital is missing where its text is not a number (60): " in warnings
+
+
+def test_shares_of_observed_steps_are_those_of_the_windows(folder):
+    """12 h windows of 30 h, of which hours 0 to 5 have no rate and hours 12 to 14 one outside its range."""
+
+    def change(number, rows):
+        rates = [np.nan if h < 6 else 900 if 12 <= h < 15 else hr for h, hr, _ in rows]
+        return [[h, rate, glucose] for (h, _, glucose), rate in zip(rows, rates, strict=True)]
+
+    write_stays(folder, change)
+    edit(folder, 'length = "24 h"', 'length = "12 h"')
+    edit(folder, 'take = "first"', 'take = "all"')
+    table = next(table for table in check(folder).tables if table.title == "Signals")
+    assert [row[3] for row in table.rows] == ["62%", "100%"]  # 15 of 24 steps
 
 
 @pytest.mark.parametrize("name", ["physionet2012", "mimic-iv-demo-meds", "yaib-demo/mortality24/eicu-demo"])

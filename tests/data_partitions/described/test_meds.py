@@ -123,3 +123,11 @@ def test_codes_that_no_event_has_are_refused(source):
         read(describe(window={"start": "ADMIT//*"}), source)
     with pytest.raises(DataError, match="events have no start: give a code"):
         read(describe(window={"start": ""}), source)
+
+
+def test_a_file_of_splits_without_training_subjects_is_refused(source):
+    splits = pd.DataFrame({"subject_id": [1, 2, 3], "split": ["tuning", "held_out", "train"]})
+    splits.to_parquet(source / "splits.parquet")
+    sentence = r"no training subject among those with a stay \(tuning 1, held_out 1\): write by = \"hash\""
+    with pytest.raises(DataError, match=sentence):
+        read(describe(), source)

@@ -147,11 +147,16 @@ def test_tables_are_joined_and_texts_of_sites_have_names(source):
         ({"path": "ward.csv", "on": "ward"}, "table.join.wards.path: there is no"),
         ({"path": "wards.csv", "on": "wards"}, 'there is no column "wards"; did you mean "ward"?'),
         ({"path": "wards.csv", "on": "ward", "key": "unit"}, "no ward of the table is a unit of wards.csv"),
+        (
+            {"path": "names.csv", "on": "ward"},
+            'names.csv and the tables before it have different texts in the column "died"',
+        ),
         ({"path": "twice.csv", "on": "ward"}, "has different rows of ward 1, where one was expected"),
     ],
 )
 def test_tables_that_cannot_be_joined_are_refused(source, join, sentence):
     (source / "twice.csv").write_text(WARDS + "1,other\n")
+    (source / "names.csv").write_text("ward,died\n1,perhaps\n")
     with pytest.raises(DataError, match="") as error:
         read(describe(table={"join": {"wards": join}}), source)
     assert sentence in str(error.value)
