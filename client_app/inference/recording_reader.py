@@ -11,6 +11,7 @@ import numpy as np
 
 from client_app.inference.suitability import (
     describe_dropped,
+    describe_ends_of_range,
     list_names,
     require_known_channels,
     require_plausible_values,
@@ -72,7 +73,9 @@ class OpenedRecording:
         return any(not has_same_rate(s.rate, s.spec.rate) for s in self.match.sources.values())
 
     def require_plausible_values(self, observed: Mapping[str, int]) -> None:
-        """Note which values were dropped when the recording was read; DataError when these are too many.
+        """Note which values were dropped or are doubtful, once the recording was read.
+
+        DataError when too many were dropped.
 
         Parameters
         ----------
@@ -83,6 +86,7 @@ class OpenedRecording:
         total = {name: number + observed[name] for name, number in dropped.items()}
         require_plausible_values(self.recording.file, dropped, total)
         self.notes += describe_dropped(self.schema, [dropped.get(name, 0) for name in self.schema.names])
+        self.notes += describe_ends_of_range(self.match)
 
 
 class RecordingReader:

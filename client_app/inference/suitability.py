@@ -10,6 +10,8 @@ import numpy as np
 from condi_core.run_files import ROSTER_FILE, read_roster
 from condi_core.windows import Schema
 from data_partitions import DataError
+from data_partitions.recordings.edf_signals import EdfRecording
+from data_partitions.signals.match import Match
 
 USUAL_SHARE = 0.5  # of its training samples that a modality must have to count as usual
 MIN_PRESENT_SHARE = 0.5  # of the usual modalities, and of their samples
@@ -17,6 +19,7 @@ MIN_PRESENT_SHARE = 0.5  # of the usual modalities, and of their samples
 SPARSE_STEP_SECONDS = 60.0
 MAX_SHARE_OUT_OF_RANGE = 0.2
 MIN_SAMPLES_OUT_OF_RANGE = 10
+MAX_SAMPLES_AT_ENDS = 10  # of a channel, that its own minimum and maximum explain
 STATE_NAMES = "give a dataset.toml with their names in the files as --map, or a file of names as --local"
 
 
@@ -123,6 +126,25 @@ def describe_dropped(schema: Schema, dropped: Iterable[int]) -> list[str]:
             values = "value is" if number == 1 else "values are"
             sentences.append(f"{number} {values} outside the range of {modality.name}, {limits}: not used")
     return sentences
+
+
+def describe_ends_of_range(match: Match) -> list[str]:
+    """Say how many samples of the channels that are read are at the ends of an EDF file's digital range.
+
+    Amplifiers leave channels there that are off or saturated. Files whose range is that of their data have
+    some there as well, so that only more than `MAX_SAMPLES_AT_ENDS` are worth a sentence.
+    """
+    recording = match.recording
+    if not isinstance(recording, EdfRecording) or recording.ends_missing:
+        return []
+    channels = sorted({channel for source in match.sources.values() for channel in source.channels})
+    counts = {recording.channels[channel].name: recording.count_at_ends(channel) for channel in channels}
+    return [
+        f"{number} samples of {name} at the ends of its digital range count as measured: if the channel was "
+        'off or saturated there, state ends-of-range = "missing" under [files] in a file for --local'
+        for name, number in counts.items()
+        if number > MAX_SAMPLES_AT_ENDS
+    ]
 
 
 def list_names(names: Sequence[str], limit: int = 8) -> str:

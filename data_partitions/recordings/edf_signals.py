@@ -123,6 +123,16 @@ class EdfRecording:
         scale = self.signals[channel][1]
         return (digital <= scale.low) | (digital >= scale.high)
 
+    def count_at_ends(self, channel: int) -> int:
+        """Count the samples of a channel that are at the ends of the digital range, or beyond."""
+        per_record, block = self.signals[channel][0].samples, self.reader.block_rows
+        total = 0
+        for record in range(0, self.header.records, block):
+            records = min(block, self.header.records - record)
+            digital = self.read_digital(channel, record * per_record, records * per_record)
+            total += int(self.is_at_end(channel, digital).sum())
+        return total
+
     def read(self, channel: int, first: int, last: int) -> np.ndarray:
         """Read samples; see `Recording`."""
         samples = np.full(last - first, np.nan)

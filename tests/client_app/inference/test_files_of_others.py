@@ -135,8 +135,23 @@ def test_an_edf_file_whose_range_is_that_of_its_data_is_complete(tmp_path, call)
         digital = np.round((x - low) / (high - low) * 65535 - 32768).clip(-32768, 32767).astype(int)
         signals.append(EdfSignal(name, digital, physical=(f"{low:.5f}", f"{high:.5f}")))
     file = write_edf_file(tmp_path / "in" / "r.edf", signals)
-    assert call("impute", tmp_path / "in", tmp_path / "out")[0] == 0
+    code, output = call("impute", tmp_path / "in", tmp_path / "out")
+    assert code == 0 and "digital range" not in output
     assert (tmp_path / "out" / "r.edf").read_bytes() == file.read_bytes()
+
+
+def test_samples_at_the_ends_of_the_digital_range_are_counted_in_a_note(tmp_path, call):
+    write_edf_file(tmp_path / "in" / "r.edf", edf_signals(ecg()))
+    code, output = call("impute", tmp_path / "in", tmp_path / "out")
+    number = len(range(*HOLE.indices(10**6)))
+    assert code == 0 and output.count("digital range") == 1
+    assert f"{number} samples of {LEADS[1]} at the ends of its digital range count as measured" in output
+    assert 'state ends-of-range = "missing" under [files] in a file for --local' in output
+    local = write_local(
+        tmp_path / "site.toml", '[files]\nformat = "edf"\npath = "*.edf"\nends-of-range = "missing"\n'
+    )
+    code, output = call("impute", tmp_path / "in", tmp_path / "other", "--local", local)
+    assert code == 0 and "digital range" not in output
 
 
 @pytest.mark.parametrize(
@@ -182,7 +197,7 @@ def test_headers_that_share_samples_are_refused_by_name(tmp_path, call):
     (tmp_path / "in" / "first2s.hea").write_text(text.replace("r 3 100 400", "first2s 3 100 200"))
     record(tmp_path / "in", "other")
     code, output = call("impute", tmp_path / "in", tmp_path / "out")
-    assert code == 1 and "first2s.hea and r.hea share r.dat" in output and "completed 1 files" in output
+    assert code == 1 and "first2s.hea and r.hea share r.dat" in output and "completed 1 file," in output
     assert call("predict", tmp_path / "in", tmp_path / "p.csv", "--samples", 0)[0] == 0  # reading is harmless
 
 

@@ -74,6 +74,7 @@ def test_the_ends_of_the_range_are_values_unless_the_options_say_otherwise(tmp_p
     assert_reads(open_recording(file), [signal])
     missing = np.isnan(open_recording(file, ends_of_range="missing").read(0, 0, 1000))
     np.testing.assert_array_equal(np.flatnonzero(missing), [100, 101, 102, 200, 300, 301])
+    assert open_recording(file).count_at_ends(0) == 6
 
 
 @pytest.mark.parametrize(
