@@ -61,8 +61,9 @@ def prepare_described(
 ) -> None:
     """A hospital's own files, as a description says: --site NAME, or --split for a federation to simulate.
 
-    What cannot be used is named at the end, and the exit status is 0; with --strict it is an error. A command
-    that was interrupted goes on where it was when it is repeated.
+    What cannot be used is named at the end, and the exit status is 0; with --strict it is an error.
+
+    A command that was interrupted goes on where it was when it is repeated.
     """
     with one_sentence_errors(), progress_bars() as progress:
         from data_partitions.description.reading import read_description

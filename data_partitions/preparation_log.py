@@ -1,11 +1,15 @@
 """The report of a preparation: its progress, and at the end what was excluded and why."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from data_partitions.errors import DataError
 
+_SINGULAR = {"are": "is", "have": "has", "count": "counts"}
+# "1 recordings of less than 48 h are", "1 recordings: "
+_PLURAL_OF_ONE = re.compile(r"^1 (\w+)s(?::|( .*?)?\b(are|have|count)\b)")
 # (name of the step, amount done, total amount)
 ProgressCallback = Callable[[str, float, float], None]
 
@@ -48,10 +52,18 @@ class PreparationLog:
     def counted(self) -> list[str]:
         """Return the sentences with their amounts."""
         # Names in a sentence may have braces as well.
-        return [sentence.replace("{}", f"{amount:.0f}", 1) for sentence, amount in self.counts.items()]
+        sentences = [s.replace("{}", f"{amount:.0f}", 1) for s, amount in self.counts.items()]
+        return [_PLURAL_OF_ONE.sub(_to_singular, sentence, count=1) for sentence in sentences]
 
     def reject(self, error: DataError) -> None:
         """Count a record as rejected; with `strict`, raise its error instead."""
         if self.strict:
             raise error
         self.rejected.append(str(error))
+
+
+def _to_singular(match: re.Match[str]) -> str:
+    noun, between, verb = match.groups()
+    if verb is None:
+        return f"1 {noun}:"
+    return f"1 {noun}{between or ' '}{_SINGULAR[verb]}"

@@ -32,6 +32,8 @@ def check_listing(listing: Listing, noun: str) -> Iterator[Finding]:
         yield Finding("warning", "files", sentence)
     if listing.faults:
         yield Finding("warning", "table", f"left out: {list_reasons(listing.faults)}")
+    for sentence in listing.clashes:
+        yield Finding("warning", "table.join", sentence)
     by_patient: Counter[str] = Counter(listed.patient for listed in recordings)
     nameless = by_patient.pop("", 0)
     if nameless:

@@ -47,10 +47,11 @@ def count_cells(description: Description, source: Path, stays: Stays, sample: St
         read = np.unique(np.concatenate([signal.stay for signal in sample.signals.values()]))
         position = {sample.stays[number]: int(number) for number in read}
     chosen = [listed for listed in stays.listing.recordings if listed.record in position]
+    start_of = stays.times["start"].to_dict()
     recording, starts = [np.zeros(0, int)], [np.zeros(0)]
     for listed, windows in reader.cut(chosen, PreparationLog()):
         recording.append(np.full(len(windows.starts), position[listed.record]))
-        starts.append(windows.starts - stays.times.at[listed.record, "start"])
+        starts.append(windows.starts - start_of[listed.record])
     start = np.round(np.concatenate(starts) * US_PER_SECOND).astype(np.int64)
     finder = WindowFinder(np.concatenate(recording), start, round(description.window.length * US_PER_SECOND))
     grids = [make_grid_signal(description, name) for name in sample.signals]

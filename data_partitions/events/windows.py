@@ -145,7 +145,7 @@ class _Collector:
             log.note(f"Nothing was measured of {', '.join(absent)}.")
         empty = int((~self.has_events).sum())
         if empty:
-            log.note(f"Nothing was measured in {empty} recordings.")
+            log.note(f"Recordings in which nothing was measured: {empty}.")
 
 
 def make_grid_signal(description: Description, name: str) -> GridSignal:

@@ -46,7 +46,7 @@ def test_stays_splits_and_lengths_of_stay(meds):
     index, windows, log = meds
     assert windows.shape == (14, 26, 48) and index["patient_id"].nunique() == 9
     assert index["split"].value_counts().to_dict() == {"train": 8, "val": 5, "test": 1}
-    assert log.counted() == ["13 recordings are left out, as they end within 48 h."]
+    assert log.counted() == ["13 recordings of less than 48 h are left out."]
     assert log.notes[0].startswith("Dropped: 7075 values from after the last window")
     assert index["remaining stay"].median() == pytest.approx(1.5772, abs=1e-3)
 

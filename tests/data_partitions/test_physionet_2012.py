@@ -113,7 +113,7 @@ def test_a_stay_without_measurements_is_included_and_counted(source):
     rewrite_stay(source, 132539, [])
     log = PreparationLog(strict=True)
     assert np.isnan(read_window(source, 132539, log)).all()
-    assert log.notes[-1] == "Nothing was measured in 1 recordings."
+    assert log.notes[-1] == "Recordings in which nothing was measured: 1."
 
 
 def test_windows_come_in_the_order_of_the_rows(source):
@@ -186,7 +186,7 @@ def test_the_index_rejects_stays_without_icu_type_or_outcome(source):
         "recording 132540 has ICUType none, expected 1, 2, 3, 4",
         "recording 132541 has ICUType 7, expected 1, 2, 3, 4",
     ]
-    assert log.notes == ['Left out, as the table has no row of them: 1 files, "132542".']
+    assert log.notes == ['Files that are left out, as the table has no row of them (1): "132542".']
 
 
 def test_a_file_without_its_header_line_is_rejected(source):

@@ -69,9 +69,9 @@ class EventRecordings:
         require_start(self.description, listed.record, start)
         starts, numbers = np.zeros(0), np.zeros(0, int)
         if np.isnan(end) and (task.after is not None or window.take != "first"):
-            log.count("{} recordings are left out, as their end is not stated.")
+            log.count("{} recordings are left out, as the end is not stated.")
         elif task.after is not None and end - start < task.after:
-            log.count(f"{{}} recordings are left out, as they end within {format_seconds(task.after)}.")
+            log.count(f"{{}} recordings of less than {format_seconds(task.after)} are left out.")
         else:
             seconds = window.length if np.isnan(end) else end - start
             cut = cut_recording(window, listed.record, seconds)
@@ -84,7 +84,7 @@ class EventRecordings:
             remaining = (end - starts - window.length) / SECONDS[task.unit]
             known = remaining >= 0  # not NaN
             log.count(
-                "{} windows are left out, as their recording ends before them or its end is not stated.",
+                "{} windows are left out, as the recording ends earlier or its end is not stated.",
                 int((~known).sum()),
             )
             labels = remaining[:, None].astype(np.float32)

@@ -62,6 +62,10 @@ class Listing:
         Names of the recordings and of the files.
     columns
         Columns of the table and fields of the paths.
+    faults
+        Sentences about rows and files that are left out.
+    clashes
+        Sentences about columns that differ between joined tables.
     """
 
     recordings: list[ListedRecording]
@@ -69,6 +73,7 @@ class Listing:
     files_without_row: list[str] = field(default_factory=list)
     columns: tuple[str, ...] = ()
     faults: list[str] = field(default_factory=list)
+    clashes: list[str] = field(default_factory=list)
 
 
 def list_recordings(description: Description, source: Path) -> Listing:
@@ -96,7 +101,8 @@ def list_recordings(description: Description, source: Path) -> Listing:
         listing = _list_files(description, matches, source)
     else:
         listing = _join(description, table, matches, source)
-    return replace(listing, faults=[*faults, *listing.faults])
+    clashes = [] if table is None else table.attrs.get("clashes", [])
+    return replace(listing, faults=[*faults, *listing.faults], clashes=clashes)
 
 
 def name_recording(description: Description, match: MatchedFile, source: Path) -> str:

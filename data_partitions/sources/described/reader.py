@@ -106,10 +106,11 @@ class DescribedDataset:
         for sentence in listing.faults:
             log.reject(DataError(sentence))
         if rows := listing.rows_without_file:
-            log.note(f"Left out, as they have no file: {len(rows)} rows, {quote_some(rows, 3)}.")
+            log.note(f"Rows that are left out, as they have no file ({len(rows)}): {quote_some(rows, 3)}.")
         if files := listing.files_without_row:
             log.note(
-                f"Left out, as the table has no row of them: {len(files)} files, {quote_some(files, 3)}."
+                f"Files that are left out, as the table has no row of them ({len(files)}): "
+                f"{quote_some(files, 3)}."
             )
 
     def _is_used(self, listed: ListedRecording, log: PreparationLog) -> bool:
@@ -130,7 +131,7 @@ class DescribedDataset:
                 log.reject(DataError(f"recording {listed.record}: {error}"))
                 return False
             if labels is None:
-                log.count("{} recordings are left out, as their label is in task.drop.")
+                log.count("{} recordings are left out, as the label is in task.drop.")
                 return False
         return True
 

@@ -70,11 +70,11 @@ def ends_early(
         return False
     if table.end:
         if not listed.row.get(table.end, "unknown"):
-            log.count("{} recordings are left out, as their end is not stated.")
+            log.count("{} recordings are left out, as the end is not stated.")
             return True
         seconds = find_time(description, "table.end", listed, recording)
         if description.window.start:
             seconds -= find_time(description, "window.start", listed, recording)
     early = seconds < after
-    log.count(f"{{}} recordings are left out, as they end within {format_seconds(after)}.", int(early))
+    log.count(f"{{}} recordings of less than {format_seconds(after)} are left out.", int(early))
     return early

@@ -225,7 +225,7 @@ class SampledRecordings:
 
 def describe_too_little(least: float) -> str:
     """Return the sentence that counts windows with fewer samples than the share `least`."""
-    observed = f"less than {100 * least:g} % of their samples are" if least else "nothing is"
+    observed = f"less than {100 * least:g} % of the samples are" if least else "nothing is"
     return f"{{}} windows are left out, as {observed} observed."
 
 

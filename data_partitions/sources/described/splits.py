@@ -105,7 +105,7 @@ def _split_by_file(
     splits = {patient: MEDS_SPLITS[split_of_subject[patient]] for patient in patients}
     if "train" not in splits.values():
         counts = Counter(split_of_subject[patient] for patient in patients)
-        listed = ", ".join(f"{split} {count}" for split, count in counts.items())
+        listed = ", ".join(f"{split} {count}" for split, count in sorted(counts.items()))
         raise description_error(
             description,
             "split.file",

@@ -96,6 +96,7 @@ def list_stays(description: Description, source: Path, log: PreparationLog) -> S
         index = index_recordings(files, description.files, log, description.table.properties)
     names = [file.record for file in files if file.record] if index is None else list(index.index)
     listing = _list_rows(description, table, files, names, index)
+    listing = replace(listing, clashes=[] if table is None else table.attrs.get("clashes", []))
     return Stays(listing, _find_times(description, listing, index, files), files)
 
 

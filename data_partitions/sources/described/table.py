@@ -23,7 +23,8 @@ def read_table(description: Description, source: Path) -> pd.DataFrame | None:
     Returns
     -------
     DataFrame
-        All cells as text without blanks around it, "" where nothing is stated.
+        All cells as text without blanks around it, "" where nothing is stated. `attrs["clashes"]`: sentences
+        about columns that differ between joined tables.
 
     Raises
     ------
@@ -44,6 +45,7 @@ def read_table(description: Description, source: Path) -> pd.DataFrame | None:
 
 def _join_tables(description: Description, source: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Add the columns of the other tables; of those that both have, the first counts."""
+    clashes: list[str] = []
     for name, section in description.table.join.items():
         key, column = f"table.join.{name}", section.key or section.on
         file = source / section.path
@@ -64,17 +66,16 @@ def _join_tables(description: Description, source: Path, table: pd.DataFrame) ->
         if used.index.has_duplicates:
             first = used.index[used.index.duplicated()][0]
             raise DataError(f"{file} has different rows of {column} {first}, where one was expected")
-        for clash in used.columns.intersection(table.columns).intersection(_used_columns(description)):
+        for clash in sorted(set(used.columns) & set(table.columns) & _used_columns(description)):
             texts = table[section.on].map(used[clash]).fillna("")
             if ((texts != "") & (texts != table[clash])).any():
-                raise description_error(
-                    description,
-                    key,
+                clashes.append(
                     f'{file.name} and the tables before it have different texts in the column "{clash}": '
-                    "rename the column in one of the files",
+                    "those of the first table count"
                 )
         for added in other.columns.difference(table.columns, sort=False):
             table[added] = table[section.on].map(used[added]).fillna("")
+    table.attrs["clashes"] = clashes
     return table
 
 

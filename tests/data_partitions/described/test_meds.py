@@ -93,7 +93,7 @@ def test_a_label_is_the_time_until_the_event_of_the_end(source):
     log = PreparationLog(strict=True)
     rows, _ = read(describe(task=task), source, log)
     assert rows["rest"].to_dict() == {"1-1": 2.0}
-    assert log.counted()[0].startswith("2 windows are left out, as their recording ends before them")
+    assert log.counted()[0].startswith("2 windows are left out, as the recording ends earlier")
 
 
 @pytest.mark.parametrize(("start", "kept"), [("IN//*", ["1-1", "1-2"]), ("", ["1-1", "1-2", "2-1"])])
@@ -128,6 +128,6 @@ def test_codes_that_no_event_has_are_refused(source):
 def test_a_file_of_splits_without_training_subjects_is_refused(source):
     splits = pd.DataFrame({"subject_id": [1, 2, 3], "split": ["tuning", "held_out", "train"]})
     splits.to_parquet(source / "splits.parquet")
-    sentence = r"no training subject among those with a stay \(tuning 1, held_out 1\): write by = \"hash\""
+    sentence = r"no training subject among those with a stay \(held_out 1, tuning 1\): write by = \"hash\""
     with pytest.raises(DataError, match=sentence):
         read(describe(), source)

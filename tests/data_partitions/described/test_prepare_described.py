@@ -119,8 +119,8 @@ def test_what_is_left_out_is_counted_and_what_cannot_be_used_is_named(tmp_path):
     result = prepare(description, source, tmp_path / "north", *ONE_SITE)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert 'Left out, as they have no file: 1 rows, "r04".' in lines
-    assert "1 recordings are left out, as their label is in task.drop." in lines
+    assert 'Rows that are left out, as they have no file (1): "r04".' in lines
+    assert "1 recording is left out, as the label is in task.drop." in lines
     assert 'Covariate age is missing where its text is not a number (1): "?".' in lines
     (named,) = [line for line in lines if "r03" in line]
     assert len(Partition.open(tmp_path / "north")) == 3 * 9
@@ -164,8 +164,8 @@ def test_windows_are_counted_from_a_column_and_stays_that_end_early_are_left_out
     firsts = {r: partition.read([i])[0][0, 0, 0, 0] for i, r in enumerate(partition.record_ids)}
     assert sorted(firsts) == [f"r{k:02d}-{i:04d}" for k in (0, 2, 3) for i in range(3 if k != 3 else 2)]
     assert firsts["r00-0000"] == pytest.approx(0 + 1.25) and firsts["r03-0000"] == pytest.approx(1.5 + 1.875)
-    assert "1 recordings are left out, as they end within 10 s." in result.stdout
-    assert "1 recordings are left out, as their end is not stated." in result.stdout
+    assert "1 recording of less than 10 s is left out." in result.stdout
+    assert "1 recording is left out, as the end is not stated." in result.stdout
     assert 'recording r05 has "x" as begin, where a time was expected' in result.stdout
 
 
@@ -176,7 +176,7 @@ def test_windows_with_too_little_are_left_out_and_counted(tmp_path):
     samples.tofile(source / "r02.dat")
     description = write_description(tmp_path, ('length = "10 s"', 'length = "10 s"\nleast-observed = 0.95'))
     result = prepare(description, source, tmp_path / "north", *ONE_SITE)
-    assert "2 windows are left out, as less than 95 % of their samples are observed." in result.stdout
+    assert "2 windows are left out, as less than 95 % of the samples are observed." in result.stdout
     partition = Partition.open(tmp_path / "north")
     assert [r for r in partition.record_ids if r.startswith("r02")] == ["r02-0002"]
 
@@ -268,8 +268,8 @@ def test_arrays_of_several_recordings_are_prepared_by_their_names(tmp_path):
         expected = int(recording[1:]) % 3 / 2 + np.arange(10 * RATE) / 1000
         np.testing.assert_allclose(partition.read([row])[0][0, 1].ravel(), -expected, atol=1e-6)
     lines = result.stdout.splitlines()
-    assert 'Left out, as they have no file: 2 rows, "r04", "r05".' in lines
-    assert 'Left out, as the table has no row of them: 1 files, "x".' in lines
+    assert 'Rows that are left out, as they have no file (2): "r04", "r05".' in lines
+    assert 'Files that are left out, as the table has no row of them (1): "x".' in lines
     assert sum("c.npz" in line for line in lines) == 1
 
 

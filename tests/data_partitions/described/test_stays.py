@@ -9,6 +9,7 @@ from data_partitions import DataError
 from data_partitions.description.sections import Description
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.reader import DescribedDataset
+from data_partitions.sources.described.stays import list_stays
 
 STAYS = """stay,patient,ward,in,out,seen,died
 a,p1,1,2024-03-01 10:00,2024-03-01 20:00,2024-03-01 12:00,1
@@ -96,8 +97,8 @@ def test_stays_that_end_before_the_outcome_may_be_known_are_left_out_and_counted
     rows, _ = read(describe(window={"take": "first"}, task={"after": "5 h"}), source, log)
     assert rows["record_id"].tolist() == ["a", "c"]
     assert log.counted() == [
-        "1 recordings are left out, as they end within 5 h.",
-        "1 recordings are left out, as their end is not stated.",
+        "1 recording of less than 5 h is left out.",
+        "1 recording is left out, as the end is not stated.",
     ]
 
 
@@ -147,19 +148,23 @@ def test_tables_are_joined_and_texts_of_sites_have_names(source):
         ({"path": "ward.csv", "on": "ward"}, "table.join.wards.path: there is no"),
         ({"path": "wards.csv", "on": "wards"}, 'there is no column "wards"; did you mean "ward"?'),
         ({"path": "wards.csv", "on": "ward", "key": "unit"}, "no ward of the table is a unit of wards.csv"),
-        (
-            {"path": "names.csv", "on": "ward"},
-            'names.csv and the tables before it have different texts in the column "died"',
-        ),
         ({"path": "twice.csv", "on": "ward"}, "has different rows of ward 1, where one was expected"),
     ],
 )
 def test_tables_that_cannot_be_joined_are_refused(source, join, sentence):
     (source / "twice.csv").write_text(WARDS + "1,other\n")
-    (source / "names.csv").write_text("ward,died\n1,perhaps\n")
     with pytest.raises(DataError, match="") as error:
         read(describe(table={"join": {"wards": join}}), source)
     assert sentence in str(error.value)
+
+
+def test_columns_that_differ_between_joined_tables_are_named(source):
+    (source / "names.csv").write_text("ward,died,unit\n1,perhaps,a\n")
+    description = describe(table={"join": {"names": {"path": "names.csv", "on": "ward"}}})
+    assert list_stays(description, source, PreparationLog()).listing.clashes == [
+        'names.csv and the tables before it have different texts in the column "died": those of the first '
+        "table count"
+    ]
 
 
 def test_properties_of_files_in_long_form_are_columns(tmp_path):
@@ -178,8 +183,8 @@ def test_properties_of_files_in_long_form_are_columns(tmp_path):
     assert rows["site"].tolist() == ["north", "south"]
     assert np.nan_to_num(windows["a"]).tolist() == [0, 80, 90, 0]
     assert log.notes[:2] == [
-        'Left out, as they have no file: 1 rows, "z".',
-        'Left out, as the table has no row of them: 1 files, "c".',
+        'Rows that are left out, as they have no file (1): "z".',
+        'Files that are left out, as the table has no row of them (1): "c".',
     ]
 
 
