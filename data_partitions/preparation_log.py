@@ -61,6 +61,14 @@ class PreparationLog:
             raise error
         self.rejected.append(str(error))
 
+    def first_rejection(self) -> str:
+        """Return the end of a sentence that names the first rejected record and their number, or ""."""
+        if not self.rejected:
+            return ""
+        number = len(self.rejected)
+        subject = "the rejected record" if number == 1 else f"the first of {number} rejected records"
+        return f"; {subject}: {self.rejected[0]}"
+
 
 def _to_singular(match: re.Match[str]) -> str:
     noun, between, verb = match.groups()

@@ -173,7 +173,8 @@ def _read_index(
     schema = reader.schema(source, **options)
     index = reader.index(source, log, **options)
     if index.empty:
-        raise DataError(f"no record of {source} can be used: {' '.join(log.notes + log.rejected)}")
+        notes = f": {' '.join(log.notes)}" if log.notes else ""
+        raise DataError(f"no record of {source} can be used{notes}{log.first_rejection()}")
     return schema, index
 
 
@@ -218,8 +219,7 @@ def _explain_rejections(log: PreparationLog) -> Iterator[None]:
         counts = (
             f": {' '.join(log.counted())}" if isinstance(error, EmptyPartitionError) and log.counts else ""
         )
-        first = f"; the first rejected record: {log.rejected[0]}" if log.rejected else ""
-        raise DataError(f"{error}{counts}{first}") from None
+        raise DataError(f"{error}{counts}{log.first_rejection()}") from None
 
 
 def _describe_command(settings: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ Source = Annotated[Path, typer.Option(help="Folder of the data set.")]
 Sites = Annotated[
     int | None, typer.Option(help="Number of sites; by default natural splits have all hospitals.")
 ]
+MAX_LISTED_REJECTIONS = 50
 SPLIT_HELP = "How patients are assigned to sites."
 Split = Annotated[Literal["natural", "iid", "dirichlet"], typer.Option(help=SPLIT_HELP)]
 Alpha = Annotated[
@@ -56,8 +57,10 @@ def show_preparation(path: Path, log: PreparationLog) -> None:
         print_wrapped(sentence)
     if log.rejected:
         print_wrapped(f"Excluded because they cannot be used: {len(log.rejected)} records.")
-        for sentence in log.rejected:
+        for sentence in log.rejected[:MAX_LISTED_REJECTIONS]:
             typer.echo(f"  {sentence}")
+        if (more := len(log.rejected) - MAX_LISTED_REJECTIONS) > 0:
+            typer.echo(f"  and {more} more")
     typer.echo(f"Written to {path}")
 
 

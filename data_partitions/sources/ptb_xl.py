@@ -117,7 +117,7 @@ def index(
         except DataError as error:
             log.reject(error)
     if not usable:
-        raise DataError(f"no record of {source} can be used; the first rejected one: {log.rejected[0]}")
+        raise DataError(f"no record of {source} can be used{log.first_rejection()}")
     table = pd.DataFrame(usable)
     in_two_splits = table.groupby("patient_id")["split"].transform("nunique") > 1
     if in_two_splits.any():

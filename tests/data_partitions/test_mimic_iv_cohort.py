@@ -123,6 +123,12 @@ def test_length_of_stay_is_the_remaining_time_after_hour_48(tmp_path, remaining,
     assert "under 1 day" not in days
 
 
+def test_outcomes_that_a_table_has_as_decimals_are_read(tmp_path):
+    tables = make_empty_tables(stays=3)
+    tables["admissions"]["hospital_expire_flag"] = ["0.0", "1.0", "1"]
+    assert index(write_tables(tmp_path, tables), PreparationLog())["died"].tolist() == [0, 1, 1]
+
+
 def test_age_and_sex_are_covariates(tmp_path):
     tables = make_empty_tables(stays=3)
     tables["patients"]["gender"] = ["F", "M", ""]

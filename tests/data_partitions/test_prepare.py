@@ -156,8 +156,9 @@ def test_a_site_without_usable_records_is_excluded_and_noted(raw_copy, tmp_path)
     assert note in log.notes and len(log.rejected) == len(complete.open_site(1))
     for record in range(1, 61):
         (raw_copy / f"records100/00000/{record:05d}_lr.dat").write_text(str(record))
-    with pytest.raises(DataError, match="no record of any site can be used; the first rejected record: "):
+    with pytest.raises(DataError, match="no record of any site can be used; the first of 58 ") as refused:
         prepare_federation(ptb_xl, raw_copy, tmp_path / "none", split="iid", sites=3)
+    assert len(str(refused.value)) < 300, "however many records fail"
     assert not (tmp_path / "none").exists()
 
 

@@ -148,7 +148,7 @@ def test_an_unusable_night_is_rejected_in_one_sentence_and_the_others_are_read(t
         index(tmp_path, PreparationLog(strict=True))
     assert str(error.value) == log.rejected[0]
     (tmp_path / "SC4001EC-Hypnogram.edf").unlink()
-    with pytest.raises(DataError, match="has a window; the first that cannot be used: recording SC4001"):
+    with pytest.raises(DataError, match="has a window; the first of 2 rejected records: recording SC4001"):
         index(tmp_path, PreparationLog())
 
 

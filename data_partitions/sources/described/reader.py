@@ -66,8 +66,7 @@ class DescribedDataset:
         cut = list(windows.cut(used, log))
         if not any(len(windows.starts) for _, windows in cut):
             counts = f": {' '.join(log.counted())}" if log.counts else ""
-            first = f"; the first that cannot be used: {log.rejected[0]}" if log.rejected else ""
-            raise DataError(f"no recording of {source} has a window{counts}{first}")
+            raise DataError(f"no recording of {source} has a window{counts}{log.first_rejection()}")
         index = self._tabulate(source, cut, covariates)
         covariates.add_notes(log)
         patients = _join_duplicates(cut, splits, log)

@@ -196,7 +196,8 @@ def _parse_stays(text: pd.DataFrame, log: PreparationLog) -> pd.DataFrame:
     stays = text.copy()
     for name in ("intime", "outtime", "admittime"):
         stays[name] = pd.to_datetime(text[name], format="%Y-%m-%d %H:%M:%S", errors="coerce")
-    stays["died"] = text["hospital_expire_flag"].map({"0": 0, "1": 1})
+    # Tables that went through pandas have 0.0 and 1.0, as cells of other rows were empty.
+    stays["died"] = text["hospital_expire_flag"].map({"0": 0, "1": 1, "0.0": 0, "1.0": 1})
     for name in ("subject_id", "stay_id", "anchor_age", "anchor_year"):
         stays[name] = pd.to_numeric(text[name], errors="coerce")
     needed = {
