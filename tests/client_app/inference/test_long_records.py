@@ -160,4 +160,5 @@ def test_memory_does_not_grow_with_the_length_of_a_record(tmp_path, ecg_run):
         command = [sys.executable, "-c", MEASURE, ecg_run, folder, tmp_path / f"out-{minutes}"]
         result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True)
         megabytes.append(float(result.stdout))
-    assert megabytes[1] < megabytes[0] + 30, megabytes
+    # The longer file itself is mapped (33 MB); its samples as float64 would take 132 MB.
+    assert megabytes[1] < megabytes[0] + 66, megabytes
