@@ -12,8 +12,12 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: tmp_path / "cache")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Start the longest tests first, so that the workers end together."""
+    """Mark tests of real data, and start the longest tests first, so that the workers end together."""
+    for item in items:
+        if "real" in item.fixturenames:
+            item.add_marker(pytest.mark.real)
 
     def rank(item):
         return LONGEST_FILES.index(item.path.name) if item.path.name in LONGEST_FILES else len(LONGEST_FILES)

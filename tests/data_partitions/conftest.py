@@ -1,6 +1,5 @@
 """Small generated folders of PTB-XL and MIMIC-IV, a small partition, and PTB-XL itself if it is available."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from data_partitions.partition import Partition, write_partition
 from data_partitions.sources import demo
 from tests.helpers.generated_mimic_iv import write_tables
 from tests.helpers.mimic_iv_stays import prepare
+from tests.helpers.real_data import require_real
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
 
@@ -42,12 +42,8 @@ def generated_windows(generated) -> np.ndarray:
 
 @pytest.fixture
 def real() -> Path:
-    """PTB-XL, or a part of it, in CONDI_DATA or next to the repository; without it the test is skipped."""
-    folders = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
-    for folder in filter(None, folders):
-        if (Path(folder) / "ptbxl" / "ptbxl_database.csv").exists():
-            return Path(folder) / "ptbxl"
-    pytest.skip("PTB-XL is not available: set CONDI_DATA to the folder that has ptbxl/")
+    """PTB-XL, or a part of it."""
+    return require_real("ptbxl")
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.reader import DescribedDataset
 from tests.helpers.real_data import require_real
 
+pytestmark = pytest.mark.real
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "eicu-demo"
 DAYS_OF_YAIB = 7  # its lengths of stay end there
 

@@ -1,8 +1,6 @@
 """The cohort and the windows of the open demo of MIMIC-IV agree with an independent computation."""
 
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,16 +11,15 @@ from data_partitions.sources import mimic_iv
 from data_partitions.sources.mimic_iv import index, schema
 from data_partitions.sources.mimic_iv.items import VARIABLES
 from tests.helpers.mimic_iv_stays import prepare
+from tests.helpers.real_data import require_real
+
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture
 def demo():
-    """The MIMIC-IV demo 2.2 in CONDI_DATA or next to the repository; without it the test is skipped."""
-    folders = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
-    for folder in filter(None, folders):
-        if (Path(folder) / "mimic-iv-demo" / "icu" / "icustays.csv.gz").exists():
-            return Path(folder) / "mimic-iv-demo"
-    pytest.skip("the MIMIC-IV demo is not available: set CONDI_DATA to the folder that has mimic-iv-demo/")
+    """The MIMIC-IV demo 2.2."""
+    return require_real("mimic-iv-demo")
 
 
 def test_the_cohort_of_the_demo(demo):

@@ -17,6 +17,8 @@ from data_partitions.sources.described.reader import DescribedDataset
 from data_partitions.sources.mimic_iv.items import VARIABLES
 from tests.helpers.real_data import require_real
 
+pytestmark = pytest.mark.real
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mimic-iv-demo-meds" / "dataset.toml"
 # Cells in which another of several channels counts.
 DIFFERENT = {

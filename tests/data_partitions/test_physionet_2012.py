@@ -1,5 +1,4 @@
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from data_partitions.prepare import prepare_federation
 from data_partitions.sources import physionet_2012
 from data_partitions.sources.physionet_2012 import index, read, schema
 from tests.helpers.generated_physionet_2012 import format_stay, write_set
+from tests.helpers.real_data import require_real
 
 COLUMNS = ["record_id", "patient_id", "split", "site", "survived", "died"]
 
@@ -236,15 +236,11 @@ def test_a_damaged_archive_is_refused(tmp_path, damage):
 # --- the real data set
 
 
+@pytest.mark.real
 def test_set_a_has_the_windows_of_the_earlier_reader():
-    folders = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
-    sources = [Path(p) / "physionet2012" for p in folders if p and (Path(p) / "physionet2012").exists()]
-    if not sources:
-        pytest.skip(
-            "the challenge data are not available: set CONDI_DATA to the folder that has physionet2012/"
-        )
+    source = require_real("physionet2012")
     log = PreparationLog()
-    table = index(sources[0], log)
+    table = index(source, log)
     assert len(table) == 4000 and table["died"].sum() == 554 and log.rejected == []
     assert table["site"].value_counts().to_dict() == {
         "medical-icu": 1481,
@@ -252,4 +248,4 @@ def test_set_a_has_the_windows_of_the_earlier_reader():
         "cardiac-surgery": 874,
         "coronary-care": 577,
     }
-    assert hash_windows(sources[0]) == ["eedf8d84ec6e3795", "ca01cec0e08ad3e3"]
+    assert hash_windows(source) == ["eedf8d84ec6e3795", "ca01cec0e08ad3e3"]

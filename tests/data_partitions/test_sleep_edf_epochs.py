@@ -23,6 +23,7 @@ from tests.helpers.generated_sleep_edf import (
     write_night,
     write_nights,
 )
+from tests.helpers.real_data import require_real
 from tests.helpers.sleep_edf_files import (
     SLEEP,
     STAGES,
@@ -222,11 +223,7 @@ def test_only_complete_epochs_of_a_run_count(tmp_path):
 @pytest.fixture
 def real() -> Path:
     """A folder with hypnograms of Sleep-EDF and npz files with the stage of each scored epoch."""
-    folders = [os.environ.get("CONDI_DATA"), Path(__file__).parents[3] / "shared" / "data"]
-    for folder in filter(None, folders):
-        if list((Path(folder) / "sleep-edf").glob("SC4*-Hypnogram.edf")):
-            return Path(folder) / "sleep-edf"
-    pytest.skip("Sleep-EDF is not available: set CONDI_DATA to the folder that has sleep-edf/")
+    return require_real("sleep-edf")
 
 
 def write_silent_psg(file, seconds, like):

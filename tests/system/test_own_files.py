@@ -5,6 +5,7 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 import wfdb
 from typer.testing import CliRunner
 
@@ -43,6 +44,7 @@ def write_held_record(folder, real):
     return samples
 
 
+@pytest.mark.real
 def test_mit_bih_is_trained_at_three_sites_and_a_held_record_is_completed_and_classified(tmp_path, run_local):
     real = require_real("mitdb")
     shutil.copytree(real, tmp_path / "in", ignore=shutil.ignore_patterns(f"{HELD_RECORD}.*"))

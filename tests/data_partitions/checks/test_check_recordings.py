@@ -209,6 +209,7 @@ def test_the_command_ends_with_what_to_do_next(folder):
 
 
 @pytest.mark.parametrize("name", ["ptbxl", "mitdb"])
+@pytest.mark.real
 def test_clean_real_files_have_no_smell_of_signals(tmp_path, name):
     source = require_real(name)
     file = tmp_path / "dataset.toml"
@@ -219,6 +220,7 @@ def test_clean_real_files_have_no_smell_of_signals(tmp_path, name):
     assert not [subject for subject in subjects if subject.startswith(("signals", "leads"))]
 
 
+@pytest.mark.real
 def test_the_gains_of_ludb_are_noticed_and_mended(tmp_path):
     source = require_real("ludb")
     file = tmp_path / "dataset.toml"

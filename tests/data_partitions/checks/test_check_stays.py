@@ -217,6 +217,7 @@ def test_shares_of_observed_steps_are_those_of_the_windows(folder):
 
 
 @pytest.mark.parametrize("name", ["physionet2012", "mimic-iv-demo-meds", "yaib-demo/mortality24/eicu-demo"])
+@pytest.mark.real
 def test_real_tables_are_accepted_as_drafted(tmp_path, name):
     source = require_real(name)
     file = tmp_path / "dataset.toml"

@@ -200,6 +200,7 @@ def test_values_and_comments_are_valid_toml(tmp_path):
         ("ptbxl", 12, 10, "none"),
     ],
 )
+@pytest.mark.real
 def test_real_folders_are_described(tmp_path, name, signals, length, kind):
     _, description = draft_of(require_real(name), tmp_path)
     assert len(description.signals) == signals

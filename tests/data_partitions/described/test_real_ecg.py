@@ -17,6 +17,8 @@ from server_app.cli import app
 from tests.helpers.mit_bih import write_mit_bih
 from tests.helpers.real_data import require_real
 
+pytestmark = pytest.mark.real
+
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 LUDB = """
 [dataset]

@@ -13,7 +13,9 @@ from client_app.app import app as client_app
 from condi_core.config import RunConfig
 from server_app.errors import MAX_REASON_CHARS
 from server_app.federation.records import to_numpy, to_record
+from server_app.federation.replies import ReplyError
 from server_app.federation.roll_call import collect_roster
+from server_app.federation.spectra import check_spectra
 from server_app.federation.standardising_sums import combine_sums
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.run_fixtures import run_in_process
@@ -70,7 +72,12 @@ ATTACKS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+QUICK = ("spectra of negative power", "constant weights of the imputer")
+
+
+@pytest.mark.parametrize(
+    "attack", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ATTACKS]
+)
 def test_the_others_finish_the_run(four_sites, honest_result, run_local, attack):
     action, change, reason = ATTACKS[attack]
     directory, _ = run_local(four_sites, ONE_MODEL, changing(action, change))
@@ -113,6 +120,18 @@ def test_what_a_site_claims_of_itself_is_bounded_by_the_others(four_sites, hones
     directory, _ = run_local(four_sites, ONE_MODEL, tamper)
     expected, result = honest_result["task"]["condi"], read_result(directory)["task"]["condi"]
     assert result["auroc"] > expected["auroc"] - 0.1
+
+
+@pytest.mark.parametrize("attack", [name for name in ATTACKS if name.startswith("spectra")])
+def test_spectra_that_no_data_have_are_refused(attack):
+    _, change, reason = ATTACKS[attack]
+    rng = np.random.default_rng(0)
+    factor = rng.standard_normal((3, 3, 5)) + 1j * rng.standard_normal((3, 3, 5))
+    spectrum = np.einsum("ikf,jkf->ijf", factor, factor.conj())
+    honest = np.stack([spectrum.real, spectrum.imag], -1)
+    check_spectra({"closed_form.spectrum": honest.astype(np.float32)})
+    with pytest.raises(ReplyError, match=reason):
+        check_spectra({"closed_form.spectrum": change(honest, None).astype(np.float32)})
 
 
 def test_standardising_sums_of_three_sites_are_medians_and_of_two_are_added():
