@@ -10,7 +10,7 @@ from tests.helpers.tiny_federation import write_tiny
 pytestmark = pytest.mark.deployment
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_a_run_whose_coordinator_is_killed_in_both_phases(tmp_path, settings, run_local, monkeypatch):
     """Kill the ServerApp in phase 1 and the SuperLink in phase 2; an undisturbed run has the same weights."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums of floats depend on the number of threads
@@ -21,21 +21,21 @@ def test_a_run_whose_coordinator_is_killed_in_both_phases(tmp_path, settings, ru
 
         def wait_for_phase(phase):
             logs = [site.log_path for site in running.started]
-            wait_for(lambda: any(x["phase"] == phase for x in history(directory)), *logs, seconds=180)
+            wait_for(lambda: any(x["phase"] == phase for x in history(directory)), *logs, seconds=400)
 
         run = running.run(settings(**changes, name="killed"))
         wait_for_phase("imputer")
         running.kill_server_app()
-        assert running.wait(run, 180).startswith("finished:failed")
+        assert running.wait(run, 400).startswith("finished:failed")
         run = running.run(settings(**changes, resume=str(directory)))
         wait_for_phase("task-condi")
         running.superlink.kill()
         running.superlink.wait()
         running.kill_server_app()
         running.start_superlink()
-        wait_for(lambda: running.online() == {"site-0", "site-1"}, seconds=120)
+        wait_for(lambda: running.online() == {"site-0", "site-1"}, seconds=240)
         run = running.run(settings(**changes, resume=str(directory)))
-        status, log = running.wait(run, 400), running.log(run)
+        status, log = running.wait(run, 800), running.log(run)
     assert status == "finished:completed", log
     assert "Artefacts:" in log
     plain = {k.replace("__", ".").replace("_", "-"): v for k, v in changes.items()}
