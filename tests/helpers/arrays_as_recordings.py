@@ -1,16 +1,10 @@
 """Recordings whose channels are arrays in memory."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-
-class ArrayChannel(NamedTuple):
-    name: str
-    unit: str
-    rate: float
-    samples: int
+from data_partitions.recordings import Channel
 
 
 class ArrayRecording:
@@ -23,7 +17,7 @@ class ArrayRecording:
         self.notes = ()
         self.arrays = [np.asarray(samples, np.float64) for *_, samples in channels]
         self.channels = tuple(
-            ArrayChannel(name, unit, rate, len(samples)) for name, unit, rate, samples in channels
+            Channel(name, unit, rate, len(samples)) for name, unit, rate, samples in channels
         )
 
     def read(self, channel: int, first: int, last: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from data_partitions.recordings import (
     list_records,
     open_recording,
 )
+from tests.helpers.completion import complete
 
 
 @pytest.fixture(autouse=True)
@@ -75,22 +76,15 @@ def test_only_missing_samples_change(tmp_path, axes, suffix):
     samples = draw("f4")[1]
     array = samples if axes == "time channel" else samples.T
     (tmp_path / "in").mkdir()
-    (tmp_path / "out").mkdir()
     file = tmp_path / "in" / ("a.npy" if suffix == ".npy" else "a.npz")
     if suffix == ".npy":
         np.save(file, array)
     else:
         save = np.savez if suffix == ".npz" else np.savez_compressed
         save(file, x=array, other=np.arange(5), text=np.array(["é"]))
-    recording = open_recording(file, rate=100, axes=axes, values="" if suffix == ".npy" else "x")
-    output = create_output(recording, tmp_path / "out")
-    for channel in range(3):
-        for first in range(-7, 77, 20):
-            values = first + np.arange(20) + 0.5
-            values[values == 12.5] = np.nan
-            output.fill(channel, first, values)
-    output.close()
-    copy = np.load(tmp_path / "out" / file.name)
+    options = dict(rate=100, axes=axes, values="" if suffix == ".npy" else "x")
+    new = complete(file, tmp_path / "out", lambda _, at: np.nan if at == 12 else at + 0.5, 20, **options)
+    copy = np.load(new)
     if suffix != ".npy":
         np.testing.assert_array_equal(copy["other"], np.arange(5))
         np.testing.assert_array_equal(copy["text"], ["é"])
@@ -102,8 +96,8 @@ def test_only_missing_samples_change(tmp_path, axes, suffix):
     expected[30, 0] = 30.5
     np.testing.assert_array_equal(after, expected)
     if suffix == ".npy":
-        old, new = file.read_bytes(), (tmp_path / "out" / file.name).read_bytes()
-        assert len(old) == len(new) and sum(a != b for a, b in zip(old, new, strict=True)) <= 4 * 10
+        changed = [a != b for a, b in zip(file.read_bytes(), new.read_bytes(), strict=True)]
+        assert sum(changed) <= 4 * 10
 
 
 def test_whole_numbers_have_codes_for_missing_samples(tmp_path):

@@ -3,19 +3,9 @@
 import numpy as np
 import pytest
 
-from data_partitions.recordings import create_output, edf_output, edf_signals, open_recording
+from data_partitions.recordings import edf_output, edf_signals, open_recording
+from tests.helpers.completion import complete
 from tests.helpers.edf_files import EdfSignal, write_edf_file
-
-
-def complete(file, folder, value, **options):
-    folder.mkdir()
-    recording = open_recording(file, **options)
-    output = create_output(recording, folder)
-    for i, channel in enumerate(recording.channels):
-        for first in range(-10, channel.samples, 77):
-            output.fill(i, first, np.full(min(77, channel.samples - first), value))
-    output.close()
-    return folder / file.name
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +36,7 @@ def test_only_missing_samples_change(tmp_path, suffix, highest, kind):
         tmp_path / f"a{suffix}", signals, reserved=reserved, onsets=onsets, time="xx", date="", records=-1,
         tail=b"rest",
     )  # fmt: skip
-    copy = complete(file, tmp_path / "out", 1.25, ends_of_range="missing")
+    copy = complete(file, tmp_path / "out", lambda channel, at: 1.25, ends_of_range="missing")
     before, after = (np.frombuffer(f.read_bytes(), np.uint8) for f in (file, copy))
     assert len(before) == len(after)
     assert (before != after).sum() <= (130 + 1) * (2 if suffix == ".edf" else 3)
@@ -64,7 +54,8 @@ def test_only_missing_samples_change(tmp_path, suffix, highest, kind):
 def test_a_file_without_missing_samples_is_copied_byte_by_byte(tmp_path, value):
     file = write_edf_file(tmp_path / "a.edf", draw_signals(32767))
     options = {} if value == 1.25 else {"ends_of_range": "missing"}
-    assert complete(file, tmp_path / "out", value, **options).read_bytes() == file.read_bytes()
+    copy = complete(file, tmp_path / "out", lambda channel, at: value, **options)
+    assert copy.read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize("limits", [("-2048", "2047"), ("2047", "-2048"), ("-40000", "40000")])
@@ -72,7 +63,7 @@ def test_values_stay_inside_the_range(tmp_path, limits):
     digital = np.zeros(100, int)
     digital[50:60] = -32768 if limits[0] == "-40000" else -2048
     file = write_edf_file(tmp_path / "a.edf", [EdfSignal("x", digital, 100, "mV", ("-5", "5"), limits)])
-    copy = complete(file, tmp_path / "out", 1e9, ends_of_range="missing")
+    copy = complete(file, tmp_path / "out", lambda channel, at: 1e9, ends_of_range="missing")
     after = np.frombuffer(copy.read_bytes()[-200:], "<i2")
     expected = {"-2048": 2046, "2047": -2047, "-40000": -32768}[limits[0]]
     assert (after[50:60] == expected).all() and not after[:50].any()

@@ -6,6 +6,7 @@ import pytest
 
 from data_partitions.errors import DataError
 from data_partitions.recordings import edf_signals, open_recording
+from tests.helpers.arrays_as_recordings import read_array
 from tests.helpers.edf_files import EdfSignal, write_edf_file
 
 
@@ -57,10 +58,7 @@ def test_values_agree_with_mne(tmp_path, suffix, highest, monkeypatch):
     np.testing.assert_allclose(recording.read(0, 0, 1000), 1e6 * raw.get_data()[0], atol=1e-9)
     whole = recording.read(0, 0, 1000)
     for first, last in [(0, 1), (95, 412), (990, 1010), (-5, 3), (-9, -1), (4, 4)]:
-        padded = np.full(last - first, np.nan)
-        inside = whole[max(first, 0) : max(last, 0)]
-        padded[max(first, 0) - first :][: len(inside)] = inside
-        np.testing.assert_array_equal(recording.read(0, first, last), padded)
+        np.testing.assert_array_equal(recording.read(0, first, last), read_array(whole, first, last))
 
 
 def test_the_ends_of_the_range_are_values_unless_the_options_say_otherwise(tmp_path):

@@ -8,20 +8,8 @@ import wfdb
 
 from data_partitions.errors import DataError
 from data_partitions.recordings import create_output, open_recording, wfdb_output, wfdb_signal_file
+from tests.helpers.completion import complete
 from tests.helpers.wfdb_files import MISSING, draw_samples, write_record
-
-
-def complete(header, folder, value, stretch=70):
-    """Complete all channels with `value(channel, sample)`, a stretch at a time; return the copy's header."""
-    folder.mkdir()
-    recording = open_recording(header)
-    output = create_output(recording, folder)
-    for i, channel in enumerate(recording.channels):
-        for first in range(0, channel.samples, stretch):
-            at = np.arange(first, min(first + stretch, channel.samples))
-            output.fill(i, first, np.vectorize(value, otypes=[float])(i, at))
-    output.close()
-    return folder / header.name
 
 
 @pytest.fixture(autouse=True)
@@ -202,5 +190,5 @@ def test_a_real_record_is_completed(tmp_path, real):
     holed[300:400, 3] = MISSING
     holed.tofile(tmp_path / f"{header.stem}.dat")
     truth = digital[:, 3] / 1000
-    copy = complete(tmp_path / header.name, tmp_path / "out", lambda channel, at: truth[at])
+    copy = complete(tmp_path / header.name, tmp_path / "out", lambda channel, at: truth[at % 1000])
     np.testing.assert_array_equal(np.fromfile(copy.with_suffix(".dat"), "<i2").reshape(-1, 12), digital)
