@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from data_partitions.errors import DataError
 from data_partitions.recordings.quoting import shorten
 
 DEFAULT_RATE = 250.0  # Hz
@@ -79,8 +80,17 @@ class WfdbHeader(NamedTuple):
 
 
 def read_wfdb_header(file: Path) -> WfdbHeader:
-    """Read a header; OSError when it cannot be read, ValueError with the line that is not understood."""
-    first, *lines = [decode_line(line) for line in header_lines(file.read_bytes())] or [""]
+    """Read a header; DataError when it cannot be read, with the line that is not understood."""
+    try:
+        return _parse_header(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DataError(f"{file} is not a readable WFDB header: {shorten(str(error), 120)}") from None
+
+
+def _parse_header(content: bytes) -> WfdbHeader:
+    first, *lines = [decode_line(line) for line in header_lines(content)] or [""]
     if not (record := _RECORD_LINE.fullmatch(first)):
         raise ValueError(f'"{shorten(first, 60)}" is not a record with its signals, rate and samples')
     _, num_segments, num_signals, rate, samples, start = record.groups()
@@ -96,7 +106,9 @@ def read_wfdb_header(file: Path) -> WfdbHeader:
         signals = [_parse_signal(line) for line in lines]
     if len(lines) != expected:
         kind = "segments" if num_segments else "signals"
-        raise ValueError(f"it announces {expected} {kind} and describes {len(lines)}")
+        raise ValueError(
+            f"its first line gives {expected} as the number of {kind}, but the others describe {len(lines)}"
+        )
     text = start or ""
     return WfdbHeader(frames_per_second, int(samples or 0), signals, segments, _parse_start(text), text)
 

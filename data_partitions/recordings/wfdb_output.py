@@ -131,9 +131,7 @@ class WfdbSegmentsOutput:
 
     def fill(self, channel: int, first: int, samples: np.ndarray) -> None:
         """Write samples where the recording has none; see `Output`."""
-        count = self.recording.frame_samples[channel]
-        for position, record, part, low, high in self.recording.parts(channel, first, first + len(samples)):
-            at = self.recording.segments[position][0] * count + low - first
+        for at, record, part, low, high in self.recording.parts(channel, first, first + len(samples)):
             self.outputs[record.file].fill(part, low, samples[at : at + high - low])
 
     def close(self) -> None:

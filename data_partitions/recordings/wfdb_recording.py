@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from data_partitions.errors import DataError
-from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Output, Recording
 from data_partitions.recordings.wfdb_header import read_wfdb_header
 from data_partitions.recordings.wfdb_output import WfdbOutput, WfdbSegmentsOutput
@@ -24,12 +23,7 @@ def open(file: Path, *, gains: str = "header", **_: Any) -> Recording:  # noqa: 
     gains
         With "none" the gains and baselines of the header are ignored: samples are those of the file.
     """
-    try:
-        header = read_wfdb_header(file)
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{file} is not a readable WFDB header: {shorten(str(error), 120)}") from None
+    header = read_wfdb_header(file)
     uses_gains = gains != "none"
     if header.segments:
         return WfdbSegments(file, header, uses_gains)

@@ -5,15 +5,15 @@ of them. Gaps between segments are missing time.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.recordings.quoting import shorten
-from data_partitions.recordings.recording import Channel
 from data_partitions.recordings.wfdb_header import NO_FILE, WfdbHeader, WfdbSignal, read_wfdb_header
-from data_partitions.recordings.wfdb_single_record import WfdbRecord
+from data_partitions.recordings.wfdb_single_record import WfdbRecord, make_channels
 
 
 class WfdbSegments:
@@ -60,7 +60,8 @@ class WfdbSegments:
                 segment = self._read_header(name)
                 if segment.samples not in (0, frames):
                     raise DataError(
-                        f"{file} gives {shorten(name)} {frames} samples, its own header {segment.samples}"
+                        f"{file} gives {frames} as the number of samples of {shorten(name)}, whose header "
+                        f"gives {segment.samples}"
                     )
                 record = WfdbRecord(file.with_name(f"{name}.hea"), segment._replace(samples=frames))
                 self.files += [part for part in record.files if part not in self.files]
@@ -69,36 +70,26 @@ class WfdbSegments:
             frame += frames
         if not self.segments:
             raise DataError(f"{file} has no samples")
-        self.channels = tuple(
-            Channel(
-                signal.name or f"signal {i}",
-                signal.unit,
-                header.rate * signal.frame_samples,
-                frame * signal.frame_samples,
-            )
-            for i, signal in enumerate(layout)
-        )
+        self.channels = make_channels(layout, header.rate, frame)
         self.frame_samples = [signal.frame_samples for signal in layout]
         self.notes = tuple(dict.fromkeys(note for _, record, _ in self.segments for note in record.notes))
         if gaps:
             self.notes += ("Gaps between its segments are missing time, also in a completed copy.",)
 
-    def parts(self, channel: int, first: int, last: int) -> list[tuple[int, WfdbRecord, int, int, int]]:
-        """Return (position of the segment, record, its channel, first sample in it, last) of a stretch."""
-        stretches, count = [], self.frame_samples[channel]
-        for position, (frame, record, channels) in enumerate(self.segments):
+    def parts(self, channel: int, first: int, last: int) -> Iterator[tuple[int, WfdbRecord, int, int, int]]:
+        """Yield (position in the stretch, record, its channel, first sample in it, last) of each segment."""
+        count = self.frame_samples[channel]
+        for frame, record, channels in self.segments:
             start = frame * count
             part = channels[channel]
             low, high = max(first, start) - start, min(last - start, record.frames * count)
             if part is not None and low < high:
-                stretches.append((position, record, part, low, high))
-        return stretches
+                yield start + low - first, record, part, low, high
 
     def read(self, channel: int, first: int, last: int) -> np.ndarray:
         """Read samples; see `Recording`."""
         samples = np.full(last - first, np.nan)
-        for position, record, part, low, high in self.parts(channel, first, last):
-            at = self.segments[position][0] * self.frame_samples[channel] + low - first
+        for at, record, part, low, high in self.parts(channel, first, last):
             samples[at : at + high - low] = record.read(part, low, high)
         return samples
 
@@ -106,12 +97,8 @@ class WfdbSegments:
         file = self.file.with_name(f"{name}.hea")
         try:
             header = read_wfdb_header(file)
-        except OSError as error:
-            raise DataError(
-                f"{file}, a segment of {self.file.name}, cannot be read ({error.strerror})"
-            ) from None
-        except ValueError as error:
-            raise DataError(f"{file} is not a readable WFDB header: {shorten(str(error), 120)}") from None
+        except DataError as error:
+            raise DataError(f"a segment of {self.file.name}: {error}") from None
         if header.segments or not header.signals:
             raise DataError(f"{file}, a segment of {self.file.name}, describes no signals")
         if header.rate != self.header.rate:
@@ -128,8 +115,8 @@ class WfdbSegments:
             places = [available.index(key) if key in available else None for key in wanted]
         elif len(segment.signals) != len(layout):
             raise DataError(
-                f"{self.file}: segment {shorten(name)} has {len(segment.signals)} signals, the first has "
-                f"{len(layout)}"
+                f"{self.file}: the first segment and {shorten(name)} have different numbers of signals "
+                f"({len(layout)} and {len(segment.signals)})"
             )
         for signal, place in zip(layout, places, strict=True):
             if place is None:

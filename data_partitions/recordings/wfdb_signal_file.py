@@ -88,7 +88,8 @@ class SignalFile:
             ) from None
         if self.frames < frames:
             raise DataError(
-                f"{self.file} has {self.frames} samples a signal, {frames} by {header.name}: fetch it again"
+                f"{self.file} ends after {self.frames} of the {frames} samples a signal that {header.name} "
+                "states: fetch it again"
             )
         block = max(1, BLOCK_NUMBERS // self.width // _WHOLE_BLOCK_FRAMES) * _WHOLE_BLOCK_FRAMES
         self.columns = [slice(start, start + count) for start, count in zip(self.starts, counts, strict=True)]

@@ -1,5 +1,6 @@
 """WFDB records of one segment (WFDB Applications Guide, header(5) and signal(5))."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from data_partitions.errors import DataError
 from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel
-from data_partitions.recordings.wfdb_header import NO_FILE, WfdbHeader
+from data_partitions.recordings.wfdb_header import NO_FILE, WfdbHeader, WfdbSignal
 from data_partitions.recordings.wfdb_signal_file import SignalFile
 
 
@@ -47,15 +48,7 @@ class WfdbRecord:
         if not self.frames:
             raise DataError(f"{file} has no samples")
         self.files = [file, *(signal_file.file for signal_file in self.signal_files)]
-        self.channels = tuple(
-            Channel(
-                signal.name or f"signal {i}",
-                signal.unit,
-                header.rate * signal.frame_samples,
-                self.frames * signal.frame_samples,
-            )
-            for i, signal in enumerate(header.signals)
-        )
+        self.channels = make_channels(header.signals, header.rate, self.frames)
         self.notes = tuple(_unusual(header))
 
     def stretch(self, channel: int, first: int, last: int) -> tuple[int, int]:
@@ -93,6 +86,19 @@ class WfdbRecord:
         at = max(first, 0) - first
         samples[at : at + len(physical)] = physical
         return samples
+
+
+def make_channels(signals: Sequence[WfdbSignal], rate: float, frames: int) -> tuple[Channel, ...]:
+    """Return the channels of a record of `frames` frames at `rate` Hz."""
+    return tuple(
+        Channel(
+            signal.name or f"signal {i}",
+            signal.unit,
+            rate * signal.frame_samples,
+            frames * signal.frame_samples,
+        )
+        for i, signal in enumerate(signals)
+    )
 
 
 def _unusual(header: WfdbHeader) -> list[str]:

@@ -55,7 +55,7 @@ class FlacFile:
         with self._opened() as flac:
             self.bits = _STREAM_BITS.get(flac.subtype, 32)
             if flac.channels != len(frame_samples):
-                raise ValueError(f"it has {flac.channels} channels of {len(frame_samples)}")
+                raise ValueError(f"its number of channels is {flac.channels}, not {len(frame_samples)}")
             if self.bits > FLAC_BITS[form]:
                 raise ValueError(f"it has samples of {self.bits} bits")
             self.frames = (flac.frames - offset) // self.frame_samples

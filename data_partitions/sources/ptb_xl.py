@@ -166,8 +166,8 @@ def read_record(source: str | Path, row: Mapping) -> np.ndarray:
 
     try:
         header = read_wfdb_header(path.with_name(f"{path.name}.hea"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"record {row['record_id']}: {path}.hea is not a readable header ({error})") from None
+    except DataError as error:
+        raise DataError(f"record {row['record_id']}: {error}") from None
     length = rate * RECORD_SECONDS
     signals = header.signals
     require(header.rate == rate, f"its header says {header.rate:g} Hz, expected {rate}")

@@ -97,8 +97,11 @@ def test_a_signal_of_the_wrong_length_is_refused(raw_copy, size):
         (("/mV", "/uV"), "its units are uV, expected mV"),
         (("00002_lr.dat", "00003_lr.dat"), "another signal than 16-bit samples in 00002_lr.dat"),
         ((".dat 16 ", ".dat 212 "), "another signal than 16-bit samples"),
-        (("00002_lr 12 100 1000", "what is this"), "is not a readable header"),
-        (("00002_lr 12 100 1000", "00002_lr 13 100 1000"), "announces 13 signals and describes 12"),
+        (("00002_lr 12 100 1000", "what is this"), "is not a readable WFDB header"),
+        (
+            ("00002_lr 12 100 1000", "00002_lr 13 100 1000"),
+            "gives 13 as the number of signals, but the others describe 12",
+        ),
         (("1000.0(0)/mV", "many/mV"), "does not describe a signal"),
     ],
 )
@@ -109,7 +112,7 @@ def test_a_header_that_disagrees_with_the_index_is_refused(raw_copy, replacement
 
 def test_an_empty_header_is_refused(raw_copy):
     (raw_copy / "records100/00000/00002_lr.hea").write_text("")
-    assert_refused(lambda: read(raw_copy, row_of(raw_copy, 2)), "record 2", "is not a readable header")
+    assert_refused(lambda: read(raw_copy, row_of(raw_copy, 2)), "record 2", "is not a readable WFDB header")
 
 
 def test_unusable_records_are_excluded_with_reasons_and_the_others_are_read(raw_copy):

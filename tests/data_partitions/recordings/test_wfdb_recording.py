@@ -168,14 +168,14 @@ def test_segments_are_joined_and_gaps_are_missing(tmp_path, layout):
 def test_wrong_records_are_refused_in_one_sentence(tmp_path):
     samples = draw_samples()
     cases = {
-        "cut": (dict(), "cut.dat has 2 samples a signal, 500 by cut.hea"),
+        "cut": (dict(), "cut.dat ends after 2 of the 500 samples a signal that cut.hea states"),
         "absent": (dict(first="r 3 100 500", file="b.dat"), "b.dat cannot be read (No such file"),
         "renamed": (dict(file="old.dat"), "if renamed.dat is meant, correct its name in the header"),
         "format": (dict(forms=["17"] * 3), "format 17, which is unknown"),
         "folder": (dict(file="sub"), "cannot be read"),
         "none": (dict(names=[], first="r 0 100 500"), "describes no signal"),
         "rate": (dict(first="r 3 0 500"), "its rate is 0 Hz"),
-        "fewer": (dict(first="r 4 100 500"), "announces 4 signals and describes 3"),
+        "fewer": (dict(first="r 4 100 500"), "gives 4 as the number of signals, but the others describe 3"),
         "text": (dict(gain="much"), "does not describe a signal"),
     }
     for name, (options, sentence) in cases.items():
