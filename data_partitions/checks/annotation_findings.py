@@ -32,7 +32,6 @@ def check_annotations(
     faults: list[str] = []
     for listed in chosen:
         try:
-            assert listed.file is not None
             recording = open_recording(listed.file, **opening_options(description.files), record=listed.part)
             texts.update(normalise(annotation.text) for annotation in reader.read(listed, recording))
         except DataError as error:

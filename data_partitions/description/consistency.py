@@ -67,6 +67,11 @@ def _check_files(description: Description) -> Iterator[Complaint]:
                 "files.format",
                 f"{files.format} files have neither time = ... nor rate = ... in [files]: add one",
             )
+        if files.record:
+            yield Complaint(
+                "files.record",
+                "files of several recordings have a time in each row: add time = ... to [files]",
+            )
     if files.time and files.rate is not None:
         yield Complaint("files.rate", "rows have either a time or a rate: remove `time` or `rate`")
     if files.format == "npy":

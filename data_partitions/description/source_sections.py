@@ -44,7 +44,7 @@ class FilesSection(Section):
         with the name of a column of the table is that column's value. An archive (.tar.gz) counts as the
         folder of its files.
     record
-        Column that names the recording of a row, if a file has several recordings.
+        Column that names the recording of a row, if a file has several recordings; its rows have times.
     time
         Column of times, or a pattern of columns, such as "{date} {clock}". Without it, rows are samples at
         `rate`.

@@ -73,7 +73,6 @@ class AnnotationReader:
         return self._table if self._rows is None else self._rows.get(listed.record, self._table.iloc[:0])
 
     def _file_of(self, listed: ListedRecording) -> Path:
-        assert listed.file is not None
         path = self.section.path
         if self.section.source == "wfdb" and path.isidentifier():
             file = listed.file.with_suffix(f".{path}")

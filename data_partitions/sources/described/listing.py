@@ -35,7 +35,7 @@ class ListedRecording:
     record, patient, site
         Names; `site` is "" where none is stated.
     file
-        Its file; None where one file has all recordings.
+        Its file, or the first where files have several stays.
     row
         Texts of its row in the table and of the fields of its path.
     part
@@ -45,7 +45,7 @@ class ListedRecording:
     record: str
     patient: str
     site: str
-    file: Path | None
+    file: Path
     row: Mapping[str, str]
     part: str = ""
 
@@ -85,8 +85,6 @@ def list_recordings(description: Description, source: Path) -> Listing:
         The table cannot be read, no file fits the pattern, or no row has a file.
     """
     table = read_table(description, source)
-    if table is not None and description.files.record:
-        return _list_rows(description, table)
     columns = () if table is None else tuple(table.columns)
     pattern = description.files.path
     matches = match_files(source, pattern, columns)
@@ -138,7 +136,7 @@ def _text_of(description: Description, key: str, named: str, row: Mapping[str, s
 
 
 def describe_row(
-    description: Description, record: str, file: Path | None, row: Mapping[str, str], part: str = ""
+    description: Description, record: str, file: Path, row: Mapping[str, str], part: str = ""
 ) -> ListedRecording:
     """Return a recording with its patient and its hospital, by the texts of its row."""
     section = description.table
@@ -171,15 +169,6 @@ def normalise(text: str) -> str:
 def _describe_repetition(name: str, files: list[MatchedFile]) -> str:
     paths = quote_some((str(match.path) for match in files), 2)
     return f"recording {name} has {len(files)} files, of which only the first is read: {paths}"
-
-
-def _list_rows(description: Description, table: pd.DataFrame) -> Listing:
-    """List the rows of a table whose recordings are all in the same files."""
-    column = description.table.record or description.files.record
-    require_column(description, "table.record", column, table)
-    rows, faults = unique_rows(table, column)
-    recordings = [describe_row(description, row[column], None, row) for row in rows]
-    return Listing(recordings, columns=tuple(table.columns), faults=faults)
 
 
 def unique_rows(table: pd.DataFrame, column: str) -> tuple[list[dict[str, str]], list[str]]:

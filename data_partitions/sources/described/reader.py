@@ -173,8 +173,8 @@ class DescribedDataset:
         cells = pd.DataFrame([covariates.read(listed.row) for listed, _ in cut])
         for column in cells:
             index[column] = repeat(cells[column])
-        path_of = {file: file.relative_to(source).as_posix() for file in {x.file for x, _ in cut} if file}
-        index["file"] = repeat(path_of[listed.file] if listed.file else "" for listed, _ in cut)
+        path_of = {file: file.relative_to(source).as_posix() for file in {listed.file for listed, _ in cut}}
+        index["file"] = repeat(path_of[listed.file] for listed, _ in cut)
         index["part"] = repeat(listed.part for listed, _ in cut)
         index["start"] = np.concatenate([windows.starts for _, windows in cut])
         index["modalities"] = repeat(windows.modalities for _, windows in cut)

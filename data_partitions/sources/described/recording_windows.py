@@ -51,10 +51,9 @@ class WindowReader(Protocol):
     def read(self, rows: pd.DataFrame, log: PreparationLog) -> Iterator[np.ndarray | None]:
         """Yield the window of each row of the index: float32 `(modality, patch, sample)`, NaN where missing.
 
-        None where a window cannot be used. The columns are `recording_id`, `file` (below the source, "" for a
-        file of all recordings), `part` (name of the recording in a file of several) and `start`. Rows of one
-        recording follow each other. What is said to the log about a recording is said before the first window
-        of the next one is yielded.
+        None where a window cannot be used. The columns are `recording_id`, `file` (below the source), `part`
+        (name of the recording in a file of several) and `start`. Rows of one recording follow each other.
+        What is said to the log about a recording is said before the first window of the next one is yielded.
         """
 
     def paths(self, rows: pd.DataFrame) -> Sequence[Path]:

@@ -91,7 +91,6 @@ class SampledRecordings:
 
     def _cut(self, listed: ListedRecording, texts: Counter[str], log: PreparationLog) -> RecordingWindows:
         """Return the windows of a recording, and count the texts of its annotations."""
-        assert listed.file is not None
         recording, match = self.open(listed.file, listed.part)
         for note in (*recording.notes, *match.notes):
             log.count("{} recordings: " + note)

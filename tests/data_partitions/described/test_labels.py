@@ -1,5 +1,7 @@
 """Labels by the table and by annotations."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def rule_of(**task):
 
 
 def listed(*texts, column="label"):
-    return [ListedRecording(str(i), str(i), "", None, {column: text}) for i, text in enumerate(texts)]
+    return [ListedRecording(str(i), str(i), "", Path(), {column: text}) for i, text in enumerate(texts)]
 
 
 @pytest.mark.parametrize(

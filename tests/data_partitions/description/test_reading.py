@@ -141,6 +141,10 @@ CASES = {
         ('path = "{record}.hea"', 'path = "{record}.hea"\nseparator = ";"'),
         "line 8: `separator` has no effect on wfdb files, only on csv: remove it",
     ),
+    "recordings in rows without times": (
+        ('"wfdb"\npath = "{record}.hea"', '"csv"\nrate = 250\nrecord = "id"\npath = "all.csv"'),
+        "line 8: files of several recordings have a time in each row: add time = ... to [files]",
+    ),
     "labels from nowhere": (
         ('column = "label"\n', ""),
         "nothing says where the labels are: add column = ...",
