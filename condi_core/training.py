@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from condi_core.config import TrainingConfig
+from condi_core.optimizer import Optimizer
 
 Batch = TypeVar("Batch")
 
@@ -75,17 +76,14 @@ def train_steps(
         The loss is not finite.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    if config.optimizer == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(parameters, lr=learning_rate)
-    else:
-        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-4)
+    optimizer = Optimizer(parameters, config.optimizer, learning_rate)
     model.train()
     total, steps = 0.0, 0
     for batch in batches:
         value = loss(batch)
         if not torch.isfinite(value):
             raise FloatingPointError(f"the training loss is {value.item()} after {steps} steps")
-        optimizer.zero_grad()
+        optimizer.clear_gradients()
         value.backward()
         if config.optimizer != "sgd":
             nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -1,6 +1,11 @@
 """Seeds, learning rate and the local loop."""
 
+import copy
+import subprocess
+import sys
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,6 +89,49 @@ def test_adamw_is_that_of_torch_with_clipped_gradients():
         optimizer.step()
     train_steps(model, squares(model), batches, ADAMW, learning_rate=0.01)
     torch.testing.assert_close(model.weight, other.weight, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("config", [SGD, ADAMW])
+def test_steps_are_those_of_torch_optim_to_the_bit(config):
+    """One layer gets no gradient in the first two steps."""
+    batches = [(torch.randn(8, 3), step) for step in range(4)]
+    model = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+    other = copy.deepcopy(model)
+
+    def loss_of(layers):
+        def loss(batch):
+            values, step = batch
+            return layers[0](values).square().mean() + (layers[1](values).abs().mean() if step > 1 else 0)
+
+        return loss
+
+    classes = {"sgd": torch.optim.SGD, "adamw": partial(torch.optim.AdamW, weight_decay=1e-4)}
+    optimizer = classes[config.optimizer](other.parameters(), lr=0.01)
+    for batch in batches:
+        optimizer.zero_grad()
+        loss_of(other)(batch).backward()
+        if config.optimizer == "adamw":
+            nn.utils.clip_grad_norm_(list(other.parameters()), 1.0)
+        optimizer.step()
+    train_steps(model, loss_of(model), batches, config, learning_rate=0.01)
+    for parameter, expected in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(parameter, expected)
+
+
+@pytest.mark.slow
+def test_training_does_not_import_the_compiler_of_torch():
+    code = """
+import sys
+from condi_core.imputer.imputer import Imputer
+from tests.helpers.toy import imputer_config, schema, standardise, windows
+from tests.helpers.toy_training import train
+values, observed = windows(schema(), 16)
+imputer = Imputer(schema(), imputer_config())
+standardise(imputer, values, observed)
+train(imputer, values, observed, steps=1)
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_frozen_parameters_do_not_change():
