@@ -1,16 +1,17 @@
-"""Tables for the terminal, for Markdown and for HTML: the one place that aligns and escapes cells."""
+"""Tables for the terminal, Markdown, HTML and spreadsheets: the one place that aligns and escapes cells."""
 
 from __future__ import annotations
 
+import csv
 import html
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
-from typing import Literal
+from typing import Literal, TextIO
 
 DASH = "–"  # where there is no value
 COLUMN_SEPARATOR = "  "  # between the columns of a text table
@@ -20,6 +21,8 @@ Mark = Literal["", "best", "tie"]
 SIGNS: dict[Mark, str] = {"": "", "best": "*", "tie": "~"}
 # A number, perhaps with a deviation and the sign of a mark. Group 1 is the part before the decimal point.
 _NUMBER = re.compile(r"([+-]?\d+)(\.\d+)?(e[+-]\d+)?( ± \S+)?( [*~])?")
+# A spreadsheet runs a cell that begins so. In some countries it separates cells at semicolons.
+_START_OF_FORMULA = re.compile(r"(^|[;\t\n]\s*)(?=[=+\-@\t\n＝＋－＠])")
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,16 @@ class Table:
         return "".join(cells)
 
 
+class CsvWriter:
+    """Writes rows of a csv file that people open with a spreadsheet: no cell of it is run as a formula."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
+
+    def writerow(self, cells: Iterable[object]) -> None:
+        self._writer.writerow([escape_csv(cell) for cell in cells])
+
+
 def as_cell(value: Value) -> Cell:
     """Give a value the text of a cell."""
     if isinstance(value, Cell):
@@ -165,6 +178,18 @@ def printable(text: object) -> str:
 def escape_html(text: object) -> str:
     """Escape text and attributes of HTML."""
     return html.escape(printable(text), quote=True)
+
+
+def escape_csv(value: object) -> object:
+    """Put an apostrophe before what a spreadsheet would run; numbers, also as texts, stay as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        # Before Python 3.13 csv does not quote a carriage return, which would end the row.
+        return _START_OF_FORMULA.sub(r"\1'", value.replace("\r", "\n"))
+    return value
 
 
 def escape_markdown(text: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -13,6 +12,7 @@ import numpy as np
 
 from condi_core.windows import Schema
 from data_partitions.storage import atomic_write, require_absent
+from data_partitions.table import CsvWriter
 
 
 class WindowPrediction(NamedTuple):
@@ -104,7 +104,7 @@ class PredictionTables(AbstractContextManager):
         file = self._stack.enter_context(atomic_write(path))
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         self._stack.callback(text.detach)  # This leaves the file open.
-        writer = csv.writer(text, lineterminator="\n")
+        writer = CsvWriter(text)
         spreads = (f"{column} spread" for column in self._columns)
         writer.writerow(["record", count, *self._columns, *spreads, "missing modalities"])
         return writer

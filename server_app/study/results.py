@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from condi_core.run_files import (
 from data_partitions.manifest import Split
 from data_partitions.missingness import Missingness
 from data_partitions.storage import atomic_write
+from data_partitions.table import CsvWriter
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.study.design import Scenario
 
@@ -232,9 +232,10 @@ def write_csv(rows: Sequence[Mapping[str, CsvValue]], path: Path) -> None:
     """Replace a CSV file atomically; columns are in the order in which the rows introduce them."""
     text = io.StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
+    writer = CsvWriter(text)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow("" if (value := row.get(column)) is None else value for column in columns)
     replace_file(path, text.getvalue())
 
 

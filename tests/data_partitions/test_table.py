@@ -1,10 +1,15 @@
 """Tables: the same cells as text, Markdown and HTML."""
 
+import csv
+import io
 import math
+from pathlib import Path
 
 import pytest
 
-from data_partitions.table import Cell, Table, format_number
+from data_partitions.table import Cell, CsvWriter, Table, format_number
+
+PROJECT = Path(__file__).parents[2]
 
 TABLE = Table(
     "T|",
@@ -57,3 +62,34 @@ def test_numbers_are_short_and_their_values_exact():
 
 def test_control_characters_do_not_reach_a_terminal():
     assert "\x1b" not in Table("", ["a"], [["x\x1b[31m"]]).to_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("+1+1", "'+1+1"),
+        ("-a", "'-a"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\n'=1"),
+        ("＝1", "'＝1"),
+        ("a;=1+1", "a;'=1+1"),  # two cells where semicolons separate them
+        ("a-b=c", "a-b=c"),
+        ("-0.500000", "-0.500000"),
+        ("+3e-5", "+3e-5"),
+        (-0.5, "-0.5"),
+        (None, ""),
+    ],
+)
+def test_no_cell_of_a_csv_file_is_a_formula_and_numbers_stay(text, cell):
+    file = io.StringIO(newline="")
+    CsvWriter(file).writerow(["first", text])
+    assert next(csv.reader(io.StringIO(file.getvalue(), newline=""))) == ["first", cell]
+
+
+def test_csv_files_for_people_have_one_writer():
+    packages = ("condi_core", "data_partitions", "client_app", "server_app")
+    files = [file for package in packages for file in (PROJECT / package).rglob("*.py")]
+    words = ("csv.writer(", "DictWriter(")
+    assert {file.name for file in files if any(word in file.read_text() for word in words)} == {"table.py"}

@@ -78,6 +78,13 @@ def test_what_was_predicted_is_said_in_singular_and_plural(tmp_path, condi):
     assert code == 1 and "predicted 3 windows of 2 recordings, skipped 1 file: " in output
 
 
+def test_names_of_files_are_no_formulas_in_the_tables(tmp_path, condi):
+    record(tmp_path / "in" / "=1+1", "r")
+    assert condi("predict", tmp_path / "in", tmp_path / "p.csv", "--samples", "0")[0] == 0
+    for name in ("p.csv", "p-recordings.csv"):
+        assert list(pd.read_csv(tmp_path / name)["record"]) == ["'=1+1/r"]
+
+
 def test_progress_goes_on_within_a_file(tmp_path, run):
     record(tmp_path / "in", "long", seconds=8)
     model, done = load_model(run), []
