@@ -110,7 +110,7 @@ class FilesSection(Section):
 
 
 class JoinSection(Section):
-    """`[table.join.NAME]`: another table, whose columns are added to those of the table.
+    """`[table.join.NAME]`: another table, whose columns are added. Of columns of one name the first counts.
 
     Parameters
     ----------

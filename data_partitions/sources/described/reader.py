@@ -104,6 +104,8 @@ class DescribedDataset:
     def _note_listing(self, listing: Listing, log: PreparationLog) -> None:
         for sentence in listing.faults:
             log.reject(DataError(sentence))
+        for sentence in listing.clashes:
+            log.note(f"{sentence}.")
         if rows := listing.rows_without_file:
             log.note(f"Rows that are left out, as they have no file ({len(rows)}): {quote_some(rows, 3)}.")
         if files := listing.files_without_row:

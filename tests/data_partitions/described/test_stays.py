@@ -161,10 +161,14 @@ def test_tables_that_cannot_be_joined_are_refused(source, join, sentence):
 def test_columns_that_differ_between_joined_tables_are_named(source):
     (source / "names.csv").write_text("ward,died,unit\n1,perhaps,a\n")
     description = describe(table={"join": {"names": {"path": "names.csv", "on": "ward"}}})
-    assert list_stays(description, source, PreparationLog()).listing.clashes == [
+    sentence = (
         'names.csv and the tables before it have different texts in the column "died": those of the first '
         "table count"
-    ]
+    )
+    assert list_stays(description, source, PreparationLog()).listing.clashes == [sentence]
+    log = PreparationLog()
+    read(description, source, log)
+    assert f"{sentence}." in log.notes
 
 
 def test_properties_of_files_in_long_form_are_columns(tmp_path):
