@@ -7,6 +7,7 @@ import pandas as pd
 
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS
+from data_partitions.sentences import count_noun
 
 MIN_TRAIN_WINDOWS = 10  # of each site
 MAX_DIRICHLET_DRAWS = 200
@@ -201,8 +202,8 @@ def _assign_to_hospitals(
             "--smallest-site sets how many training records a site needs."
         )
     if hospital_of_record.isna().any():
-        count = int(hospital_of_record.isna().sum())
-        notes.append(f'In site "{REST_SITE}" because no hospital is recorded: {count} records.')
+        count = count_noun(int(hospital_of_record.isna().sum()), "record")
+        notes.append(f'In site "{REST_SITE}" because no hospital is recorded: {count}.')
     return {
         patient: hospital_of_patient[patient] if hospital_of_patient.get(patient) in separate else REST_SITE
         for patient in index["patient_id"].unique()

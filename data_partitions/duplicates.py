@@ -11,6 +11,7 @@ import pandas as pd
 
 from data_partitions.manifest import SPLITS
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.sentences import count_noun
 
 
 def join_duplicates(signals: Sequence[Path], table: pd.DataFrame, log: PreparationLog) -> None:
@@ -31,8 +32,8 @@ def join_duplicates(signals: Sequence[Path], table: pd.DataFrame, log: Preparati
     if not groups:
         return
     log.note(
-        f"Duplicate signals: {sum(map(len, groups))} records have {len(groups)} signals. They are included, "
-        "and patients who share a signal count as one."
+        f"Duplicate signals: {sum(map(len, groups))} records have {count_noun(len(groups), 'signal')}. They "
+        "are included, and patients who share a signal count as one."
     )
     patients = table["patient_id"].tolist()
     for rows in groups:

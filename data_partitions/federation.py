@@ -29,6 +29,7 @@ from data_partitions.layout import (
 )
 from data_partitions.manifest import Manifest, Name
 from data_partitions.partition import EmptyPartitionError, Partition, write_partition
+from data_partitions.sentences import count_noun
 from data_partitions.storage import atomic_directory, read_json
 
 
@@ -247,7 +248,8 @@ def check_patients_apart(patients: dict[str, set[str]]) -> list[str]:
     """Return one sentence for each pair of sites that share patients; `patients` has the ids of each site."""
     names = list(patients)
     return [
-        f"sites {a} and {b} share {len(shared)} patient(s), such as {min(shared)}: give each to one site"
+        f"sites {a} and {b} share {count_noun(len(shared), 'patient')}, such as {min(shared)}: give "
+        "each to one site"
         for i, a in enumerate(names)
         for b in names[i + 1 :]
         if (shared := patients[a] & patients[b])

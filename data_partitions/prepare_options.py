@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.sentences import count_noun
 
 Source = Annotated[Path, typer.Option(help="Folder of the data set.")]
 Sites = Annotated[
@@ -56,7 +57,7 @@ def show_preparation(path: Path, log: PreparationLog) -> None:
     for sentence in (*log.notes, *log.counted()):
         print_wrapped(sentence)
     if log.rejected:
-        print_wrapped(f"Excluded because they cannot be used: {len(log.rejected)} records.")
+        print_wrapped(f"Excluded because they cannot be used: {count_noun(len(log.rejected), 'record')}.")
         for sentence in log.rejected[:MAX_LISTED_REJECTIONS]:
             typer.echo(f"  {sentence}")
         if (more := len(log.rejected) - MAX_LISTED_REJECTIONS) > 0:

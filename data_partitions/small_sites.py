@@ -9,6 +9,7 @@ import pandas as pd
 
 from data_partitions.manifest import Split
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.sentences import count_noun, list_some
 
 SPLIT_WORDS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 NAMES_SHOWN = 5
@@ -44,6 +45,4 @@ def _has_one_class(rows: pd.DataFrame, labels: list[str]) -> bool:
 
 
 def _list_sites(names: Sequence[str], rows_by_site: Mapping[str, pd.DataFrame]) -> str:
-    shown = ", ".join(names[:NAMES_SHOWN])
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"{shown}{more} ({len(names)} of {len(rows_by_site)} sites)"
+    return f"{list_some(names, NAMES_SHOWN)} ({len(names)} of {count_noun(len(rows_by_site), 'site')})"

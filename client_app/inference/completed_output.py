@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from data_partitions.checks.finding import count_noun
+from data_partitions.sentences import count_noun
 
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 QUANTILES_FOLDER = "quantiles"

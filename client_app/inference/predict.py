@@ -18,8 +18,8 @@ from client_app.inference.site_data import SitePartition
 from client_app.inference.site_files import find_site_files
 from condi_core.model import TrainedRun
 from condi_core.windows import WINDOWS_PER_BLOCK
-from data_partitions.checks.finding import count_noun
 from data_partitions.preparation_log import ProgressCallback
+from data_partitions.sentences import count_noun
 
 
 class RecordWindow(NamedTuple):

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_partitions.checks.classes import compare_events, compare_texts, list_counts
-from data_partitions.checks.finding import Finding, count_noun
+from data_partitions.checks.finding import Finding
 from data_partitions.checks.guess.folder import sample_evenly
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.recordings import open_recording
+from data_partitions.sentences import count_noun
 from data_partitions.sources.described.annotations import AnnotationReader
+from data_partitions.sources.described.label_texts import compare_texts, list_counts
 from data_partitions.sources.described.labels import LabelRule, normalise
 from data_partitions.sources.described.listing import ListedRecording
 from data_partitions.sources.described.sampled import opening_options
@@ -47,13 +48,6 @@ def check_annotations(
         return
     read = count_noun(len(chosen) - len(faults), "recording")
     yield Finding("fact", "annotations", f"in {read}: {list_counts(texts, 12)}")
-    rule, task = LabelRule(description), description.task
-    if not rule.by_annotations:
-        return
-    if task.kind == "binary":
-        events = [normalise(text) for text in task.event]
-        yield from compare_events(texts, events, "annotation", complete)
-        return
-    classes = {name: [normalise(text) for text in own or (name,)] for name, own in task.classes.items()}
-    drop = [normalise(text) for text in task.drop]
-    yield from compare_texts(texts, classes, drop, "annotation", complete)
+    rule = LabelRule(description)
+    for fault in compare_texts(rule, texts, "annotation", complete) if rule.by_annotations else ():
+        yield Finding(*fault)

@@ -12,7 +12,7 @@ import numpy as np
 from data_partitions.checks.annotation_findings import check_annotations
 from data_partitions.checks.covariate_findings import check_covariates
 from data_partitions.checks.duplicate_findings import find_duplicates
-from data_partitions.checks.finding import CheckReport, Finding, count_noun, describe_error, list_reasons
+from data_partitions.checks.finding import CheckReport, Finding, describe_error, list_reasons
 from data_partitions.checks.guess.folder import sample_evenly
 from data_partitions.checks.lead_findings import find_lead_smells
 from data_partitions.checks.listing_findings import check_listing, check_texts
@@ -36,6 +36,7 @@ from data_partitions.description.sections import Description
 from data_partitions.duplicates import find_equal_files
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog, ProgressCallback
+from data_partitions.sentences import count_noun
 from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import Listing, list_recordings
 from data_partitions.sources.described.reader import DescribedDataset

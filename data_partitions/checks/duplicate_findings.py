@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from data_partitions.checks.finding import Finding, count_noun, list_names
+from data_partitions.checks.finding import Finding
+from data_partitions.sentences import count_noun, list_some
 
 Key = TypeVar("Key")
 
@@ -26,10 +27,10 @@ def find_duplicates(groups: Sequence[Sequence[str]], patient_of: Mapping[str, st
     for groups_of_kind, whose in ((across, "of different patients"), (within, "of one patient")):
         if not groups_of_kind:
             continue
-        names = list_names([" = ".join(group) for group in groups_of_kind])
+        names = list_some(" = ".join(group) for group in groups_of_kind)
         count = count_noun(sum(map(len, groups_of_kind)), "recording")
         advice = ": these patients count as one, so that no recording is in training and in test"
-        sentence = f"{count} {whose} have the same samples as another one {names}"
+        sentence = f"{count} {whose} have the same samples as another one ({names})"
         yield Finding("warning", "duplicates", sentence + (advice if groups_of_kind is across else ""))
 
 

@@ -10,6 +10,7 @@ from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 from data_partitions.errors import DataError
+from data_partitions.sentences import MAX_NAMES, count_noun
 from data_partitions.sources.described.faults import DescriptionError
 from data_partitions.table import Table
 
@@ -21,7 +22,6 @@ HEADINGS: dict[Level, str] = {
 }
 TEXT_WIDTH = 100
 _NAME_OR_NUMBER = re.compile(r"\S*[/\\.\d]\S*")
-MAX_NAMES = 3  # names of files or rows in a sentence
 
 
 class Finding(NamedTuple):
@@ -105,24 +105,6 @@ class CheckReport:
             for table in self.tables
         }
         return {**findings, "tables": tables, "command": self.command}
-
-
-def count_noun(number: int, noun: str) -> str:
-    """Write a number with its noun: "1 file", "3 files", "2 classes", "4 stays"."""
-    if number == 1:
-        return f"1 {noun}"
-    if noun.endswith(("s", "x", "ch")):
-        return f"{number} {noun}es"
-    if noun.endswith("y") and noun[-2] not in "aeiou":
-        return f"{number} {noun[:-1]}ies"
-    return f"{number} {noun}s"
-
-
-def list_names(names: Sequence[object]) -> str:
-    """Write the first names of a list: "(a, b, c and 9 more)"."""
-    first = ", ".join(str(name) for name in names[:MAX_NAMES])
-    more = len(names) - MAX_NAMES
-    return f"({first} and {more} more)" if more > 0 else f"({first})"
 
 
 def list_reasons(sentences: Sequence[str]) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_partitions.checks.finding import Finding, count_noun, format_share, list_names
+from data_partitions.checks.finding import Finding, format_share
 from data_partitions.checks.recording_sample import RecordingSample
+from data_partitions.sentences import count_noun, list_some
 
 IDENTITIES = "III = II - I and the augmented leads"
 EQUAL_GAINS = 0.1  # relative deviation between files up to which gains are the same in all
@@ -24,7 +25,7 @@ def find_lead_smells(samples: Sequence[RecordingSample]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "leads",
-            f"lead I is opposite to V6 in {count_noun(len(exchanged), 'file')} {list_names(exchanged)}: the "
+            f"lead I is opposite to V6 in {count_noun(len(exchanged), 'file')} ({list_some(exchanged)}): the "
             "electrodes of the arms were perhaps exchanged, or the heart lies to the right",
         )
     pairs: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -35,7 +36,7 @@ def find_lead_smells(samples: Sequence[RecordingSample]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"signals.{other}",
-            f"the same samples as {one} in {count_noun(len(files), 'file')} {list_names(files)}",
+            f"the same samples as {one} in {count_noun(len(files), 'file')} ({list_some(files)})",
         )
 
 
@@ -47,7 +48,7 @@ def _find_disagreement(checked: Sequence[RecordingSample]) -> Iterator[Finding]:
         yield Finding("fact", "leads", text)
         return
     residual = np.median([sample.leads.residual for sample in wrong if sample.leads])
-    where = f"{len(wrong)} of {count_noun(len(checked), 'file')} {list_names([s.file.name for s in wrong])}"
+    where = f"{len(wrong)} of {count_noun(len(checked), 'file')} ({list_some([s.file.name for s in wrong])})"
     failure = f"{IDENTITIES} fail in {where}, by {format_share(residual)} of the leads' deviation"
     digital = [sample for sample in wrong if sample.digital_leads and sample.digital_leads.agrees]
     if len(digital) > 0.5 * len(wrong):
@@ -67,11 +68,11 @@ def _find_disagreement(checked: Sequence[RecordingSample]) -> Iterator[Finding]:
         yield Finding("warning", "leads", f"{failure}. {_describe_gains(gains)}")
     rest = [s for s in wrong if s.leads and not (s.leads.gains or s.leads.exchanged)]
     if rest:
-        names = list_names([sample.file.name for sample in rest])
+        names = list_some(sample.file.name for sample in rest)
         yield Finding(
             "warning",
             "leads",
-            f"{IDENTITIES} fail in {count_noun(len(rest), 'file')} {names}, and no factors mend it: leads "
+            f"{IDENTITIES} fail in {count_noun(len(rest), 'file')} ({names}), and no factors mend it: leads "
             "may be filtered differently, or not recorded at the same time",
         )
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from data_partitions.checks.finding import Finding, count_noun, format_share
+from data_partitions.checks.finding import Finding, format_share
+from data_partitions.sentences import count_noun
 
 MAX_EARLY_SHARE = 0.01  # of the stays with the event that may end within the window
 MIN_STAYS = 20  # with fewer, shares are not compared

@@ -6,11 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from data_partitions.checks.classes import compare_events, compare_texts
-from data_partitions.checks.finding import Finding, count_noun, describe_error, list_names, list_reasons
+from data_partitions.checks.finding import Finding, describe_error, list_reasons
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
-from data_partitions.sources.described.labels import LabelRule, normalise
+from data_partitions.sentences import count_noun, list_some
+from data_partitions.sources.described.label_texts import compare_texts, count_texts
+from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import ListedRecording, Listing
 
 
@@ -22,12 +23,12 @@ def check_listing(listing: Listing, noun: str) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "table",
-            f"{count_noun(len(rows), 'row')} without a {noun} {list_names(rows)}: left out",
+            f"{count_noun(len(rows), 'row')} without a {noun} ({list_some(rows)}): left out",
         )
     if listing.files_without_row:
         files = listing.files_without_row
         sentence = (
-            f"{count_noun(len(files), 'file')} without a row in the table {list_names(files)}: left out"
+            f"{count_noun(len(files), 'file')} without a row in the table ({list_some(files)}): left out"
         )
         yield Finding("warning", "files", sentence)
     if listing.faults:
@@ -70,40 +71,23 @@ def _check_sites(recordings: Sequence[ListedRecording]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "table.site",
-            f"{count_noun(len(moved), 'patient')} {list_names(moved)} at several sites: in a federation by "
+            f"{count_noun(len(moved), 'patient')} ({list_some(moved)}) at several sites: in a federation by "
             "site they may be in training at one and in test at the other",
         )
 
 
 def check_texts(description: Description, recordings: Sequence[ListedRecording]) -> Iterator[Finding]:
     """Compare the texts of the label column with the classes or the event of the task."""
-    task, rule = description.task, LabelRule(description)
+    rule = LabelRule(description)
     try:
         rule.check_columns(recordings[0].row)
     except DataError as error:
         yield describe_error(error)
         return
-    if task.kind in ("none", "regression") or rule.by_annotations or task.file:
-        return
-    columns = list(task.columns.values()) or [task.column]
-    texts = Counter(
-        normalise(part)
-        for listed in recordings
-        for column in columns
-        for part in _split(listed.row.get(column, ""), task.separator)
-    )
-    drop = {normalise(text) for text in task.drop}
-    if task.kind == "binary" or task.columns:
-        yield from compare_events(texts, [normalise(text) for text in task.event], "row", column=columns[0])
-        if empty := texts.get("", 0):
-            yield Finding("warning", "task", f"{count_noun(empty, 'row')} without a label: no window has one")
-        return
-    classes = {
-        name: [normalise(text) for text in of_class or (name,)] for name, of_class in task.classes.items()
-    }
-    yield from compare_texts(texts, classes, sorted(drop), "row")
-
-
-def _split(text: str, separator: str) -> list[str]:
-    parts = text.split(separator) if separator else [text]
-    return [part.strip() for part in parts if part.strip()] or [""]
+    counts = count_texts(rule, recordings)
+    if empty := counts[""]:
+        yield Finding(
+            "warning", "task", f"{count_noun(empty, 'row')} without a label: no window of it has one"
+        )
+    for fault in compare_texts(rule, counts, "row") if counts else ():
+        yield Finding(*fault)

@@ -15,10 +15,11 @@ from data_partitions.checks.file_comparison import (
     opposite_peaks,
     unlike_scales,
 )
-from data_partitions.checks.finding import Finding, Level, count_noun, format_share, list_names
+from data_partitions.checks.finding import Finding, Level, format_share
 from data_partitions.checks.guess.known_signals import find_known, known_range
 from data_partitions.checks.signal_statistics import SignalStatistics
 from data_partitions.description.sections import Description
+from data_partitions.sentences import count_noun, list_some
 from data_partitions.signals.units import is_arbitrary
 
 MIN_CLIPPED = 0.001  # of the samples of a file
@@ -144,7 +145,7 @@ def _find_codes(description: Description, name: str, measured: Measured, noun: s
             "fact" if dropped else "warning",
             f"signals.{name}",
             f"{code:g} seems to stand for missing, as it is far from all other values: {counts[code]} times "
-            f"in {count_noun(len(having), noun)} {list_names(having)}; {advice}",
+            f"in {count_noun(len(having), noun)} ({list_some(having)}); {advice}",
         )
 
 
@@ -196,7 +197,7 @@ def _find_scale(description: Description, name: str, measured: Measured, noun: s
         yield Finding(
             "warning",
             f"signals.{name}",
-            f"{words} than in the other {noun}s in {count_noun(len(records), noun)} {list_names(records)}: "
+            f"{words} than in the other {noun}s in {count_noun(len(records), noun)} ({list_some(records)}): "
             "is its unit or gain wrong there?",
         )
 
@@ -228,7 +229,7 @@ def find_opposite_signals(
         yield Finding(
             "warning",
             f"signals.{name}",
-            f"opposite to the other signals in {count_noun(len(having), 'file')} {list_names(having)}, but "
+            f"opposite to the other signals in {count_noun(len(having), 'file')} ({list_some(having)}), but "
             "not in the others: its polarity is perhaps reversed",
         )
     if len(names) > MIN_PAIRS:
@@ -240,9 +241,9 @@ def find_opposite_signals(
                 "warning",
                 f"signals.{name}",
                 f"its peaks point against those of the other files in {count_noun(len(against), 'file')} "
-                f"{list_names(against)}: a reversed polarity, or a disease",
+                f"({list_some(against)}): a reversed polarity, or a disease",
             )
 
 
 def _count(measured: Measured, noun: str) -> str:
-    return f"{count_noun(len(measured), noun)} {list_names([record for record, _ in measured])}"
+    return f"{count_noun(len(measured), noun)} ({list_some([record for record, _ in measured])})"

@@ -11,13 +11,14 @@ import pandas as pd
 
 from data_partitions.checks.covariate_findings import find_events
 from data_partitions.checks.file_comparison import name_ratio, unlike_scales
-from data_partitions.checks.finding import Finding, Level, count_noun, format_share, list_reasons
+from data_partitions.checks.finding import Finding, Level, format_share, list_reasons
 from data_partitions.checks.leakage import find_early_ends
 from data_partitions.checks.stay_sample import StaySample
 from data_partitions.checks.window_cells import WindowCells
 from data_partitions.description.durations import format_seconds
 from data_partitions.description.sections import Description
 from data_partitions.events.spacing import describe_wide_spacing
+from data_partitions.sentences import count_noun
 from data_partitions.sources.described.stays import Stays
 
 MIN_SEVERAL = 0.05  # of the cells with a value, that have several, to be said
@@ -38,8 +39,8 @@ def check_presence(description: Description, sample: StaySample) -> Iterator[Fin
             yield Finding("warning", f"signals.{name}", sentence)
         elif signal.values.min() == signal.values.max() and len(signal.values) > 20:
             yield Finding("fact", f"signals.{name}", f"always {signal.values[0]:g}")
-    for kind, count in sample.drops.counts.most_common():
-        yield Finding("warning", "files", f"{count} {kind} are dropped")
+    for sentence in sample.drops.describe():
+        yield Finding("warning", "files", f"dropped, {sentence}")
     if sample.rejected:
         yield Finding("warning", "source", list_reasons(sample.rejected))
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from data_partitions.checks.classes import nearest_text
-from data_partitions.checks.finding import Finding, Level, count_noun, format_share, list_reasons
+from data_partitions.checks.finding import Finding, Level, format_share, list_reasons
 from data_partitions.checks.signal_statistics import SignalStatistics
 from data_partitions.checks.survey import SurveyedFile
 from data_partitions.description.sections import Description
 from data_partitions.inspection import format_rate
-from data_partitions.sources.described.faults import quote_some
+from data_partitions.sentences import count_noun, find_nearest, list_some, quote_some
 from data_partitions.table import Table, Value
 
 MIN_FILE_SHARE = 0.5  # of the files that should have a signal
@@ -34,7 +33,7 @@ def check_survey(description: Description, files: Sequence[SurveyedFile]) -> Ite
     for name in description.signals:
         having = [file for file in usable if name in file.places]
         if not having:
-            near = nearest_text(name, [channel for channel in channels if channel not in read])
+            near = find_nearest(name, [channel for channel in channels if channel not in read])
             hint = f'did you mean "{near}"?' if near else f"they have {quote_some(channels, MAX_NAMES)}"
             yield Finding("error", f"signals.{name}", f"no file has any of its channels: {hint}")
         elif len(having) < MIN_FILE_SHARE * len(usable):
@@ -46,10 +45,8 @@ def check_survey(description: Description, files: Sequence[SurveyedFile]) -> Ite
     unread = {name: count for name, count in channels.items() if name not in read}
     parts = {name for channel in read if " - " in channel for name in channel.split(" - ")}
     if rest := [f"{name} ({count})" for name, count in unread.items() if name not in parts]:
-        more = f" and {len(rest) - 20} more" if len(rest) > 20 else ""
-        yield Finding(
-            "fact", "files", f"channels that no signal reads, with their files: {', '.join(rest[:20])}{more}"
-        )
+        sentence = f"channels that no signal reads, with their files: {list_some(rest, 20)}"
+        yield Finding("fact", "files", sentence)
     notes: dict[str, int] = Counter(note for file in usable for note in file.notes)
     for note, count in notes.items():
         yield Finding("fact", "files", f"{count_noun(count, 'file')}: {note}")

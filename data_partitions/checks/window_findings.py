@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from data_partitions.checks.classes import find_small_classes
-from data_partitions.checks.finding import Finding, count_noun
+from data_partitions.checks.finding import Finding
 from data_partitions.description.durations import format_seconds
 from data_partitions.description.patches import plan_patches
 from data_partitions.description.sections import Description
-from data_partitions.manifest import SPLITS
+from data_partitions.manifest import SPLITS, Split
+from data_partitions.sentences import count_noun
 from data_partitions.table import Table, Value
 
 MIN_TRAIN_WINDOWS = 10
+MIN_TRAIN_PATIENTS = 10
+MIN_TEST_PATIENTS = 10  # with fewer, a score of a class changes by more than 0.1 with one patient
 # The defaults of phase 1 in pyproject.toml.
 ROUNDS, STEPS, BATCH, CROP_PATCHES, DRAWS_FACTOR = 3, 20, 8, 50, 2.0
 TOKEN_SAMPLES, MAX_TOKEN_PATCHES = 16, 8
@@ -72,6 +74,24 @@ def check_windows(index: pd.DataFrame, labels: tuple[str, ...], kind: str) -> It
             split: without[without["split"] == split]["patient_id"].nunique() for split in SPLITS
         }
     yield from find_small_classes(patients)
+
+
+def find_small_classes(patients: Mapping[str, Mapping[Split, int]]) -> Iterator[Finding]:
+    """Name the classes with too few patients in a split; `patients` has the numbers of each class."""
+    for name, by_split in patients.items():
+        train, val, test = (by_split.get(split, 0) for split in SPLITS)
+        faults = []
+        if train == 0:
+            faults.append("no patient with it in training: it cannot be learned here")
+        elif train < MIN_TRAIN_PATIENTS:
+            faults.append(f"only {count_noun(train, 'patient')} with it in training")
+        if test == 0:
+            faults.append("no patient with it in test: it is not scored here")
+        elif test < MIN_TEST_PATIENTS:
+            faults.append(f"only {count_noun(test, 'patient')} with it in test: its score here is coarse")
+        if val == 0 and train and test:
+            faults.append("no patient with it in validation: no threshold can be chosen here")
+        yield from (Finding("warning", f"task {name}", sentence) for sentence in faults)
 
 
 def describe_tensor(description: Description) -> Finding:

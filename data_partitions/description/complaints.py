@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -11,6 +9,7 @@ from pydantic import ValidationError
 
 from data_partitions.description.reference import field_texts
 from data_partitions.description.section import Section, fields_by_key, section_class
+from data_partitions.sentences import join_words, suggest
 
 MAX_VALUE_CHARACTERS = 60
 # What a value must be, by the type of pydantic's error or the first word of it.
@@ -39,13 +38,6 @@ class Complaint(NamedTuple):
     sentence: str
 
 
-def suggest(word: str, words: Iterable[str], mark: str = "`") -> str:
-    """Return ": did you mean X?" with the nearest of the words; "" if none is near."""
-    by_folded = {other.casefold(): other for other in words}
-    nearest = get_close_matches(word.casefold(), by_folded, 1)
-    return f": did you mean {mark}{by_folded[nearest[0]]}{mark}?" if nearest else ""
-
-
 def unknown_key(root: type[Section], path: tuple[str, ...]) -> Complaint:
     """Say that a section has no such key, with the nearest key that it has, or the sections that have it."""
     section = section_class(root, path[:-1]) or root
@@ -59,7 +51,7 @@ def unknown_key(root: type[Section], path: tuple[str, ...]) -> Complaint:
     if word not in keys and owners:
         advice = f": it belongs to {' or '.join(owners)}"
     else:
-        advice = suggest(word, keys) or f": expected one of {', '.join(keys)}"
+        advice = suggest(word, keys, "`") or f": expected one of {', '.join(keys)}"
     return Complaint(".".join(path), f"unknown key `{path[-1]}`{_section_name(path)}{advice}")
 
 
@@ -89,8 +81,9 @@ def _complaint(root: type[Section], path: tuple[str, ...], problem: dict[str, An
         return Complaint(key, f"{name}: {context['error']}")
     if kind == "literal_error":
         words = [word.strip(" '") for word in context["expected"].replace(" or ", ", ").split(", ")]
-        hint = suggest(value, words, '"') if isinstance(value, str) else ""
-        return Complaint(key, f"{name}: expected {_list_words(words)}, got {_show(value)}{hint}")
+        quoted = [f'"{word}"' for word in words]
+        hint = suggest(value, words) if isinstance(value, str) else ""
+        return Complaint(key, f"{name}: expected {join_words(quoted, 'or')}, got {_show(value)}{hint}")
     return Complaint(
         key, f"{name}: expected {_expectation(kind, context, problem['msg'])}, got {_show(value)}"
     )
@@ -121,17 +114,6 @@ def _section_name(path: tuple[str, ...]) -> str:
     return f" in [{'.'.join(path[:-1])}]" if len(path) > 1 else ""
 
 
-def _list_words(words: list[str]) -> str:
-    quoted = [f'"{word}"' for word in words]
-    return f"{', '.join(quoted[:-1])} or {quoted[-1]}" if len(quoted) > 1 else quoted[0]
-
-
 def _show(value: Any) -> str:
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= MAX_VALUE_CHARACTERS else text[:MAX_VALUE_CHARACTERS] + " ..."
-
-
-def join_words(words: Iterable[str]) -> str:
-    """Return "a, b and c"."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from data_partitions.description.complaints import Complaint, join_words, suggest
+from data_partitions.description.complaints import Complaint
 from data_partitions.description.patches import PatchError, plan_patches
 from data_partitions.description.sections import Description, SignalSection
 from data_partitions.description.task_consistency import find_task_conflicts
+from data_partitions.sentences import join_words, suggest
 from data_partitions.signals.units import UnitError, conversion, require_unit
 
 _TEXT_FILES = ("csv",)
@@ -134,7 +135,7 @@ def _check_window(description: Description) -> Iterator[Complaint]:
         if description.annotations is None:
             yield Complaint("window.keep", "`keep` needs a section [annotations]: add it")
         elif keep.around not in classes:
-            hint = suggest(keep.around, classes, '"') or f": expected one of {join_words(classes)}"
+            hint = suggest(keep.around, classes) or f": expected one of {join_words(classes)}"
             yield Complaint("window.keep", f'`keep` is around "{keep.around}", which is no class{hint}')
 
 

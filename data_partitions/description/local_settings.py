@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from data_partitions.description.complaints import Complaint, suggest, unknown_key
+from data_partitions.description.complaints import Complaint, unknown_key
 from data_partitions.description.section import fields_by_key, is_local, section_class
 from data_partitions.description.sections import Description
+from data_partitions.sentences import suggest
 
 
 def check_local(table: Mapping[str, Any], local: Mapping[str, Any]) -> Iterator[Complaint]:
@@ -71,5 +72,5 @@ def _below(table: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]
 
 
 def _unknown_name(key: str, kind: str, name: str, names: Mapping[str, Any]) -> Complaint:
-    hint = suggest(name, names, '"') or f": expected one of {', '.join(names)}"
+    hint = suggest(name, names) or f": expected one of {', '.join(names)}"
     return Complaint(key, f'there is no {kind} "{name}" in the agreed file{hint}')

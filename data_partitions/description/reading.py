@@ -9,12 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from data_partitions.description.complaints import Complaint, complaints_of, suggest
+from data_partitions.description.complaints import Complaint, complaints_of
 from data_partitions.description.consistency import find_conflicts
 from data_partitions.description.local_settings import apply_local, check_local
 from data_partitions.description.sections import Description
 from data_partitions.description.toml_lines import Place, nearest_place, read_toml
 from data_partitions.errors import DataError
+from data_partitions.sentences import suggest
 
 MAX_PROBLEMS = 10
 # Required settings of a hospital, which the agreed text does not have; they are never used to open files.
@@ -141,7 +142,7 @@ def _fill_in_like(table: dict[str, Any]) -> tuple[list[Complaint], set[str]]:
         while isinstance(signals[chain[-1]], dict) and (other := signals[chain[-1]].get("like")):
             key = f"signals.{chain[-1]}.like"
             if not isinstance(other, str) or other not in signals:
-                hint = suggest(str(other), signals, '"') or f": expected one of {', '.join(signals)}"
+                hint = suggest(str(other), signals) or f": expected one of {', '.join(signals)}"
                 complaints.append(Complaint(key, f'there is no signal "{other}"{hint}'))
                 break
             if other in chain:

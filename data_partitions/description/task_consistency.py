@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
-from data_partitions.description.complaints import Complaint, join_words
+from data_partitions.description.complaints import Complaint
 from data_partitions.description.durations import SECONDS
 from data_partitions.description.sections import Description
+from data_partitions.sentences import join_words
 
 # The kinds of tasks in which a key of [task] has an effect.
 KINDS_OF_KEY = {

@@ -11,9 +11,10 @@ import numpy as np
 
 from data_partitions.description.sections import FilesSection
 from data_partitions.errors import DataError
-from data_partitions.events.drops import Drops, quote
+from data_partitions.events.drops import Drops
 from data_partitions.events.files import DAMAGED_FILE_ERRORS, EventFile, open_files
 from data_partitions.events.rows import ColumnChoice, FaultHandler, Rows
+from data_partitions.sentences import quote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 SMALL_FILE_BYTES = 2**20  # files of up to this size are parsed together
 JOINED_BYTES = 2**23
 BLOCK_BYTES = 2**24  # more than joined files have
-RAGGED = "rows with more or fewer cells than the header"
+RAGGED = "row", "with more or fewer cells than the header"
 READ_ERRORS = (*DAMAGED_FILE_ERRORS, ValueError)  # DataError, and Arrow's errors, are ValueErrors
 
 
@@ -154,7 +155,7 @@ def _parse(
             f"{file}: no row has {len(names)} cells as the header has, the first is {quote(ragged[0].text)}: "
             "give the separator of the cells in [files]"
         )
-    drops.add(RAGGED, len(ragged), lambda: f"{file}, row {ragged[0].number}: {quote(ragged[0].text)}")
+    drops.add(*RAGGED, len(ragged), lambda: f"{file}, row {ragged[0].number}: {quote(ragged[0].text)}")
 
 
 def _read_start(content: BinaryIO, encoding: str) -> tuple[str, bytes, BinaryIO | None]:

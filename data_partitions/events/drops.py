@@ -1,41 +1,35 @@
 """What is dropped while events are read: a count and the first example of each kind of fault."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from data_partitions.preparation_log import PreparationLog
-
-MAX_EXAMPLE_CHARACTERS = 60
+from data_partitions.sentences import count_noun
 
 
 class Drops:
-    """Counts what is dropped, by kind; a kind is the words that follow the count in the note."""
+    """Counts what is dropped, by what it is, such as "row", and the reason."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self._examples: dict[str, str] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._examples: dict[tuple[str, str], str] = {}
 
-    def add(self, kind: str, count: int, example: str | Callable[[], str] = "") -> None:
+    def add(self, noun: str, reason: str, count: int, example: str | Callable[[], str] = "") -> None:
         """Count drops. The note has the first example of a kind; a function is called for that alone."""
         if count <= 0:
             return
-        self.counts[kind] += int(count)
+        kind = noun, reason
+        self._counts[kind] += int(count)
         if kind not in self._examples and (text := example if isinstance(example, str) else example()):
             self._examples[kind] = text
 
+    def describe(self) -> Iterator[str]:
+        """Yield "REASON: 3 rows" for each kind, the most frequent first, with an example."""
+        for (noun, reason), count in self._counts.most_common():
+            example = self._examples.get((noun, reason))
+            yield f"{reason}: {count_noun(count, noun)}{f' (first: {example})' if example else ''}"
+
     def write_notes(self, log: PreparationLog) -> None:
-        """Add one sentence for each kind to the notes of a preparation, the most frequent first."""
-        for kind, count in self.counts.most_common():
-            example = self._examples.get(kind)
-            log.note(f"Dropped: {count} {kind}{f' (first: {example})' if example else ''}.")
-
-
-def quote(text: object) -> str:
-    """Quote the text of a cell, shortened, on one line."""
-    return f'"{shorten(text)}"'
-
-
-def shorten(text: object) -> str:
-    """Return the beginning of a text, on one line."""
-    words = "".join(c if c.isprintable() else " " for c in str(text))
-    return words[:MAX_EXAMPLE_CHARACTERS] + ("..." if len(words) > MAX_EXAMPLE_CHARACTERS else "")
+        """Add one sentence for each kind to the notes of a preparation."""
+        for sentence in self.describe():
+            log.note(f"Dropped, {sentence}.")

@@ -108,9 +108,9 @@ def list_labelled(
         begin = stays["start_us"] - length_us
     known, ended = begin != NO_TIME, begin + length_us <= stays["start_us"]
     log.note(
-        f"Of {len(stays)} rows of the label file, {int((~known).sum())} have no {start} before their "
-        f"prediction time, and the windows of {int((known & ~ended).sum())} would end after it; these are "
-        "left out."
+        f"Rows of the label file: {len(stays)}. Left out are those without {start or 'a start'} before their "
+        f"prediction time ({int((~known).sum())}), and those whose window would end after it "
+        f"({int((known & ~ended).sum())})."
     )
     stays = stays.assign(start_us=begin)[known & ended].sort_values(["subject", "start_us"])
     number = (stays.groupby("subject").cumcount() + 1).astype(str)

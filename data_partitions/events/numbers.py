@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_partitions.events.drops import Drops, quote
+from data_partitions.events.drops import Drops
+from data_partitions.sentences import quote
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NOT_A_NUMBER = "cells that are not numbers"
-TOO_LARGE = "numbers that are infinite or beyond what 32 bits hold"
+NOT_A_NUMBER = "cell", "not a number"
+TOO_LARGE = "number", "infinite or beyond what 32 bits hold"
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -55,19 +56,19 @@ def read_numbers(
             wrong = wrong[[texts[int(i)].as_py().lower() not in ("", "nan") for i in wrong]]
             if len(wrong):
                 first = int(wrong[0])
-                drops.add(NOT_A_NUMBER, len(wrong), lambda: f"{locate(first)}: {quote(texts[first])}")
+                drops.add(*NOT_A_NUMBER, len(wrong), lambda: f"{locate(first)}: {quote(texts[first])}")
     else:
         try:
             numbers = np.asarray(pc.fill_null(cells.cast(pa.float64(), safe=False), np.nan))
         except (ValueError, NotImplementedError):  # Arrow's errors: dates, lists
-            drops.add(NOT_A_NUMBER, len(cells) - cells.null_count, lambda: f"{locate(0)}: {quote(cells[0])}")
+            drops.add(*NOT_A_NUMBER, len(cells) - cells.null_count, lambda: f"{locate(0)}: {quote(cells[0])}")
             return np.full(len(cells), np.nan)
     numbers = numbers.copy()
     codes = [code for code in map(_parse_code, missing) if code is not None]
     numbers[np.isin(numbers, codes)] = np.nan
     large = np.flatnonzero(np.abs(numbers) > MAX_FLOAT32)  # NaN is not
     if len(large):
-        drops.add(TOO_LARGE, len(large), lambda: f"{locate(int(large[0]))}: {numbers[large[0]]:g}")
+        drops.add(*TOO_LARGE, len(large), lambda: f"{locate(int(large[0]))}: {numbers[large[0]]:g}")
         numbers[large] = np.nan
     return numbers
 

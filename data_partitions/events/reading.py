@@ -13,19 +13,20 @@ from data_partitions.description.sections import FilesSection
 from data_partitions.errors import DataError
 from data_partitions.events.channels import ChannelMap
 from data_partitions.events.csv_rows import read_csv_rows
-from data_partitions.events.drops import Drops, quote
+from data_partitions.events.drops import Drops
 from data_partitions.events.files import EventFile
 from data_partitions.events.numbers import read_numbers
 from data_partitions.events.parquet_rows import read_parquet_rows
-from data_partitions.events.rows import FaultHandler, Rows, list_columns, require_columns
+from data_partitions.events.rows import MAX_NAMES, FaultHandler, Rows, require_columns
 from data_partitions.events.times import NO_TIME, TimeReader
+from data_partitions.sentences import list_some, quote, shorten
 from data_partitions.signals.units import UnitError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-UNREADABLE_TIME = "rows whose time cannot be read"
-WITHOUT_TIME = "rows without a time"
+UNREADABLE_TIME = "row", "as the time cannot be read"
+WITHOUT_TIME = "row", "without a time"
 _FIELD = re.compile(r"\{([^{}]+)\}")
 
 
@@ -132,7 +133,7 @@ class EventReader:
         columns = [rows.columns[name].take(selected) for name in self._time_columns]
         times = columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, " ")
         microseconds, unreadable = self.times.read(times)
-        self._drops.add(WITHOUT_TIME, int(((microseconds == NO_TIME) & ~unreadable).sum()))
+        self._drops.add(*WITHOUT_TIME, int(((microseconds == NO_TIME) & ~unreadable).sum()))
         file_of_row = rows.file_of_row[selected]
         for number in np.unique(file_of_row[unreadable]):
             of_file = file_of_row == number
@@ -143,7 +144,7 @@ class EventReader:
                 fault = DataError(f"{example} is not a time: {self.times.suggest(text)}")
                 self._reject(rows.files[number], fault)
             else:
-                self._drops.add(UNREADABLE_TIME, len(wrong), example)
+                self._drops.add(*UNREADABLE_TIME, len(wrong), example)
         return microseconds
 
     def _note_backward(
@@ -169,7 +170,9 @@ class EventReader:
         elif self._channels is not None:
             present = [name for name in names if self._channels.find(name) >= 0]
             if not present:
-                raise DataError(f"{file} has no column of a signal: it has {list_columns(names)}")
+                raise DataError(
+                    f"{file} has no column of a signal: it has {list_some(map(shorten, names), MAX_NAMES)}"
+                )
         chosen = list(dict.fromkeys([*needed, *present]))
         require_columns(file, names, chosen)
         column_of: dict[int, str] = {}
@@ -227,7 +230,7 @@ class EventReader:
                 converted[of_pair] = self._channels.convert(position, values[of_pair], text)
             except UnitError as error:
                 name = self._channels.channels[position].name
-                self._drops.add(f"values of {name} in {quote(text)}, as {error}", len(of_pair))
+                self._drops.add("value", f"as {name} in {quote(text)}: {error}", len(of_pair))
         return converted
 
     def _read_wide(self, rows: Rows, recordings: Recordings) -> Iterator[Events]:

@@ -1,14 +1,13 @@
 """Rows of a table as Arrow arrays, a part at a time, and the choice of the columns that are read."""
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from data_partitions.errors import DataError
-from data_partitions.events.drops import shorten
 from data_partitions.events.files import EventFile
+from data_partitions.sentences import list_some, shorten, suggest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,15 +55,9 @@ def require_columns(file: str, names: Sequence[str], needed: Sequence[str]) -> N
     """Raise DataError unless a file has each of `needed` once."""
     missing = [name for name in needed if name not in names]
     if missing:
-        similar = difflib.get_close_matches(missing[0], names, n=1)
-        hint = f" (did you mean {shorten(similar[0])}?)" if similar else ""
-        listed = list_columns(names)
-        raise DataError(f"{file} has no column {', '.join(missing)}{hint}: it has {listed or 'no columns'}")
+        listed = list_some(map(shorten, names), MAX_NAMES) or "no columns"
+        hint = suggest(missing[0], map(shorten, names))
+        raise DataError(f"{file} has no column {', '.join(missing)}{hint} (it has {listed})")
     for name in needed:
         if names.count(name) > 1:
             raise DataError(f"{file} has {names.count(name)} columns {name}: rename or remove the others")
-
-
-def list_columns(names: Sequence[str]) -> str:
-    """List the first names of columns, for a message."""
-    return ", ".join(map(shorten, names[:MAX_NAMES])) + (", ..." if len(names) > MAX_NAMES else "")

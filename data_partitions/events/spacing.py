@@ -6,6 +6,7 @@ import numpy as np
 
 from data_partitions.description.durations import format_approximately, format_seconds
 from data_partitions.description.sections import Description
+from data_partitions.sentences import count_noun
 
 MAX_STEPS_APART = 5  # median distance of times, in steps of the grid, that is not doubtful
 MAX_EVENTS = 1_000_000  # by which the distance is judged
@@ -30,8 +31,7 @@ def describe_wide_spacing(description: Description, recording: np.ndarray, secon
     apart = apart[apart > 0]
     if not len(apart) or (median := float(np.median(apart))) <= MAX_STEPS_APART * grid:
         return ""
-    count = len(np.unique(recording))
-    recordings = "1 recording" if count == 1 else f"{count} recordings"
+    recordings = count_noun(len(np.unique(recording)), "recording")
     return (
         f"times are {format_approximately(median)} apart (median, {recordings}), but the grid is "
         f'{format_seconds(grid)}, so that most steps are empty: is time-unit = "{unit}" wrong?'

@@ -19,6 +19,7 @@ from data_partitions.events.spacing import MAX_EVENTS, describe_wide_spacing
 from data_partitions.events.times import US_PER_SECOND
 from data_partitions.events.window_finder import WindowFinder
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.sentences import count_noun
 
 
 def read_windows(
@@ -73,8 +74,8 @@ def read_windows(
     drops.write_notes(log)
     if reader.num_backward:
         log.note(
-            f"Times go back: {reader.num_backward} rows are earlier than the row before (first: "
-            f"{reader.first_backward}); rows are placed by their time."
+            f"Times go back in {count_noun(reader.num_backward, 'row')} (first: {reader.first_backward}): "
+            "rows are placed by their time."
         )
     collector.write_notes(log)
     for window, name in enumerate(recordings):
@@ -127,8 +128,8 @@ class _Collector:
 
     def count_drops(self, drops: Drops) -> None:
         """Count the events that are in no window."""
-        drops.add("values from before the first window", self._early)
-        drops.add("values from after the last window, or from between windows", self._late)
+        drops.add("value", "before the first window", self._early)
+        drops.add("value", "after the last window, or between windows", self._late)
 
     def write_notes(self, log: PreparationLog) -> None:
         """Note doubtful times, values outside the ranges, and signals and recordings without any value."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from data_partitions.errors import DataError
+from data_partitions.sentences import list_some
 from data_partitions.signals.match import Match, Source
 from data_partitions.signals.resampling import has_same_rate
 from data_partitions.signals.signal_spec import SignalSpec
@@ -90,7 +91,9 @@ class SignalMap:
         unknown = tuple(c.name for c in recording.channels if c.samples and _key(c.name) not in matched_names)
         if not sources:
             raise DataError(self._describe_unknown(recording, unknown))
-        sentences = tuple(f"{_list_names(names)}: {note}" for note, names in notes.items())
+        sentences = tuple(
+            f"{list_some(names, MAX_NAMES_IN_MESSAGE)}: {note}" for note, names in notes.items()
+        )
         return _Channels(sources, unknown, sentences)
 
     def _check(
@@ -138,9 +141,11 @@ class SignalMap:
             if nearest := difflib.get_close_matches(_key(name), expected, 1, 0.8):
                 advice = f'if "{name}" is {expected[nearest[0]]}, give it as one of its channels'
                 break
+        present = list_some(unknown, MAX_NAMES_IN_MESSAGE) or "none"
+        known = list_some((spec.name for spec in self.specs), MAX_NAMES_IN_MESSAGE)
         return (
-            f"{recording.file} has no channel that the model knows (it has {_list_names(unknown) or 'none'}, "
-            f"known are {_list_names([spec.name for spec in self.specs])}): {advice}"
+            f"{recording.file} has no channel that the model knows (it has {present}, known are {known}): "
+            f"{advice}"
         )
 
 
@@ -226,9 +231,3 @@ def _format_rate(rate: float) -> str:
     if rate >= 0.1:
         return f"{rate:.10g} Hz"
     return f"1 sample in {1 / rate / 3600:.6g} h" if rate <= 1 / 3600 else f"1 sample in {1 / rate:.6g} s"
-
-
-def _list_names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MAX_NAMES_IN_MESSAGE])
-    hidden = len(names) - MAX_NAMES_IN_MESSAGE
-    return f"{shown} and {hidden} more" if hidden > 0 else shown

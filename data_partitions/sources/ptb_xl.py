@@ -19,6 +19,7 @@ from data_partitions.duplicates import join_duplicates
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings.wfdb_header import read_wfdb_header
+from data_partitions.sentences import count_noun
 
 DATASET = "ptb-xl"
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -101,7 +102,10 @@ def index(
             f"{source / f'records{rate}'} has no record of ptbxl_database.csv: unpack the signals"
         )
     if not all(has_header):
-        log.note(f"Excluded because their signals are missing: {len(has_header) - sum(has_header)} records.")
+        log.note(
+            "Excluded because their signals are missing: "
+            f"{count_noun(len(has_header) - sum(has_header), 'record')}."
+        )
     superclasses = _read_superclasses(source)
     min_likelihood = 100 if label_rule == "100" else 0
     usable: list[Mapping] = []
@@ -132,12 +136,17 @@ def index(
     table = table[["record_id", "patient_id", "split", "site", *SUPERCLASSES, "path", "rate"]]
     none = ~table[list(SUPERCLASSES)].any(axis=1)
     if none.any():
-        log.note(f"Excluded because they have none of the superclasses: {int(none.sum())} records.")
+        log.note(
+            f"Excluded because they have none of the superclasses: {count_noun(int(none.sum()), 'record')}."
+        )
         table = table[~none].reset_index(drop=True)
     if task == "single-label":
         several = table[list(SUPERCLASSES)].sum(axis=1) > 1
         if several.any():
-            log.note(f"Excluded because they have more than one superclass: {int(several.sum())} records.")
+            log.note(
+                "Excluded because they have more than one superclass: "
+                f"{count_noun(int(several.sum()), 'record')}."
+            )
         table = table[~several].reset_index(drop=True)
     return table
 

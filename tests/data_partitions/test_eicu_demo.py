@@ -53,7 +53,7 @@ def test_windows_have_the_cells_of_the_table(source):
     differ = ~np.isclose(windows[..., 0], expected, rtol=0, atol=0, equal_nan=True)
     assert differ.sum() == 5 and np.isnan(windows[..., 0][differ]).all()
     assert log.notes == [
-        "Dropped: 9015 values from after the last window, or from between windows.",
+        "Dropped, after the last window, or between windows: 9015 values.",
         "Dropped because they are outside the range of their signal: crp 2, hr 2, dbp 1.",
     ]
 

@@ -185,7 +185,7 @@ def test_a_site_with_another_description_is_named_with_the_setting_that_differs(
 def test_patients_in_two_sites_are_found():
     assert check_patients_apart({"a": {"1", "2"}, "b": {"3"}}) == []
     problems = check_patients_apart({"a": {"1", "2"}, "b": {"3"}, "c": {"2"}})
-    assert problems == ["sites a and c share 1 patient(s), such as 2: give each to one site"]
+    assert problems == ["sites a and c share 1 patient, such as 2: give each to one site"]
 
 
 def test_site_names_are_sorted_by_their_numbers():

@@ -49,7 +49,7 @@ def test_stays_splits_and_lengths_of_stay(meds):
     assert windows.shape == (14, 26, 48) and index["patient_id"].nunique() == 9
     assert index["split"].value_counts().to_dict() == {"train": 8, "val": 5, "test": 1}
     assert log.counted() == ["13 recordings of less than 48 h are left out."]
-    assert log.notes[0].startswith("Dropped: 7075 values from after the last window")
+    assert log.notes[0].startswith("Dropped, after the last window, or between windows: 7075 values")
     assert index["remaining stay"].median() == pytest.approx(1.5772, abs=1e-3)
 
 

@@ -104,7 +104,7 @@ def test_implausible_values_are_dropped_and_counted(source):
     window = read_window(source, 132539, log)
     assert window[row_of("HR"), 0, 0] == 70 and np.isfinite(window).sum() == 1
     assert log.notes[:2] == [
-        "Dropped: 1 values from after the last window, or from between windows.",
+        "Dropped, after the last window, or between windows: 1 value.",
         "Dropped because they are outside the range of their signal: HR 1, pH 1, Temp 1.",
     ]
 
@@ -162,9 +162,9 @@ def test_sites_are_icu_types_and_splits_do_not_depend_on_the_assignment(tmp_path
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("03:00,HR", '1 rows with more or fewer cells than the header (first: {}, row 7: "03:00,HR")'),
-        ("03:00,HR,fast", '1 cells that are not numbers (first: {}, row 7, HR: "fast")'),
-        ("3 pm,HR,80", '1 rows whose time cannot be read (first: {}, row 7: "3 pm")'),
+        ("03:00,HR", 'with more or fewer cells than the header: 1 row (first: {}, row 7: "03:00,HR")'),
+        ("03:00,HR,fast", 'not a number: 1 cell (first: {}, row 7, HR: "fast")'),
+        ("3 pm,HR,80", 'as the time cannot be read: 1 row (first: {}, row 7: "3 pm")'),
     ],
 )
 def test_an_invalid_line_is_dropped_and_named(source, line, sentence):
@@ -172,7 +172,7 @@ def test_an_invalid_line_is_dropped_and_named(source, line, sentence):
     file.write_text(format_stay(132541, 1, []) + line + "\n03:00,HR,80\n")
     log = PreparationLog(strict=True)
     assert read_window(source, 132541, log)[row_of("HR"), 3, 0] == 80
-    assert f"Dropped: {sentence.format(file)}." in log.notes
+    assert f"Dropped, {sentence.format(file)}." in log.notes
 
 
 def test_the_index_rejects_stays_without_icu_type_or_outcome(source):
@@ -194,7 +194,7 @@ def test_a_file_without_its_header_line_is_rejected(source):
     file.write_text(file.read_text().removeprefix("Time,Parameter,Value\n"))
     log = PreparationLog()
     assert len(index(source, log)) == 11
-    assert log.rejected == [f"{file} has no column Time, Value, Parameter: it has 00:00, RecordID, 132541"]
+    assert log.rejected == [f"{file} has no column Time, Value, Parameter (it has 00:00, RecordID, 132541)"]
 
 
 # --- faults of the data set
@@ -213,7 +213,7 @@ def test_invalid_outcomes_are_refused(source):
         lambda: index(source, PreparationLog()), 'the table has no column "In-hospital_death"', "RecordID"
     )
     outcomes.write_text(text.replace("132540,10,5,8,-1,", "132540,10,5,8,-1,2"))
-    assert_refused(lambda: index(source, PreparationLog()), "In-hospital_death has", "which no class has")
+    assert_refused(lambda: index(source, PreparationLog()), "in In-hospital_death", "of no class")
     outcomes.unlink()
     assert_refused(lambda: index(source, PreparationLog()), "there is no", "Outcomes-*.txt")
 

@@ -235,7 +235,7 @@ def test_the_command_reports_rejected_records_at_its_end_or_stops_if_strict(dama
     result = run_prepare(*arguments)
     assert result.exit_code == 0, result.output
     *_, title, reason, last = result.stdout.splitlines()
-    assert title == "Excluded because they cannot be used: 1 records."
+    assert title == "Excluded because they cannot be used: 1 record."
     assert reason.startswith("  record 60 ") and last == f"Written to {tmp_path / 'all'}"
 
 

@@ -88,8 +88,8 @@ def test_single_label_includes_records_of_one_superclass_and_counts_the_excluded
     table = index(labelled, task="single-label", log=log)
     assert table["record_id"].tolist() == ["1", "3", "5"]
     assert log.notes == [
-        "Excluded because they have none of the superclasses: 1 records.",
-        "Excluded because they have more than one superclass: 1 records.",
+        "Excluded because they have none of the superclasses: 1 record.",
+        "Excluded because they have more than one superclass: 1 record.",
     ]
 
 

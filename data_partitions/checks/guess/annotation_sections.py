@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import NamedTuple
 
-from data_partitions.checks.finding import count_noun
 from data_partitions.checks.guess.draft import Draft, write_value
 from data_partitions.checks.guess.folder import FolderFiles, name_in_pattern, pattern_of, sample_evenly
 from data_partitions.checks.guess.roles import safe_name
+from data_partitions.sentences import count_noun, list_some
 
 MAX_SAMPLED = 30  # files of annotations that are read
 MAX_CLASSES = 12
@@ -154,8 +154,8 @@ def write_annotations(draft: Draft, annotations: Annotations) -> None:
 
 def list_texts(annotations: Annotations) -> str:
     """Write the commonest texts with their counts."""
-    listed = ", ".join(f"{write_value(text)} {count}" for text, count in annotations.texts.most_common(30))
-    return f"in {count_noun(annotations.files, 'file')} that were read: {listed}"
+    texts = (f"{write_value(text)} {count}" for text, count in annotations.texts.most_common())
+    return f"in {count_noun(annotations.files, 'file')} that were read: {list_some(texts, 30)}"
 
 
 def has_stages(annotations: Annotations) -> bool:

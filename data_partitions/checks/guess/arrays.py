@@ -8,7 +8,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from data_partitions.checks.finding import count_noun
 from data_partitions.checks.guess.draft import NO_UNIT, Draft, section_name, start_draft
 from data_partitions.checks.guess.folder import FolderFiles, name_in_pattern, pattern_of
 from data_partitions.checks.guess.record_table import find_record_table
@@ -22,6 +21,7 @@ from data_partitions.checks.guess.table_sections import (
 )
 from data_partitions.checks.guess.tables import ColumnFacts, sniff_table, sniff_tables
 from data_partitions.errors import DataError
+from data_partitions.sentences import count_noun
 
 GUESSED_RATE = 100  # Hz
 MAX_CHANNELS = 64  # the axis with more entries is that of time

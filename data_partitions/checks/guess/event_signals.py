@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from data_partitions.checks.finding import count_noun
 from data_partitions.checks.guess.draft import NO_UNIT, Draft, section_name
 from data_partitions.checks.guess.event_sample import EventSample
 from data_partitions.checks.guess.known_signals import KnownSignal, find_known, plain_name
 from data_partitions.checks.guess.roles import COVARIATES, SEX_WORDS, find_site, safe_name
 from data_partitions.checks.guess.tables import ColumnFacts, describe_column
 from data_partitions.errors import DataError
+from data_partitions.sentences import count_noun, list_some
 
 MAX_SIGNALS = 60
 MIN_SHARE_OF_RECORDINGS = 0.02
@@ -52,9 +52,11 @@ def write_event_signals(draft: Draft, sample: EventSample, properties: Sequence[
         draft.comment(section, _describe_values(sample.values[name], recordings[name], total))
         _write_signal(draft, section, name, sample)
     if properties:
-        draft.comment(section, f"Left out, as they are measured once in nearly all: {', '.join(properties)}.")
+        draft.comment(
+            section, f"Left out, as they are measured once in nearly all: {list_some(properties, 20)}."
+        )
     if rare := [name for name in recordings if name not in names]:
-        draft.comment(section, f"Left out, as few recordings have them: {', '.join(rare[:30])}.")
+        draft.comment(section, f"Left out, as few recordings have them: {list_some(rare, 30)}.")
 
 
 def write_properties(
@@ -76,7 +78,10 @@ def write_properties(
         draft.set("table", "properties", list(used), "the first value of each recording")
         if site and not find_site(known):
             draft.set(
-                "table", "site", site, f"{facts[site].distinct} sites; for a single hospital remove this"
+                "table",
+                "site",
+                site,
+                f"{count_noun(facts[site].distinct, 'site')}; for a single hospital remove this",
             )
     return used
 
@@ -90,7 +95,7 @@ def _write_signal(draft: Draft, section: str, name: str, sample: EventSample) ->
     fits = bool(fitting)
     stated = sorted((u for u in sample.units.get(name, {}) if u), key=lambda unit: -sample.units[name][unit])
     if stated:
-        note = f"the rows also state {', '.join(stated[1:4])}, which are converted" if len(stated) > 1 else ""
+        note = f"the rows also state {list_some(stated[1:])}, which are converted" if len(stated) > 1 else ""
         draft.set(section, "unit", stated[0], note)
     elif known and fits:
         draft.set(section, "unit", known.unit, BY_NAME)

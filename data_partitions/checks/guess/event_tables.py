@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from data_partitions.checks.finding import count_noun, list_names
 from data_partitions.checks.guess.arrays import guess_sampled_tables
 from data_partitions.checks.guess.draft import Draft, start_draft
 from data_partitions.checks.guess.event_sample import (
@@ -44,6 +43,7 @@ from data_partitions.errors import DataError
 from data_partitions.events.files import EventFile, list_members, open_files
 from data_partitions.events.spacing import MAX_STEPS_APART
 from data_partitions.preparation_log import ProgressCallback
+from data_partitions.sentences import count_noun, list_some
 
 MAX_SAMPLED = 200  # files that are read
 MIN_FILES = 5  # with one header, for each to be a recording
@@ -102,7 +102,7 @@ def guess_events(folder: FolderFiles, progress: ProgressCallback) -> str:
             if len(paths) >= MIN_FILES and (text := guess_sampled_tables(folder, paths)):
                 return text
         paths = [path for paths in groups for path in paths]
-        listed = f"{count_noun(len(paths), 'table')} {list_names(paths)}"
+        listed = f"{count_noun(len(paths), 'table')} ({list_some(paths)})"
         raise DataError(
             f"{folder.source} has {listed}, but none has a column of times and one of recordings, and there "
             "is no file for each recording: start from condi dataset new csv"
@@ -122,7 +122,7 @@ def guess_events(folder: FolderFiles, progress: ProgressCallback) -> str:
         _write_record_columns(draft, events)
         if tables:
             names = [table.path.name for table in tables]
-            draft.comment("table", f"No column of {list_names(names)} has the names of the recordings.")
+            draft.comment("table", f"No column of ({list_some(names)}) has the names of the recordings.")
     _write_window(draft, sample, events.layout)
     write_event_signals(draft, sample, properties)
     columns |= write_properties(draft, sample, properties, columns) if events.layout.variable else {}
@@ -241,7 +241,7 @@ def _write_files(
     write_form(draft, "files", written)
     draft.set("files", "missing", [*DEFAULT_MISSING, *(f"{code:g}" for code in codes)])
     for code, names in codes.items():
-        sentence = f"{code:g} is far from all other values of {list_names(names)}: taken as missing."
+        sentence = f"{code:g} is far from all other values of ({list_some(names)}): taken as missing."
         draft.comment("files", sentence)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_partitions.checks.finding import list_names
 from data_partitions.checks.guess.arrays import guess_arrays
 from data_partitions.checks.guess.event_tables import guess_events
 from data_partitions.checks.guess.folder import MAX_FILES, FolderFiles, list_folder
@@ -13,6 +12,7 @@ from data_partitions.checks.guess.meds import guess_meds, is_meds
 from data_partitions.checks.guess.recordings import guess_recordings
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import ProgressCallback
+from data_partitions.sentences import list_some
 
 
 def guess_description(source: Path, progress: ProgressCallback = lambda step, done, total: None) -> str:
@@ -46,7 +46,7 @@ def _guess_by_kind(folder: FolderFiles, progress: ProgressCallback) -> str:
     if tables:
         return guess_events(folder, progress)
     raise DataError(
-        f"{source} has files of unknown kinds alone {list_names(sorted(folder.others))}: expected WFDB "
+        f"{source} has files of unknown kinds alone ({list_some(sorted(folder.others))}): expected WFDB "
         "headers (.hea), .edf, .bdf, .csv, .parquet, .npy or .npz"
     )
 

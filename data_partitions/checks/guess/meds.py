@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_partitions.checks.finding import count_noun
 from data_partitions.checks.guess.draft import NO_UNIT, Draft, section_name, start_draft
 from data_partitions.checks.guess.folder import FolderFiles, pattern_of, sample_evenly
 from data_partitions.checks.guess.known_signals import find_known
 from data_partitions.checks.guess.roles import safe_name
 from data_partitions.preparation_log import ProgressCallback
+from data_partitions.sentences import count_noun, list_some
 
 COLUMNS = {"subject_id", "time", "code", "numeric_value"}
 STARTS = ("ICU_ADMISSION", "HOSPITAL_ADMISSION", "ADMISSION", "VISIT")
@@ -99,8 +99,8 @@ def _write_window(draft: Draft, events: dict[str, set[int]], subjects: int) -> N
         count = count_noun(len(by_start[start]), "subject")
         draft.set("window", "start", start if exact else f"{start}//*", f"in {count}")
     else:
-        frequent = Counter({name: len(of_code) for name, of_code in by_start.items()}).most_common(8)
-        listed = ", ".join(f"{name} ({count})" for name, count in frequent)
+        frequent = Counter({name: len(of_code) for name, of_code in by_start.items()}).most_common()
+        listed = list_some((f"{name} ({count})" for name, count in frequent), 8)
         draft.comment(
             "window",
             f"Windows start at the first event. For another start give the code; there are {listed}.",
@@ -143,11 +143,8 @@ def _write_signals(draft: Draft, folder: FolderFiles, codes: dict[str, CodeFacts
                 section, "range", [plausible.low, plausible.high], "by the name: correct it if that is wrong"
             )
     if section and len(series) > MAX_SIGNALS:
-        rest = ", ".join(series[MAX_SIGNALS : MAX_SIGNALS + 20])
-        draft.comment(
-            section,
-            f"{len(series) - MAX_SIGNALS} codes are left out, those without a unit first, such as {rest}.",
-        )
+        rest = list_some(series[MAX_SIGNALS:], 20)
+        draft.comment(section, f"Left out, codes without a unit before others: {rest}.")
 
 
 def _has_no_unit(code: str) -> bool:

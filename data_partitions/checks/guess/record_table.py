@@ -9,6 +9,7 @@ from typing import NamedTuple
 from data_partitions.checks.guess.draft import Draft, section_name
 from data_partitions.checks.guess.roles import find_labels, find_record_column, safe_name
 from data_partitions.checks.guess.tables import ColumnFacts, SniffedTable
+from data_partitions.sentences import list_some
 
 
 class RecordTable(NamedTuple):
@@ -89,9 +90,7 @@ def join_tables(
         if not key or not new or len(shared) < 0.5 * columns[key].distinct:
             continue
         section = section_name("table", "join", safe_name(other.path.name.split(".")[0]))
-        draft.set(
-            section, "path", other.path.relative_to(source).as_posix(), f"adds {', '.join(list(new)[:8])}"
-        )
+        draft.set(section, "path", other.path.relative_to(source).as_posix(), f"adds {list_some(new, 8)}")
         draft.set(section, "on", key)
         columns |= new
     return chosen._replace(columns=columns)

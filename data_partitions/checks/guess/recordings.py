@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from data_partitions.checks.finding import count_noun, list_names
 from data_partitions.checks.guess.annotation_sections import (
     Annotations,
     find_edf_annotations,
@@ -39,6 +38,7 @@ from data_partitions.checks.guess.waveforms import prefix_of_patient, stem, writ
 from data_partitions.checks.headers import FileHeader, read_header
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import ProgressCallback
+from data_partitions.sentences import count_noun, list_some
 
 MAX_HEADERS = 500  # headers that are read
 NO_PATIENTS = (
@@ -160,7 +160,9 @@ def _comment_on_files(
         sentence += f", of which the headers of {len(headers)} were read"
     draft.comment("files", f"{sentence}.")
     if other_folders:
-        draft.comment("files", f"Not included, as the rates are others: folders {list_names(other_folders)}.")
+        draft.comment(
+            "files", f"Not included, as the rates are others: folders ({list_some(other_folders)})."
+        )
     recordings = set(paths)
     broken = [
         header
@@ -184,4 +186,4 @@ def _write_patients(
         draft.comment("table", NO_PATIENTS)
     if tables:
         names = [table.path.name for table in tables]
-        draft.comment("table", f"No column of {list_names(names)} has the names of the recordings.")
+        draft.comment("table", f"No column of ({list_some(names)}) has the names of the recordings.")

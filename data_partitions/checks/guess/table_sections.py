@@ -23,6 +23,7 @@ from data_partitions.checks.guess.roles import (
     safe_name,
 )
 from data_partitions.checks.guess.tables import ColumnFacts, SniffedTable, Written
+from data_partitions.sentences import count_noun, list_some
 
 MIN_ROWS_OF_CLASS = 5
 NO_PATIENTS = (
@@ -57,11 +58,16 @@ def write_table(
 def _write_patient_and_site(draft: Draft, columns: Mapping[str, ColumnFacts], record: str) -> None:
     patient = find_patient(columns)
     if patient and patient != record:
-        draft.set("table", "patient", patient, f"{columns[patient].distinct} patients")
+        draft.set("table", "patient", patient, count_noun(columns[patient].distinct, "patient"))
     else:
         draft.comment("table", NO_PATIENTS)
     if site := find_site(columns):
-        draft.set("table", "site", site, f"{columns[site].distinct} sites; for a single hospital remove this")
+        draft.set(
+            "table",
+            "site",
+            site,
+            f"{count_noun(columns[site].distinct, 'site')}; for a single hospital remove this",
+        )
 
 
 def write_form(draft: Draft, section: str, written: Written) -> None:
@@ -101,7 +107,7 @@ def write_task(draft: Draft, columns: Mapping[str, ColumnFacts]) -> None:
     if facts.distinct <= MAX_CLASSES or facts.kind == "number":
         draft.set("task", "of", "recording")
     if len(labels) > 1:
-        draft.comment("task", f"Other columns that may be the label: {', '.join(labels[1:6])}.")
+        draft.comment("task", f"Other columns that may be the label: {list_some(labels[1:], 5)}.")
 
 
 def _write_binary(draft: Draft, facts: ColumnFacts) -> None:
@@ -122,7 +128,7 @@ def _write_classes(draft: Draft, facts: ColumnFacts) -> None:
     if len(frequent) < 2:
         frequent, rare = list(facts.texts), []
     for text in frequent:
-        comment = f"{facts.texts[text]} rows"
+        comment = count_noun(facts.texts[text], "row")
         draft.set("task.classes", safe_name(text), [text], comment)
     if rare:
         counts = ", ".join(f"{write_value(text)} ({facts.texts[text]})" for text in rare)
@@ -144,7 +150,7 @@ def write_split(draft: Draft, columns: Mapping[str, ColumnFacts]) -> None:
     )
     test = next((words[word] for word in ("test", "heldout") if word in words), texts[-1])
     draft.set("split", "by", "column")
-    draft.set("split", "column", name, f"it has {', '.join(texts[:12])}")
+    draft.set("split", "column", name, f"it has {list_some(texts, 12)}")
     draft.set("split", "val", [val])
     draft.set("split", "test", [test])
 

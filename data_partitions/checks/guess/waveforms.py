@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 from statistics import median
 from typing import NamedTuple
 
-from data_partitions.checks.finding import count_noun, list_names
 from data_partitions.checks.guess.draft import NO_UNIT, Draft, section_name
 from data_partitions.checks.guess.known_signals import ECG, find_known, is_ecg_lead, plain_name
 from data_partitions.checks.guess.roles import safe_name
 from data_partitions.checks.headers import FileHeader
+from data_partitions.sentences import count_noun, list_some
 
 MAX_SIGNALS = 40
 MIN_SHARE_OF_FILES = 0.02  # a rarer channel is named in a comment alone
@@ -71,10 +71,10 @@ def write_signals(draft: Draft, headers: Sequence[FileHeader]) -> None:
             first.setdefault(properties, name)
         draft.set(section, "channels", list(group.spellings))
     if rest := [group.spellings.most_common(1)[0][0] for group in groups.values()][MAX_SIGNALS:]:
-        draft.comment(section, f"{count_noun(len(rest), 'further channel')} {list_names(rest)} are left out.")
+        draft.comment(section, f"Left out, as there are more than {MAX_SIGNALS}: {list_some(rest, 20)}.")
     rare = [g.spellings.most_common(1)[0][0] for form, g in groups.items() if form not in frequent]
     if rare:
-        draft.comment(section, f"Left out, as hardly any file has them: {', '.join(rare[:20])}.")
+        draft.comment(section, f"Left out, as hardly any file has them: {list_some(rare, 20)}.")
     _comment_on_alternatives(draft, section, frequent, len(readable))
     if references := [name for name in first_names(frequent) if plain_name(name) in REFERENCES]:
         draft.comment(
@@ -91,13 +91,13 @@ def first_names(groups: Mapping[str, ChannelGroup]) -> list[str]:
 
 def _write_properties(draft: Draft, section: str, name: str, group: ChannelGroup) -> None:
     unit, rate = group.units.most_common(1)[0][0], group.rates.most_common(1)[0][0]
-    counts = ", ".join(f'"{text}" in {count}' for text, count in group.units.most_common(4))
+    counts = list_some((f'"{text}" in {count}' for text, count in group.units.most_common()), 4)
     note = f"files have {counts}: they are converted to this one" if len(group.units) > 1 else ""
     ecg = is_ecg_lead(name) and unit.lower() in ("mv", "uv", "µv", "")
     if not unit:
         note = "the files state no unit: give it, with file-unit, or their numbers are taken as they are"
     draft.set(section, "unit", (ECG.unit if ecg else unit) if unit else NO_UNIT, note)
-    rates = ", ".join(f"{value:g} Hz in {count}" for value, count in group.rates.most_common(4))
+    rates = list_some((f"{value:g} Hz in {count}" for value, count in group.rates.most_common()), 4)
     note = f"files have {rates}: they are resampled to this one" if len(group.rates) > 1 else "Hz"
     draft.set(section, "rate", rate, note)
     known = next((each for each in find_known(name) if each.unit == unit), None)

@@ -85,5 +85,5 @@ def _positions_of_classes(rule: LabelRule, annotations: Sequence[Annotation]) ->
         if position is None and not rule.is_dropped(annotation.text)
     }
     if unknown:
-        raise rule.unknown_text_error(list(unknown), "annotations have")
+        raise rule.unknown_text_error(list(unknown))
     return np.array([-1 if position is None else position for position in positions], int)

@@ -14,6 +14,7 @@ import pandas as pd
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.recordings.recording import Recording
+from data_partitions.sentences import count_noun
 from data_partitions.sources.described.files import fields_of_pattern, fill_pattern, match_files
 from data_partitions.sources.described.listing import ListedRecording
 from data_partitions.sources.described.table import parse_time, read_cells
@@ -95,8 +96,8 @@ class AnnotationReader:
         if len(files) != 1:
             expected = fill_pattern(pattern, {**{n: "*" for n in fields_of_pattern(pattern)}, **listed.row})
             raise DataError(
-                f"recording {listed.record} has {len(files)} files of annotations, where one was expected: "
-                f"{expected}"
+                f"recording {listed.record} has {count_noun(len(files), 'file')} of annotations, where one "
+                f"was expected: {expected}"
             )
         return files[0]
 

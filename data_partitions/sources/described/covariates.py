@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from data_partitions.description.sections import CovariateSection, Description
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.sources.described.faults import description_error, quote_some, suggest
+from data_partitions.sentences import quote_some, suggest
+from data_partitions.sources.described.faults import description_error
 from data_partitions.sources.described.listing import normalise
 from data_partitions.sources.described.table import parse_number
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from data_partitions.errors import DataError
 from data_partitions.events.files import ARCHIVE_SUFFIXES, is_archive, list_members
-from data_partitions.sources.described.faults import quote_some, suggest
+from data_partitions.sentences import count_noun, quote_some, suggest
 
 _PART = re.compile(r"\*\*/|\*\*|\*|\{([^{}:]+)(?::(\d+))?\}")
 
@@ -96,7 +96,7 @@ def describe_files(source: Path) -> str:
         return f"{source} has no files"
     kinds = Counter("".join(Path(path).suffixes[-2:]) or "no suffix" for path in paths)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
-    return f"{source} has {len(paths)} files ({counts}), such as {quote_some(paths[:1])}"
+    return f"{source} has {count_noun(len(paths), 'file')} ({counts}), such as {quote_some(paths[:1])}"
 
 
 def _compile(pattern: str, columns: Collection[str]) -> tuple[re.Pattern[str], dict[str, str]]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
-from data_partitions.preparation_log import PreparationLog
+from data_partitions.sentences import quote_some, suggest
 from data_partitions.sources.described.annotations import Annotation
-from data_partitions.sources.described.faults import description_error, find_nearest, quote_some, suggest
-from data_partitions.sources.described.listing import ListedRecording, normalise
+from data_partitions.sources.described.faults import description_error
+from data_partitions.sources.described.listing import normalise
 from data_partitions.sources.described.table import parse_number
 
 # Columns of windows, next to which those of the labels are.
@@ -112,7 +111,7 @@ class LabelRule:
         labels = self.no_label()
         if self.task.kind == "multi-label":
             labels[:] = 0
-            for part in self._split(text):
+            for part in self.split_text(text):
                 if (position := self.class_of(part)) is not None:
                     labels[position] = 1
         elif not text:
@@ -137,7 +136,7 @@ class LabelRule:
             return self.no_label()
         column = LABEL_COLUMN if self.task.file else self.task.column
         texts = [row.get(column, "") for column in self.task.columns.values() or [column]]
-        if any(self.is_dropped(part) for text in texts for part in self._split(text)):
+        if any(self.is_dropped(part) for text in texts for part in self.split_text(text)):
             return None
         if self.task.columns:
             events = [self.is_event(text) for text in texts]
@@ -150,7 +149,8 @@ class LabelRule:
             raise DataError(f'{self.task.column} is "{texts[0]}", where a number was expected')
         return labels
 
-    def _split(self, text: str) -> list[str]:
+    def split_text(self, text: str) -> list[str]:
+        """Return the texts of the labels in a cell."""
         separator = self.task.separator
         return [part.strip() for part in (text.split(separator) if separator else [text]) if part.strip()]
 
@@ -166,7 +166,7 @@ class LabelRule:
             texts = dict.fromkeys(annotation.text for annotation in annotations)
             unknown = [t for t in texts if self.class_of(t) is None and not self.is_dropped(t)]
             if unknown:
-                raise self.unknown_text_error(unknown, "annotations have")
+                raise self.unknown_text_error(unknown)
         return np.stack([self.label_text(annotation.text) for annotation in annotations])
 
     def check_columns(self, columns: Iterable[str]) -> None:
@@ -183,64 +183,12 @@ class LabelRule:
                     f"It has {', '.join(columns)}",
                 )
 
-    def check_texts(self, recordings: Sequence[ListedRecording], log: PreparationLog) -> None:
-        """Check the texts of all rows: DataError for one that no class has, a note for an absent class."""
-        task = self.task
-        if task.kind in ("none", "regression") or self.by_annotations or task.file:
-            return
-        columns = list(task.columns.values()) or [task.column]
-        texts = Counter(
-            normalise(part)
-            for listed in recordings
-            for column in columns
-            for part in self._split(listed.row.get(column, ""))
-        )
-        for text in self._dropped:
-            texts.pop(text, None)
-        if task.kind == "binary" or task.columns:
-            self._check_events(texts, log)
-            return
-        if unknown := [text for text in texts if text not in self._class_of]:
-            raise self.unknown_text_error(unknown, f"{task.column} has", texts[unknown[0]])
-        self._note_absent_classes(texts, log)
-
-    def check_annotations(self, texts: Counter[str], log: PreparationLog) -> None:
-        """Say which classes no annotation has; recordings whose texts no class has are rejected before."""
-        if not self.by_annotations or not texts:
-            return
-        if self.task.kind == "binary":
-            self._check_events(Counter({normalise(text): count for text, count in texts.items()}), log)
-        else:
-            self._note_absent_classes(texts, log)
-
-    def _note_absent_classes(self, texts: Iterable[str], log: PreparationLog) -> None:
-        present = {self.class_of(text) for text in texts}
-        if absent := [name for position, name in enumerate(self.names) if position not in present]:
-            texts_of = {name: quote_some(self.task.classes[name] or (name,), 3) for name in absent}
-            described = ", ".join(f"{name} ({texts})" for name, texts in texts_of.items())
-            log.note(f"No recording has the class {described}.")
-
-    def _check_events(self, texts: Counter[str], log: PreparationLog) -> None:
-        if not texts or any(text in self._events for text in texts):
-            return
-        for event in self._events:
-            if nearest := find_nearest(event, texts):
-                raise description_error(
-                    self.description,
-                    "task.event",
-                    f'no recording has "{event}"; did you mean "{nearest}"? '
-                    f"The texts are {quote_some(texts)}",
-                )
-        expected = quote_some(self.task.event)
-        log.note(f"No recording has the event ({expected}), there are {quote_some(texts)}.")
-
-    def unknown_text_error(self, unknown: Sequence[str], subject: str, count: int = 0) -> DataError:
-        """Return the error for texts that no class has."""
-        times = f" ({count} times)" if count else ""
+    def unknown_text_error(self, unknown: Sequence[str]) -> DataError:
+        """Return the error for texts of annotations that no class has."""
         return description_error(
             self.description,
             "task.classes",
-            f"{subject} {quote_some(unknown)}{times}, which no class has"
+            f"annotations have {quote_some(unknown)}, which no class has"
             f"{suggest(unknown[0], self._class_of)} Add it to a class or to task.drop",
         )
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
-from data_partitions.sources.described.faults import description_error, quote_some, suggest
+from data_partitions.sentences import count_noun, quote_some, suggest
+from data_partitions.sources.described.faults import description_error
 from data_partitions.sources.described.files import (
     MatchedFile,
     describe_files,
@@ -176,7 +177,7 @@ def unique_rows(table: pd.DataFrame, column: str) -> tuple[list[dict[str, str]],
     table = table.drop_duplicates()
     faults = []
     if (unnamed := table[column] == "").any():
-        faults.append(f"{int(unnamed.sum())} rows of the table have no {column}")
+        faults.append(f"{count_noun(int(unnamed.sum()), 'row')} of the table without a text in {column}")
     repeated = table[column].duplicated(keep=False) & ~unnamed
     faults += [
         f"recording {name} has {count} different rows in the table, where one was expected"

@@ -16,9 +16,10 @@ from data_partitions.duplicates import join_duplicates
 from data_partitions.errors import DataError
 from data_partitions.manifest import Split
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.sentences import quote_some
 from data_partitions.sources.described.covariates import CovariateReader
 from data_partitions.sources.described.event_recordings import EventRecordings
-from data_partitions.sources.described.faults import quote_some
+from data_partitions.sources.described.label_texts import require_texts
 from data_partitions.sources.described.labels import LabelRule, has_label
 from data_partitions.sources.described.listing import ListedRecording, Listing
 from data_partitions.sources.described.recording_windows import RecordingWindows, WindowReader
@@ -56,7 +57,7 @@ class DescribedDataset:
         listing = windows.list(log)
         self._note_listing(listing, log)
         self.rule.check_columns(listing.columns)
-        self.rule.check_texts(listing.recordings, log)
+        require_texts(self.rule, listing.recordings, log)
         covariates = CovariateReader(self.description)
         covariates.check_columns(listing.columns)
         splits = split_patients(self.description, source, listing.recordings)

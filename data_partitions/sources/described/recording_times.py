@@ -7,7 +7,8 @@ from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings.recording import Recording
-from data_partitions.sources.described.faults import description_error, suggest
+from data_partitions.sentences import suggest
+from data_partitions.sources.described.faults import description_error
 from data_partitions.sources.described.listing import ListedRecording
 from data_partitions.sources.described.table import parse_time
 

@@ -21,6 +21,7 @@ from data_partitions.signals.signal_map import SignalMap
 from data_partitions.signals.signal_spec import specs_of_description
 from data_partitions.sources.described.annotated_labels import label_recording, label_windows
 from data_partitions.sources.described.annotations import Annotation, AnnotationReader
+from data_partitions.sources.described.label_texts import require_annotations
 from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import ListedRecording, Listing, list_recordings
 from data_partitions.sources.described.parts import opening_options
@@ -87,7 +88,7 @@ class SampledRecordings:
                 named = listed.record in str(error)
                 log.reject(error if named else DataError(f"recording {listed.record}: {error}"))
             log.progress("reading headers", done, len(recordings))
-        self.rule.check_annotations(texts, log)
+        require_annotations(self.rule, texts, log)
 
     def _cut(self, listed: ListedRecording, texts: Counter[str], log: PreparationLog) -> RecordingWindows:
         """Return the windows of a recording, and count the texts of its annotations."""

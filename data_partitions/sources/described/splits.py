@@ -9,7 +9,8 @@ from pathlib import Path
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.manifest import Split
-from data_partitions.sources.described.faults import description_error, quote_some, suggest
+from data_partitions.sentences import count_noun, quote_some, suggest
+from data_partitions.sources.described.faults import description_error
 from data_partitions.sources.described.listing import ListedRecording
 from data_partitions.splits import hash_splits
 
@@ -101,7 +102,7 @@ def _split_by_file(
     patients = {listed.patient for listed in recordings}
     missing = sorted(patients - set(split_of_subject))
     if missing:
-        raise DataError(f"{file} has no split of {len(missing)} patients, such as {missing[0]}")
+        raise DataError(f"{file} has no split of {count_noun(len(missing), 'patient')}, such as {missing[0]}")
     splits = {patient: MEDS_SPLITS[split_of_subject[patient]] for patient in patients}
     if "train" not in splits.values():
         counts = Counter(split_of_subject[patient] for patient in patients)

@@ -16,7 +16,8 @@ from data_partitions.events.files import EventFile
 from data_partitions.events.recordings import find_time_zone, index_recordings
 from data_partitions.events.times import NO_TIME, US_PER_SECOND, TimeReader
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.sources.described.faults import description_error, quote_some
+from data_partitions.sentences import quote_some
+from data_partitions.sources.described.faults import description_error
 from data_partitions.sources.described.files import describe_files, match_files
 from data_partitions.sources.described.listing import (
     Listing,

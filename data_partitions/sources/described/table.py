@@ -11,7 +11,8 @@ import pandas as pd
 from data_partitions.description.durations import SECONDS
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
-from data_partitions.sources.described.faults import description_error, suggest
+from data_partitions.sentences import suggest
+from data_partitions.sources.described.faults import description_error
 from data_partitions.sources.described.files import match_files
 
 MISSING_TEXTS = ("", "NA", "NaN", "nan", "null", "None", "<NA>", "NaT")

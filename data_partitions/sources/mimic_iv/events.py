@@ -11,6 +11,7 @@ import pandas as pd
 
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.sentences import count_noun
 from data_partitions.sources.mimic_iv.items import (
     ARTERIAL_ITEMS,
     CELSIUS,
@@ -140,7 +141,7 @@ def _parse_seconds(text: np.ndarray, file: Path) -> np.ndarray:
 def _note_dropped(dropped: Counter[str], log: PreparationLog) -> None:
     early, fahrenheit = dropped.pop("early", 0), dropped.pop("Fahrenheit", 0)
     if early:
-        log.note(f"Dropped because they were charted before the stay began: {early} values.")
+        log.note(f"Dropped because they were charted before the stay began: {count_noun(early, 'value')}.")
     counts = ", ".join(f"{name} {count}" for name, count in dropped.most_common() if count)
     if counts:
         log.note(f"Dropped because they are outside the plausible range of their variable: {counts}.")

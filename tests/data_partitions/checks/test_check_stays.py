@@ -139,7 +139,7 @@ def test_signals_with_the_same_measurements_are_named(folder):
 def test_cells_that_are_no_numbers_are_counted(folder):
     path = folder / "events.csv"
     path.write_text(path.read_text() + "1,31,high,100\n2,31,,low\n")
-    assert "files: 2 cells that are not numbers are dropped" in sentences(check(folder), "warning")
+    assert "files: dropped, not a number: 2 cells" in sentences(check(folder), "warning")
 
 
 def edit(folder, old: str, new: str) -> None:
@@ -179,7 +179,7 @@ def test_a_unit_that_fits_worse_than_another_is_asked_about(folder):
 def test_a_misspelt_column_of_the_task_is_named_with_its_line_once(folder):
     edit(folder, 'column = "died"', 'column = "dies"')
     errors = sentences(check(folder), "error")
-    assert 'task.column: the table has no column "dies"; did you mean "died"?' in errors
+    assert 'task.column: the table has no column "dies": did you mean "died"?' in errors
     assert errors.count(", line ") == 1
 
 

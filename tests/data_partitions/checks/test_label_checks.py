@@ -1,50 +1,13 @@
-"""Texts of labels, sizes of classes and leakage are judged by counts."""
+"""Sizes of classes and leakage are judged by counts."""
 
 from collections import Counter
 
 import numpy as np
 
-from data_partitions.checks.classes import compare_events, compare_texts, find_small_classes
-from data_partitions.checks.finding import CheckReport, count_noun, format_share, list_names
+from data_partitions.checks.finding import CheckReport, format_share
 from data_partitions.checks.leakage import find_early_ends, find_telling_covariates
-
-CLASSES = {"sinus": ("SR", "N"), "afib": ("AFIB", "AFL"), "pvc": ("PVC",)}
-
-
-def test_a_misspelt_class_is_an_error_with_a_suggestion():
-    counts = Counter({"SR": 50, "AFIB": 20, "AFIBB": 3, "PVC": 9, "noise": 1})
-    sentences = {f.sentence: f.level for f in compare_texts(counts, CLASSES, ["noise"], "row")}
-    hint = 'is it "AFIB" of class afib? Correct it, or add it to a class or to task.drop'
-    assert sentences[f'3 rows with "AFIBB", of no class: {hint}'] == "error"
-    assert not any("noise" in sentence for sentence in sentences)
-
-
-def test_a_misspelt_class_that_no_row_has_is_one_error():
-    (error,) = [
-        f for f in compare_texts(Counter(SR=5, AFIB=5, pvc=2), CLASSES, [], "row") if f.level == "error"
-    ]
-    assert error.subject == "task.classes"
-    assert error.sentence.startswith('2 rows with "pvc", of no class: is it "PVC" of class pvc?')
-
-
-def test_a_class_that_no_row_has_is_an_error():
-    (error,) = [f for f in compare_texts(Counter(SR=5, AFIB=5), CLASSES, [], "row") if f.level == "error"]
-    assert (error.subject, error.sentence) == ("task.classes.pvc", 'no row has "PVC"')
-
-
-def test_event_texts_that_no_row_has_are_named():
-    findings = list(compare_events(Counter({"AFIB": 3, "AFL": 2, "SR": 9}), ["AFIB", "AFLL", "X"], "row"))
-    assert [(f.level, f.sentence) for f in findings] == [
-        ("warning", 'no row has "AFLL": did you mean "AFL"?'),
-        ("fact", 'no row has "X"'),
-    ]
-
-
-def test_rows_without_a_label_are_a_warning():
-    counts = Counter({"SR": 1, "N": 1, "AFIB": 1, "AFL": 1, "PVC": 1, "": 4})
-    assert [tuple(f) for f in compare_texts(counts, CLASSES, [], "row")] == [
-        ("warning", "task", "4 rows without a label: no window of it has one")
-    ]
+from data_partitions.checks.window_findings import find_small_classes
+from data_partitions.sentences import count_noun, list_some
 
 
 def test_classes_with_few_patients_are_named():
@@ -91,7 +54,7 @@ def test_numbers_and_names_are_written_for_readers():
         "2 stays",
         "2 patches",
     ]
-    assert list_names(["a", "b", "c", "d"]) == "(a, b, c and 1 more)"
+    assert list_some(["a", "b", "c", "d"]) == "a, b, c and 1 more"
     assert [format_share(s) for s in (0, 0.0001, 0.012, 0.5, 0.9999, 1)] == [
         "0%",
         "under 0.1%",

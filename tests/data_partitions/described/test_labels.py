@@ -9,6 +9,7 @@ from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.annotated_labels import label_recording, label_windows
 from data_partitions.sources.described.annotations import Annotation
+from data_partitions.sources.described.label_texts import compare_texts, require_texts
 from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import ListedRecording
 from tests.helpers.descriptions import describe
@@ -66,20 +67,54 @@ def test_dropped_texts_exclude_and_numbers_must_be_numbers():
 
 def test_a_misspelt_class_is_refused_with_the_nearest_word():
     rule = rule_of(kind="single-label", column="label", classes={"sinus": ["sinus rhythm"], "afib": ["AFIB"]})
-    with pytest.raises(DataError, match=r'label has "sinus rythm" \(2 times\).*did you mean "sinus rhythm"'):
-        rule.check_texts(listed("sinus rythm", "sinus rythm", "AFIB"), PreparationLog())
+    with pytest.raises(
+        DataError,
+        match='task.classes: 2 rows with "sinus rythm" in label, of no class: is it "sinus rhythm" of',
+    ):
+        require_texts(rule, listed("sinus rythm", "sinus rythm", "AFIB"), PreparationLog())
     log = PreparationLog()
-    rule.check_texts(listed("AFIB", ""), log)
-    assert log.notes == ['No recording has the class sinus ("sinus rhythm").']
+    require_texts(rule, listed("AFIB", ""), log)
+    assert log.notes == ['task.classes.sinus: no row has "sinus rhythm" in label.']
 
 
 def test_an_event_that_is_spelt_differently_is_refused_and_an_absent_one_noted():
     rule = rule_of(kind="binary", column="label", event=["yes"])
-    with pytest.raises(DataError, match='no recording has "yes"; did you mean "Yes"'):
-        rule.check_texts(listed("Yes", "No"), PreparationLog())
+    with pytest.raises(DataError, match='no row has "yes" in label: did you mean "Yes"'):
+        require_texts(rule, listed("Yes", "No"), PreparationLog())
     log = PreparationLog()
-    rule.check_texts(listed("0", "0"), log)
-    assert log.notes == ['No recording has the event ("yes"), there are "0".']
+    require_texts(rule, listed("0", "0"), log)
+    assert log.notes == ['task.event: no row has "yes" in label: there are "0" (2).']
+
+
+def test_each_text_of_no_class_is_an_error_and_absent_texts_are_not():
+    classes = {"sinus": ["SR", "N"], "afib": ["AFIB", "AFL"], "pvc": ["PVC"], "block": ["LBBB"]}
+    rule = rule_of(kind="single-label", column="label", classes=classes, drop=["noise"])
+    counts = {"SR": 50, "AFIB": 20, "AFIBB": 3, "pvc": 2, "noise": 1, "?": 1, "": 4}
+    hint = "Correct it, or add it to a class or to task.drop"
+    assert [tuple(fault) for fault in compare_texts(rule, counts, "row")] == [
+        (
+            "error",
+            "task.classes",
+            f'3 rows with "AFIBB" in label, of no class: is it "AFIB" of class afib? {hint}',
+        ),
+        (
+            "error",
+            "task.classes",
+            f'2 rows with "pvc" in label, of no class: is it "PVC" of class pvc? {hint}',
+        ),
+        ("error", "task.classes", '1 row with "?" in label, of no class: add it to a class or to task.drop'),
+        ("fact", "task.classes.sinus", 'no row has "N" in label'),
+        ("fact", "task.classes.afib", 'no row has "AFL" in label'),
+        ("warning", "task.classes.block", 'no row has "LBBB" in label'),
+    ]
+
+
+def test_event_texts_that_no_row_has_are_named():
+    rule = rule_of(kind="binary", column="label", event=["AFIB", "AFLL", "X"])
+    assert [tuple(f)[::2] for f in compare_texts(rule, {"AFIB": 3, "AFL": 2, "SR": 9}, "row")] == [
+        ("warning", 'no row has "AFLL" in label: did you mean "AFL"?'),
+        ("fact", 'no row has "X" in label'),
+    ]
 
 
 def test_kinds_with_classes_need_them():

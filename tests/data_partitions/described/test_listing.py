@@ -35,7 +35,7 @@ def test_patterns_match_whole_names_and_give_their_fields(tmp_path, pattern, exp
 
 def test_patterns_are_filled_with_fields():
     assert fill_pattern("{night:5}/{part}", {"night": "SC4001E", "part": "x"}) == "SC400/x"
-    with pytest.raises(DataError, match='no field "nigth"; did you mean "night"'):
+    with pytest.raises(DataError, match='no field "nigth": did you mean "night"'):
         fill_pattern("{nigth}", {"night": "SC4001E"})
 
 
@@ -75,7 +75,7 @@ def test_a_recording_with_two_different_rows_is_named_and_left_out(tmp_path):
     listing = list_recordings(describe(table={"path": "t.csv", "record": "record"}), tmp_path)
     assert [r.record for r in listing.recordings] == ["2"]
     assert listing.faults == [
-        "1 rows of the table have no record",
+        "1 row of the table without a text in record",
         "recording 1 has 2 different rows in the table, where one was expected",
     ]
 
@@ -103,7 +103,7 @@ def test_parquet_tables_have_the_texts_of_csv_tables(tmp_path):
             r'no file fits "\*.edf": .* has 2 files \(1 .hea, 1',
         ),
         ({"table": {"path": "u.csv"}}, "there is no .*u.csv"),
-        ({"table": {"path": "t.csv", "record": "rekord"}}, 'no column "rekord"; did you mean "record"'),
+        ({"table": {"path": "t.csv", "record": "rekord"}}, 'no column "rekord": did you mean "record"'),
         ({"table": {"path": "t.csv", "record": "record", "patient": "x"}}, 'no column or field "x"'),
     ],
 )

@@ -113,7 +113,10 @@ def test_labels_are_of_windows_that_end_before_the_prediction(source, start, kep
     assert rows["death"].tolist() == [1, 0, 1][: len(kept)]
     assert windows["1-1"][0, 0, 0] == 71
     if start:
-        assert "1 have no IN//* before their prediction time, and the windows of 1 would end" in log.notes[0]
+        assert (
+            "without IN//* before their prediction time (1), and those whose window would end after it (1)"
+            in log.notes[0]
+        )
     else:  # the last 4 h before the prediction
         assert windows["2-1"][0, 1, 0] == 80 and np.isnan(windows["1-2"]).all()
 

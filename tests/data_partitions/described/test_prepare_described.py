@@ -185,7 +185,7 @@ def test_recordings_with_the_same_signal_are_at_one_patient(tmp_path):
     source = write_holters(tmp_path / "in")
     (source / "r07.dat").write_bytes((source / "r02.dat").read_bytes())
     result = prepare(write_description(tmp_path), source, tmp_path / "north", *ONE_SITE)
-    assert "Duplicate signals: 2 records have 1 signals." in result.stdout
+    assert "Duplicate signals: 2 records have 1 signal." in result.stdout
     partition = Partition.open(tmp_path / "north")
     of_both = {partition.patient_ids[i] for i, r in enumerate(partition.recording_ids) if r in ("r02", "r07")}
     assert len(of_both) == 1
@@ -196,8 +196,8 @@ def test_recordings_with_the_same_signal_are_at_one_patient(tmp_path):
     [
         (("length", "length"), (), "give --site NAME for one partition, or --split iid --sites 3"),
         (("sinus =", "sinus_rhythm ="), ("--split", "iid"), "split iid needs the number of sites"),
-        (('["AF"]', '["AFIB"]'), ONE_SITE, r'line 30: .* label has "AF" \(4 times\), which no class'),
-        (('"patient"', '"pateint"'), ONE_SITE, r'table.patient: .*"pateint"; did you mean "patient"\?'),
+        (('["AF"]', '["AFIB"]'), ONE_SITE, 'line 30: task.classes: 4 rows with "AF" in label, of no class'),
+        (('"patient"', '"pateint"'), ONE_SITE, r'table.patient: .*"pateint": did you mean "patient"\?'),
         (("{record}.hea", "{record}.edf"), ONE_SITE, r'no file fits "{record}.edf": .* 25 files \(12 .dat'),
         (('unit = "mV"', 'unit = "mmHg"'), ONE_SITE, '"mV" cannot be converted to "mmHg"'),
         (("[-10, 10]", "[90, 91]"), ONE_SITE, "can be used: .* 36 windows are left out"),

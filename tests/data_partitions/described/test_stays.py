@@ -146,7 +146,7 @@ def test_tables_are_joined_and_texts_of_sites_have_names(source):
     ("join", "sentence"),
     [
         ({"path": "ward.csv", "on": "ward"}, "table.join.wards.path: there is no"),
-        ({"path": "wards.csv", "on": "wards"}, 'there is no column "wards"; did you mean "ward"?'),
+        ({"path": "wards.csv", "on": "wards"}, 'there is no column "wards": did you mean "ward"?'),
         ({"path": "wards.csv", "on": "ward", "key": "unit"}, "no ward of the table is a unit of wards.csv"),
         ({"path": "twice.csv", "on": "ward"}, "has different rows of ward 1, where one was expected"),
     ],

@@ -170,14 +170,14 @@ def test_what_is_dropped_is_counted_with_an_example(tmp_path):
     assert_values(windows, [[NAN, NAN, NAN, 80], [36.5, NAN, 37, 36]])
     assert sorted(note.split(" (first")[0].rstrip(".") for note in log.notes) == [
         "Dropped because they are outside the range of their signal: HR 1",
-        "Dropped: 1 cells that are not numbers",
-        "Dropped: 1 rows whose time cannot be read",
-        "Dropped: 1 rows with more or fewer cells than the header",
-        "Dropped: 1 rows without a time",
-        "Dropped: 1 values from after the last window, or from between windows",
-        "Dropped: 1 values from before the first window",
-        "Dropped: 2 numbers that are infinite or beyond what 32 bits hold",
-        "Times go back: 2 rows are earlier than the row before",
+        "Dropped, after the last window, or between windows: 1 value",
+        "Dropped, as the time cannot be read: 1 row",
+        "Dropped, before the first window: 1 value",
+        "Dropped, infinite or beyond what 32 bits hold: 2 numbers",
+        "Dropped, not a number: 1 cell",
+        "Dropped, with more or fewer cells than the header: 1 row",
+        "Dropped, without a time: 1 row",
+        "Times go back in 2 rows",
     ]
     assert any(note.endswith("a.csv, row 2, column HR: 1e+300).") for note in log.notes)
     assert any(note.endswith('a.csv, row 1, column HR: "<5").') for note in log.notes)
@@ -206,7 +206,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path):
     assert "is not written in utf-8: give its encoding" in sentences["latin"]
     assert "it has no header" in sentences["empty"]
     assert '"31/12/2024 10:00" is not a time: expected a number of h' in sentences["dates"]
-    assert "has no column time (did you mean times?): it has times, HR, temp" in sentences["without"]
+    assert 'has no column time: did you mean "times"? (it has times, HR, temp)' in sentences["without"]
     assert "has 2 columns HR" in sentences["twice"]
     assert "has no column of a signal: it has time, BP" in sentences["others"]
     assert "no row has 3 cells as the header has" in sentences["semicolons"]
@@ -217,10 +217,7 @@ def test_times_that_go_back_are_noted_and_placed(tmp_path):
     log = PreparationLog(strict=True)
     file = write(tmp_path / "a.csv", "time,HR\n2,82\n0,80\n1,81\n3,83\n2.5,82.5\n")
     assert_values(read_table(describe({}, {"HR": {}}), [file], log=log), [[80, 81, 82.5, 83]])
-    assert log.notes == [
-        f"Times go back: 2 rows are earlier than the row before (first: {file}, row 2); rows are placed by "
-        "their time."
-    ]
+    assert log.notes == [f"Times go back in 2 rows (first: {file}, row 2): rows are placed by their time."]
 
 
 def test_a_format_of_time_is_suggested(tmp_path):
@@ -248,9 +245,7 @@ def test_units_that_cannot_be_converted(tmp_path):
     assert_values(
         read_table(describe(files, {"HR": {"unit": "bpm"}}), [file], log=log), [[80, NAN, NAN, NAN]]
     )
-    assert log.notes[0].startswith(
-        'Dropped: 1 values of HR in "mmHg", as "mmHg" cannot be converted to "bpm"'
-    )
+    assert log.notes[0].startswith('Dropped, as HR in "mmHg": "mmHg" cannot be converted to "bpm"')
     with pytest.raises(DataError, match='signals.HR: "mmHg" cannot be converted to "bpm"'):
         read_table(describe({}, {"HR": {"unit": "bpm", "file-unit": "mmHg"}}), [file])
 
