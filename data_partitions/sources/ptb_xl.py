@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_partitions.download import fetch_physionet
+from data_partitions.download import fetch_physionet, require_path_inside
 from data_partitions.duplicates import join_duplicates
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
@@ -31,6 +31,7 @@ LABEL_RULES = {
     "any": "a superclass counts when one of its SCP statements is given, at any likelihood (0: not stated)",
     "100": "a superclass counts when one of its SCP statements is given at likelihood 100",
 }
+MAX_STATEMENTS_LENGTH = 10_000  # characters; those of the published records have at most some hundred
 NOT_MEASURED = -(2**15)  # WFDB format 16
 PUBLISHED = "ptb-xl/1.0.3"  # at PhysioNet
 LICENSE = "CC BY 4.0; cite Wagner et al., Scientific Data 7:154, 2020, doi:10.13026/kfzx-aw45"
@@ -244,6 +245,8 @@ def _read_database(source: Path, path_column: str) -> pd.DataFrame:
         if empty.any():
             row = int(empty.to_numpy().argmax())
             raise DataError(f"{file}: record {table['ecg_id'][row] or f'in row {row}'} has no {column}")
+    for path in table[path_column]:
+        require_path_inside(path, str(file))
     repeated = table["ecg_id"][table["ecg_id"].duplicated()]
     if len(repeated):
         raise DataError(f"{file}: ecg_id {repeated.iloc[0]} appears twice, each must be unique")
@@ -272,8 +275,10 @@ def _superclasses_of(
 ) -> set[str]:
     """Return the superclasses of a record by its statements."""
     try:
+        if len(text) > MAX_STATEMENTS_LENGTH:
+            raise ValueError
         codes = {str(code): float(likelihood) for code, likelihood in ast.literal_eval(text).items()}
-    except (ValueError, SyntaxError, AttributeError, TypeError):
+    except (ValueError, SyntaxError, AttributeError, TypeError, RecursionError, MemoryError):
         raise DataError(
             f"record {record} has scp_codes {text[:60]!r}: expected statements and likelihoods, "
             "like {'NORM': 100.0}"

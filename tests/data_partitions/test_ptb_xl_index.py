@@ -93,7 +93,12 @@ def test_single_label_includes_records_of_one_superclass_and_counts_the_excluded
     ]
 
 
-@pytest.mark.parametrize("codes", ["NORM", "{'NORM'", "{'NORM': 'yes'}", "['NORM']", "__import__('os')", ""])
+DEEP = [sign * repeats for sign in ("-", "(", "{0:") for repeats in (9_000, 200_000)]
+
+
+@pytest.mark.parametrize(
+    "codes", ["NORM", "{'NORM'", "{'NORM': 'yes'}", "['NORM']", "__import__('os')", "", *DEEP], ids=len
+)
 def test_unparseable_statements_are_refused(labelled, codes):
     set_cells(labelled, 1, scp_codes=codes)
     assert_refused(lambda: index(labelled), "record 2 has scp_codes", "expected statements and likelihoods")
