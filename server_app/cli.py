@@ -28,6 +28,7 @@ COMMAND_MODULES = {
     "compare": "server_app.report.commands",
     "credentials": "server_app.operations.issue_credentials",
     "superlink": "server_app.operations.superlink",
+    "superexec": "client_app.join.superexec",
     "site": "client_app.join.launch",
 }
 

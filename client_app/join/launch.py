@@ -60,7 +60,7 @@ def site(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="superexec.secret: apps run in a `flower-superexec` that is started separately with the "
+            help="superexec.secret: apps run in a `condi superexec` that is started separately with the "
             "same secret. Without this option the node starts one itself, and any user of this machine can "
             "request apps.",
         ),

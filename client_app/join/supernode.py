@@ -1,13 +1,22 @@
-"""Flower's SuperNode, with explanations of refusals that the administrator of a site can act on."""
+"""Flower's SuperNode, with refusals explained to the administrator of a site, and with short waits.
+
+It starts the SuperExec of this package, and asks for messages more often while a run is active.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
+import subprocess
 import sys
 from importlib.metadata import entry_points
+from types import SimpleNamespace
 from typing import Any
+
+from client_app.join.polling import AdaptiveClock
+
+MAX_POLL_SECONDS = 3.0  # Flower's wait when there is no message
 
 NOT_ACTIVATED = (
     "The SuperLink does not accept this site's key. Either it is not registered there: the SuperLink's "
@@ -31,8 +40,17 @@ class ReadableRefusals(logging.Filter):
         return True
 
 
+def start_superexec(command: list[str]) -> None:
+    """Start the SuperExec of this package in place of Flower's, with the same arguments."""
+    subprocess.Popen([sys.executable, "-P", "-m", "client_app.join.superexec", *command[1:]])
+
+
 def main() -> None:
     """Run `flower-supernode` with the arguments of this process."""
+    from flwr.supernode import start_client_internal
+
+    start_client_internal.time = AdaptiveClock(MAX_POLL_SECONDS)  # type: ignore[assignment]
+    start_client_internal.subprocess = SimpleNamespace(Popen=start_superexec)  # type: ignore[assignment]
     logger = logging.getLogger("flwr")
     logger.addFilter(ReadableRefusals())
     refusals: list[bool] = []

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-POLL_SECONDS = 3.0  # seconds between two requests for new replies
+POLL_SECONDS = 3.0  # longest time between two requests for new replies
+MIN_POLL_SECONDS = 0.2
+POLL_FRACTION = 0.05  # of the time since the requests: a reply is noticed at most this much later
 WAITING_LINE_SECONDS = 30.0  # after which a line says for how long the run has been waiting
 MAX_LISTED_NAMES = 5
 
@@ -51,12 +53,12 @@ def _send_and_receive(grid: Grid, requests: list[Message], timeout: float) -> li
     started = _activations(grid)
     if not started:  # a simulation
         return list(grid.send_and_receive(requests, timeout=timeout))
-    pushed, deadline = set(grid.push_messages(requests)), time.monotonic() + timeout
+    pushed, start = set(grid.push_messages(requests)), time.monotonic()
     waiting = {r.metadata.message_id: r.metadata.dst_node_id for r in requests}
     waiting = {message: node for message, node in waiting.items() if message in pushed}
     replies: list[Message] = []
     lost: set[str] = set()
-    while waiting and time.monotonic() < deadline:
+    while waiting and (elapsed := time.monotonic() - start) < timeout:
         new_replies = list(grid.pull_messages(list(waiting)))
         replies += new_replies
         for reply in new_replies:
@@ -67,7 +69,7 @@ def _send_and_receive(grid: Grid, requests: list[Message], timeout: float) -> li
         restarted = {node for node, when in _activations(grid).items() if started.get(node, when) != when}
         lost = {message for message, node in waiting.items() if node in restarted}
         if waiting:
-            time.sleep(POLL_SECONDS)
+            time.sleep(min(max(POLL_FRACTION * elapsed, MIN_POLL_SECONDS), POLL_SECONDS))
     return replies
 
 

@@ -1,0 +1,144 @@
+"""A process that has imported the libraries of ClientApps, and forks for each of them.
+
+Flower starts a process for each message to a site, and importing PyTorch and Flower costs such a process
+more than two seconds of processor time. A fork of a process that has them costs a tenth of a second. It is
+still a process of its own, with its own memory and signals, and loads the app's code itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+
+CLIENT_APP_COMMAND = "flwr-clientapp"
+# What the ClientApp imports, apart from the code of the app.
+LIBRARIES = (
+    "flwr.client.mod",
+    "flwr.clientapp",
+    "flwr.supernode.cli",
+    "pandas",
+    "platformdirs",
+    "pydantic",
+    "safetensors.numpy",
+    "torch",
+)
+LONGEST_REQUEST_BYTES = 65536
+
+
+class ForkServerError(Exception):
+    """The app cannot be started as a fork; the message says why."""
+
+
+class ForkServer:
+    """Starts ClientApps as forks of a process, which itself is started when the first app needs it."""
+
+    def __init__(self) -> None:
+        self._connection: socket.socket | None = None
+
+    def start_app(self, command: Sequence[str]) -> int:
+        """Start `flwr-clientapp`, with the environment, the folder and the output of this process.
+
+        Parameters
+        ----------
+        command : the command line; its first element is `flwr-clientapp`
+
+        Returns
+        -------
+        int, the id of the app's process
+
+        Raises
+        ------
+        ForkServerError
+            When the process refuses to fork, or has ended; the next call starts a new one.
+        """
+        if self._connection is None:
+            self._connection = _start_server()
+        try:
+            self._connection.send(json.dumps(list(command)).encode())
+            reply = self._connection.recv(LONGEST_REQUEST_BYTES).decode()
+        except OSError as error:
+            reply = str(error)
+        if not reply.isdecimal():
+            self._connection.close()
+            self._connection = None
+            raise ForkServerError(reply or "the process that forks apps has ended")
+        return int(reply)
+
+
+def _start_server() -> socket.socket:
+    connection, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with server_end:
+        number = server_end.fileno()
+        subprocess.Popen([sys.executable, "-P", "-m", __name__, str(number)], pass_fds=[number])
+    return connection
+
+
+def serve(connection: socket.socket) -> list[str] | None:
+    """Fork for each request until the other end closes the connection.
+
+    Parameters
+    ----------
+    connection : socket
+        Requests are command lines as JSON; the answer is a process id, or the reason why there is none.
+
+    Returns
+    -------
+    list of str or None
+        In a forked process, its command line; in this process, None, at the end.
+    """
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the SuperExec, whose end closes the connection.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel removes apps that have ended.
+    with connection:
+        while request := connection.recv(LONGEST_REQUEST_BYTES):
+            if obstacle := _find_obstacle():
+                connection.send(obstacle.encode())
+                continue
+            process = os.fork()
+            if process == 0:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                return json.loads(request)
+            connection.send(str(process).encode())
+    return None
+
+
+def _find_obstacle() -> str | None:
+    """Return why this process cannot fork: CUDA and threads do not survive it."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        return "CUDA is initialised in the process that forks apps"
+    if threading.active_count() > 1:
+        return "the process that forks apps has several threads"
+    return None
+
+
+def main() -> None:
+    """Import the libraries, and serve the socket whose number is the argument of this process."""
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    for library in LIBRARIES:
+        import_module(library)
+    command = serve(connection)
+    if command is None:
+        return
+    # The app brings its own client_app, which would not be loaded beside the installed one.
+    for module in [name for name in sys.modules if name.partition(".")[0] == "client_app"]:
+        del sys.modules[module]
+    import_module("numpy").random.seed()  # Otherwise all forks would have the same state.
+    sys.argv = command
+    (entry_point,) = entry_points(group="console_scripts", name=CLIENT_APP_COMMAND)
+    entry_point.load()()
+
+
+if __name__ == "__main__":
+    main()

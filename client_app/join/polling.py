@@ -1,0 +1,44 @@
+"""How long Flower's loops wait before they ask for work again."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+MIN_POLL_SECONDS = 0.1
+ACTIVE_FRACTION = (
+    0.1  # of the time since the last activity: what is waited in vain is at most this much longer
+)
+
+
+class AdaptiveClock:
+    """Stands for the module `time` in a loop of Flower: short waits after activity, long ones when idle.
+
+    Parameters
+    ----------
+    max_seconds : float
+        Longest wait, that of Flower.
+    """
+
+    def __init__(self, max_seconds: float) -> None:
+        self._max_seconds = max_seconds
+        self._last_activity = time.monotonic()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def note_activity(self) -> None:
+        """Start again with short waits."""
+        self._last_activity = time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for a tenth of the time since the last activity, within 0.1 s and the longest wait.
+
+        Shorter waits than the longest are for an app or a message that is on its way, and are activity.
+        """
+        if seconds < self._max_seconds:
+            self.note_activity()
+            time.sleep(min(seconds, MIN_POLL_SECONDS))
+            return
+        idle_seconds = time.monotonic() - self._last_activity
+        time.sleep(min(max(ACTIVE_FRACTION * idle_seconds, MIN_POLL_SECONDS), self._max_seconds))

@@ -1,0 +1,77 @@
+"""`condi superexec`: Flower's SuperExec, which starts ClientApps as forks of one process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from types import SimpleNamespace
+from typing import Any
+
+import typer
+
+from client_app.join.fork_server import CLIENT_APP_COMMAND, ForkServer, ForkServerError
+from client_app.join.launch import OFFLINE_ENVIRONMENT
+from client_app.join.polling import AdaptiveClock
+
+MAX_POLL_SECONDS = 1.0  # Flower's default
+
+
+class AppLauncher:
+    """Starts the processes of apps in place of `subprocess.Popen`.
+
+    Parameters
+    ----------
+    clock : AdaptiveClock
+        Of the loop that asks for work; it polls soon after an app was started.
+    """
+
+    def __init__(self, clock: AdaptiveClock) -> None:
+        self._clock = clock
+        self._fork_server = ForkServer()
+
+    def start_process(self, command: list[str], **options: Any) -> None:
+        """Start a ClientApp as a fork if possible, and everything else as a new process."""
+        self._clock.note_activity()
+        if command[0] == CLIENT_APP_COMMAND and not options:
+            try:
+                self._fork_server.start_app(command)
+                return
+            except ForkServerError as reason:
+                logging.getLogger("flwr").warning("The app is started as a new process: %s", reason)
+        subprocess.Popen(command, **options)
+
+
+superexec = typer.Typer(add_completion=False)
+
+
+@superexec.command("superexec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run_with_options(context: typer.Context) -> None:
+    """Run the apps of a SuperLink or a site in this process's environment.
+
+    Takes the options of `flower-superexec`.
+    """
+    os.environ.update(OFFLINE_ENVIRONMENT)
+    sys.argv = ["condi superexec", *context.args]
+    main()
+
+
+def main() -> None:
+    """Run `flower-superexec` with the arguments of this process."""
+    from flwr.supercore.superexec import run_superexec
+    from flwr.supercore.superexec.executor import subprocess_executor
+
+    clock = AdaptiveClock(MAX_POLL_SECONDS)
+    launcher = AppLauncher(clock)
+    popen = SimpleNamespace(Popen=launcher.start_process, DEVNULL=subprocess.DEVNULL)
+    subprocess_executor.subprocess = popen  # type: ignore[assignment]
+    if run_superexec._TASK_POLL_INTERVAL_ENV not in os.environ:
+        run_superexec.time = clock  # type: ignore[assignment]
+    (command,) = entry_points(group="console_scripts", name="flower-superexec")
+    command.load()()
+
+
+if __name__ == "__main__":
+    main()

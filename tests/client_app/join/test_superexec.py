@@ -1,0 +1,144 @@
+"""Where the processes of apps come from, and how long Flower's loops wait."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from client_app.join import fork_server, polling, superexec
+from client_app.join.fork_server import LIBRARIES, ForkServer, ForkServerError
+from client_app.join.polling import AdaptiveClock
+from client_app.join.superexec import AppLauncher
+
+# Replaces `flwr-clientapp` by a report of what an app sees of its process.
+SITE_CUSTOMIZE = """
+import json, os, sys
+import flwr.supernode.cli
+
+def report():
+    own = [name for name in sys.modules if name.startswith("client_app")]
+    print(json.dumps([sys.argv, os.getpid(), "torch" in sys.modules, own]))
+
+flwr.supernode.cli.flwr_clientapp = report
+"""
+
+
+class Clock:
+    """A clock that only waiting moves."""
+
+    def __init__(self):
+        self.now, self.waits = 0.0, []
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(polling, "time", clock)
+    return clock
+
+
+def test_waits_grow_with_the_idle_time_up_to_the_longest(clock):
+    adaptive = AdaptiveClock(max_seconds=3.0)
+    while clock.now < 100:
+        start = clock.now
+        adaptive.sleep(3)
+        assert clock.waits[-1] == pytest.approx(min(max(0.1 * start, 0.1), 3.0))
+    adaptive.note_activity()
+    adaptive.sleep(3)
+    assert clock.waits[-1] == 0.1
+
+
+def test_waits_for_an_app_are_short_and_count_as_activity(clock):
+    adaptive = AdaptiveClock(max_seconds=3.0)
+    clock.now = 1000.0
+    adaptive.sleep(0.5)
+    adaptive.sleep(3)
+    assert clock.waits == [0.1, 0.1]
+
+
+class Refusing:
+    """A fork server that cannot fork."""
+
+    def start_app(self, command):
+        raise ForkServerError("CUDA is initialised in the process that forks apps")
+
+
+def test_an_app_that_cannot_be_forked_is_a_new_process_and_the_log_says_why(monkeypatch, caplog):
+    started = []
+    monkeypatch.setattr(superexec, "ForkServer", Refusing)
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: started.append((command, options)))
+    monkeypatch.setattr(logging.getLogger("flwr"), "propagate", True)
+    launcher = AppLauncher(AdaptiveClock(1.0))
+    launcher.start_process(["flwr-clientapp", "--token", "x"])
+    assert started == [(["flwr-clientapp", "--token", "x"], {})]
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "The app is started as a new process: CUDA is initialised in the process that forks apps"
+    )
+    launcher.start_process(["flwr-serverapp"], stdout=subprocess.DEVNULL)
+    assert started[1] == (["flwr-serverapp"], {"stdout": subprocess.DEVNULL})
+    assert len(caplog.records) == 1
+
+
+def test_a_process_with_cuda_or_threads_does_not_fork(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(fork_server.threading, "active_count", lambda: 1)
+    assert fork_server._find_obstacle() is None
+    monkeypatch.setattr(fork_server.threading, "active_count", lambda: 2)
+    assert "threads" in fork_server._find_obstacle()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert "CUDA" in fork_server._find_obstacle()
+
+
+@pytest.mark.slow
+def test_the_libraries_are_all_that_the_app_imports():
+    code = f"""
+import sys
+from importlib import import_module
+for library in {LIBRARIES}:
+    import_module(library)
+def packages():
+    return {{name.partition(".")[0] for name in sys.modules}} - set(sys.stdlib_module_names)
+
+before = packages()
+import client_app.app
+print(sorted(packages() - before))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "['client_app', 'condi_core', 'data_partitions']"
+
+
+@pytest.mark.slow
+def test_each_app_is_a_process_of_its_own_that_has_the_libraries_and_no_code_of_the_site(
+    tmp_path, capfd, monkeypatch
+):
+    (tmp_path / "sitecustomize.py").write_text(SITE_CUSTOMIZE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    server = ForkServer()
+    processes = [server.start_app(["flwr-clientapp", "--token", str(i)]) for i in range(2)]
+    lines, deadline = [], time.monotonic() + 60
+    while len(lines) < 2 and time.monotonic() < deadline:
+        lines += capfd.readouterr().out.splitlines()
+        time.sleep(0.05)
+    assert sorted(map(json.loads, lines)) == [
+        [["flwr-clientapp", "--token", str(i)], process, True, []] for i, process in enumerate(processes)
+    ]
+    parent = int(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()[-1])
+    os.kill(parent, signal.SIGKILL)
+    with pytest.raises(ForkServerError):
+        server.start_app(["flwr-clientapp"])
+    assert server.start_app(["flwr-clientapp"]) > 0, "a new process forks"
