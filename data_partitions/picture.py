@@ -9,6 +9,7 @@ import numpy as np
 from data_partitions.errors import DataError
 from data_partitions.inspection import count_windows_with
 from data_partitions.partition import Partition
+from data_partitions.storage import atomic_write
 
 MAX_WINDOWS = 3  # in the picture; they are from different sites if there are several
 CANDIDATE_WINDOWS = 64  # per site; the one with median missingness is drawn
@@ -51,7 +52,8 @@ def plot_sites(partitions: Sequence[Partition], out: str | Path) -> None:
         _draw_window(ax, partition, row, with_names=number == 0)
     _draw_label_counts(below.subplots(), partitions)
     try:
-        figure.savefig(out, dpi=110)
+        with atomic_write(Path(out)) as file:  # private to this user, as it shows patients' windows
+            figure.savefig(file, format=Path(out).suffix[1:] or None, dpi=110)
     except ValueError as error:  # an unknown suffix
         raise DataError(f"cannot draw to {out}: {error}") from None
 

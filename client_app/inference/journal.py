@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data_partitions.storage import atomic_write
+from data_partitions.storage import atomic_write, make_private_directory
 
 
 class Journal(AbstractContextManager):
@@ -43,7 +43,7 @@ class Journal(AbstractContextManager):
             return entry
         except (OSError, ValueError, EOFError):
             entry = compute()
-        self._folder.mkdir(exist_ok=True)
+        make_private_directory(self._folder)
         with atomic_write(self._folder / "made-from.json") as made_from:
             made_from.write(self._made_from.encode())
         with atomic_write(file) as opened:

@@ -14,6 +14,7 @@ from condi_core.windows import Schema
 from data_partitions import DataError
 from data_partitions.missingness import Missingness, missingness_mask
 from data_partitions.partition import Partition
+from data_partitions.storage import atomic_write
 
 NUM_DRAWS = 50
 GAP_PATCHES = 8
@@ -92,7 +93,8 @@ def plot_window(
     axes[-1].set_xlabel("s")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    figure.savefig(out, dpi=130)
+    with atomic_write(out) as file:  # private to this user, as it shows a patient's window
+        figure.savefig(file, format=out.suffix[1:] or None, dpi=130)
     return f"{partition.record_ids[row[0]]} of {partition.manifest.site}"
 
 

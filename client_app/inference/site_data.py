@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from data_partitions.layout import detect_partition
 from data_partitions.manifest import Manifest
 from data_partitions.partition import write_partition
 from data_partitions.preparation_log import PreparationLog, ProgressCallback
+from data_partitions.temporary import scratch_path, temporary_directory, temporary_path
 from data_partitions.windows_table import count_windows
 
 TEMPORARY_SITE = "site"
@@ -173,7 +173,7 @@ def prepare_temporarily(
     from data_partitions.sources.described.reader import DescribedDataset
 
     reader, log = DescribedDataset(description), PreparationLog(progress=progress)
-    with tempfile.TemporaryDirectory(prefix="condi-") as temporary:
+    with temporary_directory(temporary_path(scratch_path("condi-site"))) as temporary:
         index = reader.index(source, log)
         manifest = Manifest(
             site=TEMPORARY_SITE,
@@ -181,6 +181,6 @@ def prepare_temporarily(
             windows=count_windows(index),
             **reader.schema(source),
         )
-        path = Path(temporary) / TEMPORARY_SITE
+        path = temporary / TEMPORARY_SITE
         write_partition(path, manifest, index, reader.read(source, index, log))
         yield SitePartition(path, log.rejected, log.notes)

@@ -26,7 +26,7 @@ from condi_core.training import derive_seed
 from condi_core.windows import iterate_blocks
 from data_partitions import missingness
 from data_partitions.manifest import SPLITS, Split
-from data_partitions.storage import atomic_write
+from data_partitions.storage import atomic_write, make_private_directory
 
 MAX_CACHED_COMPLETIONS = 12  # per partition: those of three splits for four imputers; the oldest are removed
 
@@ -112,7 +112,7 @@ def complete(
             if path.exists() and _observed_path(path).exists():
                 os.utime(path)
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_directory(path.parent)
             _write(path, site, method, imputer, site.labelled_rows(split))
             written.append(path)
     except OSError:

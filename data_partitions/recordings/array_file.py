@@ -1,6 +1,5 @@
 """An array in an npy file, or in an npz archive, of which parts are read. Nothing is unpickled."""
 
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO
+from weakref import finalize
 
 import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.recordings.quoting import shorten
+from data_partitions.temporary import open_temporary_file, scratch_path
 
 
 class ArrayFile:
@@ -46,8 +47,7 @@ class ArrayFile:
         with refuse_damage(file):
             if zipfile.is_zipfile(file):
                 self.member = _find_member(file, name)
-                self._copy = _extract(file, file.stat().st_mtime_ns, self.member)
-                self.npy = Path(self._copy.name)
+                self.npy, self._copy = _extract(file, file.stat().st_mtime_ns, self.member)
             else:
                 self.npy = file
             array = np.load(self.npy, mmap_mode="r", allow_pickle=False)
@@ -102,10 +102,12 @@ def _find_member(file: Path, name: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _extract(file: Path, _: int, member: str) -> IO[bytes]:
-    """Copy a member to a temporary file, which is removed when nobody uses it."""
-    copy = tempfile.NamedTemporaryFile(suffix=".npy")
+def _extract(file: Path, _: int, member: str) -> tuple[Path, IO[bytes]]:
+    """Copy a member to a temporary file, which is removed when nobody uses its object."""
+    descriptor, path = open_temporary_file(scratch_path("condi-array"))
+    copy = open(descriptor, "w+b")
+    finalize(copy, path.unlink, missing_ok=True)
     with zipfile.ZipFile(file) as archive, archive.open(member) as source:
         copyfileobj(source, copy, 1 << 20)
     copy.flush()
-    return copy
+    return path, copy

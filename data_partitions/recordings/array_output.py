@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +29,7 @@ class ArrayOutput:
         self.copy = folder / recording.file.name
         self.npy = self.copy
         if recording.array.member:
-            self.directory = tempfile.TemporaryDirectory()
-            self.npy = Path(self.directory.name) / "values.npy"
+            self.npy = folder / f".{recording.file.name}.npy"
         shutil.copyfile(recording.array.npy, self.npy)
 
     def fill(self, channel: int, first: int, samples: np.ndarray) -> None:
@@ -66,4 +64,4 @@ class ArrayOutput:
                 content = open(self.npy, "rb") if entry.filename == member else source.open(entry)
                 with content, copy.open(target, "w", force_zip64=True) as written:
                     shutil.copyfileobj(content, written, 1 << 20)
-        self.directory.cleanup()
+        self.npy.unlink()

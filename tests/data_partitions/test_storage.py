@@ -1,7 +1,43 @@
+import os
+from contextlib import contextmanager
+
 import pytest
 
 from data_partitions import DataError
+from data_partitions.partition import write_partition
 from data_partitions.storage import atomic_directory, atomic_write
+from tests.helpers.small_partition import index_of, manifest_of, windows_of
+
+
+@contextmanager
+def umask(mask):
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The paths that are flushed to disk and renamed, in order."""
+    calls, fsync = [], os.fsync
+
+    def flush(descriptor):
+        calls.append(("flush", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def recorder(function):
+        def rename(before, after):
+            calls.append(("rename", os.fspath(before), os.fspath(after)))
+            function(before, after)
+
+        return rename
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(os, "replace", recorder(os.replace))
+    monkeypatch.setattr(os, "rename", recorder(os.rename))
+    return calls
 
 
 def test_a_directory_appears_only_when_complete(tmp_path):
@@ -46,3 +82,40 @@ def test_a_file_is_replaced_completely_or_not_at_all(tmp_path):
         file.write(b"second")
         raise RuntimeError
     assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_replaced_file_is_flushed_to_disk_and_then_its_folder(tmp_path, calls):
+    with atomic_write(tmp_path / "checkpoint") as file:
+        file.write(b"content")
+    flushed, renamed, folder = calls
+    assert flushed == ("flush", renamed[1]) and renamed[2] == str(tmp_path / "checkpoint")
+    assert folder == ("flush", str(tmp_path))
+
+
+def test_a_partition_is_flushed_to_disk_before_it_appears(tmp_path, calls):
+    path = tmp_path / "new" / "north"
+    write_partition(path, manifest_of(), index_of(), windows_of())
+    position = [call[0] for call in calls].index("rename")
+    temporary = calls[position][1]
+    flushed = {call[1] for call in calls[:position]}
+    assert flushed == {str(tmp_path)} | {
+        temporary + str(file).removeprefix(str(path)) for file in (path, *path.rglob("*"))
+    }
+    assert calls[position:] == [("rename", temporary, str(path)), ("flush", str(tmp_path / "new"))]
+
+
+@pytest.mark.parametrize("mask", [0, 0o027])
+def test_partitions_are_private_to_their_user_also_while_they_are_written(tmp_path, mask):
+    path = tmp_path / "new" / "north"
+
+    def windows():
+        for window in windows_of():
+            (temporary,) = (p for p in path.parent.iterdir() if p.is_dir())
+            assert temporary.stat().st_mode & 0o777 == 0o700
+            yield window
+
+    with umask(mask):
+        write_partition(path, manifest_of(), index_of(), windows())
+    modes = {p: p.stat().st_mode & 0o777 for p in (path.parent, *path.parent.rglob("*"))}
+    assert len(modes) == 7
+    assert all(mode == (0o700 if p.is_dir() else 0o600) for p, mode in modes.items()), modes

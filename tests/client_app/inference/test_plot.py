@@ -18,5 +18,6 @@ def test_the_picture_has_truth_observed_samples_median_and_interval(run_local, t
     assert result.exit_code == 0 and "of site-0: " in result.output, result.output
     for label in ("truth", "observed by the model", "median of 50 draws", "90 % interval"):
         assert label in picture.read_text()
+    assert picture.stat().st_mode & 0o777 == 0o600
     result = CliRunner().invoke(app, ["plot", *map(str, options), "--out", str(tmp_path / "window.txt")])
     assert result.exit_code == 1 and result.output.count("\n") == 1
