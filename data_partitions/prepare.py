@@ -20,7 +20,7 @@ from data_partitions.site_modalities import drop_absent, find_present, make_mani
 from data_partitions.site_names import require_site_name
 from data_partitions.small_sites import note_small_sites
 from data_partitions.sources import DatasetReader
-from data_partitions.storage import require_absent
+from data_partitions.storage import require_absent, reserve_output
 
 Modalities = int | str | Sequence[str]
 
@@ -65,56 +65,61 @@ def prepare_federation(
     """
     log = PreparationLog() if log is None else log
     out = Path(out)
-    schema, index = _read_index(reader, source, out, log, options)
-    site_of_patient = assign_patients(
-        index,
-        sites,
-        split,
-        seed,
-        alpha,
-        labels=list(schema["labels"]),
-        task=schema["task"],
-        smallest_site=smallest_site,
-        notes=log.notes,
-    )
-    site_of_row = index["patient_id"].map(site_of_patient)
-    rows_by_site = {
-        site: index[site_of_row == site] for site in sort_site_names(set(site_of_patient.values()))
-    }
-    for site in rows_by_site:
-        require_site_name(site)
-    note_small_sites(rows_by_site, schema, log)
-    settings = {"sites": sites, "split": split, "alpha": alpha, "seed": seed, "modalities": modalities}
-    made_by = _describe_command({**settings, **options})
-    rows = pd.concat(list(rows_by_site.values()))
-
-    names = [m["name"] for m in schema["modalities"]]
-    present = {
-        site: find_present(site, rows, select_modalities(names, modalities, number, seed))
-        for number, (site, rows) in enumerate(rows_by_site.items())
-    }
-
-    def make_sites(
-        windows: Iterator[np.ndarray | None],
-    ) -> Iterator[tuple[Manifest, pd.DataFrame, Iterator[np.ndarray | None]]]:
-        fields, windows = drop_absent(schema, list(present.values()), windows, log)
-        for site, rows in rows_by_site.items():
-            manifest = make_manifest(fields, site, rows, present[site], made_by)
-            yield manifest, rows, islice(windows, len(rows))
-        for _ in windows:  # the reader must finish, because it adds notes at its end
-            raise DataError(f"more windows came from {source} than its index has rows")
-
-    # All sites in one call, so that a source made of large files is read once.
-    with _explain_rejections(log), _read_windows(reader, source, out, rows, schema, log, options) as windows:
-        return write_federation(
-            out,
-            make_sites(windows),
-            dataset=schema["dataset"],
-            split=split,
-            seed=seed,
-            made_by=made_by,
+    require_absent(out)
+    with reserve_output(out):
+        schema, index = _read_index(reader, source, log, options)
+        site_of_patient = assign_patients(
+            index,
+            sites,
+            split,
+            seed,
+            alpha,
+            labels=list(schema["labels"]),
+            task=schema["task"],
+            smallest_site=smallest_site,
             notes=log.notes,
         )
+        site_of_row = index["patient_id"].map(site_of_patient)
+        rows_by_site = {
+            site: index[site_of_row == site] for site in sort_site_names(set(site_of_patient.values()))
+        }
+        for site in rows_by_site:
+            require_site_name(site)
+        note_small_sites(rows_by_site, schema, log)
+        settings = {"sites": sites, "split": split, "alpha": alpha, "seed": seed, "modalities": modalities}
+        made_by = _describe_command({**settings, **options})
+        rows = pd.concat(list(rows_by_site.values()))
+
+        names = [m["name"] for m in schema["modalities"]]
+        present = {
+            site: find_present(site, rows, select_modalities(names, modalities, number, seed))
+            for number, (site, rows) in enumerate(rows_by_site.items())
+        }
+
+        def make_sites(
+            windows: Iterator[np.ndarray | None],
+        ) -> Iterator[tuple[Manifest, pd.DataFrame, Iterator[np.ndarray | None]]]:
+            fields, windows = drop_absent(schema, list(present.values()), windows, log)
+            for site, rows in rows_by_site.items():
+                manifest = make_manifest(fields, site, rows, present[site], made_by)
+                yield manifest, rows, islice(windows, len(rows))
+            for _ in windows:  # the reader must finish, because it adds notes at its end
+                raise DataError(f"more windows came from {source} than its index has rows")
+
+        # All sites in one call, so that a source made of large files is read once.
+        with (
+            _explain_rejections(log),
+            _read_windows(reader, source, out, rows, schema, log, options) as windows,
+        ):
+            return write_federation(
+                out,
+                make_sites(windows),
+                dataset=schema["dataset"],
+                split=split,
+                seed=seed,
+                made_by=made_by,
+                notes=log.notes,
+            )
 
 
 def prepare_site(
@@ -147,29 +152,33 @@ def prepare_site(
     log = PreparationLog() if log is None else log
     out = Path(out)
     require_site_name(site)
-    schema, index = _read_index(reader, source, out, log, options)
-    if index["site"].ne("").any():
-        hospitals = index["site"].unique()
-        if site not in hospitals:
-            raise DataError(
-                f'{source} records no hospital "{site}": choose from '
-                f"{', '.join(map(str, hospitals[:20]))}, or leave `site` out of [table]"
-            )
-        index = index[index["site"] == site]
-    note_small_sites({site: index}, schema, log)
-    names = [m["name"] for m in schema["modalities"]]
-    made_by = _describe_command({"site": site, "modalities": modalities, **options})
-    present = find_present(site, index, select_modalities(names, modalities, 0, 0))
-    manifest = make_manifest(schema, site, index, present, made_by)
-    with _explain_rejections(log), _read_windows(reader, source, out, index, schema, log, options) as windows:
-        write_partition(out, manifest, index, windows)
-    return Partition.open(out, check=False)
+    require_absent(out)
+    with reserve_output(out):
+        schema, index = _read_index(reader, source, log, options)
+        if index["site"].ne("").any():
+            hospitals = index["site"].unique()
+            if site not in hospitals:
+                raise DataError(
+                    f'{source} records no hospital "{site}": choose from '
+                    f"{', '.join(map(str, hospitals[:20]))}, or leave `site` out of [table]"
+                )
+            index = index[index["site"] == site]
+        note_small_sites({site: index}, schema, log)
+        names = [m["name"] for m in schema["modalities"]]
+        made_by = _describe_command({"site": site, "modalities": modalities, **options})
+        present = find_present(site, index, select_modalities(names, modalities, 0, 0))
+        manifest = make_manifest(schema, site, index, present, made_by)
+        with (
+            _explain_rejections(log),
+            _read_windows(reader, source, out, index, schema, log, options) as windows,
+        ):
+            write_partition(out, manifest, index, windows)
+        return Partition.open(out, check=False)
 
 
 def _read_index(
-    reader: DatasetReader, source: str | Path, out: Path, log: PreparationLog, options: dict[str, Any]
+    reader: DatasetReader, source: str | Path, log: PreparationLog, options: dict[str, Any]
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    require_absent(out)
     schema = reader.schema(source, **options)
     index = reader.index(source, log, **options)
     if index.empty:

@@ -7,13 +7,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
@@ -22,6 +20,7 @@ import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.storage import make_private_directory, private_opener
 
 WINDOWS_FILE = "windows.f4"
 JOURNAL_FILE = "journal.jsonl"
@@ -30,7 +29,8 @@ JOURNAL_FILE = "journal.jsonl"
 class Resumption:
     """The windows of a preparation, of which some may be read already. A context manager.
 
-    The folder is removed when the block succeeds or raises DataError, and stays when it is interrupted.
+    Its caller holds the lock of the path. The folder is removed when the block succeeds or raises DataError,
+    and stays when it is interrupted.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Resumption:
     Raises
     ------
     DataError
-        Another process prepares the same path, or nothing can be written there.
+        Nothing can be written there.
     """
 
     def __init__(self, out: Path, key: str, shape: Sequence[int]) -> None:
@@ -54,21 +54,11 @@ class Resumption:
         self.shape = tuple(shape)
 
     def __enter__(self) -> Resumption:
-        new = not self.folder.exists()
-        self._new_parents = [parent for parent in self.folder.parents if not parent.exists()]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private_directory(self.folder)
         except OSError as error:
             raise DataError(f"cannot write to {self.out} ({error.strerror}): choose another path") from None
-        self._journal = open(self.folder / JOURNAL_FILE, "a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._journal.close()
-            raise DataError(f"{self.out} is being prepared by another command: wait for it to end") from None
-        if not new:  # directories that an interrupted preparation could not remove
-            for directory in self.out.parent.glob(f".{self.out.name}.*.tmp"):
-                shutil.rmtree(directory, ignore_errors=True)
+        self._journal = open(self.folder / JOURNAL_FILE, "a+", encoding="utf-8", opener=private_opener)
         self._lines = self._read_journal()
         return self
 
@@ -76,9 +66,6 @@ class Resumption:
         self._journal.close()
         if kind is None or issubclass(kind, DataError):
             shutil.rmtree(self.folder, ignore_errors=True)
-            for parent in self._new_parents:  # innermost first; those of a result are not empty
-                with suppress(OSError):
-                    parent.rmdir()
 
     @property
     def rows_done(self) -> int:
@@ -103,7 +90,7 @@ class Resumption:
         log
             Gets what was said about the recordings that are read already.
         """
-        with open(self.folder / WINDOWS_FILE, "ab+") as file:
+        with open(self.folder / WINDOWS_FILE, "ab+", opener=private_opener) as file:
             file.seek(0)
             yield from self._replay(file, log)
             file.truncate()

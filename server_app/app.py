@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -66,8 +67,15 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         The run cannot start or continue. Once it has started, the run directory has a report of the rounds
         that were completed.
     """
+    with ExitStack() as lock:
+        return _coordinate(grid, config, lock)
+
+
+def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack) -> RunDirectory:
+    """Do as `coordinate`; the lock is that of the run directory."""
     methods = select_methods(config)
-    directory, state = RunDirectory.resume(config) if config.resume else (None, RunState())
+    directory = lock.enter_context(RunDirectory.resume(config)) if config.resume else None
+    state = directory.load() if directory else RunState()
     if config.federation:
         open_federation(config.federation)
     before = directory.roster() if directory else {}
@@ -78,7 +86,7 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
     print("\n".join(roster.lines()), flush=True)
 
     if directory is None:
-        directory = RunDirectory.create(config, roster.schema.dataset)
+        directory = lock.enter_context(RunDirectory.create(config, roster.schema.dataset))
         directory.write_json(ROSTER_FILE, roster.to_json())
     else:
         roster.check_unchanged(before)

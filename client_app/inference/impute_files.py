@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,14 @@ from client_app.inference.site_files import find_site_files
 from condi_core.model import TrainedRun
 from data_partitions import DataError
 from data_partitions.preparation_log import ProgressCallback
-from data_partitions.storage import atomic_write
+from data_partitions.storage import (
+    atomic_write,
+    make_private_directory,
+    make_private_file,
+    reserve_folder,
+    sync_directory,
+)
+from data_partitions.temporary import remove_abandoned, temporary_directory, temporary_path
 
 
 def impute_files(
@@ -61,36 +67,39 @@ def impute_files(
     Raises
     ------
     DataError
-        When there is nothing to read, or `out` is in the folder of the data.
+        When there is nothing to read, `out` is in the folder of the data, or another process writes to it.
     """
     site_files = find_site_files(data, reader.pattern)
     root = site_files.root
     if out.resolve() == root.resolve() or (data.is_dir() and out.resolve().is_relative_to(root.resolve())):
         raise DataError(f"--out is in the folder of the data, {root}: choose one outside of it")
     summary, notes = ImputeSummary("files"), Notes()
-    for number, file in enumerate(site_files.files):
+    folders = {file: out / file.parent.relative_to(root) for file in site_files.files}
+    with reserve_folder(out):
+        for folder in set(folders.values()):
+            remove_abandoned(folder)
+        for number, (file, folder) in enumerate(folders.items()):
 
-        def file_progress(fraction: float, number: int = number) -> None:
-            progress("files", number + fraction, len(site_files.files))
+            def file_progress(fraction: float, number: int = number) -> None:
+                progress("files", number + fraction, len(folders))
 
-        file_progress(0.0)
-        try:
-            site_files.require_unshared(file)
-            folder = out / file.parent.relative_to(root)
-            if reader.list_records(file) != [""]:
-                raise DataError(
-                    f"{file} has several recordings, which can be predicted but not completed: save each as "
-                    "a file of its own"
-                )
-            completion = _FileCompletion(model, reader.open(file), reader, samples, seed, folder, out)
-            if completion.complete(file_progress):
-                summary.completed += 1
-                summary.without_gaps += not completion.num_imputed
-            else:
-                summary.completed_before += 1
-            notes.add(file, completion.opened.notes)
-        except Exception as error:  # whatever one file does, the others are completed
-            summary.skipped.append(explain_failure(file, error))
+            file_progress(0.0)
+            try:
+                site_files.require_unshared(file)
+                if reader.list_records(file) != [""]:
+                    raise DataError(
+                        f"{file} has several recordings, which can be predicted but not completed: save each "
+                        "as a file of its own"
+                    )
+                completion = _FileCompletion(model, reader.open(file), reader, samples, seed, folder, out)
+                if completion.complete(file_progress):
+                    summary.completed += 1
+                    summary.without_gaps += not completion.num_imputed
+                else:
+                    summary.completed_before += 1
+                notes.add(file, completion.opened.notes)
+            except Exception as error:  # whatever one file does, the others are completed
+                summary.skipped.append(explain_failure(file, error))
     summary.notes = notes.lines()
     return summary
 
@@ -136,21 +145,22 @@ class _FileCompletion:
             return False
         if not is_up_to_date and (existing := [target for target in targets if target.exists()]):
             raise DataError(f"{existing[0]} exists and was not written by this command: choose another --out")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self.folder)
         signals = CompletedSignals(self.model, self.opened, self.levels, self.samples, self.seed)
         journal = Journal(self.folder / f".{self.recording.file.name}.partial", self.made_from)
-        with journal, tempfile.TemporaryDirectory(dir=self.out, prefix=".partial-") as temp:
-            copies = [Path(temp) / str(i) for i in range(len(folders))]
+        with journal, temporary_directory(temporary_path(self.out / "copies")) as temporary:
+            copies = [temporary / str(i) for i in range(len(folders))]
             imputed = signals.write(copies, journal, progress)
             self.num_imputed = sum(imputed["imputed samples"].values())
             for copy in copies:
                 for name in names:
-                    _flush_to_disk(copy / name)
+                    make_private_file(copy / name)
             self._write_provenance(imputed)
             for copy, folder in zip(copies, folders, strict=True):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_private_directory(folder)
                 for name in names:
                     os.replace(copy / name, folder / name)
+                sync_directory(folder)
         return True
 
     def _quantile_folder(self, level: float) -> Path:
@@ -176,14 +186,8 @@ class _FileCompletion:
 
     def _write_provenance(self, imputed: dict[str, Any]) -> None:
         details = {"notes": self.opened.notes, **imputed}
-        with atomic_write(self.provenance, mode=0o644) as file:
+        with atomic_write(self.provenance) as file:
             file.write(provenance_json(self.recording.file, self.made_from, details).encode())
-
-
-def _flush_to_disk(path: Path) -> None:
-    """Flush a file to disk, so that it is complete under its final name even after a power failure."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
 
 
 def _hash_files(files: list[Path]) -> str:

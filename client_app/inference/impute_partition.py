@@ -24,7 +24,14 @@ from data_partitions import DataError
 from data_partitions.manifest import Modality
 from data_partitions.partition import Partition
 from data_partitions.preparation_log import ProgressCallback
-from data_partitions.storage import atomic_write, require_absent
+from data_partitions.storage import (
+    atomic_write,
+    make_private_directory,
+    private_opener,
+    publish_directory,
+    require_absent,
+    reserve_output,
+)
 
 FLOAT_DTYPE = "<f4"
 BOOL_DTYPE = "|b1"
@@ -57,9 +64,17 @@ def impute_partition(
     Raises
     ------
     DataError
-        When `out` exists, or an interrupted call left output of another model, partition or settings.
+        When `out` exists or another process writes it, or an interrupted call left output of another model,
+        partition or settings.
     """
     require_absent(out)
+    with reserve_output(out):
+        return _impute_partition(model, data, out, samples, seed, progress)
+
+
+def _impute_partition(
+    model: TrainedRun, data: Path, out: Path, samples: int, seed: int, progress: ProgressCallback
+) -> ImputeSummary:
     partition = open_compatible_partition(model, data)
     made_from = {
         "partition": partition.fingerprint(),
@@ -85,7 +100,7 @@ def impute_partition(
             arrays.append([np.where(observed, values, array) for array in completed], ~observed)
             _save_progress(partial, made_from, int(rows[-1]) + 1)
     _write_manifest(partial, partition, made_from)
-    os.rename(partial, out)
+    publish_directory(partial, out)
     (out / "progress.json").unlink()
     summary = ImputeSummary("windows", len(partition) - completed_before, completed_before, without_gaps)
     summary.notes = describe_dropped(model.schema, dropped)
@@ -117,8 +132,8 @@ class _PartitionArrays:
             file.close()
 
     def _open(self, path: Path, m: Modality, dtype: str) -> BinaryIO:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "r+b" if path.exists() else "w+b")
+        make_private_directory(path.parent)
+        file = open(path, "r+b" if path.exists() else "w+b", opener=private_opener)
         shape = (self.rows, self.patches, m.samples_per_patch)
         np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
         end = file.tell() + self.completed * int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
@@ -159,7 +174,7 @@ def _resume_or_start(partial: Path, made_from: dict[str, Any]) -> int:
         before, completed = saved["made from"], int(saved["windows"])
     except FileNotFoundError:
         shutil.rmtree(partial, ignore_errors=True)  # A call was stopped before its first windows.
-        partial.mkdir(parents=True)
+        make_private_directory(partial)
         return 0
     except (ValueError, KeyError, TypeError):
         before, completed = {}, 0

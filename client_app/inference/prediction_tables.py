@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from condi_core.windows import Schema
-from data_partitions.storage import atomic_write, require_absent
+from data_partitions.storage import atomic_write, require_absent, reserve_output
 from data_partitions.table import CsvWriter
+from data_partitions.temporary import remove_abandoned
 
 
 class WindowPrediction(NamedTuple):
@@ -56,7 +57,7 @@ class PredictionTables(AbstractContextManager):
     Raises
     ------
     DataError
-        One of the files exists.
+        One of the files exists, or another process writes them.
     """
 
     def __init__(self, out: Path, schema: Schema) -> None:
@@ -71,20 +72,24 @@ class PredictionTables(AbstractContextManager):
         self._stack = ExitStack()
 
     def __enter__(self) -> PredictionTables:
-        self._out.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = self._open(self._out, "window")
+        with self._stack:
+            self._stack.enter_context(reserve_output(self._out))
+            remove_abandoned(self._out.parent, recordings_file(self._out).name)
+            self._writer = self._open(self._out, "window")
+            self._stack = self._stack.pop_all()
         return self
 
     def __exit__(self, *error) -> bool | None:
-        if error[0] is None:
+        if error[0] is not None:
+            return self._stack.__exit__(*error)
+        with self._stack:
             writer = self._open(recordings_file(self._out), "windows")
             for recording, mean in self._recordings.items():
                 writer.writerow([recording, mean.windows, *self._cells(*mean.prediction(), mean.missing)])
-        suppressed = self._stack.__exit__(*error)
-        if not self.num_windows and error[0] is None:
+        if not self.num_windows:
             for path in (self._out, recordings_file(self._out)):
                 path.unlink()
-        return suppressed
+        return None
 
     @property
     def num_recordings(self) -> int:

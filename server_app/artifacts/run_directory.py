@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import metadata
@@ -36,8 +37,9 @@ from condi_core.run_files import (
     weights_path,
 )
 from condi_core.weights_file import weights_to_bytes
+from data_partitions import DataError
 from data_partitions.manifest import Manifest
-from data_partitions.storage import atomic_write
+from data_partitions.storage import atomic_write, reserve_folder, sync_directory
 from server_app.errors import NEW_RUN_HINT, RunError
 
 DESCRIPTION_HEAD = """\
@@ -73,17 +75,32 @@ class RunState:
     best: dict[str, Arrays] = field(default_factory=dict)
 
 
-class RunDirectory:
+class RunDirectory(AbstractContextManager["RunDirectory"]):
     """Write one run directory, each file atomically.
+
+    While it is open as a context, no other coordinator opens it: two that resumed one run would not count
+    each other's rounds, and so not all noisy averages that were disclosed.
 
     Parameters
     ----------
     path : Path
-        An existing run directory; `create` makes a new one, and `resume` opens one with its checkpoint.
+        An existing run directory; `create` makes a new one, and `resume` finds one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = ExitStack()
+
+    def __enter__(self) -> RunDirectory:
+        """Lock the directory; RunError when another coordinator has, which the message names."""
+        try:
+            self._lock.enter_context(reserve_folder(self.path))
+        except DataError as error:
+            raise RunError(str(error)) from None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.close()
 
     @classmethod
     def create(cls, config: RunConfig, dataset: str) -> RunDirectory:
@@ -106,6 +123,7 @@ class RunDirectory:
         path = (Path(config.output).expanduser() if config.output else Path("runs")).absolute() / name
         try:
             path.mkdir(parents=True)
+            sync_directory(path.parent)
         except FileExistsError:
             raise RunError(
                 f"the run directory {path} exists: choose another name, or resume it with resume='{path}'"
@@ -119,13 +137,13 @@ class RunDirectory:
         return directory
 
     @classmethod
-    def resume(cls, config: RunConfig) -> tuple[RunDirectory, RunState]:
-        """Open the run directory named by `resume`, and load its checkpoint.
+    def resume(cls, config: RunConfig) -> RunDirectory:
+        """Find the run directory named by `resume`.
 
         Raises
         ------
         RunError
-            There is no such run, a file of it is damaged, or it was trained with other settings.
+            There is no such run, its settings are damaged, or it was trained with others.
         """
         directory = cls(Path(config.resume).expanduser().absolute())
         try:
@@ -143,7 +161,7 @@ class RunDirectory:
                 f"the checkpoint in {directory.path} was trained with other settings: resume it with its own "
                 f"settings, --run-config '{pairs} resume=\"{directory.path}\"', or {NEW_RUN_HINT}"
             )
-        return directory, directory.load()
+        return directory
 
     def write(self, name: str, content: str | bytes) -> None:
         """Replace a file atomically; OSError when that fails, and the file then keeps its old content."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_partitions import DataError
+from data_partitions.storage import reserve_folder
 from server_app.operations.command_line import (
     CpusPerNode,
     GpusPerNode,
@@ -117,8 +116,7 @@ def study(
         if dry_run:
             _print_plan(runner, as_json)
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        with _exclusive_use(folder):
+        with reserve_folder(folder):
             (folder / "study.toml").write_text(text)
             try:
                 runner.run_missing_cells()
@@ -128,7 +126,7 @@ def study(
             if trials := runner.trials():
                 paths["tuning"] = str(folder / "tuning.csv")
                 write_csv(trials, folder / "tuning.csv")
-    except (StudyError, RunUnreadableError, RunRejectedError, FlowerError) as error:
+    except (StudyError, DataError, RunUnreadableError, RunRejectedError, FlowerError) as error:
         exit_with(1, str(error))
     except OSError as error:
         exit_with(1, f"{error.strerror}: {error.filename}")
@@ -190,18 +188,3 @@ def _parse_sources(entries: Iterable[str]) -> dict[str, Path]:
             raise StudyError(f"--source {entry}: write a data set's name and folder, as DATA=FOLDER")
         sources[name] = Path(folder).expanduser().absolute()
     return sources
-
-
-@contextmanager
-def _exclusive_use(folder: Path) -> Iterator[None]:
-    """Raise StudyError when another process runs the same study."""
-    with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StudyError(
-                f"another process runs a study in {folder}: wait for it, or choose another --out"
-            ) from None
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield

@@ -42,9 +42,9 @@ def reuse_training(trained: Path, settings: dict[str, SettingValue]) -> bool:
         state, roster = other.load(), other.roster()
     except (RunError, RunFileError, KeyError):
         return False
-    directory = RunDirectory.create(config, "")
-    directory.save(_state_of_methods(state, config.methods))
-    directory.write_json(ROSTER_FILE, roster)
+    with RunDirectory.create(config, "") as directory:
+        directory.save(_state_of_methods(state, config.methods))
+        directory.write_json(ROSTER_FILE, roster)
     return True
 
 

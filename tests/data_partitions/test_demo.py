@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -180,12 +182,14 @@ def test_an_existing_demo_is_not_made_again(federation):
 
 
 def test_a_demo_that_another_process_made_meanwhile_is_used(federation, tmp_path, monkeypatch):
-    def fail_after_another_process(*args, **kwargs):
+    @contextmanager
+    def wait_for_another_process(path, wait):
+        assert wait
         (tmp_path / "all").symlink_to(federation.path)
-        raise DataError("exists already")
+        yield
 
-    monkeypatch.setattr(demo.dataset, "PATIENTS", 2)
-    monkeypatch.setattr(demo.dataset, "prepare_federation", fail_after_another_process)
+    monkeypatch.setattr(demo.dataset, "reserve_output", wait_for_another_process)
+    monkeypatch.setattr(demo.dataset, "write_source", None)
     assert demo.prepare_demo(tmp_path / "all").sites == federation.sites
 
 

@@ -61,7 +61,7 @@ class FakeRuns:
         config = validate_settings(settings)
         self.started.append(settings)
         if config.resume:
-            directory = RunDirectory.resume(config)[0]
+            directory = RunDirectory.resume(config)
         else:
             directory = RunDirectory.create(config, "waves")
             site = {"manifest": manifest("site-0", {"train": 8, "val": 3, "test": 3}).model_dump(mode="json")}

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -50,7 +51,9 @@ def test_an_interrupted_study_resumes_and_writes_its_tables(tmp_path, small_sett
         wait_for_file(first, tmp_path, "studies/study/runs/*/history.jsonl")
         first.send_signal(signal.SIGINT)
     assert first.returncode == 130 and not processes_left(tmp_path)
-    assert second.returncode == 1 and "another process runs a study in" in second.stderr
+    assert second.returncode == 1 and re.search(
+        rf"studies/study is in use by process {first.pid} on", second.stderr
+    )
     runs = tmp_path / "studies" / "study" / "runs"
     (interrupted,) = runs.iterdir()
 

@@ -19,7 +19,7 @@ from data_partitions.prepare import prepare_federation
 from data_partitions.sources import ptb_xl
 from data_partitions.sources.demo.heart import draw_ecg, draw_heart
 from data_partitions.sources.ptb_xl import LEADS, index, read
-from data_partitions.storage import atomic_directory
+from data_partitions.storage import atomic_directory, reserve_output
 
 __all__ = ["cached_demo", "index", "write_source", "prepare_demo", "read", "schema"]
 
@@ -68,7 +68,7 @@ def write_source(path: str | Path, patients: int = PATIENTS, seed: int = 0) -> N
     shares = np.array([share for share, _ in _HOSPITALS])
     folds = rng.permutation(np.arange(patients) % 10) + 1
     rows: list[dict] = []
-    with atomic_directory(path) as temp:
+    with atomic_directory(path, durable=False) as temp:
         for patient in range(patients):
             site = int(rng.choice(len(_HOSPITALS), p=shares))
             classes = _draw_classes(rng, np.array(_HOSPITALS[site][1]))
@@ -99,27 +99,26 @@ def prepare_demo(path: str | Path, log: PreparationLog | None = None) -> Federat
     """
     path = Path(path)
     if path.exists():
-        federation = _open_demo(path)
-        if log is not None:
-            log.note("The demo exists already: nothing was made.")
-        return federation
-    with tempfile.TemporaryDirectory() as temp:
+        return _open_demo(path, log)
+    # Under a name of its own, as the preparation locks the path itself.
+    with (
+        reserve_output(path.with_name(f"{path.name}.demo"), wait=True),
+        tempfile.TemporaryDirectory() as temp,
+    ):
+        if path.exists():  # another process has made it in the meantime
+            return _open_demo(path, log)
         source = Path(temp) / "ptbxl"
         write_source(source, PATIENTS)
-        try:
-            reader = sys.modules[__name__]
-            return prepare_federation(reader, source, path, modalities=LEADS_PER_HOSPITAL, log=log)
-        except DataError:
-            # Another process may have made it in the meantime.
-            if path.exists():
-                return _open_demo(path)
-            raise
+        reader = sys.modules[__name__]
+        return prepare_federation(reader, source, path, modalities=LEADS_PER_HOSPITAL, log=log)
 
 
-def _open_demo(path: Path) -> Federation:
+def _open_demo(path: Path, log: PreparationLog | None) -> Federation:
     federation = open_federation(path)
     if federation.info.dataset != DATASET:
         raise DataError(f"{path} holds {federation.info.dataset}, not the demo: choose another path")
+    if log is not None:
+        log.note("The demo exists already: nothing was made.")
     return federation
 
 

@@ -1,18 +1,21 @@
 """A preparation that was interrupted goes on where it was."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
 from data_partitions.description.reading import read_description
 from data_partitions.errors import DataError
+from data_partitions.locks import InUseError
 from data_partitions.partition import Partition
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_site
 from data_partitions.resumption import JOURNAL_FILE, Resumption
 from data_partitions.sources.described.reader import DescribedDataset
 from data_partitions.sources.described.sampled import SampledRecordings
+from data_partitions.storage import reserve_output
 from tests.helpers.described import write_description
 from tests.helpers.holter_files import RATE, write_holters
 
@@ -149,10 +152,12 @@ def test_damaged_windows_are_refused_and_removed(tmp_path):
     assert read_part(tmp_path / "out", None)[1] == [0, 1, 2, 3, 4, 5]
 
 
-def test_two_commands_do_not_write_the_same_directory(tmp_path):
-    with Resumption(tmp_path / "out", "key", (1,)):
-        with pytest.raises(DataError, match="is being prepared by another command"):
-            Resumption(tmp_path / "out", "key", (1,)).__enter__()
+def test_two_commands_do_not_write_the_same_directory(dataset, tmp_path):
+    reader, source = dataset
+    with reserve_output(tmp_path / "north"):
+        with pytest.raises(InUseError, match=f"north is in use by process {os.getpid()} on .* since 2"):
+            prepare_site(reader, source, tmp_path / "north", "north")
+    assert prepare_site(reader, source, tmp_path / "north", "north").manifest.site == "north"
 
 
 def test_a_path_that_cannot_be_written_is_refused_in_one_sentence(tmp_path):
@@ -161,11 +166,12 @@ def test_a_path_that_cannot_be_written_is_refused_in_one_sentence(tmp_path):
         Resumption(tmp_path / "file" / "out", "key", (1,)).__enter__()
 
 
-def test_directories_of_a_killed_command_are_removed(tmp_path):
-    read_part(tmp_path / "out", 3)
-    (tmp_path / ".out.0a1b2c3d.tmp").mkdir()
-    read_part(tmp_path / "out", None)
-    assert not list(tmp_path.iterdir())
+def test_directories_of_a_killed_command_are_removed(dataset, tmp_path):
+    reader, source = dataset
+    for name in (".north.0a1b2c3d.tmp", ".north.east.0a1b2c3d.tmp"):
+        (tmp_path / name / "values").mkdir(parents=True)
+    prepare_site(reader, source, tmp_path / "north", "north")
+    assert {p.name for p in tmp_path.iterdir()} == {"in", "dataset.toml", "north", ".north.east.0a1b2c3d.tmp"}
 
 
 def test_partitions_of_the_demo_have_no_journal(raw, tmp_path):

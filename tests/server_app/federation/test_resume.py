@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from condi_core.run_files import CHECKPOINT_FILE
+from condi_core.serialization import PACKED
 from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.errors import RunError
 from tests.helpers.run_settings import PROJECT, small_run_settings
@@ -62,6 +64,32 @@ def test_a_process_killed_at_a_checkpoint_is_resumed_by_another(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     run_local(federation, {"resume": str(tmp_path / "runs" / "killed"), "compare-with": "mask"})
     assert_same_run(unbroken.path, tmp_path / "runs" / "killed")
+
+
+def test_a_second_coordinator_of_a_run_is_refused_and_every_noisy_average_is_counted(
+    federation, run_local, tmp_path
+):
+    noise = {"compare-with": "", "privacy.noise-multiplier": 1.0, "averaging": "mean"}
+    path = tmp_path / "runs" / "run"
+    refusals, disclosed = [], set()
+
+    def resume_during_the_first_training(request, reply):
+        action = request.metadata.message_type
+        if action == "train.imputer" and not refusals:
+            with pytest.raises(RunError) as refused:
+                run_local(federation, noise | {"resume": str(path)})
+            refusals.append(str(refused.value))
+        if action.startswith("evaluate"):
+            disclosed.add((action, request.content.array_records["arrays"][PACKED].data))
+        return reply
+
+    directory, _ = run_local(federation, noise | {"name": "run"}, resume_during_the_first_training)
+    who = rf"{path} is in use by process {os.getpid()} on .* since .*: wait for it to end, or stop it"
+    assert re.fullmatch(who, refusals[0])
+    counted = json.loads((path / "result.json").read_text())["privacy"]
+    assert counted["averages"] == directory.load().noisy_releases == len(disclosed) == 4
+    assert not list(path.glob(".*"))
+    assert run_local(federation, noise | {"resume": str(path)})[0].path == path
 
 
 def assert_same_run(unbroken, resumed):
