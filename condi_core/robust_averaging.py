@@ -1,8 +1,9 @@
 """Rules that bound what one site can do to the average of a round.
 
-A rule changes the updates of a round, and the aggregator of the method then combines what it returns. All
-rules first limit how many windows a site counts for. A majority is needed to recognise an outlier, so a piece
-that fewer than `MIN_OWNERS` sites trained gets the norm bound under every rule except `mean`.
+A rule changes the updates of a round, and the aggregator of the method then combines what it returns. A
+majority is needed to recognise an outlier, so a piece that fewer than `MIN_OWNERS` sites trained gets the
+norm bound under every rule except `mean`. `limit_windows` bounds the weight that a site claims, before any
+rule.
 """
 
 from __future__ import annotations
@@ -15,26 +16,25 @@ from condi_core.averaging import Aggregator, Arrays, SiteUpdate, site_weights
 from condi_core.ownership import Owner
 
 MIN_OWNERS = 3
-NORM_FACTOR = 2.0  # a site's update may be this many times as long as the median update
+NORM_FACTOR = 2.0  # a site's change may be this many times as large as the median change
 TRIMMED_SHARE = 0.2  # of the sites, at each end; at least one site
 
 Owners = dict[str, Owner]
+Changes = dict[str, tuple[np.ndarray, int]]  # by name: the change, and how many of its numbers were trained
 Rule = Callable[[Arrays, Owners, Sequence[SiteUpdate]], list[SiteUpdate]]
 
 
-def robust_aggregator(rule: str, aggregate: Aggregator, max_window_ratio: float) -> Aggregator:
+def robust_aggregator(rule: str, aggregate: Aggregator) -> Aggregator:
     """Return an aggregator that applies a rule to the updates before `aggregate` combines them.
 
     Parameters
     ----------
     rule : one of `RULES`
     aggregate : combines updates
-    max_window_ratio : a site counts for at most this many times the windows of the median site
     """
 
     def aggregate_robustly(base: Arrays, owners: Owners, updates: Sequence[SiteUpdate]) -> Arrays:
-        limited = limit_windows(updates, max_window_ratio)
-        return aggregate(base, owners, RULES[rule](base, owners, limited))
+        return aggregate(base, owners, RULES[rule](base, owners, updates))
 
     return aggregate_robustly
 
@@ -56,17 +56,19 @@ def keep_updates(base: Arrays, owners: Owners, updates: Sequence[SiteUpdate]) ->
 
 
 def bound_norms(base: Arrays, owners: Owners, updates: Sequence[SiteUpdate]) -> list[SiteUpdate]:
-    """Shorten updates that are longer than `NORM_FACTOR` times the lower median of their L2 norms.
+    """Shorten updates whose root mean square is more than `NORM_FACTOR` times the lower median of all sites.
 
-    Sun et al. 2019, arXiv:1911.07963, with a bound from the round itself. With two sites the bound is from
-    the shorter update, so that neither site can raise it.
+    Sun et al. 2019, arXiv:1911.07963, with a bound from the round itself, and per number that a site trained,
+    so that a site with many modalities may change more numbers than one with few. Updates of zero say nothing
+    about the usual length and are not counted. With two sites the bound is from the shorter update, so that
+    neither can raise it.
     """
     changes = [_trained_changes(base, owners, update) for update in updates]
-    norms = [float(np.sqrt(sum(np.square(c).sum() for c in change.values()))) for change in changes]
-    bound = NORM_FACTOR * _lower_median(norms)
+    sizes = [_root_mean_square(change) for change in changes]
+    bound = NORM_FACTOR * _lower_median([size for size in sizes if size > 0] or [0.0])
     return [
-        update if norm <= bound else update._replace(arrays=_shorten(base, change, bound / norm))
-        for update, change, norm in zip(updates, changes, norms, strict=True)
+        update if size <= bound else update._replace(arrays=_shorten(base, change, bound / size))
+        for update, change, size in zip(updates, changes, sizes, strict=True)
     ]
 
 
@@ -95,7 +97,8 @@ def select_by_krum(base: Arrays, owners: Owners, updates: Sequence[SiteUpdate]) 
     """Exclude the quarter of the sites whose updates are farthest from those of others (multi-Krum).
 
     Blanchard et al. 2017 (NeurIPS 30), with distances over what both sites trained, per number. With fewer
-    than four sites no site is excluded.
+    than four sites no site is excluded. A site that shares nothing with others cannot be compared, and pieces
+    most of whose owners would be excluded have no majority: there the norm bound is all.
     """
     bounded = bound_norms(base, owners, updates)
     number = len(updates)
@@ -104,12 +107,14 @@ def select_by_krum(base: Arrays, owners: Owners, updates: Sequence[SiteUpdate]) 
         return bounded
     nearest = np.sort(_distances(base, owners, updates), 1)[:, : max(1, number - num_excluded - 2)]
     known = np.isfinite(nearest)
-    # A site that shares nothing with the others cannot be compared; it has the norm bound.
     scores = np.where(known, nearest, 0).sum(1) / np.maximum(known.sum(1), 1)
-    excluded = set(np.argsort(scores, kind="stable")[number - num_excluded :].tolist())
-    num_owners = sum((update.counts > 0).astype(int) for update in updates)
+    farthest = np.argsort(np.where(known.any(1), scores, -1), kind="stable")[number - num_excluded :]
+    excluded = {int(i) for i in farthest if known[i].any()}
+    is_owner = np.stack([update.counts > 0 for update in updates])
+    num_owners, num_kept = is_owner.sum(0), is_owner[[i not in excluded for i in range(number)]].sum(0)
+    has_majority = (num_owners >= MIN_OWNERS) & (2 * num_kept > num_owners)
     return [
-        update._replace(windows=0.0, counts=np.where(num_owners < MIN_OWNERS, update.counts, 0))
+        update._replace(windows=0.0, counts=np.where(has_majority, 0, update.counts))
         if i in excluded
         else update
         for i, update in enumerate(bounded)
@@ -129,17 +134,26 @@ def _lower_median(values: Sequence[float]) -> float:
     return float(sorted(values)[(len(values) - 1) // 2])
 
 
-def _trained_changes(base: Arrays, owners: Owners, update: SiteUpdate) -> Arrays:
-    """Return the change of each array, zero in pieces that the site did not train."""
+def _root_mean_square(change: Changes) -> float:
+    """Return the root mean square of the numbers that the site trained; zero when it trained none."""
+    squares = sum(float(np.square(array).sum()) for array, _ in change.values())
+    return float(np.sqrt(squares / max(sum(number for _, number in change.values()), 1)))
+
+
+def _trained_changes(base: Arrays, owners: Owners, update: SiteUpdate) -> Changes:
+    """Return the change of each array, zero where the site did not train, and how many numbers it trained."""
     changes = {}
     for name, array in update.arrays.items():
         (weight,) = site_weights(owners[name], [update], array.shape)
-        changes[name] = np.where(weight > 0, array.astype(np.float64) - base[name], 0)
+        trained = np.broadcast_to(weight > 0, array.shape)
+        changes[name] = np.where(trained, array.astype(np.float64) - base[name], 0), int(trained.sum())
     return changes
 
 
-def _shorten(base: Arrays, changes: Arrays, factor: float) -> Arrays:
-    return {name: (base[name] + factor * change).astype(base[name].dtype) for name, change in changes.items()}
+def _shorten(base: Arrays, changes: Changes, factor: float) -> Arrays:
+    return {
+        name: (base[name] + factor * change).astype(base[name].dtype) for name, (change, _) in changes.items()
+    }
 
 
 def _merge_updates(

@@ -27,4 +27,4 @@ def choose_aggregator(config: RunConfig, clip: float | None, combine: Aggregator
         return partial(private_average, clip=clip, noise_multiplier=noise)
     if config.secure_aggregation:  # the coordinator has no single updates
         return combine
-    return robust_aggregator(config.averaging, combine, config.max_window_ratio)
+    return robust_aggregator(config.averaging, combine)

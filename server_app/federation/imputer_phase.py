@@ -55,6 +55,8 @@ def run_imputer_phase(
         evaluation=scores.NO_EVALUATION,
         min_sites=min_sites,
         aggregate=keep_separate if scope == "local" else choose_aggregator(run.config, None),
+        max_window_ratio=run.config.max_window_ratio,
+        counts_samples=True,
         check_arrays=check_spectra,
     )
     # Spectra have so many and such large entries that noise would make them useless.
@@ -72,6 +74,7 @@ def run_imputer_phase(
         aggregate=keep_separate if scope == "local" else choose_aggregator(run.config, privacy.clip_imputer),
         sampler=site_sampler(run.config),
         max_steps=config.steps,
+        max_window_ratio=run.config.max_window_ratio,
     )
     phase = Phase(name, name, strategy, config.rounds if diffusion else 0, config.learning_rate)
     run.run_phase(phase)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -63,6 +64,7 @@ def read_training_reply(
     base: Arrays,
     returned: Collection[str],
     max_steps: int,
+    counts_samples: bool = False,
     check_arrays: Callable[[Arrays], None] | None = None,
 ) -> TrainingReply:
     """Unpack and check a training reply.
@@ -79,6 +81,8 @@ def read_training_reply(
         Names of the arrays that it must send back.
     max_steps : int
         Largest number of optimiser steps that it may have taken.
+    counts_samples : bool
+        Whether its counts are of samples, and not of windows.
     check_arrays : callable, optional
         Raises ReplyError for arrays that no data can give.
 
@@ -116,8 +120,10 @@ def read_training_reply(
         raise ReplyError("it trained on no window, in no step, or in more steps than were requested")
     if windows != site.manifest.windows["train"]:
         raise ReplyError(f"it reports {windows:g} windows, but has {site.manifest.windows['train']}")
-    if counts.max() > windows * np.prod(site.manifest.shape[1:]):
-        raise ReplyError("it counts more samples than its windows have")
+    if counts.max() > windows * (math.prod(site.manifest.shape[1:]) if counts_samples else 1):
+        raise ReplyError(f"it counts more {'samples' if counts_samples else 'windows'} than it has")
+    if abs(loss) > MAX_ABS_WEIGHT:
+        raise ReplyError(f"its loss is beyond {MAX_ABS_WEIGHT:g}")
     update = SiteUpdate(
         arrays, counts.reshape(num_modalities, num_modalities), windows, int(steps), site.manifest.site
     )

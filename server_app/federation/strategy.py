@@ -6,6 +6,7 @@ replies, which `replies` checks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 
 from condi_core.averaging import Aggregator, Arrays, average
 from condi_core.ownership import Owner
+from condi_core.robust_averaging import limit_windows
 from server_app.artifacts.scores import Evaluation
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError, TooFewSitesError, last_line
@@ -66,7 +68,7 @@ class TrainingOutcome:
 
     state: Arrays
     loss: float  # mean over training windows
-    windows: float
+    windows: float  # that the sites count for
     exchange: Exchange
 
 
@@ -107,6 +109,10 @@ class ModalityFedAvg:
         Selects the sites that train in a round; all sites evaluate.
     max_steps : int
         Largest number of optimiser steps that a site may take in a round.
+    max_window_ratio : float
+        A site counts for at most this many times the windows of the median site.
+    counts_samples : bool
+        Whether the counts of pairs of modalities are of samples in the first round, and not of windows.
     check_arrays : callable, optional
         Raises ReplyError for arrays of a reply that no data can give.
     """
@@ -122,6 +128,8 @@ class ModalityFedAvg:
         aggregate: Aggregator = average,
         sampler: SiteSampler = all_sites,
         max_steps: int = 1,
+        max_window_ratio: float = math.inf,
+        counts_samples: bool = False,
         check_arrays: Callable[[Arrays], None] | None = None,
     ) -> None:
         self.roster = roster
@@ -133,6 +141,8 @@ class ModalityFedAvg:
         self.aggregate = aggregate
         self.sampler = sampler
         self.max_steps = max_steps
+        self.max_window_ratio = max_window_ratio
+        self.counts_samples = counts_samples
         self.check_arrays = check_arrays
 
     def configure_train(self, server_round: int, state: Arrays, config: ConfigRecord) -> list[Message]:
@@ -174,20 +184,23 @@ class ModalityFedAvg:
         TooFewSitesError
             Fewer than `min_sites` replies are valid.
         """
+        is_first = all(r.content.config_records["config"]["server-round"] == 1 for r in requests)
         read = partial(
             read_training_reply,
             base=state,
             returned=self.returned,
             max_steps=self.max_steps,
+            counts_samples=self.counts_samples and is_first,
             check_arrays=self.check_arrays,
         )
         valid, exchange = self._read(requests, replies, read)
         # The arrays are in the order of names, so that an aggregator computes the same after a checkpoint has
         # been read back.
         base = dict(sorted(state.items()))
-        updates = [reply.update for reply in valid.values()]
+        updates = limit_windows([reply.update for reply in valid.values()], self.max_window_ratio)
         windows = float(sum(update.windows for update in updates))
-        loss = sum(reply.loss * reply.update.windows for reply in valid.values()) / windows
+        losses = [reply.loss for reply in valid.values()]
+        loss = sum(loss * update.windows for loss, update in zip(losses, updates, strict=True)) / windows
         return TrainingOutcome(self.aggregate(base, self.owners, updates), loss, windows, exchange)
 
     def aggregate_evaluate(

@@ -69,7 +69,14 @@ def rounds(federation, small_settings):
         common = {"fingerprint": fingerprint(), "federation": path, "phase": action, "learning-rate": 0.01}
         message = ConfigRecord({**common, "method": "mask", "imputer": ""})
         strategy = ModalityFedAvg(
-            roster, action, ownership(model), returned, scores.NO_EVALUATION, min_sites=2, max_steps=20
+            roster,
+            action,
+            ownership(model),
+            returned,
+            scores.NO_EVALUATION,
+            min_sites=2,
+            max_steps=20,
+            counts_samples=action == "relation",
         )
         requests = strategy.configure_train(round_, base, message)
         replies = grid.send_and_receive(requests)

@@ -19,7 +19,7 @@ from server_app.federation.roster import Roster
 from server_app.federation.rounds import Run
 from server_app.federation.strategy import ModalityFedAvg
 from tests.helpers.small_models import BASE, OWNERS, counts_with, filled
-from tests.helpers.tiny_federation import manifest
+from tests.helpers.tiny_federation import PATCHES, SAMPLES, manifest
 
 
 def test_sites_with_disjoint_modalities_do_not_average_each_other():
@@ -76,9 +76,9 @@ def strategy():
     return ModalityFedAvg(Roster(sites), "imputer", OWNERS, set(BASE), scores.NO_EVALUATION, min_sites=1)
 
 
-def exchange(strategy, answers):
+def exchange(strategy, answers, round_=1):
     """Exchange a round of training; an answer per site is a dict of changes to a valid reply, or an Error."""
-    requests = strategy.configure_train(1, BASE, ConfigRecord({"phase": "imputer"}))
+    requests = strategy.configure_train(round_, BASE, ConfigRecord({"phase": "imputer"}))
     replies = []
     for message, answer in zip(requests, answers, strict=True):
         message.metadata.__dict__["_message_id"] = "x"
@@ -109,7 +109,8 @@ def exchange(strategy, answers):
         ({"metrics": {"loss": float("inf")}}, "not finite"),
         ({"arrays": {"shared": np.array([1e30, 0], np.float32)}}, "shared has values beyond 1e+06"),
         ({"metrics": {"counts": [1.0]}}, "counts"),
-        ({"metrics": {"counts": [1e300] * 16}}, "counts more samples than its windows have"),
+        ({"metrics": {"counts": [2.1] * 16}}, "counts more windows than it has"),
+        ({"metrics": {"loss": -1e300}}, "its loss is beyond 1e+06"),
         ({"metrics": {"windows": 1e9}}, "reports 1e+09 windows, but has 2"),
         ({"metrics": {"windows": 0.0}}, "no window"),
         ({"metrics": {"counts": 1.0}}, "cannot be read"),
@@ -135,6 +136,25 @@ def test_a_bad_reply_is_refused_by_name_and_the_others_are_averaged(strategy, an
     assert list(outcome.exchange.seconds) == ["site-0", "site-2"]
     assert all((a == 10).all() for a in outcome.state.values())
     assert outcome.windows == 4.0
+
+
+def test_samples_are_counted_in_the_first_round_of_the_relation_alone(strategy):
+    strategy.counts_samples = True
+    samples = {"metrics": {"counts": [2.0 * PATCHES * SAMPLES] * 16}}
+    assert not exchange(strategy, [samples] * 3).exchange.failures
+    assert list(exchange(strategy, [samples, {}, {}], round_=2).exchange.failures) == ["site-0"]
+
+
+def test_claimed_windows_weigh_the_loss_no_more_than_those_of_others_allow(strategy):
+    strategy.max_window_ratio = 5.0
+    sites = strategy.roster.sites
+    claimed = manifest("site-2", {"train": 10**9, "val": 0, "test": 0})
+    strategy.roster = replace(
+        strategy.roster, sites=sites | {"site-2": replace(sites["site-2"], manifest=claimed)}
+    )
+    outcome = exchange(strategy, [{}, {}, {"metrics": {"windows": 1e9, "loss": 8.0}}])
+    assert outcome.windows == 2 + 2 + 10
+    assert outcome.loss == pytest.approx((2 * 1 + 2 * 1 + 10 * 8) / 14)
 
 
 def test_an_error_without_a_reason_costs_one_reply_in_a_simulation_too(strategy):
