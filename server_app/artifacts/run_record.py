@@ -55,6 +55,7 @@ class Round(_Read):
     rounds: int
     loss: float
     metrics: dict[str, float]
+    selection_score: float | None = None  # of phases whose rounds are scored
     bytes_down: int
     bytes_up: int
     seconds: float
@@ -165,12 +166,16 @@ class RunRecord:
         return self.schema.task_kind.metrics(sums)
 
     def best_round(self, phase: str) -> int | None:
-        """Return the round whose weights were selected: that of the lowest validation score, or the last."""
-        scored = [line for line in self.phases.get(phase, []) if "score" in line.metrics]
-        finite = [line for line in scored if math.isfinite(line.metrics["score"])]
+        """Return the round whose weights were selected: that of the lowest selection score, or the last."""
+        scores = {
+            line.round: line.selection_score
+            for line in self.phases.get(phase, [])
+            if line.selection_score is not None
+        }
+        finite = {round_: score for round_, score in scores.items() if math.isfinite(score)}
         if self.config.get("privacy.noise-multiplier") or not finite:
-            return scored[-1].round if scored else None
-        return min(finite, key=lambda line: line.metrics["score"]).round
+            return max(scores, default=None)
+        return min(finite, key=finite.__getitem__)
 
     def parameters(self) -> dict[str, int]:
         """Return the number of parameters of each model that the run has written, by name of its file."""

@@ -7,7 +7,16 @@ from typing import Any
 
 from condi_core.run_files import TENSORBOARD_FOLDER
 
-SCALARS = ("loss", "windows", "sites-asked", "bytes-down", "bytes-up", "train-seconds", "seconds")
+SCALARS = (
+    "loss",
+    "selection-score",
+    "windows",
+    "sites-asked",
+    "bytes-down",
+    "bytes-up",
+    "train-seconds",
+    "seconds",
+)
 
 
 class TensorBoardWriter:

@@ -110,13 +110,13 @@ class Run:
         }
         if phase.evaluated:
             evaluated = self._retry_when_sites_return(phase, partial(self._evaluate, phase, round_, "val"))
-            line["metrics"] = evaluated.metrics
+            line |= {"metrics": evaluated.metrics, "selection-score": evaluated.selection_score}
             line["bytes-down"] += evaluated.exchange.bytes_down
             failures = evaluated.exchange.failures.items()
             line["failures"] |= {f"{name} (evaluation)": reason for name, reason in failures}
             # Scores have no noise, and the choice of the best round would reveal them. With privacy, the last
             # round is selected instead.
-            self._keep_if_best(phase.model, round_, math.nan if is_private else evaluated.metrics["score"])
+            self._keep_if_best(phase.model, round_, math.nan if is_private else evaluated.selection_score)
         return line | {"seconds": time.monotonic() - start}
 
     def _train(self, phase: Phase, round_: int, config: ConfigRecord) -> TrainingOutcome:

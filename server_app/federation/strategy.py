@@ -76,7 +76,8 @@ class TrainingOutcome:
 class EvaluationOutcome:
     """The result of an evaluation."""
 
-    metrics: dict[str, float]
+    metrics: dict[str, float]  # of all windows together
+    selection_score: float  # the lower, the better; see `ModalityFedAvg.aggregate_evaluate`
     sums: Arrays
     site_sums: dict[str, Arrays]  # what each site added to the sums
     exchange: Exchange
@@ -208,6 +209,9 @@ class ModalityFedAvg:
     ) -> EvaluationOutcome:
         """Add up the sums of the valid replies and read the metrics from the total.
 
+        The best round is selected by the median of the sites' scores, so that no single site can select it by
+        false sums; where fewer than `MIN_SITES_FOR_MEDIAN` sites have windows, by the score of all windows.
+
         Parameters
         ----------
         requests : sequence of Message
@@ -240,18 +244,11 @@ class ModalityFedAvg:
             for name in scalars:
                 scalars[name] += reply.scalars[name]
         metrics = {key: float(value) for key, value in self.evaluation.read(sums, scalars).items()}
-        if len(valid) >= MIN_SITES_FOR_MEDIAN:
-            metrics["score"] = self._median_score(valid.values())
-        return EvaluationOutcome(metrics, sums, {site: r.sums for site, r in valid.items()}, exchange)
-
-    def _median_score(self, replies: Iterable[EvaluationReply]) -> float:
-        """Return the median over sites of the score by which the best round is selected.
-
-        A single site can thus not choose the round for the others by false sums.
-        """
-        site_scores = [float(self.evaluation.read(r.sums, r.scalars).get("score", np.nan)) for r in replies]
-        known = [score for score in site_scores if np.isfinite(score)]
-        return float(np.median(known)) if known else float("nan")
+        site_scores = [float(self.evaluation.read(r.sums, r.scalars)["score"]) for r in valid.values()]
+        known = [score for score in site_scores if math.isfinite(score)]
+        has_majority = len(known) >= MIN_SITES_FOR_MEDIAN
+        score = float(np.median(known)) if has_majority else metrics["score"]
+        return EvaluationOutcome(metrics, score, sums, {site: r.sums for site, r in valid.items()}, exchange)
 
     def _read(
         self,

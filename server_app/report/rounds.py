@@ -107,6 +107,7 @@ def _labels() -> dict[str, str]:
     return {
         "loss": "training loss",
         "metrics.score": "validation score",
+        "selection-score": "score of the selection",
         "metrics.rmse": "RMSE",
         "metrics.linear": f"RMSE, {imputer_label('linear')}",
         **{f"metrics.{name}": metric.label for name, metric in TASK_METRICS.items()},

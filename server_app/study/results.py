@@ -126,12 +126,13 @@ class StudyCell:
 
 
 def validation_loss(run: Path, method: str) -> float:
-    """Return the lowest mean validation loss over the rounds of a method, by which its weights were selected.
+    """Return the lowest validation loss over the rounds of a method, by which its weights were selected.
 
     It never depends on test windows. NaN when there were no validation windows.
     """
-    losses = [line["metrics"].get("score") for line in read_history(run) if line["phase"] == f"task-{method}"]
-    return min((loss for loss in losses if loss is not None and math.isfinite(loss)), default=math.nan)
+    lines = (line for line in read_history(run) if line["phase"] == f"task-{method}")
+    losses = [line.get("selection-score", math.nan) for line in lines]
+    return min((loss for loss in losses if math.isfinite(loss)), default=math.nan)
 
 
 def best_rate(losses: Mapping[float, float]) -> float:

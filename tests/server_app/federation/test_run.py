@@ -55,7 +55,7 @@ def test_a_run_writes_its_artefacts(finished_run):
     assert set(result["imputation"]["gaps 50 %"]) == {"mean", "linear", "estimate", "condi", "condi, draws"}
     assert set(result["task"]) == {"condi", "mask"}
     best = min(
-        (line for line in lines if line["phase"] == "imputer"), key=lambda line: line["metrics"]["score"]
+        (line for line in lines if line["phase"] == "imputer"), key=lambda line: line["selection-score"]
     )
     assert best["metrics"]["score"] < best["metrics"]["linear"]
 

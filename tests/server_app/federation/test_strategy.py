@@ -272,6 +272,22 @@ def test_a_bad_evaluation_is_refused_by_name_and_the_others_count(strategy, arra
     assert list(outcome.site_sums) == ["site-0", "site-2"]
 
 
+@pytest.mark.parametrize(("windows", "selection"), [((2.0, 2.0, 2.0), 1.0), ((2.0, 0.0, 2.0), 20.25)])
+def test_the_best_round_is_selected_by_the_median_over_sites_with_windows_and_tables_by_all_windows(
+    strategy, windows, selection
+):
+    """Losses per window are 0.5, 1 and 40; the reported score is that of all windows together."""
+    strategy.evaluation = scores.task_evaluation(strategy.roster.schema)
+    losses = [0.5, 1.0, 40.0]
+    outcome = evaluate(
+        strategy,
+        [(GOOD, {"windows": n, "loss-sum": n * loss}) for n, loss in zip(windows, losses, strict=True)],
+    )
+    pooled = np.dot(windows, losses) / sum(windows)
+    assert outcome.metrics["score"] == pytest.approx(pooled)
+    assert outcome.selection_score == pytest.approx(selection)
+
+
 def test_a_score_that_is_not_a_number_never_replaces_the_best():
     state = RunState(models={"m": {"w": np.zeros(1)}})
     run = Run(None, None, "", None, state, None)
