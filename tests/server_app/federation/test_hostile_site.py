@@ -148,6 +148,17 @@ def test_standardising_sums_of_three_sites_are_medians_and_of_two_are_added():
     np.testing.assert_allclose(combine_sums(rare), [[18, 90, 450]])
 
 
+def test_sums_of_a_site_that_is_far_from_the_majority_do_not_count_for_a_modality_of_two_sites():
+    honest = np.array([[1000.0, 0, 1000], [1000, 5000, 26000]])
+    without = honest * [[1], [0]]
+    false = [honest * [1, 0, 1e16], honest * [1, 0, 1e-9], honest * [1, 0, 1] + [0, 1e9, 1e15]]
+    for claim in false:
+        combined = combine_sums([honest, without, without, claim])
+        np.testing.assert_allclose(combined[1], honest[1])
+    agreeing = combine_sums([honest, without, without, 2 * honest])
+    np.testing.assert_allclose(agreeing[1], 3 * honest[1])
+
+
 ODD_VALUES = [10**400, -1, 1e308, "\ud800", "\x1b[2J", "../x", "x" * 10**6]
 JSON_VALUES = st.recursive(
     st.none() | st.integers() | st.sampled_from(ODD_VALUES) | st.floats() | st.text(max_size=5),
