@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from importlib.metadata import entry_points
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from client_app.join.polling import AdaptiveClock
 
 MAX_POLL_SECONDS = 3.0  # Flower's wait when there is no message
+RESTART_SECONDS = 3.0  # after the end of a SuperExec, in which a node that is ending as well has ended
 
 NOT_ACTIVATED = (
     "The SuperLink does not accept this site's key. Either it is not registered there: the SuperLink's "
@@ -41,8 +44,21 @@ class ReadableRefusals(logging.Filter):
 
 
 def start_superexec(command: list[str]) -> None:
-    """Start the SuperExec of this package in place of Flower's, with the same arguments."""
-    subprocess.Popen([sys.executable, "-P", "-m", "client_app.join.superexec", *command[1:]])
+    """Start the SuperExec of this package in place of Flower's, with the same arguments.
+
+    When it ends, it is started again: Flower does not notice, and the node would answer no message any more.
+    """
+
+    def keep_running() -> None:
+        while True:
+            status = subprocess.run(
+                [sys.executable, "-P", "-m", "client_app.join.superexec", *command[1:]]
+            ).returncode
+            time.sleep(RESTART_SECONDS)
+            cause = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+            logging.getLogger("flwr").error("The process that starts apps %s; it is started again.", cause)
+
+    threading.Thread(target=keep_running, daemon=True).start()
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -18,6 +19,15 @@ pytestmark = pytest.mark.deployment
 def coordinator(tmp_path):
     with hospitals.coordinator(tmp_path / "credentials") as started:
         yield started
+
+
+def superexec_of(node: int) -> int | None:
+    """Return the process that a node has started to start apps."""
+    children = Path(f"/proc/{node}/task").glob("*/children")
+    for child in " ".join(file.read_text() for file in children).split():
+        if b"client_app.join.superexec" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    return None
 
 
 def test_a_site_is_refused_until_it_is_registered_and_then_becomes_the_node(coordinator, federation):
@@ -38,6 +48,11 @@ def test_a_site_is_refused_until_it_is_registered_and_then_becomes_the_node(coor
     assert command[2:4] == ["-m", "client_app.join.supernode"]
     (node,) = coordinator.flower.flwr("supernode", "list")["nodes"]
     assert node["status"] == "online"
+
+    killed = superexec_of(process.pid)
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: superexec_of(process.pid) not in {killed, None}, log)
+    assert "The process that starts apps was ended by signal 9; it is started again." in log.read_text()
 
     process.send_signal(signal.SIGTERM)
     assert process.wait(TIMEOUT_SECONDS) == 0
