@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from client_app.inference.site_files import find_site_files
 from condi_core.model import TrainedRun
 from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions.preparation_log import ProgressCallback
-from data_partitions.sentences import count_noun
+from data_partitions.sentences import count_noun, list_some
 
 
 class RecordWindow(NamedTuple):
@@ -154,6 +154,8 @@ class _Predictor:
         self.method = method
         self.seed = seed
         self.skipped: list[str] = []
+        self._reads_covariates = model.find_classifier(method).task.covariate_head is not None
+        self._covariates: Mapping[tuple[Path, str], np.ndarray] = {}
         self._waiting: list[RecordWindow] = []
         self._predicted: list[WindowPrediction] = []
 
@@ -181,6 +183,7 @@ class _Predictor:
     ) -> None:
         """Predict all windows of native files; a file that cannot be read to its end has no rows."""
         site_files = find_site_files(data, reader.pattern)
+        self._covariates = reader.read_covariates() if self._reads_covariates else {}
         for number, file in enumerate(site_files.files):
             name = site_files.names[file]
             records: list[str] = []
@@ -208,15 +211,17 @@ class _Predictor:
         opened = reader.open(file, part)
         patches = PatchReader(opened.match, self.model.schema)
         not_recorded = np.full(len(self.model.schema.covariates), np.nan, np.float32)
+        covariates = self._covariates.get((file, part), not_recorded)
         starts = reader.window_starts(opened)
         for position, start in enumerate(starts):
             values = patches.read(float(start), self.model.schema.patches)
-            yield RecordWindow(record, record, position, values, not_recorded), position / len(starts)
+            yield RecordWindow(record, record, position, values, covariates), position / len(starts)
         opened.require_plausible_values(patches.observed)
         notes.add(file, opened.notes)
-        if self.model.find_classifier(self.method).task.covariate_head is not None:
-            names = ", ".join(covariate.name for covariate in self.model.schema.covariates)
-            notes.add(file, [f"the model also reads {names}, which count as not recorded"])
+        missing = np.flatnonzero(np.isnan(covariates))
+        if len(missing) and self._reads_covariates:
+            names = list_some(self.model.schema.covariates[i].name for i in missing)
+            notes.add(file, [f"the model also reads {names}, of which nothing is recorded"])
 
     def _predict_waiting(self) -> None:
         """Predict the windows that wait."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,6 +110,8 @@ class RecordingReader:
         reach beyond the end of the recording.
     pattern : str
         Pattern of the files of the site; "" if it is not stated.
+    read_covariates : callable
+        Returns what `read_file_covariates` does.
     """
 
     def __init__(
@@ -122,8 +124,10 @@ class RecordingReader:
         states_names: bool,
         window: WindowSection | None,
         pattern: str,
+        read_covariates: Callable[[], Mapping[tuple[Path, str], np.ndarray]],
     ) -> None:
         self.pattern = pattern
+        self.read_covariates = read_covariates
         self._window = window
         self._schema = schema
         self._usual = usual

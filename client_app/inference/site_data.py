@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from client_app.inference.file_covariates import read_file_covariates
 from client_app.inference.recording_reader import ReadingOptions, RecordingReader
 from client_app.inference.site_description import (
     SiteSettings,
@@ -94,6 +96,7 @@ def open_site_data(
         states_names=settings.are_stated,
         window=_window_section(model.schema, description),
         pattern="" if description.files.path == ANY_FILE else description.files.path,
+        read_covariates=partial(read_file_covariates, model.schema, description, data),
     )
 
 

@@ -33,7 +33,8 @@ def site(tmp_path_factory):
     )
     assert code == 0, output
     fields = Partition.open(folder / "north").manifest.schema_fields()
-    write_run(folder / "run", Schema.model_validate(fields), **{"imputer.samples": 2})
+    settings = {"imputer.samples": 2, "task.covariates": True}
+    write_run(folder / "run", Schema.model_validate(fields), **settings)
     return folder
 
 
