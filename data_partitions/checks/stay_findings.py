@@ -17,7 +17,7 @@ from data_partitions.checks.stay_sample import StaySample
 from data_partitions.checks.window_cells import WindowCells
 from data_partitions.description.durations import format_seconds
 from data_partitions.description.sections import Description
-from data_partitions.events.spacing import describe_wide_spacing
+from data_partitions.events.spacing import describe_doubtful_times
 from data_partitions.sentences import count_noun
 from data_partitions.sources.described.stays import Stays
 
@@ -46,11 +46,11 @@ def check_presence(description: Description, sample: StaySample) -> Iterator[Fin
 
 
 def check_times(description: Description, sample: StaySample) -> Iterator[Finding]:
-    """Ask whether the unit of times is wrong that are much farther apart than the steps of the grid."""
+    """Ask whether the unit of times is wrong, by which most steps of the grid are empty."""
     signals = list(sample.signals.values())
     stay = np.concatenate([signal.stay for signal in signals])
     seconds = np.concatenate([signal.seconds for signal in signals])
-    if sentence := describe_wide_spacing(description, stay, seconds):
+    if sentence := describe_doubtful_times(description, stay, seconds):
         yield Finding("warning", "files.time-unit", sentence)
 
 

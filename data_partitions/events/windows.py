@@ -15,7 +15,7 @@ from data_partitions.events.faults import FileFaults
 from data_partitions.events.files import EventFile
 from data_partitions.events.grid import GridSignal, GridWindows
 from data_partitions.events.reading import EventReader, Events, Recordings
-from data_partitions.events.spacing import MAX_EVENTS, describe_wide_spacing
+from data_partitions.events.spacing import MAX_EVENTS, describe_doubtful_times
 from data_partitions.events.times import US_PER_SECOND
 from data_partitions.events.window_finder import WindowFinder
 from data_partitions.preparation_log import PreparationLog
@@ -135,7 +135,7 @@ class _Collector:
         """Note doubtful times, values outside the ranges, and signals and recordings without any value."""
         if self._times:
             of_events = (np.concatenate(arrays) for arrays in zip(*self._times, strict=True))
-            if sentence := describe_wide_spacing(self._description, *of_events):
+            if sentence := describe_doubtful_times(self._description, *of_events):
                 log.note(sentence[0].upper() + sentence[1:])
         names = self._channels.signals
         counts = [f"{names[number]} {count}" for number, count in self._outside.most_common() if count]

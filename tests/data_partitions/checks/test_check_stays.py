@@ -164,6 +164,19 @@ def test_minutes_that_are_described_as_hours_are_asked_about(folder):
     assert "recordings last 1740 h (median)" in draft
 
 
+def test_hours_that_are_described_as_minutes_are_asked_about(folder):
+    edit(folder, 'time-unit = "h"', 'time-unit = "min"')
+    sentence = (
+        "the last times are 29 min (median, 60 recordings), but a window is 24 h, so that most steps are "
+        'empty: is time-unit = "min" wrong?'
+    )
+    assert f"files.time-unit: {sentence}" in sentences(check(folder), "warning")
+    description, log = read_description(folder.parent / "dataset.toml"), PreparationLog()
+    dataset = DescribedDataset(description)
+    list(dataset.read(folder, dataset.index(folder, log), log))
+    assert f"{sentence[0].upper()}{sentence[1:]}" in log.notes
+
+
 def test_a_unit_that_fits_worse_than_another_is_asked_about(folder):
     write_stays(folder, lambda n, rows: [[hour, hr, 36 + hr / 100] for hour, hr, _ in rows])
     text = (folder.parent / "dataset.toml").read_text()
