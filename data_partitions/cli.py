@@ -26,6 +26,7 @@ from data_partitions.prepare_options import (
     Source,
     Split,
     Strict,
+    explain_interruption,
     parse_modalities,
     print_wrapped,
     show_preparation,
@@ -148,7 +149,7 @@ def _prepare(
     from data_partitions.storage import require_absent
 
     reader = import_module(f"data_partitions.sources.{dataset.replace('-', '_')}")
-    with one_sentence_errors(), progress_bars() as progress:
+    with one_sentence_errors(), explain_interruption(), progress_bars() as progress:
         log = PreparationLog(strict, progress)
         require_absent(out)
         if source.is_file():

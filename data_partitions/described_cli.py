@@ -19,12 +19,12 @@ from data_partitions.prepare_options import (
     SmallestSite,
     Source,
     Strict,
+    explain_interruption,
     parse_modalities,
     show_preparation,
 )
 
 DESCRIBED_COMMAND = "dataset.toml"  # stands for any file
-INTERRUPTED_STATUS = 130
 
 
 class DatasetGroup(TyperGroup):
@@ -65,7 +65,7 @@ def prepare_described(
 
     A command that was interrupted goes on where it was when it is repeated.
     """
-    with one_sentence_errors(), progress_bars() as progress:
+    with one_sentence_errors(), explain_interruption(), progress_bars() as progress:
         from data_partitions.description.reading import read_description
         from data_partitions.prepare import prepare_federation, prepare_site
         from data_partitions.sources.described.reader import DescribedDataset
@@ -77,23 +77,19 @@ def prepare_described(
         reader = DescribedDataset(read_description(description, local))
         log = PreparationLog(strict, progress)
         selected = parse_modalities(modalities)
-        try:
-            if site is not None:
-                prepare_site(reader, source, out, site, modalities=selected, log=log)
-            else:
-                prepare_federation(
-                    reader,
-                    source,
-                    out,
-                    sites=sites,
-                    split="natural" if split == "column" else str(split),
-                    alpha=alpha,
-                    smallest_site=smallest_site,
-                    seed=seed,
-                    modalities=selected,
-                    log=log,
-                )
-        except KeyboardInterrupt:
-            typer.echo("Interrupted: the same command goes on where this one was.", err=True)
-            raise typer.Exit(INTERRUPTED_STATUS) from None
+        if site is not None:
+            prepare_site(reader, source, out, site, modalities=selected, log=log)
+        else:
+            prepare_federation(
+                reader,
+                source,
+                out,
+                sites=sites,
+                split="natural" if split == "column" else str(split),
+                alpha=alpha,
+                smallest_site=smallest_site,
+                seed=seed,
+                modalities=selected,
+                log=log,
+            )
     show_preparation(out, log)

@@ -207,6 +207,7 @@ def _read_windows(
             log.progress("writing windows", done, len(rows))
             yield window
 
+    recordings = rows["recording_id"] if "recording_id" in rows else rows["record_id"]
     key = reader.resumption_key(source, rows) if hasattr(reader, "resumption_key") else ""
     if not key:
         yield show_progress(read_from(0))
@@ -216,7 +217,7 @@ def _read_windows(
     with Resumption(out, key, shape) as resumption:
         if resumption.rows_done:
             log.note(f"Windows that were read before an interruption: {resumption.rows_done}.")
-        yield show_progress(resumption.read(rows["recording_id"].tolist(), read_from, log))
+        yield show_progress(resumption.read(recordings.tolist(), read_from, log))
 
 
 @contextmanager

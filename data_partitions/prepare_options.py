@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +18,7 @@ Sites = Annotated[
     int | None, typer.Option(help="Number of sites; by default natural splits have all hospitals.")
 ]
 MAX_LISTED_REJECTIONS = 50
+INTERRUPTED_STATUS = 130
 SPLIT_HELP = "How patients are assigned to sites."
 Split = Annotated[Literal["natural", "iid", "dirichlet"], typer.Option(help=SPLIT_HELP)]
 Alpha = Annotated[
@@ -41,6 +44,16 @@ def parse_modalities(text: str) -> int | str | tuple[str, ...]:
     if text == "all":
         return text
     return int(text) if text.strip().isdecimal() else tuple(name.strip() for name in text.split(","))
+
+
+@contextmanager
+def explain_interruption() -> Iterator[None]:
+    """End the command with a sentence when it is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Interrupted: give the same command again to go on.", err=True)
+        raise typer.Exit(INTERRUPTED_STATUS) from None
 
 
 def show_preparation(path: Path, log: PreparationLog) -> None:

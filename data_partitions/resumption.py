@@ -7,16 +7,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
 
 import numpy as np
+import pandas as pd
 
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
@@ -24,6 +26,16 @@ from data_partitions.storage import make_private_directory, private_opener
 
 WINDOWS_FILE = "windows.f4"
 JOURNAL_FILE = "journal.jsonl"
+
+
+def hash_preparation(settings: str, rows: pd.DataFrame, files: Iterable[Path]) -> str:
+    """Return a hash of settings, the rows of an index, and the sizes and times of their files."""
+    digest = hashlib.sha256(settings.encode())
+    digest.update(rows.to_csv(index=False).encode())
+    for file in files:
+        state = file.stat()
+        digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 class Resumption:

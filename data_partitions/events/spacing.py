@@ -11,7 +11,7 @@ from data_partitions.sentences import count_noun
 
 MAX_STEPS_APART = 5  # median distance of times, in steps of the grid, that is not doubtful
 MIN_SHARE_OF_WINDOW = 0.1  # at which most recordings end, which is not doubtful
-MAX_EVENTS = 1_000_000  # by which the times are judged
+MAX_EVENTS = 100_000  # by which the times are judged
 
 
 def describe_doubtful_times(description: Description, recording: np.ndarray, seconds: np.ndarray) -> str:

@@ -30,8 +30,8 @@ class DatasetReader(Protocol):
         all rows, so that it can read a large file once.
 
     A reader that also has `resumption_key(source, rows) -> str` can go on after an interruption: equal keys
-    stand for equal windows. See `Resumption.read` for what it must observe. The index of such a reader has
-    the column `recording_id`.
+    stand for equal windows. See `Resumption.read` for what it must observe. Rows whose windows are stored
+    together have one `recording_id` in the index; without that column, each row is stored by itself.
     """
 
     # Properties, so that both functions of a module and methods of an object fit.

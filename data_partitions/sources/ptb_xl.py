@@ -19,6 +19,7 @@ from data_partitions.duplicates import join_duplicates
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings.wfdb_header import read_wfdb_header
+from data_partitions.resumption import hash_preparation
 from data_partitions.sentences import count_noun
 
 DATASET = "ptb-xl"
@@ -160,6 +161,11 @@ def read(source: str | Path, rows: pd.DataFrame, log: PreparationLog, **_) -> It
         except DataError as error:
             log.reject(error)
             yield None
+
+
+def resumption_key(source: str | Path, rows: pd.DataFrame) -> str:
+    """Return what makes an interrupted preparation the same; see `DatasetReader`."""
+    return hash_preparation(DATASET, rows, [Path(source) / f"{path}.dat" for path in rows["path"]])
 
 
 def read_record(source: str | Path, row: Mapping) -> np.ndarray:

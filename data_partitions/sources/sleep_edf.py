@@ -67,6 +67,11 @@ def read(
     return _describe(WAKE_MINUTES).read(source, rows, log)
 
 
+def resumption_key(source: str | Path, rows: pd.DataFrame) -> str:
+    """Return what makes an interrupted preparation the same; see `DatasetReader`."""
+    return _describe(WAKE_MINUTES).resumption_key(source, rows)
+
+
 def download(
     out: str | Path,
     log: PreparationLog,

@@ -11,6 +11,7 @@ import pandas as pd
 from data_partitions.description.durations import SECONDS, format_seconds
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
+from data_partitions.events.files import EventFile
 from data_partitions.events.windows import read_windows
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.labels import LabelRule
@@ -41,6 +42,7 @@ class EventRecordings:
         self.source = source
         self.rule = rule
         self.plan = plan_windows(description)
+        self._files: list[EventFile] = []
 
     def list(self, log: PreparationLog) -> Listing:
         """List the recordings."""
@@ -50,6 +52,7 @@ class EventRecordings:
         """Use recordings that are listed already."""
         times = zip(stays.times["start"].tolist(), stays.times["end"].tolist(), strict=True)
         self._times = dict(zip(stays.times.index, times, strict=True))
+        self._files = stays.files
         return stays.listing
 
     def cut(
@@ -101,7 +104,7 @@ class EventRecordings:
         recordings, starts = rows["recording_id"].tolist(), rows["start"].tolist()
         if self.description.files.format == "meds":
             recordings = list(map(subject_of, recordings))
-        files = find_event_files(self.description, self.source)
+        files = self._files or find_event_files(self.description, self.source)
         for signals in read_windows(self.description, files, recordings, starts, log):
             if signals is None:
                 yield None
@@ -115,7 +118,3 @@ class EventRecordings:
             else:
                 yield window
         log.count(describe_too_little(least), too_little)
-
-    def paths(self, rows: pd.DataFrame) -> Sequence[Path]:
-        """Return the files that are read for rows of the index."""
-        return list(dict.fromkeys(file.path for file in find_event_files(self.description, self.source)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from data_partitions.duplicates import join_duplicates
 from data_partitions.errors import DataError
 from data_partitions.manifest import Split
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.resumption import hash_preparation
 from data_partitions.sentences import quote_some
 from data_partitions.sources.described.covariates import CovariateReader
 from data_partitions.sources.described.event_recordings import EventRecordings
@@ -41,6 +41,7 @@ class DescribedDataset:
     def __init__(self, description: Description) -> None:
         self.description = description
         self.rule = LabelRule(description)
+        self._opened: dict[Path, WindowReader] = {}  # by the last call of `index`, which has found the files
 
     def schema(self, source: str | Path) -> dict[str, Any]:
         """Return the fields of the manifest; the source is not read."""
@@ -54,6 +55,7 @@ class DescribedDataset:
         """
         source = Path(source)
         windows = self._open(source)
+        self._opened = {source: windows}
         listing = windows.list(log)
         self._note_listing(listing, log)
         self.rule.check_columns(listing.columns)
@@ -82,7 +84,9 @@ class DescribedDataset:
         self, source: str | Path, rows: pd.DataFrame, log: PreparationLog
     ) -> Iterator[np.ndarray | None]:
         """Read the windows of rows of the index."""
-        return self._open(Path(source)).read(rows, log)
+        source = Path(source)
+        windows = self._opened.get(source) or self._open(source)
+        return windows.read(rows, log)
 
     def _open(self, source: Path) -> WindowReader:
         kind = EventRecordings if is_over_time(self.description) else SampledRecordings
@@ -95,12 +99,8 @@ class DescribedDataset:
         """
         if is_over_time(self.description):
             return ""
-        digest = hashlib.sha256(self.description.model_dump_json().encode())
-        digest.update(rows.drop(columns="modalities").to_csv(index=False).encode())
-        for file in self._open(Path(source)).paths(rows):
-            state = file.stat()
-            digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        files = [Path(source) / file for file in dict.fromkeys(rows["file"])]
+        return hash_preparation(self.description.model_dump_json(), rows.drop(columns="modalities"), files)
 
     def _note_listing(self, listing: Listing, log: PreparationLog) -> None:
         for sentence in listing.faults:

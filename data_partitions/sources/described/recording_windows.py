@@ -55,6 +55,3 @@ class WindowReader(Protocol):
         (name of the recording in a file of several) and `start`. Rows of one recording follow each other.
         What is said to the log about a recording is said before the first window of the next one is yielded.
         """
-
-    def paths(self, rows: pd.DataFrame) -> Sequence[Path]:
-        """Return the files that are read for rows of the index."""

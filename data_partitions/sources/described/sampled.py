@@ -67,10 +67,6 @@ class SampledRecordings:
         """List the recordings; see `WindowReader`."""
         return list_recordings(self.description, self.source)
 
-    def paths(self, rows: pd.DataFrame) -> Sequence[Path]:
-        """Return the files of rows; see `WindowReader`."""
-        return [self.source / file for file in dict.fromkeys(rows["file"])]
-
     def open(self, file: Path, part: str = "") -> tuple[Recording, Match]:
         """Open a file, or a recording in it, and find its channels; DataError when it cannot be used."""
         recording = open_recording(file, **self.options, record=part)

@@ -9,10 +9,10 @@ import pytest
 from data_partitions.description.reading import read_description
 from data_partitions.errors import DataError
 from data_partitions.locks import InUseError
-from data_partitions.partition import Partition
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_site
 from data_partitions.resumption import JOURNAL_FILE, Resumption
+from data_partitions.sources import ptb_xl
 from data_partitions.sources.described.reader import DescribedDataset
 from data_partitions.sources.described.sampled import SampledRecordings
 from data_partitions.storage import reserve_output
@@ -174,9 +174,20 @@ def test_directories_of_a_killed_command_are_removed(dataset, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"in", "dataset.toml", "north", ".north.east.0a1b2c3d.tmp"}
 
 
-def test_partitions_of_the_demo_have_no_journal(raw, tmp_path):
-    from data_partitions.sources import ptb_xl
+def test_a_data_set_with_its_own_command_goes_on_where_it_was(raw, tmp_path, monkeypatch):
+    read, opened = ptb_xl.read_record, []
+    complete = prepare_site(ptb_xl, raw, tmp_path / "complete", "hospital-1")
 
-    partition = prepare_site(ptb_xl, raw, tmp_path / "out", "hospital-1")
-    assert isinstance(partition, Partition) and partition.manifest.site == "hospital-1"
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    def interrupted(source, row):
+        opened.append(row)
+        if len(opened) == 6:
+            raise KeyboardInterrupt
+        return read(source, row)
+
+    monkeypatch.setattr(ptb_xl, "read_record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_site(ptb_xl, raw, tmp_path / "out", "hospital-1")
+    resumed = prepare_site(ptb_xl, raw, tmp_path / "out", "hospital-1")
+    assert len(opened) == 6 + len(complete) - 4  # a record counts as read when the next one is
+    assert resumed.fingerprint() == complete.fingerprint()
+    assert {p.name for p in tmp_path.iterdir()} == {"complete", "out"}
