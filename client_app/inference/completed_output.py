@@ -17,28 +17,14 @@ QUANTILES_FOLDER = "quantiles"
 
 @dataclass
 class ImputeSummary:
-    """What a call of `condi impute` did.
-
-    Parameters
-    ----------
-    unit : "windows" or "files"
-        What the numbers count.
-    completed, completed_before : int
-        Units completed by this call, and by an earlier one.
-    without_gaps : int
-        Units of this call in which nothing was missing.
-    skipped : list of str
-        Why files could not be used, one sentence each.
-    notes : list of str
-        What was unusual in files that were used.
-    """
+    """What a call of `condi impute` did; `unit` is what its numbers count."""
 
     unit: Literal["windows", "files"]
-    completed: int = 0
-    completed_before: int = 0
-    without_gaps: int = 0
-    skipped: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    completed: int = 0  # by this call
+    completed_before: int = 0  # by an earlier one
+    without_gaps: int = 0  # of this call, in which nothing was missing
+    skipped: list[str] = field(default_factory=list)  # why files could not be used, a sentence each
+    notes: list[str] = field(default_factory=list)  # what was unusual in files that were used
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields for JSON, the optional ones only where there is something to say."""

@@ -23,16 +23,7 @@ from data_partitions.recordings import create_output
 class CompletedSignals:
     """Completes a recording by windows that overlap by half and are blended.
 
-    Parameters
-    ----------
-    model : TrainedRun
-    opened : OpenedRecording
-    levels : sequence of float
-        Quantiles of the draws to write besides the point estimate.
-    samples : int
-        Number of draws.
-    seed : int
-        Seed of the draws.
+    `levels` are the quantiles of the draws that are written besides the point estimate.
     """
 
     def __init__(
@@ -49,21 +40,10 @@ class CompletedSignals:
     def write(
         self, folders: Sequence[Path], journal: Journal, progress: Callable[[float], None]
     ) -> dict[str, Any]:
-        """Write the completed recording, and that of each quantile, to one new folder each.
+        """Write the completed recording to the first folder, and each quantile to one of the others.
 
-        Parameters
-        ----------
-        folders : sequence of Path
-            The first for the point estimate.
-        journal : Journal
-            Where results of an interrupted call are, and those of this call go.
-        progress : callable
-            Takes the fraction that is done.
-
-        Returns
-        -------
-        dict
-            What was imputed, for the provenance file.
+        All folders are new. `progress` takes the fraction that is done. Returns what was imputed, for the
+        provenance file.
         """
         schema, starts = self.model.schema, self.windows.starts
         blend = WindowBlend(_modality_weights(schema), 1 + len(self.levels))

@@ -41,25 +41,10 @@ def evaluate_run(
     device: str,
     progress: ProgressCallback,
 ) -> dict[str, Any]:
-    """Evaluate a run on a partition.
+    """Evaluate a run on a partition, or on files with labels; return what `evaluation_tables` lays out.
 
-    Parameters
-    ----------
-    run : Path
-        Folder of the run.
-    data : Path
-        Partition of a site, or a folder with its files and labels.
-    settings : SiteSettings
-        How these files are written.
-    split : str
-        "train" and "all" only for sites that took no part in the run.
-    num_resamples : int
-        Bootstrap resamples of patients; 0 for no intervals.
-    as_measured : bool
-        Classify windows without simulated missingness.
-    device : str
-        Name of a device, as `find_device` takes it.
-    progress : callable
+    `split` may be "train" or "all" only at sites that took no part in the run. With `as_measured`, windows
+    are classified without simulated missingness.
 
     Returns
     -------
@@ -70,13 +55,6 @@ def evaluate_run(
         `task` as `{method: metrics}` of the windows with labels, with the `reliability` of each class;
         `subgroups` as `{method: {covariate: {subgroup: {"windows", "patients", "metrics"}}}}`, where metrics
         of fewer patients than `privacy.smallest-count` are None.
-
-    Raises
-    ------
-    RunFileError
-        When the settings or the roster of the run cannot be read.
-    DataError
-        When the partition does not fit the run, the run was trained on these windows, or there are none.
     """
     model = open_run(run, data, device)
     with open_labelled_partition(model.schema, data, settings, progress) as partition:

@@ -24,14 +24,8 @@ SubgroupResults = dict[str, dict[str, dict[str, Any]]]
 class TaskEvaluation:
     """Predictions of a site's labelled windows, and their metrics.
 
-    Parameters
-    ----------
-    model : TrainedRun
-    site : Site
-    rows : ndarray of int, shape (window,)
-        Rows of windows with labels.
-    counts : ndarray of int, shape (1 + resample, window)
-        How often each window counts: all once in the first row, and then in each bootstrap resample.
+    `counts` (1 + resample, window) says how often each window counts: all once in the first row, and then in
+    each bootstrap resample.
     """
 
     def __init__(self, model: TrainedRun, site: Site, rows: np.ndarray, counts: np.ndarray) -> None:

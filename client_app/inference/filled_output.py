@@ -18,15 +18,7 @@ class FilledOutput:
     """Writes completed stretches of a recording in the order of time.
 
     What is written is delayed by some patches, because the change to the rate of a file needs the samples on
-    either side.
-
-    Parameters
-    ----------
-    opened : OpenedRecording
-    outputs : sequence of Output
-        Copies for the point estimate and for each quantile.
-    schema : Schema
-        Of the model.
+    either side. There is an output for the point estimate, and one for each quantile.
     """
 
     def __init__(self, opened: OpenedRecording, outputs: Sequence[Output], schema: Schema) -> None:
@@ -44,12 +36,8 @@ class FilledOutput:
     def append(self, observed: np.ndarray, completed: np.ndarray, is_last: bool) -> None:
         """Add the next patches of the recording, and write what has its context.
 
-        Parameters
-        ----------
-        observed : np.ndarray
-            `(modality, patch, sample)`, NaN where not observed.
-        completed : np.ndarray
-            `(level, modality, patch, sample)`, NaN where nothing had to be completed.
+        `observed` is (modality, patch, sample), NaN where not observed; `completed` (level, modality, patch,
+        sample), NaN where nothing had to be completed.
         """
         self.pending = np.concatenate(
             [self.pending, np.where(np.isnan(completed), observed, completed)], axis=2

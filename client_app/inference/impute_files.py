@@ -42,32 +42,11 @@ def impute_files(
     reader: RecordingReader,
     progress: ProgressCallback,
 ) -> ImputeSummary:
-    """Complete a file, or all files of a folder.
+    """Complete a file, or all files of a folder, into files of the same names in `out`.
 
-    Parameters
-    ----------
-    model : TrainedRun
-    data : Path
-        A file or a folder.
-    out : Path
-        Folder to write to, which must not be in the folder of the data.
-    samples : int
-        Draws for the quantiles; 0 for point estimates alone.
-    seed : int
-        Seed of the draws.
-    reader : RecordingReader
-        Opens files as recordings of the model's modalities.
-    progress : callable
-
-    Returns
-    -------
-    ImputeSummary
-        Files that cannot be used are skipped, with the reason.
-
-    Raises
-    ------
-    DataError
-        When there is nothing to read, `out` is in the folder of the data, or another process writes to it.
+    With `samples` above 0, quantiles of that many draws are written as well. Files that cannot be used are
+    skipped, with the reason. DataError when there is no file, when `out` is in the folder of the data, or
+    when another process writes to it.
     """
     site_files = find_site_files(data, reader.pattern)
     root = site_files.root

@@ -40,32 +40,11 @@ BOOL_DTYPE = "|b1"
 def impute_partition(
     model: TrainedRun, data: Path, out: Path, samples: int, seed: int, progress: ProgressCallback
 ) -> ImputeSummary:
-    """Write a partition with nothing missing.
+    """Write a partition with nothing missing, which must not exist.
 
-    `imputed/` marks the imputed samples, and `quantiles/` holds the quantiles of the draws.
-
-    Parameters
-    ----------
-    model : TrainedRun
-    data : Path
-        The partition to complete.
-    out : Path
-        Folder of the new partition, which must not exist.
-    samples : int
-        Draws for the quantiles; 0 for point estimates alone.
-    seed : int
-        Seed of the draws.
-    progress : callable
-
-    Returns
-    -------
-    ImputeSummary
-
-    Raises
-    ------
-    DataError
-        When `out` exists or another process writes it, or an interrupted call left output of another model,
-        partition or settings.
+    `imputed/` marks the imputed samples, and `quantiles/` holds the quantiles of `samples` draws. DataError
+    when `out` exists or another process writes it, or an interrupted call left output of another model,
+    partition or settings.
     """
     require_absent(out)
     with reserve_output(out):
@@ -147,12 +126,7 @@ class _PartitionArrays:
     def append(self, completed: list[np.ndarray], imputed: np.ndarray) -> None:
         """Append windows `(window, modality, patch, sample)`, and flush them to disk.
 
-        Parameters
-        ----------
-        completed : list of ndarray
-            Point estimates, and then the quantiles of each level.
-        imputed : ndarray of bool
-            Which samples are imputed.
+        `completed` has the point estimates, and then the quantiles of each level.
         """
         for folder, array in zip(self.value_folders, completed, strict=True):
             self._append(folder, array, FLOAT_DTYPE)

@@ -17,12 +17,7 @@ from data_partitions.storage import atomic_write, make_private_directory
 class Journal(AbstractContextManager):
     """A folder with one array per block of windows, removed at the end unless the process is stopped.
 
-    Parameters
-    ----------
-    folder : Path
-        Is made with the first entry. Entries that were made from something else are removed.
-    made_from : dict
-        What entries depend on, as JSON values.
+    It is made with the first entry. Entries that were made from something else than `made_from` are removed.
     """
 
     def __init__(self, folder: Path, made_from: dict[str, Any]) -> None:

@@ -37,18 +37,7 @@ def errors_and_progress(*errors: type[Exception]) -> Iterator[ProgressCallback]:
 
 
 def open_run(run: Path, data: Path, device: str) -> TrainedRun:
-    """Load the models of a run.
-
-    Parameters
-    ----------
-    run : Path
-        Folder of the run.
-    data : Path
-        A partition or native files. If a method trained one model per site, that of the partition's site
-        is loaded.
-    device : str
-        Name of a device, as `find_device` takes it.
-    """
+    """Load the models of a run; of methods with one model per site, that of the partition's site."""
     site = Partition.open(data, check=False).manifest.site if detect_partition(data) else ""
     return load_model(run, find_device(device), site)
 

@@ -6,23 +6,9 @@ import numpy as np
 
 
 def window_starts(patches: int, window: int, stride: int) -> np.ndarray:
-    """Return the first patch of each window over a recording.
+    """Return the first patch of each window over a recording of some patches, increasing.
 
     The last window ends with the recording; a recording as short as one window has one window.
-
-    Parameters
-    ----------
-    patches : int
-        Patches of the recording.
-    window : int
-        Patches of a window.
-    stride : int
-        Patches from the start of a window to that of the next.
-
-    Returns
-    -------
-    np.ndarray
-        int `(window,)`, increasing.
     """
     last = max(0, patches - window)
     return np.append(np.arange(0, last, stride), last)
@@ -40,12 +26,8 @@ def blend_weights(patches: int, samples: int) -> np.ndarray:
 class WindowBlend:
     """Weighted mean of overlapping windows that are added in the order of time.
 
-    Parameters
-    ----------
-    weights : np.ndarray
-        `(modality, patch, sample)` of a window.
-    levels : int
-        Arrays that are blended alike, such as the point estimate and its quantiles.
+    `weights` are (modality, patch, sample) of a window; `levels` arrays are blended alike, such as the point
+    estimate and its quantiles.
     """
 
     def __init__(self, weights: np.ndarray, levels: int) -> None:
@@ -64,14 +46,9 @@ class WindowBlend:
         self._totals[:, covered] += self._weights
 
     def release(self, end: int) -> tuple[int, np.ndarray]:
-        """Return and forget what lies before patch `end`, which no later window changes.
+        """Return the first patch and the values of what lies before `end`, which no later window changes.
 
-        Returns
-        -------
-        first : int
-            The first patch of the values.
-        values : np.ndarray
-            float32 `(level, modality, patch, sample)`, NaN where there was no window.
+        Values are float32 (level, modality, patch, sample), NaN where there was no window, and are forgotten.
         """
         first, number = self._first, end - self._first
         self._first = end

@@ -31,29 +31,10 @@ def plot_window(
     modalities: float,
     seed: int,
 ) -> str:
-    """Complete a window with simulated missingness, and write the picture.
+    """Complete a window with simulated missingness, and write the picture; return its record and site.
 
-    Parameters
-    ----------
-    model : Path
-        Folder of a run, or its imputer.safetensors.
-    data : Path
-        Partition of a site.
-    out : Path
-        Picture to write, in the format of its suffix.
-    record : str
-        Record id; "" for the first test record.
-    seconds : float
-        Seconds of the window to show.
-    gaps, modalities : float
-        Fraction of time to hide in gaps, and fraction of modalities to hide.
-    seed : int
-        Seed of the missingness and of the draws.
-
-    Returns
-    -------
-    str
-        The record and the site that the picture shows.
+    `record` "" is the first test record; `gaps` and `modalities` are the fraction of time to hide in gaps,
+    and of modalities to hide.
     """
     try:
         from matplotlib.figure import Figure

@@ -37,25 +37,13 @@ class RecordWindow(NamedTuple):
 
 @dataclass
 class PredictSummary:
-    """What a call of `condi predict` did.
-
-    Parameters
-    ----------
-    windows, recordings : int
-        Rows of both tables.
-    out : list of str
-        Paths of the tables; empty if there was nothing to predict.
-    skipped : list of str
-        Why files could not be used, one sentence each.
-    notes : list of str
-        What was unusual in files that were used.
-    """
+    """What a call of `condi predict` did; `out` has the paths of both tables, or none."""
 
     windows: int
     recordings: int
     out: list[str]
-    skipped: list[str]
-    notes: list[str]
+    skipped: list[str]  # why files could not be used, a sentence each
+    notes: list[str]  # what was unusual in files that were used
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields for JSON, notes only where there are any."""
@@ -89,31 +77,11 @@ def predict_to_csv(
     seed: int,
     progress: ProgressCallback,
 ) -> PredictSummary:
-    """Predict all windows of a partition or of native files.
+    """Predict all windows of a partition or of native files, into tables of windows and of recordings.
 
-    Parameters
-    ----------
-    model : TrainedRun
-    source : SitePartition or RecordingReader
-        As from `open_site_data`.
-    data : Path
-        A file or a folder of files for the reader.
-    out : Path
-        Table of windows to write; `recordings_file` is that of recordings. There is none without any window.
-    samples : int
-        Completions for the spread of each prediction.
-    method : str
-        One of the run's methods, or "" for the run's setting `method`.
-    seed : int
-        Seed of the completions.
-    progress : callable
-
-    Raises
-    ------
-    DataError
-        A table exists, or there is nothing to read.
-    WeightsFileError
-        The run has no task, or none of this method.
+    `samples` completions give the spread of each prediction; `method` "" is the run's setting `method`. There
+    are no tables without any window. DataError when one exists or there is nothing to read, WeightsFileError
+    when the run has no such task model.
     """
     model.find_classifier(method)
     notes = Notes()
@@ -130,20 +98,7 @@ def predict_to_csv(
 
 
 class _Predictor:
-    """Predicts windows a block at a time, and writes those of a file when all of it could be read.
-
-    Parameters
-    ----------
-    model : TrainedRun
-    tables : PredictionTables
-        Where the predictions go.
-    samples : int
-        Completions for the spread of each prediction.
-    method : str
-        One of the run's methods, or "" for the run's setting `method`.
-    seed : int
-        Seed of the completions.
-    """
+    """Predicts windows a block at a time, and writes those of a file when all of it could be read."""
 
     def __init__(
         self, model: TrainedRun, tables: PredictionTables, samples: int, method: str, seed: int

@@ -45,19 +45,8 @@ def recordings_file(out: Path) -> Path:
 class PredictionTables(AbstractContextManager):
     """Writes both tables; each appears complete, or not at all when there is nothing to write.
 
-    Predictions of a recording are means over its windows.
-
-    Parameters
-    ----------
-    out : Path
-        Table of windows.
-    schema : Schema
-        Of the model.
-
-    Raises
-    ------
-    DataError
-        One of the files exists, or another process writes them.
+    Predictions of a recording are means over its windows. DataError when one of the files exists, or another
+    process writes them.
     """
 
     def __init__(self, out: Path, schema: Schema) -> None:

@@ -48,18 +48,7 @@ class ReadingOptions(NamedTuple):
 
 
 class OpenedRecording:
-    """A recording whose channels were found to be modalities of a model.
-
-    Parameters
-    ----------
-    recording : Recording
-    match : Match
-        Its channels as modalities.
-    schema : Schema
-        Of the model.
-    notes : list of str
-        What is unusual in it, one sentence each.
-    """
+    """A recording whose channels were found to be modalities of a model, with what is unusual in it."""
 
     def __init__(self, recording: Recording, match: Match, schema: Schema, notes: list[str]) -> None:
         self.recording = recording
@@ -75,12 +64,7 @@ class OpenedRecording:
     def require_plausible_values(self, observed: Mapping[str, int]) -> None:
         """Note which values were dropped or are doubtful, once the recording was read.
 
-        DataError when too many were dropped.
-
-        Parameters
-        ----------
-        observed : mapping
-            Samples of each modality that were not dropped.
+        `observed` counts the samples of each modality that were not dropped; DataError when too many were.
         """
         dropped = {name: number for name, number in self.match.dropped.items() if number}
         total = {name: number + observed[name] for name, number in dropped.items()}

@@ -26,15 +26,7 @@ class WindowBlock(NamedTuple):
 
 
 class PatchReader:
-    """Reads stretches of a recording as patches of a model, and counts the samples of each modality.
-
-    Parameters
-    ----------
-    match : Match
-        The recording as modalities of the model.
-    schema : Schema
-        Of the model.
-    """
+    """Reads stretches of a recording as patches of a model, and counts the samples of each modality."""
 
     def __init__(self, match: Match, schema: Schema) -> None:
         self.match = match
@@ -55,15 +47,7 @@ class PatchReader:
 
 
 class OverlappingWindows:
-    """Windows of a recording that overlap by half, of which the last ends with the recording.
-
-    Parameters
-    ----------
-    match : Match
-        The recording as modalities of the model.
-    schema : Schema
-        Of the model.
-    """
+    """Windows of a recording that overlap by half, of which the last ends with the recording."""
 
     def __init__(self, match: Match, schema: Schema) -> None:
         self.schema = schema

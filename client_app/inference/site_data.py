@@ -33,14 +33,7 @@ ANY_FILE = "*"  # the pattern of a description in which no site has stated one
 
 
 class SitePartition(NamedTuple):
-    """A partition.
-
-    Attributes
-    ----------
-    path : its directory
-    skipped : why files that it was made from could not be used
-    notes : what was unusual in them
-    """
+    """A partition; why files that it was made from could not be used, and what was unusual in them."""
 
     path: Path
     skipped: list[str]
@@ -59,33 +52,16 @@ def open_site_data(
     """Yield a partition, or a reader of native files.
 
     Tables of many recordings, or with one value in each row, are read into a partition that exists as long as
-    the block runs.
-
-    Parameters
-    ----------
-    run : Path
-        Folder of the run.
-    model : TrainedRun
-    data : Path
-        A partition, a file, or a folder of files.
-    settings : SiteSettings
-    options : ReadingOptions
-    progress : callable
-
-    Raises
-    ------
-    DataError
-        The data or the settings cannot be used.
+    the block runs. DataError when the data or the settings cannot be used.
     """
-    if detect_partition(data):
-        _require_no_settings(data, settings)
-        yield SitePartition(data, [], [])
+    if partition := _find_partition(data, settings):
+        yield partition
         return
     description = describe_site(model.schema, settings)
     if _describes_tables(description):
         unlabelled = description.model_copy(update={"task": TaskSection(), "split": SplitSection()})
-        with prepare_temporarily(unlabelled, data, progress) as partition:
-            yield partition
+        with _prepare_temporarily(unlabelled, data, progress) as prepared:
+            yield prepared
         return
     yield RecordingReader(
         model.schema,
@@ -125,23 +101,10 @@ def open_labelled_partition(
 ) -> Iterator[SitePartition]:
     """Yield a partition with labels: that at `data`, or one of the files there that exists in the block.
 
-    Parameters
-    ----------
-    schema : Schema
-        Of the model, whose description says how labels are read.
-    data : Path
-        A partition, or a folder of files.
-    settings : SiteSettings
-    progress : callable
-
-    Raises
-    ------
-    DataError
-        The data or the settings cannot be used.
+    The description of the schema says how labels are read. DataError when data or settings cannot be used.
     """
-    if detect_partition(data):
-        _require_no_settings(data, settings)
-        yield SitePartition(data, [], [])
+    if partition := _find_partition(data, settings):
+        yield partition
         return
     if not settings.are_stated:
         raise DataError(
@@ -153,26 +116,24 @@ def open_labelled_partition(
         raise DataError(
             f"the run has no description of {schema.dataset} by which files are labelled: prepare a partition"
         )
-    with prepare_temporarily(description, data, progress) as partition:
-        yield partition
+    with _prepare_temporarily(description, data, progress) as prepared:
+        yield prepared
 
 
-def _require_no_settings(data: Path, settings: SiteSettings) -> None:
+def _find_partition(data: Path, settings: SiteSettings) -> SitePartition | None:
+    """Return the partition at `data`, if there is one; DataError when there are settings as well."""
+    if not detect_partition(data):
+        return None
     if settings.are_stated:
         raise DataError(f"{data} is a partition, which --map and --local do not change: leave them out")
+    return SitePartition(data, [], [])
 
 
 @contextmanager
-def prepare_temporarily(
+def _prepare_temporarily(
     description: Description, source: Path, progress: ProgressCallback
 ) -> Iterator[SitePartition]:
-    """Yield a partition of the files of a description, which is removed when the block ends.
-
-    Raises
-    ------
-    DataError
-        The files cannot be used.
-    """
+    """Yield a partition of the files of a description, which is removed when the block ends."""
     from data_partitions.sources.described.reader import DescribedDataset
 
     reader, log = DescribedDataset(description), PreparationLog(progress=progress)

@@ -20,10 +20,8 @@ from data_partitions.signals.signal_spec import SignalSpec, specs_of_description
 class SiteSettings(NamedTuple):
     """Files with what a site states about its own files.
 
-    Attributes
-    ----------
-    description : `dataset.toml`, whose agreed part must be that of the model
-    local : settings of the site that differ from it, or from the description in the model
+    The agreed part of `description` must be that of the model; `local` has settings that differ from it, or
+    from the description in the model.
     """
 
     description: Path | None = None
@@ -38,16 +36,8 @@ class SiteSettings(NamedTuple):
 def describe_site(schema: Schema, settings: SiteSettings) -> Description:
     """Return the description that a model has, with the settings of a site.
 
-    Parameters
-    ----------
-    schema : Schema
-        Of the model. Without a description, its modalities have their own names, units, rates and ranges.
-    settings : SiteSettings
-
-    Raises
-    ------
-    DataError
-        A file is not valid, or its agreed part is not that of the model.
+    In a model without a description, modalities have their own names, units, rates and ranges. DataError when
+    a file is not valid, or its agreed part is not that of the model.
     """
     if settings.description is None:
         text = schema.description or _describe_modalities(schema)

@@ -38,22 +38,11 @@ class SiteFiles(NamedTuple):
 
 
 def find_site_files(data: Path, pattern: str = "") -> SiteFiles:
-    """Find a file, or all recordings of a folder.
+    """Find a file, or all recordings of a folder; DataError when there are none.
 
-    Quantiles that `condi impute` wrote beside completed files, and the segments of WFDB records of several
-    segments, are not recordings of their own.
-
-    Parameters
-    ----------
-    data : Path
-        A file or a folder.
-    pattern : str
-        Pattern of the recordings below the folder, as in a description; where none fits, all files count.
-
-    Raises
-    ------
-    DataError
-        There are none.
+    `pattern` is that of the recordings below the folder, as in a description; where none fits, all files
+    count. Quantiles that `condi impute` wrote beside completed files, and the segments of WFDB records of
+    several segments, are not recordings of their own.
     """
     paths = [file.path for file in match_files(data, pattern)] if pattern and data.is_dir() else []
     paths = paths or find_recordings(data)

@@ -28,11 +28,6 @@ def usual_samples(run: Path, schema: Schema) -> dict[str, float]:
 
     Where a run has no roster, such as a copy of its weights alone, all modalities of signals count as usual,
     and none of variables that are measured when they are needed.
-
-    Raises
-    ------
-    RunFileError
-        The roster is damaged.
     """
     per_patch = {m.name: float(m.samples_per_patch) for m in schema.modalities}
     sites = list(read_roster(run).values()) if (run / ROSTER_FILE).exists() else []
@@ -59,18 +54,8 @@ def require_usual_modalities(
 ) -> None:
     """Raise DataError when a file lacks most of what the model was mostly trained on.
 
-    Parameters
-    ----------
-    file : Path
-        The file, for the message.
-    schema : Schema
-        Of the model.
-    usual : mapping
-        As from `usual_samples`.
-    present : collection of str
-        Modalities that the file has.
-    unknown : sequence of str
-        Channels of the file that are none of the model's.
+    `usual` is from `usual_samples`; `present` are the modalities that the file has, `unknown` its other
+    channels.
     """
     absent = [name for name in usual if name not in present]
     if _is_sparse(schema):
@@ -101,12 +86,7 @@ def require_known_channels(file: Path, schema: Schema, absent: Sequence[str], un
 def require_plausible_values(file: Path, dropped: Mapping[str, int], observed: Mapping[str, int]) -> None:
     """Raise DataError when much of a modality is outside its plausible range.
 
-    Parameters
-    ----------
-    file : Path
-        The file, for the message.
-    dropped, observed : mapping
-        Samples of each modality outside the range, and all samples that the file has.
+    `dropped` counts the samples of each modality outside its range, `observed` all samples that the file has.
     """
     for name, number in dropped.items():
         if number >= MIN_SAMPLES_OUT_OF_RANGE and number > MAX_SHARE_OUT_OF_RANGE * observed[name]:
