@@ -169,7 +169,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(evaluation))
     else:
-        _list_findings([], evaluation["skipped"])
+        _list_findings(evaluation["notes"], evaluation["skipped"])
         typer.echo("\n\n".join(table.to_text() for table in evaluation_tables(evaluation)))
     if evaluation["skipped"]:
         raise typer.Exit(1)

@@ -50,7 +50,7 @@ def evaluate_run(
     -------
     dict
         `site`, `windows`, `patients`, and `labelled`, the number of windows with labels; `skipped`, why files
-        could not be used;
+        could not be used; `notes`, what was unusual in the others;
         `imputation` as `{missingness pattern: {method: metrics}}`, empty without an imputer;
         `task` as `{method: metrics}` of the windows with labels, with the `reliability` of each class;
         `subgroups` as `{method: {covariate: {subgroup: {"windows", "patients", "metrics"}}}}`, where metrics
@@ -79,6 +79,7 @@ def evaluate_run(
             "patients": len(np.unique(patients)),
             "labelled": int(labelled.sum()),
             "skipped": partition.skipped,
+            "notes": partition.notes,
             "imputation": imputation,
             "task": task,
             "subgroups": by_subgroup,

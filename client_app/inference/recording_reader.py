@@ -148,11 +148,16 @@ class RecordingReader:
         """Return where windows to predict start (s): as in training, but at least one."""
         seconds, record = opened.match.seconds, opened.recording.file.stem
         length = self._schema.patches * self._schema.patch_seconds
-        if self._window is not None and len(starts := cut_recording(self._window, record, seconds).starts):
-            return starts
-        if self._window is not None:
+        if self._window is None:
+            return length * np.arange(max(1, np.ceil(seconds / length - 1e-9)))
+        cut = cut_recording(self._window, record, seconds)
+        if not len(cut.starts):
             return np.zeros(1)
-        return length * np.arange(max(1, np.ceil(seconds / length - 1e-9)))
+        if cut.seconds_cut_off:
+            opened.notes.append(
+                f"{cut.seconds_cut_off:g} s at its end are in no window, as windows are complete"
+            )
+        return cut.starts
 
 
 def explain_failure(file: Path, error: Exception) -> str:

@@ -147,4 +147,4 @@ def _prepare_temporarily(
         )
         path = temporary / TEMPORARY_SITE
         write_partition(path, manifest, index, reader.read(source, index, log))
-        yield SitePartition(path, log.rejected, log.notes)
+        yield SitePartition(path, log.rejected, [*log.notes, *log.counted()])

@@ -56,6 +56,7 @@ def test_files_have_the_predictions_of_the_partition_made_of_them(site, tmp_path
     _, windows, recordings = predict(site, site / "north", tmp_path / "a.csv", *options)
     from_files = predict(site, site / "files", tmp_path / "b.csv", "--map", site / "dataset.toml", *options)
     windows["record"] = windows["record"].str[:3]
+    assert "r00.hea and 11 more: 5 s at its end are in no window" in from_files[0]
     columns = ["sinus", "afib", "sinus spread", "afib spread"]
     expected = windows.set_index(["record", "window"]).sort_index()[columns]
     result = from_files[1].set_index(["record", "window"]).sort_index()[columns]
@@ -75,6 +76,7 @@ def test_an_evaluation_of_files_is_that_of_the_partition_made_of_them(site):
     result, expected = json.loads(output), json.loads(expected)
     assert result.pop("site") == "site" and expected.pop("site") == "north"
     assert code == 0 and result["task"] == expected["task"] and result["windows"] == 6
+    assert "60 s at the end of recordings are left out, as windows are complete." in result["notes"]
     for pattern, methods in expected["imputation"].items():
         assert set(methods) == set(result["imputation"][pattern]) and len(methods) > 3
         for method in set(methods) - {"condi, draws"}:  # draws have other seeds at another site
