@@ -27,7 +27,7 @@ from server_app.federation.method_selection import methods_for_data, rosters_by_
 from server_app.federation.roll_call import collect_roster
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Run
-from server_app.federation.secure_aggregation import require_secure_sites
+from server_app.federation.secure_aggregation import notes_on_withheld, require_secure_sites
 from server_app.federation.task_phase import run_task_phase
 from server_app.report.on_completion import write_closing_documents
 from server_app.report.summary import summary_table
@@ -83,7 +83,8 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack) -> RunDirectory:
     _check_number_of_sites(config, roster)
     methods = methods_for_data(methods, roster, config)
     rosters = rosters_by_scope(methods, roster)
-    print("\n".join(roster.lines()), flush=True)
+    notes = notes_on_withheld(roster) if config.secure_aggregation else []
+    print("\n".join([*roster.lines(), *notes]), flush=True)
 
     if directory is None:
         directory = lock.enter_context(RunDirectory.create(config, roster.schema.dataset))

@@ -2,8 +2,9 @@
 
 Each array is weighted at the site and sent as `weight × (trained - start) / range`. The weights themselves
 follow, so that the coordinator can divide the sum of the first by the sum of the second. It learns no single
-site's update, weight or loss; it does see that the site answered and how many seconds it took. The
-coordinator cannot check a masked update, so the site does.
+site's update, weight or loss; it does see that the site answered, how many seconds it took, and which
+modalities and pairs of modalities it trained. The coordinator cannot check a masked update, so the site does.
+A site sends zeros for what fewer than `MIN_SECURE_SITES` sites train, by the coordinator's count.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ def weighted_update(request: Message, reply: Message, owners: dict[str, Owner]) 
     windows = metrics["windows"] / settings["most-windows"]
     modalities = round(len(metrics["counts"]) ** 0.5)
     counts = np.array(metrics["counts"]).reshape(modalities, modalities) / settings["most-counted"]
+    num_owners = np.frombuffer(settings["num-owners"], "<u4").reshape(modalities, modalities)
+    counts = np.where(num_owners >= MIN_SECURE_SITES, counts, 0)
     parts = []
     for name, array in sorted(to_numpy(reply.content.array_records["arrays"]).items()):
         update = (array.astype(np.float64) - base[name]) / settings["range"]
@@ -101,6 +104,6 @@ def weighted_update(request: Message, reply: Message, owners: dict[str, Owner]) 
         Status(Code.OK, ""),
         ndarrays_to_parameters([*parts, counts, np.array([windows, windows * loss])]),
         num_examples=1,  # this is not masked, so it must be the same at every site
-        metrics={"seconds": metrics["seconds"]},
+        metrics={"seconds": metrics["seconds"], "trained": (counts > 0).astype(np.uint8).tobytes()},
     )
     return Message(fitres_to_recorddict(result, keep_input=False), reply_to=request)
