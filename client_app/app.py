@@ -101,7 +101,7 @@ def _load_task(request: Request, split: Split) -> tuple[task_phase.TaskWindows, 
     return windows, model
 
 
-@app.train("relation")
+@app.train("relation", mods=[secure_aggregation.refuse_plain_training])
 @handler
 def train_relation(request: Request) -> RecordDict:
     """Phase 1, first part: estimate the cross-spectrum, from covariances and then by EM."""
@@ -115,7 +115,7 @@ def train_relation(request: Request) -> RecordDict:
     return RecordDict({"arrays": to_record(spectra), "metrics": metrics})
 
 
-@app.train("imputer")
+@app.train("imputer", mods=[secure_aggregation.refuse_plain_training])
 @handler
 def train_imputer(request: Request) -> RecordDict:
     """Phase 1, second part: take local steps of the diffusion model."""
@@ -145,7 +145,7 @@ def complete(request: Request) -> RecordDict:
     return RecordDict()
 
 
-@app.train("task")
+@app.train("task", mods=[secure_aggregation.refuse_plain_training])
 @handler
 def train_task(request: Request) -> RecordDict:
     """Phase 2: take local steps of the task model."""
