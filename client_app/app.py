@@ -13,6 +13,7 @@ from flwr.client.mod import secaggplus_mod
 from flwr.clientapp import ClientApp
 
 from client_app.node import completions, imputer_phase, secure_aggregation, task_phase
+from client_app.node.private_releases import release_relation, release_standardising_sums
 from client_app.node.request import Request, handler, to_record, training_reply
 from client_app.node.site import Site, is_virtual
 from condi_core.config import ConfigError
@@ -76,7 +77,11 @@ def _describe_site(site: Site) -> str:
     num_labelled = {"train": len(labelled["train"])}
     num_labelled |= {s: len(site.scorable_labelled_rows(s)) for s in SPLITS[1:]}
     count = site.schema.task_kind.label_counts
-    counts = {s: count(partition.labels[labelled[s]]).tolist() for s in SPLITS if site.may_disclose(s)}
+    # Sums over patients for training have noise, and counts of their labels are withheld.
+    is_private = bool(site.config.privacy.patient_epsilon)
+    disclosed = [s for s in SPLITS if site.may_disclose(s) and not (is_private and s == "train")]
+    counts = {s: count(partition.labels[labelled[s]]).tolist() for s in disclosed}
+    compute_sums = release_standardising_sums if is_private else imputer_phase.compute_standardising_sums
     manifest = partition.manifest.model_copy(update={"windows": windows})
     return json.dumps(
         {
@@ -84,7 +89,7 @@ def _describe_site(site: Site) -> str:
             "manifest": manifest.model_dump(mode="json", exclude={"made_by"}),
             "labels": dict.fromkeys(SPLITS) | counts,
             "labelled": num_labelled,
-            "sums": imputer_phase.compute_standardising_sums(site).tolist(),
+            "sums": compute_sums(site).tolist(),
             **task_phase.compute_standardising_sums(site),
         }
     )
@@ -106,9 +111,11 @@ def _load_task(request: Request, split: Split) -> tuple[task_phase.TaskWindows, 
 def train_relation(request: Request) -> RecordDict:
     """Phase 1, first part: estimate the cross-spectrum, from covariances and then by EM."""
     site, first = request.site(), request.settings["server-round"] == 1
-    spectra, counts, windows = imputer_phase.estimate_cross_spectrum(
-        site, _load_imputer(request, site), request.seed, first
-    )
+    imputer = _load_imputer(request, site)
+    if site.config.privacy.patient_epsilon:
+        spectra, counts, windows = release_relation(site, imputer)
+    else:
+        spectra, counts, windows = imputer_phase.estimate_cross_spectrum(site, imputer, request.seed, first)
     metrics = MetricRecord(
         {"windows": float(windows), "counts": counts.ravel().tolist(), "loss": 0.0, "steps": 1}
     )

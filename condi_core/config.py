@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -22,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from condi_core.phase_config import ImputerConfig, Settings, TaskConfig
 from condi_core.settings_text import describe_error, parse_names, parse_values, suggest_name
 
 # Settings that do not change what a run trains: where its files are, which sites are asked, and timeouts.
@@ -50,24 +50,14 @@ class ConfigError(ValueError):
         self.complaints = complaints
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
-
-
-class MissingnessSettings(_Settings, extra="allow"):
+class MissingnessSettings(Settings, extra="allow"):
     """Settings of the simulated missingness, unchecked: `dict(config.missingness)`.
 
     This package does not interpret them. `data_partitions`, which simulates the missingness, checks them.
     """
 
 
-class PrivacyConfig(_Settings):
+class PrivacyConfig(Settings):
     """Settings of withheld counts and of differential privacy."""
 
     smallest_count: NonNegativeInt
@@ -75,61 +65,35 @@ class PrivacyConfig(_Settings):
     clip_imputer: PositiveFloat
     clip_task: PositiveFloat
     delta: Annotated[float, Field(gt=0, lt=1)]
+    patient_epsilon: NonNegativeFloat
+    clip_patient: PositiveFloat
+    value_ranges: str
 
-
-class TrainingConfig(_Settings):
-    """Settings of local training, which both phases have."""
-
-    rounds: PositiveInt
-    steps: PositiveInt
-    batch: PositiveInt
-    optimizer: Literal["adamw", "sgd"]
-    learning_rate: PositiveFloat
-    width: PositiveInt
-    heads: PositiveInt
-    blocks: PositiveInt
-    pair_width: PositiveInt
-
-    @field_validator("heads")
+    @field_validator("value_ranges")
     @classmethod
-    def _heads_share_the_width(cls, heads: int, info: ValidationInfo) -> int:
-        width = info.data.get("width", heads * 2)
-        if width % heads or width % 2:
-            raise PydanticCustomError("heads", f"must divide the width, an even number, here {width}")
-        return heads
-
-
-class ImputerConfig(TrainingConfig):
-    """Settings of phase 1, which trains the imputer."""
-
-    relation_rounds: NonNegativeInt
-    crop: NonNegativeInt
-    token_patches: NonNegativeInt
-    sampling_steps: PositiveInt
-    samples: NonNegativeInt
-
-
-class TaskConfig(TrainingConfig):
-    """Settings of phase 2, which trains the task model."""
-
-    learning_rate_by_method: str
-    completions: NonNegativeInt
-    covariates: bool
-
-    @field_validator("learning_rate_by_method")
-    @classmethod
-    def _rates_are_positive_numbers(cls, text: str) -> str:
-        for method, rate in parse_values(text).items():
-            if isinstance(rate, str) or not 0 < rate < math.inf:
-                raise PydanticCustomError("rates", f"the rate of '{method}' must be a number above 0")
+    def _ranges_are_from_low_to_high(cls, text: str) -> str:
+        for name, limits in parse_values(text).items():
+            low, colon, high = str(limits).partition(":")
+            try:
+                is_range = bool(colon) and -math.inf < float(low) < float(high) < math.inf
+            except ValueError:
+                is_range = False
+            if not is_range:
+                raise PydanticCustomError("ranges", f"the range of '{name}' must be LOW:HIGH, got '{limits}'")
         return text
 
-    def learning_rate_for(self, method: str) -> float:
-        """Return the learning rate of phase 2 for a method."""
-        return float(parse_values(self.learning_rate_by_method).get(method, self.learning_rate))
+    @field_validator("patient_epsilon")
+    @classmethod
+    def _one_kind_of_privacy(cls, epsilon: float, info: ValidationInfo) -> float:
+        if epsilon and info.data.get("noise_multiplier"):
+            raise PydanticCustomError(
+                "privacy",
+                "cannot be combined with privacy.noise-multiplier, whose epsilon is of sites: set one to 0",
+            )
+        return epsilon
 
 
-class RunConfig(_Settings):
+class RunConfig(Settings):
     """All settings of a run; the keys are those of pyproject.toml, with dashes."""
 
     federation: str
@@ -166,6 +130,17 @@ class RunConfig(_Settings):
         for name in parse_values(task.learning_rate_by_method):
             if name not in methods:
                 raise PydanticCustomError("rates", f"the run has no method '{name}' that could have a rate")
+        return task
+
+    @field_validator("task")
+    @classmethod
+    def _covariates_are_not_private(cls, task: TaskConfig, info: ValidationInfo) -> TaskConfig:
+        if task.covariates and "privacy" in info.data and info.data["privacy"].patient_epsilon:
+            raise PydanticCustomError(
+                "covariates",
+                "task.covariates cannot be combined with privacy.patient-epsilon, because the sums that "
+                "standardise covariates have no noise",
+            )
         return task
 
     @field_validator("secure_aggregation")

@@ -11,8 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from condi_core.config import TrainingConfig
 from condi_core.optimizer import Optimizer
+from condi_core.phase_config import TrainingConfig
 
 Batch = TypeVar("Batch")
 

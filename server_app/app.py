@@ -136,6 +136,8 @@ def _run_phases(run: Run, methods: Sequence[Method], rosters: dict[str, Roster])
         result["answered"][f"task-{method.name}"] = tested.answers
     if run.config.privacy.noise_multiplier:
         result["privacy"] = privacy_budget(run.config.privacy, run.state.noisy_releases)
+    if epsilon := run.config.privacy.patient_epsilon:
+        result["patient-privacy"] = {"epsilon": epsilon, "delta": run.config.privacy.delta}
     return result
 
 

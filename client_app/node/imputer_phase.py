@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from client_app.node.patients import Patients, public_presence
 from client_app.node.site import Site
 from condi_core.evaluation.catalogue import ERROR_SUMS, EVALUATED_MISSINGNESS, scored_keys
 from condi_core.evaluation.imputation import imputation_sums_by_window
+from condi_core.imputer.diffusion import DiffusionNoise
 from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
+from condi_core.privacy.gradients import train_steps_privately
 from condi_core.training import derive_seed, train_steps
 from condi_core.windows import WINDOWS_PER_BLOCK, Standardiser, iterate_blocks, zero_unobserved
 from data_partitions.manifest import Split
@@ -79,6 +82,8 @@ def estimate_cross_spectrum(
 def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadline: float) -> dict[str, Any]:
     """Take local steps on the diffusion loss, with missingness simulated in what the site observed.
 
+    With `privacy.patient-epsilon`, steps sample patients and have noise, and neither depends on the seed.
+
     Parameters
     ----------
     site : Site
@@ -96,6 +101,8 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
         `loss` (mean), `steps`, `windows` of the site, and which modalities each window that was used had:
         `present`, bool `(window, modality)`.
     """
+    if site.config.privacy.patient_epsilon:
+        return _train_privately(site, imputer, learning_rate, deadline)
     config, rng = site.config.imputer, np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     rows = site.partition.rows("train")
@@ -107,11 +114,9 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
     order = np.concatenate([rng.permutation(num_windows) for _ in range(EPOCHS_PER_PREPARATION)])
 
     def batches() -> Iterator[ConditionedBatch]:
-        crop = config.crop or site.schema.patches
         for step in range(config.steps):
             windows = torch.from_numpy(order[step * config.batch : (step + 1) * config.batch])
-            start = int(rng.integers(0, max(site.schema.patches - crop, 0) + 1))
-            yield prepared.select(windows, slice(start, start + crop)).to(site.device)
+            yield prepared.select(windows, _crop(site, rng)).to(site.device)
 
     def loss(batch: ConditionedBatch) -> torch.Tensor:
         return imputer.loss(batch, generator)
@@ -119,6 +124,38 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
     mean_loss, steps = train_steps(imputer, loss, batches(), config, learning_rate, deadline)
     used = np.unique(order[: steps * config.batch])
     return {"loss": mean_loss, "steps": steps, "present": present[used], "windows": len(rows)}
+
+
+def _train_privately(site: Site, imputer: Imputer, learning_rate: float, deadline: float) -> dict[str, Any]:
+    """Take the steps of `train` by DP-SGD per patient; losses and which windows were used are withheld."""
+    config, rows = site.config.imputer, site.partition.rows("train")
+    patients, rng = Patients(site, rows), np.random.default_rng()
+    samples, chosen_rows = patients.sample_steps(config.batch, config.steps), patients.choose_rows()
+    used = np.unique(np.concatenate(samples))
+    prepared = _prepare_windows(site, imputer, chosen_rows[used], rng)[0] if len(used) else None
+
+    def batches() -> Iterator[tuple[ConditionedBatch, DiffusionNoise] | None]:
+        for sampled in samples:
+            if not len(sampled) or prepared is None:
+                yield None
+                continue
+            windows = torch.from_numpy(np.searchsorted(used, sampled))
+            batch = prepared.select(windows, _crop(site, rng)).to(site.device)
+            yield batch, DiffusionNoise.draw(batch.x, None)
+
+    def loss(batch: tuple[ConditionedBatch, DiffusionNoise]) -> torch.Tensor:
+        return imputer.loss_given_noise(*batch)
+
+    privacy = patients.gradient_privacy(config.batch)
+    steps = train_steps_privately(imputer, loss, batches(), config, learning_rate, privacy, deadline)
+    return {"loss": 0.0, "steps": steps, "present": public_presence(site), "windows": len(rows)}
+
+
+def _crop(site: Site, rng: np.random.Generator) -> slice:
+    """Draw the range of patches that a step uses of its windows."""
+    crop = site.config.imputer.crop or site.schema.patches
+    start = int(rng.integers(0, max(site.schema.patches - crop, 0) + 1))
+    return slice(start, start + crop)
 
 
 def _prepare_windows(

@@ -195,12 +195,13 @@ class Site:
             def make(i: np.ndarray) -> np.ndarray:
                 return self._hide_samples(values[i], observed[i], rows[i], False)
 
-            packed = _observed_masks.get_or_make(self._mask_key, rows, make)
+            packed = _observed_masks.get_or_make(self.mask_key, rows, make)
             observed = unpack_masks(packed, self.partition.manifest.shape)
         return Windows(torch.from_numpy(np.where(observed, values, 0)), torch.from_numpy(observed))
 
     @cached_property
-    def _mask_key(self) -> str:
+    def mask_key(self) -> str:
+        """Text that differs where the data or what the run hides of them differs."""
         missingness = [dict(self.missingness(split)) for split in SPLITS]
         return json.dumps([self.fingerprint, self.config.seed, missingness])
 

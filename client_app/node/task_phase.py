@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from client_app.node import completions
+from client_app.node.patients import Patients, public_presence
 from client_app.node.site import Site
 from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import Method
+from condi_core.privacy.gradients import train_steps_privately
 from condi_core.task.model import TaskModel
 from condi_core.task.numbers import NumberStandardiser
 from condi_core.training import train_steps
@@ -131,6 +133,8 @@ def compute_standardising_sums(site: Site) -> dict[str, list[list[float]]]:
 def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: float, deadline: float) -> dict:
     """Take local steps on the classification loss; windows are used in turn, each completed by one draw.
 
+    With `privacy.patient-epsilon`, steps sample patients and have noise, and neither depends on the seed.
+
     Parameters
     ----------
     windows : TaskWindows
@@ -148,6 +152,8 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
         `loss` (mean), `steps`, `windows` of the site that have labels, and which modalities each window that
         was used had: `present`, bool `(window, modality)`.
     """
+    if windows.site.config.privacy.patient_epsilon:
+        return _train_privately(windows, model, learning_rate, deadline)
     site, config, rng = windows.site, windows.site.config.task, np.random.default_rng(seed)
     rows = windows.rows
     num_windows = min(config.batch, len(rows)) * config.steps
@@ -162,16 +168,44 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
             present[step * len(step_rows) : (step + 1) * len(step_rows)] = in_batch
             yield batch
 
-    penalty = windows.method.penalty
+    loss = _training_loss(windows.method, model)
+    mean_loss, steps = train_steps(model, loss, batches(), config, learning_rate, deadline)
+    used = present[: steps * len(order) // config.steps]
+    return {"loss": mean_loss, "steps": steps, "present": used, "windows": len(rows)}
+
+
+def _training_loss(method: Method, model: TaskModel) -> Callable[[TaskBatch], Tensor]:
+    """Return the loss of a batch under a method; its penalty is on the distance from the present weights."""
+    penalty = method.penalty
     start = {name: p.detach().clone() for name, p in model.named_parameters()} if penalty else {}
 
     def loss(batch: TaskBatch) -> Tensor:
         value = model.training_loss(*batch)
         return value + penalty(model, start) if penalty else value
 
-    mean_loss, steps = train_steps(model, loss, batches(), config, learning_rate, deadline)
-    used = present[: steps * len(order) // config.steps]
-    return {"loss": mean_loss, "steps": steps, "present": used, "windows": len(rows)}
+    return loss
+
+
+def _train_privately(windows: TaskWindows, model: TaskModel, learning_rate: float, deadline: float) -> dict:
+    """Take the steps of `train` by DP-SGD per patient; losses and which windows were used are withheld."""
+    site, config, patients = windows.site, windows.site.config.task, Patients(windows.site, windows.rows)
+    rng = np.random.default_rng()
+
+    def batches() -> Iterator[TaskBatch | None]:
+        for sampled in patients.sample_steps(config.batch, config.steps):
+            rows = patients.choose_rows()[sampled]
+            yield windows.read(rows, rng.integers(windows.draws, size=len(rows))) if len(rows) else None
+
+    steps = train_steps_privately(
+        model,
+        _training_loss(windows.method, model),
+        batches(),
+        config,
+        learning_rate,
+        patients.gradient_privacy(config.batch),
+        deadline,
+    )
+    return {"loss": 0.0, "steps": steps, "present": public_presence(site), "windows": len(windows.rows)}
 
 
 @torch.no_grad()

@@ -42,7 +42,7 @@ class CrossSpectrum(nn.Module):
         bins = self.segment // 2 + 1
         # Without data, low frequencies have more power than high ones, and modalities are independent.
         prior = 1 / (1 + (torch.arange(bins) * 8 / bins) ** 2)
-        prior = prior / _mean_over_circle(prior, self.segment)
+        prior = prior / mean_over_circle(prior, self.segment)
         self.register_buffer("prior_spectrum", prior, persistent=False)
         self.register_buffer("spectrum", self._with_prior_shape(torch.eye(len(members))))
 
@@ -89,7 +89,7 @@ class CrossSpectrum(nn.Module):
 
     def covariance(self) -> Tensor:
         """Return the covariance at one instant `(modality, modality)`, which is made positive definite."""
-        values, vectors = torch.linalg.eigh(_mean_over_circle(self.spectrum[..., 0], self.segment))
+        values, vectors = torch.linalg.eigh(mean_over_circle(self.spectrum[..., 0], self.segment))
         return (vectors * values.clamp(min=1e-5 * float(values.mean()))) @ vectors.mT
 
     def sum_periodograms(self, x: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class CrossSpectrum(nn.Module):
         return torch.view_as_real(cross) / segments.shape[2]
 
 
-def _mean_over_circle(half: Tensor, length: int) -> Tensor:
+def mean_over_circle(half: Tensor, length: int) -> Tensor:
     """Average over all frequencies of a circle of which the last axis holds the non-negative half."""
     weight = torch.full((half.shape[-1],), 2.0, device=half.device)
     weight[0] = 1.0

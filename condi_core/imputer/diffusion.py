@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,6 +42,28 @@ def velocity(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 def cpu_randn(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
     """Draw standard normal numbers on the CPU, so that a seed gives the same numbers on every device."""
     return torch.randn(tuple(shape), generator=generator).to(device)
+
+
+class DiffusionNoise(NamedTuple):
+    """Random numbers of one evaluation of the training loss.
+
+    Attributes
+    ----------
+    noise : Tensor (batch, modality, patch, sample), standard normal, which is added to the residual
+    placeholder : Tensor of the same shape, standard normal, the residual of what was never measured
+    t : Tensor (batch,), diffusion times in [0, 1]
+    """
+
+    noise: Tensor
+    placeholder: Tensor
+    t: Tensor
+
+    @classmethod
+    def draw(cls, x: Tensor, generator: torch.Generator | None) -> DiffusionNoise:
+        """Draw the noise for windows `x` (batch, modality, patch, sample)."""
+        noise = cpu_randn(x.shape, generator, x.device)
+        placeholder = cpu_randn(x.shape, generator, x.device)
+        return cls(noise, placeholder, torch.rand(len(x), generator=generator).to(x.device))
 
 
 def time_grid(steps: int) -> list[tuple[float, float]]:

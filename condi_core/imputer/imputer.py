@@ -19,7 +19,7 @@ from condi_core.config import ImputerConfig
 from condi_core.embeddings import CrossModalEmbedding
 from condi_core.imputer.closed_form import ClosedFormEstimates, References
 from condi_core.imputer.denoiser import Denoiser, Encoder
-from condi_core.imputer.diffusion import EulerSampler, add_noise, cpu_randn, velocity
+from condi_core.imputer.diffusion import DiffusionNoise, EulerSampler, add_noise, cpu_randn, velocity
 from condi_core.windows import Schema, Standardiser, zero_unobserved
 
 TOKEN_SAMPLES = 16  # approximate samples of the fastest modality in a token, where the settings leave it open
@@ -159,6 +159,10 @@ class Imputer(nn.Module):
         -------
         Tensor, a scalar
         """
+        return self.loss_given_noise(batch, DiffusionNoise.draw(batch.x, generator))
+
+    def loss_given_noise(self, batch: ConditionedBatch, drawn: DiffusionNoise) -> Tensor:
+        """Compute the training loss as `loss`, with noise that was drawn before."""
         tokens, mean, log_deviation = self._encode(batch)
         # The mean is over all cells and not over targets, so that the mean of two sites is that of their
         # pool. A patch counts the same in a slow modality as in a fast one, however many samples it has.
@@ -170,11 +174,9 @@ class Imputer(nn.Module):
         likelihood_loss = (weight * likelihood).sum()
 
         missing = ~batch.conditioning
-        noise = cpu_randn(batch.x.shape, generator, batch.x.device)
+        noise, placeholder, t = drawn
         # A sample that was never measured has no residual to learn from; noise takes its place.
-        placeholder = cpu_randn(batch.x.shape, generator, batch.x.device)
         residual = torch.where(batch.target, standardised_error.detach().clamp(-8, 8), placeholder)
-        t = torch.rand(len(batch.x), generator=generator).to(batch.x.device)
         noisy = add_noise(residual, noise, t) * missing
         fraction = self._observed_fraction(batch.conditioning)
         v = self.denoiser(noisy, missing, t, tokens, self.cross_modal, fraction)

@@ -68,4 +68,4 @@ class CrossModalAggregator(TaskModel):
         return task_loss + CONTRASTIVE_WEIGHT * (before + after)
 
 
-METHOD = Method("fedmac", "cross-modal aggregation", model=CrossModalAggregator)
+METHOD = Method("fedmac", "cross-modal aggregation", model=CrossModalAggregator, contrasts_windows=True)

@@ -43,6 +43,8 @@ class Method:
     model : makes the task model
     penalty : term that is added to the loss of the task model
     combine : computes the next state of a model from the sites' updates
+    contrasts_windows : whether the loss compares the windows of a batch, so that a patient has no gradient of
+        their own
     scope : who trains together, in both phases: all sites ("federated"), each site separately ("local"), or
         one node with the data of all sites ("centralised")
     """
@@ -55,6 +57,7 @@ class Method:
     model: Callable[[Schema, TaskConfig], TaskModel] = TaskModel
     penalty: Penalty | None = None
     combine: Aggregator = average
+    contrasts_windows: bool = False
     scope: Scope = "federated"
 
     @property

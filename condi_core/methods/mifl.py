@@ -57,4 +57,4 @@ class MIFLModel(TaskModel):
         return task_loss + CONTRASTIVE_WEIGHT * contrastive_loss
 
 
-METHOD = Method("mifl", "missing-modality embeddings", model=MIFLModel)
+METHOD = Method("mifl", "missing-modality embeddings", model=MIFLModel, contrasts_windows=True)

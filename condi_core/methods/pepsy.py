@@ -145,4 +145,6 @@ def _normalise_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-METHOD = Method("pepsy", "PEPSY embedding controls", model=PEPSYModel, combine=merge_profiles)
+METHOD = Method(
+    "pepsy", "PEPSY embedding controls", model=PEPSYModel, combine=merge_profiles, contrasts_windows=True
+)

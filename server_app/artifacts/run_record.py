@@ -165,6 +165,11 @@ class RunRecord:
         """Compute the metrics of a task phase from its sums."""
         return self.schema.task_kind.metrics(sums)
 
+    @property
+    def is_private(self) -> bool:
+        """Whether the run had differential privacy, and therefore used the weights of the last round."""
+        return any(self.config.get(f"privacy.{name}") for name in ("noise-multiplier", "patient-epsilon"))
+
     def best_round(self, phase: str) -> int | None:
         """Return the round whose weights were selected: that of the lowest selection score, or the last."""
         scores = {
@@ -173,7 +178,7 @@ class RunRecord:
             if line.selection_score is not None
         }
         finite = {round_: score for round_, score in scores.items() if math.isfinite(score)}
-        if self.config.get("privacy.noise-multiplier") or not finite:
+        if self.is_private or not finite:
             return max(scores, default=None)
         return min(finite, key=finite.__getitem__)
 

@@ -16,7 +16,6 @@ FedAvg only; and its noise comes from numpy's global generator.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +24,7 @@ import torch
 from condi_core.averaging import Arrays, SiteUpdate
 from condi_core.config import PrivacyConfig
 from condi_core.ownership import Owner, aggregation_weights
+from condi_core.privacy.noise import secure_gaussian_noise
 
 
 def privacy_budget(privacy: PrivacyConfig, averages: int) -> dict[str, float]:
@@ -82,20 +82,6 @@ def clip_update(update: Arrays, norm: float) -> Arrays:
     """Scale all arrays of an update by one factor, so that their joint L2 norm is at most `norm`."""
     length = math.sqrt(sum(float(np.square(piece).sum()) for piece in update.values()))
     return update if length <= norm else {name: piece * (norm / length) for name, piece in update.items()}
-
-
-def secure_gaussian_noise(shape: tuple[int, ...]) -> np.ndarray:
-    """Draw standard normal numbers (Box and Muller 1958) from the random source of the operating system.
-
-    They do not depend on a generator or seed of the run, with which a site could reproduce and remove the
-    noise. They cannot be drawn twice: a run that is resumed from a checkpoint ends with other weights than
-    one that was never stopped. Like all floating-point noise, they are normal only up to rounding (Mironov
-    2012).
-    """
-    size = math.prod(shape)
-    bits = np.frombuffer(os.urandom(16 * size), np.uint64).reshape(2, size) >> np.uint64(11)
-    radius, angle = np.sqrt(-2 * np.log((bits[0] + 1.0) * 2.0**-53)), bits[1] * (2 * math.pi * 2.0**-53)
-    return (radius * np.cos(angle)).reshape(shape)
 
 
 def epsilon(noise_multiplier: float, averages: int, delta: float) -> float:

@@ -7,6 +7,7 @@ import torch
 from condi_core.averaging import Arrays, keep_separate
 from condi_core.imputer.imputer import Imputer
 from condi_core.ownership import ownership, trainable
+from condi_core.privacy.relation import floor_at_noise
 from condi_core.training import derive_seed
 from server_app.artifacts import scores
 from server_app.artifacts.run_directory import state_arrays
@@ -61,8 +62,14 @@ def run_imputer_phase(
     )
     # Spectra have so many and such large entries that noise would make them useless.
     relation_rounds = 0 if privacy.noise_multiplier else config.relation_rounds
+    if privacy.patient_epsilon:  # each round would spend as much of the patients' privacy again
+        relation_rounds = min(1, relation_rounds)
     relation_name = f"relation{scores.PHASE_SUFFIX[scope]}"
     run.run_phase(Phase(relation_name, name, relation, relation_rounds, evaluated=False))
+    if privacy.patient_epsilon:
+        state = run.state.models[name]
+        spectra = {key: floor_at_noise(array) for key, array in state.items() if key.endswith(".spectrum")}
+        run.state.models[name] = state | spectra
 
     strategy = ModalityFedAvg(
         roster,

@@ -46,7 +46,24 @@ def select_methods(config: RunConfig) -> list[Method]:
                 f"method '{method.name}' needs the relation between modalities, which is not estimated with "
                 "privacy.noise-multiplier: remove one of them"
             )
+    if config.privacy.patient_epsilon:
+        _require_patient_gradients(methods)
     return methods
+
+
+def _require_patient_gradients(methods: Sequence[Method]) -> None:
+    """Raise ConfigError for methods that differential privacy of patients does not cover."""
+    for method in methods:
+        if method.contrasts_windows:
+            raise ConfigError(
+                f"method '{method.name}' compares windows of different patients in its loss and cannot be "
+                "combined with privacy.patient-epsilon: remove one of them"
+            )
+        if method.scope == "centralised":
+            raise ConfigError(
+                f"method '{method.name}' is centralised training on the data of all sites and cannot be "
+                "combined with privacy.patient-epsilon: remove one of them"
+            )
 
 
 def methods_for_data(methods: Sequence[Method], roster: Roster, config: RunConfig) -> list[Method]:
@@ -60,6 +77,11 @@ def methods_for_data(methods: Sequence[Method], roster: Roster, config: RunConfi
     schema = roster.schema
     if config.task.covariates and not schema.covariates:
         raise RunError("task.covariates needs data with covariates, and these have none: set it to false")
+    if config.privacy.patient_epsilon and schema.task_kind.standardises_labels:
+        raise RunError(
+            "a regression cannot be combined with privacy.patient-epsilon, because the sums that standardise "
+            "its labels have no noise: set it to 0"
+        )
     if schema.labels:
         if not roster.labelled_sites().sites:
             raise RunError(

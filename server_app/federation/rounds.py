@@ -88,7 +88,8 @@ class Run:
         train = self._train_securely if self.config.secure_aggregation else self._train
         trained = self._retry_when_sites_return(phase, partial(train, phase, round_, config))
         train_seconds = time.monotonic() - start
-        is_private = self.config.privacy.noise_multiplier > 0
+        privacy = self.config.privacy
+        is_private = privacy.noise_multiplier > 0
         if is_private:
             # The release is counted before any site receives it: if the round is repeated, there is another.
             self.state.noisy_releases += 1
@@ -116,7 +117,8 @@ class Run:
             line["failures"] |= {f"{name} (evaluation)": reason for name, reason in failures}
             # Scores have no noise, and the choice of the best round would reveal them. With privacy, the last
             # round is selected instead.
-            self._keep_if_best(phase.model, round_, math.nan if is_private else evaluated.selection_score)
+            score = math.nan if is_private or privacy.patient_epsilon else evaluated.selection_score
+            self._keep_if_best(phase.model, round_, score)
         return line | {"seconds": time.monotonic() - start}
 
     def _train(self, phase: Phase, round_: int, config: ConfigRecord) -> TrainingOutcome:
@@ -223,7 +225,8 @@ def _progress_line(phase: Phase, line: dict, remaining_seconds: float) -> str:
     parts = [f"{phase.name:<12} round {line['round']:>2}/{line['rounds']}"]
     if phase.evaluated:
         metrics = {key: value for key, value in line["metrics"].items() if key != "score"}
-        parts += [f"loss {line['loss']:.4f}", *(f"{key} {value:.3f}" for key, value in metrics.items())]
+        loss = [f"loss {line['loss']:.4f}"] if line["loss"] else []  # it is withheld to protect patients
+        parts += [*loss, *(f"{key} {value:.3f}" for key, value in metrics.items())]
     parts += [f"{len(line['site-seconds'])}/{line['sites-asked']} sites", f"{line['seconds']:.0f} s"]
     if remaining_seconds > 0:
         parts.append(f"about {_duration(remaining_seconds)} left in this phase")

@@ -31,6 +31,12 @@ def privacy_statement(run: RunRecord) -> str:
             sentences.append(
                 f"For the weights alone, epsilon is {budget['epsilon']:.3g} at delta {budget['delta']:g}."
             )
+    if epsilon := config.get("privacy.patient-epsilon"):
+        sentences.append(
+            "What sites sent of their training patients has noise, except the numbers of windows: in a run "
+            f"without repeated rounds, epsilon is {epsilon:g} at delta {config['privacy.delta']:g} for a "
+            "patient."
+        )
     if smallest := config.get("privacy.smallest-count"):
         sentences.append(f"Sites withheld counts and scores of fewer than {smallest} patients.")
     if not sentences:

@@ -86,7 +86,7 @@ def _data(run: RunRecord) -> list[str]:
     modalities = ", ".join(f"{m.name} ({m.unit}, {m.rate:g} Hz)" for m in manifest.modalities)
     selection = (
         "the weights of the last round were used"
-        if run.config.get("privacy.noise-multiplier")
+        if run.is_private
         else "the weights were selected on validation windows"
     )
     described = f", dataset.toml with hash {manifest.description_hash}" if manifest.description else ""

@@ -42,6 +42,13 @@ def summary_table(result: dict, schema: Schema, config: RunConfig, path: Path) -
             "those of these tables included, have no noise."
         )
         parts.append(textwrap.fill(text, 80))
+    if privacy := result.get("patient-privacy"):
+        text = (
+            f"Differential privacy of patients: epsilon {privacy['epsilon']:.3g} at delta "
+            f"{privacy['delta']:g}, of every site for its training patients, if no round was repeated. "
+            "Scores, those of these tables included, are of other patients and have no noise."
+        )
+        parts.append(textwrap.fill(text, 80))
     missing = [
         f"not in the test scores of {phase}: {site} ({reason})"
         for phase, replies in result["answered"].items()

@@ -1,0 +1,152 @@
+"""What a site releases once in a run under patient-level privacy: standardising sums and the relation.
+
+A release is stored in the site's cache under a hash of what it depends on, and is given again when it is
+asked for again, as by a run that is resumed: with other noise it would spend the patients' privacy twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client_app.node.patients import Patients, plan_of_site, public_presence
+from client_app.node.site import Site
+from condi_core.config import ConfigError
+from condi_core.imputer.cross_spectrum import CrossSpectrum
+from condi_core.imputer.imputer import Imputer
+from condi_core.privacy import relation, standardising
+from condi_core.privacy.gradients import sum_clipped
+from condi_core.privacy.noise import secure_gaussian_noise
+from condi_core.protocol import fingerprint
+from condi_core.settings_text import parse_values
+from condi_core.windows import iterate_blocks
+from data_partitions.storage import atomic_write
+
+
+def release_standardising_sums(site: Site) -> np.ndarray:
+    """Release standardising sums `(modality, 3)` with noise; the counts are those of complete windows."""
+    ranges, noise = value_ranges(site), plan_of_site(site).standardising
+    modalities = len(site.schema.modalities)
+    norm = standardising.HISTOGRAM_NORM * modalities**0.5
+
+    def histograms(values: Tensor, observed: Tensor) -> list[Tensor]:
+        return [standardising.histogram_contributions(values, observed, ranges)]
+
+    mean, deviation = _release_mean(site, histograms, [norm], noise, "histograms", list(map(str, ranges)))
+    located = standardising.locate(mean, deviation, ranges)
+    norm = standardising.MOMENTS_NORM * modalities**0.5
+
+    def moments(values: Tensor, observed: Tensor) -> list[Tensor]:
+        return [standardising.moment_contributions(values, observed, located)]
+
+    mean, _ = _release_mean(site, moments, [norm], noise, "moments", list(map(str, located)))
+    rates = torch.tensor([float(modality.samples_per_patch) for modality in site.schema.modalities])
+    counts = rates.double() * site.schema.patches * len(site.partition.rows("train"))
+    counts = counts * torch.from_numpy(public_presence(site)[0])
+    return standardising.sums_from_moments(mean, located, counts).numpy()
+
+
+def release_relation(site: Site, imputer: Imputer) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
+    """Release the site's cross-spectrum with noise; the result is that of `estimate_cross_spectrum`."""
+    groups, noise = imputer.closed_form.groups, plan_of_site(site).relation
+    timelines = [site.schema.patches * group.samples for group in groups]
+    cross_spectra = [CrossSpectrum(g.members, length) for g, length in zip(groups, timelines, strict=True)]
+    standardiser = imputer.standardiser.cpu()
+
+    def contribute(values: Tensor, observed: Tensor) -> list[Tensor]:
+        x = standardiser(values, observed)
+        parts = [
+            relation.contributions(
+                cross_spectrum, group.select(x).flatten(2), group.select(observed).flatten(2)
+            )
+            for group, cross_spectrum in zip(groups, cross_spectra, strict=True)
+        ]
+        moments, spectra = zip(*(relation.split(part) for part in parts), strict=True)
+        return [torch.cat(moments, 1), torch.cat(spectra, 1)]
+
+    norms = relation.clipping_norms(len(site.schema.modalities), len(groups))
+    scale = [standardiser.mean.tolist(), standardiser.std.tolist()]
+    mean, deviation = _release_mean(site, contribute, norms, noise, "relation", scale)
+    present = torch.from_numpy(public_presence(site)[0])
+    windows = len(site.partition.rows("train"))
+    counts, spectra = np.zeros((len(present),) * 2), {}
+    moments, powers = mean[: -relation.BANDS * len(groups)], mean[-relation.BANDS * len(groups) :]
+    for i, (group, cross_spectrum) in enumerate(zip(groups, cross_spectra, strict=True)):
+        size = relation.num_moments(len(group.members))
+        own, moments = moments[:size], moments[size:]
+        own = torch.cat([own, powers[i * relation.BANDS : (i + 1) * relation.BANDS]])
+        released = relation.release(cross_spectrum, own, deviation, present[list(group.members)])
+        spectra[f"closed_form.cross_spectra.{i}.spectrum"] = released.spectrum.numpy()
+        counts[np.ix_(group.members, group.members)] = windows * released.shares.clamp(0, 1).numpy()
+    imputer.standardiser.to(site.device)
+    return spectra, counts, windows
+
+
+def value_ranges(site: Site) -> standardising.Interval:
+    """Return the ranges in which values are counted: those of the settings, or the plausible ones.
+
+    Raises
+    ------
+    ConfigError
+        A modality has neither.
+    """
+    settings = parse_values(site.config.privacy.value_ranges)
+    limits: list[tuple[float, float]] = []
+    for modality in site.schema.modalities:
+        text = settings.get(modality.name, settings.get(modality.unit))
+        if text is not None:
+            low, _, high = str(text).partition(":")
+            limits.append((float(low), float(high)))
+        elif modality.range:
+            limits.append(modality.range)
+        else:
+            raise ConfigError(
+                f"privacy.patient-epsilon needs a range of {modality.name}, which has no plausible one: add "
+                f"'{modality.name}=LOW:HIGH' or '{modality.unit}=LOW:HIGH' to privacy.value-ranges"
+            )
+    ends = torch.tensor(limits, dtype=torch.float64)
+    return standardising.Interval(ends.mean(1), (ends[:, 1] - ends[:, 0]) / 2)
+
+
+def _release_mean(
+    site: Site,
+    contribute: Callable[[Tensor, Tensor], list[Tensor]],
+    norms: Sequence[float],
+    noise_multiplier: float,
+    kind: str,
+    dependencies: object,
+) -> tuple[Tensor, float]:
+    """Release the mean over patients of clipped contributions, with noise, or give the stored one.
+
+    Each part of a contribution `(window, entry)` is the mean over the windows of a patient, and is clipped to
+    its norm. Returns the mean of all parts, and the standard deviation of the noise in an entry of it.
+    """
+    rows = site.partition.rows("train")
+    patients = Patients(site, rows)
+    deviation = noise_multiplier * float(np.linalg.norm(norms)) / len(patients)
+    everything = [fingerprint(), site.mask_key, kind, list(norms), noise_multiplier, dependencies]
+    key = hashlib.sha256(json.dumps(everything).encode()).hexdigest()
+    path = site.cache / f"released-{key[:32]}.npy"
+    if path.exists():
+        return torch.from_numpy(np.load(path, allow_pickle=False)), deviation
+    position = {row: i for i, own in enumerate(patients.rows_by_patient) for row in own.tolist()}
+    totals: list[Tensor] = []
+    for block in iterate_blocks(rows):
+        parts = contribute(*site.read(block))
+        at = torch.tensor([position[row] for row in block.tolist()])
+        totals = totals or [p.new_zeros(len(patients), p.shape[1]) for p in parts]
+        for total, part in zip(totals, parts, strict=True):
+            total.index_add_(0, at, part)
+    windows = torch.from_numpy(patients.num_windows)[:, None]
+    sums = [sum_clipped({"": total / windows}, norm)[""] for total, norm in zip(totals, norms, strict=True)]
+    mean = torch.cat(sums) / len(patients)
+    mean = mean + deviation * torch.from_numpy(secure_gaussian_noise(tuple(mean.shape)))
+    site.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        np.save(file, mean.numpy(), allow_pickle=False)
+    return mean, deviation

@@ -1,0 +1,1 @@
+"""Differential privacy: noise, clipped contributions of patients, and the accountant."""

@@ -1,0 +1,112 @@
+"""Mean and deviation of each modality from bounded contributions of patients, in two releases.
+
+The first release is a histogram over the plausible range of each modality, which locates its values (Karwa
+and Vadhan 2018, arXiv:1711.03908). The second has the mean and the mean absolute value of what is clipped to
+the located interval. Both need a range that does not depend on the data.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+BINS = 32  # of the plausible range
+HISTOGRAM_NORM = 0.7  # to which the histograms of a patient are clipped, times √modalities
+MOMENTS_NORM = 0.25  # to which the moments of a patient are clipped, times √modalities
+MAX_BIN_NOISE = 0.1  # in a histogram whose sum is about 1; with more, values are not located
+HALF_WIDTH = 6.0  # of the located interval, in widths of the shortest interval with half of the values
+SMALLEST_DEVIATION = 0.02  # in half widths of the located interval
+DEVIATION_OF_MEAN_ABSOLUTE_VALUE = 1.2533  # √(π/2), of a normal distribution
+
+
+class Interval(NamedTuple):
+    """Centre and half width of an interval per modality, both Tensor (modality,)."""
+
+    centre: Tensor
+    half_width: Tensor
+
+
+def histogram_contributions(values: Tensor, observed: Tensor, ranges: Interval) -> Tensor:
+    """Compute the share of a window's samples in each bin of the range.
+
+    Parameters
+    ----------
+    values, observed : Tensor (window, modality, patch, sample), in source units
+    ranges : plausible ranges; what is beyond counts to the first or last bin
+
+    Returns
+    -------
+    Tensor (window, modality · bin), float64; zeros where nothing was observed
+    """
+    position = (_relative(values, ranges) + 1) / 2 * BINS
+    bins = position.clamp(0, BINS - 1).long().flatten(2)
+    weights = observed.double().flatten(2)
+    counts = torch.zeros(*bins.shape[:2], BINS, dtype=torch.float64).scatter_add_(2, bins, weights)
+    return (counts / counts.sum(2, keepdim=True).clamp(min=1)).flatten(1)
+
+
+def moment_contributions(values: Tensor, observed: Tensor, located: Interval) -> Tensor:
+    """Compute mean and mean absolute value of a window's samples, relative to the located interval.
+
+    Returns
+    -------
+    Tensor (window, modality · 2), float64; zeros where nothing was observed
+    """
+    mask = observed.double().flatten(2)
+    relative = _relative(values, located).flatten(2) * mask
+    count = mask.sum(2).clamp(min=1)
+    return torch.stack([relative.sum(2) / count, relative.abs().sum(2) / count], 2).flatten(1)
+
+
+def locate(histograms: Tensor, bin_noise: float, ranges: Interval) -> Interval:
+    """Return an interval that has most values of each modality.
+
+    It is around the shortest interval with half of the values; or the plausible range, where noise hides it.
+
+    Parameters
+    ----------
+    histograms : Tensor (modality · bin,), the noisy mean over patients
+    bin_noise : standard deviation of the noise of each bin
+    ranges : plausible ranges
+    """
+    if bin_noise > MAX_BIN_NOISE:
+        return ranges
+    cumulative = torch.nn.functional.pad(histograms.view(-1, BINS).cumsum(1), (1, 0))
+    masses = cumulative[:, None, :] - cumulative[:, :, None]  # (modality, first bin, bin after the last)
+    width = torch.arange(BINS + 1)[None, :] - torch.arange(BINS + 1)[:, None]
+    # Of the intervals with half of the values, the shortest, and of those the one with most values.
+    is_half = (masses >= cumulative[:, -1].clamp(min=0)[:, None, None] / 2) & (width > 0)
+    score = torch.where(is_half, masses - 1e3 * width, -torch.inf).flatten(1)
+    best = score.argmax(1)
+    first, last = best // (BINS + 1), best % (BINS + 1)
+    bin_width = 2 * ranges.half_width / BINS
+    centre = ranges.centre - ranges.half_width + (first + last) / 2 * bin_width
+    half_width = torch.minimum(HALF_WIDTH * (last - first) * bin_width, 2 * ranges.half_width)
+    has_half = score.gather(1, best[:, None])[:, 0].isfinite()
+    return Interval(
+        torch.where(has_half, centre, ranges.centre), torch.where(has_half, half_width, ranges.half_width)
+    )
+
+
+def sums_from_moments(moments: Tensor, located: Interval, counts: Tensor) -> Tensor:
+    """Return standardising sums (modality, 3) with the mean and deviation that noisy moments have.
+
+    Parameters
+    ----------
+    moments : Tensor (modality · 2,), the noisy mean over patients
+    located : the interval to which they are relative
+    counts : Tensor (modality,), the numbers of samples that the sums are to have; 0: none
+    """
+    mean, absolute = moments.view(-1, 2).unbind(1)
+    deviation = (DEVIATION_OF_MEAN_ABSOLUTE_VALUE * absolute).clamp(min=SMALLEST_DEVIATION)
+    mean = located.centre + located.half_width * mean.clamp(-1, 1)
+    deviation = located.half_width * deviation
+    return torch.stack([counts, counts * mean, counts * (mean**2 + deviation**2)], 1)
+
+
+def _relative(values: Tensor, interval: Interval) -> Tensor:
+    """Return values relative to an interval, which is from -1 to 1, clipped to it."""
+    centre, half_width = (part[:, None, None] for part in interval)
+    return ((values.double() - centre) / half_width).nan_to_num(0, 1, -1).clamp(-1, 1)
