@@ -1,5 +1,6 @@
 """Errors in one sentence and progress bars, which all commands share."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import ProgressCallback
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -26,6 +29,9 @@ def one_sentence_errors(*kinds: type[Exception]) -> Iterator[None]:
         typer.echo(f"Error: {key}: {first['msg']}, got {first['input']!r}", err=True)
         raise typer.Exit(1) from None
     except expected as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            place = f" at {error.filename}" if error.filename else ""
+            error = DataError(f"{error.strerror}{place}: free some space and repeat the command")
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
 

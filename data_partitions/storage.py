@@ -33,12 +33,16 @@ def require_absent(path: Path) -> None:
 def make_private_directory(path: Path) -> list[Path]:
     """Make a directory and its missing parents, private to this user; return those made, innermost first."""
     made: list[Path] = []
-    for missing in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
-        with suppress(FileExistsError):  # another process was faster
-            missing.mkdir()
-            missing.chmod(PRIVATE_DIRECTORY)
-            sync_directory(missing.parent)
-            made.insert(0, missing)
+    try:
+        for missing in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
+            with suppress(FileExistsError):  # another process was faster
+                missing.mkdir()
+                made.insert(0, missing)
+                missing.chmod(PRIVATE_DIRECTORY)
+                sync_directory(missing.parent)
+    except BaseException:
+        _remove_empty(made)
+        raise
     return made
 
 

@@ -71,13 +71,16 @@ class PredictionTables(AbstractContextManager):
     def __exit__(self, *error) -> bool | None:
         if error[0] is not None:
             return self._stack.__exit__(*error)
-        with self._stack:
-            writer = self._open(recordings_file(self._out), "windows")
-            for recording, mean in self._recordings.items():
-                writer.writerow([recording, mean.windows, *self._cells(*mean.prediction(), mean.missing)])
+        try:
+            with self._stack:
+                writer = self._open(recordings_file(self._out), "windows")
+                for recording, mean in self._recordings.items():
+                    writer.writerow([recording, mean.windows, *self._cells(*mean.prediction(), mean.missing)])
+        except OSError:  # one table is of no use without the other, and would prevent another try
+            self._remove()
+            raise
         if not self.num_windows:
-            for path in (self._out, recordings_file(self._out)):
-                path.unlink()
+            self._remove()
         return None
 
     @property
@@ -93,6 +96,10 @@ class PredictionTables(AbstractContextManager):
             cells = self._cells(prediction.values, _spread(prediction.draws), prediction.missing)
             self._writer.writerow([prediction.record, prediction.position, *cells])
             self.num_windows += 1
+
+    def _remove(self) -> None:
+        for path in (self._out, recordings_file(self._out)):
+            path.unlink(missing_ok=True)
 
     def _open(self, path: Path, count: str):
         file = self._stack.enter_context(atomic_write(path))

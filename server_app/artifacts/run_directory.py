@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import metadata
@@ -124,17 +124,18 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
         try:
             path.mkdir(parents=True)
             sync_directory(path.parent)
+            _replace_file(path / CONFIG_FILE, json.dumps(config.flat(), indent=1))
         except FileExistsError:
             raise RunError(
                 f"the run directory {path} exists: choose another name, or resume it with resume='{path}'"
             ) from None
         except OSError as error:
+            with suppress(OSError):
+                path.rmdir()  # so that the name can be used when there is space
             raise RunError(
                 f"cannot make the run directory {path}: {error.strerror}; choose another folder with output"
             ) from None
-        directory = cls(path)
-        directory.write_json(CONFIG_FILE, config.flat())
-        return directory
+        return cls(path)
 
     @classmethod
     def resume(cls, config: RunConfig) -> RunDirectory:
@@ -164,9 +165,14 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
         return directory
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Replace a file atomically; OSError when that fails, and the file then keeps its old content."""
-        with atomic_write(self.path / name) as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        """Replace a file atomically; RunError when that fails, and the file then keeps its old content."""
+        try:
+            _replace_file(self.path / name, content)
+        except OSError as error:
+            raise RunError(
+                f"cannot write {self.path / name}: {error.strerror}; the last checkpoint is still valid: "
+                f"free some space and resume with resume='{self.path}'"
+            ) from None
 
     def write_json(self, name: str, content: Any) -> None:
         """Replace a file by JSON atomically."""
@@ -196,14 +202,8 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
             for name, array in named.items()
         }
         progress = {name: getattr(state, name) for name in ("done", "noisy_releases", "scores", "history")}
-        try:
-            self.write(HISTORY_FILE, "".join(json.dumps(line) + "\n" for line in state.history))
-            self.write(CHECKPOINT_FILE, save(arrays, metadata={"state": json.dumps(progress)}))
-        except OSError as error:
-            raise RunError(
-                f"cannot write the checkpoint in {self.path}: {error.strerror}; the previous one is still "
-                f"valid: free some space and resume with resume='{self.path}'"
-            ) from None
+        self.write(HISTORY_FILE, "".join(json.dumps(line) + "\n" for line in state.history))
+        self.write(CHECKPOINT_FILE, save(arrays, metadata={"state": json.dumps(progress)}))
 
     def save_model(
         self,
@@ -261,6 +261,11 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
             raise RunError(f"the checkpoint {path} is damaged ({error}): {NEW_RUN_HINT}") from None
         state.scores = {model: (score, round_) for model, (score, round_) in state.scores.items()}
         return state
+
+
+def _replace_file(path: Path, content: str | bytes) -> None:
+    with atomic_write(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def state_arrays(model: torch.nn.Module) -> Arrays:

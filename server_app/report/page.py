@@ -6,7 +6,7 @@ from pathlib import Path
 
 from condi_core.evaluation.catalogue import imputer_label, missingness_label, primary_metric
 from condi_core.run_files import REPORT_FILE
-from server_app.artifacts.run_directory import RunDirectory
+from data_partitions.storage import atomic_write
 from server_app.artifacts.run_record import ReportError, RunRecord, read_run
 from server_app.report.classification import classification
 from server_app.report.completed_windows import Progress
@@ -64,7 +64,8 @@ def write_report(
 def write_page(path: Path, content: str) -> Path:
     """Write a page atomically; ReportError when that fails."""
     try:
-        RunDirectory(path.parent).write(path.name, content)
+        with atomic_write(path) as file:
+            file.write(content.encode())
     except OSError as error:
         raise ReportError(f"cannot write {path}: {error.strerror}; choose another place with --out") from None
     return path

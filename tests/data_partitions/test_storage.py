@@ -1,10 +1,12 @@
+import errno
+import itertools
 import os
 from contextlib import contextmanager
 
 import pytest
 
 from data_partitions import DataError
-from data_partitions.partition import write_partition
+from data_partitions.partition import Partition, write_partition
 from data_partitions.storage import atomic_directory, atomic_write
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
@@ -119,3 +121,47 @@ def test_partitions_are_private_to_their_user_also_while_they_are_written(tmp_pa
     modes = {p: p.stat().st_mode & 0o777 for p in (path.parent, *path.parent.rglob("*"))}
     assert len(modes) == 7
     assert all(mode == (0o700 if p.is_dir() else 0o600) for p, mode in modes.items()), modes
+
+
+@pytest.fixture
+def fill_disk(monkeypatch):
+    """`fill_disk(n)`: the n-th flush to disk, from 0, and all after it find the disk full."""
+    fsync = os.fsync
+
+    def fill(flushes):
+        remaining = [flushes]
+
+        def flush(descriptor):
+            if not remaining[0]:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            remaining[0] -= 1
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", flush)
+
+    return fill
+
+
+def test_a_disk_that_is_full_at_any_moment_leaves_no_partition(tmp_path, fill_disk):
+    for flushes in itertools.count():
+        fill_disk(flushes)
+        try:
+            write_partition(tmp_path / "new" / "north", manifest_of(), index_of(), windows_of())
+        except (OSError, DataError) as error:
+            assert "No space left on device" in str(error)
+        if (tmp_path / "new" / "north").exists():
+            break
+        assert not list(tmp_path.iterdir())
+    assert flushes == 1 + 6, "the parent; four files and two directories"
+    fill_disk(100)
+    Partition.open(tmp_path / "new" / "north")
+
+
+def test_a_disk_that_is_full_at_any_moment_leaves_the_old_file_or_the_new_one(tmp_path, fill_disk):
+    path = tmp_path / "checkpoint"
+    path.write_bytes(b"old")
+    for flushes, content in ((0, b"old"), (1, b"new")):  # of the file, and then of its folder
+        fill_disk(flushes)
+        with pytest.raises(OSError), atomic_write(path) as file:
+            file.write(b"new")
+        assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]

@@ -1,5 +1,6 @@
-"""One command at a time writes an output, and what it writes is private to its user."""
+"""One command at a time writes an output, which is private to its user, and complete or absent."""
 
+import errno
 import os
 from contextlib import contextmanager
 
@@ -92,3 +93,31 @@ def test_what_is_written_is_private_to_its_user(tmp_path, condi):
     assert len(paths) > 60, "values, quantiles, masks, provenance and tables"
     modes = {path: path.stat().st_mode & 0o777 for path in paths}
     assert {path for path, mode in modes.items() if mode != (0o700 if path.is_dir() else 0o600)} == set()
+
+
+@pytest.mark.parametrize("flushes", [0, 1, 4, 20, 28])
+def test_a_full_disk_is_one_sentence_and_the_call_can_be_repeated(tmp_path, condi, monkeypatch, flushes):
+    data, files, fsync = partition(tmp_path / "in"), tmp_path / "files", os.fsync
+    record(files, "r1")
+    commands = {"out": ("impute", data), "copies": ("impute", files), "p.csv": ("predict", files)}
+
+    def flush(descriptor):
+        if not remaining[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        remaining[0] -= 1
+        fsync(descriptor)
+
+    for name, (command, source) in commands.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", flush)
+            remaining = [flushes]
+            code, output = condi(command, source, tmp_path / name)
+        if code:
+            assert "No space left on device" in output and "Traceback" not in output
+            assert {p.name for p in tmp_path.iterdir()} <= {"in", "files", ".out.partial", *commands}
+            assert not (tmp_path / name).is_file() and not list((tmp_path / name).glob("*.dat"))
+            if name != "copies":  # other files are completed nevertheless
+                assert output == "Error: No space left on device: free some space and repeat the command\n"
+            code, output = condi(command, source, tmp_path / name)
+        assert code == 0, output
+    assert not list(tmp_path.glob(".*"))

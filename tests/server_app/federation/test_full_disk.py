@@ -1,6 +1,8 @@
 """Full disks, with real file systems of a few kilobytes."""
 
+import errno
 import json
+import os
 import subprocess
 from contextlib import contextmanager
 
@@ -9,6 +11,7 @@ import platformdirs
 import pytest
 from safetensors.numpy import load_file
 
+from server_app.artifacts import run_directory
 from server_app.errors import RunError
 
 
@@ -55,3 +58,30 @@ def test_a_site_with_a_full_disk_is_excluded_with_its_reason(federation, run_loc
         if line["phase"] == "task-condi":
             (why,) = {line["failures"][name] for name in line["failures"]}
             assert len(line["site-seconds"]) < 3 and why.startswith("completed windows are missing")
+
+
+@pytest.mark.parametrize("name", ["config.json", "roster.json", "imputer.safetensors", "result.json"])
+def test_a_file_of_a_run_that_cannot_be_written_is_named(federation, run_local, tmp_path, monkeypatch, name):
+    """Every file goes through one function, in which the disk is full from `name` on."""
+    write, path = run_directory._replace_file, tmp_path / "runs" / "full"
+
+    def write_until_full(file, content):
+        if file.name == name:
+            monkeypatch.setattr(os, "fsync", raise_full)
+        write(file, content)
+
+    def raise_full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(run_directory, "_replace_file", write_until_full)
+    small = {"name": "full", "compare-with": "", "imputer.relation-rounds": 0}
+    with pytest.raises(RunError) as error:
+        run_local(federation, small)
+    monkeypatch.undo()
+    if name == "config.json":
+        assert str(error.value).startswith(f"cannot make the run directory {path}: No space left on device;")
+        assert not path.exists()
+        return
+    hint = f"the last checkpoint is still valid: free some space and resume with resume='{path}'"
+    assert str(error.value) == f"cannot write {path / name}: No space left on device; {hint}"
+    assert not (path / name).exists() and not list(path.glob(".*"))

@@ -109,7 +109,9 @@ def test_a_full_disk_leaves_the_old_checkpoint_valid(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match="No space left on device; the previous one is still valid.*resume="):
+    with pytest.raises(
+        RunError, match="No space left on device; the last checkpoint is still valid.*resume="
+    ):
         directory.save(RunState(done={"imputer": 2}, models={"imputer": {"w": np.zeros(3, np.float32)}}))
     monkeypatch.undo()
     state = directory.load()
