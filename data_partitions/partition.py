@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from data_partitions.errors import DataError
+from data_partitions.file_hashes import FileHashes
 from data_partitions.layout import MANIFEST_FILE, require_partition
 from data_partitions.manifest import SPLITS, Manifest, Split
 from data_partitions.storage import atomic_directory, read_json
@@ -37,7 +38,7 @@ from data_partitions.windows_table import (
     read_windows_table,
 )
 
-FINGERPRINT_BYTES = 2**20  # hashed at each end of a file of values
+IMPUTED_FOLDER = "imputed"  # of a partition that `condi impute` completed: masks of its imputed samples
 
 
 class EmptyPartitionError(DataError):
@@ -201,7 +202,7 @@ class Partition:
 
     def require_measured(self) -> None:
         """Raise DataError if `condi impute` made the partition: imputed samples would count as measured."""
-        if (self.path / "imputed").exists():
+        if (self.path / IMPUTED_FOLDER).exists():
             raise DataError(
                 f"{self.path} is a completed partition, in which imputed samples would count as measured: "
                 "give the partition it was made from"
@@ -268,20 +269,22 @@ class Partition:
                 values[:, i, :, : m.samples_per_patch] = np.where(measured, block, 0)
         return values, observed
 
-    def fingerprint(self) -> str:
-        """Return a sha256 that changes when the partition is prepared again from other data.
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The directory of the partition, as the only one of this store."""
+        return (self.path,)
 
-        It is cheap enough for a cache key: of each file of values it covers the size and both ends.
+    def fingerprint(self, hashes: FileHashes | None = None) -> str:
+        """Return a sha256 of every byte that windows and labels are read from.
+
+        Parameters
+        ----------
+        hashes
+            Remembers the hashes of files; without it, all files are read.
         """
-        digest = hashlib.sha256()
-        for name in (MANIFEST_FILE, WINDOWS_FILE):
-            content = (self.path / name).read_bytes()
-            digest.update(f"{name} {len(content)}\n".encode() + content)
-        for name in self._arrays:
-            with open(values_file(self.path, name), "rb") as file:
-                size = file.seek(0, 2)
-                digest.update(f"{name} {size}\n".encode())
-                for start in (0, max(0, size - FINGERPRINT_BYTES)):
-                    file.seek(start)
-                    digest.update(file.read(FINGERPRINT_BYTES))
-        return digest.hexdigest()
+        hashes = hashes or FileHashes()
+        files = [Path(name) for name in (MANIFEST_FILE, WINDOWS_FILE)]
+        files += [values_file(Path(), name) for name in self._arrays]
+        files += sorted(path.relative_to(self.path) for path in (self.path / IMPUTED_FOLDER).glob("*.npy"))
+        lines = [f"{file.as_posix()} {hashes.sha256(self.path / file)}" for file in files]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()

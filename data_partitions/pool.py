@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
+from data_partitions.file_hashes import FileHashes
 from data_partitions.manifest import SPLITS, Manifest, Split
 from data_partitions.partition import Partition
 
@@ -99,6 +101,12 @@ class Pool:
             values[in_part], observed[in_part] = part.read(rows[in_part] - first)
         return values, observed
 
-    def fingerprint(self) -> str:
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Directories of the partitions."""
+        return tuple(part.path for part in self.parts)
+
+    def fingerprint(self, hashes: FileHashes | None = None) -> str:
         """Return a sha256 of the content; see `Partition.fingerprint`."""
-        return hashlib.sha256(" ".join(part.fingerprint() for part in self.parts).encode()).hexdigest()
+        fingerprints = [part.fingerprint(hashes) for part in self.parts]
+        return hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()

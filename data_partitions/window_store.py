@@ -1,10 +1,12 @@
 """The interface of a store of windows: the partition of one site, or a pool of several."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from data_partitions.file_hashes import FileHashes
 from data_partitions.manifest import Manifest, Split
 
 
@@ -51,7 +53,11 @@ class WindowStore(Protocol):
     def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read values and masks of some windows; see `Partition.read`."""
 
-    def fingerprint(self) -> str:
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Directories of the partitions."""
+
+    def fingerprint(self, hashes: FileHashes | None = None) -> str:
         """Return a sha256 of the content; see `Partition.fingerprint`."""
 
 

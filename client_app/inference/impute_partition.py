@@ -16,13 +16,13 @@ from client_app.inference.completed_output import (
     provenance_json,
     quantile_folder,
 )
-from client_app.inference.opening import IMPUTED_FOLDER, open_compatible_partition
+from client_app.inference.opening import open_compatible_partition
 from client_app.inference.suitability import describe_dropped
 from condi_core.model import TrainedRun
 from condi_core.windows import WINDOWS_PER_BLOCK
 from data_partitions import DataError
 from data_partitions.manifest import Modality
-from data_partitions.partition import Partition
+from data_partitions.partition import IMPUTED_FOLDER, Partition
 from data_partitions.preparation_log import ProgressCallback
 from data_partitions.storage import (
     atomic_write,

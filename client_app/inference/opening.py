@@ -20,10 +20,8 @@ from condi_core.windows import Schema
 from data_partitions import DataError
 from data_partitions.console import one_sentence_errors, progress_bars
 from data_partitions.layout import detect_partition
-from data_partitions.partition import Partition
+from data_partitions.partition import IMPUTED_FOLDER, Partition
 from data_partitions.preparation_log import ProgressCallback
-
-IMPUTED_FOLDER = "imputed"  # of a completed partition: masks of its imputed samples
 
 
 @contextmanager

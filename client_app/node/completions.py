@@ -17,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import torch
 
+from client_app.node.completion_cache import VALUES_SUFFIX, completions_folder, remove_unusable
 from client_app.node.masks import pack_masks, unpack_masks
 from client_app.node.site import Site
 from condi_core.imputer.imputer import Imputer
@@ -24,7 +25,8 @@ from condi_core.methods import Method
 from condi_core.protocol import fingerprint
 from condi_core.training import derive_seed
 from condi_core.windows import iterate_blocks
-from data_partitions import missingness
+from data_partitions import DataError, missingness
+from data_partitions.locks import hold_lock
 from data_partitions.manifest import SPLITS, Split
 from data_partitions.storage import atomic_write, make_private_directory
 
@@ -70,7 +72,7 @@ def cache_path(site: Site, method: Method, imputer_hash: str, split: Split) -> P
         "split": split,
     }
     digest = hashlib.sha256(json.dumps(dependencies).encode()).hexdigest()
-    return site.cache / site.fingerprint[:16] / f"{digest[:32]}.values.npy"
+    return completions_folder(site.partition, site.cache) / f"{digest[:32]}{VALUES_SUFFIX}"
 
 
 @cache
@@ -102,25 +104,30 @@ def complete(
 
     Raises
     ------
-    OSError
+    DataError
         When the disk is full or cannot be written; the splits that this call has stored are then removed.
     """
     written: list[Path] = []
     try:
         for split in splits:
             path = cache_path(site, method, imputer_hash, split)
-            if path.exists() and _observed_path(path).exists():
-                os.utime(path)
-                continue
             make_private_directory(path.parent)
-            _write(path, site, method, imputer, site.labelled_rows(split))
-            written.append(path)
-    except OSError:
+            with hold_lock(path.with_suffix(".lock"), path, wait=True):  # two runs may need the same windows
+                if path.exists() and _observed_path(path).exists():
+                    os.utime(path)
+                    continue
+                _write(path, site, method, imputer, site.labelled_rows(split))
+                written.append(path)
+    except OSError as error:
         for path in written:
             _remove(path)
-        raise
+        raise DataError(
+            f"completed windows cannot be stored in {site.cache} ({error.strerror}): free some space, "
+            "perhaps with `condi cache clear`, or choose another --cache"
+        ) from None
     if written:
         _evict_oldest(written[0].parent)
+        remove_unusable(site.cache)
 
 
 def _write(path: Path, site: Site, method: Method, imputer: Imputer, rows: np.ndarray) -> None:
@@ -157,7 +164,7 @@ def _remove(path: Path) -> None:
 def _evict_oldest(folder: Path) -> None:
     """Remove all but the latest completions of a partition; another run may do so at the same time."""
     ages = {}
-    for file in folder.glob("*.values.npy"):
+    for file in folder.glob(f"*{VALUES_SUFFIX}"):
         try:
             ages[file] = file.stat().st_mtime
         except FileNotFoundError:
@@ -170,6 +177,7 @@ def load(site: Site, method: Method, imputer_hash: str, split: Split) -> StoredC
     """Load the completion of a split, memory-mapped; CompletionsMissingError when there is none."""
     path = cache_path(site, method, imputer_hash, split)
     try:
+        os.utime(path)  # `condi cache` shows when it was last used, and the oldest are removed first
         return StoredCompletion(
             np.load(path, mmap_mode="r", allow_pickle=False),
             np.load(_observed_path(path), mmap_mode="r", allow_pickle=False),

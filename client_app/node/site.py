@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from flwr.app import Context
 
+from client_app.node.completion_cache import read_fingerprint
 from client_app.node.masks import MaskStore, unpack_masks
 from condi_core.config import RunConfig
 from condi_core.evaluation.subgroups import subgroups
@@ -98,8 +99,8 @@ class Site:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the partition's data, read once."""
-        return self.partition.fingerprint()
+        """Hash of the partition's data; files are read when they have changed."""
+        return read_fingerprint(self.partition, self.cache)
 
     def may_disclose(self, split: Split) -> bool:
         """Whether counts and scores of a split may be disclosed under `privacy.smallest-count`.

@@ -121,6 +121,22 @@ def test_fingerprint_changes_with_any_part_of_the_content(partition, tmp_path):
     assert len(others | {before}) == 4
 
 
+def test_fingerprint_changes_with_any_byte_of_a_long_file(tmp_path):
+    counts = (3000, 1, 1)
+    windows = windows_of(1).repeat(sum(counts), axis=0)
+    write_partition(tmp_path / "a", manifest_of(counts=counts), index_of(counts), windows)
+    partition = Partition.open(tmp_path / "a")
+    fingerprints = {partition.fingerprint()}
+    file = tmp_path / "a" / "values" / "EEG Fpz-Cz.npy"
+    assert file.stat().st_size > 3 * 2**20
+    for position in (200, 2**20 + 1, file.stat().st_size // 2, file.stat().st_size - 1):
+        with open(file, "r+b") as opened:
+            opened.seek(position)
+            opened.write(b"\x01")
+        fingerprints.add(partition.fingerprint())
+    assert len(fingerprints) == 5
+
+
 # --- refusals in writing leave no files
 
 

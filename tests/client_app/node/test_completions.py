@@ -43,7 +43,8 @@ DEPENDENCIES = {
 }
 
 
-def site_of(path, settings, cache=Path("unused"), name="site-1"):
+def site_of(path, settings, cache=None, name="site-1"):
+    cache = cache or path.parent / "cache"
     federation, config = open_federation(path), RunConfig.from_flat(settings)
     return Site(name, federation.open_site(name), config, torch.device("cpu"), cache)
 

@@ -47,12 +47,17 @@ def test_a_run_with_a_full_coordinator_disk_resumes_once_space_is_freed(
             assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def test_a_site_with_a_full_disk_is_excluded_with_its_reason(federation, run_local, tmp_path, monkeypatch):
+def test_a_site_with_a_full_disk_is_excluded_with_its_reason(
+    federation, run_local, tmp_path, monkeypatch, capsys
+):
     disk = tmp_path / "disk"
-    with small_disk(disk, 30):  # enough for the completed windows of two sites, 13 kB each, but not of three
+    with small_disk(disk, 80):  # enough for two sites, each with seven files of 32 kB, but not for three
         monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: disk)
         directory, _ = run_local(federation, {"name": "full"}, nodes=1)
-        assert not list(disk.rglob("*.part"))
+        assert not list(disk.rglob(".*")), "half-written files"
+        assert len(list(disk.rglob("*.values.npy"))) == 3 + 3 + 1, "test windows alone fit for the third"
+    said = f"completed windows cannot be stored in {disk / 'completed'} (No space left on device): free some"
+    assert said in capsys.readouterr().out
     lines = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
     for line in lines:
         if line["phase"] == "task-condi":
