@@ -30,6 +30,7 @@ COMMAND_MODULES = {
     "superlink": "server_app.operations.superlink",
     "superexec": "client_app.join.superexec",
     "site": "client_app.join.launch",
+    "cache": "client_app.cache_cli",
 }
 
 

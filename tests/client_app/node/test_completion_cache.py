@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from client_app.node import completions
 from client_app.node.completion_cache import RECORD_FILE, read_fingerprint
@@ -17,6 +18,7 @@ from data_partitions import file_hashes
 from data_partitions.partition import Partition
 from data_partitions.pool import Pool
 from data_partitions.storage import atomic_write
+from server_app.cli import app
 
 METHOD = METHODS["condi"]
 
@@ -127,3 +129,35 @@ def test_the_cache_is_private_to_its_user(site, cache):
     modes = {path: path.stat().st_mode & 0o777 for path in (cache.parent, *cache.parent.rglob("*"))}
     assert len(modes) == 3 + 3, "a record, values and masks"
     assert all(mode == (0o700 if path.is_dir() else 0o600) for path, mode in modes.items())
+
+
+def test_the_command_shows_and_clears_completed_windows(site, federation, cache):
+    def condi(*words):
+        result = CliRunner().invoke(app, ["cache", *words])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert condi() == f"Completed windows in {cache}: none\n"
+    complete(site("site-0"), ["test", "val"])
+    complete(site("site-1"))
+    for file in cache.rglob("*"):
+        os.utime(file, (0, 0))
+    completions.load(site("site-0"), METHOD, "weights", "test")  # a use is remembered
+    lines = condi().splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["Completed", "windows"],
+        ["partition", "splits"],
+        [str(federation / "site-0"), "2"],
+        [str(federation / "site-1"), "1"],
+    ]
+    sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in cache.iterdir()]
+    shown = json.loads(condi("--json"))
+    assert shown["cache"] == str(cache)
+    assert sorted(partition["bytes"] for partition in shown["partitions"]) == sorted(sizes)
+    (cache / "of the user").mkdir()
+    assert condi("clear", "--cache", str(cache.parent)).startswith("removed 0.0 MB")
+    assert len(json.loads(condi("--json"))["partitions"]) == 2
+    assert f"from {cache}" in condi("--cache", str(cache), "clear")
+    assert [p.name for p in cache.iterdir()] == ["of the user"]
+    with pytest.raises(completions.CompletionsMissingError):
+        completions.load(site(), METHOD, "weights", "test")
