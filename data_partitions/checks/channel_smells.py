@@ -79,14 +79,7 @@ def clipped_share(values: np.ndarray) -> float:
 
 
 def constant_share(values: np.ndarray, rate: float) -> tuple[float, float]:
-    """Return the share of the observed samples in stretches of one value, and the commonest of these values.
-
-    Parameters
-    ----------
-    values : array (sample,)
-    rate : float
-        Samples per second (Hz).
-    """
+    """Return the share of the observed samples in long stretches of one value, and the commonest of them."""
     observed = int(np.sum(~np.isnan(values)))
     runs = runs_of(values, max(MIN_SAMPLES, round(CONSTANT_SECONDS * rate)))
     if not runs:

@@ -44,14 +44,9 @@ from data_partitions.sources.described.stays import is_over_time
 
 
 def check_dataset(description: Description, source: Path, progress: ProgressCallback) -> CheckReport:
-    """Check the files of a source against a description.
+    """Check the files of a source against a description: all headers, and samples of some of them.
 
-    The headers of all files are read, and samples of a bounded number of recordings, evenly spread.
-
-    Returns
-    -------
-    CheckReport
-        Without the command to go on with. Problems of the files are findings, not exceptions.
+    Problems of the files are findings, not exceptions.
     """
     report = CheckReport()
     report.extend([describe_tensor(description)])

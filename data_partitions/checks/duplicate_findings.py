@@ -13,15 +13,7 @@ Key = TypeVar("Key")
 
 
 def find_duplicates(groups: Sequence[Sequence[str]], patient_of: Mapping[str, str]) -> Iterator[Finding]:
-    """Say which recordings are the same.
-
-    Parameters
-    ----------
-    groups
-        Names of recordings with the same samples.
-    patient_of
-        Patient of each recording.
-    """
+    """Say which recordings, in groups of those with the same samples, are of one patient or of several."""
     across = [group for group in groups if len({patient_of[name] for name in group}) > 1]
     within = [group for group in groups if group not in across]
     for groups_of_kind, whose in ((across, "of different patients"), (within, "of one patient")):

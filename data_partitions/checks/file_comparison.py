@@ -18,15 +18,10 @@ ONE_SIDED_SHARE = 0.9  # of the files that are certain, for a direction to be a 
 
 
 def unlike_scales(scales: Sequence[float], min_ratio: float = MIN_RATIO) -> dict[int, float]:
-    """Return the files whose scale is unlike the others', with its ratio to their median.
+    """Return the files whose scale is unlike the others', by `min_ratio`, with its ratio to their median.
 
-    Parameters
-    ----------
-    scales : sequence of float
-        For each file a positive number that is proportional to its unit, such as the width of the middle 90 %
-        of a waveform or the median of a vital sign; NaN or 0 if there is none.
-    min_ratio : float
-        Smallest ratio to the median, upwards or downwards, that is unlike.
+    A scale is proportional to the unit of the file, such as the width of the middle 90 %; NaN or 0 if there
+    is none.
     """
     values = np.asarray(scales, dtype=float)
     valid = np.isfinite(values) & (values > 0)
@@ -52,10 +47,7 @@ def name_ratio(ratio: float) -> str:
 def opposite_channels(correlations: np.ndarray) -> list[tuple[int, int]]:
     """Return (file, signal) where a signal is opposite to all others with which it agrees in other files.
 
-    Parameters
-    ----------
-    correlations : array (file, signal, signal)
-        Correlation of each two signals in each file, NaN where one is absent or flat.
+    `correlations` are those of each two signals, `(file, signal, signal)`, NaN where one is absent or flat.
     """
     strong = np.abs(np.nan_to_num(correlations)) > SIMILAR
     signs = np.where(strong, np.sign(np.nan_to_num(correlations)), 0.0)
@@ -72,14 +64,9 @@ def opposite_channels(correlations: np.ndarray) -> list[tuple[int, int]]:
 
 
 def opposite_peaks(skewness: Sequence[float]) -> list[int]:
-    """Return the files whose peaks point against those of nearly all others.
+    """Return the files whose peaks, by their skewness, point against those of nearly all others.
 
     For signals that `opposite_channels` cannot judge, because fewer than `MIN_PAIRS` others are like them.
-
-    Parameters
-    ----------
-    skewness : sequence of float
-        Skewness of the samples of each file, NaN if there is none.
     """
     values = np.nan_to_num(np.asarray(skewness, dtype=float))
     certain = np.abs(values) > SKEWED

@@ -41,21 +41,11 @@ def describe_error(error: DataError) -> Finding:
 
 @dataclass
 class CheckReport:
-    """All findings of a check.
+    """All findings of a check."""
 
-    Parameters
-    ----------
-    findings
-        In the order in which they were made.
-    tables
-        What can be compared line by line.
-    command
-        The command to go on with; "" if there are errors.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    command: str = ""
+    findings: list[Finding] = field(default_factory=list)  # in the order in which they were made
+    tables: list[Table] = field(default_factory=list)  # what can be compared line by line
+    command: str = ""  # the command to go on with; "" if there are errors
 
     def add(self, level: Level, subject: str, sentence: str) -> None:
         """Add a sentence."""

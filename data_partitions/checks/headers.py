@@ -15,27 +15,13 @@ from data_partitions.recordings.recording import Channel
 
 
 class FileHeader(NamedTuple):
-    """The header of a recording.
-
-    Parameters
-    ----------
-    file
-        The file.
-    channels
-        Its channels; none if it cannot be read.
-    seconds
-        Length of its longest channel in s.
-    notes
-        Sentences on what is unusual.
-    error
-        Why it cannot be read, or "".
-    """
+    """The header of a recording."""
 
     file: Path
-    channels: tuple[Channel, ...]
-    seconds: float
-    notes: tuple[str, ...]
-    error: str
+    channels: tuple[Channel, ...]  # its channels; none if it cannot be read
+    seconds: float  # length of its longest channel in s
+    notes: tuple[str, ...]  # sentences on what is unusual
+    error: str  # why it cannot be read, or ""
 
 
 def read_headers(

@@ -18,14 +18,8 @@ MIN_EVENTS = 10
 def find_early_ends(ends: np.ndarray, events: np.ndarray, after: float) -> Iterator[Finding]:
     """Find stays that end before the window does, which tells the outcome.
 
-    Parameters
-    ----------
-    ends : array (stay,)
-        End of each stay, or of its last measurement, in s from the start of the window; NaN if unknown.
-    events : array (stay,)
-        Whether the stay has the event.
-    after : float
-        End of the window in s.
+    `ends` are those of the stays, or of their last measurements, and `after` that of the window, in s from
+    the start of the window; NaN if unknown. `events` says which stays have the event.
     """
     known = ~np.isnan(ends)
     early = known & (ends < after)
@@ -47,12 +41,7 @@ def find_early_ends(ends: np.ndarray, events: np.ndarray, after: float) -> Itera
 def find_telling_covariates(covariates: Mapping[str, np.ndarray], events: np.ndarray) -> Iterator[Finding]:
     """Find covariates that alone tell the outcome, because they were recorded after it.
 
-    Parameters
-    ----------
-    covariates : mapping of name to array (stay,)
-        Numbers, or positions of categories; NaN if missing.
-    events : array (stay,)
-        Whether the stay has the event.
+    Covariates are numbers or positions of categories, `(stay,)`, NaN if missing.
     """
     for name, values in covariates.items():
         known = ~np.isnan(values)

@@ -27,20 +27,9 @@ def map_files(
     progress: ProgressCallback,
     min_items: int = MIN_ITEMS,
 ) -> list[Result]:
-    """Return `work(item)` of each item, in order.
+    """Return `work(item)` of each item, in order; with `min_items` and more, from several processes.
 
-    Parameters
-    ----------
-    work
-        A function of a module, which other processes can import. It returns its errors.
-    items
-        What it is called with.
-    step
-        Name of the work, for `progress`.
-    progress
-        Called as the work proceeds.
-    min_items
-        Number of items from which other processes are started.
+    `work` is a function of a module, which other processes can import, and returns its errors.
     """
     processes = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, MAX_PROCESSES)
     results: list[Result] = []

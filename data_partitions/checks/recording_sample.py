@@ -31,42 +31,20 @@ GAINS = (1000.0, 200.0, 100.0, 400.0, 500.0, 10000.0)  # digital steps per mV th
 
 
 class RecordingSample(NamedTuple):
-    """What was measured in some stretches of a recording.
-
-    Parameters
-    ----------
-    file
-        The file.
-    signals
-        Statistics of the signals that it has.
-    correlations
-        Correlation of each two signals of the description, float `(signal, signal)`; NaN where unknown.
-    identical
-        Pairs of signals with the same samples.
-    leads
-        Whether the limb leads agree; None if there are none.
-    digital_leads
-        The same for the numbers in the file, before gains are applied; None if these are not known.
-    digital_gain
-        Digital steps per mV that these numbers seem to have; 0 if unknown.
-    arms_exchanged
-        Whether lead I is opposite to V6.
-    digest
-        Hash of the samples.
-    error
-        Why it cannot be read, or "".
-    """
+    """What was measured in some stretches of a recording."""
 
     file: RecordingFile
-    signals: dict[str, SignalStatistics]
+    signals: dict[str, SignalStatistics]  # statistics of the signals that it has
+    # Correlation of each two signals of the description, float `(signal, signal)`; NaN where unknown.
     correlations: np.ndarray
-    identical: tuple[tuple[str, str], ...] = ()
-    leads: LimbLeadCheck | None = None
+    identical: tuple[tuple[str, str], ...] = ()  # pairs of signals with the same samples
+    leads: LimbLeadCheck | None = None  # whether the limb leads agree; None if there are none
+    # The same for the numbers in the file, before gains are applied; None if these are not known.
     digital_leads: LimbLeadCheck | None = None
-    digital_gain: float = 0.0
-    arms_exchanged: bool = False
-    digest: str = ""
-    error: str = ""
+    digital_gain: float = 0.0  # digital steps per mV that these numbers seem to have; 0 if unknown
+    arms_exchanged: bool = False  # whether lead I is opposite to V6
+    digest: str = ""  # hash of the samples
+    error: str = ""  # why it cannot be read, or ""
 
 
 def sample_recordings(

@@ -39,17 +39,7 @@ Measured = Sequence[tuple[str, SignalStatistics]]
 def find_signal_smells(
     description: Description, by_signal: Mapping[str, Measured], noun: str
 ) -> Iterator[Finding]:
-    """Judge the signals one by one.
-
-    Parameters
-    ----------
-    description
-        The description.
-    by_signal
-        Statistics of each signal in the recordings that have it.
-    noun
-        What recordings are called: "file", "stay" or "subject".
-    """
+    """Judge the signals one by one; `noun` is what recordings are called, "file" or "stay"."""
     for name, measured in by_signal.items():
         for smell in (
             _find_outside,
@@ -208,19 +198,7 @@ def find_opposite_signals(
     correlations: np.ndarray,
     by_signal: Mapping[str, Measured],
 ) -> Iterator[Finding]:
-    """Find recordings in which a signal is upside down, by its correlations or else by its peaks.
-
-    Parameters
-    ----------
-    description
-        The description.
-    records
-        Names of the recordings.
-    correlations : array (recording, signal, signal)
-        Correlations of the signals in each recording.
-    by_signal
-        Statistics of each signal.
-    """
+    """Find recordings in which a signal is upside down, by its correlations or else by its peaks."""
     names = list(description.signals)
     opposite: dict[str, list[str]] = defaultdict(list)
     for record, signal in opposite_channels(correlations):

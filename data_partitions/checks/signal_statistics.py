@@ -17,58 +17,29 @@ from data_partitions.checks.channel_smells import (
 
 
 class SignalStatistics(NamedTuple):
-    """Statistics of the samples of a signal that were read, in the unit of the description.
+    """Statistics of the samples of a signal that were read, in the unit of the description."""
 
-    Parameters
-    ----------
-    samples, observed
-        Number of samples, and of those that are not missing.
-    outside
-        Share of the observed samples that is outside the range of the description.
-    flat
-        Whether all observed samples are the same.
-    clipped
-        Share of the observed samples at which the signal is cut off.
-    constant, constant_value
-        Share of the samples in long stretches of one value, and the commonest value of these.
-    codes
-        Values that seem to stand for missing, with their counts.
-    low, median, high
-        Lowest and highest value, and the median.
-    width
-        Width of the middle 90 % of the values.
-    skewness
-        Skewness; NaN without variation.
-    """
-
-    samples: int
+    samples: int  # number of samples, and of those that are not missing
     observed: int
-    outside: float
-    flat: bool
-    clipped: float
-    constant: float
+    outside: float  # share of the observed samples that is outside the range of the description
+    flat: bool  # whether all observed samples are the same
+    clipped: float  # share of the observed samples at which the signal is cut off
+    constant: float  # share of the samples in long stretches of one value, and the commonest value of these
     constant_value: float
-    codes: dict[float, int]
-    low: float
+    codes: dict[float, int]  # values that seem to stand for missing, with their counts
+    low: float  # lowest and highest value, and the median
     median: float
     high: float
-    width: float
-    skewness: float
+    width: float  # width of the middle 90 % of the values
+    skewness: float  # skewness; NaN without variation
 
 
 def measure_signal(
     values: np.ndarray, rate: float | None, limits: tuple[float, float] | None
 ) -> SignalStatistics:
-    """Measure a signal.
+    """Measure a signal, `(sample,)`, NaN where nothing was measured.
 
-    Parameters
-    ----------
-    values : array (sample,)
-        NaN where nothing was measured.
-    rate : float or None
-        Samples per second (Hz); None for measurements at any times, which may repeat a value for long.
-    limits : (float, float) or None
-        Plausible range.
+    `rate` (Hz) is None for measurements at any times, which may repeat a value for long.
     """
     observed = values[~np.isnan(values)]
     if not observed.size:

@@ -27,51 +27,23 @@ MAX_EVENTS = 4_000_000  # of files with many stays
 
 
 class SignalSample(NamedTuple):
-    """The measurements of a signal: arrays `(event,)`.
+    """The measurements of a signal: arrays `(event,)`."""
 
-    Parameters
-    ----------
-    stay
-        Position of the stay.
-    seconds
-        Time since the start of its windows.
-    values
-        In the unit of the description.
-    """
-
-    stay: np.ndarray
-    seconds: np.ndarray
-    values: np.ndarray
+    stay: np.ndarray  # position of the stay
+    seconds: np.ndarray  # time since the start of its windows
+    values: np.ndarray  # in the unit of the description
 
 
 class StaySample(NamedTuple):
-    """Measurements of some stays.
-
-    Parameters
-    ----------
-    stays
-        Their names.
-    all_values
-        Whether all measurements of these stays were read.
-    complete
-        Whether these are also all stays.
-    signals
-        Measurements of each signal.
-    drops
-        What was dropped, with counts.
-    rejected
-        Sentences about files that cannot be read.
-    unreadable
-        Number of stays whose file cannot be read.
-    """
+    """Measurements of some stays."""
 
     stays: list[str]
-    all_values: bool
-    complete: bool
-    signals: dict[str, SignalSample]
-    drops: Drops
-    rejected: list[str]
-    unreadable: int
+    all_values: bool  # whether all measurements of these stays were read
+    complete: bool  # whether these are also all stays
+    signals: dict[str, SignalSample]  # measurements of each signal
+    drops: Drops  # what was dropped, with counts
+    rejected: list[str]  # sentences about files that cannot be read
+    unreadable: int  # number of stays whose file cannot be read
 
 
 def sample_stays(description: Description, stays: Stays, progress: ProgressCallback) -> StaySample:

@@ -38,33 +38,15 @@ class SignalPlace(NamedTuple):
 
 
 class SurveyedFile(NamedTuple):
-    """The header of a recording.
-
-    Parameters
-    ----------
-    file
-        The file.
-    places
-        Where each signal is that the file has.
-    channels
-        Names of all channels.
-    seconds
-        Length of the longest channel in s.
-    notes
-        Sentences on what is unusual, or converted.
-    signal_file
-        The file with the samples.
-    error
-        Why the file cannot be used, or "".
-    """
+    """The header of a recording."""
 
     file: RecordingFile
-    places: dict[str, SignalPlace]
-    channels: tuple[str, ...]
-    seconds: float
-    notes: tuple[str, ...]
-    signal_file: Path | None
-    error: str
+    places: dict[str, SignalPlace]  # where each signal is that the file has
+    channels: tuple[str, ...]  # names of all channels
+    seconds: float  # length of the longest channel in s
+    notes: tuple[str, ...]  # sentences on what is unusual, or converted
+    signal_file: Path | None  # the file with the samples
+    error: str  # why the file cannot be used, or ""
 
 
 def survey_files(

@@ -67,20 +67,8 @@ def tabulate_signals(
 ) -> Table:
     """Make a table with a row for each signal.
 
-    Parameters
-    ----------
-    description
-        The description.
-    places
-        For each signal the number of files of each unit and rate.
-    total
-        Number of files.
-    statistics
-        Statistics of each signal in the recordings that were sampled.
-    observed
-        Share of each signal's samples that is not missing.
-    noun
-        What recordings are called.
+    `places` has the number of files of each unit and rate, `total` that of all files, `statistics` those of
+    the recordings that were sampled, and `observed` the share of the samples that is not missing.
     """
     rows: list[list[Value]] = []
     for name in description.signals:

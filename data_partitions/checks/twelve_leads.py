@@ -28,21 +28,13 @@ MIN_AGREEMENT = 0.5  # correlation of I and V6 beyond which their directions are
 
 
 class LimbLeadCheck(NamedTuple):
-    """How far the limb leads agree.
+    """How far the limb leads agree."""
 
-    Parameters
-    ----------
-    residual
-        Largest deviation from an identity, as a share of the mean deviation of the leads.
-    exchanged
-        Two leads whose names are exchanged: with them exchanged back, the identities hold.
-    gains
-        Factor by which each lead must be multiplied so that the identities hold, with a median of 1. A
-        negative factor is an inverted lead. None if no factors make them hold, or none are needed.
-    """
-
-    residual: float
+    residual: float  # largest deviation from an identity, as a share of the mean deviation of the leads
+    # Two leads whose names are exchanged: with them exchanged back, the identities hold.
     exchanged: tuple[str, str] | None = None
+    # Factor by which each lead must be multiplied so that the identities hold, with a median of 1. A negative
+    # factor is an inverted lead. None if no factors make them hold, or none are needed.
     gains: dict[str, float] | None = None
 
     @property
@@ -54,10 +46,7 @@ class LimbLeadCheck(NamedTuple):
 def check_limb_leads(leads: Mapping[str, np.ndarray]) -> LimbLeadCheck | None:
     """Compare the limb leads of a recording; None if fewer than I, II and III are there or they are flat.
 
-    Parameters
-    ----------
-    leads : mapping of name to array (sample,)
-        Leads by their names in `LIMB_LEADS`, of one length, NaN where nothing was measured.
+    Leads are `(sample,)` of one length, NaN where nothing was measured, by their names in `LIMB_LEADS`.
     """
     names = [name for name in LIMB_LEADS if name in leads]
     if not {"I", "II", "III"} <= set(names):

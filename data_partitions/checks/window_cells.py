@@ -19,18 +19,11 @@ from data_partitions.sources.described.stays import Stays
 
 
 class WindowCells(NamedTuple):
-    """Steps of windows.
+    """Steps of windows."""
 
-    Parameters
-    ----------
-    filled
-        Number of steps of each window that have a value within the range: int `(window, signal)`.
-    steps
-        Number of steps of a window: int `(signal,)`.
-    """
-
+    # Number of steps of each window that have a value within the range: int `(window, signal)`.
     filled: np.ndarray
-    steps: np.ndarray
+    steps: np.ndarray  # number of steps of a window: int `(signal,)`
 
     def observed_shares(self, least_observed: float) -> np.ndarray:
         """Return the share of steps with a value, over the windows that are not left out: `(signal,)`."""

@@ -123,15 +123,7 @@ def describe_time(description: Description, index: pd.DataFrame) -> Finding:
 
 
 def estimate_phase_1(description: Description, scored: int) -> PhaseTime:
-    """Estimate the time of phase 1 by the numbers of tokens and of samples.
-
-    Parameters
-    ----------
-    description
-        The description.
-    scored
-        Number of windows in validation and test.
-    """
+    """Estimate the time of phase 1 by the numbers of tokens, of samples, and of windows that are scored."""
     plan = plan_patches(description)
     modalities, patches = len(plan.samples), min(plan.patches, CROP_PATCHES)
     longest = max(plan.samples.values())

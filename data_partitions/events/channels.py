@@ -14,40 +14,20 @@ from data_partitions.signals.units import Conversion, UnitError, conversion
 
 
 class EventChannel(NamedTuple):
-    """A channel of a signal.
+    """A channel of a signal."""
 
-    Parameters
-    ----------
-    name
-        Column or variable; of MEDS a code or a pattern of codes with `*`.
-    signal
-        Position of the signal.
-    preference
-        Position among the channels of the signal. In one step of the grid an earlier one is preferred.
-    conversion
-        From the values of the file to the unit of the signal, unless a row states a unit.
-    """
-
-    name: str
-    signal: int
+    name: str  # column or variable; of MEDS a code or a pattern of codes with `*`
+    signal: int  # position of the signal
+    # Position among the channels of the signal. In one step of the grid an earlier one is preferred.
     preference: int
+    # From the values of the file to the unit of the signal, unless a row states a unit.
     conversion: Conversion
 
 
 class ChannelMap:
-    """The channels of all signals.
+    """The channels of all signals, whose `like` is resolved. `*` in a name may stand for any text.
 
-    Parameters
-    ----------
-    signals
-        Signals by name, with `like` resolved.
-    patterns
-        Whether `*` in a name stands for any text.
-
-    Raises
-    ------
-    DataError
-        A unit cannot be converted, or a channel is that of two signals or a difference.
+    DataError when a unit cannot be converted, or a channel is that of two signals or a difference.
     """
 
     def __init__(self, signals: Mapping[str, SignalSection], patterns: bool = False):

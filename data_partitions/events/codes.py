@@ -5,15 +5,10 @@ from collections.abc import Sequence
 
 
 class Codes:
-    """Finds the code that a text fits.
+    """Finds the code that a text fits; in patterns, `*` stands for any text.
 
-    Parameters
-    ----------
-    codes
-        Codes; spaces at the ends and case do not matter, unless two differ in nothing else. Of two that fit,
-        the one without `*` is taken, else the earlier one.
-    patterns
-        Whether `*` stands for any text.
+    Spaces at the ends and case do not matter, unless two codes differ in nothing else. Of two that fit, the
+    one without `*` is taken, else the earlier one.
     """
 
     def __init__(self, codes: Sequence[str], patterns: bool = True):

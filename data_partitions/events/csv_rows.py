@@ -35,18 +35,8 @@ def read_csv_rows(
 ) -> Iterator[Rows]:
     """Yield the chosen columns of csv files as arrays of strings, in parts of at most about 16 MB of text.
 
-    Parameters
-    ----------
-    files
-        Plain or gzip files, or members of archives.
-    section
-        How they are written: separator and encoding.
-    choose
-        Chooses the columns of a file.
-    reject
-        Receives the fault of a file that cannot be read.
-    drops
-        Counts rows that do not have as many cells as the header.
+    `reject` receives the fault of a file that cannot be read; rows of other lengths than the header are
+    dropped.
     """
     joined: list[tuple[EventFile, bytes]] = []
     header: list[str] = []

@@ -6,13 +6,7 @@ from data_partitions.preparation_log import PreparationLog
 
 
 class FileFaults:
-    """Rejects the recording of a file that cannot be read; raises the fault of a file of several recordings.
-
-    Parameters
-    ----------
-    log
-        Counts the rejected recordings.
-    """
+    """Rejects the recording of a file that cannot be read; raises the fault if the file has several."""
 
     def __init__(self, log: PreparationLog):
         self._log = log

@@ -15,21 +15,11 @@ DAMAGED_FILE_ERRORS = (tarfile.TarError, zlib.error, EOFError, OSError)
 
 
 class EventFile(NamedTuple):
-    """A file, or a member of an archive.
+    """A file, or a member of an archive."""
 
-    Parameters
-    ----------
-    path
-        The file, or the archive.
-    record
-        Name of the recording of all rows; "" if a column names it.
-    member
-        Name in the archive.
-    """
-
-    path: Path
-    record: str = ""
-    member: str = ""
+    path: Path  # the file, or the archive
+    record: str = ""  # name of the recording of all rows; "" if a column names it
+    member: str = ""  # name in the archive
 
     def __str__(self) -> str:
         return f"{self.member} in {self.path}" if self.member else str(self.path)

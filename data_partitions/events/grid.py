@@ -25,13 +25,6 @@ class GridWindows:
 
     The values take 10 bytes for each step of each signal of each window; for a median, each of its
     measurements takes 22 bytes more.
-
-    Parameters
-    ----------
-    signals
-        The signals.
-    windows
-        Number of windows.
     """
 
     def __init__(self, signals: Sequence[GridSignal], windows: int):
@@ -57,17 +50,9 @@ class GridWindows:
     ) -> None:
         """Add measurements: arrays `(event,)`, in the order of the files.
 
-        Parameters
-        ----------
-        window, signal
-            Positions of the window and of the signal.
-        microseconds
-            Time since the start of the window.
-        preference
-            Position of the channel among those of its signal. Within a step, only values of the earliest
-            channel count.
-        values
-            In the unit of the signal.
+        Times are in µs since the start of the window, values in the unit of the signal. `preference` is the
+        position of the channel among those of its signal: within a step, only values of the earliest one
+        count.
         """
         # Times are rounded to whole µs, steps are not: 1/360 s.
         step = np.floor((microseconds + 0.5) / self._length[signal]).astype(np.int64)

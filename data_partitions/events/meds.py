@@ -31,24 +31,9 @@ US_PER_YEAR = 365.25 * 86400e6
 def find_occurrences(
     files: Sequence[EventFile], section: FilesSection, codes: Sequence[str], log: PreparationLog
 ) -> pd.DataFrame:
-    """List the events of some codes.
+    """List the events of some codes, in which `*` stands for any text, by subject and time, each once.
 
-    Parameters
-    ----------
-    files
-        The shards.
-    section
-        How they are written.
-    codes
-        Codes, in which `*` stands for any text.
-    log
-        Receives files that cannot be read.
-
-    Returns
-    -------
-    DataFrame
-        `subject` (text), `code` (the one of `codes`) and `us` (µs since 1970), by subject and time, without
-        repetitions.
+    The columns are `subject` (text), `code` (the one of `codes`) and `us` (µs since 1970).
     """
     reader = EventReader(section, None, FileFaults(log), Drops())
     subjects, parts = Recordings(is_open=True), []
@@ -72,11 +57,9 @@ def find_occurrences(
 def list_stays(occurrences: pd.DataFrame, start: str, end: str, birth: str = BIRTH) -> pd.DataFrame:
     """List the stays that begin at each event of the code `start`.
 
-    Returns
-    -------
-    DataFrame
-        `record` ("SUBJECT-1", "SUBJECT-2", ... in the order of time), `subject`, `start_us`, `end_us` (the
-        first event of the code `end` after the start; NO_TIME without one) and `age` (years, "" if unknown).
+    The columns are `record` ("SUBJECT-1", "SUBJECT-2", ... in the order of time), `subject`, `start_us`,
+    `end_us` (the first event of the code `end` after the start; NO_TIME without one) and `age` (years, "" if
+    unknown).
     """
     starts = occurrences[occurrences["code"] == start]
     number = (starts.groupby("subject").cumcount() + 1).astype(str)

@@ -21,20 +21,10 @@ MAX_FLOAT32 = float(np.finfo(np.float32).max)
 def read_numbers(
     cells: pa.Array, missing: Sequence[str], decimal: str, drops: Drops, locate: Callable[[int], str]
 ) -> np.ndarray:
-    """Return numbers as float64 `(row,)`, NaN where a cell is missing or not a number.
+    """Return texts or numbers as float64 `(row,)`, NaN where a cell is missing or, counted, not a number.
 
-    Parameters
-    ----------
-    cells
-        Texts or numbers.
-    missing
-        Texts that stand for a missing value. A number among them stands for it however it is written.
-    decimal
-        Sign before the decimals.
-    drops
-        Counts what is not a number.
-    locate
-        Says where a row is, and in which column.
+    `missing` are texts that stand for a missing value; a number among them does however it is written.
+    `locate` says where a row is, and in which column.
     """
     import pandas as pd
     import pyarrow as pa

@@ -31,24 +31,12 @@ _FIELD = re.compile(r"\{([^{}]+)\}")
 
 
 class Events(NamedTuple):
-    """Measurements, in the order of the files: arrays `(event,)`.
+    """Measurements, in the order of the files: arrays `(event,)`."""
 
-    Parameters
-    ----------
-    recording
-        Position of the recording.
-    microseconds
-        Time stamp since 1970, or elapsed time.
-    channel
-        Position in the channel map.
-    values
-        In the unit of the signal.
-    """
-
-    recording: np.ndarray
-    microseconds: np.ndarray
-    channel: np.ndarray
-    values: np.ndarray
+    recording: np.ndarray  # position of the recording
+    microseconds: np.ndarray  # time stamp since 1970, or elapsed time
+    channel: np.ndarray  # position in the channel map
+    values: np.ndarray  # in the unit of the signal
 
 
 class Recordings:
@@ -66,18 +54,9 @@ class Recordings:
 
 
 class EventReader:
-    """Reads the files of a data set.
+    """Reads the files of a data set: the values of some channels, or with None the times alone.
 
-    Parameters
-    ----------
-    section
-        How the files are written.
-    channels
-        The channels that are read; None for the times alone.
-    reject
-        Receives the fault of a file that cannot be read.
-    drops
-        Counts what is dropped.
+    `reject` receives the fault of a file that cannot be read, and `drops` counts what is dropped.
     """
 
     def __init__(

@@ -24,26 +24,13 @@ FIRST_ROWS = 1000  # by which time zones are judged
 def index_recordings(
     files: Sequence[EventFile], section: FilesSection, log: PreparationLog, properties: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Read the times of all rows, and the properties of the recordings.
+    """Read the times of all rows, and the properties of the recordings, such as the ward.
 
-    Parameters
-    ----------
-    files
-        The files.
-    section
-        How they are written.
-    log
-        Receives files that cannot be read.
-    properties
-        Variables of files in long form that have a property of the recording, such as its ward. Of MEDS, a
-        code with `*`, which stands for the property: "GENDER//*".
+    Properties are variables of files in long form, or codes of MEDS in which `*` stands for the property.
 
-    Returns
-    -------
-    DataFrame
-        One row for each recording, by name in the order of the files, without those whose file cannot be
-        read: `first_us` and `last_us`, the times of its first and last row (int64, µs; NO_TIME without any),
-        and a column for each property with the text of its first row, "" without any.
+    Returns a row for each recording that can be read, by name in the order of the files: `first_us` and
+    `last_us`, the times of its first and last row (int64, µs; NO_TIME without any), and a column for each
+    property with the text of its first row, "" without any.
     """
     faults = FileFaults(log)
     reader = EventReader(section, None, faults, Drops())  # what is dropped is counted when values are read

@@ -20,24 +20,12 @@ FaultHandler = Callable[[EventFile, DataError], None]
 
 
 class Rows(NamedTuple):
-    """Successive rows of one file, or all rows of several small files.
+    """Successive rows of one file, or all rows of several small files."""
 
-    Parameters
-    ----------
-    columns
-        Arrow arrays of `(row,)`, by name.
-    files
-        The files.
-    ends
-        For each file the number of rows of this part up to the file's end, int `(file,)`.
-    before
-        Rows of the first file that came in earlier parts.
-    """
-
-    columns: "dict[str, pa.Array]"
-    files: tuple[EventFile, ...]
-    ends: np.ndarray
-    before: int
+    columns: "dict[str, pa.Array]"  # arrow arrays of `(row,)`, by name
+    files: tuple[EventFile, ...]  # the files
+    ends: np.ndarray  # for each file the number of rows of this part up to the file's end, int `(file,)`
+    before: int  # rows of the first file that came in earlier parts
 
     def locate(self, row: int) -> str:
         """Say where a row is: the file and the number of the row below the header, counted from 1."""

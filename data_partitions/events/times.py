@@ -25,19 +25,9 @@ _CLOCK = re.compile(r"\s*(-?)(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?\s*")
 
 
 class TimeReader:
-    """Reads the times of one data set.
+    """Reads the times of one data set: "datetime", or elapsed in ms, s, min, h or d, or HH:MM or HH:MM:SS.
 
-    Parameters
-    ----------
-    unit
-        "datetime", or the unit of elapsed time: ms, s, min, h or d. Elapsed times may also be written
-        HH:MM or HH:MM:SS.
-    format
-        Format of time stamps as in strptime; "" for ISO 8601.
-    decimal
-        Sign before the decimals of elapsed times.
-    key
-        The setting of the description, for messages.
+    `format` is that of time stamps, "" for ISO 8601; `key` is the setting of the description, for messages.
     """
 
     def __init__(self, unit: str, format: str = "", decimal: str = ".", key: str = "files.time-format"):
@@ -51,19 +41,10 @@ class TimeReader:
         self.has_zone: bool | None = None  # of the time stamps so far; None before the first
 
     def read(self, times: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """Read a column of texts, numbers or time stamps.
+        """Read a column of texts, numbers or time stamps; DataError when some have a time zone, others none.
 
-        Returns
-        -------
-        microseconds : np.ndarray
-            int64 `(row,)`, NO_TIME where there is no time, or none that can be read.
-        unreadable : np.ndarray
-            bool `(row,)`: there is a text that is not a time.
-
-        Raises
-        ------
-        DataError
-            Some time stamps have a time zone and others have none.
+        Returns int64 (µs) `(row,)`, NO_TIME where there is no time that can be read, and bool `(row,)`, where
+        there is a text that is not a time.
         """
         import pyarrow as pa
         import pyarrow.compute as pc

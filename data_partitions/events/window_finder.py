@@ -6,17 +6,7 @@ import numpy as np
 
 
 class WindowFinder:
-    """The windows of recordings, on the time axis of the files.
-
-    Parameters
-    ----------
-    recording
-        Position of the recording of each window, int `(window,)`.
-    start
-        Start of each window, int64 (µs) `(window,)`.
-    length
-        Length of a window, in µs.
-    """
+    """The windows of recordings: position of the recording, and start (µs) on the time axis of the files."""
 
     def __init__(self, recording: np.ndarray, start: np.ndarray, length: int):
         self._length = length

@@ -29,31 +29,13 @@ def read_windows(
     starts: Sequence[float],
     log: PreparationLog,
 ) -> Iterator[list[np.ndarray] | None]:
-    """Read the values of windows. Each file is read once, before the first window is yielded.
+    """Yield windows as float32 `(step,)` of each signal, NaN where nothing was measured.
 
+    Starts are in s on the time axis of the files. None is yielded for a recording whose file cannot be read.
     Within a step of the grid, values of an earlier channel of a signal are preferred to those of a later one,
     and `within` says which of several values counts. Of two with the same time, the later row is the last.
     Values outside the range of their signal are dropped. Notes count what is dropped. For the memory, see
     `GridWindows`.
-
-    Parameters
-    ----------
-    description
-        The description, with `like` resolved.
-    files
-        The files of the recordings.
-    recordings
-        Name of the recording of each window.
-    starts
-        Start of each window, in s on the time axis of the files: since 1970, or elapsed.
-    log
-        Receives the progress, files that cannot be read, and notes.
-
-    Yields
-    ------
-    list of np.ndarray or None
-        float32 `(step,)` of each signal, NaN where nothing was measured; None for a recording whose file
-        cannot be read.
     """
     drops, faults = Drops(), FileFaults(log)
     names = dict.fromkeys(recordings)

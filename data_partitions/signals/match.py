@@ -24,24 +24,13 @@ FLOAT32_RANGE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max
 
 
 class Source(NamedTuple):
-    """Where the samples of a modality are.
+    """Where the samples of a modality are."""
 
-    Parameters
-    ----------
-    spec
-        The modality.
-    channels
-        Position of its channel in the recording, or of the two whose difference it is.
-    conversions
-        From the unit of each channel to that of the modality.
-    rate
-        Samples per second (Hz) in the file.
-    """
-
-    spec: SignalSpec
+    spec: SignalSpec  # the modality
+    # Position of its channel in the recording, or of the two whose difference it is.
     channels: tuple[int, ...]
-    conversions: tuple[Conversion, ...]
-    rate: float
+    conversions: tuple[Conversion, ...]  # from the unit of each channel to that of the modality
+    rate: float  # samples per second (Hz) in the file
 
     @property
     def range(self) -> tuple[float, float]:

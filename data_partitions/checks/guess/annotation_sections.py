@@ -27,27 +27,13 @@ SLEEP_STAGES = {
 
 
 class Annotations(NamedTuple):
-    """Annotations beside the recordings.
+    """Annotations beside the recordings."""
 
-    Parameters
-    ----------
-    source
-        Kind, as `from` in the description.
-    path
-        Pattern of their files, or suffix of a WFDB annotator; "" if they are in the recordings.
-    texts
-        Number of annotations of each text, in the files that were read.
-    files
-        Number of files that were read.
-    seconds
-        Median duration of those that have one, else 0.
-    """
-
-    source: str
-    path: str
-    texts: Counter[str]
-    files: int
-    seconds: float
+    source: str  # kind, as `from` in the description
+    path: str  # pattern of their files, or suffix of a WFDB annotator; "" if they are in the recordings
+    texts: Counter[str]  # number of annotations of each text, in the files that were read
+    files: int  # number of files that were read
+    seconds: float  # median duration of those that have one, else 0
 
 
 def find_wfdb_annotations(folder: FolderFiles, headers: Sequence[str]) -> Annotations | None:

@@ -47,31 +47,17 @@ MIN_POSITIVE_CODE = 99  # smaller numbers are measured too often
 
 
 class EventLayout(NamedTuple):
-    """Which columns have what; "" where there is none.
+    """Which columns have what; "" where there is none."""
 
-    Parameters
-    ----------
-    time, record, variable, value, unit
-        Columns.
-    time_unit
-        "datetime", or the unit of elapsed time.
-    time_unit_is_stated
-        Whether the name of the column or the form of the cells gives the unit.
-    time_format
-        Of time stamps that are not in ISO 8601.
-    signals
-        Columns with values, of tables in wide form.
-    """
-
-    time: str
+    time: str  # columns
     record: str
     variable: str
     value: str
     unit: str
-    time_unit: str
-    time_unit_is_stated: bool
-    time_format: str
-    signals: tuple[str, ...]
+    time_unit: str  # "datetime", or the unit of elapsed time
+    time_unit_is_stated: bool  # whether the name of the column or the form of the cells gives the unit
+    time_format: str  # of time stamps that are not in ISO 8601
+    signals: tuple[str, ...]  # columns with values, of tables in wide form
 
 
 class EventSample(NamedTuple):
@@ -158,17 +144,7 @@ def _guess_time_unit(facts: ColumnFacts) -> tuple[str, bool]:
 def collect_events(
     frames: Sequence[tuple[str, pd.DataFrame]], layout: EventLayout, decimal: str = "."
 ) -> EventSample:
-    """Read the measurements of tables of text.
-
-    Parameters
-    ----------
-    frames
-        Tables, each with the name of its recording, or "" if a column names it.
-    layout
-        What its columns are.
-    decimal
-        Sign before the decimals.
-    """
+    """Read the measurements of tables, each with the name of its recording, or "" if a column has it."""
     values: dict[str, list[np.ndarray]] = {}
     recordings: dict[str, list[np.ndarray]] = {}
     times: dict[str, list[np.ndarray]] = {}

@@ -55,24 +55,13 @@ DEFAULT_MISSING = ["", "NA", "NaN", "nan", "null"]
 
 
 class EventFiles(NamedTuple):
-    """Files with measurements.
+    """Files with measurements."""
 
-    Parameters
-    ----------
-    paths
-        Relative paths; of an archive those of its members.
-    archive
-        Relative path of the archive, or "".
-    frames
-        The tables that were read, each with the name of its recording, or "" if a column names it.
-    layout, written
-        What the columns are, and how the text is written.
-    """
-
-    paths: list[str]
-    archive: str
+    paths: list[str]  # relative paths; of an archive those of its members
+    archive: str  # relative path of the archive, or ""
+    # The tables that were read, each with the name of its recording, or "" if a column names it.
     frames: list[tuple[str, pd.DataFrame]]
-    layout: EventLayout
+    layout: EventLayout  # what the columns are, and how the text is written
     written: Written
 
     @property

@@ -16,15 +16,7 @@ from data_partitions.sentences import list_some
 
 
 def guess_description(source: Path, progress: ProgressCallback = lambda step, done, total: None) -> str:
-    """Look at the files of a folder and draft a description of them, as the text of dataset.toml.
-
-    The number of files that are read is bounded; they are evenly spread over the folder.
-
-    Raises
-    ------
-    DataError
-        The folder has no files that are recordings or tables over time.
-    """
+    """Look at some files of a folder and draft a description of them, as the text of dataset.toml."""
     folder = list_folder(source)
     text = _guess_by_kind(folder, progress)
     return (

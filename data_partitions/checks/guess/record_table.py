@@ -13,27 +13,13 @@ from data_partitions.sentences import list_some
 
 
 class RecordTable(NamedTuple):
-    """The table of recordings.
-
-    Parameters
-    ----------
-    table
-        The table.
-    record
-        Its column with the names of the recordings, or with the paths of their files.
-    share
-        Share of the recordings that have a row.
-    of_paths
-        Whether `record` has paths.
-    columns
-        What its columns hold, and those of the tables that are joined to it.
-    """
+    """The table of recordings."""
 
     table: SniffedTable
-    record: str
-    share: float
-    of_paths: bool
-    columns: Mapping[str, ColumnFacts]
+    record: str  # its column with the names of the recordings, or with the paths of their files
+    share: float  # share of the recordings that have a row
+    of_paths: bool  # whether `record` has paths
+    columns: Mapping[str, ColumnFacts]  # what its columns hold, and those of the tables that are joined to it
 
 
 def find_record_table(
@@ -41,14 +27,7 @@ def find_record_table(
 ) -> RecordTable | None:
     """Return the table that has a row for most recordings, one with a label column if there is one.
 
-    Parameters
-    ----------
-    tables
-        All tables beside the recordings.
-    records
-        Names of the recordings.
-    paths
-        Paths of their files without suffix.
+    Recordings are known by their names, or by the paths of their files without suffix.
     """
     candidates = []
     for table in tables:

@@ -56,15 +56,7 @@ SEXES = {"female": ("f", "female", "w", "woman", "weiblich"), "male": ("m", "mal
 
 
 def find_record_column(columns: Mapping[str, Collection[str]], records: Collection[str]) -> tuple[str, float]:
-    """Return the column whose texts are the names of records, and the share of the records that it has.
-
-    Parameters
-    ----------
-    columns
-        Texts of each column.
-    records
-        Names of the recordings, as in the names of files.
-    """
+    """Return the column whose texts are the names of records, and the share of the records that it has."""
     wanted = set(records)
     shares = {name: len(wanted & set(texts)) / max(len(wanted), 1) for name, texts in columns.items()}
     best = max(shares, key=lambda name: shares[name], default="")

@@ -39,37 +39,17 @@ class Written(NamedTuple):
 
 
 class ColumnFacts(NamedTuple):
-    """What a column holds.
-
-    Parameters
-    ----------
-    name
-        Its name.
-    kind
-        "number", "text", "datetime" (time stamps), "clock" (HH:MM), or "empty".
-    rows
-        Cells that are not missing.
-    distinct
-        Number of different texts.
-    texts
-        The commonest texts with their counts.
-    low, high
-        Lowest and highest number.
-    time_format
-        Of time stamps that are not in ISO 8601.
-    missing_texts
-        Texts among numbers that stand for missing.
-    """
+    """What a column holds."""
 
     name: str
-    kind: str
-    rows: int
-    distinct: int
-    texts: dict[str, int]
-    low: float = float("nan")
+    kind: str  # "number", "text", "datetime" (time stamps), "clock" (HH:MM), or "empty"
+    rows: int  # cells that are not missing
+    distinct: int  # number of different texts
+    texts: dict[str, int]  # the commonest texts with their counts
+    low: float = float("nan")  # lowest and highest number
     high: float = float("nan")
-    time_format: str = ""
-    missing_texts: tuple[str, ...] = ()
+    time_format: str = ""  # of time stamps that are not in ISO 8601
+    missing_texts: tuple[str, ...] = ()  # texts among numbers that stand for missing
 
     @property
     def is_whole(self) -> bool:
@@ -88,15 +68,7 @@ class SniffedTable(NamedTuple):
 
 
 def sniff_table(path: Path, content: bytes | None = None) -> SniffedTable:
-    """Read the first rows of a csv or parquet file; DataError when it is not a table.
-
-    Parameters
-    ----------
-    path
-        The file.
-    content
-        Its content, if it is a member of an archive.
-    """
+    """Read the first rows of a csv or parquet file, or of its content; DataError when it is no table."""
     if path.suffix.lower() in (".parquet", ".pq") and content is None:
         rows, written, complete = _read_parquet(path)
     else:

@@ -15,28 +15,14 @@ MIN_SHARE_OF_WINDOW = 0.5  # that states of one class must cover to be the class
 def label_windows(
     rule: LabelRule, annotations: Sequence[Annotation], starts: np.ndarray, seconds: float
 ) -> np.ndarray:
-    """Return the labels of windows: float32 `(window, label)`, NaN where there is none.
+    """Return the labels of windows by annotations, by onset: float32 `(window, label)`, NaN without any.
 
     - binary: 1 where an event begins in the window or lasts into it, else 0.
     - multi-label: 1 for each class that does.
     - single-label, ordinal: the class of the states that cover most of the window, at least half of it; if no
       annotation lasts, the class that occurs most often.
 
-    Parameters
-    ----------
-    rule
-        The task.
-    annotations
-        By onset.
-    starts
-        Of the windows, in s.
-    seconds
-        Length of a window.
-
-    Raises
-    ------
-    DataError
-        An annotation has a text that no class has.
+    DataError when an annotation has a text that no class has.
     """
     kind = rule.task.kind
     labels = np.tile(rule.no_label(), (len(starts), 1))

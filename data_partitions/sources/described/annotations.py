@@ -31,15 +31,7 @@ class Annotation(NamedTuple):
 
 
 class AnnotationReader:
-    """Finds and reads the annotations of recordings, as `[annotations]` says.
-
-    Parameters
-    ----------
-    description
-        It has the section.
-    source
-        Folder of the files.
-    """
+    """Finds and reads the annotations of recordings, as `[annotations]` says."""
 
     def __init__(self, description: Description, source: Path) -> None:
         if description.annotations is None:

@@ -25,17 +25,7 @@ from data_partitions.sources.described.windows import cut_recording
 
 
 class EventRecordings:
-    """Cuts and reads the recordings of a description whose files have a time in each row.
-
-    Parameters
-    ----------
-    description
-        What is read.
-    source
-        Folder of the files.
-    rule
-        The labels.
-    """
+    """Cuts and reads the recordings of a description whose files have a time in each row."""
 
     def __init__(self, description: Description, source: Path, rule: LabelRule) -> None:
         self.description = description

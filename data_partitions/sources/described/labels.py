@@ -27,15 +27,7 @@ DEFAULT_NAME = "event"  # of the label of a binary task or a regression
 class LabelRule:
     """Turns texts into the labels of a window: float32 `(label,)`, NaN where there is none.
 
-    Parameters
-    ----------
-    description
-        It has the task.
-
-    Raises
-    ------
-    DataError
-        The task has no classes although its kind has some, or a text stands for two classes.
+    DataError when the task has no classes although its kind has some, or a text stands for two classes.
     """
 
     def __init__(self, description: Description) -> None:
@@ -125,13 +117,7 @@ class LabelRule:
         return labels
 
     def label_row(self, row: Mapping[str, str]) -> np.ndarray | None:
-        """Return the labels by the row of a recording; None if it is excluded.
-
-        Raises
-        ------
-        DataError
-            There is a text where a number is expected.
-        """
+        """Return the labels by the row of a recording, None if excluded; DataError for what is no number."""
         if self.task.kind == "none":
             return self.no_label()
         column = LABEL_COLUMN if self.task.file else self.task.column
@@ -155,13 +141,7 @@ class LabelRule:
         return [part.strip() for part in (text.split(separator) if separator else [text]) if part.strip()]
 
     def label_annotations(self, annotations: Sequence[Annotation]) -> np.ndarray:
-        """Return the labels of windows by the annotation of each: `(window, label)`.
-
-        Raises
-        ------
-        DataError
-            A text stands for no class.
-        """
+        """Return the labels by the annotation of each window: `(window, label)`; DataError for no class."""
         if self.task.kind not in ("none", "binary"):
             texts = dict.fromkeys(annotation.text for annotation in annotations)
             unknown = [t for t in texts if self.class_of(t) is None and not self.is_dropped(t)]

@@ -29,51 +29,26 @@ _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 
 @dataclass(frozen=True)
 class ListedRecording:
-    """A recording or stay, before its file is opened.
+    """A recording or stay, before its file is opened."""
 
-    Parameters
-    ----------
-    record, patient, site
-        Names; `site` is "" where none is stated.
-    file
-        Its file, or the first where files have several stays.
-    row
-        Texts of its row in the table and of the fields of its path.
-    part
-        Its name in a file of several.
-    """
-
-    record: str
+    record: str  # names; `site` is "" where none is stated
     patient: str
     site: str
-    file: Path
-    row: Mapping[str, str]
-    part: str = ""
+    file: Path  # its file, or the first where files have several stays
+    row: Mapping[str, str]  # texts of its row in the table and of the fields of its path
+    part: str = ""  # its name in a file of several
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The recordings of a source, and what does not fit together.
+    """The recordings of a source, and what does not fit together."""
 
-    Parameters
-    ----------
-    recordings
-        In the order of the table, or of the paths.
-    rows_without_file, files_without_row
-        Names of the recordings and of the files.
-    columns
-        Columns of the table and fields of the paths.
-    faults
-        Sentences about rows and files that are left out.
-    clashes
-        Sentences about columns that differ between joined tables.
-    """
-
-    recordings: list[ListedRecording]
-    rows_without_file: list[str] = field(default_factory=list)
+    recordings: list[ListedRecording]  # in the order of the table, or of the paths
+    rows_without_file: list[str] = field(default_factory=list)  # names of the recordings and of the files
     files_without_row: list[str] = field(default_factory=list)
-    columns: tuple[str, ...] = ()
-    faults: list[str] = field(default_factory=list)
+    columns: tuple[str, ...] = ()  # columns of the table and fields of the paths
+    faults: list[str] = field(default_factory=list)  # sentences about rows and files that are left out
+    # Sentences about columns that differ between joined tables.
     clashes: list[str] = field(default_factory=list)
 
 

@@ -30,16 +30,11 @@ def list_meds_stays(
     table: pd.DataFrame | None,
     log: PreparationLog,
 ) -> tuple[list[dict[str, str]], pd.DataFrame]:
-    """List the stays of MEDS files.
+    """List the stays of MEDS files as texts of rows, and their times.
 
-    Returns
-    -------
-    rows
-        For each stay the texts of `record`, `patient` (the subject), `age` (years at the start), the
-        properties of the description, `label` if there is a label file, and the columns of the table, whose
-        `record` is the subject.
-    times
-        `start` and `end` of each stay, in s since 1970, NaN where there is no end.
+    A row has `record`, `patient` (the subject), `age` (years at the start), the properties of the
+    description, `label` if there is a label file, and the columns of the table, whose `record` is the
+    subject. Times are `start` and `end`, in s since 1970, NaN where there is no end.
     """
     start, end = description.window.start, description.table.end
     codes = [code for code in (start, end, BIRTH) if code]

@@ -25,15 +25,6 @@ def split_files(
 
     The field `record` of a recording is its name in the file; after the name of the file, where files have
     recordings of equal names.
-
-    Parameters
-    ----------
-    files
-        How the files are written.
-    matches
-        The files.
-    source
-        Their folder.
     """
     if files.format != "npy" or "record" not in files.axes.split():
         return list(matches), []

@@ -14,21 +14,9 @@ from data_partitions.sources.described.table import parse_time
 
 
 def find_time(description: Description, key: str, listed: ListedRecording, recording: Recording) -> float:
-    """Return the time in the column that a setting names, in s from the start of a recording.
+    """Return the time in the column of "window.start" or "table.end", in s from the start of a recording.
 
-    Parameters
-    ----------
-    description
-        It has the table.
-    key
-        "window.start" or "table.end".
-    listed, recording
-        The row, and the file.
-
-    Raises
-    ------
-    DataError
-        There is no such column, no time in it, or no start to count time stamps from.
+    DataError when there is no such column, no time in it, or no start to count time stamps from.
     """
     table = description.table
     column = description.window.start if key == "window.start" else table.end
@@ -60,11 +48,8 @@ def ends_early(
 ) -> bool:
     """Return whether a stay ends before `task.after`, so that its outcome is known then, and count it.
 
-    Parameters
-    ----------
-    seconds
-        Time from the start of the first window to the end of the recording, which is the end of the stay
-        unless the table has it.
+    `seconds` is the time from the start of the first window to the end of the recording, which is the end of
+    the stay unless the table has it.
     """
     after, table = description.task.after, description.table
     if after is None:

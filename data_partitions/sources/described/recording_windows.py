@@ -14,26 +14,14 @@ from data_partitions.sources.described.listing import ListedRecording, Listing
 
 
 class RecordingWindows(NamedTuple):
-    """The windows of one recording.
+    """The windows of one recording."""
 
-    Parameters
-    ----------
-    starts
-        In s, on the time axis of the recording, `(window,)`.
-    numbers
-        Number of each window in the recording, also counting those that are left out: `(window,)`.
-    labels
-        float32 `(window, label)`, NaN where there is none.
-    modalities
-        Names of the signals that the recording has.
-    signal_file
-        The file by which recordings are compared, byte for byte; None if it has several recordings.
-    """
-
-    starts: np.ndarray
+    starts: np.ndarray  # in s, on the time axis of the recording, `(window,)`
+    # Number of each window in the recording, also counting those that are left out: `(window,)`.
     numbers: np.ndarray
-    labels: np.ndarray
-    modalities: tuple[str, ...]
+    labels: np.ndarray  # float32 `(window, label)`, NaN where there is none
+    modalities: tuple[str, ...]  # names of the signals that the recording has
+    # The file by which recordings are compared, byte for byte; None if it has several recordings.
     signal_file: Path | None
 
 

@@ -39,17 +39,7 @@ BLOCK_BYTES = 2**24  # of one signal, read at a time
 
 
 class SampledRecordings:
-    """Cuts and reads the recordings of a description whose files have samples at a rate.
-
-    Parameters
-    ----------
-    description
-        What is read.
-    source
-        Folder of the files.
-    rule
-        The labels.
-    """
+    """Cuts and reads the recordings of a description whose files have samples at a rate."""
 
     def __init__(self, description: Description, source: Path, rule: LabelRule) -> None:
         self.description = description

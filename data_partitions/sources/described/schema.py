@@ -21,10 +21,7 @@ def plan_windows(description: Description) -> PatchPlan:
 def manifest_fields(description: Description) -> dict[str, Any]:
     """Return the keyword arguments of `Manifest` that all sites share, with all modalities present.
 
-    Raises
-    ------
-    DataError
-        Windows have no whole number of samples, or the task lacks what its kind needs.
+    DataError when windows have no whole number of samples, or the task lacks what its kind needs.
     """
     plan = plan_windows(description)
     task = description.task

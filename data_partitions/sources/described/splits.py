@@ -20,15 +20,10 @@ MEDS_SPLITS: dict[str, Split] = {"train": "train", "tuning": "val", "held_out": 
 def split_patients(
     description: Description, source: Path, recordings: Sequence[ListedRecording]
 ) -> dict[str, Split]:
-    """Assign each patient of the recordings to train, val or test.
+    """Assign each patient of the recordings to train, val or test; DataError when one is in two splits.
 
     By hash, the patients of each hospital are split for themselves, unless the description says otherwise, so
     that a hospital has the same splits whether it is prepared alone or with others.
-
-    Raises
-    ------
-    DataError
-        A patient is in two splits, or the column or the file does not have what was expected.
     """
     section = description.split
     if section.by == "hash":

@@ -32,21 +32,12 @@ EXAMPLES = 3
 
 
 class Stays(NamedTuple):
-    """The recordings of a source, and their times on the axis of the files, in s.
+    """The recordings of a source, and their times on the axis of the files, in s."""
 
-    Parameters
-    ----------
-    listing
-        The recordings.
-    times
-        By recording: `start`, from which windows are counted, and `end`; NaN where they are not known.
-    files
-        The files that have them.
-    """
-
-    listing: Listing
+    listing: Listing  # the recordings
+    # By recording: `start`, from which windows are counted, and `end`; NaN where they are not known.
     times: pd.DataFrame
-    files: list[EventFile]
+    files: list[EventFile]  # the files that have them
 
 
 def is_over_time(description: Description) -> bool:
@@ -72,15 +63,10 @@ def find_event_files(
 
 
 def list_stays(description: Description, source: Path, log: PreparationLog) -> Stays:
-    """Find the recordings that a description speaks of.
+    """Find the recordings that a description speaks of; DataError when there are none.
 
     All files are read for it, if the table does not have the times that are needed, or if the files have
     properties of the recordings.
-
-    Raises
-    ------
-    DataError
-        The table or a file of several recordings cannot be read, or no file fits the pattern.
     """
     table = read_table(description, source)
     files = find_event_files(description, source, () if table is None else tuple(table.columns))

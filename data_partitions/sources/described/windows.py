@@ -74,21 +74,9 @@ def number_windows(section: WindowSection, cut: Cut) -> np.ndarray:
 
 
 def near_others(starts: np.ndarray, around: np.ndarray, minutes: float) -> np.ndarray:
-    """Return which windows to keep: none of `around` long before the first or after the last other one.
+    """Return which windows to keep, `(window,)`: of `around` none more than `minutes` from the others.
 
-    Parameters
-    ----------
-    starts
-        In s, `(window,)`.
-    around
-        Bool, `(window,)`: windows of the class that is only wanted around others.
-    minutes
-        The time before the first and after the last other window.
-
-    Returns
-    -------
-    ndarray
-        Bool, `(window,)`; all False if there are no other windows.
+    Those long before the first or after the last other window are left out; all, if there are no others.
     """
     others = starts[~around]
     if not len(others):
