@@ -60,17 +60,27 @@ def log_exclusion(message: Message, context: Context) -> Message:
 
 def _describe_site(site: Site) -> str:
     partition, smallest_count = site.partition, site.config.privacy.smallest_count
+    setting = f"privacy.smallest-count={smallest_count}"
+    if smallest_count == site.policy.smallest_count:
+        setting = f"the smallest-count={smallest_count} of its policy"
     training = partition.rows("train")
     if 0 < len(np.unique(partition.patient_ids[training])) < smallest_count:
         raise ConfigError(
-            f"site {site.name} has fewer patients for training than privacy.smallest-count={smallest_count}: "
+            f"site {site.name} has fewer patients for training than {setting}: "
             "exclude it, merge it with another site, or lower the setting"
         )
     without_labels = np.setdiff1d(training, site.labelled_rows("train"))
     if site.schema.labels and not site.are_large_enough([without_labels]):
         raise ConfigError(
-            f"site {site.name} has fewer patients without labels than "
-            f"privacy.smallest-count={smallest_count}: prepare it without them, or lower the setting"
+            f"site {site.name} has fewer patients without labels than {setting}: "
+            "prepare it without them, or lower the setting"
+        )
+    if site.config.task.covariates and (
+        withheld := [c.name for c in site.schema.covariates if not site.policy.allows_covariate(c.name)]
+    ):
+        raise ConfigError(
+            f"site {site.name} has a policy that does not allow {', '.join(withheld)} as inputs of models: "
+            "set task.covariates=false, or exclude the site"
         )
     windows = {"train": len(training)} | {s: len(site.scorable_rows(s)) for s in SPLITS[1:]}
     labelled = {s: site.labelled_rows(s) for s in SPLITS}
@@ -100,7 +110,7 @@ def _load_imputer(request: Request, site: Site) -> Imputer:
 
 
 def _load_task(request: Request, split: Split) -> tuple[task_phase.TaskWindows, TaskModel]:
-    site, method = request.site(), METHODS[request.settings["method"]]
+    site, method = request.site(), request.method
     model = request.load(method.model(site.schema, site.config.task), site.device)
     windows = task_phase.TaskWindows(site, method, request.settings["imputer"], split, model.standardiser)
     return windows, model
@@ -146,7 +156,7 @@ def evaluate_imputer(request: Request) -> RecordDict:
 def complete(request: Request) -> RecordDict:
     """Complete windows of the site with the frozen imputer, once, and store them on the site's disk."""
     site, settings = request.site(), request.settings
-    method = METHODS[settings["method"]]
+    method = request.method
     imputer, splits = _load_imputer(request, site), settings["splits"]
     completions.complete(site, method, imputer, settings["imputer"], splits)
     return RecordDict()

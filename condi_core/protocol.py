@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 COMPLETIONS_MISSING = 404  # error code of a site that has lost its completions and needs the imputer again
+POLICY_REFUSED = 403  # error code of a site whose policy does not let it answer
 
 POOLED_SITE = "all/sites"  # name of the node with the data of all sites; no real site can have it
 

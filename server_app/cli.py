@@ -31,6 +31,7 @@ COMMAND_MODULES = {
     "superexec": "client_app.join.superexec",
     "site": "client_app.join.launch",
     "cache": "client_app.cache_cli",
+    "audit": "client_app.join.audit",
 }
 
 

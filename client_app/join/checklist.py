@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from cryptography import x509
 
-from client_app.join import checks
+from client_app.join import checks, site_policy_checks
 from client_app.join.address import Address
 from client_app.join.checks import CheckError, CheckResult
 from client_app.join.connection import fetch_server_certificate, verify_certificate
@@ -47,6 +47,8 @@ def run_checks(
     key: Path,
     superexec_secret: Path | None,
     trusted_entities: Path | None,
+    policy: Path | None,
+    audit: Path,
     device: str,
     host: str,
     port: int,
@@ -61,6 +63,8 @@ def run_checks(
     checklist = Checklist()
     checklist.check("data", checks.check_data, data)
     checklist.check("cache", checks.check_cache, cache)
+    checklist.check("policy", site_policy_checks.check_policy, policy)
+    checklist.check("audit", site_policy_checks.check_audit_log, audit)
     authorities = _check_authorities(checklist, root_certificates)
     checklist.check("key", checks.check_key, key)
     if superexec_secret:

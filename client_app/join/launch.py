@@ -27,6 +27,21 @@ def _parse_address(text: str) -> Address:
         raise typer.BadParameter(str(error)) from None
 
 
+def _write_policy(path: Path | None) -> None:
+    if path is None:
+        return
+    from client_app.node.site_policy import write_policy_text
+    from data_partitions.console import one_sentence_errors
+    from data_partitions.storage import atomic_write, require_absent
+
+    with one_sentence_errors():
+        require_absent(path)
+        with atomic_write(path, mode=0o644) as file:
+            file.write(write_policy_text().encode())
+    typer.echo(f"Written: {path}. Edit it, and give it to condi site by --policy.")
+    raise typer.Exit
+
+
 def site(
     data: Annotated[Path, typer.Option(help="Partition of this site, made by `condi prepare`.")],
     superlink: Annotated[
@@ -69,6 +84,31 @@ def site(
         Path | None,
         typer.Option(metavar="FILE", help="Run only apps signed by one of the keys in this YAML file."),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Policy of this site: what it lets runs do with its data. Default: the policy that "
+            "--write-policy writes.",
+        ),
+    ] = None,
+    write_policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            is_eager=True,
+            callback=_write_policy,
+            help="Write the default policy with the meaning of each key, and exit.",
+        ),
+    ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Audit log of this site, which `condi audit` shows. Default: named after --data, in the "
+            "user's folder of state.",
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Host at which this node's Runtime API listens; 0.0.0.0 in a container.")
     ] = "127.0.0.1",
@@ -94,6 +134,8 @@ def site(
     cache = _absolute(cache or platformdirs.user_cache_path("condi") / "completed")
     superexec_secret = superexec_secret and _absolute(superexec_secret)
     trusted_entities = trusted_entities and _absolute(trusted_entities)
+    policy = policy and _absolute(policy)
+    audit = _absolute(audit or default_audit_folder() / f"{data.name}.jsonl")
     node_config = {"data": data, "device": device, "cache": cache}
     for name, value in node_config.items():
         if set('"\\\n') & set(str(value)):
@@ -107,6 +149,8 @@ def site(
         key=key,
         superexec_secret=superexec_secret,
         trusted_entities=trusted_entities,
+        policy=policy,
+        audit=audit,
         device=device,
         host=host,
         port=port,
@@ -121,6 +165,7 @@ def site(
         *("--superlink", str(superlink)),
         *("--root-certificates", str(root_certificates), "--auth-supernode-private-key", str(key)),
         *("--host", host, "--port", str(port)),
+        *("--audit", str(audit), *(("--policy", str(policy)) if policy else ())),
         *("--node-config", " ".join(f'{name}="{value}"' for name, value in node_config.items())),
     ]
     if superexec_secret:
@@ -130,6 +175,11 @@ def site(
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     sys.stdout.flush()
     os.execve(sys.executable, command, os.environ | OFFLINE_ENVIRONMENT | {"PATH": path})
+
+
+def default_audit_folder() -> Path:
+    """Return the folder of audit logs in the user's folder of state."""
+    return platformdirs.user_state_path("condi") / "audit"
 
 
 def _absolute(path: Path) -> Path:

@@ -1,10 +1,12 @@
-"""Flower's SuperNode, with refusals explained to the administrator of a site, and with short waits.
+"""Flower's SuperNode behind the policy of its site, with refusals explained, and with short waits.
 
-It starts the SuperExec of this package, and asks for messages more often while a run is active.
+It takes the arguments of `flower-supernode`, and `--audit` and `--policy`. It starts the SuperExec of this
+package, and asks for messages more often while a run is active.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -13,6 +15,7 @@ import sys
 import threading
 import time
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,8 +64,41 @@ def start_superexec(command: list[str]) -> None:
     threading.Thread(target=keep_running, daemon=True).start()
 
 
+def install_gate(arguments: list[str]) -> list[str]:
+    """Put the policy and the audit log between SuperNode and SuperLink.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Of the command line.
+
+    Returns
+    -------
+    list of str
+        The arguments without those for the policy and the log.
+    """
+    from client_app.join.gate import Gate
+    from client_app.node.audit_log import AuditLogError
+    from client_app.node.site_policy import SitePolicy, read_policy
+    from data_partitions import DataError
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--audit", type=Path, required=True)
+    parser.add_argument("--policy", type=Path)
+    options, others = parser.parse_known_args(arguments)
+    parser.add_argument("--superlink", default="")
+    superlink = parser.parse_known_args(arguments)[0].superlink
+    try:
+        policy = read_policy(options.policy) if options.policy else SitePolicy()
+        Gate(policy, options.audit.absolute(), superlink).install()
+    except (AuditLogError, DataError, OSError) as error:
+        sys.exit(f"Error: {error}")
+    return others
+
+
 def main() -> None:
     """Run `flower-supernode` with the arguments of this process."""
+    sys.argv[1:] = install_gate(sys.argv[1:])
     from flwr.supernode import start_client_internal
 
     start_client_internal.time = AdaptiveClock(MAX_POLL_SECONDS)  # type: ignore[assignment]

@@ -27,7 +27,9 @@ from torch import nn
 from client_app.device import exclusive_use, find_device
 from client_app.node.completions import CompletionsMissingError
 from client_app.node.site import Site, find_partitions, is_virtual, pool_sites
+from client_app.node.site_policy import NO_POLICY, SitePolicy
 from condi_core.config import ConfigError, RunConfig
+from condi_core.methods import METHODS, Method
 from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, fingerprint
 from condi_core.serialization import PACKED, PackingError, from_bytes, to_bytes
 from condi_core.training import derive_seed
@@ -67,9 +69,26 @@ class Request:
         return dict(self.message.content.config_records["config"])
 
     @cached_property
+    def policy(self) -> SitePolicy:
+        """Policy of the site, which its own node puts into the node config; none in a simulation."""
+        text = self.context.node_config.get("policy")
+        return NO_POLICY if text is None else SitePolicy.from_json(str(text))
+
+    @cached_property
     def config(self) -> RunConfig:
-        """Settings of the run."""
-        return RunConfig.from_flat(dict(self.context.run_config))
+        """Settings of the run, with the smallest count of the policy where that is larger."""
+        config = RunConfig.from_flat(dict(self.context.run_config))
+        smallest_count = max(config.privacy.smallest_count, self.policy.smallest_count)
+        privacy = config.privacy.model_copy(update={"smallest_count": smallest_count})
+        return config.model_copy(update={"privacy": privacy})
+
+    @property
+    def method(self) -> Method:
+        """The method that the request is about; ConfigError when the site's policy does not allow it."""
+        name = self.settings["method"]
+        if name not in self.policy.methods:
+            raise ConfigError(f"the policy of the site does not allow the method {name}")
+        return METHODS[name]
 
     @property
     def partitions(self) -> dict[str, Path]:
@@ -102,7 +121,7 @@ class Request:
             raise DataError(f'this node has no site "{name}": it has {", ".join(paths) or "none"}')
         partition = Partition.open(paths[name], check)
         partition.require_measured()
-        return Site(name, partition, self.config, self.device, cache)
+        return Site(name, partition, self.config, self.device, cache, self.policy)
 
     @property
     def device(self) -> torch.device:

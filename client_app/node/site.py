@@ -13,6 +13,7 @@ from flwr.app import Context
 
 from client_app.node.completion_cache import read_fingerprint
 from client_app.node.masks import MaskStore, unpack_masks
+from client_app.node.site_policy import NO_POLICY, SitePolicy
 from condi_core.config import RunConfig
 from condi_core.evaluation.subgroups import subgroups
 from condi_core.protocol import POOLED_SITE
@@ -85,6 +86,8 @@ class Site:
         Where the site computes.
     cache : Path
         Folder in which completed windows are stored.
+    policy : SitePolicy
+        Policy of the hospital.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Site:
     config: RunConfig
     device: torch.device
     cache: Path
+    policy: SitePolicy = NO_POLICY
 
     @property
     def schema(self) -> Schema:
@@ -137,6 +141,8 @@ class Site:
 
         As in `may_disclose`, one subgroup that is too small withholds all of them.
         """
+        if not self.policy.allows_covariate(self.schema.covariates[covariate].name):
+            return False
         values = self.partition.covariates[rows]
         members = [g.contains(values) for g in subgroups(self.schema) if g.covariate == covariate]
         return self.are_large_enough([rs for m in members for rs in self._label_groups(rows[m])])

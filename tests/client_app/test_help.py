@@ -7,7 +7,7 @@ CODE = """
 import sys
 from typer.testing import CliRunner
 from server_app.cli import app
-for command in ("impute", "predict", "evaluate", "plot", "site", "dataset", "cache"):
+for command in ("impute", "predict", "evaluate", "plot", "site", "audit", "dataset", "cache"):
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0 and "Usage" in result.output, result.output
 slow = {"torch", "flwr", "pandas", "scipy", "mne", "wfdb", "matplotlib"} & set(sys.modules)

@@ -49,6 +49,7 @@ class Coordinator:
     superlink: subprocess.Popen | None = None
     started: list[Site] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)  # of registered sites, by node id
+    policy: str = "smallest-count = 0\n"  # of all sites, which have few patients
 
     def start_superlink(self) -> None:
         """Start the SuperLink, or restart it with its database."""
@@ -71,19 +72,26 @@ class Coordinator:
         self.names[str(answer["node-id"])] = site
 
     def start(self, site: str, data: Path, *options: str, **environment: str) -> Site:
-        """Start `condi site` with the credentials of a site."""
+        """Start `condi site` with the credentials and the policy of a site."""
         folder = self.credentials / "sites" / site
+        policy = self.flower.folder / "policy.toml"
+        policy.write_text(self.policy)
         log = self.flower.folder / f"{site}-{time.monotonic_ns()}.log"
         files = ("--root-certificates", folder / "ca.crt", "--key", folder / "site.key", "--data", data)
         with log.open("wb") as sink:
             process = self.flower.start(
                 "condi", "site", "--superlink", self.fleet, *map(str, files), "--device", "cpu",
-                "--cache", str(self.flower.folder / "cache" / site), "--port", str(free_port()), *options,
+                "--cache", str(self.flower.folder / "cache" / site), "--port", str(free_port()),
+                "--audit", str(self.audit_log(site)), "--policy", str(policy), *options,
                 stdout=sink, stderr=subprocess.STDOUT,
                 env=self.flower.env | {"FLWR_HOME": str(self.flower.folder / f"home-{site}")} | environment,
             )  # fmt: skip
         self.started.append(Site(process, log))
         return self.started[-1]
+
+    def audit_log(self, site: str) -> Path:
+        """Return the path of the audit log of a site."""
+        return self.flower.folder / "audit" / f"{site}.jsonl"
 
     def online(self) -> set[str]:
         """Return the names of the sites that the SuperLink reports as online."""
@@ -138,9 +146,12 @@ def coordinator(
 
 
 @contextmanager
-def hospitals(folder: Path, federation: Path, sites: Sequence[str]) -> Iterator[Coordinator]:
+def hospitals(
+    folder: Path, federation: Path, sites: Sequence[str], policy: str = ""
+) -> Iterator[Coordinator]:
     """Start a coordinator and these sites of a federation, and wait until they are online."""
     with coordinator(folder, sites) as made:
+        made.policy += policy
         for site in sites:
             made.register(site)
             made.start(site, federation / site)

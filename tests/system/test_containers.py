@@ -8,6 +8,8 @@ import subprocess
 import pytest
 import yaml
 
+from client_app.node.audit_log import read_entries
+from client_app.node.site_policy import write_policy_text
 from tests.helpers.composed import PROJECT, compose_command, composed, engine, output, wait_for
 
 NO_ENGINE_REASON = engine()
@@ -82,10 +84,19 @@ def test_a_container_can_read_only_its_own_site(federation):
     containers, home = federation.containers(), federation.home
     for number, (site, app) in enumerate(zip(SITES, APPS, strict=True)):
         credentials = home / f"credentials/sites/hospital-{number}"
-        assert mounts(containers[site]) == {"/site": (str(credentials), False)}
+        audit = (str(home / f"audit/hospital-{number}"), True)
+        policy = home / f"policies/hospital-{number}.toml"
+        assert mounts(containers[site]) == {
+            "/site": (str(credentials), False),
+            "/policy.toml": (str(policy), False),
+            "/audit": audit,
+        }
+        # The demo is generated; the policy of other data is the default one.
+        assert policy.read_text().replace("count = 0\n", "count = 10\n", 1) == write_policy_text()
         mounted = mounts(containers[app])
         assert mounted.pop("/cache")[1]
         assert mounted == {
+            "/audit": audit,
             "/data": (str(home / f"data/hospital-{number}"), False),
             "/credentials/ca.crt": (str(credentials / "inside/ca.crt"), False),
             "/credentials/superexec.secret": (str(credentials / "superexec.secret"), False),
@@ -168,7 +179,7 @@ def test_a_stranger_on_the_network_of_the_fleet_gets_nothing(federation):
         assert printed.count("Connection to the SuperLink is unavailable") == 2, printed
         assert [line for line in printed.splitlines() if line.isdecimal()] == ["1", "1"], printed
 
-    node = "python -P -m client_app.join.supernode --grpc-rere --superlink superlink:9092 "
+    node = "python -P -m client_app.join.supernode --audit /tmp/log --grpc-rere --superlink superlink:9092 "
     node += "--root-certificates /ca.crt "
     status, printed = federation.stranger("fleet", "sh", "-c", node)
     assert status == 1 and "SuperNode ID" not in printed, printed
@@ -193,6 +204,9 @@ def test_a_run_continues_without_a_site_that_later_returns(federation):
     assert "hospital-2" in history[1]["failures"] and history[1]["site-seconds"]
     assert any("hospital-2" in line["site-seconds"] for line in history[2:])
     assert json.loads((run / "result.json").read_text())["task"]["mask"].keys() >= {"auroc", "accuracy"}
+    log = federation.home / "audit/hospital-0/log.jsonl"
+    assert (log.stat().st_mode & 0o777, log.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert [e["message"] for e in read_entries(log) if e["kind"] == "reply"].count("train.task") == 4
     containers = federation.containers()
     assert containers["site-2"]["RestartCount"] >= 1 and containers["site-2-app"]["RestartCount"] == 1
     wait_for(lambda: federation.nodes() == ["online"] * 3, 180, "the site online again")

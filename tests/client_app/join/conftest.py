@@ -35,6 +35,7 @@ def site(tmp_path, federation, authority):
             "root-certificates": authority.file,
             "key": key,
             "cache": tmp_path / "cache",
+            "audit": tmp_path / "audit" / "log.jsonl",
             "port": free_port,
             "device": "cpu",
         }

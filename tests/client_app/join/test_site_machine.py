@@ -14,7 +14,10 @@ import torch
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat
 from flwr.common.config import parse_config_args
+from typer.testing import CliRunner
 
+from client_app.node.audit_log import append_entry
+from server_app.cli import app
 from tests.helpers.tls import listening, write_key
 
 
@@ -36,7 +39,8 @@ def test_reports_results_when_all_checks_pass(site, authority, tmp_path):
     with listening(authority.server("localhost")) as port:
         status, results = site(port)
     assert status == 0 and {mark for mark, _ in results.values()} == {"✓"}
-    assert list(results) == ["data", "cache", "certificate", "key", "device", "port", "clock", "connection"]
+    names = "data cache policy audit certificate key device port clock connection"
+    assert list(results) == names.split()
     windows = "site-0 of waves: 8 train, 3 val, 3 test windows, 3 of 4 modalities; all values were read"
     assert results["data"][1] == windows
     assert results["connection"][1].startswith(
@@ -132,6 +136,34 @@ def test_a_cache_that_cannot_be_written(check, tmp_path):
     )
 
 
+def test_the_policy_of_the_site(check, tmp_path):
+    assert check("policy", "✓").startswith(
+        "the default policy: counts of fewer than 10 patients are withheld;"
+    )
+    file = tmp_path / "policy.toml"
+    result = CliRunner().invoke(app, ["site", "--write-policy", str(file)])
+    assert result.exit_code == 0 and result.output == (
+        f"Written: {file}. Edit it, and give it to condi site by --policy.\n"
+    )
+    assert check("policy", "✓", policy=file).startswith(f"{file}: counts of fewer than 10 patients")
+    file.write_text('accepted-apps = "any"')
+    assert "a coordinator's code can do anything that this process can" in check("policy", "!", policy=file)
+    file.write_text('hours = "x"')
+    assert check("policy", policy=file).startswith(f"{file}, line 1: `hours`: expected hours such as")
+    assert CliRunner().invoke(app, ["site", "--write-policy", str(file)]).exit_code == 1
+    assert file.read_text() == 'hours = "x"'
+
+
+def test_an_audit_log_that_was_changed_or_cannot_be_written(check, tmp_path):
+    log = tmp_path / "logs" / "north.jsonl"
+    assert check("audit", "✓", audit=log) == f"{log} begins with the first run"
+    last = append_entry(log, "start")
+    assert check("audit", "✓", audit=log) == f"{log}: 1 entries, last hash {last}"
+    log.write_text(log.read_text() + log.read_text())
+    assert check("audit", audit=log).startswith(f"{log}, line 2: the line before it is not the one")
+    assert "choose another --audit" in check("audit", audit=tmp_path / "site.key" / "log")
+
+
 @pytest.fixture
 def gpus(monkeypatch):
     """`gpus(n)`: a machine with n GPUs of 80 GiB, of which 60 are free."""
@@ -193,14 +225,20 @@ def test_becomes_a_supernode_with_absolute_paths_and_without_secrets(site, autho
     secret.write_text("a secret")
     secret.chmod(0o600)
     with listening(authority.server("localhost")) as port:
-        status, _ = site(port, check=False, cache="its = cache", superexec_secret=secret.name)
+        options = {"superexec_secret": secret.name, "audit": "log.jsonl"}
+        status, _ = site(port, check=False, cache="its = cache", **options)
     program, command, environment = execve_arguments
     assert status == 0 and program == sys.executable
     assert command[:4] == [sys.executable, "-P", "-m", "client_app.join.supernode"]
     node = parse_config_args([command[command.index("--node-config") + 1]])
     assert node["device"] == "cpu" and node["cache"] == str(tmp_path / "its = cache")
     assert Path(node["data"]).is_absolute()
-    for flag in ("--superexec-auth-secret-file", "--auth-supernode-private-key", "--root-certificates"):
+    for flag in (
+        "--superexec-auth-secret-file",
+        "--auth-supernode-private-key",
+        "--root-certificates",
+        "--audit",
+    ):
         assert Path(command[command.index(flag) + 1]).is_absolute()
     assert command[command.index("--isolation") + 1] == "process"
     text = "\n".join([*command, *environment.values()])
