@@ -2,9 +2,11 @@
 
 The update of each site, all arrays together, is clipped to a norm C, all sites have the same weight, and
 Gaussian noise of standard deviation z C is added to the sum (McMahan et al. 2018, arXiv:1710.06963). If all
-windows of one site are replaced, the sum moves by at most 2 C; which sites exist and which of them answer is
-assumed to be public. The coordinator sees the updates. The guarantee holds against those who receive the
-models, above all other sites: they learn little about the data of a single site.
+windows of one site are replaced, the sum moves by at most 2 C. Whether a site answers can depend on its data,
+so a site whose reply is missing or refused counts with an update of zero: the divisor is the number of sites
+that were asked, and only which sites exist is assumed to be public. The coordinator sees the updates. The
+guarantee holds against those who receive the models, above all other sites: they learn little about the data
+of a single site.
 
 Flower's `DifferentialPrivacyServerSideFixedClipping` cannot wrap ModalityFedAvg. It pairs arrays of replies
 and state by position, but replies have only the trained arrays; it leaves the weights to the strategy, and
@@ -40,6 +42,7 @@ def private_average(
     updates: Sequence[SiteUpdate],
     clip: float,
     noise_multiplier: float,
+    num_sites: int,
 ) -> Arrays:
     """Add the mean of the sites' clipped updates to a state, with noise.
 
@@ -56,6 +59,8 @@ def private_average(
         L2 norm to which a site's update is clipped.
     noise_multiplier : float
         Standard deviation of the noise in the sum, in units of `clip`.
+    num_sites : int
+        Number of sites that were asked, over which the mean is.
 
     Returns
     -------
@@ -74,7 +79,7 @@ def private_average(
     result = dict(base)
     for name, summed in total.items():
         noisy = summed + noise_multiplier * clip * secure_gaussian_noise(summed.shape)
-        result[name] = (base[name] + noisy / len(updates)).astype(base[name].dtype)
+        result[name] = (base[name] + noisy / num_sites).astype(base[name].dtype)
     return result
 
 

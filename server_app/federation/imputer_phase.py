@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from condi_core.averaging import Arrays, keep_separate
@@ -47,6 +49,7 @@ def run_imputer_phase(
     run.state.models.setdefault(name, state_arrays(model))
     owners, privacy = ownership(model), run.config.privacy
     min_sites = min(run.config.min_sites, len(roster.sites))
+    choose = partial(choose_aggregator, run.config, len(roster.sites))
 
     relation = ModalityFedAvg(
         roster,
@@ -55,7 +58,7 @@ def run_imputer_phase(
         returned={key for key in owners if key.endswith(".spectrum")},
         evaluation=scores.NO_EVALUATION,
         min_sites=min_sites,
-        aggregate=keep_separate if scope == "local" else choose_aggregator(run.config, None),
+        aggregate=keep_separate if scope == "local" else choose(None),
         max_window_ratio=run.config.max_window_ratio,
         counts_samples=True,
         check_arrays=check_spectra,
@@ -78,7 +81,7 @@ def run_imputer_phase(
         returned=trainable(model),
         evaluation=scores.imputation_evaluation(schema),
         min_sites=min_sites,
-        aggregate=keep_separate if scope == "local" else choose_aggregator(run.config, privacy.clip_imputer),
+        aggregate=keep_separate if scope == "local" else choose(privacy.clip_imputer),
         sampler=site_sampler(run.config),
         max_steps=config.steps,
         max_window_ratio=run.config.max_window_ratio,

@@ -75,7 +75,7 @@ def run_task_phase(run: Run, roster: Roster, method_name: str) -> TaskResult:
         min_sites=min(run.config.min_sites, len(roster.sites)),
         aggregate=method.combine
         if method.scope == "local"
-        else choose_aggregator(run.config, privacy.clip_task, method.combine),
+        else choose_aggregator(run.config, len(roster.sites), privacy.clip_task, method.combine),
         sampler=site_sampler(run.config),
         max_steps=config.steps,
         max_window_ratio=run.config.max_window_ratio,

@@ -49,7 +49,8 @@ def test_both_phases_in_simulation(federation, run_local, small, tmp_path):
 
 
 @pytest.mark.engine
-def test_secure_aggregation_in_simulation(federation, run_local, small, tmp_path):
+def test_secure_aggregation_in_simulation(run_local, small, tmp_path):
+    federation = write_tiny(tmp_path / "complete")  # of which nothing is withheld
     settings = small | {"secure-aggregation": True, "averaging": "mean", "compare-with": ""}
     completed = run_condi(
         "run", "--federation", federation, "--out", "runs", "--name", "secure",

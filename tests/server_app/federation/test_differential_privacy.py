@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ import torch
 from safetensors.numpy import load_file
 
 from condi_core.averaging import SiteUpdate
+from condi_core.config import RunConfig
 from server_app.errors import RunError
+from server_app.federation.aggregation import choose_aggregator
 from server_app.federation.differential_privacy import clip_update, epsilon, private_average
 from server_app.federation.records import to_numpy, to_record
+from tests.helpers.run_settings import PROJECT, flat_defaults
 from tests.helpers.small_models import BASE, OWNERS, counts_with, filled
 
 OFF = {"smallest-count": 0, "noise-multiplier": 0.0, "clip-imputer": 1.0, "clip-task": 1.0, "delta": 1e-5}
@@ -83,19 +87,21 @@ def test_no_site_moves_the_average_by_more_than_the_bound():
         site(9.0, 0.1, counts_with(2)),
         site(1.0, 1, 0 * counts_with()),
     ]
-    reference = private_average(BASE, OWNERS, [*others, site(1.0)], clip, 0.0)
+    reference = private_average(BASE, OWNERS, [*others, site(1.0)], clip, 0.0, 4)
     for replaced in anything:
-        moved = minus(private_average(BASE, OWNERS, [*others, replaced], clip, 0.0), reference)
+        moved = minus(private_average(BASE, OWNERS, [*others, replaced], clip, 0.0, 4), reference)
         assert norm(moved) <= 2 * clip / 4 + 1e-5
+    moved = minus(private_average(BASE, OWNERS, others, clip, 0.0, 4), reference)
+    assert norm(moved) == pytest.approx(clip / 4, rel=1e-4), "a site that does not answer counts as zero"
     # The bound is reached, whatever the windows: by an update and its opposite.
     there, back = (SiteUpdate(filled(size), EVERYTHING, 1.0) for size in (10, -10))
     base = {name: np.zeros_like(a) for name, a in BASE.items()}
-    ends = [private_average(base, OWNERS, [*others[:1], x], clip, 0.0) for x in (there, back)]
+    ends = [private_average(base, OWNERS, [*others[:1], x], clip, 0.0, 2) for x in (there, back)]
     assert norm(minus(*ends)) == pytest.approx(2 * clip / 2, rel=1e-5)
 
 
 def test_missing_modalities_are_no_part_of_an_update():
-    out = private_average(BASE, OWNERS, [SiteUpdate(filled(50), counts_with(0), 2.0)] * 2, 1e9, 0.0)
+    out = private_average(BASE, OWNERS, [SiteUpdate(filled(50), counts_with(0), 2.0)] * 2, 1e9, 0.0, 2)
     assert out["rows"][:, 0].tolist() == [50, 2, 4, 6] and out["shared"].tolist() == [50, 50]
     assert out["pairs"][0, 0, 0] == 50 and not out["pairs"][0, 1:].any() and not out["pairs"][1:].any()
 
@@ -104,7 +110,7 @@ def test_missing_modalities_are_no_part_of_an_update():
 def test_noise_has_the_standard_deviation_that_epsilon_assumes(multiplier, clip, sites):
     base = {"shared": np.zeros((300, 200), np.float32), "kept": np.ones(5, np.float32)}
     still = [SiteUpdate({"shared": base["shared"]}, EVERYTHING, 2.0)] * sites
-    out = private_average(base, OWNERS, still, clip, multiplier)
+    out = private_average(base, OWNERS, still, clip, multiplier, sites)
     noise = out["shared"] / (multiplier * clip / sites)
     assert noise.std() == pytest.approx(1, abs=0.01) and noise.mean() == pytest.approx(0, abs=0.02)
     assert (noise**4).mean() == pytest.approx(3, abs=0.15)
@@ -119,7 +125,7 @@ def test_noise_does_not_depend_on_seeds():
     for _ in range(2):
         random.seed(0), np.random.seed(0), torch.manual_seed(0)
         drawn.append(
-            private_average(BASE, OWNERS, [SiteUpdate(filled(1), EVERYTHING, 1.0)], 1.0, 1.0)["rows"]
+            private_average(BASE, OWNERS, [SiteUpdate(filled(1), EVERYTHING, 1.0)], 1.0, 1.0, 1)["rows"]
         )
     assert (drawn[0] != drawn[1]).all()
 
@@ -169,6 +175,52 @@ def test_a_private_run_reports_its_epsilon(federation, run_local, finished_run, 
     for one, two in ((first, second), (second, final)):  # the last round is selected
         moved = np.concatenate([(two[k].astype(float) - one[k]).ravel() for k in trained])
         assert moved.std() == pytest.approx(0.5 * 1e-4 / 3, rel=0.1)
+
+
+@pytest.mark.parametrize("answers", [None, float("nan")])
+def test_noise_does_not_show_that_a_site_was_refused_or_did_not_answer(federation, run_local, answers):
+    changes = {"privacy.noise-multiplier": 0.5, "privacy.clip-imputer": 1e-4, "imputer.rounds": 1}
+
+    def fail(request, reply):
+        if request.metadata.message_type == "train.imputer" and request.metadata.group_id == "site-2":
+            if answers is None:
+                return None
+            arrays = to_numpy(reply.content["arrays"])
+            reply.content["arrays"] = to_record(
+                {name: np.full_like(a, answers) for name, a in arrays.items()}
+            )
+        return reply
+
+    directory, grid = run_local(federation, changes | {"task.rounds": 1}, fail)
+    [line] = [json.loads(text) for text in open(directory.path / "history.jsonl") if '"imputer"' in text]
+    assert list(line["failures"]) == ["site-2"]
+    start = to_numpy(
+        next(m for m in grid.sent if m.metadata.message_type == "train.imputer").content["arrays"]
+    )
+    final = load_file(directory.path / "imputer.safetensors")
+    trained = [name for name in start if not np.array_equal(start[name], final[name])]
+    moved = np.concatenate([(final[name].astype(float) - start[name]).ravel() for name in trained])
+    assert moved.std() == pytest.approx(0.5 * 1e-4 / 3, rel=0.1), "three sites were asked"
+
+
+def test_with_client_sampling_the_divisor_is_the_number_of_sampled_sites(small_settings):
+    flat = small_settings({"privacy.noise-multiplier": 1e-9, "sites-per-round": 0.5})
+    update = SiteUpdate({"shared": np.full(2, 9.0)}, EVERYTHING, 1.0)
+    out = choose_aggregator(RunConfig.from_flat(flat), 6, 1.0)({"shared": np.zeros(2)}, OWNERS, [update])
+    assert out["shared"] == pytest.approx(np.full(2, 1 / math.sqrt(2) / 3), rel=1e-6)
+
+
+def test_documents_state_epsilon_of_the_settings_beside_it():
+    settings = flat_defaults()
+    methods = RunConfig.from_flat(settings).methods
+    averages = settings["imputer.rounds"] + len(methods) * settings["task.rounds"]
+    fewer = settings["imputer.rounds"] + settings["task.rounds"]
+    text = (PROJECT / "docs" / "results.md").read_text()
+    assert (averages, fewer) == (13, 8)
+    assert f"gives out 13 averages, with epsilon {epsilon(1.0, 13, 1e-5):.0f} at noise 1" in " ".join(
+        text.split()
+    )
+    assert re.search(rf"\| noise 1 \|.*\| {epsilon(1.0, 8, 1e-5):.0f} \|", text)
 
 
 def test_an_average_released_before_an_interruption_is_counted(federation, run_local):
