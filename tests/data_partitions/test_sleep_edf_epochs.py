@@ -199,7 +199,7 @@ def test_annotations_after_the_end_of_the_signals_are_ignored(tmp_path):
     table = index(tmp_path, log)
     assert list_epoch_numbers(table) == list(range(10)), "the eleventh epoch has 20 s of signal"
     (note,) = log.notes
-    assert note.startswith("No recording has the class N1")
+    assert note.startswith("task.classes: no annotation has the class N1")
     assert np.isfinite(read_windows(tmp_path, table)[:, :3]).all()
 
 

@@ -62,11 +62,16 @@ def _compare_classes(
         hint = f'is it "{near}" of class {known[near]}? Correct it, or {ADVICE}' if near else ADVICE
         sentence = f'{count_noun(count, noun)} with "{text}"{where}, of no class: {hint}'
         yield TextFault("error", "task.classes", sentence)
+    absent_classes = []
     for name, texts in classes.items():
         absent = [text for text in texts if text not in counts and text not in misspelt]
-        level: Literal["warning", "fact"] = "warning" if len(absent) == len(texts) else "fact"
-        if absent:
-            yield TextFault(level, f"task.classes.{name}", f"no {noun} has {quote_some(absent)}{where}")
+        if len(absent) == len(texts):
+            absent_classes.append(f"{name} ({quote_some(absent, 3)})")
+        elif absent:
+            yield TextFault("fact", f"task.classes.{name}", f"no {noun} has {quote_some(absent)}{where}")
+    if absent_classes:
+        listed = ", ".join(absent_classes)
+        yield TextFault("warning", "task.classes", f"no {noun} has the class {listed}{where}")
 
 
 def _compare_events(

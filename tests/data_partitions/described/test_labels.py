@@ -74,7 +74,7 @@ def test_a_misspelt_class_is_refused_with_the_nearest_word():
         require_texts(rule, listed("sinus rythm", "sinus rythm", "AFIB"), PreparationLog())
     log = PreparationLog()
     require_texts(rule, listed("AFIB", ""), log)
-    assert log.notes == ['task.classes.sinus: no row has "sinus rhythm" in label.']
+    assert log.notes == ['task.classes: no row has the class sinus ("sinus rhythm") in label.']
 
 
 def test_an_event_that_is_spelt_differently_is_refused_and_an_absent_one_noted():
@@ -105,7 +105,7 @@ def test_each_text_of_no_class_is_an_error_and_absent_texts_are_not():
         ("error", "task.classes", '1 row with "?" in label, of no class: add it to a class or to task.drop'),
         ("fact", "task.classes.sinus", 'no row has "N" in label'),
         ("fact", "task.classes.afib", 'no row has "AFL" in label'),
-        ("warning", "task.classes.block", 'no row has "LBBB" in label'),
+        ("warning", "task.classes", 'no row has the class block ("LBBB") in label'),
     ]
 
 
