@@ -11,11 +11,10 @@ import numpy as np
 
 from data_partitions.checks.annotation_findings import check_annotations
 from data_partitions.checks.covariate_findings import check_covariates
-from data_partitions.checks.duplicate_findings import find_duplicates
 from data_partitions.checks.finding import CheckReport, Finding, describe_error, list_reasons
 from data_partitions.checks.guess.folder import sample_evenly
 from data_partitions.checks.lead_findings import find_lead_smells
-from data_partitions.checks.listing_findings import check_listing, check_texts
+from data_partitions.checks.listing_findings import check_listing, check_texts, find_duplicates
 from data_partitions.checks.recording_sample import MAX_RECORDINGS, sample_recordings
 from data_partitions.checks.signal_findings import (
     Measured,

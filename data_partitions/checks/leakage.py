@@ -10,7 +10,6 @@ from data_partitions.checks.finding import Finding, format_share
 from data_partitions.sentences import count_noun
 
 MAX_EARLY_SHARE = 0.01  # of the stays with the event that may end within the window
-MIN_STAYS = 20  # with fewer, shares are not compared
 TELLING_AREA = 0.98  # area under the ROC curve beyond which a covariate is the outcome in other words
 MIN_EVENTS = 10
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from data_partitions.checks.finding import Finding, describe_error, list_reasons
@@ -91,3 +91,17 @@ def check_texts(description: Description, recordings: Sequence[ListedRecording])
         )
     for fault in compare_texts(rule, counts, "row") if counts else ():
         yield Finding(*fault)
+
+
+def find_duplicates(groups: Sequence[Sequence[str]], patient_of: Mapping[str, str]) -> Iterator[Finding]:
+    """Say which recordings, in groups of those with the same samples, are of one patient or of several."""
+    across = [group for group in groups if len({patient_of[name] for name in group}) > 1]
+    within = [group for group in groups if group not in across]
+    for groups_of_kind, whose in ((across, "of different patients"), (within, "of one patient")):
+        if not groups_of_kind:
+            continue
+        names = list_some(" = ".join(group) for group in groups_of_kind)
+        count = count_noun(sum(map(len, groups_of_kind)), "recording")
+        advice = ": these patients count as one, so that no recording is in training and in test"
+        sentence = f"{count} {whose} have the same samples as another one ({names})"
+        yield Finding("warning", "duplicates", sentence + (advice if groups_of_kind is across else ""))

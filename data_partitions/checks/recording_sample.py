@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import partial
 from itertools import combinations
@@ -43,7 +42,6 @@ class RecordingSample(NamedTuple):
     digital_leads: LimbLeadCheck | None = None
     digital_gain: float = 0.0  # digital steps per mV that these numbers seem to have; 0 if unknown
     arms_exchanged: bool = False  # whether lead I is opposite to V6
-    digest: str = ""  # hash of the samples
     error: str = ""  # why it cannot be read, or ""
 
 
@@ -76,9 +74,6 @@ def sample_recording(file: RecordingFile, description: Description) -> Recording
     for name, samples in values.items():
         statistics = measure_signal(samples, rates[name], description.signals[name].range)
         signals[name] = statistics._replace(samples=sum(map(len, stretches[name])))
-    digest = hashlib.sha256()
-    for samples in values.values():
-        digest.update(np.nan_to_num(samples).tobytes())
     varies = [name for name, statistics in signals.items() if statistics.observed and not statistics.flat]
     alike = {name: values[name] for name in varies if rates[name] == rates[varies[0]]}
     leads = {lead: alike[name] for name in alike if (lead := _lead_of(name))}
@@ -97,7 +92,6 @@ def sample_recording(file: RecordingFile, description: Description) -> Recording
         check_limb_leads(digital) if digital else None,
         _guess_gain(digital),
         first is not None and v6 is not None and arms_exchanged(first, v6),
-        digest.hexdigest() if varies else "",
     )
 
 

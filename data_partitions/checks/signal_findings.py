@@ -34,23 +34,26 @@ MIN_RATIO_OF_STAYS = 8.0
 
 # Name of a recording, and its statistics of one signal.
 Measured = Sequence[tuple[str, SignalStatistics]]
+Smells = Iterator[tuple[Level, str]]  # sentences
 
 
 def find_signal_smells(
     description: Description, by_signal: Mapping[str, Measured], noun: str
 ) -> Iterator[Finding]:
     """Judge the signals one by one; `noun` is what recordings are called, "file" or "stay"."""
+    smells = (
+        _find_outside,
+        _find_unit,
+        _find_codes,
+        _find_flat,
+        _find_clipped,
+        _find_constant,
+        _find_scale,
+    )
     for name, measured in by_signal.items():
-        for smell in (
-            _find_outside,
-            _find_unit,
-            _find_codes,
-            _find_flat,
-            _find_clipped,
-            _find_constant,
-            _find_scale,
-        ):
-            yield from smell(description, name, measured, noun)
+        for smell in smells:
+            for level, sentence in smell(description, name, measured, noun):
+                yield Finding(level, f"signals.{name}", sentence)
 
 
 def find_unscaled(description: Description, by_signal: Mapping[str, Measured]) -> Finding | None:
@@ -67,7 +70,7 @@ def find_unscaled(description: Description, by_signal: Mapping[str, Measured]) -
     )
 
 
-def _find_outside(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+def _find_outside(description: Description, name: str, measured: Measured, noun: str) -> Smells:
     signal = description.signals[name]
     outside = [(record, s) for record, s in measured if s.outside > 0]
     if not outside or signal.range is None:
@@ -80,16 +83,15 @@ def _find_outside(description: Description, name: str, measured: Measured, noun:
     extremes = [f"the lowest is {low:g}"] * (low < signal.range[0])
     extremes += [f"the highest is {high:g}"] * (high > signal.range[1])
     level: Level = "warning" if share > MIN_OUTSIDE else "fact"
-    yield Finding(
+    yield (
         level,
-        f"signals.{name}",
         f"{format_share(share)} of the values are outside {signal.range[0]:g} to {signal.range[1]:g} "
         f"{signal.unit} and count as missing ({', '.join(extremes)}), in {_count(outside, noun)}"
         + (". Is the unit of the files wrong, or the range?" if share > 0.5 else ""),
     )
 
 
-def _find_unit(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+def _find_unit(description: Description, name: str, measured: Measured, noun: str) -> Smells:
     """Ask whether values that are implausible in their unit are in another usual unit of the signal."""
     signal = description.signals[name]
     names = [name, *(str(channel) for channel in signal.channels or ())]
@@ -102,9 +104,8 @@ def _find_unit(description: Description, name: str, measured: Measured, noun: st
         if known_range(other, signal.unit) != (other.low, other.high) and (
             _share_inside(medians, other.low, other.high) >= MIN_INSIDE_OTHER
         ):
-            yield Finding(
+            yield (
                 "warning",
-                f"signals.{name}",
                 f"values of about {np.median(medians):.4g} in {count_noun(len(medians), noun)} are usual in "
                 f"{other.unit}, but not in {signal.unit}: is the unit wrong?",
             )
@@ -115,7 +116,7 @@ def _share_inside(values: np.ndarray, low: float, high: float) -> float:
     return float(np.mean((values >= low) & (values <= high)))
 
 
-def _find_codes(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+def _find_codes(description: Description, name: str, measured: Measured, noun: str) -> Smells:
     section = description.signals[name]
     records: dict[float, list[str]] = defaultdict(list)
     counts: Counter[float] = Counter()
@@ -131,49 +132,44 @@ def _find_codes(description: Description, name: str, measured: Measured, noun: s
             advice = f'if so, add "{code:g}" to files.missing'
         else:
             advice = "if so, set a range that excludes it"
-        yield Finding(
+        yield (
             "fact" if dropped else "warning",
-            f"signals.{name}",
             f"{code:g} seems to stand for missing, as it is far from all other values: {counts[code]} times "
             f"in {count_noun(len(having), noun)} ({list_some(having)}); {advice}",
         )
 
 
-def _find_flat(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+def _find_flat(description: Description, name: str, measured: Measured, noun: str) -> Smells:
     flat = [(record, s) for record, s in measured if s.flat]
     if flat:
         values = sorted({s.low for _, s in flat})
         at = f"at {values[0]:g}" if len(values) == 1 else "each at one value"
-        yield Finding(
-            "warning", f"signals.{name}", f"flat in {_count(flat, noun)}, {at}: perhaps it was not connected"
-        )
+        yield ("warning", f"flat in {_count(flat, noun)}, {at}: perhaps it was not connected")
 
 
-def _find_clipped(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+def _find_clipped(description: Description, name: str, measured: Measured, noun: str) -> Smells:
     clipped = [(record, s) for record, s in measured if s.clipped >= MIN_CLIPPED]
     if clipped:
         most = max(s.clipped for _, s in clipped)
-        yield Finding(
+        yield (
             "warning",
-            f"signals.{name}",
             f"cut off at its highest or lowest value in {_count(clipped, noun)}, up to {format_share(most)} "
             "of the samples of one: the amplifier or the export was beyond its range",
         )
 
 
-def _find_constant(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+def _find_constant(description: Description, name: str, measured: Measured, noun: str) -> Smells:
     constant = [(record, s) for record, s in measured if s.constant >= MIN_CONSTANT and not s.flat]
     if constant:
         value = Counter(s.constant_value for _, s in constant).most_common(1)[0][0]
-        yield Finding(
+        yield (
             "warning",
-            f"signals.{name}",
             f"the same value for 2 s and longer in {_count(constant, noun)}, mostly {value:g}: gaps may have "
             "been filled with it",
         )
 
 
-def _find_scale(description: Description, name: str, measured: Measured, noun: str) -> Iterator[Finding]:
+def _find_scale(description: Description, name: str, measured: Measured, noun: str) -> Smells:
     scales = [s.width if not s.flat else np.nan for _, s in measured]
     groups: dict[str, list[str]] = defaultdict(list)
     is_waveform = noun == "file"
@@ -184,9 +180,8 @@ def _find_scale(description: Description, name: str, measured: Measured, noun: s
     for words, records in groups.items():
         if len(records) < enough:
             continue
-        yield Finding(
+        yield (
             "warning",
-            f"signals.{name}",
             f"{words} than in the other {noun}s in {count_noun(len(records), noun)} ({list_some(records)}): "
             "is its unit or gain wrong there?",
         )

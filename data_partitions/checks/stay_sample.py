@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from data_partitions.sources.described.stays import Stays
 
 MAX_FILES = 500  # of one stay each
 MAX_EVENTS = 4_000_000  # of files with many stays
+MIN_COMPARED_EVENTS = 10  # stays with fewer may be equal by chance
 
 
 class SignalSample(NamedTuple):
@@ -130,21 +132,17 @@ def measure_stays(
     return measured
 
 
-def digest_stays(signals: dict[str, SignalSample], names: list[str]) -> dict[str, str]:
-    """Return a hash of all measurements of each stay that has at least 10."""
-    stay = np.concatenate([sample.stay for sample in signals.values()])
-    if not len(stay):
-        return {}
-    rows = [
-        np.stack([np.full(len(sample.stay), number), sample.seconds, sample.values], axis=1)
-        for number, sample in enumerate(signals.values())
-    ]
-    events = np.concatenate(rows)
-    order = np.lexsort((events[:, 2], events[:, 1], events[:, 0], stay))
-    events, stay = events[order], stay[order]
-    stays, starts = np.unique(stay, return_index=True)
-    return {
-        names[int(position)]: hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest()
-        for position, part in zip(stays, np.split(events, starts[1:]), strict=True)
-        if len(part) >= 10
-    }
+def find_equal_stays(signals: dict[str, SignalSample], names: list[str]) -> list[list[str]]:
+    """Return the names of stays with the same measurements, at least 10, in groups of two or more."""
+    events = pd.concat(
+        [
+            pd.DataFrame({**sample._asdict(), "signal": number})
+            for number, sample in enumerate(signals.values())
+        ]
+    ).sort_values(["stay", "signal", "seconds", "values"])
+    groups: dict[bytes, list[str]] = defaultdict(list)
+    for stay, rows in events.groupby("stay"):
+        if len(rows) >= MIN_COMPARED_EVENTS:
+            content = rows[["signal", "seconds", "values"]].to_numpy(float).tobytes()
+            groups[hashlib.sha256(content).digest()].append(names[int(stay)])
+    return [group for group in groups.values() if len(group) > 1]

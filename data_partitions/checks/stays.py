@@ -6,9 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from data_partitions.checks.covariate_findings import check_covariates
-from data_partitions.checks.duplicate_findings import find_duplicates, group_equal
 from data_partitions.checks.finding import CheckReport, list_reasons
-from data_partitions.checks.listing_findings import check_listing, check_texts
+from data_partitions.checks.listing_findings import check_listing, check_texts, find_duplicates
 from data_partitions.checks.signal_findings import Measured, find_signal_smells
 from data_partitions.checks.stay_findings import (
     check_cells,
@@ -20,7 +19,7 @@ from data_partitions.checks.stay_findings import (
     describe_sample,
     find_identical_signals,
 )
-from data_partitions.checks.stay_sample import digest_stays, measure_stays, sample_stays
+from data_partitions.checks.stay_sample import find_equal_stays, measure_stays, sample_stays
 from data_partitions.checks.survey_findings import tabulate_signals
 from data_partitions.checks.window_cells import count_cells
 from data_partitions.description.sections import Description
@@ -64,4 +63,4 @@ def check_stays(
     report.extend(check_sites(sample, {listed.record: listed.site for listed in recordings}))
     patient_of = {listed.record: listed.patient for listed in recordings}
     if description.files.format != "meds":
-        report.extend(find_duplicates(group_equal(digest_stays(sample.signals, sample.stays)), patient_of))
+        report.extend(find_duplicates(find_equal_stays(sample.signals, sample.stays), patient_of))

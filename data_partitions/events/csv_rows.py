@@ -5,7 +5,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -38,6 +38,7 @@ def read_csv_rows(
     `reject` receives the fault of a file that cannot be read; rows of other lengths than the header are
     dropped.
     """
+    parser = _Parser(section, choose, reject, drops)
     joined: list[tuple[EventFile, bytes]] = []
     header: list[str] = []
     size = 0
@@ -50,102 +51,88 @@ def read_csv_rows(
             reject(file, _describe_fault(file, error, section))
             continue
         if joined and (names != header or rest is not None or size > JOINED_BYTES):
-            yield from _parse_joined(joined, header, section, choose, reject, drops)
+            yield from parser.parse_joined(joined, header)
             joined, size = [], 0
         if rest is not None:
-            yield from _parse_one(file, rest, names, section, choose, reject, drops)
+            yield from parser.parse_one(file, rest, names)
         else:
             header = names
             joined.append((file, body))
             size += len(body)
     if joined:
-        yield from _parse_joined(joined, header, section, choose, reject, drops)
+        yield from parser.parse_joined(joined, header)
 
 
-def _parse_joined(
-    joined: list[tuple[EventFile, bytes]],
-    names: list[str],
-    section: FilesSection,
-    choose: ColumnChoice,
-    reject: FaultHandler,
-    drops: Drops,
-) -> Iterator[Rows]:
-    """Parse files with the same header as one; or file by file, if a line of one of them is unusual."""
-    files = tuple(file for file, _ in joined)
-    ends = np.cumsum([body.count(b"\n") for _, body in joined])
-    if len(files) > 1:
+class _Parser(NamedTuple):
+    """Parses the lines below the headers of files that are written alike."""
+
+    section: FilesSection
+    choose: ColumnChoice
+    reject: FaultHandler
+    drops: Drops
+
+    def parse_joined(self, joined: list[tuple[EventFile, bytes]], names: list[str]) -> Iterator[Rows]:
+        """Parse files with the same header as one; or each, if a line of one of them is unusual."""
+        files = tuple(file for file, _ in joined)
+        ends = np.cumsum([body.count(b"\n") for _, body in joined])
+        if len(files) > 1:
+            try:
+                stream = io.BytesIO(b"".join(body for _, body in joined))
+                # Lines in quotes, blank lines and ragged ones all make fewer rows.
+                for columns in self._replace(drops=Drops())._parse(files[0], stream, names):
+                    if len(next(iter(columns.values()))) == ends[-1]:
+                        yield Rows(columns, files, ends, 0)
+                        return
+            except ValueError:
+                pass
+        for file, body in joined:
+            yield from self.parse_one(file, io.BytesIO(body), names)
+
+    def parse_one(self, file: EventFile, stream: BinaryIO, names: list[str]) -> Iterator[Rows]:
+        """Parse a file, and reject it if that fails."""
+        before = 0
         try:
-            stream = io.BytesIO(b"".join(body for _, body in joined))
-            # Lines in quotes, blank lines and ragged ones all make fewer rows.
-            for columns in _parse(files[0], stream, names, section, choose, Drops()):
-                if len(next(iter(columns.values()))) == ends[-1]:
-                    yield Rows(columns, files, ends, 0)
-                    return
-        except ValueError:
-            pass
-    for file, body in joined:
-        yield from _parse_one(file, io.BytesIO(body), names, section, choose, reject, drops)
+            for columns in self._parse(file, stream, names):
+                rows = len(next(iter(columns.values())))
+                yield Rows(columns, (file,), np.array([rows]), before)
+                before += rows
+        except READ_ERRORS as error:
+            self.reject(file, _describe_fault(file, error, self.section))
 
+    def _parse(self, file: EventFile, stream: BinaryIO, names: list[str]) -> "Iterator[dict[str, pa.Array]]":
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
 
-def _parse_one(
-    file: EventFile,
-    stream: BinaryIO,
-    names: list[str],
-    section: FilesSection,
-    choose: ColumnChoice,
-    reject: FaultHandler,
-    drops: Drops,
-) -> Iterator[Rows]:
-    before = 0
-    try:
-        for columns in _parse(file, stream, names, section, choose, drops):
-            rows = len(next(iter(columns.values())))
-            yield Rows(columns, (file,), np.array([rows]), before)
-            before += rows
-    except READ_ERRORS as error:
-        reject(file, _describe_fault(file, error, section))
+        ragged: list[Any] = []
 
+        def skip(row: Any) -> str:
+            ragged.append(row)
+            return "skip"
 
-def _parse(
-    file: EventFile,
-    stream: BinaryIO,
-    names: list[str],
-    section: FilesSection,
-    choose: ColumnChoice,
-    drops: Drops,
-) -> "Iterator[dict[str, pa.Array]]":
-    """Parse the lines below a header."""
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
-    ragged: list[Any] = []
-
-    def skip(row: Any) -> str:
-        ragged.append(row)
-        return "skip"
-
-    unique = [str(i) for i in range(len(names))]  # two columns that are not read may have one name
-    positions = [names.index(name) for name in choose(str(file), names)]
-    reader = arrow_csv.open_csv(
-        stream,
-        arrow_csv.ReadOptions(column_names=unique, block_size=BLOCK_BYTES, use_threads=False),
-        arrow_csv.ParseOptions(delimiter=section.separator, invalid_row_handler=skip),
-        arrow_csv.ConvertOptions(
-            column_types={unique[i]: pa.string() for i in positions},
-            include_columns=[unique[i] for i in positions],
-        ),
-    )
-    rows = 0
-    for batch in reader:
-        rows += batch.num_rows
-        if batch.num_rows:
-            yield {names[i]: batch.column(unique[i]) for i in positions}
-    if ragged and not rows:
-        raise DataError(
-            f"{file}: no row has {len(names)} cells as the header has, the first is {quote(ragged[0].text)}: "
-            "give the separator of the cells in [files]"
+        unique = [str(i) for i in range(len(names))]  # two columns that are not read may have one name
+        positions = [names.index(name) for name in self.choose(str(file), names)]
+        reader = arrow_csv.open_csv(
+            stream,
+            arrow_csv.ReadOptions(column_names=unique, block_size=BLOCK_BYTES, use_threads=False),
+            arrow_csv.ParseOptions(delimiter=self.section.separator, invalid_row_handler=skip),
+            arrow_csv.ConvertOptions(
+                column_types={unique[i]: pa.string() for i in positions},
+                include_columns=[unique[i] for i in positions],
+            ),
         )
-    drops.add(*RAGGED, len(ragged), lambda: f"{file}, row {ragged[0].number}: {quote(ragged[0].text)}")
+        rows = 0
+        for batch in reader:
+            rows += batch.num_rows
+            if batch.num_rows:
+                yield {names[i]: batch.column(unique[i]) for i in positions}
+        if ragged and not rows:
+            raise DataError(
+                f"{file}: no row has {len(names)} cells as the header has, the first is "
+                f"{quote(ragged[0].text)}: give the separator of the cells in [files]"
+            )
+        self.drops.add(
+            *RAGGED, len(ragged), lambda: f"{file}, row {ragged[0].number}: {quote(ragged[0].text)}"
+        )
 
 
 def _read_start(content: BinaryIO, encoding: str) -> tuple[str, bytes, BinaryIO | None]:

@@ -13,7 +13,7 @@ from data_partitions.checks.channel_smells import codes_for_missing
 from data_partitions.checks.guess.known_signals import plain_name
 from data_partitions.checks.guess.roles import find_by_words
 from data_partitions.checks.guess.tables import ColumnFacts
-from data_partitions.description.durations import SECONDS
+from data_partitions.events.times import NO_TIME, US_PER_SECOND, TimeReader
 
 TIME_WORDS = (
     "timestamp", "charttime", "datetime", "time", "observationtime", "recordtime", "measuredat", "storetime",
@@ -190,15 +190,9 @@ def drop_codes(sample: EventSample) -> tuple[EventSample, dict[float, list[str]]
 
 def parse_times(cells: pd.Series, layout: EventLayout, decimal: str = ".") -> np.ndarray:
     """Return times in s; NaN where a cell is none."""
-    if layout.time_unit == "datetime":
-        stamps = pd.to_datetime(cells, format=layout.time_format or "ISO8601", errors="coerce", utc=True)
-        return np.where(stamps.isna(), np.nan, stamps.to_numpy("datetime64[us]").astype(float) / 1e6)
-    numbers = _to_numbers(cells, decimal) * SECONDS[layout.time_unit]
-    for row in np.flatnonzero(np.isnan(numbers)):
-        parts = str(cells.iloc[row]).split(":")
-        if len(parts) in (2, 3) and all(re.fullmatch(r"\d+(\.\d+)?", part) for part in parts):
-            numbers[row] = sum(float(part) * size for part, size in zip(parts, (3600, 60, 1), strict=False))
-    return numbers
+    reader, texts = TimeReader(layout.time_unit, layout.time_format, decimal), cells.tolist()
+    times = reader.read_elapsed(texts) if reader.is_elapsed else reader.read_stamps(texts)
+    return np.where(times == NO_TIME, np.nan, times / US_PER_SECOND)
 
 
 def _to_numbers(cells: pd.Series, decimal: str) -> np.ndarray:

@@ -37,8 +37,7 @@ from data_partitions.checks.guess.tables import (
     sniff_table,
     sniff_tables,
 )
-from data_partitions.checks.guess.waveforms import format_seconds
-from data_partitions.description.durations import format_approximately
+from data_partitions.description.durations import format_approximately, format_seconds
 from data_partitions.errors import DataError
 from data_partitions.events.files import EventFile, list_members, open_files
 from data_partitions.events.spacing import MAX_STEPS_APART

@@ -34,8 +34,14 @@ from data_partitions.checks.guess.table_sections import (
     write_task,
 )
 from data_partitions.checks.guess.tables import ColumnFacts, SniffedTable, sniff_tables
-from data_partitions.checks.guess.waveforms import prefix_of_patient, stem, write_signals, write_window
-from data_partitions.checks.headers import FileHeader, read_header
+from data_partitions.checks.guess.waveforms import (
+    FileHeader,
+    prefix_of_patient,
+    read_header,
+    stem,
+    write_signals,
+    write_window,
+)
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import ProgressCallback
 from data_partitions.sentences import count_noun, list_some
@@ -54,7 +60,7 @@ def guess_recordings(folder: FolderFiles, kind: str, progress: ProgressCallback)
     sampled = sample_evenly(paths, MAX_HEADERS)
     headers = []
     for i, path in enumerate(sampled):
-        headers.append(read_header(source / path, {}))
+        headers.append(read_header(source / path))
         progress("reading headers", i + 1, len(sampled))
     signals = [path for path, header in zip(sampled, headers, strict=True) if header.channels]
     if not signals:
@@ -138,7 +144,7 @@ def _choose_folders(source: Path, paths: Sequence[str]) -> tuple[list[str], list
     folders = group_by_top_folder(paths)
     alike: dict[tuple[float, ...], list[str]] = defaultdict(list)
     for name, inside in folders.items():
-        header = read_header(source / inside[0], {})
+        header = read_header(source / inside[0])
         alike[tuple(sorted({channel.rate for channel in header.channels}))].append(name)
     without = alike.pop((), [])  # annotations, or a file that cannot be read
     if not alike:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from data_partitions.checks.guess.folder import FolderFiles
 from data_partitions.errors import DataError
+from data_partitions.events.times import COMMON_FORMATS
 
 SEPARATORS = (",", ";", "\t", "|")
 START_BYTES = 2**18  # from which the separator is guessed
@@ -22,10 +23,6 @@ MAX_TABLES = 40  # beside the recordings that are looked at
 MAX_ROWS = 100_000  # of a table that are looked at
 MAX_TEXTS = 20  # distinct texts of a column that are listed
 MISSING_TEXTS = ("", "na", "nan", "null", "none", "n/a", "nat", "<na>", ".", "-", "?")
-TIME_FORMATS = (
-    "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
-    "%m/%d/%Y %H:%M", "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%b-%Y %H:%M:%S", "%Y%m%d%H%M%S",
-)  # fmt: skip
 _CLOCK = re.compile(r"-?\d{1,4}:\d\d(:\d\d(\.\d+)?)?")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?")
 
@@ -49,7 +46,6 @@ class ColumnFacts(NamedTuple):
     low: float = float("nan")  # lowest and highest number
     high: float = float("nan")
     time_format: str = ""  # of time stamps that are not in ISO 8601
-    missing_texts: tuple[str, ...] = ()  # texts among numbers that stand for missing
 
     @property
     def is_whole(self) -> bool:
@@ -144,16 +140,13 @@ def describe_column(name: str, cells: pd.Series, decimal: str = ".") -> ColumnFa
     keys = pd.Series(list(words), dtype=object)
     numbers = pd.to_numeric(keys.str.replace(decimal, ".") if decimal != "." else keys, errors="coerce")
     if numbers.notna().sum() >= 0.9 * distinct and numbers.notna().any():
-        stray = tuple(text for text, number in zip(words, numbers, strict=True) if pd.isna(number))
-        return ColumnFacts(
-            name, "number", rows, distinct, texts, float(numbers.min()), float(numbers.max()), "", stray[:5]
-        )
+        return ColumnFacts(name, "number", rows, distinct, texts, float(numbers.min()), float(numbers.max()))
     some = list(words)[:200]
     if _share(bool(_CLOCK.fullmatch(text)) for text in some) > 0.9:
         return ColumnFacts(name, "clock", rows, distinct, texts)
     if _share(bool(_ISO.fullmatch(text)) for text in some) > 0.9:
         return ColumnFacts(name, "datetime", rows, distinct, texts)
-    for time_format in TIME_FORMATS:
+    for time_format in COMMON_FORMATS:
         if pd.to_datetime(pd.Series(some), format=time_format, errors="coerce").notna().mean() > 0.98:
             return ColumnFacts(name, "datetime", rows, distinct, texts, time_format=time_format)
     return ColumnFacts(name, "text", rows, distinct, texts)

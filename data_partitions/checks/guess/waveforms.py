@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import NamedTuple
 
 from data_partitions.checks.guess.draft import NO_UNIT, Draft, section_name
 from data_partitions.checks.guess.known_signals import ECG, find_known, is_ecg_lead, plain_name
 from data_partitions.checks.guess.roles import safe_name
-from data_partitions.checks.headers import FileHeader
+from data_partitions.description.durations import format_approximately, format_seconds
+from data_partitions.errors import DataError
+from data_partitions.recordings import open_recording
+from data_partitions.recordings.recording import Channel
 from data_partitions.sentences import count_noun, list_some
 
 MAX_SIGNALS = 40
@@ -19,6 +22,25 @@ MIN_SHARE_OF_FILES = 0.02  # a rarer channel is named in a comment alone
 LONG_SECONDS = 60.0  # shorter recordings are a window each
 WINDOW_SECONDS = 10.0
 REFERENCES = ("m1", "m2", "a1", "a2", "ref")
+
+
+class FileHeader(NamedTuple):
+    """The header of a recording."""
+
+    file: Path
+    channels: tuple[Channel, ...]  # its channels; none if it cannot be read
+    seconds: float  # length of its longest channel in s
+    error: str  # why it cannot be read, or ""
+
+
+def read_header(file: Path) -> FileHeader:
+    """Read the header of a recording."""
+    try:
+        recording = open_recording(file)
+    except (DataError, OSError) as error:
+        return FileHeader(file, (), 0.0, str(error))
+    seconds = max((channel.samples / channel.rate for channel in recording.channels), default=0.0)
+    return FileHeader(file, tuple(recording.channels), seconds, "")
 
 
 class ChannelGroup(NamedTuple):
@@ -128,9 +150,9 @@ def write_window(draft: Draft, headers: Sequence[FileHeader], epoch_seconds: flo
     """Write `[window]` by the lengths of the recordings, or of the states that are annotated."""
     seconds = sorted(header.seconds for header in headers if header.channels)
     shortest, longest = seconds[0], seconds[-1]
-    lengths = f"recordings are {describe_seconds(shortest)} to {describe_seconds(longest)} long"
+    lengths = f"recordings are {format_approximately(shortest)} to {format_approximately(longest)} long"
     if longest - shortest < 1e-6 * longest:
-        lengths = f"recordings are {describe_seconds(longest)} long"
+        lengths = f"recordings are {format_approximately(longest)} long"
     if epoch_seconds:
         draft.set("window", "length", format_seconds(epoch_seconds), lengths)
         draft.set("window", "align", "annotations")
@@ -141,22 +163,6 @@ def write_window(draft: Draft, headers: Sequence[FileHeader], epoch_seconds: flo
     else:
         draft.set("window", "length", format_seconds(min(WINDOW_SECONDS, shortest)), lengths)
     draft.set("window", "patch", "auto")
-
-
-def format_seconds(seconds: float) -> str:
-    """Write a duration in the largest unit that gives a short number: "10 s", "30 min", "24 h"."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= size and abs(seconds / size * 10 - round(seconds / size * 10)) < 1e-6:
-            return f"{seconds / size:g} {unit}"
-    return f"{seconds:.10g} s"
-
-
-def describe_seconds(seconds: float) -> str:
-    """Write a duration with three digits, for readers."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def prefix_of_patient(names: Sequence[str]) -> str:
