@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import ProgressCallback
+from data_partitions.table import printable
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -26,14 +27,19 @@ def one_sentence_errors(*kinds: type[Exception]) -> Iterator[None]:
     except ValidationError as error:  # such as a name in the source that cannot become that of a folder
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        typer.echo(f"Error: {key}: {first['msg']}, got {first['input']!r}", err=True)
+        echo_line(f"Error: {key}: {first['msg']}, got {first['input']!r}", err=True)
         raise typer.Exit(1) from None
     except expected as error:
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             place = f" at {error.filename}" if error.filename else ""
             error = DataError(f"{error.strerror}{place}: free some space and repeat the command")
-        typer.echo(f"Error: {error}", err=True)
+        echo_line(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def echo_line(text: str, err: bool = False) -> None:
+    """Print a sentence with texts of files, such as names and cells, which must not control the terminal."""
+    typer.echo(printable(text), err=err)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from data_partitions.console import one_sentence_errors, progress_bars
+from data_partitions.console import echo_line, one_sentence_errors, progress_bars
 
 dataset = typer.Typer(
     name="dataset",
@@ -69,6 +69,6 @@ def _check(
         report = check_dataset(described, source, progress)
     if not report.has_errors:
         report.command = write_command(described, description, source, local)
-    typer.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
+    echo_line(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
     if report.has_errors:
         raise typer.Exit(1)

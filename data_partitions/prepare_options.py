@@ -10,8 +10,10 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from data_partitions.console import echo_line
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sentences import count_noun
+from data_partitions.table import printable
 
 Source = Annotated[Path, typer.Option(help="Folder of the data set.")]
 Sites = Annotated[
@@ -72,7 +74,7 @@ def show_preparation(path: Path, log: PreparationLog) -> None:
     if log.rejected:
         print_wrapped(f"Excluded because they cannot be used: {count_noun(len(log.rejected), 'record')}.")
         for sentence in log.rejected[:MAX_LISTED_REJECTIONS]:
-            typer.echo(f"  {sentence}")
+            echo_line(f"  {sentence}")
         if (more := len(log.rejected) - MAX_LISTED_REJECTIONS) > 0:
             typer.echo(f"  and {more} more")
     typer.echo(f"Written to {path}")
@@ -80,4 +82,4 @@ def show_preparation(path: Path, log: PreparationLog) -> None:
 
 def print_wrapped(text: str) -> None:
     """Print a text in lines of 80 characters."""
-    Console(width=80, highlight=False, markup=False).print(text)
+    Console(width=80, highlight=False, markup=False).print(printable(text))

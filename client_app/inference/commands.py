@@ -196,7 +196,9 @@ def plot(
 
 def _list_findings(notes: list[str], skipped: list[str]) -> None:
     """List what was unusual in files that were used, and why others were not."""
+    from data_partitions.console import echo_line
+
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        echo_line(f"note: {note}", err=True)
     for reason in skipped:
-        typer.echo(f"skipped: {reason}", err=True)
+        echo_line(f"skipped: {reason}", err=True)

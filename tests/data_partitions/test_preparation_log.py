@@ -1,4 +1,11 @@
+import pytest
+import typer
+
+from data_partitions import DataError
+from data_partitions.console import one_sentence_errors
 from data_partitions.preparation_log import PreparationLog
+from data_partitions.prepare_options import show_preparation
+from tests.helpers.site_partition import write_site
 
 
 def test_amounts_are_added_and_names_may_have_braces():
@@ -24,3 +31,14 @@ def test_one_is_singular():
         "1 recording: resampled",
         "1 s at the end of recordings are left out.",
     ]
+
+
+def test_texts_of_files_do_not_control_the_terminal(tmp_path, capsys):
+    code = "\x1b]0;owned\x07\x1b[2J\ud800"
+    log = PreparationLog(notes=[f"note {code}"], rejected=[f"{code} cannot be read"])
+    log.count(f"{{}} rows of {code} are left out.", 2)
+    show_preparation(write_site(tmp_path / "site-0"), log)
+    with pytest.raises(typer.Exit), one_sentence_errors():
+        raise DataError(f"{code} is not a number")
+    for text in capsys.readouterr():
+        assert "owned" in text and all(line.isprintable() for line in text.splitlines())
