@@ -34,6 +34,7 @@ def _require_printable(text: str) -> str:
 
 # Texts and numbers are limited, because a coordinator reads the manifests of sites that it does not know.
 MAX_TEXT_CHARS = 200
+MAX_PROSE_CHARS = 10**5  # of texts for readers
 MAX_SAMPLES = 10**7  # in a patch, and patches in a window
 MAX_WINDOWS = 10**9
 MAX_ITEMS = 10**4  # modalities, labels or covariates
@@ -170,9 +171,9 @@ class Manifest(BaseModel):
     label_unit: Text = ""
     covariates: tuple[Covariate, ...] = Field((), max_length=MAX_ITEMS)
     description: str = Field("", max_length=MAX_DESCRIPTION_CHARS)
-    label_rule: str
+    label_rule: str = Field(max_length=MAX_PROSE_CHARS)
     windows: dict[Split, Annotated[int, Field(ge=0, le=MAX_WINDOWS)]]
-    license: str
+    license: str = Field(max_length=MAX_PROSE_CHARS)
     made_by: str
 
     @field_validator("format", mode="before")

@@ -71,13 +71,13 @@ class SiteInfo:
             or not rows_of_sums
         ):
             raise ValueError("its sums or counts are not those of its modalities and labels")
-        has_negative = any((counts < 0).any() for counts in label_counts)
-        has_nan = any(np.isnan(counts).any() for counts in label_counts)
-        if has_negative or has_nan:
+        if any((counts < 0).any() or not np.isfinite(counts).all() for counts in label_counts):
             raise ValueError("its sums or counts are negative or not finite")
         num_windows = manifest.windows["train"]
         if any(not 0 <= labelled[split] <= manifest.windows[split] for split in SPLITS):
             raise ValueError("it counts more windows with labels than windows")
+        if any(max(labels[split] or [0]) > labelled[split] for split in SPLITS):
+            raise ValueError("it counts more windows with a label than windows with labels")
         _check_sums(sums, num_windows * manifest.patches * manifest.shape[2])
         for sums_of_windows in (of_labels, of_covariates):
             _check_sums(sums_of_windows, labelled["train"])

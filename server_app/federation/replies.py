@@ -16,6 +16,7 @@ from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import printable
 from server_app.federation.records import num_bytes, to_numpy
 
+MAX_SECONDS = 1e7  # that a site may report to have worked for a reply
 MAX_ABS_WEIGHT = 1e6  # largest magnitude that a weight or a standardised spectrum may have in a reply
 
 Reply = TypeVar("Reply")
@@ -118,6 +119,7 @@ def read_training_reply(
         raise ReplyError("its counts, seconds, windows, loss or steps are missing or not finite")
     if (counts < 0).any() or windows <= 0 or not 1 <= steps <= max_steps:
         raise ReplyError("it trained on no window, in no step, or in more steps than were requested")
+    _check_seconds(seconds)
     if windows != site.manifest.windows["train"]:
         raise ReplyError(f"it reports {windows:g} windows, but has {site.manifest.windows['train']}")
     if counts.max() > windows * (math.prod(site.manifest.shape[1:]) if counts_samples else 1):
@@ -177,6 +179,7 @@ def read_evaluation_reply(
     values = np.array(list(scalars.values()))
     if not np.isfinite(values).all() or (values < 0).any() or (values > largest).any():
         raise ReplyError(f"its {', '.join(scalars)} are missing, not finite, negative or too large")
+    _check_seconds(scalars["seconds"])
     if scalars.get("windows", 0) > windows:
         raise ReplyError("it scored more windows than it has")
     return EvaluationReply(sums, scalars, scalars["seconds"], num_bytes(record))
@@ -192,3 +195,8 @@ def _scalars(metrics: MetricRecord, names: Sequence[str]) -> list[float]:
     """Return single numbers of a reply; NaN for those that are missing or not a number."""
     values = [metrics.get(name) for name in names]
     return [float(value) if isinstance(value, int | float) else float("nan") for value in values]
+
+
+def _check_seconds(seconds: float) -> None:
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise ReplyError(f"it reports {seconds:g} seconds, expected 0 to {MAX_SECONDS:g}")

@@ -1,7 +1,7 @@
 """One of four sites sends what no data give: the others finish the run, with models of the same quality."""
 
 import json
-from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from client_app.app import app as client_app
 from condi_core.config import RunConfig
+from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import MAX_REASON_CHARS
 from server_app.federation.records import to_numpy, to_record
 from server_app.federation.replies import ReplyError
@@ -18,6 +19,7 @@ from server_app.federation.roll_call import collect_roster
 from server_app.federation.spectra import check_spectra
 from server_app.federation.standardising_sums import combine_sums
 from tests.helpers.local_grid import LocalGrid
+from tests.helpers.replayed_app import ReplayedApp
 from tests.helpers.run_fixtures import run_in_process
 from tests.helpers.site_partition import write_site
 from tests.helpers.tiny_federation import write_tiny
@@ -134,6 +136,30 @@ def test_spectra_that_no_data_have_are_refused(attack):
         check_spectra({"closed_form.spectrum": change(honest, None).astype(np.float32)})
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"labels": {"train": [float("inf"), 0], "val": None, "test": None}}, "not finite"),
+        ({"labels": {"train": [9, 0], "val": None, "test": None}}, "more windows with a label"),
+        ({"labelled": {"train": 9, "val": 3, "test": 3}}, "more windows with labels than windows"),
+        ({"sums": [[1, 2, 1e300]] * 4}, "values beyond 1e\\+09"),
+        ({"sums": [[10**9, 0, 1]] * 4}, "more samples than its windows have"),
+    ],
+)
+def test_numbers_that_no_site_has_are_refused(three_sites, change, why):
+    _, _, honest = three_sites
+    with pytest.raises(ValueError, match=why):
+        SiteInfo.read(1, json.loads(honest["sites"][0]) | change)
+
+
+@pytest.mark.parametrize(("field", "text"), [("license", "x" * 10**6), ("dataset", "../../x")])
+def test_texts_that_fill_reports_or_name_other_folders_are_refused(three_sites, field, text):
+    _, _, honest = three_sites
+    site = json.loads(honest["sites"][0])
+    with pytest.raises(ValueError, match="its answer cannot be read"):
+        SiteInfo.read(1, site | {"manifest": site["manifest"] | {field: text}})
+
+
 def test_standardising_sums_of_three_sites_are_medians_and_of_two_are_added():
     rng = np.random.default_rng(0)
     samples = [rng.normal(5, 2, 1000) for _ in range(4)]
@@ -167,6 +193,16 @@ JSON_VALUES = st.recursive(
 )  # fmt: skip
 
 
+# Changes of the record around the descriptions; mostly there are none.
+ODD_ANSWERS = [{}] * 8 + [
+    {"sites": []},
+    {"sites": [1]},
+    {"sites": "x"},
+    {"virtual": True},
+    {"wants-federation": True},
+]
+
+
 def paths(value, prefix=()):
     yield prefix
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -176,43 +212,44 @@ def paths(value, prefix=()):
 
 @pytest.fixture(scope="module")
 def three_sites(tmp_path_factory, small_settings):
-    """The grid of three sites, their honest answers, and the settings of a run."""
-    folder = tmp_path_factory.mktemp("three")
-    nodes = [{"data": str(write_site(folder / f"site-{i}"))} for i in range(3)]
+    """`three_sites(tamper)`: a grid of three hospitals; and what the third says of itself."""
+    folder, replayed = tmp_path_factory.mktemp("three"), ReplayedApp(client_app)
+    names = [f"site-{i}" for i in range(3)]
+    nodes = [{"data": str(write_site(folder / name)), "registered": name} for name in names]
     flat = small_settings({"sites-timeout": 0.01, "min-sites": 2, "output": str(folder)})
-    grid = LocalGrid(client_app, nodes, flat)
-    collect_roster(grid, RunConfig.from_flat(flat), lambda: "")
-    answers = [deepcopy(reply) for reply in grid.received if "config" in reply.content]
-    return nodes, flat, json.loads(answers[2].content["config"]["sites"][0])
+    grid = LocalGrid(replayed, nodes, flat)
+    config = RunConfig.from_flat(flat)
+    collect_roster(grid, config, lambda: "")
+    answers = [reply.content["config"] for reply in grid.received if "config" in reply.content]
+    return partial(LocalGrid, replayed, nodes, flat), config, dict(answers[2])
 
 
 @given(data=st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_a_site_says_of_itself_the_others_start(three_sites, data):
-    nodes, flat, answer = three_sites
-    path = data.draw(st.sampled_from(list(paths(answer))))
+    make_grid, config, honest = three_sites
+    site = json.loads(honest["sites"][0])
+    path = data.draw(st.sampled_from(list(paths(site))))
     value = data.draw(JSON_VALUES)
-    changed = deepcopy(answer)
     if path:
-        inner = changed
+        inner = site
         for key in path[:-1]:
             inner = inner[key]
         inner[path[-1]] = value
     else:
-        changed = value
+        site = value
+    answer = honest | {"sites": [json.dumps(site)]} | data.draw(st.sampled_from(ODD_ANSWERS))
 
     def tamper(request, reply):
         if request.metadata.dst_node_id == 1002 and request.metadata.message_type == "query.describe":
-            config = reply.content["config"]
-            reply.content["config"] = ConfigRecord({**config, "sites": [json.dumps(changed)]})
+            reply.content["config"] = ConfigRecord(answer)
         return reply
 
-    roster, _ = collect_roster(
-        LocalGrid(client_app, nodes, flat, tamper), RunConfig.from_flat(flat), lambda: ""
-    )
-    assert {"site-0", "site-1"} <= roster.sites.keys()
+    roster, _ = collect_roster(make_grid(tamper), config, lambda: "")
+    assert {"site-0", "site-1"} <= roster.sites.keys() and not roster.virtual
     text = "\n".join(roster.lines())
     text.encode("utf-8")
     assert all(line.isprintable() for line in text.splitlines())
     assert all(len(reason) <= MAX_REASON_CHARS + 20 for reason in roster.excluded.values())
     assert json.dumps(roster.to_json()).isascii()
+    assert not {"/", "\\"} & set(roster.schema.dataset), "it names the run directory"

@@ -114,6 +114,8 @@ def exchange(strategy, answers, round_=1):
         ({"metrics": {"windows": 1e9}}, "reports 1e+09 windows, but has 2"),
         ({"metrics": {"windows": 0.0}}, "no window"),
         ({"metrics": {"counts": 1.0}}, "cannot be read"),
+        ({"metrics": {"seconds": 1e300}}, "reports 1e+300 seconds"),
+        ({"metrics": {"seconds": -1.0}}, "reports -1 seconds"),
         ({"metrics": {"steps": 0}}, "in no step"),
         ({"metrics": {"steps": 10**12}}, "in more steps than were requested"),
         (
@@ -258,6 +260,7 @@ def evaluate(strategy, answers):
         (GOOD, {"loss-sum": float("nan")}, "missing, not finite"),
         (GOOD, {"windows": None}, "missing, not finite"),
         (GOOD, {"seconds": None}, "missing, not finite"),
+        (GOOD, {"seconds": 1e8}, "reports 1e+08 seconds"),
         (GOOD, {"windows": -1.0}, "negative"),
         (GOOD, {"windows": 3.0}, "more windows than it has"),
         ({"task": np.full((2, len(DECISION_COUNTS) + 2 * BINS), 1e300)}, {}, "not a sum"),
