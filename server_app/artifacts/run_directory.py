@@ -256,7 +256,10 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
                 state = RunState(**json.loads(file.metadata()["state"]))
                 for key in file.keys():  # noqa: SIM118 - not a dict
                     kind, model, name = key.split("/", 2)
-                    getattr(state, kind).setdefault(model, {})[name] = file.get_tensor(key)
+                    array = file.get_tensor(key)
+                    if not np.isfinite(array).all():
+                        raise ValueError(f"{key} is not finite")
+                    getattr(state, kind).setdefault(model, {})[name] = array
         except (SafetensorError, ValueError, TypeError, KeyError) as error:
             raise RunError(f"the checkpoint {path} is damaged ({error}): {NEW_RUN_HINT}") from None
         state.scores = {model: (score, round_) for model, (score, round_) in state.scores.items()}

@@ -148,6 +148,15 @@ def test_a_truncated_checkpoint_is_named(federation, run_local, run_copy):
         run_local(federation, {"resume": str(run_copy)})
 
 
+def test_a_checkpoint_with_numbers_that_are_not_finite_is_named(federation, run_local, run_copy):
+    directory = RunDirectory(run_copy)
+    state = directory.load()
+    state.models["imputer"]["closed_form.cross_spectra.0.spectrum"][0, 0] = np.nan
+    directory.save(state)
+    with pytest.raises(RunError, match=r"spectrum is not finite\): start a new run"):
+        run_local(federation, {"resume": str(run_copy)})
+
+
 def test_another_federation_than_that_of_the_checkpoint_is_refused(run_local, run_copy, tmp_path):
     other = write_tiny(tmp_path / "other", sites=2)
     with pytest.raises(RunError, match="the federation has no site site-2: it has site-0, site-1"):
