@@ -139,7 +139,9 @@ def train_imputer(request: Request) -> RecordDict:
     site = request.site()
     model = _load_imputer(request, site)
     rate = request.settings["learning-rate"]
-    return training_reply(model, imputer_phase.train(site, model, request.seed, rate, request.deadline))
+    return training_reply(
+        request, model, imputer_phase.train(site, model, request.seed, rate, request.deadline)
+    )
 
 
 @app.evaluate("imputer")
@@ -168,7 +170,9 @@ def train_task(request: Request) -> RecordDict:
     """Phase 2: take local steps of the task model."""
     windows, model = _load_task(request, "train")
     rate = request.settings["learning-rate"]
-    return training_reply(model, task_phase.train(windows, model, request.seed, rate, request.deadline))
+    return training_reply(
+        request, model, task_phase.train(windows, model, request.seed, rate, request.deadline)
+    )
 
 
 @app.train(mods=[secure_aggregation.refuse_unsafe_masking, secaggplus_mod])

@@ -22,6 +22,7 @@ EVALUATIONS_PER_ROUND = 2  # that are answered; runs evaluate once a round, and 
 PROTECTION_SETTINGS = {
     "secure-aggregation": "secure-aggregation=true",
     "site-noise": "privacy.noise-multiplier above 0",
+    "patient-noise": "privacy.patient-epsilon above 0",
 }
 
 
@@ -104,7 +105,7 @@ def find_refusal(
 
 
 def _check_message(policy: SitePolicy, message: str, settings: dict[str, Any]) -> str:
-    if message not in policy.messages:
+    if message not in policy.messages or (message == "train.relation" and policy.update_noise_multiplier):
         return f"its policy does not answer messages {message}"
     if message in UPDATES and settings.get("secure-aggregation") is True:
         return "the run has secure-aggregation=true, so it sends no update without masks"
@@ -121,11 +122,17 @@ def _check_settings(policy: SitePolicy, settings: dict[str, Any]) -> str:
     protections = {
         "secure-aggregation": settings.get("secure-aggregation") is True,
         "site-noise": _number(settings, "privacy.noise-multiplier") > 0,
+        "patient-noise": _number(settings, "privacy.patient-epsilon") > 0,
     }
     required = policy.required_protection
     if required and not any(protections[name] for name in required):
         options = " or ".join(PROTECTION_SETTINGS[name] for name in required)
         return f"its policy requires {options}"
+    if policy.update_noise_multiplier and _number(settings, "imputer.relation-rounds") > 0:
+        return (
+            "its policy adds noise to what it sends in training, which the estimation of the cross-spectrum "
+            "does not have: set imputer.relation-rounds=0"
+        )
     return ""
 
 

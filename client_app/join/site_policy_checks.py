@@ -7,8 +7,11 @@ from pathlib import Path
 
 from client_app.join.checks import CheckError, CheckResult
 from client_app.node.audit_log import AuditLogError, verify_chain
+from client_app.node.local_noise import compute_local_epsilon
 from client_app.node.site_policy import SitePolicy, read_policy
 from data_partitions import DataError
+
+DELTA = 1e-5  # at which the epsilon of the site's own noise is reported
 
 
 def check_policy(file: Path | None) -> CheckResult:
@@ -22,6 +25,13 @@ def check_policy(file: Path | None) -> CheckResult:
         f"apps: {', '.join(policy.accepted_apps)}",
         f"at most {policy.rounds_per_run} rounds a run and {policy.runs_per_day} runs a day",
     ]
+    if noise := policy.update_noise_multiplier:
+        single, all_rounds = (compute_local_epsilon(policy, n, DELTA) for n in (1, policy.rounds_per_run))
+        parts.append(
+            f"updates have a norm of at most {policy.update_clip_norm:g} and noise {noise:g}: epsilon of all "
+            f"data of this site is {single:.3g} for one update and {all_rounds:.3g} for "
+            f"{policy.rounds_per_run}, at delta {DELTA:g}"
+        )
     if "any" in policy.accepted_apps:
         sentence = '; with accepted-apps = "any", a coordinator\'s code can do anything that this process can'
         return CheckResult("warning", "; ".join(parts) + sentence)

@@ -26,6 +26,7 @@ from torch import nn
 
 from client_app.device import exclusive_use, find_device
 from client_app.node.completions import CompletionsMissingError
+from client_app.node.local_noise import protect_update
 from client_app.node.site import Site, find_partitions, is_virtual, pool_sites
 from client_app.node.site_policy import NO_POLICY, SitePolicy
 from condi_core.config import ConfigError, RunConfig
@@ -128,10 +129,14 @@ class Request:
         """The device that the node's config names."""
         return find_device(str(self.context.node_config.get("device", "auto")))
 
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Weights of the message."""
+        return to_numpy(self.message.content.array_records["arrays"])
+
     def load(self, model: ModelType, device: torch.device) -> ModelType:
         """Load the weights of the message into `model`, and move it to `device` for evaluation."""
-        arrays = to_numpy(self.message.content.array_records["arrays"])
-        model.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in self.arrays.items()})
         return model.to(device).eval()
 
     @property
@@ -245,7 +250,7 @@ def packed_record(packed: bytes) -> ArrayRecord:
     return ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
 
 
-def training_reply(model: nn.Module, result: dict[str, Any]) -> RecordDict:
+def training_reply(request: Request, model: nn.Module, result: dict[str, Any]) -> RecordDict:
     """Reply to a training round with the trained weights, and with their weight in the average.
 
     As in FedAvg (McMahan et al. 2017, Algorithm 1) sites are weighted by their training windows, not by their
@@ -253,13 +258,16 @@ def training_reply(model: nn.Module, result: dict[str, Any]) -> RecordDict:
 
     Parameters
     ----------
+    request : Request
+        It has the weights from which the site started, and its policy.
     model : nn.Module
     result : dict
         `loss`, `steps`, `windows`, and `present`, bool `(window, modality)`, of the windows of the round.
     """
     present = result["present"].astype(np.float64)
     fraction = present.T @ present / len(present)  # of windows that have both modalities of a pair
-    weights = {n: p.detach().cpu().numpy() for n, p in model.named_parameters() if p.requires_grad}
+    trained = {n: p.detach().cpu().numpy() for n, p in model.named_parameters() if p.requires_grad}
+    weights = protect_update(trained, request.arrays, request.policy)
     metrics = {
         "windows": float(result["windows"]),
         "counts": (result["windows"] * fraction).ravel().tolist(),

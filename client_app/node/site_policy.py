@@ -11,7 +11,7 @@ from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from condi_core.methods import METHOD_NAMES
 from data_partitions.description.complaints import complaints_of, suggest
@@ -31,7 +31,7 @@ MESSAGES = (
     "train.task",
     "evaluate.task",
 )
-PROTECTIONS = ("secure-aggregation", "site-noise")
+PROTECTIONS = ("secure-aggregation", "site-noise", "patient-noise")
 APPS = ("installed", "any")
 TEXT_WIDTH = 100
 
@@ -85,8 +85,17 @@ class SitePolicy(Section):
     required_protection
         A run must have at least one of these: "secure-aggregation" (secure-aggregation=true: the coordinator
         gets sums over sites alone), "site-noise" (privacy.noise-multiplier above 0: those who receive models
-        learn little about one site; the coordinator adds this noise, which sites cannot check). Empty:
-        nothing is required.
+        learn little about one site; the coordinator adds this noise, which sites cannot check),
+        "patient-noise" (privacy.patient-epsilon above 0: the site adds noise to all that it sends of patients
+        for training). Empty: nothing is required.
+    update_clip_norm
+        The site's own limit of its update in each training round: the largest L2 norm of the change of all
+        weights. 0: none.
+    update_noise_multiplier
+        The site's own Gaussian noise in each update, in units of that norm: differential privacy of all data
+        of this site towards everybody, the coordinator included, in the weights that it sends (condi site
+        --check says how much). It refuses the estimation of the cross-spectrum, which has no such limit.
+        0: none.
     rounds_per_run
         Largest number of training rounds of a run, over both phases and all methods; at most twice as many
         evaluations are answered.
@@ -105,10 +114,19 @@ class SitePolicy(Section):
     messages: Annotated[Texts, AfterValidator(_check_words(MESSAGES, "message"))] = MESSAGES
     methods: Annotated[Texts, AfterValidator(_check_words(METHOD_NAMES, "method"))] = METHOD_NAMES
     required_protection: Annotated[Texts, AfterValidator(_check_words(PROTECTIONS, "protection"))] = ()
+    update_clip_norm: Annotated[float, Field(ge=0, strict=True)] = 0.0
+    update_noise_multiplier: Annotated[float, Field(ge=0, strict=True)] = 0.0
     rounds_per_run: Annotated[int, Field(ge=1, strict=True)] = 1000
     runs_per_day: Annotated[int, Field(ge=1, strict=True)] = 20
     hours: Annotated[str, AfterValidator(_check_hours)] = "00:00-24:00"
     accepted_apps: Annotated[Texts, AfterValidator(_check_apps)] = ("installed",)
+
+    @field_validator("update_noise_multiplier")
+    @classmethod
+    def _noise_needs_a_limit(cls, noise: float, info: ValidationInfo) -> float:
+        if noise and not info.data.get("update_clip_norm", 1.0):
+            raise ValueError("expected `update-clip-norm` above 0, in whose units this noise is")
+        return noise
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -52,6 +52,8 @@ def test_a_method():
         ),
         (["site-noise"], {"privacy__noise_multiplier": 1.0}, ""),
         (["secure-aggregation", "site-noise"], {"privacy__noise_multiplier": 1.0}, ""),
+        (["patient-noise"], {"privacy__patient_epsilon": 3.0}, ""),
+        (["patient-noise"], {}, "its policy requires privacy.patient-epsilon above 0"),
         (
             ["secure-aggregation", "site-noise"],
             {},
@@ -62,6 +64,14 @@ def test_a_method():
 )
 def test_a_protection_that_is_required(required, settings, refused):
     assert refusal({"required_protection": required}, **settings) == refused
+
+
+def test_the_sites_own_noise_refuses_the_cross_spectrum():
+    policy = {"update_clip_norm": 1.0, "update_noise_multiplier": 1.0}
+    assert refusal(policy).endswith("set imputer.relation-rounds=0")
+    assert refusal(policy, imputer__relation_rounds=0) == ""
+    expected = "its policy does not answer messages train.relation"
+    assert refusal(policy, "train.relation", imputer__relation_rounds=0) == expected
 
 
 def test_a_run_that_asks_for_too_many_rounds_is_refused_at_its_start():

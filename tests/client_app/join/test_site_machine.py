@@ -148,6 +148,12 @@ def test_the_policy_of_the_site(check, tmp_path):
     assert check("policy", "✓", policy=file).startswith(f"{file}: counts of fewer than 10 patients")
     file.write_text('accepted-apps = "any"')
     assert "a coordinator's code can do anything that this process can" in check("policy", "!", policy=file)
+    noise = "update-clip-norm = 0.5\nupdate-noise-multiplier = 1.0\nrounds-per-run = 8"
+    file.write_text(noise)
+    assert check("policy", "✓", policy=file).endswith(
+        "updates have a norm of at most 0.5 and noise 1: epsilon of all data of this site is 10 for one "
+        "update and 39.4 for 8, at delta 1e-05"
+    )
     file.write_text('hours = "x"')
     assert check("policy", policy=file).startswith(f"{file}, line 1: `hours`: expected hours such as")
     assert CliRunner().invoke(app, ["site", "--write-policy", str(file)]).exit_code == 1

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from client_app.app import app
-from client_app.node.request import Request
+from client_app.node.request import Request, to_numpy
 from client_app.node.site_policy import SitePolicy
+from condi_core.config import RunConfig
 from condi_core.protocol import fingerprint
+from server_app.app import coordinate
+from tests.helpers.local_grid import LocalGrid
 from tests.helpers.run_settings import small_run_settings
 from tests.helpers.task_federation import COVARIATES, write_task_federation
 
@@ -83,6 +87,17 @@ def test_a_run_cannot_train_on_covariates_that_may_not_leave(sites):
         message(), context(sites, trained, covariates=("sex", "age"), smallest_count=0)
     ).has_error()
     assert not app(message(), context(sites, covariates=("sex",), smallest_count=0)).has_error()
+
+
+def test_updates_have_the_limit_of_the_policy_whatever_the_run(sites, tmp_path):
+    settings = small_run_settings({"output": str(tmp_path), "method": "mask", "task.rounds": 1})
+    nodes = [context(sites, update_clip_norm=1e-3, smallest_count=0).node_config]
+    grid = LocalGrid(app, nodes, settings)
+    coordinate(grid, RunConfig.from_flat(settings))
+    (pair,) = (p for p in zip(grid.sent, grid.received, strict=True) if "train" in p[0].metadata.message_type)
+    start, sent = (to_numpy(message.content.array_records["arrays"]) for message in pair)
+    change = sum(np.square(array.astype(float) - start[name]).sum() for name, array in sent.items())
+    assert change**0.5 == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_a_message_about_a_method_that_the_settings_of_the_run_do_not_have(sites):

@@ -38,7 +38,7 @@ def test_every_key_has_a_comment_in_the_file_that_is_written():
 
 
 def test_the_node_config_carries_the_whole_policy(read):
-    policy = read('covariates = ["age"]\nhours = "07:00-19:00"\nmethods = "mask"')
+    policy = read('covariates = ["age"]\nupdate-clip-norm = 1\nmethods = "mask"')
     assert policy.methods == ("mask",)
     assert SitePolicy.from_json(policy.to_json()) == policy
     assert policy.digest != SitePolicy().digest
@@ -58,6 +58,7 @@ def test_the_node_config_carries_the_whole_policy(read):
         ('hours = "7-9"', '`hours`: expected hours such as "07:00-19:00", got "7-9"'),
         ('hours = "08:00-25:00"', 'expected hours such as "07:00-19:00"'),
         ('hours = "08:00-08:00"', "expected an end that differs from the start"),
+        ("update-noise-multiplier = 1.0", "expected `update-clip-norm` above 0"),
         ("rounds-per-run = 0", "`rounds-per-run`: expected a number of at least 1, got 0"),
     ],
 )
