@@ -1,6 +1,6 @@
 """Measure what differential privacy of patients costs: errors of imputation and AUROC by epsilon.
 
-    python benchmarks/privacy.py --federation FOLDER [--ranges "mV=-10:10"] [--seeds 3] [--epsilons 8 3 1]
+    python benchmarks/privacy.py --federation FOLDER [--ranges "mV=-10:10"] [--seeds 0 1 2] [--epsilons 8 3 1]
 
 FOLDER is a federation of `condi prepare`. The sites' and the coordinator's functions run in one process,
 phase 1 without its network: RMSE is that of the closed-form estimate on some test windows of each site, in
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--federation", type=Path, required=True)
     parser.add_argument("--ranges", default="")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--epsilons", type=float, nargs="*", default=[8.0, 3.0, 1.0])
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -64,7 +64,7 @@ def main() -> None:
     rows |= {"no relation": {"imputer.relation-rounds": 0}}
     rows |= {"noise of sites": {"imputer.relation-rounds": 0, "privacy.noise-multiplier": SITE_NOISE}}
     results: dict[str, list[dict[str, float]]] = defaultdict(list)
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         for name, changes in rows.items():
             results[name].append(measure(options.federation, changes, options.ranges, seed))
             print(seed, name, results[name][-1], flush=True)

@@ -146,7 +146,7 @@ def _train_privately(site: Site, imputer: Imputer, learning_rate: float, deadlin
     def loss(batch: tuple[ConditionedBatch, DiffusionNoise]) -> torch.Tensor:
         return imputer.loss_given_noise(*batch)
 
-    privacy = patients.gradient_privacy(config.batch)
+    privacy = patients.spend_on_steps("imputer", config.batch, config.steps)
     steps = train_steps_privately(imputer, loss, batches(), config, learning_rate, privacy, deadline)
     return {"loss": 0.0, "steps": steps, "present": public_presence(site), "windows": len(rows)}
 

@@ -6,7 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
+from client_app.node.privacy_ledger import spend_privacy
 from client_app.node.site import Site
+from condi_core.privacy.accounting import Mechanism
 from condi_core.privacy.gradients import GradientPrivacy
 from condi_core.privacy.noise import choose_windows, sample_patients
 from condi_core.privacy.plan import PrivacyPlan, plan_privacy, sampling_rate
@@ -46,12 +48,11 @@ class Patients:
         rate = sampling_rate(batch, len(self))
         return [sample_patients(len(self), rate) for _ in range(steps)]
 
-    def gradient_privacy(self, batch: int) -> GradientPrivacy:
-        """Return the bound and the noise of the gradients of steps with `batch` patients on average."""
-        expected = sampling_rate(batch, len(self)) * len(self)
-        return GradientPrivacy(
-            self.site.config.privacy.clip_patient, plan_of_site(self.site).gradients, expected
-        )
+    def spend_on_steps(self, phase: str, batch: int, steps: int) -> GradientPrivacy:
+        """Record the steps of a round in the site's ledger; return the bound and noise of their gradients."""
+        noise, rate = plan_of_site(self.site).gradients, sampling_rate(batch, len(self))
+        spend_privacy(self.site, f"steps of {phase}", Mechanism(noise, rate, steps))
+        return GradientPrivacy(self.site.config.privacy.clip_patient, noise, rate * len(self))
 
 
 def plan_of_site(site: Site) -> PrivacyPlan:

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from client_app.node.patients import Patients, plan_of_site, public_presence
+from client_app.node.privacy_ledger import spend_privacy
 from client_app.node.site import Site
 from condi_core.config import ConfigError
 from condi_core.imputer.cross_spectrum import CrossSpectrum
 from condi_core.imputer.imputer import Imputer
 from condi_core.privacy import relation, standardising
+from condi_core.privacy.accounting import Mechanism
 from condi_core.privacy.gradients import sum_clipped
 from condi_core.privacy.noise import secure_gaussian_noise
 from condi_core.protocol import fingerprint
@@ -37,14 +39,16 @@ def release_standardising_sums(site: Site) -> np.ndarray:
     def histograms(values: Tensor, observed: Tensor) -> list[Tensor]:
         return [standardising.histogram_contributions(values, observed, ranges)]
 
-    mean, deviation = _release_mean(site, histograms, [norm], noise, "histograms", list(map(str, ranges)))
+    limits = [part.tolist() for part in ranges]
+    mean, deviation = _release_mean(site, histograms, [norm], noise, "histograms", limits, is_first=True)
     located = standardising.locate(mean, deviation, ranges)
     norm = standardising.MOMENTS_NORM * modalities**0.5
 
     def moments(values: Tensor, observed: Tensor) -> list[Tensor]:
         return [standardising.moment_contributions(values, observed, located)]
 
-    mean, _ = _release_mean(site, moments, [norm], noise, "moments", list(map(str, located)))
+    limits = [part.tolist() for part in located]
+    mean, _ = _release_mean(site, moments, [norm], noise, "moments", limits)
     rates = torch.tensor([float(modality.samples_per_patch) for modality in site.schema.modalities])
     counts = rates.double() * site.schema.patches * len(site.partition.rows("train"))
     counts = counts * torch.from_numpy(public_presence(site)[0])
@@ -120,11 +124,14 @@ def _release_mean(
     noise_multiplier: float,
     kind: str,
     dependencies: object,
+    is_first: bool = False,
 ) -> tuple[Tensor, float]:
     """Release the mean over patients of clipped contributions, with noise, or give the stored one.
 
-    Each part of a contribution `(window, entry)` is the mean over the windows of a patient, and is clipped to
-    its norm. Returns the mean of all parts, and the standard deviation of the noise in an entry of it.
+    `is_first` marks the first release of a run, at which all that the run is going to release has to fit into
+    the site's budget. Each part of a contribution `(window, entry)` is the mean over the windows of a
+    patient, and is clipped to its norm. Returns the mean of all parts, and the standard deviation of the
+    noise in an entry of it.
     """
     rows = site.partition.rows("train")
     patients = Patients(site, rows)
@@ -134,6 +141,7 @@ def _release_mean(
     path = site.cache / f"released-{key[:32]}.npy"
     if path.exists():
         return torch.from_numpy(np.load(path, allow_pickle=False)), deviation
+    spend_privacy(site, kind, Mechanism(noise_multiplier), plan_of_site(site).releases if is_first else None)
     position = {row: i for i, own in enumerate(patients.rows_by_patient) for row in own.tolist()}
     totals: list[Tensor] = []
     for block in iterate_blocks(rows):

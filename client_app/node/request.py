@@ -122,7 +122,8 @@ class Request:
             raise DataError(f'this node has no site "{name}": it has {", ".join(paths) or "none"}')
         partition = Partition.open(paths[name], check)
         partition.require_measured()
-        return Site(name, partition, self.config, self.device, cache, self.policy)
+        audit = Path(str(node["audit"])) if "audit" in node else None
+        return Site(name, partition, self.config, self.device, cache, self.policy, audit)
 
     @property
     def device(self) -> torch.device:

@@ -88,6 +88,8 @@ class Site:
         Folder in which completed windows are stored.
     policy : SitePolicy
         Policy of the hospital.
+    audit : Path, optional
+        Audit log of the hospital; None in a simulation.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Site:
     device: torch.device
     cache: Path
     policy: SitePolicy = NO_POLICY
+    audit: Path | None = None
 
     @property
     def schema(self) -> Schema:

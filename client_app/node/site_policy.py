@@ -96,6 +96,11 @@ class SitePolicy(Section):
         of this site towards everybody, the coordinator included, in the weights that it sends (condi site
         --check says how much). It refuses the estimation of the cross-spectrum, which has no such limit.
         0: none.
+    max_epsilon
+        Largest epsilon of the differential privacy of patients that all runs with privacy.patient-epsilon
+        may spend together, by the entries of the audit log; 0: no limit.
+    delta
+        The delta of max-epsilon.
     rounds_per_run
         Largest number of training rounds of a run, over both phases and all methods; at most twice as many
         evaluations are answered.
@@ -116,6 +121,8 @@ class SitePolicy(Section):
     required_protection: Annotated[Texts, AfterValidator(_check_words(PROTECTIONS, "protection"))] = ()
     update_clip_norm: Annotated[float, Field(ge=0, strict=True)] = 0.0
     update_noise_multiplier: Annotated[float, Field(ge=0, strict=True)] = 0.0
+    max_epsilon: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.0
+    delta: Annotated[float, Field(gt=0, lt=1, strict=True)] = 1e-5
     rounds_per_run: Annotated[int, Field(ge=1, strict=True)] = 1000
     runs_per_day: Annotated[int, Field(ge=1, strict=True)] = 20
     hours: Annotated[str, AfterValidator(_check_hours)] = "00:00-24:00"

@@ -202,7 +202,7 @@ def _train_privately(windows: TaskWindows, model: TaskModel, learning_rate: floa
         batches(),
         config,
         learning_rate,
-        patients.gradient_privacy(config.batch),
+        patients.spend_on_steps("task", config.batch, config.steps),
         deadline,
     )
     return {"loss": 0.0, "steps": steps, "present": public_presence(site), "windows": len(windows.rows)}

@@ -25,11 +25,13 @@ class PrivacyPlan(NamedTuple):
     standardising : of the histograms, and of the moments, of all modalities together
     relation : of the relation of all modalities
     gradients : of the sum of gradients of a step
+    releases : all that the site is going to release
     """
 
     standardising: float
     relation: float
     gradients: float
+    releases: tuple[Mechanism, ...]
 
 
 def sampling_rate(batch: int, patients: int) -> float:
@@ -63,4 +65,5 @@ def plan_privacy(config: RunConfig, patients: int, labelled_patients: int) -> Pr
     gradients = 0.0
     if sampled:
         gradients = calibrate_sampled_noise(tuple(sampled), others, privacy.patient_epsilon, privacy.delta)
-    return PrivacyPlan(multipliers[0], multipliers[2] if has_relation else 0.0, gradients)
+    releases = *others, *(Mechanism(gradients, *pair) for pair in sampled)
+    return PrivacyPlan(multipliers[0], multipliers[2] if has_relation else 0.0, gradients, releases)

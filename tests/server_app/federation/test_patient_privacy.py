@@ -92,8 +92,8 @@ def test_a_patient_with_several_windows_has_one_gradient(tmp_path):
         chosen = patients.choose_rows()
         assert len(set(ids[chosen])) == len(chosen) == 6
     assert len({tuple(patients.choose_rows()) for _ in range(20)}) > 10, "another window each time"
-    assert patients.gradient_privacy(4).expected_patients == pytest.approx(4)
-    assert patients.gradient_privacy(99).expected_patients == 6
+    assert patients.spend_on_steps("task", 4, 1).expected_patients == pytest.approx(4)
+    assert patients.spend_on_steps("task", 99, 1).expected_patients == 6
 
 
 def test_a_release_is_made_once_and_given_again(tmp_path):
