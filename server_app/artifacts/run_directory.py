@@ -69,6 +69,7 @@ class RunState:
 
     done: dict[str, int] = field(default_factory=dict)  # phase → finished rounds
     noisy_releases: int = 0  # averages with noise that left the coordinator, including unfinished rounds
+    trained_round: dict = field(default_factory=dict)  # line of a secure round that is not evaluated yet
     scores: dict[str, tuple[float, int]] = field(default_factory=dict)  # model → best score and its round
     history: list[dict] = field(default_factory=list)
     models: dict[str, Arrays] = field(default_factory=dict)
@@ -201,7 +202,8 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
             for model, named in models.items()
             for name, array in named.items()
         }
-        progress = {name: getattr(state, name) for name in ("done", "noisy_releases", "scores", "history")}
+        names = ("done", "noisy_releases", "trained_round", "scores", "history")
+        progress = {name: getattr(state, name) for name in names}
         self.write(HISTORY_FILE, "".join(json.dumps(line) + "\n" for line in state.history))
         self.write(CHECKPOINT_FILE, save(arrays, metadata={"state": json.dumps(progress)}))
 

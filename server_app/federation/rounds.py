@@ -73,6 +73,7 @@ class Run:
                 line["seconds"] += first_start - phase_start
                 line["bytes-down"] += restore_bytes
             state.done[phase.name] = round_
+            state.trained_round = {}
             state.history.append(line)
             self.directory.save(state)
             self.events.write(state.history)
@@ -82,15 +83,34 @@ class Run:
 
     def _run_round(self, phase: Phase, round_: int) -> dict[str, Any]:
         """Train, average and evaluate; return the line of the history."""
+        start, line = time.monotonic(), dict(self.state.trained_round)
+        if (line.get("phase"), line.get("round")) == (phase.name, round_):
+            start -= line["train-seconds"]
+        else:
+            line = self._train_round(phase, round_)
+        privacy = self.config.privacy
+        is_private = privacy.noise_multiplier > 0
+        if phase.evaluated:
+            evaluated = self._retry_when_sites_return(phase, partial(self._evaluate, phase, round_, "val"))
+            line |= {"metrics": evaluated.metrics, "selection-score": evaluated.selection_score}
+            line["bytes-down"] += evaluated.exchange.bytes_down
+            failures = evaluated.exchange.failures.items()
+            line["failures"] |= {f"{name} (evaluation)": reason for name, reason in failures}
+            # Scores have no noise, and the choice of the best round would reveal them. With privacy, the last
+            # round is selected instead.
+            score = math.nan if is_private or privacy.patient_epsilon else evaluated.selection_score
+            self._keep_if_best(phase.model, round_, score)
+        return line | {"seconds": time.monotonic() - start}
+
+    def _train_round(self, phase: Phase, round_: int) -> dict[str, Any]:
+        """Train and average; return the line of the history without the evaluation."""
         start = time.monotonic()
         rate = cosine_rate(phase.learning_rate, round_, phase.rounds)
         config = self.message(phase.name, **phase.settings, **{"learning-rate": rate})
         train = self._train_securely if self.config.secure_aggregation else self._train
         trained = self._retry_when_sites_return(phase, partial(train, phase, round_, config))
         train_seconds = time.monotonic() - start
-        privacy = self.config.privacy
-        is_private = privacy.noise_multiplier > 0
-        if is_private:
+        if self.config.privacy.noise_multiplier:
             # The release is counted before any site receives it: if the round is repeated, there is another.
             self.state.noisy_releases += 1
             self.directory.save(self.state)
@@ -109,17 +129,12 @@ class Run:
             "site-seconds": trained.exchange.seconds,
             "failures": dict(trained.exchange.failures),
         }
-        if phase.evaluated:
-            evaluated = self._retry_when_sites_return(phase, partial(self._evaluate, phase, round_, "val"))
-            line |= {"metrics": evaluated.metrics, "selection-score": evaluated.selection_score}
-            line["bytes-down"] += evaluated.exchange.bytes_down
-            failures = evaluated.exchange.failures.items()
-            line["failures"] |= {f"{name} (evaluation)": reason for name, reason in failures}
-            # Scores have no noise, and the choice of the best round would reveal them. With privacy, the last
-            # round is selected instead.
-            score = math.nan if is_private or privacy.patient_epsilon else evaluated.selection_score
-            self._keep_if_best(phase.model, round_, score)
-        return line | {"seconds": time.monotonic() - start}
+        if self.config.secure_aggregation:
+            # If the run is interrupted, the training is not repeated: a sum over other sites than those that
+            # answered now would, with this one, reveal who is in only one of them.
+            self.state.trained_round = dict(line)
+            self.directory.save(self.state)
+        return line
 
     def _train(self, phase: Phase, round_: int, config: ConfigRecord) -> TrainingOutcome:
         """Let sites train, and average what they send back."""

@@ -135,6 +135,21 @@ def test_an_interrupted_run_can_be_resumed(federation, run_local, finished_run, 
     assert len(open(path / "history.jsonl").readlines()) == 5
 
 
+def test_a_round_that_was_summed_is_not_trained_again_after_an_interruption(federation, run_local, tmp_path):
+    def cut_off(request, reply):
+        return None if request.metadata.message_type == "evaluate.imputer" else reply
+
+    with pytest.raises(RunError, match="imputer, round 1"):
+        run_local(federation, ONE_ROUND | {"name": "broken"}, cut_off, nodes=3)
+    resumed, grid = run_local(federation, ONE_ROUND | {"resume": str(tmp_path / "runs" / "broken")}, nodes=3)
+    masked = [message for message in grid.sent if stage(message) == Stage.COLLECT_MASKED_VECTORS]
+    assert [message.content["fitins.config"]["phase"] for message in masked] == ["task-condi"] * 3
+    lines = [json.loads(line) for line in open(resumed.path / "history.jsonl")]
+    assert [line["phase"] for line in lines] == ["relation", "imputer", "task-condi"]
+    assert len(lines[1]["site-seconds"]) == 3 and lines[1]["metrics"]
+    assert lines[1]["seconds"] > lines[1]["train-seconds"]
+
+
 def test_a_site_that_lost_its_completed_windows_ends_the_attempt_before_anything_is_unmasked(
     federation, run_local
 ):
