@@ -141,8 +141,8 @@ def find_equal_stays(signals: dict[str, SignalSample], names: list[str]) -> list
         ]
     ).sort_values(["stay", "signal", "seconds", "values"])
     groups: dict[bytes, list[str]] = defaultdict(list)
-    for stay, rows in events.groupby("stay"):
+    for _, rows in events.groupby("stay"):
         if len(rows) >= MIN_COMPARED_EVENTS:
             content = rows[["signal", "seconds", "values"]].to_numpy(float).tobytes()
-            groups[hashlib.sha256(content).digest()].append(names[int(stay)])
+            groups[hashlib.sha256(content).digest()].append(names[rows["stay"].iat[0]])
     return [group for group in groups.values() if len(group) > 1]

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from data_partitions import DataError
-from data_partitions.manifest import Manifest
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.prepare import prepare_federation
 from data_partitions.sources import physionet_2012
@@ -51,13 +50,6 @@ def assert_refused(function, *parts):
     assert "\n" not in str(error.value)
     for part in parts:
         assert part in str(error.value), error.value
-
-
-def test_the_schema_makes_a_manifest(source):
-    rest = {"site": "a", "windows": {"train": 1, "val": 0, "test": 0}, "made_by": "a test"}
-    manifest = Manifest(**schema(source), **rest)
-    assert manifest.shape == (37, 48, 1) and manifest.labels == ("survived", "died")
-    assert manifest.version == "1.0.0" and manifest.modalities[row_of("pH")].range == (6.5, 8)
 
 
 def test_windows_and_splits_are_those_of_the_earlier_reader(tmp_path):
@@ -116,13 +108,6 @@ def test_a_stay_without_measurements_is_included_and_counted(source):
     assert log.notes[-1] == "Recordings in which nothing was measured: 1."
 
 
-def test_windows_come_in_the_order_of_the_rows(source):
-    table = index(source, PreparationLog()).sample(frac=1, random_state=1)
-    windows = list(read(source, table, PreparationLog()))
-    for (_, row), window in zip(table.iterrows(), windows, strict=True):
-        np.testing.assert_array_equal(window, read_window(source, row["record_id"]))
-
-
 def test_archive_and_folder_give_the_same_federation(tmp_path):
     for archive in (False, True):
         write_set(tmp_path / str(archive), stays=80, archive=archive)
@@ -159,22 +144,6 @@ def test_sites_are_icu_types_and_splits_do_not_depend_on_the_assignment(tmp_path
 # --- faults of single stays
 
 
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ("03:00,HR", 'with more or fewer cells than the header: 1 row (first: {}, row 7: "03:00,HR")'),
-        ("03:00,HR,fast", 'not a number: 1 cell (first: {}, row 7, HR: "fast")'),
-        ("3 pm,HR,80", 'as the time cannot be read: 1 row (first: {}, row 7: "3 pm")'),
-    ],
-)
-def test_an_invalid_line_is_dropped_and_named(source, line, sentence):
-    file = source / "set-a/132541.txt"
-    file.write_text(format_stay(132541, 1, []) + line + "\n03:00,HR,80\n")
-    log = PreparationLog(strict=True)
-    assert read_window(source, 132541, log)[row_of("HR"), 3, 0] == 80
-    assert f"Dropped, {sentence.format(file)}." in log.notes
-
-
 def test_the_index_rejects_stays_without_icu_type_or_outcome(source):
     (source / "set-a/132540.txt").write_text("Time,Parameter,Value\n00:00,HR,80\n")
     rewrite_stay(source, 132541, [], icu=7)
@@ -189,20 +158,7 @@ def test_the_index_rejects_stays_without_icu_type_or_outcome(source):
     assert log.notes == ['Files that are left out, as the table has no row of them (1): "132542".']
 
 
-def test_a_file_without_its_header_line_is_rejected(source):
-    file = source / "set-a/132541.txt"
-    file.write_text(file.read_text().removeprefix("Time,Parameter,Value\n"))
-    log = PreparationLog()
-    assert len(index(source, log)) == 11
-    assert log.rejected == [f"{file} has no column Time, Value, Parameter (it has 00:00, RecordID, 132541)"]
-
-
 # --- faults of the data set
-
-
-def test_a_folder_without_sets_is_refused(tmp_path):
-    (tmp_path / "Outcomes-a.txt").write_text("RecordID,In-hospital_death\n1,0\n")
-    assert_refused(lambda: index(tmp_path, PreparationLog()), 'no file fits "set-{set}/{record}.txt"')
 
 
 def test_invalid_outcomes_are_refused(source):

@@ -175,11 +175,6 @@ def test_wake_before_and_after_sleep_is_limited(tmp_path, minutes, before, after
     assert [sentence[: len(note)] for sentence in log.counted()] == ([note] if dropped else [])
 
 
-def test_thirty_minutes_is_the_default(tmp_path):
-    write_coded_night(tmp_path, "SC4001", "W" * 70 + "1")
-    assert len(index(tmp_path, PreparationLog())) == 61
-
-
 def test_movement_and_unscored_epochs_are_dropped_and_counted(tmp_path):
     write_coded_night(tmp_path, "SC4001", "?W1M2??3M4R?")
     log = PreparationLog()

@@ -25,7 +25,6 @@ from tests.helpers.sleep_edf_files import (
     STAGES,
     change_bytes,
     change_psg,
-    copy_signal,
     list_stages,
     read_windows,
     write_distinct_night,
@@ -176,20 +175,6 @@ def test_a_night_without_a_channel_is_read_without_it(tmp_path):
     windows = read_windows(tmp_path, table)
     assert set(table["modalities"]) == {("EEG Fpz-Cz", "EEG Pz-Oz", "EOG", "Resp")}
     assert np.isnan(windows[:, 4]).all() and np.isfinite(windows[:, :3]).all()
-
-
-def test_channels_in_other_units_are_converted(tmp_path):
-    write_coded_night(tmp_path, "SC4001", SLEEP)
-    table = index(tmp_path, PreparationLog())
-    before = read_windows(tmp_path, table)
-
-    def in_mv(signal):
-        return copy_signal(signal, physical_dimension="mV") if signal.label == "EEG Pz-Oz" else signal
-
-    change_psg(tmp_path / "SC4001E0-PSG.edf", in_mv)
-    after = read_windows(tmp_path, table)
-    np.testing.assert_allclose(after[:, 1], 1000 * before[:, 1], rtol=1e-6)
-    np.testing.assert_array_equal(after[:, 0], before[:, 0])
 
 
 def test_a_night_damaged_after_the_index_has_no_windows(tmp_path):
