@@ -14,18 +14,11 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class LabelRule:
-    """Which labels a kind of task has.
+    """Which labels a kind of task has."""
 
-    Parameters
-    ----------
-    check
-        Finds windows whose labels break a rule of the kind; it only gets windows that have labels.
-    fewest, most
-        Number of labels of the kind.
-    """
-
+    # Finds windows whose labels break a rule of the kind; it only gets windows that have labels.
     check: LabelCheck
-    fewest: int = 1
+    fewest: int = 1  # number of labels of the kind
     most: float = np.inf
 
     def check_number(self, labels: int) -> None:

@@ -11,24 +11,13 @@ from data_partitions.missingness.setting import Setting
 
 @dataclass(frozen=True)
 class Window:
-    """A window, as a mechanism may look at it.
+    """A window, as a mechanism may look at it."""
 
-    Parameters
-    ----------
-    values
-        `(modality, patch, sample)`, in any unit; valid only where `observed`.
-    observed
-        Bool, `(modality, patch, sample)`: what was measured.
-    samples_per_patch
-        Number of samples per patch of each modality; samples beyond it are padding.
-    present
-        Bool, `(modality,)`: which modalities the site has.
-    """
-
-    values: np.ndarray
-    observed: np.ndarray
+    values: np.ndarray  # `(modality, patch, sample)`, in any unit; valid only where `observed`
+    observed: np.ndarray  # bool, `(modality, patch, sample)`: what was measured
+    # Number of samples per patch of each modality; samples beyond it are padding.
     samples_per_patch: Sequence[int]
-    present: np.ndarray
+    present: np.ndarray  # bool, `(modality,)`: which modalities the site has
 
     @property
     def patches(self) -> int:

@@ -9,32 +9,16 @@ Value = str | int | float
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a mechanism.
+    """One setting of a mechanism."""
 
-    Parameters
-    ----------
-    name
-        Name of the setting, with dashes, as users write it after `missingness.`.
-    default
-        Default value. That of an amount turns the mechanism off.
-    meaning
-        One line for documentation.
-    expected
-        Description of a valid value, which follows the word "expected" in messages.
-    accepts
-        Whether a value of the right type is in range.
-    kind
-        The type of a value. A whole number is also accepted for a `float`.
-    share
-        Whether the value is a share, which must be below 1 in a run; see `Missingness.from_settings`.
-    """
-
-    name: str
-    default: Value
-    meaning: str
-    expected: str
-    accepts: Callable[..., bool]
+    name: str  # name of the setting, with dashes, as users write it after `missingness.`
+    default: Value  # default value. That of an amount turns the mechanism off
+    meaning: str  # one line for documentation
+    expected: str  # description of a valid value, which follows the word "expected" in messages
+    accepts: Callable[..., bool]  # whether a value of the right type is in range
+    # The type of a value. A whole number is also accepted for a `float`.
     kind: type[str] | type[int] | type[float]
+    # Whether the value is a share, which must be below 1 in a run; see `Missingness.from_settings`.
     share: bool = False
 
     def is_valid(self, value: object) -> bool:

@@ -44,24 +44,12 @@ _FIRST_WORDS = {
 
 
 class Grid(NamedTuple):
-    """Where the rows of a file are in time.
+    """Where the rows of a file are in time."""
 
-    Parameters
-    ----------
-    steps
-        int64 `(row,)`, the step of each row, ascending.
-    step
-        Length of a step, in µs.
-    start
-        Date and time of step 0; None for elapsed times.
-    unit
-        Unit of elapsed times, in µs.
-    """
-
-    steps: np.ndarray
-    step: float
-    start: datetime | None
-    unit: float = HOUR
+    steps: np.ndarray  # int64 `(row,)`, the step of each row, ascending
+    step: float  # length of a step, in µs
+    start: datetime | None  # date and time of step 0; None for elapsed times
+    unit: float = HOUR  # unit of elapsed times, in µs
 
     @property
     def num_steps(self) -> int:

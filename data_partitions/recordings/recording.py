@@ -8,24 +8,12 @@ import numpy as np
 
 
 class Channel(NamedTuple):
-    """One channel of a recording.
+    """One channel of a recording."""
 
-    Parameters
-    ----------
-    name
-        Name in the file; names may repeat.
-    unit
-        Unit of the samples; "" where the file states none.
-    rate
-        Samples per second (Hz).
-    samples
-        Length from the start of the recording to its end, in samples, with the gaps in between.
-    """
-
-    name: str
-    unit: str
-    rate: float
-    samples: int
+    name: str  # name in the file; names may repeat
+    unit: str  # unit of the samples; "" where the file states none
+    rate: float  # samples per second (Hz)
+    samples: int  # length from the start of the recording to its end, in samples, with the gaps in between
 
 
 class Recording(Protocol):

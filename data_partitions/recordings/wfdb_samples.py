@@ -21,27 +21,14 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class SampleFormat:
-    """How samples are packed: blocks of some bytes hold some samples.
+    """How samples are packed: blocks of some bytes hold some samples."""
 
-    Parameters
-    ----------
-    bits
-        Bits of a sample. The lowest number that they represent stands for a missing sample.
-    block_bytes
-        Bytes of a block.
-    samples
-        For each sample of a block, its pieces; empty where numpy has the type.
-    dtype
-        numpy's type of a sample; "" where it has none.
-    offset
-        What is subtracted from a number in the file.
-    """
-
-    bits: int
-    block_bytes: int
+    bits: int  # bits of a sample. The lowest number that they represent stands for a missing sample
+    block_bytes: int  # bytes of a block
+    # For each sample of a block, its pieces; empty where numpy has the type.
     samples: tuple[tuple[Piece, ...], ...] = ()
-    dtype: str = ""
-    offset: int = 0
+    dtype: str = ""  # numpy's type of a sample; "" where it has none
+    offset: int = 0  # what is subtracted from a number in the file
 
     @property
     def block_samples(self) -> int:
