@@ -18,27 +18,12 @@ _PATH = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*", re.ASCII)
 
 
 def fetch_physionet(database: str, files: Sequence[str], out: str | Path, log: PreparationLog) -> None:
-    """Fetch files of a database, and check them by its checksums.
+    """Fetch files of a database, such as "ptb-xl/1.0.3", and check them by its checksums.
 
     A complete file is not fetched again and an incomplete one resumes where it stopped, so an interrupted
-    call can simply be repeated.
-
-    Parameters
-    ----------
-    database
-        Name and version, such as "ptb-xl/1.0.3".
-    files
-        Paths in the database.
-    out
-        Folder in which the files get the same paths.
-    log
-        Log that receives the progress.
-
-    Raises
-    ------
-    DataError
-        The server cannot be reached, does not have a file, or sends another one than its checksums say; such
-        a file is removed. Or a path leads out of the folder; nothing is fetched then.
+    call can simply be repeated. DataError when the server cannot be reached, does not have a file, or sends
+    another one than its checksums say; such a file is removed. Or when a path leads out of the folder;
+    nothing is fetched then.
     """
     from wfdb.io.download import config, dl_pn_file
 

@@ -17,16 +17,8 @@ from data_partitions.sentences import count_noun
 def join_duplicates(signals: Sequence[Path], table: pd.DataFrame, log: PreparationLog) -> None:
     """Give patients who share a signal, byte for byte, one patient_id and one split, in place.
 
-    Otherwise the same signal could be in training and in test.
-
-    Parameters
-    ----------
-    signals
-        The file of the signal of each row.
-    table
-        The index, with the columns `patient_id` and `split`.
-    log
-        Gets a note that counts the duplicates.
+    Otherwise the same signal could be in training and in test. `signals` has the file of each row of the
+    index.
     """
     groups = find_equal_files(signals)
     if not groups:

@@ -132,22 +132,9 @@ def prepare_site(
     log: PreparationLog | None = None,
     **options: Any,
 ) -> Partition:
-    """Read a data set and write it as the partition of one site.
+    """Read a data set and write it as the partition of one site; parameters as in `prepare_federation`.
 
-    Parameters
-    ----------
-    reader, source, modalities, log, **options
-        As in `prepare_federation`.
-    out
-        Directory of the partition, which must not exist.
-    site
-        Name of the site. If the data set records hospitals, only the records of the one with this name are
-        used.
-
-    Raises
-    ------
-    DataError
-        The data set or the options cannot be used; `out` then does not exist.
+    If the data set records hospitals, only the records of the one that is called `site` are used.
     """
     log = PreparationLog() if log is None else log
     out = Path(out)

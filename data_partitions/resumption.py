@@ -90,17 +90,10 @@ class Resumption:
         read: Callable[[int], Iterator[np.ndarray | None]],
         log: PreparationLog,
     ) -> Iterator[np.ndarray | None]:
-        """Yield all windows, and store those that are new.
+        """Yield all windows, and store those that are new; the windows of one recording follow each other.
 
-        Parameters
-        ----------
-        recordings
-            The recording of each window. Windows of one recording follow each other.
-        read
-            Reads the windows from a row on. What it says to the log about a recording, it says before it
-            yields the first window of the next one.
-        log
-            Gets what was said about the recordings that are read already.
+        `read` reads the windows from a row on. What it says to the log about a recording, it says before it
+        yields the first window of the next one; `log` gets what was said about those that are read already.
         """
         with open(self.folder / WINDOWS_FILE, "ab+", opener=private_opener) as file:
             file.seek(0)

@@ -41,19 +41,7 @@ def drop_absent(
     windows: Iterator[np.ndarray | None],
     log: PreparationLog,
 ) -> tuple[dict[str, Any], Iterator[np.ndarray | None]]:
-    """Return schema and windows without the modalities that no site has, which no run could learn.
-
-    Parameters
-    ----------
-    schema
-        Fields of the manifests.
-    present
-        Names of the modalities of each site.
-    windows
-        `(modality, patch, sample)`, or None.
-    log
-        Gets a note of what is dropped.
-    """
+    """Return schema and windows without the modalities that no site has, which no run could learn."""
     anywhere = set().union(*present)
     positions = [i for i, m in enumerate(schema["modalities"]) if m["name"] in anywhere]
     modalities = [schema["modalities"][i] for i in positions]

@@ -18,17 +18,7 @@ NAMES_SHOWN = 5
 def note_small_sites(
     rows_by_site: Mapping[str, pd.DataFrame], schema: Mapping[str, Any], log: PreparationLog
 ) -> None:
-    """Add a note for each split that sites lack, and for sites that are trained on a single class.
-
-    Parameters
-    ----------
-    rows_by_site
-        Rows of the index of each site.
-    schema
-        Fields of the manifests.
-    log
-        Gets the notes.
-    """
+    """Add a note for each split that sites lack, and for sites that are trained on a single class."""
     for split, word in SPLIT_WORDS.items():
         lacking = [site for site, rows in rows_by_site.items() if not (rows["split"] == split).any()]
         if lacking:

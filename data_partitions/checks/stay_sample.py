@@ -144,5 +144,5 @@ def find_equal_stays(signals: dict[str, SignalSample], names: list[str]) -> list
     for _, rows in events.groupby("stay"):
         if len(rows) >= MIN_COMPARED_EVENTS:
             content = rows[["signal", "seconds", "values"]].to_numpy(float).tobytes()
-            groups[hashlib.sha256(content).digest()].append(names[rows["stay"].iat[0]])
+            groups[hashlib.sha256(content).digest()].append(names[int(rows["stay"].to_numpy()[0])])
     return [group for group in groups.values() if len(group) > 1]

@@ -11,18 +11,9 @@ _held: OrderedDict[tuple["BlockReader", int], np.ndarray] = OrderedDict()
 
 
 class BlockReader:
-    """Reads stretches of rows from blocks.
+    """Reads stretches of the rows of a file from blocks; `load` returns the rows from `first` to `last`.
 
     Successive stretches of one channel, and the same stretch of all channels, read each block once.
-
-    Parameters
-    ----------
-    load
-        Returns rows `first` to `last` as an array `(row, column)`.
-    num_rows
-        Rows of the file.
-    block_rows
-        Rows of a block.
     """
 
     def __init__(self, load: Callable[[int, int], np.ndarray], num_rows: int, block_rows: int) -> None:

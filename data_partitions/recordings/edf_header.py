@@ -82,12 +82,9 @@ class EdfHeader(NamedTuple):
 
 
 def read_edf_header(file: Path) -> EdfHeader:
-    """Read a header. The number of data records is that of the file, whatever the header says.
+    """Read a header; DataError when it cannot be read or a field that is needed is wrong.
 
-    Raises
-    ------
-    DataError
-        The file cannot be read or a field that is needed is wrong.
+    The number of data records is that of the file, whatever the header says.
     """
     try:
         with open(file, "rb") as opened:

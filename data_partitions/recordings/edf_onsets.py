@@ -12,17 +12,9 @@ MAX_SECONDS = 1e9  # 30 years
 
 
 def read_onsets(file: Path, header: EdfHeader, reader: BlockReader) -> np.ndarray:
-    """Read the onset of each data record, which is the first annotation in it.
+    """Read the onset of each data record, its first annotation: float64 `(record,)`, in s from the start.
 
-    Returns
-    -------
-    np.ndarray
-        float64 `(record,)`, in s from the start of the recording.
-
-    Raises
-    ------
-    DataError
-        A data record has no onset, or starts before the one before it ends.
+    DataError when a data record has no onset, or starts before the one before it ends.
     """
     channel = next((c for c in header.channels if c.name in ANNOTATIONS and c.samples), None)
     if channel is None:

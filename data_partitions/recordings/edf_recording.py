@@ -16,13 +16,8 @@ def open(  # noqa: A001
 ) -> Recording:
     """Open a file; DataError when it cannot be read.
 
-    Parameters
-    ----------
-    file
-        The file.
-    ends_of_range
-        Whether samples at the ends of a channel's digital range are measured or missing. Amplifiers leave
-        channels there that are off or saturated.
+    `ends_of_range` says whether samples at the ends of a channel's digital range are "measured" or "missing".
+    Amplifiers leave channels there that are off or saturated.
     """
     return EdfRecording(file, read_edf_header(file), ends_of_range == "missing")
 

@@ -23,10 +23,8 @@ _SIGNAL_LINE = re.compile(SIGNAL_LINE.pattern.encode(), re.VERBOSE)
 class WfdbOutput:
     """A copy of a record of one segment.
 
-    Raises
-    ------
-    DataError
-        Another record has the same samples, or samples are missing in a format that cannot be written.
+    DataError when another record has the same samples, or samples are missing in a format that cannot be
+    written.
     """
 
     def __init__(self, record: WfdbRecord, folder: Path) -> None:

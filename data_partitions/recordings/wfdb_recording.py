@@ -14,14 +14,9 @@ SUFFIXES = (".hea",)
 
 
 def open(file: Path, *, gains: str = "header", **_: Any) -> Recording:  # noqa: A001
-    """Open a record; DataError when it cannot be read.
+    """Open a record by its header; DataError when it cannot be read.
 
-    Parameters
-    ----------
-    file
-        The header.
-    gains
-        With "none" the gains and baselines of the header are ignored: samples are those of the file.
+    With `gains = "none"`, those of the header and the baselines are ignored: samples are those of the file.
     """
     header = read_wfdb_header(file)
     uses_gains = gains != "none"

@@ -34,24 +34,10 @@ def has_same_rate(rate: float, target_rate: float) -> bool:
 
 
 def resample(read: ReadSamples, rate: float, target_rate: float, first: int, last: int) -> np.ndarray:
-    """Return samples of a channel at another rate.
+    """Return samples `first` to `last` of a channel at another rate (Hz): float64, NaN where missing.
 
     Sample i of a channel is at the time i / rate, so that there is no shift in time. The result does not
     depend on the blocks in which it is read.
-
-    Parameters
-    ----------
-    read
-        Reads the channel: float64 samples in [first, last), NaN where missing and beyond its ends.
-    rate, target_rate
-        Samples per second (Hz) of the channel and of the result.
-    first, last
-        Range of new samples.
-
-    Returns
-    -------
-    np.ndarray
-        float64 `(last - first,)`, NaN where missing.
     """
     if last <= first:
         return np.empty(0)

@@ -64,11 +64,8 @@ class SignalMap:
     def match(self, recording: Recording) -> Match:
         """Find the channel of each modality.
 
-        Raises
-        ------
-        DataError
-            No channel is known, or one that is needed is there twice, or has a unit or a rate that cannot be
-            brought to that of the model.
+        DataError when no channel is known, or one that is needed is there twice, or has a unit or a rate that
+        cannot be brought to that of the model.
         """
         channels = tuple((c.name, c.unit, c.rate, c.samples > 0) for c in recording.channels)
         layout = (channels, _states_units(recording))

@@ -35,21 +35,9 @@ REDUCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def reduce_to_steps(values: np.ndarray, edges: np.ndarray, within: str) -> np.ndarray:
-    """Reduce the values in each step to one.
+    """Reduce the values in each step to one: float64 `(step,)`, NaN where a step has none.
 
-    Parameters
-    ----------
-    values
-        float64 `(value,)`, NaN where missing.
-    edges
-        int `(step + 1,)`: step i has the values from `edges[i]` to `edges[i + 1]`.
-    within
-        Which of several values counts.
-
-    Returns
-    -------
-    np.ndarray
-        float64 `(step,)`, NaN where a step has no value.
+    Step i has the values from `edges[i]` to `edges[i + 1]`, NaN where missing.
     """
     width = int(np.diff(edges).max(initial=0))
     if not width:

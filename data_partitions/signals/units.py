@@ -59,18 +59,10 @@ def require_unit(unit: str) -> None:
 
 @lru_cache(maxsize=1024)
 def conversion(from_unit: str, to_unit: str) -> Conversion:
-    """Return the conversion from one unit to another.
+    """Return the conversion from one unit to another, as files write them; UnitError when there is none.
 
-    Parameters
-    ----------
-    from_unit, to_unit
-        Units as files write them, such as "mmHg", "10^9/L" or "°C".
-
-    Raises
-    ------
-    UnitError
-        A unit is not understood, or there is no conversion. Masses and amounts (mg, mmol, mEq) are not
-        converted to each other, because the factor depends on the substance.
+    Masses and amounts (mg, mmol, mEq) are not converted to each other, because the factor depends on the
+    substance.
     """
     if clean_unit(from_unit) == clean_unit(to_unit):
         return SAME_UNIT

@@ -41,18 +41,9 @@ LICENSE = "CC BY 4.0; cite Wagner et al., Scientific Data 7:154, 2020, doi:10.13
 def schema(
     source: str | Path, *, rate: int = 100, label_rule: str = "any", task: str = "multi-label"
 ) -> dict:
-    """Describe the data set.
+    """Describe the data set at 100 or 500 Hz, "multi-label" or "single-label".
 
-    Parameters
-    ----------
-    source
-        Folder of the data set.
-    rate
-        100 or 500 (Hz).
-    label_rule
-        The likelihood at which a statement counts: "any" or "100".
-    task
-        "multi-label" or "single-label".
+    `label_rule` is the likelihood at which a statement counts: "any" or "100".
     """
     if rate not in PATH_COLUMNS:
         raise DataError(f"PTB-XL has records at 100 or 500 Hz, but rate is {rate}")

@@ -81,26 +81,10 @@ def download(
     base_url: str | None = None,
     **_,
 ) -> None:
-    """Fetch nights of subjects: 7 GB for all.
+    """Fetch the nights 1 and 2, or some `recordings`, of subjects: 7 GB for all; DataError when one differs.
 
     A file gets its name when its checksum is the published one, and complete nights are not fetched again, so
     an interrupted call can simply be repeated.
-
-    Parameters
-    ----------
-    out
-        Folder for the files.
-    log
-        Log that receives the progress.
-    subjects, recordings
-        Numbers of the subjects, and of their nights (1 or 2).
-    base_url
-        URL of the folder on the server; None for PhysioNet.
-
-    Raises
-    ------
-    DataError
-        The server cannot be reached or sends a different file.
     """
     import pooch
     from mne.datasets.sleep_physionet import age

@@ -46,26 +46,11 @@ _OWNER_SECONDS = 2**40
 def hourly_values(
     source: Path, stays: pd.DataFrame, log: PreparationLog, chartevents: str | Path | None = None
 ) -> np.ndarray:
-    """Read the last value in each hour from `intime` on.
+    """Return the last value in each hour from `intime` on: float32 (stay, variable, 48 hours), or NaN.
 
     Within an hour a blood pressure by arterial line is preferred to one by cuff. Of two values at the same
     time the larger one is taken, so that the order of rows does not matter. Notes count the dropped values.
-
-    Parameters
-    ----------
-    source
-        Folder of the data set.
-    stays
-        stay_id and subject_id (int) and intime (datetime64) of each stay.
-    log
-        Log that receives the progress and notes.
-    chartevents
-        File of that table, if it is not in its usual folder.
-
-    Returns
-    -------
-    np.ndarray
-        float32 (stay, variable, 48 hours), NaN where there is no value.
+    `stays` has stay_id, subject_id (int) and intime (datetime64).
     """
     hours = _HourlyValues(len(stays))
     dropped: Counter[str] = Counter()

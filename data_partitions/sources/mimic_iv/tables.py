@@ -71,26 +71,11 @@ def columns_of(file: Path) -> list[str]:
 def stream_table(
     file: Path, columns: dict[str, Any], log: PreparationLog | None = None, **options: Any
 ) -> Iterator[pd.DataFrame]:
-    """Yield chunks of a table.
+    """Yield chunks of a csv file, plain or gzip whatever its name; options are those of `pandas.read_csv`.
 
     The file is decompressed in a thread while the preceding part is parsed, so that two cores are used.
-
-    Parameters
-    ----------
-    file
-        A csv file, plain or gzip whatever its name.
-    columns
-        Names and dtypes of the columns to read.
-    log
-        Log that receives the progress.
-    **options
-        Further arguments of `pandas.read_csv`.
-
-    Raises
-    ------
-    DataError
-        A column is missing, a value is not of its dtype, or the file is damaged; the message then says after
-        how many rows.
+    DataError when a column is missing, a value is not of its dtype, or the file is damaged; the message then
+    says after how many rows.
     """
     names = columns_of(file)
     missing = [name for name in columns if name not in names]
