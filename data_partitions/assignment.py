@@ -199,7 +199,7 @@ def _assign_to_hospitals(
         listed = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
         notes.append(
             f'Merged into one site "{REST_SITE}": {len(names)} of {len(records)} hospitals ({listed}); '
-            "--smallest-site sets how many training records a site needs."
+            "--smallest-site sets how many training windows a site needs."
         )
     if hospital_of_record.isna().any():
         count = count_noun(int(hospital_of_record.isna().sum()), "record")

@@ -78,7 +78,10 @@ class Table:
         ]
 
     def to_text(self, width: int | None = 80) -> str:
-        """Lay the table out for a terminal; columns are narrowed and wrapped to fit `width` characters."""
+        """Lay the table out for a terminal; columns are narrowed and wrapped to fit `width` characters.
+
+        Numbers are not wrapped: a table of many is wider.
+        """
         if not self.cells:
             return f"{self.title}: none" if self.title else ""
         indent = COLUMN_SEPARATOR if self.title else ""
@@ -89,8 +92,12 @@ class Table:
         columns = [[printable(name), *texts] for name, texts in zip(self.columns, columns, strict=True)]
         widths = [max(len(line) for text in texts for line in text.split("\n")) for texts in columns]
         space = math.inf if width is None else width - len(indent) - len(COLUMN_SEPARATOR) * (len(widths) - 1)
-        while sum(widths) > space and max(widths) > MIN_COLUMN_WIDTH:
-            widths[widths.index(max(widths))] -= 1
+        least = [
+            max([MIN_COLUMN_WIDTH, *(len(word) for text in texts[1:] for word in text.split() if numeric)])
+            for texts, numeric in zip(columns, self.numeric, strict=True)
+        ]
+        while sum(widths) > space and (wide := [j for j, n in enumerate(least) if widths[j] > n]):
+            widths[max(wide, key=widths.__getitem__)] -= 1
         lines = [self.title] if self.title else []
         for row in zip(*columns, strict=True):
             wrapped = [_wrap(text, width) for text, width in zip(row, widths, strict=True)]

@@ -133,7 +133,7 @@ def test_natural_merges_small_hospitals_into_rest():
     assert count_training_records(index, site_of_patient) == {"hospital-0": 30, "hospital-1": 10, "rest": 13}
     assert notes == [
         'Merged into one site "rest": 2 of 4 hospitals (hospital-2, hospital-10); --smallest-site sets how '
-        "many training records a site needs."
+        "many training windows a site needs."
     ]
 
 
