@@ -48,6 +48,13 @@ def test_text_is_wrapped_to_its_width_without_loss(width):
     assert all(word in text for word in words.split()) and "1.5" in text
 
 
+def test_numbers_are_never_wrapped_and_texts_are_narrowed_first():
+    interval = Cell("0.821\n0.667–1.000", 0.821)
+    text = Table("", ["name", *"abcdef"], [["a name of words", *[interval] * 6]]).to_text(80).splitlines()
+    assert len(text) == 4 and text[1].count("0.821") == 6 and text[2].count("0.667–1.000") == 6
+    assert [line[:8].strip() for line in text[1:]] == ["a name", "of", "words"]
+
+
 def test_a_table_without_rows_has_a_sentence():
     empty = Table("Results", ["a", "b"], [])
     assert empty.to_text() == "Results: none" and empty.to_html() == "<p>Results: none.</p>"
