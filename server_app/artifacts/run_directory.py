@@ -69,11 +69,11 @@ class RunState:
 
     done: dict[str, int] = field(default_factory=dict)  # phase → finished rounds
     noisy_releases: int = 0  # averages with noise that left the coordinator, including unfinished rounds
-    trained_round: dict = field(default_factory=dict)  # line of a secure round that is not evaluated yet
     scores: dict[str, tuple[float, int]] = field(default_factory=dict)  # model → best score and its round
     history: list[dict] = field(default_factory=list)
     models: dict[str, Arrays] = field(default_factory=dict)
     best: dict[str, Arrays] = field(default_factory=dict)
+    trained_round: dict = field(default_factory=dict)  # line of a secure round that is not evaluated yet
 
 
 class RunDirectory(AbstractContextManager["RunDirectory"]):
