@@ -1,13 +1,18 @@
 """Check which labels a window has under each kind of task. A new kind of task needs one entry here."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:  # the node of a site reads policies with this package, and needs no tables
+    import pandas as pd
 
 # (label columns of the windows, as text) → for each rule, a mask of the windows that break it, and the fault
-LabelCheck = Callable[[pd.DataFrame], Iterator[tuple[pd.Series, str]]]
+LabelCheck = Callable[["pd.DataFrame"], Iterator[tuple["pd.Series", str]]]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -39,8 +44,10 @@ def _check_exactly_one(labels: pd.DataFrame) -> Iterator[tuple[pd.Series, str]]:
 
 
 def _check_numbers(labels: pd.DataFrame) -> Iterator[tuple[pd.Series, str]]:
+    from pandas import to_numeric
+
     for name in labels:
-        is_finite = pd.to_numeric(labels[name], errors="coerce").between(-FLOAT32_MAX, FLOAT32_MAX)
+        is_finite = to_numeric(labels[name], errors="coerce").between(-FLOAT32_MAX, FLOAT32_MAX)
         yield ~is_finite, f"has a value of label {name} that is not a finite number"
 
 

@@ -18,3 +18,9 @@ assert not slow, slow
 def test_help_imports_nothing_slow():
     result = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_node_of_a_site_is_without_what_only_its_apps_need():
+    code = "import sys, client_app.join.gate; print({'torch', 'pandas', 'scipy', 'pint'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "set()\n", result.stderr
