@@ -18,6 +18,7 @@ from flwr.supernode import start_client_internal as node_loop
 from flwr.supernode.nodestate import NodeStateFactory
 
 from client_app.join.gate import Gate
+from client_app.join.supernode import install_gate
 from client_app.node.audit_log import append_entry, read_entries
 from client_app.node.request import to_record
 from client_app.node.site_policy import SitePolicy
@@ -245,3 +246,23 @@ def test_the_functions_of_flower_that_the_gate_replaces_have_the_arguments_that_
         ("_push_messages", {"send", "object_store"}),
     ):
         assert names <= set(getattr(node_loop, function).__code__.co_varnames), function
+
+
+def test_the_node_takes_its_policy_and_log_from_the_command_line(tmp_path, monkeypatch):
+    for function in ("_pull_and_store_message", "_push_messages"):
+        monkeypatch.setattr(node_loop, function, getattr(node_loop, function))
+    log, policy = tmp_path / "log.jsonl", tmp_path / "policy.toml"
+    policy.write_text("smallest-count = 3")
+    options = [f"--policy={policy}", "--audit", str(log)]
+    others = ["--grpc-rere", "--superlink", "fl:9092", '--node-config=data="/data"']
+    assert install_gate([*options, *others]) == others
+    (start,) = read_entries(log)
+    assert (start["superlink"], start["policy_changes"]) == ("fl:9092", {"smallest-count": 3})
+
+    policy.write_text("smallest = 3")
+    with pytest.raises(SystemExit, match="Error: .*, line 1: unknown key `smallest`: did you mean"):
+        install_gate([*options, *others])
+    policy.write_text("")
+    log.write_text(log.read_text().replace("fl:9092", "fl:9093") * 2)
+    with pytest.raises(SystemExit, match="Error: .*, line 2: the line before it"):
+        install_gate([*options, *others])
