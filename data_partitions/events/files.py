@@ -1,6 +1,5 @@
 """The files of tables over time. An archive counts as the folder that its members would be unpacked to."""
 
-import gzip
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from data_partitions.errors import DataError
+from data_partitions.expansion import open_unpacked
 
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 DAMAGED_FILE_ERRORS = (tarfile.TarError, zlib.error, EOFError, OSError)
@@ -56,7 +56,7 @@ def open_files(
         else:
             for file in of_path:
                 try:
-                    content = _open_file(path)
+                    content = open_unpacked(path)
                 except OSError as error:
                     reject(file, DataError(f"{file} cannot be read ({error.strerror})"))
                     continue
@@ -64,19 +64,10 @@ def open_files(
                     yield file, content
 
 
-def _open_file(path: Path) -> BinaryIO:
-    opened = open(path, "rb")
-    if opened.read(2) != b"\x1f\x8b":
-        opened.seek(0)
-        return opened
-    opened.close()
-    return cast(BinaryIO, gzip.open(path))
-
-
 def _iterate_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
     try:
         # tarfile mistakes damage for the end of the archive, but gzip compares checksums at its end.
-        with _open_file(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as opened:
+        with open_unpacked(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as opened:
             for member in opened:
                 if member.isfile() and (content := opened.extractfile(member)) is not None:
                     yield member, cast(BinaryIO, content)

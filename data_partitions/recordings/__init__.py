@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from data_partitions.errors import DataError
+from data_partitions.expansion import require_plausible_length
 from data_partitions.recordings import (
     array_recording,
     csv_recording,
@@ -54,7 +55,9 @@ def open_recording(file: Path, **options: Any) -> Recording:
     DataError
         The file cannot be read, in one sentence.
     """
-    return _format_of(file).open(file, **options)
+    recording = _format_of(file).open(file, **options)
+    require_plausible_length(file, recording.files, max(c.samples for c in recording.channels))
+    return recording
 
 
 def list_records(file: Path, **options: Any) -> list[str]:

@@ -12,6 +12,7 @@ from weakref import finalize
 import numpy as np
 
 from data_partitions.errors import DataError
+from data_partitions.expansion import require_plausible_size
 from data_partitions.recordings.quoting import shorten
 from data_partitions.temporary import open_temporary_file, scratch_path
 
@@ -88,7 +89,9 @@ def refuse_damage(file: Path) -> Iterator[None]:
 
 def _find_member(file: Path, name: str) -> str:
     with zipfile.ZipFile(file) as archive:
-        names = [member[:-4] for member in archive.namelist() if member.endswith(".npy")]
+        members = archive.infolist()
+        require_plausible_size(file, file.stat().st_size, max((m.file_size for m in members), default=0))
+    names = [member.filename[:-4] for member in members if member.filename.endswith(".npy")]
     if name in names:
         return f"{name}.npy"
     listed = shorten(", ".join(names), 120) or "none"

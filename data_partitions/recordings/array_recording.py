@@ -15,6 +15,7 @@ from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel, Output, Recording
 
 SUFFIXES = (".npy", ".npz")
+MAX_CHANNELS = 10_000  # as in an EDF file
 TIME, CHANNEL, RECORD = "time", "channel", "record"
 
 
@@ -128,6 +129,11 @@ def open(  # noqa: A001
     count, samples = length_of.get(CHANNEL, 1), length_of[TIME]
     if not count or not samples:
         raise DataError(f"{file} has no samples")
+    if count > MAX_CHANNELS:
+        raise DataError(
+            f"{file} has {count} channels by its axes {shorten(axes, 60)}, expected at most {MAX_CHANNELS}: "
+            "give its axes in the description"
+        )
     titles = read_texts(file, names) if names else list(channel_names)
     titles = titles or [f"channel {i + 1}" for i in range(count)]
     if len(titles) != count:

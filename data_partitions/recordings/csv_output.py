@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from data_partitions.recordings.csv_table import CsvText, open_bytes
+from data_partitions.expansion import is_gzip, open_unpacked
+from data_partitions.recordings.csv_table import CsvText
 
 if TYPE_CHECKING:
     from data_partitions.recordings.csv_recording import CsvRecording
 
-BLOCK_STEPS = 1 << 15
+BLOCK_NUMBERS = 1 << 19
 
 
 class CsvOutput:
@@ -32,6 +33,7 @@ class CsvOutput:
         # All values of the first channel, then those of the second, ...; zero bytes where there is none.
         self.values = tempfile.TemporaryFile()
         self.num_steps = recording.grid.num_steps
+        self.block_steps = max(1, BLOCK_NUMBERS // len(recording.columns))
         self.block, self.block_number = np.empty((0, 0)), -1
 
     def fill(self, channel: int, first: int, samples: np.ndarray) -> None:
@@ -49,10 +51,9 @@ class CsvOutput:
 
     def close(self) -> None:
         """Write the copy."""
-        with open_bytes(self.recording.file) as source:
-            is_compressed = isinstance(source, gzip.GzipFile)
+        with open_unpacked(self.recording.file) as source:
             encoding = self.recording.table.text.encoding
-            opener = gzip.open if is_compressed else open
+            opener = gzip.open if is_gzip(self.recording.file) else open
             with cast(BinaryIO, opener(self.copy, "wb")) as copy:
                 writer = io.TextIOWrapper(copy, encoding, newline="")
                 writer.writelines(self._changed_rows(io.TextIOWrapper(source, encoding, newline="")))
@@ -103,10 +104,10 @@ class CsvOutput:
 
     def _values_of(self, step: int) -> np.ndarray:
         """Return the values of a step, `(channel,)`; those that are not set have only zero bits."""
-        number, position = divmod(step, BLOCK_STEPS)
+        number, position = divmod(step, self.block_steps)
         if number != self.block_number:
-            first = number * BLOCK_STEPS
-            length = min(BLOCK_STEPS, self.num_steps - first)
+            first = number * self.block_steps
+            length = min(self.block_steps, self.num_steps - first)
             parts = []
             for channel in range(len(self.recording.columns)):
                 self.values.seek(8 * (channel * self.num_steps + first))

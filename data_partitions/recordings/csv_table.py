@@ -1,21 +1,20 @@
 """A csv file with a column for each variable, read once into numbers on disk."""
 
 import csv
-import gzip
 import io
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 
 from data_partitions.errors import DataError
+from data_partitions.expansion import open_unpacked
 from data_partitions.recordings.quoting import shorten
 
 BLOCK_ROWS = 1 << 14
+MAX_LINE = 1 << 24  # characters
 HELD_BYTES = 1 << 24  # a larger table is on disk
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 # Signs for a missing value in files of any writer, in lower case.
@@ -164,10 +163,10 @@ class CsvTable:
 def read_rows(file: Path, text: CsvText) -> Iterator[list[str]]:
     """Yield the header and all rows that are not empty; DataError when the file cannot be read."""
     try:
-        with open_bytes(file) as opened:
+        with open_unpacked(file) as opened:
             encoding = "utf-8-sig" if text.encoding.lower().replace("_", "-") == "utf-8" else text.encoding
             lines = io.TextIOWrapper(opened, encoding, newline="")
-            yield from (row for row in csv.reader(lines, delimiter=text.separator) if row)
+            yield from (row for row in csv.reader(_limit_lines(lines), delimiter=text.separator) if row)
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error})") from None
     except (UnicodeDecodeError, LookupError) as error:
@@ -181,12 +180,9 @@ def read_rows(file: Path, text: CsvText) -> Iterator[list[str]]:
         raise DataError(f"{file} is not a csv file ({shorten(str(error), 80)})") from None
 
 
-@contextmanager
-def open_bytes(file: Path) -> Iterator[BinaryIO]:
-    """Open a file, decompressed if it is compressed with gzip."""
-    with open(file, "rb") as opened:
-        if opened.peek(2)[:2] == b"\x1f\x8b":
-            with gzip.open(opened) as unpacked:
-                yield cast(BinaryIO, unpacked)
-        else:
-            yield opened
+def _limit_lines(lines: io.TextIOWrapper) -> Iterator[str]:
+    """Yield lines as long as they have the length of a row; csv would read a longer one into memory first."""
+    while line := lines.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise csv.Error(f"a line has more than {MAX_LINE} characters")
+        yield line

@@ -16,6 +16,7 @@ from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel, Output, Recording
 
 SUFFIXES = (".parquet",)
+MAX_GROUP_ROWS = 2**26  # the most that Arrow writes by default
 
 
 class ParquetRecording:
@@ -50,6 +51,11 @@ class ParquetRecording:
         if others:
             self.notes = (f"Columns that are not numbers are left out: {', '.join(others)}.",)
         lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        if max(lengths) > MAX_GROUP_ROWS:
+            raise DataError(
+                f"{file} has a row group of {max(lengths)} rows, which is read whole: expected at most "
+                f"{MAX_GROUP_ROWS}, write it again with smaller row groups"
+            )
         self._ends = np.cumsum(lengths)
         self._readers = [
             BlockReader(partial(self._load, name), metadata.num_rows, BLOCK_NUMBERS) for name in numbers

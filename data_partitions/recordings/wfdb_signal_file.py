@@ -86,10 +86,10 @@ class SignalFile:
             raise DataError(
                 f"{self.file} cannot be read ({reason}), which is named in {header.name}"
             ) from None
-        if self.frames < frames:
+        if self.frames < max(frames, 1):
             raise DataError(
-                f"{self.file} ends after {self.frames} of the {frames} samples a signal that {header.name} "
-                "states: fetch it again"
+                f"{self.file} ends after {self.frames} of the {max(frames, 1)} samples a signal that "
+                f"{header.name} states: fetch it again"
             )
         block = max(1, BLOCK_NUMBERS // self.width // _WHOLE_BLOCK_FRAMES) * _WHOLE_BLOCK_FRAMES
         self.columns = [slice(start, start + count) for start, count in zip(self.starts, counts, strict=True)]

@@ -44,7 +44,7 @@ class WfdbRecord:
             self.signal_files.append(signal_file)
             self.places.update({i: (signal_file, place) for place, i in enumerate(positions)})
         lengths = [signal_file.frames for signal_file in self.signal_files]
-        self.frames = header.samples or min(lengths, default=0)
+        self.frames = (header.samples or min(lengths)) if lengths else 0
         if not self.frames:
             raise DataError(f"{file} has no samples")
         self.files = [file, *(signal_file.file for signal_file in self.signal_files)]

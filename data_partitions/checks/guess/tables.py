@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ import pandas as pd
 from data_partitions.checks.guess.folder import FolderFiles
 from data_partitions.errors import DataError
 from data_partitions.events.times import COMMON_FORMATS
+from data_partitions.expansion import open_unpacked
 
 SEPARATORS = (",", ";", "\t", "|")
 START_BYTES = 2**18  # from which the separator is guessed
@@ -168,10 +168,8 @@ def _regularity(lines: list[str], separator: str) -> float:
 
 
 def _read_start(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
     try:
-        with gzip.open(path) if packed else open(path, "rb") as file:
+        with open_unpacked(path) as file:
             return file.read(START_BYTES)
     except (OSError, EOFError) as error:
         raise DataError(f"{path} cannot be read ({error})") from None

@@ -11,6 +11,7 @@ import pandas as pd
 from data_partitions.description.durations import SECONDS
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
+from data_partitions.expansion import open_unpacked, require_plausible_size
 from data_partitions.sentences import suggest
 from data_partitions.sources.described.faults import description_error
 from data_partitions.sources.described.files import match_files
@@ -95,19 +96,22 @@ def _read_part(description: Description, file: Path) -> pd.DataFrame:
 
 
 def read_cells(file: Path, separator: str = ",", encoding: str = "utf-8-sig") -> pd.DataFrame:
-    """Read a csv (also compressed) or parquet file as text; DataError when it cannot be read."""
+    """Read a csv (also compressed with gzip) or parquet file as text; DataError when it cannot be read."""
     try:
         if file.suffix.lower() in (".parquet", ".pq"):
             table = _read_parquet(file)
         else:
-            table = pd.read_csv(
-                file,
-                sep=separator,
-                encoding=encoding,
-                dtype=str,
-                keep_default_na=False,
-                skipinitialspace=True,
-            )
+            with open_unpacked(file) as opened:
+                table = pd.read_csv(
+                    opened,
+                    sep=separator,
+                    encoding=encoding,
+                    dtype=str,
+                    keep_default_na=False,
+                    skipinitialspace=True,
+                )
+    except DataError:
+        raise
     except (ValueError, OSError, LookupError) as error:  # errors of parsers and encodings are ValueErrors
         raise DataError(f"{file} is not a readable table ({' '.join(str(error).split())[:200]})") from None
     table = table.apply(lambda column: column.str.strip())
@@ -119,6 +123,8 @@ def _read_parquet(file: Path) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    metadata = pq.read_metadata(file)
+    require_plausible_size(file, file.stat().st_size, metadata.num_rows * metadata.num_columns)
     table = pq.read_table(file)
     texts = {name: table[name].cast(pa.string()).to_pandas().fillna("") for name in table.column_names}
     return pd.DataFrame(texts, dtype=str)

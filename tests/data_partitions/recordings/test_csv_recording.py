@@ -27,7 +27,7 @@ def complete_text(file, folder, value, **options):
 @pytest.fixture(params=[3, 1 << 14])
 def blocks(request, monkeypatch):
     monkeypatch.setattr(csv_table, "BLOCK_ROWS", request.param)
-    monkeypatch.setattr(csv_output, "BLOCK_STEPS", request.param)
+    monkeypatch.setattr(csv_output, "BLOCK_NUMBERS", request.param)
 
 
 @pytest.mark.usefixtures("blocks")
