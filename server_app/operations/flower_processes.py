@@ -4,10 +4,13 @@ import http.client
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import threading
@@ -17,6 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from server_app.operations import guarded_flower
+from server_app.operations.credentials import Credentials
+from server_app.operations.guarded_flower import write_operator_token
+
+CERTIFICATE_DAYS = 365  # longer than any run
 SUPERLINK_START_SECONDS = 60
 END_SECONDS = 3  # time that processes have to end after each signal
 ENVIRONMENT_MARK = "CONDI_PROCESSES"  # an environment variable that all descendants inherit
@@ -37,6 +45,7 @@ class FlowerProcesses:
     folder : the temporary folder
     empty : an empty folder, the working directory of all processes
     env : the environment of all processes; callers may change it before they start one
+    address : HOST:PORT of the SuperLink that was started; empty before
     """
 
     def __init__(self) -> None:
@@ -68,6 +77,7 @@ class FlowerProcesses:
             ENVIRONMENT_MARK: str(self.folder),
         }
         self.env.pop("RAY_ADDRESS", None)
+        self.address = ""
         self._children: list[subprocess.Popen] = []
 
     def __enter__(self) -> "FlowerProcesses":
@@ -81,6 +91,13 @@ class FlowerProcesses:
         home = self.folder / name
         home.mkdir()
         return home
+
+    def write_token(self, name: str) -> Path:
+        """Write a new token into the folder, and return its path."""
+        path = self.folder / name
+        path.touch(0o600)
+        path.write_text(secrets.token_hex(32))
+        return path
 
     def start(self, *command: str, **options: Any) -> subprocess.Popen:
         """Start a command in a session of its own, in the empty folder and with the environment `env`.
@@ -112,7 +129,10 @@ class FlowerProcesses:
         )
 
     def start_superlink(self, *arguments: str) -> subprocess.Popen:
-        """Start a SuperLink without TLS on a free loopback port and configure the connection `condi` to it.
+        """Start a SuperLink and its SuperExec on a free loopback port, and configure the connection `condi`.
+
+        Other users of the machine reach the port, but have neither the connection's token nor the SuperExec's
+        secret. By the certificate, both would notice another user's program at the port.
 
         Raises
         ------
@@ -120,15 +140,29 @@ class FlowerProcesses:
             When it does not answer within `SUPERLINK_START_SECONDS`.
         """
         port = free_port()
-        self.connect(f"127.0.0.1:{port}")
+        self.address = address = f"127.0.0.1:{port}"
+        keys, token = self.folder / "keys", self.write_token("operator.token")
+        Credentials(keys).issue(["127.0.0.1"], [], days=CERTIFICATE_DAYS)
+        self.connect(address, keys / "ca.crt")
+        write_operator_token(token.read_text(), address, Path(self.env["FLWR_HOME"]))
+        secret = ("--superexec-auth-secret-file", f"{keys}/superexec.secret")
         log = self.folder / "superlink.log"
         with log.open("wb") as sink:
+            options: dict[str, Any] = {"stdout": sink, "stderr": subprocess.STDOUT}
             superlink = self.start(
-                "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(port), *arguments,
-                stdout=sink, stderr=subprocess.STDOUT,
+                sys.executable, "-P", guarded_flower.__file__, "superlink", str(token),
+                "--host", "127.0.0.1", "--port", str(port), "--isolation", "process", *secret,
+                "--ssl-ca-certfile", f"{keys}/ca.crt", "--ssl-certfile", f"{keys}/superlink.crt",
+                "--ssl-keyfile", f"{keys}/superlink.key", *arguments, **options,
             )  # fmt: skip
+            self.start(
+                sys.executable, "-P", guarded_flower.__file__, "superexec", str(self.folder),
+                "--runtime-api-address", address, "--root-certificates", f"{keys}/ca.crt", *secret,
+                "--parent-pid", str(superlink.pid), **options,
+            )  # fmt: skip
+        trust = ssl.create_default_context(cafile=keys / "ca.crt")
         deadline = time.monotonic() + SUPERLINK_START_SECONDS
-        while not _is_healthy(port):
+        while not _is_healthy(port, trust):
             if superlink.poll() is not None or time.monotonic() > deadline:
                 printed = log.read_text(errors="replace").strip() or "it printed nothing"
                 raise FlowerError(f"Flower's SuperLink did not start: {printed.splitlines()[-1]}")
@@ -215,8 +249,8 @@ def _without_checkouts(search_path: str) -> list[str]:
     return [entry for entry in entries if not Path(entry, "server_app").exists()]
 
 
-def _is_healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+def _is_healthy(port: int, trust: ssl.SSLContext) -> bool:
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=trust)
     try:
         connection.request("GET", "/health")
         return connection.getresponse().status == 200

@@ -81,12 +81,20 @@ def simulate(
         processes.env.setdefault("OMP_NUM_THREADS", str(cpus_per_node))
         if ray:
             processes.env["RAY_ADDRESS"] = ray
+        else:
+            require_ray_token(processes)
         processes.start_superlink("--simulation")
         try:
             run_id = processes.submit(project, str(settings_file), federation)
         except FlowerError as error:
             raise RunRejectedError(f"Flower refused the run: {error}") from None
         follow_to_end(processes, run_id, show)
+
+
+def require_ray_token(processes: FlowerProcesses) -> None:
+    """Make Ray, which listens on all networks, carry out only what brings the token of these processes."""
+    token = processes.write_token("ray.token")
+    processes.env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
 
 
 def run(
