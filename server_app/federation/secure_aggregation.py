@@ -20,6 +20,7 @@ two sums compared, and Flower 1.39 makes each mask from 32 bits, which can be se
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -62,21 +63,32 @@ def require_secure_sites(roster: Roster) -> None:
 
 def withheld_modalities(roster: Roster) -> list[str]:
     """Return the modalities that fewer than `MIN_SECURE_SITES` sites have, which are not trained."""
-    num_sites = np.sum([_observed_pairs(site) for site in roster.sites.values()], axis=0)
-    return _names_below(roster, num_sites)
+    return _names_below(roster, _num_owners(roster))
 
 
 def notes_on_withheld(roster: Roster) -> list[str]:
-    """Return a sentence for each phase on the modalities that too few of its sites have."""
-    in_both = withheld_modalities(roster)
-    in_second = withheld_modalities(roster.labelled_sites()) if roster.schema.labels else in_both
-    names = {"sites have": in_both, "sites with labels have": [n for n in in_second if n not in in_both]}
+    """Return a sentence for each phase on the modalities and pairs that too few of its sites have."""
+    phases = {"sites": roster} | (
+        {"sites with labels": roster.labelled_sites()} if roster.schema.labels else {}
+    )
+    notes: dict[str, str] = {}  # what is withheld → sites of the first phase in which it is
+    for sites, of_phase in phases.items():
+        num_owners = _num_owners(of_phase)
+        parts = [", ".join(_names_below(of_phase, num_owners))]
+        if num_few := np.triu(num_owners < MIN_SECURE_SITES, 1).sum():
+            parts.append(f"both modalities of {num_few} of {math.comb(len(num_owners), 2)} pairs")
+        if what := " and ".join(filter(None, parts)):
+            notes.setdefault(what, sites)
     return [
-        f"note: fewer than {MIN_SECURE_SITES} {sites} {', '.join(few)}: secure-aggregation trains nothing "
-        "that belongs to such a modality, which keeps its initial weights"
-        for sites, few in names.items()
-        if few
+        f"note: fewer than {MIN_SECURE_SITES} {sites} have {what}: secure-aggregation trains nothing that "
+        "belongs to these, which keeps its initial weights"
+        for what, sites in notes.items()
     ]
+
+
+def _num_owners(roster: Roster) -> np.ndarray:
+    """Return how many sites have both modalities of each pair `(modality, modality)`."""
+    return np.sum([_observed_pairs(site) for site in roster.sites.values()], axis=0)
 
 
 def _observed_pairs(site: SiteInfo) -> np.ndarray:

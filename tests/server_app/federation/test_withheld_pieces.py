@@ -154,8 +154,8 @@ def test_a_run_says_which_modalities_are_not_trained(tmp_path, run_local, capsys
     directory, _ = run_local(write_four_sites(tmp_path / "four"), SECURE, nodes=4)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: fewer than 3")]
     assert lines == [
-        "note: fewer than 3 sites have d: secure-aggregation trains nothing that belongs to such a modality, "
-        "which keeps its initial weights"
+        "note: fewer than 3 sites have d and both modalities of 3 of 6 pairs: secure-aggregation trains "
+        "nothing that belongs to these, which keeps its initial weights"
     ]
     spectrum = load_file(directory.path / "imputer.safetensors")["closed_form.cross_spectra.0.spectrum"]
     assert not spectrum[D, :3].any() and not spectrum[:3, D].any() and spectrum[A, B].any()
