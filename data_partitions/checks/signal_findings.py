@@ -97,8 +97,8 @@ def _find_unit(description: Description, name: str, measured: Measured, noun: st
     names = [name, *(str(channel) for channel in signal.channels or ())]
     known = next(filter(None, map(find_known, names)), [])
     medians = np.array([s.median for _, s in measured if s.observed])
-    own = next(filter(None, (known_range(usual, signal.unit) for usual in known)), None)
-    if own is None or not len(medians) or _share_inside(medians, *own) > MAX_INSIDE_OWN:
+    usual_range = next(filter(None, (known_range(usual, signal.unit) for usual in known)), None)
+    if usual_range is None or not len(medians) or _share_inside(medians, *usual_range) > MAX_INSIDE_OWN:
         return
     for other in known:
         if known_range(other, signal.unit) != (other.low, other.high) and (

@@ -96,9 +96,9 @@ class TimeReader:
         """Read time stamps; those with a time zone are converted to UTC."""
         import pandas as pd
 
-        given = [text for text in texts if text]
+        stamps_written = [text for text in texts if text]
         if not self._format or "%z" in self._format:
-            self._note_zones({_ZONE.search(text) is not None and ":" in text for text in given})
+            self._note_zones({_ZONE.search(text) is not None and ":" in text for text in stamps_written})
         # Out of range for nanoseconds would be years before 1677: pandas keeps coarser units.
         stamps = pd.to_datetime(
             pd.Series(list(texts), dtype=object), format=self._format or "ISO8601", errors="coerce", utc=True

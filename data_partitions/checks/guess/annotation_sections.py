@@ -120,8 +120,8 @@ def pair_files(signals: Sequence[str], annotations: Sequence[str], field: str) -
         return signal_pattern, annotation_pattern
     for length in range(min(map(len, [*names, *others])), 2, -1):
         starts = Counter(name[:length] for name in others)
-        own = Counter(name[:length] for name in names)
-        if sum(starts[name[:length]] == 1 == own[name[:length]] for name in names) > 0.5 * len(names):
+        beginnings = Counter(name[:length] for name in names)
+        if sum(starts[name[:length]] == 1 == beginnings[name[:length]] for name in names) > 0.5 * len(names):
             start = f"{{{field}:{length}}}*"
             return (
                 signal_pattern.replace(f"{{{field}}}", start),
