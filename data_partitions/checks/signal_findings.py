@@ -41,15 +41,7 @@ def find_signal_smells(
     description: Description, by_signal: Mapping[str, Measured], noun: str
 ) -> Iterator[Finding]:
     """Judge the signals one by one; `noun` is what recordings are called, "file" or "stay"."""
-    smells = (
-        _find_outside,
-        _find_unit,
-        _find_codes,
-        _find_flat,
-        _find_clipped,
-        _find_constant,
-        _find_scale,
-    )
+    smells = (_find_outside, _find_unit, _find_codes, _find_artefacts, _find_scale)
     for name, measured in by_signal.items():
         for smell in smells:
             for level, sentence in smell(description, name, measured, noun):
@@ -139,28 +131,20 @@ def _find_codes(description: Description, name: str, measured: Measured, noun: s
         )
 
 
-def _find_flat(description: Description, name: str, measured: Measured, noun: str) -> Smells:
-    flat = [(record, s) for record, s in measured if s.flat]
-    if flat:
+def _find_artefacts(description: Description, name: str, measured: Measured, noun: str) -> Smells:
+    """Name the recordings in which a signal is flat, cut off or filled with one value."""
+    if flat := [(record, s) for record, s in measured if s.flat]:
         values = sorted({s.low for _, s in flat})
         at = f"at {values[0]:g}" if len(values) == 1 else "each at one value"
-        yield ("warning", f"flat in {_count(flat, noun)}, {at}: perhaps it was not connected")
-
-
-def _find_clipped(description: Description, name: str, measured: Measured, noun: str) -> Smells:
-    clipped = [(record, s) for record, s in measured if s.clipped >= MIN_CLIPPED]
-    if clipped:
-        most = max(s.clipped for _, s in clipped)
+        yield "warning", f"flat in {_count(flat, noun)}, {at}: perhaps it was not connected"
+    if clipped := [(record, s) for record, s in measured if s.clipped >= MIN_CLIPPED]:
+        most = format_share(max(s.clipped for _, s in clipped))
         yield (
             "warning",
-            f"cut off at its highest or lowest value in {_count(clipped, noun)}, up to {format_share(most)} "
-            "of the samples of one: the amplifier or the export was beyond its range",
+            f"cut off at its highest or lowest value in {_count(clipped, noun)}, up to {most} of the samples "
+            "of one: the amplifier or the export was beyond its range",
         )
-
-
-def _find_constant(description: Description, name: str, measured: Measured, noun: str) -> Smells:
-    constant = [(record, s) for record, s in measured if s.constant >= MIN_CONSTANT and not s.flat]
-    if constant:
+    if constant := [(record, s) for record, s in measured if s.constant >= MIN_CONSTANT and not s.flat]:
         value = Counter(s.constant_value for _, s in constant).most_common(1)[0][0]
         yield (
             "warning",

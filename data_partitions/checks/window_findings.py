@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from data_partitions.checks.finding import Finding
-from data_partitions.description.durations import format_seconds
+from data_partitions.description.durations import format_approximately, format_seconds
 from data_partitions.description.patches import plan_patches
 from data_partitions.description.sections import Description
 from data_partitions.manifest import SPLITS, Split
@@ -117,8 +117,8 @@ def describe_time(description: Description, index: pd.DataFrame) -> Finding:
     return Finding(
         "fact",
         "phase 1",
-        f"about {_format_minutes(time.training)} of training with the default settings, and "
-        f"{_format_minutes(time.scoring)} to score {count_noun(scored, 'window')}, on one core",
+        f"about {format_approximately(max(time.training, 1))} of training with the default settings, and "
+        f"{format_approximately(max(time.scoring, 1))} to score {count_noun(scored, 'window')}, on one core",
     )
 
 
@@ -133,9 +133,3 @@ def estimate_phase_1(description: Description, scored: int) -> PhaseTime:
     windows = ROUNDS * STEPS * BATCH
     training = windows * (tokens / TOKENS_PER_SECOND + estimate)
     return PhaseTime(training, scored * DRAWS_FACTOR * estimate)
-
-
-def _format_minutes(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -3,11 +3,12 @@
 import tempfile
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-Within = Literal["last", "first", "mean", "median", "min", "max", "sum"]
+from data_partitions.signals.steps import Within
+
 MAX_MEMORY_BYTES = 2**30  # windows that take more lie in a temporary file
 NO_PREFERENCE = np.iinfo(np.int16).max
 

@@ -57,47 +57,31 @@ def guess_recordings(folder: FolderFiles, kind: str, progress: ProgressCallback)
     """Draft a description by the headers of some recordings; DataError if these have no signals."""
     source, draft = folder.source, start_draft(folder.source)
     paths, other_folders = _choose_folders(source, folder.of_kind(kind))
-    sampled = sample_evenly(paths, MAX_HEADERS)
     headers = []
-    for i, path in enumerate(sampled):
+    for path in sample_evenly(paths, MAX_HEADERS):
         headers.append(read_header(source / path))
-        progress("reading headers", i + 1, len(sampled))
-    signals = [path for path, header in zip(sampled, headers, strict=True) if header.channels]
-    if not signals:
+        progress("reading headers", len(headers), min(len(paths), MAX_HEADERS))
+    readable = [header for header in headers if header.channels]
+    if not readable:
         raise DataError(
             f"none of {count_noun(len(headers), 'recording')} has signals ({headers[0].error}): give the "
             "folder of the recordings"
         )
-    unreadable = {header.file: header for header in headers if not header.channels}
-    if kind == "edf":  # files of annotations alone are no recordings
-        empty = [path for path in sampled if (source / path) in unreadable]
-        annotation_paths = _alike(paths, signals, empty)
-        paths = [path for path in paths if path not in set(annotation_paths)]
-    pattern = pattern_of(paths, "record")
-    annotations: Annotations | None = None
-    if kind == "wfdb":
-        annotations = find_wfdb_annotations(folder, paths)
-    elif annotation_paths and (pair := pair_files(paths, annotation_paths, "record")):
-        pattern = pair[0]
-        annotations = find_edf_annotations(source, annotation_paths, pair[1])
-    elif pair := pair_files(paths, folder.of_kind("xml"), "record"):
-        annotations = find_xml_annotations(source, folder.of_kind("xml"), pair[1])
-        pattern = pair[0] if annotations else pattern
-    else:
-        annotations = find_edf_annotations(source, paths, "")
+    annotation_paths = _find_annotation_files(source, paths, headers) if kind == "edf" else []
+    paths = [path for path in paths if path not in set(annotation_paths)]
+    pattern, annotations = _find_annotations(folder, kind, paths, annotation_paths)
     end = pattern.rpartition("}")[2]
     records = [name_in_pattern(path, end) for path in paths]
     tables = sniff_tables(folder)
     chosen = find_record_table(tables, records, [stem(path) for path in paths])
     draft.set("files", "format", kind)
-    _write_path(draft, pattern, records, chosen)
+    _write_path(draft, pattern, chosen)
     _comment_on_files(draft, source, other_folders, paths, headers)
     columns: Mapping[str, ColumnFacts] = {}
     if chosen:
         columns = write_table(draft, chosen, source, tables).columns
     else:
         _write_patients(draft, records, pattern, tables)
-    readable = [header for header in headers if header.channels]
     stages = annotations is not None and has_stages(annotations)
     write_window(draft, readable, annotations.seconds if annotations and stages else 0.0)
     write_signals(draft, readable)
@@ -116,17 +100,33 @@ def guess_recordings(folder: FolderFiles, kind: str, progress: ProgressCallback)
     return draft.to_toml()
 
 
-def _alike(paths: Sequence[str], signals: Sequence[str], empty: Sequence[str]) -> list[str]:
-    """Return the paths that end like those of `empty` files, if none with signals does."""
+def _find_annotations(
+    folder: FolderFiles, kind: str, paths: Sequence[str], annotation_paths: Sequence[str]
+) -> tuple[str, Annotations | None]:
+    """Return the pattern of the recordings, and their annotations if there are any."""
+    pattern = pattern_of(paths, "record")
+    if kind == "wfdb":
+        return pattern, find_wfdb_annotations(folder, paths)
+    if pair := pair_files(paths, annotation_paths, "record"):
+        return pair[0], find_edf_annotations(folder.source, annotation_paths, pair[1])
+    if pair := pair_files(paths, folder.of_kind("xml"), "record"):
+        annotations = find_xml_annotations(folder.source, folder.of_kind("xml"), pair[1])
+        return pair[0] if annotations else pattern, annotations
+    return pattern, find_edf_annotations(folder.source, paths, "")
+
+
+def _find_annotation_files(source: Path, paths: Sequence[str], headers: Sequence[FileHeader]) -> list[str]:
+    """Return the EDF files that end like those without signals, if none with signals does."""
+    empty = [header.file.relative_to(source).as_posix() for header in headers if not header.channels]
     if not empty:
         return []
     end = pattern_of(empty, "record").rpartition("}")[2]
-    if any(path.endswith(end) for path in signals):
-        return list(empty)
+    if any(header.file.name.endswith(end) for header in headers if header.channels):
+        return empty
     return [path for path in paths if path.endswith(end)]
 
 
-def _write_path(draft: Draft, pattern: str, records: Sequence[str], chosen: RecordTable | None) -> None:
+def _write_path(draft: Draft, pattern: str, chosen: RecordTable | None) -> None:
     if chosen and chosen.of_paths:
         suffix = PurePosixPath(pattern).suffix
         draft.set("files", "path", f"{{{chosen.record}}}{suffix}", "by the paths in the table")

@@ -1,6 +1,7 @@
 """A draft of a folder is a valid description with what the files hold."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from data_partitions.checks.guess.annotation_sections import pair_files
 from data_partitions.checks.guess.draft import Draft, write_value
 from data_partitions.checks.guess.guess import guess_description
+from data_partitions.checks.guess.waveforms import FileHeader, write_signals
 from data_partitions.description.reading import read_description
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
+from data_partitions.recordings.recording import Channel
 from tests.helpers.real_data import require_real
 from tests.helpers.wfdb_files import draw_samples, write_record
 
@@ -205,3 +208,12 @@ def test_real_folders_are_described(tmp_path, name, signals, length, kind):
     _, description = draft_of(require_real(name), tmp_path)
     assert len(description.signals) == signals
     assert (description.window.length, description.task.kind) == (length, kind)
+
+
+def test_lists_in_comments_say_how_many_more_there_are():
+    lead = Channel("I", "mV", 100.0, 1000)
+    headers = [FileHeader(Path(f"{i}"), (lead, lead._replace(name=f"x{i:02d}")), 10.0, "") for i in range(60)]
+    draft = Draft()
+    write_signals(draft, headers)
+    comment = " ".join(line.removeprefix("# ") for line in draft.to_toml().splitlines())
+    assert "Left out, as hardly any file has them: x00, x01" in comment and "x18, x19 and 40 more." in comment
