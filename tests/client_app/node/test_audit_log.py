@@ -111,7 +111,7 @@ def test_a_disk_that_is_full_in_the_middle_of_an_entry(log, monkeypatch):
     write = os.write
 
     def write_a_part(descriptor, content):
-        monkeypatch.setattr(os, "write", fail)
+        patch.setattr(os, "write", fail)
         return write(descriptor, content[:30])
 
     def fail(*_):
@@ -121,7 +121,6 @@ def test_a_disk_that_is_full_in_the_middle_of_an_entry(log, monkeypatch):
         patch.setattr(os, "write", write_a_part)
         with pytest.raises(OSError, match="No space left"):
             append_entry(log, "reply", number=4)
-    monkeypatch.setattr(os, "write", write)
     append_entry(log, "reply", number=5)
     assert numbers(log) == [0, 1, 2, 3, 5]
 
