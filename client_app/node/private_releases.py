@@ -27,7 +27,8 @@ from condi_core.privacy.noise import secure_gaussian_noise
 from condi_core.protocol import fingerprint
 from condi_core.settings_text import parse_values
 from condi_core.windows import iterate_blocks
-from data_partitions.storage import atomic_write
+from data_partitions.locks import hold_lock
+from data_partitions.storage import atomic_write, make_private_directory
 
 
 def release_standardising_sums(site: Site) -> np.ndarray:
@@ -133,15 +134,32 @@ def _release_mean(
     patient, and is clipped to its norm. Returns the mean of all parts, and the standard deviation of the
     noise in an entry of it.
     """
-    rows = site.partition.rows("train")
-    patients = Patients(site, rows)
+    patients = Patients(site, site.partition.rows("train"))
     deviation = noise_multiplier * float(np.linalg.norm(norms)) / len(patients)
     everything = [fingerprint(), site.mask_key, kind, list(norms), noise_multiplier, dependencies]
     key = hashlib.sha256(json.dumps(everything).encode()).hexdigest()
     path = site.cache / f"released-{key[:32]}.npy"
-    if path.exists():
-        return torch.from_numpy(np.load(path, allow_pickle=False)), deviation
-    spend_privacy(site, kind, Mechanism(noise_multiplier), plan_of_site(site).releases if is_first else None)
+    make_private_directory(site.cache)
+    with hold_lock(path.with_suffix(".lock"), path, wait=True):  # two runs at once must get the same noise
+        if path.exists():
+            return torch.from_numpy(np.load(path, allow_pickle=False)), deviation
+        planned = plan_of_site(site).releases if is_first else None
+        spend_privacy(site, kind, Mechanism(noise_multiplier), planned)
+        mean = _compute_mean(site, contribute, norms, patients)
+        mean = mean + deviation * torch.from_numpy(secure_gaussian_noise(tuple(mean.shape)))
+        with atomic_write(path) as file:
+            np.save(file, mean.numpy(), allow_pickle=False)
+        return mean, deviation
+
+
+def _compute_mean(
+    site: Site,
+    contribute: Callable[[Tensor, Tensor], list[Tensor]],
+    norms: Sequence[float],
+    patients: Patients,
+) -> Tensor:
+    """Compute the mean over patients of clipped contributions, without noise."""
+    rows = site.partition.rows("train")
     position = {row: i for i, own in enumerate(patients.rows_by_patient) for row in own.tolist()}
     totals: list[Tensor] = []
     for block in iterate_blocks(rows):
@@ -152,9 +170,4 @@ def _release_mean(
             total.index_add_(0, at, part)
     windows = torch.from_numpy(patients.num_windows)[:, None]
     sums = [sum_clipped({"": total / windows}, norm)[""] for total, norm in zip(totals, norms, strict=True)]
-    mean = torch.cat(sums) / len(patients)
-    mean = mean + deviation * torch.from_numpy(secure_gaussian_noise(tuple(mean.shape)))
-    site.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        np.save(file, mean.numpy(), allow_pickle=False)
-    return mean, deviation
+    return torch.cat(sums) / len(patients)

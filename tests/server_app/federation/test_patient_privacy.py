@@ -1,18 +1,21 @@
 """Differential privacy of patients in whole runs: what leaves a site, and what it cannot be combined with."""
 
 import json
+import threading
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from client_app.node import private_releases
 from client_app.node.patients import Patients, plan_of_site
 from client_app.node.private_releases import release_relation, release_standardising_sums, value_ranges
 from client_app.node.site import Site
 from condi_core.config import ConfigError, RunConfig
 from condi_core.imputer.imputer import Imputer
 from condi_core.privacy.accounting import Mechanism, compute_epsilon
+from condi_core.privacy.noise import secure_gaussian_noise
 from condi_core.privacy.plan import sampling_rate
 from data_partitions.federation import open_federation, write_federation
 from server_app.errors import RunError
@@ -102,6 +105,25 @@ def test_a_release_is_made_once_and_given_again(tmp_path):
     first = release_standardising_sums(site)
     assert np.array_equal(release_standardising_sums(open_site(path, tmp_path / "cache")), first)
     assert not np.array_equal(release_standardising_sums(open_site(path, tmp_path / "other")), first)
+
+
+def test_two_runs_at_once_are_given_the_same_noise(tmp_path, monkeypatch):
+    path, releases, threads = write_patients(tmp_path / "f", 6), [], []
+
+    def release():
+        releases.append(release_standardising_sums(open_site(path, tmp_path / "cache")))
+
+    def draw_while_another_run_asks(shape):
+        if not threads:
+            threads.append(threading.Thread(target=release))
+            threads[0].start()
+            threads[0].join(0.3)
+        return secure_gaussian_noise(shape)
+
+    monkeypatch.setattr(private_releases, "secure_gaussian_noise", draw_while_another_run_asks)
+    release()
+    threads[0].join()
+    assert len(releases) == 2 and np.array_equal(*releases)
 
 
 def test_standardising_sums_have_the_mean_and_deviation_of_the_values(tmp_path):
