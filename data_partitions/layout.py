@@ -10,12 +10,22 @@ FEDERATION_FILE = "federation.json"  # in the directory of a federation, around 
 
 def is_partition(path: Path) -> bool:
     """Return whether a directory is that of one site."""
-    return (path / MANIFEST_FILE).exists()
+    return _has_file(path, MANIFEST_FILE)
 
 
 def is_federation(path: Path) -> bool:
     """Return whether a directory is that of a federation."""
-    return (path / FEDERATION_FILE).exists()
+    return _has_file(path, FEDERATION_FILE)
+
+
+def _has_file(path: Path, name: str) -> bool:
+    try:
+        return (path / name).exists()
+    except PermissionError:
+        raise DataError(
+            f"{path} is private to another user, as partitions are: run this as that user, or let that user "
+            "change its owner (chown)"
+        ) from None
 
 
 def list_partitions(path: Path) -> list[str]:

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -285,3 +286,18 @@ def test_an_infinite_value_is_found_in_blocks_of_any_size(partition, monkeypatch
     rewrite_values(partition.path, insert_infinity)
     assert_refused(partition.path, "Resp.npy", "row 4 (record p004) has an infinite value")
     assert len(Partition.open(partition.path, check=False)) == 6
+
+
+def test_a_partition_of_another_user_is_refused_in_one_sentence(partition):
+    others = partition.path.parent
+    others.chmod(0)
+    is_root = os.geteuid() == 0
+    try:
+        if is_root:
+            os.seteuid(65534)
+        with pytest.raises(DataError, match=f"{partition.path} is private to another user, .*chown"):
+            Partition.open(partition.path)
+    finally:
+        if is_root:
+            os.seteuid(0)
+        others.chmod(0o700)
