@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
 
 from data_partitions.locks import InUseError, hold_lock
 from data_partitions.storage import atomic_directory, atomic_write, reserve_folder, reserve_output
-from data_partitions.temporary import remove_abandoned
+from data_partitions.temporary import remove_abandoned, scratch_path
 from tests.helpers.run_settings import PROJECT
 
 HOLD_LOCK = "with hold_lock(Path(sys.argv[1]), 'north'): wait()"
@@ -23,6 +24,7 @@ import sys
 from pathlib import Path
 from data_partitions.locks import hold_lock
 from data_partitions.storage import atomic_directory, atomic_write
+from data_partitions.temporary import temporary_directory, temporary_path
 def wait(): print("ready", flush=True); sys.stdin.read()
 """
 
@@ -135,3 +137,14 @@ def test_files_of_others_are_not_removed(tmp_path):
     (tmp_path / ".link.0a1b2c3d.tmp").symlink_to(tmp_path / "a.tmp")
     remove_abandoned(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {*names, ".link.0a1b2c3d.tmp"}
+
+
+def test_scratch_of_a_killed_process_is_removed_by_the_next(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    writer = start(
+        "with temporary_directory(temporary_path(Path(sys.argv[1]))): wait()", tmp_path / "condi-site"
+    )
+    assert scratch_path("condi-site") == tmp_path / "condi-site" and len(list(tmp_path.iterdir())) == 2
+    kill(writer)
+    scratch_path("condi-site")
+    assert not list(tmp_path.iterdir())
