@@ -30,6 +30,7 @@ from condi_core.config import ConfigError
 from data_partitions import DataError
 from data_partitions.manifest import SPLITS
 from data_partitions.partition import Partition
+from data_partitions.storage import make_private_directory
 
 EXPIRY_WARNING_DAYS = 30
 
@@ -64,7 +65,7 @@ def check_data(folder: Path) -> CheckResult:
 def check_cache(folder: Path) -> CheckResult:
     """Check that the folder of completed windows can be made and written to."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_directory(folder)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise CheckError(

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_partitions.storage import sync_directory
+
 FIRST_HASH = "0" * 64  # in place of the hash of a line before the first
 TORN_LINE = "torn-line"  # kind of the entry that follows a line which a crash left incomplete
 BLOCK_BYTES = 65536
@@ -109,20 +111,11 @@ def _open_to_append(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if is_new:
-            _sync_folder(path.parent)
+            sync_directory(path.parent)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
         os.close(descriptor)  # and with it the lock
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the name of a new file survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_end(descriptor: int) -> tuple[bytes, bytes]:

@@ -19,7 +19,6 @@ import os
 import re
 import secrets
 import shlex
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +34,8 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import TypeAdapter, ValidationError
 
 from data_partitions.manifest import Name
+from data_partitions.storage import sync_directory
+from data_partitions.temporary import open_temporary_file
 from server_app.operations import certificates
 from server_app.operations.certificates import (
     CredentialsError,
@@ -196,7 +197,7 @@ class Credentials:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.folder / "sites", path.parent) if path.parent != self.folder else ():
             folder.mkdir(mode=0o700, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = open_temporary_file(path)
         try:
             with os.fdopen(handle, "wb") as file:
                 os.fchmod(file.fileno(), mode)
@@ -204,8 +205,9 @@ class Credentials:
                 file.flush()
                 os.fsync(file.fileno())
             os.link(temporary, path)  # unlike a rename, this never replaces a file
+            sync_directory(path.parent)
         finally:
-            os.unlink(temporary)
+            temporary.unlink()
         self.created.append(name)
 
 
