@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from server_app.operations import guarded_flower
-from server_app.operations.credentials import Credentials
 from server_app.operations.guarded_flower import write_operator_token
 
 CERTIFICATE_DAYS = 365  # longer than any run
@@ -139,6 +138,8 @@ class FlowerProcesses:
         FlowerError
             When it does not answer within `SUPERLINK_START_SECONDS`.
         """
+        from server_app.operations.credentials import Credentials  # takes half a second
+
         port = free_port()
         self.address = address = f"127.0.0.1:{port}"
         keys, token = self.folder / "keys", self.write_token("operator.token")
