@@ -158,8 +158,8 @@ class _FileCompletion:
             ) from None
         if different := [key for key in self.made_from if before[key] != self.made_from[key]]:
             raise DataError(
-                f"{self.provenance.parent / self.recording.file.name} exists and was made with another "
-                f"{', '.join(different)}: choose another --out"
+                f"{self.provenance.parent / self.recording.file.name} exists and was made with other "
+                f"{', '.join(key.removesuffix(' sha256') for key in different)}: choose another --out"
             )
         return True
 

@@ -134,7 +134,7 @@ def test_completed_files_are_neither_completed_again_nor_replaced(tmp_path, cond
     assert (tmp_path / "out" / "r1.dat").stat().st_mtime_ns == first
     assert (tmp_path / "out" / "r2.dat").exists()
     code, output = condi("impute", tmp_path / "in", tmp_path / "out", "--samples", "2")
-    assert code == 1 and output.count("made with another samples") == 2
+    assert code == 1 and output.count("made with other samples") == 2
     (tmp_path / "out" / "r1.hea.provenance.json").unlink()
     content = (tmp_path / "out" / "r1.dat").read_bytes()
     code, output = condi("impute", tmp_path / "in", tmp_path / "out")

@@ -143,6 +143,22 @@ def test_units_and_rates_are_brought_to_those_of_the_run_and_it_is_said(site, tm
     assert condi("predict", "--model", site / "run", *options, "--resample")[0] == 0
 
 
+def test_files_that_were_completed_by_other_settings_are_not_taken_for_complete(site, tmp_path):
+    digital = np.stack([holter_samples(1, 10), -holter_samples(1, 10)], 1)
+    digital[100:200, 0] = MISSING
+    write_record(tmp_path / "in", "r", digital, names=("CC5", "CM5"), rate=RATE)
+    local = write_settings(tmp_path, "[signals.CM5]\nscale = 1\n")
+    words = ("impute", "--model", site / "run", "--data", tmp_path / "in", "--out", tmp_path / "out")
+    assert condi(*words, "--local", local)[0] == 0
+    code, output = condi(*words, "--local", local)
+    assert code == 0 and "1 had been completed before" in output
+    completed = (tmp_path / "out" / "r.dat").read_bytes()
+    write_settings(tmp_path, "[signals.CM5]\nscale = -1\n")
+    code, output = condi(*words, "--local", local)
+    assert code == 1 and "was made with other settings: choose another --out" in output
+    assert (tmp_path / "out" / "r.dat").read_bytes() == completed
+
+
 def test_a_model_without_description_takes_the_names_of_a_site(tmp_path, ecg_run, call):
     from tests.helpers.ecg_run import ecg, hole_error, with_hole
 
