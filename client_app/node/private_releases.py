@@ -42,7 +42,8 @@ def release_standardising_sums(site: Site) -> np.ndarray:
 
     limits = [part.tolist() for part in ranges]
     mean, deviation = _release_mean(site, histograms, [norm], noise, "histograms", limits, is_first=True)
-    located = standardising.locate(mean, deviation, ranges)
+    location = standardising.locate(mean, deviation, ranges)
+    located = location.interval
     norm = standardising.MOMENTS_NORM * modalities**0.5
 
     def moments(values: Tensor, observed: Tensor) -> list[Tensor]:
@@ -53,7 +54,7 @@ def release_standardising_sums(site: Site) -> np.ndarray:
     rates = torch.tensor([float(modality.samples_per_patch) for modality in site.schema.modalities])
     counts = rates.double() * site.schema.patches * len(site.partition.rows("train"))
     counts = counts * torch.from_numpy(public_presence(site)[0])
-    return standardising.sums_from_moments(mean, located, counts).numpy()
+    return standardising.sums_from_moments(mean, location, counts).numpy()
 
 
 def release_relation(site: Site, imputer: Imputer) -> tuple[dict[str, np.ndarray], np.ndarray, int]:

@@ -17,10 +17,9 @@ from torch import Tensor
 from condi_core.imputer.cross_spectrum import CrossSpectrum, mean_over_circle
 
 BANDS = 16  # of the power spectrum, narrow at low frequencies
-SHARE_WEIGHT = 0.5  # of shares in a contribution: they have a low rank, which removes much of their noise
+SHARE_WEIGHT = 0.25  # of shares in a contribution: they have a low rank, which removes much of their noise
 SPECTRUM_WEIGHT = 0.25  # of log powers in a contribution
 MAX_LOG_RATIO = 4.0  # of a band's power to that of the prior spectrum
-MOMENTS_EXPONENT = 0.75  # of the number of modalities, in the clipping norm of moments and shares
 SPECTRUM_NORM = 1.5  # clipping norm of log powers
 MAX_VARIANCE = 50.0  # of a standardised modality
 
@@ -29,9 +28,10 @@ def clipping_norms(modalities: int, rates: int) -> tuple[float, float]:
     """Return the norms to which a patient's moments with shares, and log powers, are clipped.
 
     They are constants, because norms that depend on the data would disclose something of them. Second moments
-    of standardised modalities have a norm between √m, where they are independent, and m.
+    of standardised modalities have a norm of at least √m. Clipping scales moments and shares by one factor,
+    which leaves a covariance as it is, so that the norms may be those that most patients exceed.
     """
-    return modalities**MOMENTS_EXPONENT, SPECTRUM_NORM * math.sqrt(rates)
+    return math.sqrt(modalities), SPECTRUM_NORM * math.sqrt(rates)
 
 
 def num_moments(modalities: int) -> int:

@@ -15,10 +15,11 @@ from torch import Tensor
 BINS = 32  # of the plausible range
 HISTOGRAM_NORM = 0.7  # to which the histograms of a patient are clipped, times √modalities
 MOMENTS_NORM = 0.25  # to which the moments of a patient are clipped, times √modalities
-MAX_BIN_NOISE = 0.1  # in a histogram whose sum is about 1; with more, values are not located
+MIN_HALF_MASS = 6.0  # mass that locates values, in standard deviations of the noise of a bin
 HALF_WIDTH = 6.0  # of the located interval, in widths of the shortest interval with half of the values
 SMALLEST_DEVIATION = 0.02  # in half widths of the located interval
 DEVIATION_OF_MEAN_ABSOLUTE_VALUE = 1.2533  # √(π/2), of a normal distribution
+DEVIATION_OF_RANGE = 1 / 3  # of values that noise hides, in half widths of their range
 
 
 class Interval(NamedTuple):
@@ -26,6 +27,21 @@ class Interval(NamedTuple):
 
     centre: Tensor
     half_width: Tensor
+
+
+class Location(NamedTuple):
+    """Where the values of each modality are, as a histogram with noise says.
+
+    Attributes
+    ----------
+    interval : around most of them; the range where noise hides them
+    is_located : bool Tensor (modality,)
+    presence : Tensor (modality,), share of patients with the modality
+    """
+
+    interval: Interval
+    is_located: Tensor
+    presence: Tensor
 
 
 def histogram_contributions(values: Tensor, observed: Tensor, ranges: Interval) -> Tensor:
@@ -60,10 +76,8 @@ def moment_contributions(values: Tensor, observed: Tensor, located: Interval) ->
     return torch.stack([relative.sum(2) / count, relative.abs().sum(2) / count], 2).flatten(1)
 
 
-def locate(histograms: Tensor, bin_noise: float, ranges: Interval) -> Interval:
-    """Return an interval that has most values of each modality.
-
-    It is around the shortest interval with half of the values; or the plausible range, where noise hides it.
+def locate(histograms: Tensor, bin_noise: float, ranges: Interval) -> Location:
+    """Locate the values of each modality around the shortest interval with half of them.
 
     Parameters
     ----------
@@ -71,8 +85,6 @@ def locate(histograms: Tensor, bin_noise: float, ranges: Interval) -> Interval:
     bin_noise : standard deviation of the noise of each bin
     ranges : plausible ranges
     """
-    if bin_noise > MAX_BIN_NOISE:
-        return ranges
     cumulative = torch.nn.functional.pad(histograms.view(-1, BINS).cumsum(1), (1, 0))
     masses = cumulative[:, None, :] - cumulative[:, :, None]  # (modality, first bin, bin after the last)
     width = torch.arange(BINS + 1)[None, :] - torch.arange(BINS + 1)[:, None]
@@ -84,25 +96,30 @@ def locate(histograms: Tensor, bin_noise: float, ranges: Interval) -> Interval:
     bin_width = 2 * ranges.half_width / BINS
     centre = ranges.centre - ranges.half_width + (first + last) / 2 * bin_width
     half_width = torch.minimum(HALF_WIDTH * (last - first) * bin_width, 2 * ranges.half_width)
-    has_half = score.gather(1, best[:, None])[:, 0].isfinite()
-    return Interval(
-        torch.where(has_half, centre, ranges.centre), torch.where(has_half, half_width, ranges.half_width)
+    mass = cumulative[:, -1]
+    is_located = score.amax(1).isfinite() & (mass / 2 > MIN_HALF_MASS * bin_noise)
+    interval = Interval(
+        torch.where(is_located, centre, ranges.centre), torch.where(is_located, half_width, ranges.half_width)
     )
+    return Location(interval, is_located, (mass + 2 * bin_noise * BINS**0.5).clamp(1e-6, 1))
 
 
-def sums_from_moments(moments: Tensor, located: Interval, counts: Tensor) -> Tensor:
+def sums_from_moments(moments: Tensor, location: Location, counts: Tensor) -> Tensor:
     """Return standardising sums (modality, 3) with the mean and deviation that noisy moments have.
+
+    Where noise hides the values, they are those of the range, and the moments are not used.
 
     Parameters
     ----------
     moments : Tensor (modality · 2,), the noisy mean over patients
-    located : the interval to which they are relative
+    location : the interval to which they are relative
     counts : Tensor (modality,), the numbers of samples that the sums are to have; 0: none
     """
-    mean, absolute = moments.view(-1, 2).unbind(1)
-    deviation = (DEVIATION_OF_MEAN_ABSOLUTE_VALUE * absolute).clamp(min=SMALLEST_DEVIATION)
-    mean = located.centre + located.half_width * mean.clamp(-1, 1)
-    deviation = located.half_width * deviation
+    (centre, half_width), is_located, presence = location
+    mean, absolute = (moments.view(-1, 2) / presence[:, None]).unbind(1)
+    deviation = (DEVIATION_OF_MEAN_ABSOLUTE_VALUE * absolute).clamp(SMALLEST_DEVIATION, 1)
+    mean = centre + half_width * torch.where(is_located, mean.clamp(-1, 1), 0)
+    deviation = half_width * torch.where(is_located, deviation, DEVIATION_OF_RANGE)
     return torch.stack([counts, counts * mean, counts * (mean**2 + deviation**2)], 1)
 
 
