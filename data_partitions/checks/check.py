@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_partitions.checks.annotation_findings import check_annotations
-from data_partitions.checks.covariate_findings import check_covariates
 from data_partitions.checks.finding import CheckReport, Finding, describe_error, list_reasons
 from data_partitions.checks.guess.folder import sample_evenly
 from data_partitions.checks.lead_findings import find_lead_smells
-from data_partitions.checks.listing_findings import check_listing, check_texts, find_duplicates
+from data_partitions.checks.listing_findings import check_listing, find_duplicates
 from data_partitions.checks.recording_sample import MAX_RECORDINGS, sample_recordings
 from data_partitions.checks.signal_findings import (
     Measured,
@@ -25,6 +23,7 @@ from data_partitions.checks.signal_findings import (
 from data_partitions.checks.stays import check_stays
 from data_partitions.checks.survey import RecordingFile, SurveyedFile, survey_files
 from data_partitions.checks.survey_findings import check_survey, tabulate_signals
+from data_partitions.checks.text_findings import check_annotations, check_covariates, check_texts
 from data_partitions.checks.window_findings import (
     check_windows,
     describe_tensor,

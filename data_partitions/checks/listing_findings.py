@@ -6,12 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
-from data_partitions.checks.finding import Finding, describe_error, list_reasons
-from data_partitions.description.sections import Description
-from data_partitions.errors import DataError
+from data_partitions.checks.finding import Finding, list_reasons
 from data_partitions.sentences import count_noun, list_some
-from data_partitions.sources.described.label_texts import compare_texts, count_texts
-from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import ListedRecording, Listing
 
 
@@ -74,23 +70,6 @@ def _check_sites(recordings: Sequence[ListedRecording]) -> Iterator[Finding]:
             f"{count_noun(len(moved), 'patient')} ({list_some(moved)}) at several sites: in a federation by "
             "site they may be in training at one and in test at the other",
         )
-
-
-def check_texts(description: Description, recordings: Sequence[ListedRecording]) -> Iterator[Finding]:
-    """Compare the texts of the label column with the classes or the event of the task."""
-    rule = LabelRule(description)
-    try:
-        rule.check_columns(recordings[0].row)
-    except DataError as error:
-        yield describe_error(error)
-        return
-    counts = count_texts(rule, recordings)
-    if empty := counts[""]:
-        yield Finding(
-            "warning", "task", f"{count_noun(empty, 'row')} without a label: no window of it has one"
-        )
-    for fault in compare_texts(rule, counts, "row") if counts else ():
-        yield Finding(*fault)
 
 
 def find_duplicates(groups: Sequence[Sequence[str]], patient_of: Mapping[str, str]) -> Iterator[Finding]:

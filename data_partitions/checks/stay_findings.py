@@ -9,11 +9,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from data_partitions.checks.covariate_findings import find_events
 from data_partitions.checks.file_comparison import name_ratio, unlike_scales
 from data_partitions.checks.finding import Finding, Level, format_share, list_reasons
 from data_partitions.checks.leakage import find_early_ends
 from data_partitions.checks.stay_sample import StaySample
+from data_partitions.checks.text_findings import find_events
 from data_partitions.checks.window_cells import WindowCells
 from data_partitions.description.durations import format_seconds
 from data_partitions.description.sections import Description

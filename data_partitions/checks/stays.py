@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from data_partitions.checks.covariate_findings import check_covariates
 from data_partitions.checks.finding import CheckReport, list_reasons
-from data_partitions.checks.listing_findings import check_listing, check_texts, find_duplicates
+from data_partitions.checks.listing_findings import check_listing, find_duplicates
 from data_partitions.checks.signal_findings import Measured, find_signal_smells
 from data_partitions.checks.stay_findings import (
     check_cells,
@@ -21,6 +20,7 @@ from data_partitions.checks.stay_findings import (
 )
 from data_partitions.checks.stay_sample import find_equal_stays, measure_stays, sample_stays
 from data_partitions.checks.survey_findings import tabulate_signals
+from data_partitions.checks.text_findings import check_covariates, check_texts
 from data_partitions.checks.window_cells import count_cells
 from data_partitions.description.sections import Description
 from data_partitions.preparation_log import PreparationLog, ProgressCallback

@@ -11,10 +11,9 @@ from data_partitions.description.sections import FilesSection
 from data_partitions.errors import DataError
 from data_partitions.events.codes import Codes
 from data_partitions.events.drops import Drops
-from data_partitions.events.faults import FileFaults
 from data_partitions.events.files import EventFile
 from data_partitions.events.reading import EventReader, Recordings, map_texts
-from data_partitions.events.rows import Rows
+from data_partitions.events.rows import FileFaults, Rows
 from data_partitions.events.times import NO_TIME
 from data_partitions.preparation_log import PreparationLog
 

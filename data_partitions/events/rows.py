@@ -7,6 +7,7 @@ import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.events.files import EventFile
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.sentences import list_some, shorten, suggest
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ FaultHandler = Callable[[EventFile, DataError], None]
 class Rows(NamedTuple):
     """Successive rows of one file, or all rows of several small files."""
 
-    columns: "dict[str, pa.Array]"  # arrow arrays of `(row,)`, by name
-    files: tuple[EventFile, ...]  # the files
+    columns: "dict[str, pa.Array]"  # Arrow arrays of `(row,)`, by name
+    files: tuple[EventFile, ...]
     ends: np.ndarray  # for each file the number of rows of this part up to the file's end, int `(file,)`
     before: int  # rows of the first file that came in earlier parts
 
@@ -49,3 +50,18 @@ def require_columns(file: str, names: Sequence[str], needed: Sequence[str]) -> N
     for name in needed:
         if names.count(name) > 1:
             raise DataError(f"{file} has {names.count(name)} columns {name}: rename or remove the others")
+
+
+class FileFaults:
+    """Rejects the recording of a file that cannot be read; raises the fault if the file has several."""
+
+    def __init__(self, log: PreparationLog):
+        self._log = log
+        self.recordings: set[str] = set()
+
+    def __call__(self, file: EventFile, fault: DataError) -> None:
+        if not file.record:
+            raise fault
+        if file.record not in self.recordings:
+            self.recordings.add(file.record)
+            self._log.reject(fault)

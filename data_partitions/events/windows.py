@@ -11,10 +11,10 @@ from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.events.channels import ChannelMap
 from data_partitions.events.drops import Drops
-from data_partitions.events.faults import FileFaults
 from data_partitions.events.files import EventFile
 from data_partitions.events.grid import GridSignal, GridWindows
 from data_partitions.events.reading import EventReader, Events, Recordings
+from data_partitions.events.rows import FileFaults
 from data_partitions.events.spacing import MAX_EVENTS, describe_doubtful_times
 from data_partitions.events.times import US_PER_SECOND
 from data_partitions.events.window_finder import WindowFinder

@@ -40,8 +40,6 @@ UNIT_OF_WORD = {
     "hour": "h",
     "day": "d",
 }
-
-
 MIN_ROWS_OF_RECORDING = 2  # on average, for a table to be one over time
 MIN_POSITIVE_CODE = 99  # smaller numbers are measured too often
 
@@ -49,7 +47,7 @@ MIN_POSITIVE_CODE = 99  # smaller numbers are measured too often
 class EventLayout(NamedTuple):
     """Which columns have what; "" where there is none."""
 
-    time: str  # columns
+    time: str
     record: str
     variable: str
     value: str

@@ -12,17 +12,7 @@ MIN_MATCHING_SHARE = 0.5  # of the files or rows, for a column to name the recor
 MAX_CLASSES = 20
 MAX_SITES = 500
 
-PATIENT_WORDS = (
-    "patientid",
-    "patient",
-    "subjectid",
-    "subject",
-    "uniquepid",
-    "mrn",
-    "pid",
-    "person",
-    "personid",
-)
+PATIENT_WORDS = tuple("patientid patient subjectid subject uniquepid mrn pid person personid".split())
 SITE_WORDS = ("hospitalid", "hospital", "site", "center", "centre", "clinic", "institution")
 UNIT_WORDS = ("icutype", "unittype", "ward", "wardid", "careunit", "firstcareunit")
 LABEL_WORDS = (
@@ -38,20 +28,7 @@ COVARIATES: Mapping[str, tuple[tuple[str, ...], str, tuple[float, float], tuple[
     "weight": (("weight", "admissionweight", "weightkg"), "kg", (0.3, 400), ()),
     "height": (("height", "admissionheight", "heightcm"), "cm", (20, 250), ()),
 }
-EVENT_TEXTS = (
-    "1",
-    "1.0",
-    "true",
-    "yes",
-    "y",
-    "t",
-    "died",
-    "dead",
-    "deceased",
-    "expired",
-    "death",
-    "positive",
-)
+EVENT_TEXTS = tuple("1 1.0 true yes y t died dead deceased expired death positive".split())
 SEXES = {"female": ("f", "female", "w", "woman", "weiblich"), "male": ("m", "male", "man", "männlich")}
 
 
