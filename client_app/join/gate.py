@@ -109,7 +109,11 @@ class Gate:
         int or None
             Number of the run whose reply is to be sent, if there was a message.
         """
-        if (received := arguments["receive"]()) is None:
+        try:
+            received = arguments["receive"]()
+        except RunNotRunningException:  # the run ended while its message was on the way
+            return None
+        if received is None:
             return None
         message, _ = received
         run_id = message.metadata.run_id

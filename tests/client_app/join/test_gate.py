@@ -158,10 +158,11 @@ def test_an_app_of_another_kind(node):
 
 
 def test_a_run_that_has_ended(node, monkeypatch):
-    def get_run(_):
+    def end_run(*_):
         raise RunNotRunningException
 
-    monkeypatch.setattr(node, "get_run", get_run)
+    assert node.gate().pull(node.pull, {"receive": end_run}) is None
+    monkeypatch.setattr(node, "get_run", end_run)
     assert node.receive(node.gate()) is None and not node.stored
 
 
