@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import time
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from client_app.app import app
 from client_app.node.site_policy import MESSAGES, SitePolicy, read_policy, write_policy_text
 from data_partitions import DataError
+from tests.helpers.run_settings import PROJECT
 
 
 @pytest.fixture
@@ -29,6 +31,13 @@ def test_the_default_policy_withholds_small_counts_and_runs_only_installed_code(
 
 def test_the_file_that_is_written_is_the_default_policy(read):
     assert read(write_policy_text()) == SitePolicy() == read("")
+
+
+def test_the_example_of_the_documentation_is_a_policy(read):
+    text = (PROJECT / "docs" / "deployment.md").read_text()
+    (example,) = re.findall(r"```toml\n(smallest-count.*?)```", text, re.DOTALL)
+    assert len(re.findall("^[a-z]", example, re.MULTILINE)) == 11
+    assert read(example).smallest_count == 20
 
 
 def test_every_key_has_a_comment_in_the_file_that_is_written():
