@@ -2,12 +2,13 @@
 
 A rule changes the updates of a round, and the aggregator of the method then combines what it returns. A
 majority is needed to recognise an outlier, so a piece that fewer than `MIN_OWNERS` sites trained gets the
-norm bound under every rule except `mean`. `limit_windows` bounds the weight that a site claims, before any
+norm bound under every rule except `mean`. `limit_claims` bounds the weight that a site claims, before any
 rule.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -39,14 +40,20 @@ def robust_aggregator(rule: str, aggregate: Aggregator) -> Aggregator:
     return aggregate_robustly
 
 
-def limit_windows(updates: Sequence[SiteUpdate], max_ratio: float) -> list[SiteUpdate]:
-    """Limit the windows that a site counts for to a multiple of the lower median over sites."""
-    limit = max_ratio * _lower_median([update.windows for update in updates])
+def limit_claims(updates: Sequence[SiteUpdate], max_ratio: float) -> list[SiteUpdate]:
+    """Limit the numbers that a site claims, by the lower medians over sites.
+
+    Its windows, which weigh its update, are at most `max_ratio` times the median. Its steps, by which FedNova
+    divides its update, are at least the median divided by `max_ratio`.
+    """
+    most_windows = max_ratio * _lower_median([update.windows for update in updates])
+    fewest_steps = math.ceil(_lower_median([update.steps for update in updates]) / max_ratio)
+    limited = [update._replace(steps=max(update.steps, fewest_steps)) for update in updates]
     return [
         update
-        if update.windows <= limit
-        else update._replace(windows=limit, counts=update.counts * (limit / update.windows))
-        for update in updates
+        if update.windows <= most_windows
+        else update._replace(windows=most_windows, counts=update.counts * (most_windows / update.windows))
+        for update in limited
     ]
 
 

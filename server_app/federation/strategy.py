@@ -17,7 +17,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 
 from condi_core.averaging import Aggregator, Arrays, average
 from condi_core.ownership import Owner
-from condi_core.robust_averaging import limit_windows
+from condi_core.robust_averaging import limit_claims
 from server_app.artifacts.scores import Evaluation
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError, TooFewSitesError, last_line
@@ -111,7 +111,7 @@ class ModalityFedAvg:
     max_steps : int
         Largest number of optimiser steps that a site may take in a round.
     max_window_ratio : float
-        A site counts for at most this many times the windows of the median site.
+        A site counts for at most this many times the windows of the median site; see `limit_claims`.
     counts_samples : bool
         Whether the counts of pairs of modalities are of samples in the first round, and not of windows.
     check_arrays : callable, optional
@@ -198,7 +198,7 @@ class ModalityFedAvg:
         # The arrays are in the order of names, so that an aggregator computes the same after a checkpoint has
         # been read back.
         base = dict(sorted(state.items()))
-        updates = limit_windows([reply.update for reply in valid.values()], self.max_window_ratio)
+        updates = limit_claims([reply.update for reply in valid.values()], self.max_window_ratio)
         windows = float(sum(update.windows for update in updates))
         losses = [reply.loss for reply in valid.values()]
         loss = sum(loss * update.windows for loss, update in zip(losses, updates, strict=True)) / windows

@@ -5,8 +5,9 @@ import pytest
 
 from condi_core.averaging import SiteUpdate, average
 from condi_core.methods.fedmsplit import correlated_average
+from condi_core.methods.fednova import normalised_average
 from condi_core.ownership import SHARED, Owner
-from condi_core.robust_averaging import NORM_FACTOR, RULES, limit_windows, robust_aggregator
+from condi_core.robust_averaging import NORM_FACTOR, RULES, limit_claims, robust_aggregator
 
 OWNERS = {"shared": SHARED, "rows": Owner("modality"), "pairs": Owner("pair")}
 SHAPES = {"shared": (5,), "rows": (3, 4), "pairs": (3, 3, 2)}
@@ -144,7 +145,7 @@ def test_windows_are_limited_to_a_multiple_of_the_median():
         u._replace(windows=w, counts=np.full((3, 3), w))
         for u, w in zip(honest_updates(4), [10.0, 20.0, 30.0, 1e9], strict=True)
     ]
-    limited = limit_windows(updates, 5.0)
+    limited = limit_claims(updates, 5.0)
     assert [u.windows for u in limited] == [10, 20, 30, 100]
     np.testing.assert_allclose(limited[3].counts, 100)
 
@@ -155,3 +156,13 @@ def test_rules_work_with_methods_that_keep_a_version_for_each_site(rule):
     result = robust_aggregator(rule, correlated_average)(BASE, OWNERS, updates)
     assert all(f"{u.site}/shared" in result for u in updates)
     assert all(np.isfinite(array).all() for array in result.values())
+
+
+@pytest.mark.parametrize("rule", ROBUST_RULES)
+def test_a_site_that_claims_few_steps_does_not_move_the_average_of_fednova_far(rule):
+    updates = [update._replace(steps=40) for update in honest_updates(4)]
+    claimed = limit_claims([*updates[:-1], scaled(updates[-1], -1.0)._replace(steps=1)], 2.0)
+    result = robust_aggregator(rule, normalised_average)(BASE, OWNERS, claimed)
+    assert largest_difference(result, average(BASE, OWNERS, updates)) < 1.1
+    few = limit_claims([*updates[:-1], updates[-1]._replace(steps=30)], 2.0)
+    assert [update.steps for update in few] == [40, 40, 40, 30]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
+from condi_core.protocol import COMPLETIONS_MISSING
 from condi_core.serialization import PACKED
 from server_app.federation.records import to_numpy, to_record
 
@@ -16,6 +17,7 @@ ODD_NUMBERS: tuple[Any, ...] = (
     [float("nan")] * 16,
 )  # fmt: skip
 DTYPES = ("f8", "f2", "u1", "i8", "?", "c8")
+ERROR_CODES = (0, 2, COMPLETIONS_MISSING, 999)
 
 
 def mutate(reply: Message, rng: np.random.Generator) -> Message | None:
@@ -37,7 +39,7 @@ def mutate(reply: Message, rng: np.random.Generator) -> Message | None:
 
 def _error(reply: Message, rng: np.random.Generator) -> Message:
     text = rng.choice(np.array(ODD_TEXTS, object)) + "\n" + rng.choice(np.array(ODD_TEXTS, object))
-    error = Message(Error(int(rng.integers(0, 500)), text), reply_to=reply)
+    error = Message(Error(int(rng.choice(ERROR_CODES)), text), reply_to=reply)
     error.metadata.__dict__.update(reply.metadata.__dict__)
     return error
 
