@@ -25,17 +25,20 @@ Changes = dict[str, tuple[np.ndarray, int]]  # by name: the change, and how many
 Rule = Callable[[Arrays, Owners, Sequence[SiteUpdate]], list[SiteUpdate]]
 
 
-def robust_aggregator(rule: str, aggregate: Aggregator) -> Aggregator:
+def robust_aggregator(rule: str, aggregate: Aggregator, reestimates: bool = False) -> Aggregator:
     """Return an aggregator that applies a rule to the updates before `aggregate` combines them.
 
     Parameters
     ----------
     rule : one of `RULES`
     aggregate : combines updates
+    reestimates : whether sites send new estimates, which do not start from the state. Long ones are then
+        shortened towards zero, as a mixture with the state would be the estimate of no data.
     """
 
     def aggregate_robustly(base: Arrays, owners: Owners, updates: Sequence[SiteUpdate]) -> Arrays:
-        return aggregate(base, owners, RULES[rule](base, owners, updates))
+        origin = {name: np.zeros_like(array) for name, array in base.items()} if reestimates else base
+        return aggregate(base, owners, RULES[rule](origin, owners, updates))
 
     return aggregate_robustly
 

@@ -12,7 +12,11 @@ from server_app.federation.differential_privacy import private_average
 
 
 def choose_aggregator(
-    config: RunConfig, num_sites: int, clip: float | None, combine: Aggregator = average
+    config: RunConfig,
+    num_sites: int,
+    clip: float | None,
+    combine: Aggregator = average,
+    reestimates: bool = False,
 ) -> Aggregator:
     """Return the aggregator of a phase.
 
@@ -26,6 +30,8 @@ def choose_aggregator(
         phase without noise.
     combine : Aggregator
         How the phase combines updates otherwise.
+    reestimates : bool
+        Whether sites send new estimates; see `robust_aggregator`.
     """
     noise = config.privacy.noise_multiplier
     if noise and clip is not None:
@@ -33,4 +39,4 @@ def choose_aggregator(
         return partial(private_average, clip=clip, noise_multiplier=noise, num_sites=num_asked)
     if config.secure_aggregation:  # the coordinator has no single updates
         return combine
-    return robust_aggregator(config.averaging, combine)
+    return robust_aggregator(config.averaging, combine, reestimates)

@@ -58,7 +58,7 @@ def run_imputer_phase(
         returned={key for key in owners if key.endswith(".spectrum")},
         evaluation=scores.NO_EVALUATION,
         min_sites=min_sites,
-        aggregate=keep_separate if scope == "local" else choose(None),
+        aggregate=keep_separate if scope == "local" else choose(None, reestimates=True),
         max_window_ratio=run.config.max_window_ratio,
         counts_samples=True,
         check_arrays=check_spectra,

@@ -98,6 +98,14 @@ def test_the_norm_bound_leaves_updates_of_usual_length_as_they_are():
         np.testing.assert_array_equal(result[name], expected)
 
 
+def test_a_long_estimate_is_shortened_without_mixing_it_with_the_state():
+    base = {"pairs": np.eye(3, dtype=np.float32)[..., None] * np.ones(2, np.float32)}
+    updates = [u._replace(arrays={"pairs": u.arrays["pairs"]}) for u in honest_updates(1) * 4]
+    updates[-1] = scaled(updates[-1], 5.0)
+    result = robust_aggregator("norm-bound", average, reestimates=True)(base, OWNERS, updates)
+    np.testing.assert_allclose(result["pairs"], updates[0].arrays["pairs"] * (3 + NORM_FACTOR) / 4, rtol=1e-5)
+
+
 def test_of_two_sites_the_longer_update_is_bounded_by_the_shorter():
     updates = honest_updates(2)
     result = robust_aggregator("norm-bound", average)(BASE, OWNERS, [updates[0], scaled(updates[1], 1e6)])
