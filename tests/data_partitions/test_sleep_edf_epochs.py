@@ -19,7 +19,6 @@ from tests.helpers.generated_sleep_edf import (
     EVENING,
     TEXTS,
     write_coded_night,
-    write_hypnogram,
     write_night,
     write_nights,
 )
@@ -97,40 +96,6 @@ def test_a_hypnogram_may_start_after_midnight_and_its_signals_before(tmp_path):
     np.testing.assert_allclose(read_windows(tmp_path, table)[0, 0], 10, atol=0.01)
 
 
-@pytest.fixture
-def noisy(tmp_path):
-    """The folder of a night of independent samples, and the samples of each channel."""
-    rng = np.random.default_rng(0)
-    samples = {name: rng.uniform(-100, 100, 480 * rate) for name, (rate, _) in CHANNELS.items()}
-    write_night(tmp_path, "SC4001", SLEEP, samples)
-    return tmp_path, samples
-
-
-def test_samples_are_those_of_the_file_at_their_rates(noisy):
-    source, samples = noisy
-    table = index(source, PreparationLog())
-    windows = read_windows(source, table)
-    assert windows.dtype == np.float32 and windows.shape == (14, 5, 30, 100)
-    for number, window in zip(list_epoch_numbers(table), windows, strict=True):
-        for values, (channel, (rate, _)) in zip(window, CHANNELS_READ.items(), strict=True):
-            expected = samples[channel][30 * rate * number :][: 30 * rate]
-            np.testing.assert_allclose(values[:, :rate].ravel(), expected, atol=0.01)
-            assert np.isnan(values[:, rate:]).all()
-
-
-def test_rows_may_have_any_order(tmp_path):
-    write_nights(tmp_path, subjects=2, nights=1, epochs=24)
-    table = index(tmp_path, PreparationLog())
-    window_of_record = dict(zip(table["record_id"], read_windows(tmp_path, table), strict=True))
-    assert len(window_of_record) == len(table) > 40
-    for seed in range(2):
-        rows = table.sample(frac=1, random_state=seed)
-        shuffled = read_windows(tmp_path, rows)
-        for record, window in zip(rows["record_id"], shuffled, strict=True):
-            np.testing.assert_array_equal(window, window_of_record[record])
-    assert list(read(tmp_path, table.iloc[:0], PreparationLog())) == []
-
-
 def test_respiration_is_not_converted_whatever_its_unit(tmp_path):
     write_coded_night(tmp_path, "SC4001", SLEEP)
 
@@ -196,20 +161,6 @@ def test_annotations_after_the_end_of_the_signals_are_ignored(tmp_path):
     (note,) = log.notes
     assert note.startswith("task.classes: no annotation has the class N1")
     assert np.isfinite(read_windows(tmp_path, table)[:, :3]).all()
-
-
-def test_only_complete_epochs_of_a_run_count(tmp_path):
-    write_coded_night(tmp_path, "SC4001", SLEEP)
-    runs = [(0, 45, "W"), (45, 100, "2"), (145, 30, "R"), (175, 29, "3"), (204, 86000, "1")]
-    runs = [(onset, duration, TEXTS[stage]) for onset, duration, stage in runs]
-    write_hypnogram(tmp_path / "SC4001EC-Hypnogram.edf", runs)
-    table = index(tmp_path, PreparationLog())
-    expected = [(0, "W"), (45, "N2"), (75, "N2"), (105, "N2"), (145, "REM")]
-    expected += [(204 + 30 * i, "N1") for i in range(9)]
-    assert list(zip(table["start"], list_stages(table), strict=True)) == expected
-    value = np.repeat(10 * (1 + np.array([list(TEXTS).index(stage) for stage in SLEEP])), 30)
-    for start, window in zip(table["start"], read_windows(tmp_path, table), strict=True):
-        np.testing.assert_allclose(window[4, :, 0], value[int(start) :][:30], atol=0.01)
 
 
 # --- the real data set

@@ -7,9 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
-from scipy.signal import welch
 
 from data_partitions import DataError
 from data_partitions.preparation_log import PreparationLog
@@ -18,14 +16,11 @@ from data_partitions.splits import hash_splits
 from tests.helpers.generated_sleep_edf import (
     write_coded_night,
     write_hypnogram,
-    write_nights,
 )
 from tests.helpers.sleep_edf_files import (
     SLEEP,
     STAGES,
     change_bytes,
-    change_psg,
-    list_stages,
     read_windows,
     write_distinct_night,
 )
@@ -168,15 +163,6 @@ def test_a_night_without_sleep_has_no_windows(tmp_path, damage):
     assert set(table["patient_id"]) == {"00"} and len(table) == 14
 
 
-def test_a_night_without_a_channel_is_read_without_it(tmp_path):
-    write_coded_night(tmp_path, "SC4001", SLEEP)
-    change_psg(tmp_path / "SC4001E0-PSG.edf", lambda s: None if s.label == "EMG submental" else s)
-    table = index(tmp_path, PreparationLog())
-    windows = read_windows(tmp_path, table)
-    assert set(table["modalities"]) == {("EEG Fpz-Cz", "EEG Pz-Oz", "EOG", "Resp")}
-    assert np.isnan(windows[:, 4]).all() and np.isfinite(windows[:, :3]).all()
-
-
 def test_a_night_damaged_after_the_index_has_no_windows(tmp_path):
     for night in ("SC4001", "SC4011", "SC4021"):
         write_distinct_night(tmp_path, night, SLEEP)
@@ -196,49 +182,3 @@ def test_mne_is_quiet_and_imported_only_when_needed(tmp_path, capfd, recwarn):
     assert capfd.readouterr() == ("", "") and not recwarn.list
     program = "import sys, data_partitions.sources.sleep_edf; sys.exit('mne' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2]).returncode == 0
-
-
-# --- the generated nights
-
-
-def test_generated_signals_follow_the_stage(tmp_path):
-    write_nights(tmp_path, subjects=2, nights=1, epochs=120, seed=3)
-    table = index(tmp_path, PreparationLog())
-    windows = read_windows(tmp_path, table)
-    stages = np.array(list_stages(table))
-    signals = windows[:, :3].reshape(len(table), 3, 3000)
-    frequency, power = welch(signals, 100, nperseg=1000)
-
-    def rank_stages(low, high, channel):
-        """Return the stages by decreasing power in a band, and the ratio of the first to the second."""
-        within = (frequency >= low) & (frequency <= high)
-        median_power = {s: np.median(power[stages == s][:, channel, within].mean(axis=1)) for s in STAGES}
-        first, second, *_ = ranking = sorted(median_power, key=median_power.get, reverse=True)
-        return ranking, median_power[first] / median_power[second]
-
-    expected = {  # band, channel: the stage it marks
-        (0.5, 2, 0): "N3",
-        (0.5, 2, 1): "N3",
-        (8, 12, 1): "W",
-        (12.5, 13.5, 0): "N2",  # spindles
-        (0.2, 0.5, 2): "N1",  # slow rolls of the eyes
-    }
-    for band, stage in expected.items():
-        ranking, ratio = rank_stages(*band)
-        assert ranking[0] == stage and ratio > 1.5, (band, ranking, ratio)
-    assert rank_stages(4, 7, 0)[0][0] == "N1"
-    chin = {stage: np.nanmedian(windows[stages == stage, 4]) for stage in STAGES}
-    assert min(chin, key=chin.get) == "REM" and max(chin, key=chin.get) == "W"
-    moves = {stage: np.ptp(signals[stages == stage, 2], axis=1).mean() for stage in STAGES}
-    assert moves["REM"] > 1.5 * moves["N2"]
-    front, back = (np.concatenate(signals[stages == "N3", channel]) for channel in (0, 1))
-    assert 0.7 < np.corrcoef(front, back)[0, 1] < 0.95
-
-
-def test_generated_nights_depend_on_their_seed(tmp_path):
-    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
-        write_nights(tmp_path / folder, subjects=1, nights=2, epochs=24, seed=seed)
-    files = {folder: [f.read_bytes() for f in sorted((tmp_path / folder).iterdir())] for folder in "abc"}
-    assert len(files["a"]) == 4
-    assert files["a"] == files["b"] and not set(files["a"]) & set(files["c"])
-    assert files["a"][0] != files["a"][2], "two nights differ"
