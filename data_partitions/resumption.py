@@ -41,22 +41,9 @@ def hash_preparation(settings: str, rows: pd.DataFrame, files: Iterable[Path]) -
 class Resumption:
     """The windows of a preparation, of which some may be read already. A context manager.
 
-    Its caller holds the lock of the path. The folder is removed when the block succeeds or raises DataError,
-    and stays when it is interrupted.
-
-    Parameters
-    ----------
-    out
-        Path that is prepared; the folder is beside it.
-    key
-        Text that is equal if and only if the preparation would read the same windows in the same order.
-    shape
-        Shape of a window.
-
-    Raises
-    ------
-    DataError
-        Nothing can be written there.
+    Its caller holds the lock of the path. The folder is beside it, is removed when the block succeeds or
+    raises DataError, and stays when it is interrupted. Keys are equal if and only if the preparation would
+    read the same windows in the same order.
     """
 
     def __init__(self, out: Path, key: str, shape: Sequence[int]) -> None:

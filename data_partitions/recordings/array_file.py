@@ -18,28 +18,10 @@ from data_partitions.temporary import open_temporary_file, scratch_path
 
 
 class ArrayFile:
-    """An array of numbers.
+    """An array of numbers in an npy file or, by its name or alone, in an npz archive.
 
-    Parameters
-    ----------
-    file
-        An npy file, or an npz archive.
-    name
-        Name of the array in an archive; "" if it has only one.
-
-    Attributes
-    ----------
-    shape, dtype
-        Of the array.
-    member
-        Name of its file in the archive; "" for an npy file.
-    npy
-        The npy file; of an archive a temporary copy of the member.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read or has no such array of numbers.
+    `npy` is the file, or a temporary copy of the `member` of the archive. DataError when it cannot be read or
+    has no such array.
     """
 
     def __init__(self, file: Path, name: str) -> None:

@@ -20,23 +20,7 @@ TIME, CHANNEL, RECORD = "time", "channel", "record"
 
 
 class ArrayRecording:
-    """An array, or one of the recordings in it.
-
-    Parameters
-    ----------
-    array
-        The array.
-    axes
-        What its axes are: time, channel, record, or some of them.
-    position
-        Position of the recording on the axis of recordings.
-    channels
-        Its channels.
-    codes
-        Numbers that stand for a missing sample.
-    notes
-        As in `Recording`.
-    """
+    """An array, or the recording at a position on its axis of them; `codes` stand for missing samples."""
 
     def __init__(
         self,
@@ -100,16 +84,9 @@ def open(  # noqa: A001
     record: str = "",
     **_: Any,
 ) -> Recording:
-    """Open a file, or a recording in it; DataError when it cannot be read.
+    """Open a file, or a recording in it, by default the first; DataError when it cannot be read.
 
-    Parameters
-    ----------
-    file
-        The file.
-    rate, axes, values, records, names, channel_names, missing
-        As in `FilesSection`. Of `missing`, numbers count.
-    record
-        Name of the recording, if the array has an axis of them; by default the first.
+    Options are as in `FilesSection`. Of `missing`, numbers count.
     """
     if rate is None:
         raise DataError(f"{file} does not state the rate of its samples: give rate (Hz) in the description")

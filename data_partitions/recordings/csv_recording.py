@@ -30,17 +30,7 @@ _NAME_AND_UNIT = re.compile(r"(.+?)\s*[(\[]([^)\]]*)[)\]]\s*")
 
 
 class CsvRecording:
-    """A file of one recording. Cells that are not numbers are refused when their column is read.
-
-    Parameters
-    ----------
-    table
-        Its cells.
-    time
-        Name of the column of times; "" if rows are samples.
-    grid
-        Where its rows are in time.
-    """
+    """A file of one recording, on a grid of time. Cells that are no numbers are refused when read."""
 
     def __init__(self, table: CsvTable, time: str, grid: Grid) -> None:
         self.table = table
@@ -94,21 +84,9 @@ def open(  # noqa: A001
 ) -> Recording:
     """Open a file; DataError names the row and the column of what is wrong.
 
-    Parameters
-    ----------
-    file
-        The file.
-    time
-        Column of times; by default the first, if its name is one of times, such as "hour".
-    time_unit
-        Unit of elapsed times, or "datetime"; by default as the column's name says.
-    time_format
-        Format of time stamps as in strptime; by default ISO 8601.
-    separator, decimal, encoding, missing
-        As in `FilesSection`.
-    rate
-        Rows per second (Hz), if there is no column of times; otherwise the rate of the grid of the times,
-        which by default is the lowest that fits all rows.
+    Options are as in `FilesSection`. By default, times are in the first column, if its name is one of times,
+    such as "hour", and in the unit that the name says. `rate` is that of the grid of the times, by default
+    the lowest that fits all rows.
     """
     text = CsvText(separator, decimal, encoding, tuple(missing))
     names = next(read_rows(file, text), [])

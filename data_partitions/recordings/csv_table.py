@@ -23,19 +23,12 @@ EMPTY_CELLS = ("", "na", "nan", "null")
 
 @dataclass(frozen=True)
 class CsvText:
-    """How a csv file is written.
+    """How a csv file is written."""
 
-    Parameters
-    ----------
-    separator, decimal, encoding
-        As in `FilesSection`.
-    missing
-        Texts that stand for a missing value. A number among them stands for it however it is written.
-    """
-
-    separator: str = ","
+    separator: str = ","  # as in `FilesSection`
     decimal: str = "."
     encoding: str = "utf-8"
+    # Texts that stand for a missing value. A number among them stands for it however it is written.
     missing: tuple[str, ...] = EMPTY_CELLS
 
     def is_missing(self, cell: str) -> bool:
@@ -78,30 +71,9 @@ class CsvText:
 
 
 class CsvTable:
-    """The cells of a file as numbers.
+    """The cells of a file, plain or gzip, as numbers; those of the column `time` as texts.
 
-    Parameters
-    ----------
-    file
-        The file, which may be compressed with gzip.
-    text
-        How it is written.
-    time
-        Name of the column whose texts are held; "" for none.
-
-    Attributes
-    ----------
-    names
-        Names of the columns.
-    times
-        Texts of the column of times.
-    num_rows
-        Rows below the header.
-
-    Raises
-    ------
-    DataError
-        The file is not a csv file, or has rows of another length than its header.
+    DataError when it is not a csv file, or has rows of another length than its header.
     """
 
     def __init__(self, file: Path, text: CsvText, time: str) -> None:

@@ -81,29 +81,12 @@ def place_rows(
     decimal: str = ".",
     rate: float | None = None,
 ) -> Grid:
-    """Place rows on a grid by their times.
+    """Place rows on a grid by their times, which ascend.
 
-    Parameters
-    ----------
-    cells
-        The time of each row, ascending.
-    name
-        Name of the column, which may state the unit.
-    unit
-        Unit of elapsed times, or "datetime"; "" to take it from the name and the cells.
-    form
-        Format of time stamps as in strptime; "" for ISO 8601.
-    decimal
-        Sign before the decimals of elapsed times.
-    rate
-        Steps per second (Hz). None for the longest step that fits all rows, and that fits in an hour if
-        times are in hours.
-
-    Raises
-    ------
-    TimeError
-        A time cannot be read or does not follow that of the row before; the rows have no grid; or the unit of
-        the times is not known.
+    Without a unit ("datetime" for time stamps), it is taken from the name of the column and the cells.
+    Without a rate (Hz), the steps are the longest that fit all rows, and fit in an hour if times are in
+    hours. TimeError when a time cannot be read or does not follow that of the row before; the rows have no
+    grid; or the unit is not known.
     """
     unit = unit or unit_in_name(name) or _unit_of_cell(cells[0], name, decimal)
     scale = SECONDS.get(unit, 0) * MICROSECONDS

@@ -20,15 +20,7 @@ MAX_GROUP_ROWS = 2**26  # the most that Arrow writes by default
 
 
 class ParquetRecording:
-    """A file; columns that are not numbers are no channels.
-
-    Parameters
-    ----------
-    file
-        The file.
-    rate
-        Rows per second (Hz).
-    """
+    """A file with rows at a rate (Hz); columns that are not numbers are no channels."""
 
     def __init__(self, file: Path, rate: float) -> None:
         import pyarrow as pa

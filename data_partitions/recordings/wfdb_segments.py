@@ -17,26 +17,10 @@ from data_partitions.recordings.wfdb_single_record import WfdbRecord, make_chann
 
 
 class WfdbSegments:
-    """A record of several segments.
+    """A record of several segments; DataError when one cannot be read or does not fit the others.
 
-    Parameters
-    ----------
-    file
-        The header file.
-    header
-        Its content.
-    uses_gains
-        Whether samples are divided by the gains of the segments.
-
-    Attributes
-    ----------
-    segments
-        First frame, record, and the position of each channel in it (None where the segment lacks it).
-
-    Raises
-    ------
-    DataError
-        A segment cannot be read or does not fit the others.
+    `segments` has the first frame and the record of each, and the position of each channel in it (None where
+    the segment lacks it).
     """
 
     def __init__(self, file: Path, header: WfdbHeader, uses_gains: bool) -> None:

@@ -17,30 +17,10 @@ _WHOLE_BLOCK_FRAMES = 6
 
 
 class SignalFile:
-    """Reads the frames of a signal file.
+    """Reads the frames of a file of signals, in the order of the header; DataError if unreadable.
 
-    Parameters
-    ----------
-    header
-        The header, for messages.
-    signals
-        The signals in this file, in the order of the header.
-
-    Attributes
-    ----------
-    frames
-        Frames in the file.
-    starts
-        Position of the first sample of each signal in a frame.
-    width
-        Samples in a frame.
-    missing
-        Digital value of a missing sample; None where the format has none.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read.
+    A frame has `width` samples; those of each signal begin at `starts`. `missing` is the digital value of a
+    missing sample, None where the format has none.
     """
 
     def __init__(self, header: Path, signals: list[WfdbSignal], frames: int) -> None:

@@ -15,17 +15,7 @@ from data_partitions.recordings.wfdb_signal_file import SignalFile
 class WfdbRecord:
     """A record of one segment. Signals are shifted by the skew that the header states.
 
-    Parameters
-    ----------
-    file
-        The header file.
-    header
-        Its content.
-
-    Raises
-    ------
-    DataError
-        A signal file is absent, too short, or in an unknown format.
+    DataError when a signal file is absent, too short, or in an unknown format.
     """
 
     def __init__(self, file: Path, header: WfdbHeader) -> None:
