@@ -78,8 +78,8 @@ def collect_roster(
                 f"the federation has no site {', '.join(missing)}: "
                 f"it has {', '.join(sorted(roll_call.names))}"
             )
-        if is_over:
-            raise RunError(_too_few_message(config, roster, missing))
+        if is_over or roll_call.virtual:
+            raise RunError(_too_few_message(config, roster, missing, roll_call.virtual))
         not_connected = f", not connected yet: {', '.join(missing)}" if missing else ""
         print(f"waiting for sites: {len(roster.sites)} so far{not_connected}", flush=True)
         time.sleep(min(POLL_SECONDS, config.sites_timeout))
@@ -214,10 +214,15 @@ def _compatible_sites(roll_call: _RollCall) -> Roster:
     return Roster(compatible, excluded, roll_call.virtual)
 
 
-def _too_few_message(config: RunConfig, roster: Roster, missing: list[str]) -> str:
+def _too_few_message(config: RunConfig, roster: Roster, missing: list[str], virtual: bool) -> str:
     within = f"within {config.sites_timeout:g} s"
     if missing:
         text = f"{', '.join(missing)} did not connect {within}: start every site of the run"
+    elif virtual:
+        text = (
+            f"expected at least {config.min_sites} sites in the federation, but {len(roster.sites)} can take "
+            "part: add sites or lower min-sites"
+        )
     else:
         text = (
             f"expected at least {config.min_sites} sites {within}, but {len(roster.sites)} connected: "

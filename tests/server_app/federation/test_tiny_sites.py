@@ -1,6 +1,7 @@
 """A simulation of hospitals of which some have next to no patients."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -44,6 +45,14 @@ def test_a_named_hospital_without_training_windows_is_refused_with_the_reason(tm
     path = write_hospitals(tmp_path / "f")
     with pytest.raises(RunError, match="cannot start: site no-training: it has no training windows"):
         run_local(path, {"sites": "large,no-training"})
+
+
+def test_a_simulation_of_too_few_hospitals_is_refused_at_once(tmp_path, run_local):
+    path = write_hospitals(tmp_path / "f", {"large": SIZES["large"]})
+    start = time.monotonic()
+    with pytest.raises(RunError, match="at least 2 sites in the federation, but 1 can take part: add sites"):
+        run_local(path, {"min-sites": 2, "sites-timeout": 60.0})
+    assert time.monotonic() - start < 30
 
 
 def test_the_same_note_on_many_hospitals_is_one_line(tmp_path, run_local, capsys):
