@@ -5,7 +5,6 @@
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from data_partitions.sources import ptb_xl
 from data_partitions.sources.demo.heart import draw_ecg, draw_heart
 from data_partitions.sources.ptb_xl import LEADS, index, read
 from data_partitions.storage import atomic_directory, reserve_output
+from data_partitions.temporary import scratch_path, temporary_directory, temporary_path
 
 __all__ = ["cached_demo", "index", "write_source", "prepare_demo", "read", "schema"]
 
@@ -103,11 +103,11 @@ def prepare_demo(path: str | Path, log: PreparationLog | None = None) -> Federat
     # Under a name of its own, as the preparation locks the path itself.
     with (
         reserve_output(path.with_name(f"{path.name}.demo"), wait=True),
-        tempfile.TemporaryDirectory() as temp,
+        temporary_directory(temporary_path(scratch_path("condi-demo"))) as temp,
     ):
         if path.exists():  # another process has made it in the meantime
             return _open_demo(path, log)
-        source = Path(temp) / "ptbxl"
+        source = temp / "ptbxl"
         write_source(source, PATIENTS)
         reader = sys.modules[__name__]
         return prepare_federation(reader, source, path, modalities=LEADS_PER_HOSPITAL, log=log)
