@@ -25,8 +25,9 @@ def write_site(path: Path, empty: bool = False, sizes: dict[str, int] | None = N
     return path
 
 
-def open_sites(path: Path, settings: dict, cache: Path = Path("unused")) -> list[Site]:
+def open_sites(path: Path, settings: dict, cache: Path | None = None) -> list[Site]:
     """Open all sites of a federation as a run with these settings does."""
     federation = open_federation(path)
     config, device = RunConfig.from_flat(settings), torch.device("cpu")
+    cache = cache or path.parent / "cache"
     return [Site(name, federation.open_site(name), config, device, cache) for name in federation.sites]

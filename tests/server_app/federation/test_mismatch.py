@@ -21,9 +21,9 @@ from data_partitions.manifest import SPLITS
 MORE = "points=0.8 gaps=0.0"
 
 
-def site_of(path, settings, cache=Path("unused")):
+def site_of(path, settings, cache=None):
     opened, config = open_federation(path), RunConfig.from_flat(settings)
-    return Site("site-2", opened.open_site("site-2"), config, torch.device("cpu"), cache)
+    return Site("site-2", opened.open_site("site-2"), config, torch.device("cpu"), cache or path.parent / "cache")
 
 
 def seen(site, rows):
