@@ -64,6 +64,7 @@ def test_containers_have_no_more_rights_than_they_need(federation):
         host = container["HostConfig"]
         assert host["ReadonlyRootfs"] and not host["Privileged"] and host["CapDrop"] == ["ALL"], service
         assert host["SecurityOpt"] == ["no-new-privileges:true"] and 0 < host["Memory"] <= 3 * 2**30, service
+        assert host["PidsLimit"] == 512 and "size=" in host["Tmpfs"]["/tmp"], service
         assert not host["PortBindings"], service
         assert (host["CapAdd"] or []) == (["CHOWN"] if service == "folder" else []), service
         assert container["Config"]["User"].startswith("0:") == (service == "folder"), service
