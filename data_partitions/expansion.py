@@ -32,6 +32,13 @@ def require_plausible_length(file: Path, files: list[Path], samples: int) -> Non
         )
 
 
+def text_bytes(column: Any) -> int:
+    """Return the size of the texts of an Arrow array that holds each text once, when all are written out."""
+    from pyarrow import compute
+
+    return compute.sum(compute.binary_length(column.dictionary).take(column.indices)).as_py() or 0
+
+
 def is_gzip(file: Path) -> bool:
     """Whether a file is compressed with gzip, by its first bytes."""
     with open(file, "rb") as opened:

@@ -12,7 +12,8 @@ import pytest
 from pyarrow import parquet
 
 from data_partitions import DataError, expansion
-from data_partitions.events.files import list_members
+from data_partitions.events.files import EventFile, list_members
+from data_partitions.events.parquet_rows import read_parquet_rows
 from data_partitions.recordings import csv_table, open_recording, parquet_recording
 from data_partitions.recordings.csv_output import CsvOutput
 from data_partitions.sources.described.table import read_cells
@@ -154,3 +155,25 @@ def test_parquet_files_of_repeated_numbers(tmp_path, monkeypatch, tight):
     monkeypatch.undo()
     monkeypatch.setattr(expansion, "MAX_SAMPLES_PER_BYTE", 100)
     assert "states 8388608 samples of a channel, but has" in refused(lambda: open_recording(file, rate=1))
+
+
+def test_parquet_files_of_repeated_texts(tmp_path):
+    column = pa.DictionaryArray.from_arrays(np.zeros(100_000, np.int32), pa.array(["x" * 10_000]))
+    parquet.write_table(pa.table({"a": column}), tmp_path / "a.parquet", store_schema=False)
+    assert (tmp_path / "a.parquet").stat().st_size < 10_000
+    faults = []
+    rows = read_parquet_rows(
+        [EventFile(tmp_path / "a.parquet")],
+        lambda file, names: names,
+        lambda file, fault: faults.append(fault),
+    )
+    default = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(default)  # which counts from here on
+    pa.set_memory_pool(pool)
+    try:
+        assert not list(rows)
+        assert "expands to 1000000000 or more" in refused(lambda: read_cells(tmp_path / "a.parquet"))
+    finally:
+        pa.set_memory_pool(default)
+    assert 0 < pool.max_memory() < 64 * MEGABYTE
+    assert "has 1000000000 bytes of text for a in 100000 rows, expected at most" in str(faults[0])

@@ -11,7 +11,7 @@ import pandas as pd
 from data_partitions.description.durations import SECONDS
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
-from data_partitions.expansion import open_unpacked, require_plausible_size
+from data_partitions.expansion import open_unpacked, require_plausible_size, text_bytes
 from data_partitions.sentences import suggest
 from data_partitions.sources.described.faults import description_error
 from data_partitions.sources.described.files import match_files
@@ -123,9 +123,12 @@ def _read_parquet(file: Path) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    metadata = pq.read_metadata(file)
+    metadata, schema = pq.read_metadata(file), pq.read_schema(file)
+    columns = [field.name for field in schema if field.type in (pa.string(), pa.large_string())]
     require_plausible_size(file, file.stat().st_size, metadata.num_rows * metadata.num_columns)
-    table = pq.read_table(file)
+    table = pq.read_table(file, read_dictionary=columns)
+    size = sum(text_bytes(chunk) for name in columns for chunk in table[name].chunks)
+    require_plausible_size(file, file.stat().st_size, size)
     texts = {name: table[name].cast(pa.string()).to_pandas().fillna("") for name in table.column_names}
     return pd.DataFrame(texts, dtype=str)
 
