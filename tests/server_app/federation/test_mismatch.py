@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from client_app.node.task_phase import TaskWindows
 from condi_core.config import ConfigError, RunConfig
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
+from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.manifest import SPLITS
 
@@ -23,7 +23,9 @@ MORE = "points=0.8 gaps=0.0"
 
 def site_of(path, settings, cache=None):
     opened, config = open_federation(path), RunConfig.from_flat(settings)
-    return Site("site-2", opened.open_site("site-2"), config, torch.device("cpu"), cache or path.parent / "cache")
+    return Site(
+        "site-2", opened.open_site("site-2"), config, torch.device("cpu"), cache or path.parent / "cache"
+    )
 
 
 def seen(site, rows):
@@ -106,7 +108,7 @@ def test_without_space_for_all_splits_none_is_stored(federation, small_settings,
     imputer = Imputer(site.schema, site.config.imputer).eval()
     completions.complete(site, METHODS["condi"], imputer, "older", ["test"])
     older = sorted(cache.rglob("*.npy"))
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DataError, match="No space"):
         completions.complete(site, METHODS["condi"], imputer, "weights")
     assert sorted(cache.rglob("*.npy")) == older and len(older) == 2, "values and masks of one split"
 
