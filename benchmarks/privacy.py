@@ -1,6 +1,6 @@
 """Measure what differential privacy of patients costs: errors of imputation and AUROC by epsilon.
 
-    python benchmarks/privacy.py --federation FOLDER [--ranges "mV=-10:10"] [--seeds 0 1 2] [--epsilons 8 3 1]
+    python benchmarks/privacy.py --federation FOLDER [--ranges "mV=-10:10"] [--seeds 0 1 2] [--without-auroc]
 
 FOLDER is a federation of `condi prepare`. The sites' and the coordinator's functions run in one process,
 phase 1 without its network: RMSE is that of the closed-form estimate on some test windows of each site, in
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--federation", type=Path, required=True)
     parser.add_argument("--ranges", default="")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--without-auroc", action="store_true", help="train no classifier")
     parser.add_argument("--epsilons", type=float, nargs="*", default=[8.0, 3.0, 1.0])
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -67,19 +68,19 @@ def main() -> None:
     results: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in options.seeds:
         for name, changes in rows.items():
-            results[name].append(measure(options.federation, changes, options.ranges, seed))
+            results[name].append(measure(options, changes, seed))
             print(seed, name, results[name][-1], flush=True)
         print(table(results), flush=True)
     print(json.dumps(results))
 
 
-def measure(federation: Path, changes: dict, ranges: str, seed: int) -> dict[str, float]:
+def measure(options: argparse.Namespace, changes: dict, seed: int) -> dict[str, float]:
     """Return the metrics of one run."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
     defaults = flatten(project["tool"]["flwr"]["app"]["config"])
-    settings = defaults | SETTINGS | {"seed": seed, "privacy.value-ranges": ranges} | changes
+    settings = defaults | SETTINGS | {"seed": seed, "privacy.value-ranges": options.ranges} | changes
     config = RunConfig.from_flat(settings)
-    opened = open_federation(federation)
+    opened = open_federation(options.federation)
     with tempfile.TemporaryDirectory() as cache:
         parts = [(name, opened.open_site(name, check=False)) for name in opened.sites]
         sites = [Site(name, part, config, torch.device("cpu"), Path(cache)) for name, part in parts]
@@ -92,7 +93,9 @@ def measure(federation: Path, changes: dict, ranges: str, seed: int) -> dict[str
         _, deviation = mean_and_std(torch.from_numpy(combine_sums(exact) if is_private else sums.numpy()))
         imputer = train_relation(sites, config, sums, is_private)
         result = imputation_errors(sites, imputer, deviation.numpy())
-        if config.imputer.relation_rounds or config.privacy.noise_multiplier:  # else it is that of no privacy
+        # Without a relation it is that of no privacy.
+        has_own_auroc = config.imputer.relation_rounds or config.privacy.noise_multiplier
+        if has_own_auroc and not options.without_auroc:
             result["AUROC"] = train_classifier(sites, config, sums)
         if is_private:
             plans = [plan_of_site(site) for site in sites]

@@ -13,8 +13,8 @@ from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from condi_core.privacy.accounting import Mechanism, calibrate_sampled_noise, split_budget
 
-STANDARDISING_SHARE = 0.05  # of the budget, of each of the two releases; see `split_budget`
-RELATION_SHARE = 0.5
+STANDARDISING_SHARE = 0.1  # of the budget, of each of the two releases; see `split_budget`
+RELATION_SHARE = 0.4
 
 
 class PrivacyPlan(NamedTuple):

@@ -16,6 +16,7 @@ BINS = 32  # of the plausible range
 HISTOGRAM_NORM = 0.7  # to which the histograms of a patient are clipped, times √modalities
 MOMENTS_NORM = 0.25  # to which the moments of a patient are clipped, times √modalities
 MIN_HALF_MASS = 6.0  # mass that locates values, in standard deviations of the noise of a bin
+MIN_WIDTH = 2  # of the shortest interval with half of the values, in bins
 HALF_WIDTH = 6.0  # of the located interval, in widths of the shortest interval with half of the values
 SMALLEST_DEVIATION = 0.02  # in half widths of the located interval
 DEVIATION_OF_MEAN_ABSOLUTE_VALUE = 1.2533  # √(π/2), of a normal distribution
@@ -89,7 +90,7 @@ def locate(histograms: Tensor, bin_noise: float, ranges: Interval) -> Location:
     masses = cumulative[:, None, :] - cumulative[:, :, None]  # (modality, first bin, bin after the last)
     width = torch.arange(BINS + 1)[None, :] - torch.arange(BINS + 1)[:, None]
     # Of the intervals with half of the values, the shortest, and of those the one with most values.
-    is_half = (masses >= cumulative[:, -1].clamp(min=0)[:, None, None] / 2) & (width > 0)
+    is_half = (masses >= cumulative[:, -1].clamp(min=0)[:, None, None] / 2) & (width >= MIN_WIDTH)
     score = torch.where(is_half, masses - 1e3 * width, -torch.inf).flatten(1)
     best = score.argmax(1)
     first, last = best // (BINS + 1), best % (BINS + 1)

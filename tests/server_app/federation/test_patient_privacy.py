@@ -134,7 +134,7 @@ def test_standardising_sums_have_the_mean_and_deviation_of_the_values(tmp_path):
     assert mean == pytest.approx([0, 0, 0, 5], abs=0.1)
     values, observed = site.read(site.partition.rows("train"))
     expected = [values[:, i][observed[:, i]].std().item() for i in range(4)]
-    assert deviation == pytest.approx(expected, rel=0.3)
+    assert deviation == pytest.approx(expected, rel=0.5)
 
 
 def relation_of(site):
