@@ -47,8 +47,8 @@ def test_the_packages_of_the_image_are_those_that_the_project_needs():
     }
     for line in [*project["project"]["dependencies"], *project["build-system"]["requires"]]:
         wanted = Requirement(line)
-        version = versions[canonicalize_name(wanted.name)]
-        assert wanted.specifier.contains(version), f"{wanted} is {version} in the image: run .ci/lock"
+        version = versions.get(canonicalize_name(wanted.name), "")
+        assert version and wanted.specifier.contains(version), f"{wanted} is not in the image: run .ci/lock"
     assert "ray" not in versions  # which only the simulation needs
 
 
