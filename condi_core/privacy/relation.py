@@ -95,8 +95,9 @@ def release(
     m = len(present)
     pairs = m * (m + 1) // 2
     moments, both, ratios = mean.split([pairs, pairs, BANDS])
-    shares = _remove_noise(_unpack(both / SHARE_WEIGHT, m), deviation / SHARE_WEIGHT)
-    known = (shares > 2 * deviation / SHARE_WEIGHT) & present & present[:, None]
+    noise = deviation / SHARE_WEIGHT
+    shares = _remove_noise(_unpack(both / SHARE_WEIGHT, m), noise)
+    known = (shares > 2 * noise / math.sqrt(m)) & present & present[:, None]
     covariance = torch.where(known, _unpack(moments, m) / shares.clamp(min=1e-6), 0.0)
     shares = torch.where(known, shares, 0.0)
     variance = covariance.diagonal().clamp(1e-3, MAX_VARIANCE)

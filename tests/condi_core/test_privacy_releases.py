@@ -6,6 +6,7 @@ import torch
 
 from condi_core.imputer.cross_spectrum import CrossSpectrum, mean_over_circle
 from condi_core.privacy import relation, standardising
+from condi_core.privacy.gradients import sum_clipped
 from condi_core.privacy.standardising import Interval
 
 RANGES = Interval(torch.tensor([0.0, 50.0]).double(), torch.tensor([10.0, 50.0]).double())
@@ -96,3 +97,21 @@ def test_eigenvalues_below_the_edge_of_the_noise_are_raised_to_it():
     assert relation.floor_at_noise(relation.floor_at_noise(spectrum))[:, :, 0, 0] == pytest.approx(floored)
     definite = np.stack([noisy @ noisy, np.zeros((3, 3))], -1)[:, :, None, :]
     assert np.array_equal(relation.floor_at_noise(definite), definite)
+
+
+def test_noise_of_a_few_hundred_patients_hides_no_pair_of_modalities():
+    modalities, multiplier, patients = 12, 2.2, 281  # as at epsilon 3
+    cross_spectrum = CrossSpectrum(range(modalities), 96)
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(patients, 1, 96, generator=generator) + 0.5 * torch.randn(
+        patients, modalities, 96, generator=generator
+    )
+    parts = relation.split(relation.contributions(cross_spectrum, x, torch.ones(x.shape, dtype=torch.bool)))
+    norms = relation.clipping_norms(modalities, 1)
+    sums = [sum_clipped({"": part}, norm)[""] for part, norm in zip(parts, norms, strict=True)]
+    deviation = multiplier * float(np.linalg.norm(norms)) / patients
+    for _ in range(20):
+        noise = torch.randn(len(torch.cat(sums)), dtype=torch.float64, generator=generator)
+        mean = torch.cat(sums) / patients + deviation * noise
+        released = relation.release(cross_spectrum, mean, deviation, torch.ones(modalities, dtype=torch.bool))
+        assert (released.shares > 0).all()
