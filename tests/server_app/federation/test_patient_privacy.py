@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from client_app.node import private_releases
 from client_app.node.patients import Patients, plan_of_site
@@ -61,7 +62,17 @@ def test_a_private_run_states_epsilon_and_withholds_what_has_no_noise(federation
             assert all(a["labels"]["train"] is None and a["labels"]["val"] for a in answers)
 
 
-def test_private_weights_differ_between_equal_runs_and_others_do_not(federation, run_local, finished_run):
+def test_without_epsilon_the_other_settings_of_patients_do_not_matter(federation, run_local, finished_run):
+    one, _ = finished_run()
+    changes = {"privacy.clip-patient": 1e-9, "privacy.value-ranges": "mV=-1:1"}
+    two, _ = run_local(federation, changes | {"name": "two"})
+    for name in ("imputer", "task-condi"):
+        a, b = (load_file(d.path / f"{name}.safetensors") for d in (one, two))
+        assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert "patient-privacy" not in json.loads((one.path / "result.json").read_text())
+
+
+def test_equal_private_runs_have_other_weights_and_the_same_stored_releases(federation, run_local):
     private = [run_local(federation, PRIVATE | {"name": name})[1] for name in ("first", "second")]
     ends = [
         to_numpy([m for m in g.sent if "evaluate.task" in m.metadata.message_type][-1].content["arrays"])
