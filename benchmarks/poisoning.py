@@ -5,7 +5,7 @@
 The last site of a federation attacks (`attacks.py`). RMSE and AUROC are of the test windows of the others,
 RMSE over the three missingness patterns, in the standard deviations of a run without an attack. Federations
 are the demo (four sites with 9 of 12 leads each) and PTB-XL (five iid sites with all leads), of which each
-site has at most 48 (24) training windows of 1.6 s. Runs take place in this process, with small networks.
+site has at most 48 training windows of 1.6 s. Runs take place in this process, with small networks.
 Scores without an attack are means over seeds. `mean` is without the limit of claimed windows. Attacks that
 are bounded under every rule are measured under the default. Prints one JSON line per run, and a table per
 federation.
@@ -43,10 +43,7 @@ from tests.helpers.local_grid import LocalGrid
 from tests.helpers.run_settings import flat_defaults
 
 DEFAULT_RULE = "norm-bound"
-MAX_WINDOWS = {
-    "demo": {"train": 48, "val": 10, "test": 48},
-    "ptb-xl": {"train": 24, "val": 6, "test": 12},
-}  # of each site
+MAX_WINDOWS: dict[Split, int] = {"train": 48, "val": 10, "test": 48}  # of each site
 PATCHES = 16
 SETTINGS = {
     "compare-with": "", "imputer.samples": 0, "sites-timeout": 0.1,
@@ -57,13 +54,13 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def write_short_windows(source: Path, out: Path, max_windows: dict[Split, int]) -> None:
-    """Write a federation with the first `PATCHES` patches of at most so many windows of each site."""
+def write_short_windows(source: Path, out: Path) -> None:
+    """Write a federation with the first `PATCHES` patches of at most `MAX_WINDOWS` windows of each site."""
     federation, parts = open_federation(source), []
     for site in federation.sites:
         partition = federation.open_site(site)
         index = pd.read_csv(source / site / "windows.csv", dtype={"record_id": str, "patient_id": str})
-        rows_of = {split: partition.rows(split)[:most] for split, most in max_windows.items()}
+        rows_of = {split: partition.rows(split)[:most] for split, most in MAX_WINDOWS.items()}
         rows, counts = np.concatenate(list(rows_of.values())), {s: len(r) for s, r in rows_of.items()}
         values, observed = partition.read(rows)
         windows = np.where(observed, values, np.nan)[:, :, :PATCHES]
@@ -161,7 +158,7 @@ def main() -> None:
                 prepare_demo(root / name)
             else:
                 prepare_federation(ptb_xl, options.source, root / name, sites=5, split="iid")
-            write_short_windows(root / name, root / f"{name}-short", MAX_WINDOWS[name])
+            write_short_windows(root / name, root / f"{name}-short")
             results = []
             for result in measure(root / f"{name}-short", name, options):
                 print(json.dumps(result), flush=True)
