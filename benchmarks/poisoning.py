@@ -1,6 +1,6 @@
 """Measure what one malicious site does to the others under each rule of averaging.
 
-    python benchmarks/poisoning.py --source PTBXL_FOLDER [--seeds 3] [--data NAME ...] [--attack NAME ...]
+    python benchmarks/poisoning.py --source PTBXL_FOLDER [--attack NAME ...] [--max-window-ratio 2]
 
 The last site of a federation attacks (`attacks.py`). RMSE and AUROC are of the test windows of the others,
 RMSE over the three missingness patterns, in the standard deviations of a run without an attack. Federations
@@ -112,7 +112,7 @@ def measure(federation: Path, name: str, options: argparse.Namespace) -> Iterato
         for rule in (DEFAULT_RULE,) if attack in BOUNDED_UNDER_EVERY_RULE else options.rule:
             for seed in range(options.seeds if attack == "none" else 1):
                 settings = {"averaging": rule, "seed": seed}
-                settings |= {"max-window-ratio": 1e12} if rule == "mean" else {}
+                settings["max-window-ratio"] = 1e12 if rule == "mean" else options.max_window_ratio
                 with tempfile.TemporaryDirectory() as folder:
                     try:
                         record = run(federation, Path(folder), settings, ATTACKS[attack])
@@ -147,6 +147,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of the runs without an attack")
     parser.add_argument("--data", nargs="+", choices=("demo", "ptb-xl"), default=["demo", "ptb-xl"])
     parser.add_argument("--attack", nargs="+", choices=ATTACKS, default=list(ATTACKS))
+    parser.add_argument("--max-window-ratio", type=float, default=flat_defaults()["max-window-ratio"])
     parser.add_argument("--rule", nargs="+", choices=RULES, default=list(RULES))
     options = parser.parse_args()
     options.attack = list(dict.fromkeys(["none", *options.attack]))  # errors are in its standard deviations
