@@ -50,7 +50,7 @@ def test_a_run_survives_sites_that_are_killed_hang_or_are_disconnected(tmp_path,
         run = hospitals.run(
             settings(
                 method="mask", task__rounds=NUM_ROUNDS, min_sites=1, sites=",".join(sites),
-                round_timeout=ROUND_SECONDS, sites_timeout=180.0, name="faults",
+                round_timeout=ROUND_SECONDS, sites_timeout=75.0, name="faults",
             )
         )  # fmt: skip
         killed = hospitals.started[2]
