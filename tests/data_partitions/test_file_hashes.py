@@ -1,4 +1,4 @@
-"""Hashes of files are right whatever changes, and unchanged files are not read again."""
+"""Hashes of files and fingerprints are right whatever changes, and unchanged files are not read again."""
 
 import hashlib
 import os
@@ -8,6 +8,8 @@ import pytest
 
 from data_partitions import file_hashes
 from data_partitions.file_hashes import FileHashes
+from data_partitions.partition import Partition, write_partition
+from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
 
 @pytest.fixture
@@ -82,3 +84,31 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(file, later, mon
     hashes = FileHashes()
     hashes.sha256(file)
     assert not hashes.files
+
+
+def test_fingerprint_changes_with_any_part_of_the_content(partition, tmp_path):
+    before = partition.fingerprint()
+    assert len(before) == 64 and Partition.open(partition.path).fingerprint() == before
+    write_partition(tmp_path / "same", manifest_of(), index_of(), windows_of())
+    assert Partition.open(tmp_path / "same").fingerprint() == before
+    write_partition(tmp_path / "values", manifest_of(), index_of(), windows_of(seed=1))
+    write_partition(tmp_path / "ids", manifest_of(), index_of(prefix="q"), windows_of())
+    write_partition(tmp_path / "manifest", manifest_of(version="2"), index_of(), windows_of())
+    others = {Partition.open(tmp_path / name).fingerprint() for name in ("values", "ids", "manifest")}
+    assert len(others | {before}) == 4
+
+
+def test_fingerprint_changes_with_any_byte_of_a_long_file(tmp_path):
+    counts = (3000, 1, 1)
+    windows = windows_of(1).repeat(sum(counts), axis=0)
+    write_partition(tmp_path / "a", manifest_of(counts=counts), index_of(counts), windows)
+    partition = Partition.open(tmp_path / "a")
+    fingerprints = {partition.fingerprint()}
+    file = tmp_path / "a" / "values" / "EEG Fpz-Cz.npy"
+    assert file.stat().st_size > 3 * 2**20
+    for position in (200, 2**20 + 1, file.stat().st_size // 2, file.stat().st_size - 1):
+        with open(file, "r+b") as opened:
+            opened.seek(position)
+            opened.write(b"\x01")
+        fingerprints.add(partition.fingerprint())
+    assert len(fingerprints) == 5
