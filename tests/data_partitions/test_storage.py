@@ -1,7 +1,6 @@
 import errno
 import itertools
 import os
-from contextlib import contextmanager
 
 import pytest
 
@@ -9,15 +8,7 @@ from data_partitions import DataError
 from data_partitions.partition import Partition, write_partition
 from data_partitions.storage import atomic_directory, atomic_write
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
-
-
-@contextmanager
-def umask(mask):
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
+from tests.helpers.umask import umask
 
 
 @pytest.fixture

@@ -2,21 +2,12 @@
 
 import errno
 import os
-from contextlib import contextmanager
 
 import pytest
 
 from client_app.inference import impute_files, impute_partition, predict
 from tests.helpers.inference_inputs import partition, record
-
-
-@contextmanager
-def umask(mask):
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
+from tests.helpers.umask import umask
 
 
 def call_again_after(monkeypatch, owner, name, call):
