@@ -19,6 +19,7 @@ from data_partitions.partition import Partition
 from data_partitions.pool import Pool
 from data_partitions.storage import atomic_write
 from server_app.cli import app
+from tests.helpers.umask import umask
 
 METHOD = METHODS["condi"]
 
@@ -121,11 +122,8 @@ def test_what_a_killed_process_was_completing_is_removed_by_the_next(site, cache
 
 
 def test_the_cache_is_private_to_its_user(site, cache):
-    before = os.umask(0)
-    try:
+    with umask(0):
         complete(site())
-    finally:
-        os.umask(before)
     modes = {path: path.stat().st_mode & 0o777 for path in (cache.parent, *cache.parent.rglob("*"))}
     assert len(modes) == 3 + 3, "a record, values and masks"
     assert all(mode == (0o700 if path.is_dir() else 0o600) for path, mode in modes.items())
