@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from data_partitions.errors import DataError
@@ -61,13 +61,15 @@ class PreparationLog:
             raise error
         self.rejected.append(str(error))
 
-    def first_rejection(self) -> str:
-        """Return the end of a sentence that names the first rejected record and their number, or ""."""
+    def explain(self, sentences: Iterable[str] = ()) -> str:
+        """Return the end of a message: these sentences as parts of one, and the first rejected record."""
+        reasons = "; ".join(sentence.removesuffix(".") for sentence in sentences)
+        text = f": {reasons}" if reasons else ""
         if not self.rejected:
-            return ""
+            return text
         number = len(self.rejected)
         subject = "the rejected record" if number == 1 else f"the first of {number} rejected records"
-        return f"; {subject}: {self.rejected[0]}"
+        return f"{text}; {subject}: {self.rejected[0]}"
 
 
 def _to_singular(match: re.Match[str]) -> str:

@@ -169,8 +169,7 @@ def _read_index(
     schema = reader.schema(source, **options)
     index = reader.index(source, log, **options)
     if index.empty:
-        notes = f": {' '.join(log.notes)}" if log.notes else ""
-        raise DataError(f"no record of {source} can be used{notes}{log.first_rejection()}")
+        raise DataError(f"no record of {source} can be used{log.explain(log.notes)}")
     return schema, index
 
 
@@ -213,10 +212,8 @@ def _explain_rejections(log: PreparationLog) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        counts = (
-            f": {' '.join(log.counted())}" if isinstance(error, EmptyPartitionError) and log.counts else ""
-        )
-        raise DataError(f"{error}{counts}{log.first_rejection()}") from None
+        counts = log.counted() if isinstance(error, EmptyPartitionError) else ()
+        raise DataError(f"{error}{log.explain(counts)}") from None
 
 
 def _describe_command(settings: dict[str, Any]) -> str:

@@ -114,7 +114,7 @@ def index(
         except DataError as error:
             log.reject(error)
     if not usable:
-        raise DataError(f"no record of {source} can be used{log.first_rejection()}")
+        raise DataError(f"no record of {source} can be used{log.explain()}")
     table = pd.DataFrame(usable)
     in_two_splits = table.groupby("patient_id")["split"].transform("nunique") > 1
     if in_two_splits.any():

@@ -33,6 +33,19 @@ def test_one_is_singular():
     ]
 
 
+@pytest.mark.parametrize(
+    ("rejected", "sentences", "end"),
+    [
+        ([], [], ""),
+        ([], ["One is left out.", "2 h are missing"], ": One is left out; 2 h are missing"),
+        (["a.csv is empty"], ["One is left out."], ": One is left out; the rejected record: a.csv is empty"),
+        (["a is empty", "b is empty"], [], "; the first of 2 rejected records: a is empty"),
+    ],
+)
+def test_reasons_are_the_end_of_one_sentence(rejected, sentences, end):
+    assert PreparationLog(rejected=rejected).explain(sentences) == end
+
+
 def test_texts_of_files_do_not_control_the_terminal(tmp_path, capsys):
     code = "\x1b]0;owned\x07\x1b[2J\ud800"
     log = PreparationLog(notes=[f"note {code}"], rejected=[f"{code} cannot be read"])

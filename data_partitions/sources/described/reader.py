@@ -68,8 +68,7 @@ class DescribedDataset:
             used = self._drop_contradictions(used, log)
         cut = list(windows.cut(used, log))
         if not any(len(windows.starts) for _, windows in cut):
-            counts = f": {' '.join(log.counted())}" if log.counts else ""
-            raise DataError(f"no recording of {source} has a window{counts}{log.first_rejection()}")
+            raise DataError(f"no recording of {source} has a window{log.explain(log.counted())}")
         index = self._tabulate(source, cut, covariates)
         covariates.add_notes(log)
         patients = _join_duplicates(cut, splits, log)
