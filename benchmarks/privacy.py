@@ -172,7 +172,8 @@ def train_classifier(sites: list[Site], config: RunConfig, sums: torch.Tensor) -
             arrays = {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
             updates.append(SiteUpdate(arrays, counts, outcome["windows"], outcome["steps"], site.name))
         if privacy.noise_multiplier:
-            state = private_average(state, owners, updates, privacy.clip_task, privacy.noise_multiplier)
+            clip, noise = privacy.clip_task, privacy.noise_multiplier
+            state = private_average(state, owners, updates, clip, noise, len(sites))
         else:
             state = average(state, owners, updates)
         model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
