@@ -34,6 +34,7 @@ from client_app.node.site_policy import SitePolicy
 from condi_core.protocol import POLICY_REFUSED
 
 POLL_SECONDS = 0.1  # while an app hands over its reply
+MAX_ASKED_RUNS = 8  # of which the gate keeps app and settings; those of another run are fetched again
 
 
 class _AskedRun(NamedTuple):
@@ -142,13 +143,12 @@ class Gate:
         self, message: Message, get_run: Callable[[int], Run], get_fab: Callable[[str, int], Fab]
     ) -> str:
         """Return why a message is not answered, as a sentence about this site; empty if it is answered."""
-        run_id, kind, now = (
-            message.metadata.run_id,
-            message.metadata.message_type,
-            datetime.now().astimezone(),
-        )
+        run_id, kind = message.metadata.run_id, message.metadata.message_type
+        now = datetime.now().astimezone()
         if run_id not in self._runs:
             self._runs[run_id] = self._read_run(get_run(run_id), get_fab)
+            if len(self._runs) > MAX_ASKED_RUNS:
+                del self._runs[next(iter(self._runs))]
         asked = self._runs[run_id]
         reason = asked.code_refusal or find_refusal(
             self.policy, kind, run_id, asked.settings, self.answered, now

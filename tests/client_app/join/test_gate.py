@@ -17,7 +17,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode import start_client_internal as node_loop
 from flwr.supernode.nodestate import NodeStateFactory
 
-from client_app.join.gate import Gate
+from client_app.join.gate import MAX_ASKED_RUNS, Gate
 from client_app.join.supernode import install_gate
 from client_app.node.audit_log import append_entry, read_entries
 from client_app.node.request import to_record
@@ -117,6 +117,16 @@ def test_an_admitted_message_reaches_the_app_with_the_policy_and_the_log(node, a
     assert (run["kind"], run["run"], run["superlink"]) == ("run", 7, "fl.example.org:9092")
     assert run["app"] == hashlib.sha256(app).hexdigest() and len(run["settings_sha256"]) == 64
     assert run["changed_settings"] == {"task.rounds": 2}
+
+
+def test_the_gate_keeps_the_apps_of_the_latest_runs_alone(node):
+    gate = node.gate()
+    for run in range(MAX_ASKED_RUNS + 1):
+        assert node.receive(gate, run=run) == run
+    assert node.receive(gate, run=MAX_ASKED_RUNS) == MAX_ASKED_RUNS
+    assert (node.fetched, len(gate._runs)) == (MAX_ASKED_RUNS + 1, MAX_ASKED_RUNS)
+    assert node.receive(gate, run=0) == 0 and node.fetched == MAX_ASKED_RUNS + 2
+    assert [entry["run"] for entry in read_entries(node.log)[1:]] == list(range(MAX_ASKED_RUNS + 1))
 
 
 def test_no_message(node):
