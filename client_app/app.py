@@ -121,6 +121,8 @@ def _load_task(request: Request, split: Split) -> tuple[task_phase.TaskWindows, 
 def train_relation(request: Request) -> RecordDict:
     """Phase 1, first part: estimate the cross-spectrum, from covariances and then by EM."""
     site, first = request.site(), request.settings["server-round"] == 1
+    if site.policy.update_noise_multiplier:
+        raise ConfigError("the policy of the site does not allow the estimation of the cross-spectrum")
     imputer = _load_imputer(request, site)
     if site.config.privacy.patient_epsilon:
         spectra, counts, windows = release_relation(site, imputer)

@@ -103,3 +103,9 @@ def test_updates_have_the_limit_of_the_policy_whatever_the_run(sites, tmp_path):
 def test_a_message_about_a_method_that_the_settings_of_the_run_do_not_have(sites):
     reply = app(message("query.complete", method="fedprox"), context(sites, methods=["condi", "mask"]))
     assert reply.error.reason == "the policy of the site does not allow the method fedprox"
+
+
+def test_noise_of_the_site_refuses_the_cross_spectrum_also_as_a_part_of_secure_training(sites):
+    asked = message("train.relation", **{"server-round": 1})  # `train` calls the same handler
+    reply = app(asked, context(sites, update_clip_norm=1.0, update_noise_multiplier=1.0))
+    assert reply.error.reason == "the policy of the site does not allow the estimation of the cross-spectrum"
