@@ -17,6 +17,7 @@ from data_partitions.events.parquet_rows import read_parquet_rows
 from data_partitions.recordings import csv_table, open_recording, parquet_recording
 from data_partitions.recordings.csv_output import CsvOutput
 from data_partitions.sources.described.table import read_cells
+from data_partitions.sources.mimic_iv import tables
 from tests.helpers.edf_files import EdfSignal, write_edf_file
 
 MEGABYTE = 2**20
@@ -55,6 +56,14 @@ def test_a_line_without_an_end(tmp_path, monkeypatch):
     file = tmp_path / "a.csv.gz"
     file.write_bytes(gzip.compress(b"time (s),a\n" + b"0" * (64 * MEGABYTE), 1))
     assert "a line has more than 1048576 characters" in refused(lambda: open_recording(file))
+
+
+@pytest.mark.parametrize("content", [b"0" * (64 * MEGABYTE), b"itemid\n" + b"0\n" * (8 * MEGABYTE)])
+def test_a_table_of_mimic_iv_that_expands_too_far(tmp_path, monkeypatch, tight, content):
+    monkeypatch.setattr(tables, "DECOMPRESSED_BLOCK_BYTES", MEGABYTE // 16)
+    file = tmp_path / "chartevents.csv.gz"
+    file.write_bytes(gzip.compress(content, 1))
+    assert "expands to" in refused(lambda: list(tables.stream_table(file, {"itemid": float})))
 
 
 @pytest.mark.parametrize("where", ["header", "member"])

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 import pandas as pd
 
 from data_partitions.errors import DataError
+from data_partitions.expansion import is_gzip, require_plausible_size
 from data_partitions.preparation_log import PreparationLog
 
 # Folders of each table. In version 1.0, patients and admissions were in `core/`.
@@ -64,6 +65,8 @@ def columns_of(file: Path) -> list[str]:
                     break
             line = header.split(b"\n")[0].decode("utf-8-sig").strip()
             return next(csv.reader([line]), [])
+        except DataError:
+            raise
         except (ValueError, *DAMAGED_FILE_ERRORS) as error:
             raise DataError(f"{file} is not a readable csv ({_one_line(error)}): fetch it again") from None
 
@@ -94,6 +97,8 @@ def stream_table(
                 rows += len(chunk)
                 if log is not None:
                     log.progress(f"reading {file.name.split('.')[0]}", opened.tell(), size)
+        except DataError:
+            raise
         except (ValueError, *DAMAGED_FILE_ERRORS) as error:  # pandas' parser errors are ValueErrors
             raise DataError(_describe_fault(file, rows, error)) from None
         finally:
@@ -138,18 +143,21 @@ class _ReadAhead:
 def _decompressed(file: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[bytes]:
     """Yield the content in blocks, none empty; zlib.error or EOFError if gzip data are damaged or end early.
 
-    It does not use the module `gzip`, which takes Python's lock every few kB.
+    DataError if they expand too far. It does not use the module `gzip`, which takes Python's lock every few
+    kB.
     """
-    start = file.read(read_bytes)
-    if start[:2] != b"\x1f\x8b":
-        while start:
-            yield start
-            start = file.read(read_bytes)
+    path = Path(file.name)
+    if not is_gzip(path):
+        while block := file.read(read_bytes):
+            yield block
         return
+    packed, unpacked = path.stat().st_size, 0
     gzip_format = 16 + zlib.MAX_WBITS
-    member, data = zlib.decompressobj(gzip_format), start
+    member, data = zlib.decompressobj(gzip_format), file.read(read_bytes)
     while True:
         if block := member.decompress(data, DECOMPRESSED_BLOCK_BYTES):
+            unpacked += len(block)
+            require_plausible_size(path, packed, unpacked)
             yield block
         if member.eof:  # another member may follow, or zeros as padding
             data = member.unused_data.lstrip(b"\0") or file.read(read_bytes).lstrip(b"\0")
