@@ -1,13 +1,14 @@
 """Measure what differential privacy of patients costs: errors of imputation and AUROC by epsilon.
 
     python benchmarks/privacy.py --federation FOLDER [--ranges "mV=-10:10"] [--seeds 0 1 2] [--without-auroc]
+        [--default-missingness]
 
 FOLDER is a federation of `condi prepare`. The sites' and the coordinator's functions run in one process,
 phase 1 without its network: RMSE is that of the closed-form estimate on some test windows of each site, in
 standard deviations of the training samples. AUROC is of the classifier on windows as they are, since
 completing all windows anew for each row would take most of the time; its noise is that of a run with the
-relation. Nothing is hidden beyond what the source lacks. Rows are no privacy (EM, as a run does it), the
-private estimator without noise, each epsilon, no relation, and differential privacy of sites.
+relation. By default nothing is hidden beyond what the source lacks. Rows are no privacy (EM, as a run does
+it), the private estimator without noise, each epsilon, no relation, and differential privacy of sites.
 Prints a table after each seed, mean ± sample standard deviation, and one JSON line.
 """
 
@@ -45,8 +46,8 @@ SETTINGS = {
     "method": "estimate", "compare-with": "", "imputer.width": 2, "imputer.heads": 1, "imputer.blocks": 1,
     "imputer.relation-rounds": 2, "task.width": 8, "task.rounds": 8, "task.steps": 2, "task.batch": 300,
     "task.learning-rate": 0.01,
-    "missingness.points": 0.0, "missingness.gaps": 0.0, "missingness.modality-by-window": 0.0,
 }  # fmt: skip
+NOTHING_HIDDEN = {"missingness.points": 0.0, "missingness.gaps": 0.0, "missingness.modality-by-window": 0.0}
 NO_NOISE = 1e3  # an epsilon whose noise is negligible
 SITE_NOISE = 1.0  # noise multiplier of the row of site-level privacy
 TEST_WINDOWS = 8  # of each site, for the RMSE
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--ranges", default="")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--without-auroc", action="store_true", help="train no classifier")
+    parser.add_argument("--default-missingness", action="store_true", help="hide what a run hides")
     parser.add_argument("--epsilons", type=float, nargs="*", default=[8.0, 3.0, 1.0])
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -78,7 +80,9 @@ def measure(options: argparse.Namespace, changes: dict, seed: int) -> dict[str, 
     """Return the metrics of one run."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
     defaults = flatten(project["tool"]["flwr"]["app"]["config"])
-    settings = defaults | SETTINGS | {"seed": seed, "privacy.value-ranges": options.ranges} | changes
+    missingness = {} if options.default_missingness else NOTHING_HIDDEN
+    chosen = {"seed": seed, "privacy.value-ranges": options.ranges} | changes
+    settings = defaults | SETTINGS | missingness | chosen
     config = RunConfig.from_flat(settings)
     opened = open_federation(options.federation)
     with tempfile.TemporaryDirectory() as cache:
