@@ -116,10 +116,12 @@ def compute_standardising_sums(site: Site) -> dict[str, list[list[float]]]:
     -------
     dict
         `label-sums` `(label, 3)` of a regression and `covariate-sums` `(covariate, 3)` of covariates that are
-        inputs: count, sum and sum of squares over labelled training windows; empty for other runs.
+        inputs: count, sum and sum of squares over labelled training windows; empty for other runs, and with
+        `privacy.patient-epsilon`, as they have no noise.
     """
     rows, partition = site.labelled_rows("train"), site.partition
-    labels = partition.labels[rows] if site.schema.task_kind.standardises_labels else np.zeros((0, 0))
+    has_sums = site.schema.task_kind.standardises_labels and not site.config.privacy.patient_epsilon
+    labels = partition.labels[rows] if has_sums else np.zeros((0, 0))
     covariates = partition.covariates[rows] if site.config.task.covariates else np.zeros((0, 0))
     covariate_sums = NumberStandardiser.sums(covariates)
     for position, numbers in enumerate(covariates.T):

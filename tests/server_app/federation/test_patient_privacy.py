@@ -229,12 +229,20 @@ def test_what_breaks_the_privacy_of_patients_is_refused(changes, sentence):
         select_methods(RunConfig.from_flat(small_run_settings(PRIVATE | changes)))
 
 
-def test_a_regression_is_refused(tmp_path, run_local):
+def test_a_regression_is_refused_and_no_sums_of_labels_leave_before(tmp_path, run_local):
     index, windows = site_data("site-0", 0)
     index["stay"] = np.arange(len(index), dtype=float)
     fields = {"labels": ("stay",), "task": "regression", "label_unit": "d"}
     counts = {"train": 8, "val": 3, "test": 3}
     parts = [(manifest("site-0", counts, **fields), index.drop(columns=["slow", "fast"]), windows)]
     write_federation(tmp_path / "f", parts, dataset="waves", split="natural", seed=0, made_by="a test")
+    answers = []
+
+    def keep(request, reply):
+        if request.metadata.message_type == "query.describe":
+            answers.extend(map(json.loads, reply.content["config"]["sites"]))
+        return reply
+
     with pytest.raises(RunError, match="a regression cannot be combined with privacy.patient-epsilon"):
-        run_local(tmp_path / "f", PRIVATE)
+        run_local(tmp_path / "f", PRIVATE, tamper=keep)
+    assert [answer["label-sums"] for answer in answers] == [[]], "sums of labels have no noise"
