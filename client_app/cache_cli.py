@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-import platformdirs
 import typer
 
 from data_partitions.console import one_sentence_errors
@@ -77,4 +76,6 @@ def _clear(context: typer.Context, folder: CacheOption = None) -> None:
 
 
 def _folder(folder: Path | None) -> Path:
-    return (folder or platformdirs.user_cache_path("condi") / "completed").expanduser().absolute()
+    from client_app.node.completion_cache import default_cache
+
+    return (folder or default_cache()).expanduser().absolute()

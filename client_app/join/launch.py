@@ -129,9 +129,10 @@ def site(
     This process then becomes Flower's SuperNode and works for the coordinator until it receives SIGTERM.
     """
     from client_app.join.checklist import run_checks
+    from client_app.node.completion_cache import default_cache
 
     data, key, root_certificates = map(_absolute, (data, key, root_certificates))
-    cache = _absolute(cache or platformdirs.user_cache_path("condi") / "completed")
+    cache = _absolute(cache or default_cache())
     superexec_secret = superexec_secret and _absolute(superexec_secret)
     trusted_entities = trusted_entities and _absolute(trusted_entities)
     policy = policy and _absolute(policy)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
 from pydantic import BaseModel, ValidationError
 
 from data_partitions.file_hashes import FileHashes, HashedFile
@@ -60,6 +61,11 @@ class CachedPartition:
     completions: int
     size: int
     last_used: float
+
+
+def default_cache() -> Path:
+    """Return the cache of a site whose node names none: in the user's cache folder."""
+    return platformdirs.user_cache_path("condi") / "completed"
 
 
 def completions_folder(store: WindowStore, cache: Path) -> Path:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import platformdirs
 import torch
 from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
 from torch import nn
 
 from client_app.device import exclusive_use, find_device
+from client_app.node.completion_cache import default_cache
 from client_app.node.completions import CompletionsMissingError
 from client_app.node.local_noise import protect_update
 from client_app.node.site import Site, find_partitions, is_virtual, pool_sites
@@ -113,7 +113,7 @@ class Request:
         """
         name = name or self.settings["site"]
         node = self.context.node_config
-        cache = Path(str(node.get("cache", platformdirs.user_cache_path("condi") / "completed")))
+        cache = Path(str(node["cache"])) if "cache" in node else default_cache()
         if name == POOLED_SITE and is_virtual(self.context):
             pool, config = pool_sites(self.settings["federation"], self.config)
             return Site(name, pool, config, self.device, cache)
