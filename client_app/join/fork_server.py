@@ -94,10 +94,9 @@ def serve(connection: socket.socket) -> list[str] | None:
     list of str or None
         In a forked process, its command line; in this process, None, at the end.
     """
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the SuperExec, whose end closes the connection.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel removes apps that have ended.
+    # Ctrl-C reaches the SuperExec as well, whose end closes the connection.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel removes apps that have ended
     with connection:
         while request := connection.recv(LONGEST_REQUEST_BYTES):
             if obstacle := _find_obstacle():

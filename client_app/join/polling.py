@@ -6,9 +6,7 @@ import time
 from typing import Any
 
 MIN_POLL_SECONDS = 0.1
-ACTIVE_FRACTION = (
-    0.1  # of the time since the last activity: what is waited in vain is at most this much longer
-)
+IDLE_FRACTION = 0.1  # of the idle time, which is waited before Flower asks again
 
 
 class AdaptiveClock:
@@ -41,4 +39,4 @@ class AdaptiveClock:
             time.sleep(min(seconds, MIN_POLL_SECONDS))
             return
         idle_seconds = time.monotonic() - self._last_activity
-        time.sleep(min(max(ACTIVE_FRACTION * idle_seconds, MIN_POLL_SECONDS), self._max_seconds))
+        time.sleep(min(max(IDLE_FRACTION * idle_seconds, MIN_POLL_SECONDS), self._max_seconds))
