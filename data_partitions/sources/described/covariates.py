@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from data_partitions.description.sections import CovariateSection, Description
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.sentences import quote_some, suggest
-from data_partitions.sources.described.faults import description_error
+from data_partitions.sentences import quote_some
+from data_partitions.sources.described.faults import require_column
 from data_partitions.sources.described.listing import normalise
 from data_partitions.sources.described.table import parse_number
 
@@ -35,13 +35,7 @@ class CovariateReader:
             return
         columns = list(columns)
         for name, section in self.sections.items():
-            column = section.column or name
-            if column not in columns:
-                raise description_error(
-                    self.description,
-                    f"covariates.{name}",
-                    f'the table has no column "{column}"{suggest(column, columns)}',
-                )
+            require_column(self.description, f"covariates.{name}", section.column or name, columns)
 
     def read(self, row: Mapping[str, str]) -> dict[str, str]:
         """Return the cell of each covariate in `windows.csv`: a number, a category, or "" where missing."""

@@ -38,7 +38,8 @@ def fill_pattern(pattern: str, fields: Mapping[str, str]) -> str:
             return part[0]
         if part[1] not in fields:
             raise DataError(
-                f'there is no field "{part[1]}"{suggest(part[1], fields)} The fields are {", ".join(fields)}'
+                f'there is no field "{part[1]}"{suggest(part[1], fields)} '
+                f"(the fields are {', '.join(fields)})"
             )
         return fields[part[1]][: int(part[2])] if part[2] else fields[part[1]]
 

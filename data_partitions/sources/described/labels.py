@@ -9,9 +9,9 @@ import numpy as np
 
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
-from data_partitions.sentences import quote_some, suggest
+from data_partitions.sentences import find_nearest, quote_some, suggest
 from data_partitions.sources.described.annotations import Annotation
-from data_partitions.sources.described.faults import description_error
+from data_partitions.sources.described.faults import description_error, require_column
 from data_partitions.sources.described.listing import normalise
 from data_partitions.sources.described.table import parse_number
 
@@ -94,7 +94,7 @@ class LabelRule:
                 self.description,
                 "window.keep",
                 f'there is no class "{name}"{suggest(name, self.names)} '
-                f"The classes are {', '.join(self.names)}",
+                f"(the classes are {', '.join(self.names)})",
             )
         return self.names.index(name)
 
@@ -153,23 +153,19 @@ class LabelRule:
         """Raise DataError unless the table has the columns of the task."""
         if self.task.kind == "none" or self.by_annotations or self.task.file or self.task.until:
             return
-        columns = list(columns)
+        columns, key = list(columns), "task.columns" if self.task.columns else "task.column"
         for column in self.task.columns.values() or [self.task.column]:
-            if column not in columns:
-                raise description_error(
-                    self.description,
-                    "task.columns" if self.task.columns else "task.column",
-                    f'the table has no column "{column}"{suggest(column, columns)} '
-                    f"It has {', '.join(columns)}",
-                )
+            require_column(self.description, key, column, columns)
 
     def unknown_text_error(self, unknown: Sequence[str]) -> DataError:
         """Return the error for texts of annotations that no class has."""
+        near = find_nearest(unknown[0], self._class_of)
+        advice = f'correct it to "{near}", or add it' if near else "add it"
         return description_error(
             self.description,
             "task.classes",
-            f"annotations have {quote_some(unknown)}, which no class has"
-            f"{suggest(unknown[0], self._class_of)} Add it to a class or to task.drop",
+            f"annotations have {quote_some(unknown)}, which no class has: {advice} to a class or to "
+            "task.drop",
         )
 
 

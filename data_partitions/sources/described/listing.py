@@ -13,7 +13,7 @@ import pandas as pd
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.sentences import count_noun, quote_some, suggest
-from data_partitions.sources.described.faults import description_error
+from data_partitions.sources.described.faults import description_error, require_column
 from data_partitions.sources.described.files import (
     MatchedFile,
     describe_files,
@@ -22,7 +22,7 @@ from data_partitions.sources.described.files import (
     match_files,
 )
 from data_partitions.sources.described.parts import split_files
-from data_partitions.sources.described.table import read_table, require_column
+from data_partitions.sources.described.table import read_table
 
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 
@@ -168,11 +168,11 @@ def _join(description: Description, table: pd.DataFrame, matches: list[MatchedFi
     # In a file of several recordings, these have names of their own.
     keys = [name for name in fields if name in table and not any(match.part for match in matches)]
     if section.record and "{" not in section.record and section.record not in fields:
-        require_column(description, "table.record", section.record, table)
+        require_column(description, "table.record", section.record, table.columns)
     column = section.record if section.record in table else ""
     if not keys and not column:
         column = "record"
-        require_column(description, "table.record", section.record or column, table)
+        require_column(description, "table.record", section.record or column, table.columns)
     rows, faults = unique_rows(table, column or keys[0])
     by_key: dict[tuple[str, ...], list[MatchedFile]] = defaultdict(list)
     for match in matches:

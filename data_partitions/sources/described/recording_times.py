@@ -7,8 +7,7 @@ from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings.recording import Recording
-from data_partitions.sentences import suggest
-from data_partitions.sources.described.faults import description_error
+from data_partitions.sources.described.faults import require_column
 from data_partitions.sources.described.listing import ListedRecording
 from data_partitions.sources.described.table import parse_time
 
@@ -20,10 +19,7 @@ def find_time(description: Description, key: str, listed: ListedRecording, recor
     """
     table = description.table
     column = description.window.start if key == "window.start" else table.end
-    if column not in listed.row:
-        raise description_error(
-            description, key, f'there is no column "{column}"{suggest(column, listed.row)}'
-        )
+    require_column(description, key, column, listed.row)
     try:
         time = parse_time(listed.row[column], table.time_unit, table.time_format)
         if table.time_unit != "datetime":

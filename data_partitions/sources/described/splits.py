@@ -9,8 +9,8 @@ from pathlib import Path
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.manifest import Split
-from data_partitions.sentences import count_noun, quote_some, suggest
-from data_partitions.sources.described.faults import description_error
+from data_partitions.sentences import count_noun, quote_some
+from data_partitions.sources.described.faults import description_error, require_column
 from data_partitions.sources.described.listing import ListedRecording
 from data_partitions.splits import hash_splits
 
@@ -51,12 +51,7 @@ def _split_by_hash(description: Description, recordings: Sequence[ListedRecordin
 
 def _split_by_column(description: Description, recordings: Sequence[ListedRecording]) -> dict[str, Split]:
     section = description.split
-    if section.column not in recordings[0].row:
-        raise description_error(
-            description,
-            "split.column",
-            f'the table has no column "{section.column}"{suggest(section.column, recordings[0].row)}',
-        )
+    require_column(description, "split.column", section.column, recordings[0].row)
     split_of_text: dict[str, Split] = dict.fromkeys(section.val, "val")
     split_of_text.update(dict.fromkeys(section.test, "test"))
     texts = Counter(listed.row[section.column] for listed in recordings)

@@ -17,7 +17,7 @@ from data_partitions.events.recordings import find_time_zone, index_recordings
 from data_partitions.events.times import NO_TIME, US_PER_SECOND, TimeReader
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sentences import quote_some
-from data_partitions.sources.described.faults import description_error
+from data_partitions.sources.described.faults import description_error, require_column
 from data_partitions.sources.described.files import describe_files, match_files
 from data_partitions.sources.described.listing import (
     Listing,
@@ -26,7 +26,7 @@ from data_partitions.sources.described.listing import (
     unique_rows,
 )
 from data_partitions.sources.described.meds_stays import list_meds_stays
-from data_partitions.sources.described.table import read_table, require_column
+from data_partitions.sources.described.table import read_table
 
 EXAMPLES = 3
 
@@ -112,7 +112,7 @@ def _list_rows(
         rows: dict[str, Mapping[str, str]] = {name: {} for name in dict.fromkeys(names)}
     else:
         column = description.table.record or description.files.record
-        require_column(description, "table.record", column, table)
+        require_column(description, "table.record", column, table.columns)
         of_table, faults = unique_rows(table, column)
         rows = {row[column]: row for row in of_table}
     known = set(names or rows)
@@ -145,8 +145,7 @@ def _find_times(
     reader = TimeReader(table.time_unit, table.time_format, table.decimal, "table.time-format")
 
     def read_column(key: str, column: str) -> np.ndarray:
-        if column not in listing.columns:
-            raise description_error(description, key, f'the table has no column "{column}"')
+        require_column(description, key, column, listing.columns)
         texts = [listed.row[column] for listed in listing.recordings]
         times = reader.read_elapsed(texts) if reader.is_elapsed else reader.read_stamps(texts)
         if (times == NO_TIME).all() and any(texts):

@@ -133,17 +133,6 @@ def _read_parquet(file: Path) -> pd.DataFrame:
     return pd.DataFrame(texts, dtype=str)
 
 
-def require_column(description: Description, key: str, column: str, table: pd.DataFrame) -> None:
-    """Raise DataError, with the line of the setting `key`, unless the table has a column."""
-    if column not in table:
-        raise description_error(
-            description,
-            key,
-            f'{description.table.path} has no column "{column}"{suggest(column, table.columns)} '
-            f"It has {', '.join(table.columns)}",
-        )
-
-
 def parse_time(text: str, unit: str, time_format: str) -> float:
     """Return a time in s: since 1970 for time stamps, else elapsed; ValueError when it is not a time."""
     if unit != "datetime":

@@ -192,7 +192,7 @@ def test_a_unit_that_fits_worse_than_another_is_asked_about(folder):
 def test_a_misspelt_column_of_the_task_is_named_with_its_line_once(folder):
     edit(folder, 'column = "died"', 'column = "dies"')
     errors = sentences(check(folder), "error")
-    assert 'task.column: the table has no column "dies": did you mean "died"?' in errors
+    assert 'task.column: the table has no column "dies": did you mean "died"? (it has ' in errors
     assert errors.count(", line ") == 1
 
 

@@ -148,7 +148,9 @@ def test_a_window_has_the_class_that_covers_most_of_it():
     states = [Annotation(0, 13, "N"), Annotation(13, 12, "AF"), Annotation(25, 100, "?")]
     labels = label_windows(rule, states, np.arange(0, 40, 10.0), 10.0)
     np.testing.assert_array_equal(labels, [[1, 0], [0, 1], [0, 1], [NAN, NAN]])
-    with pytest.raises(DataError, match='annotations have "AFL", which no class has'):
+    with pytest.raises(
+        DataError, match='"AFL", which no class has: correct it to "AF", or add it to a class'
+    ):
         label_windows(rule, [Annotation(0, 10, "AFL")], np.zeros(1), 10.0)
 
 
