@@ -7,11 +7,13 @@ together, whatever data they were of: a patient may be in all partitions that th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from client_app.node.audit_log import append_entry, read_entries
 from client_app.node.site import Site
 from condi_core.config import ConfigError
 from condi_core.privacy.accounting import Mechanism, compute_epsilon
+from data_partitions.locks import hold_lock
 
 ENTRY_KIND = "privacy"
 
@@ -40,9 +42,15 @@ def spend_privacy(
     """
     if site.audit is None:
         return
-    spent = read_spending([] if not site.audit.exists() else read_entries(site.audit))
+    # Two nodes with one log must not both spend what is left of the budget.
+    with hold_lock(site.audit.with_name(f"{site.audit.name}.lock"), site.audit, wait=True):
+        _spend(site, site.audit, release, mechanism, planned or [mechanism])
+
+
+def _spend(site: Site, log: Path, release: str, mechanism: Mechanism, planned: Sequence[Mechanism]) -> None:
+    spent = read_spending(read_entries(log) if log.exists() else [])
     limit, delta = site.policy.max_epsilon, site.policy.delta
-    if limit and compute_epsilon([*spent, *(planned or [mechanism])], delta) > limit:
+    if limit and compute_epsilon([*spent, *planned], delta) > limit:
         raise ConfigError(
             f"site {site.name} has spent epsilon {compute_epsilon(spent, delta):.3g} of its patients' "
             f"privacy at delta {delta:g}, and with this run it would be more than max-epsilon={limit:g} "
@@ -50,7 +58,7 @@ def spend_privacy(
         )
     epsilon = compute_epsilon([*spent, mechanism], delta)
     fields = {"data": site.fingerprint, "epsilon": round(epsilon, 4), "delta": delta}
-    append_entry(site.audit, ENTRY_KIND, release=release, **mechanism._asdict(), **fields)
+    append_entry(log, ENTRY_KIND, release=release, **mechanism._asdict(), **fields)
 
 
 def read_spending(entries: Sequence[dict]) -> list[Mechanism]:

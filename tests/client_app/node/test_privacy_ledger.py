@@ -7,6 +7,7 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
+from client_app.node import privacy_ledger
 from client_app.node.audit_log import read_entries
 from client_app.node.patients import Patients, plan_of_site
 from client_app.node.privacy_ledger import read_spending, spend_privacy
@@ -19,6 +20,7 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.privacy.accounting import Mechanism, compute_epsilon
 from condi_core.protocol import fingerprint
 from data_partitions.federation import open_federation
+from data_partitions.locks import InUseError, hold_lock
 from tests.helpers.run_settings import small_run_settings
 from tests.helpers.tiny_federation import write_tiny
 
@@ -75,6 +77,17 @@ def test_rounds_beyond_the_plan_are_refused_at_the_limit(site):
         for _ in range(100):
             spend_privacy(site, "steps of task", mechanism)
     assert compute_epsilon(read_spending(read_entries(site.audit)), 1e-5) <= 5
+
+
+def test_one_process_at_a_time_decides_what_still_fits_the_budget(site, monkeypatch):
+    def spend_at_once(entries):
+        with pytest.raises(InUseError), hold_lock(site.audit.with_name("audit.jsonl.lock"), "the ledger"):
+            pass
+        return read_spending(entries)
+
+    monkeypatch.setattr(privacy_ledger, "read_spending", spend_at_once)
+    spend_privacy(site, "relation", Mechanism(9.0))
+    assert [path.name for path in site.audit.parent.glob("audit*")] == ["audit.jsonl"]
 
 
 def test_without_a_limit_the_ledger_only_records(site):
