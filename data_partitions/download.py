@@ -51,7 +51,7 @@ def fetch_physionet(database: str, files: Sequence[str], out: str | Path, log: P
         file.unlink()
         raise DataError(
             f"{name} from {url} differs from its checksum in {CHECKSUMS_FILE} there, and was removed: try "
-            "again, and fetch nothing from there if it stays so"
+            "again, and do not use this source if it differs again"
         )
 
     pool = ThreadPoolExecutor(MAX_CONNECTIONS)

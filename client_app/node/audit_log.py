@@ -156,7 +156,7 @@ def _read_chain(path: Path) -> tuple[list[dict[str, Any]], ChainSummary]:
             raise AuditLogError(path, number, reason)
         if entry.get("torn") != (_hash(torn) if first_torn else None):
             raise AuditLogError(
-                path, first_torn or number, "a line that is not an entry was changed or put in"
+                path, first_torn or number, "a line that is not an entry was changed or inserted"
             )
         entries.append(entry)
         previous, torn, first_torn = _hash(line), b"", 0

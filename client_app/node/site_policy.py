@@ -74,7 +74,7 @@ class SitePolicy(Section):
     smallest_count
         Smallest number of patients behind a count or score that leaves this site. Splits, labels and
         subgroups with fewer are withheld, and a site with fewer patients for training takes part in nothing.
-        A run's privacy.smallest-count counts where it is larger.
+        A run's privacy.smallest-count applies where it is larger.
     covariates
         Names of the covariates, such as age, of whose subgroups scores may leave, and which may be inputs of
         models; "all", or [] for none.
@@ -94,8 +94,8 @@ class SitePolicy(Section):
     update_noise_multiplier
         The site's own Gaussian noise in each update, in units of that norm: differential privacy of all data
         of this site towards everybody, the coordinator included, in the weights that it sends (condi site
-        --check says how much). It refuses the estimation of the cross-spectrum, which has no such limit.
-        0: none.
+        --check prints its epsilon). The site then refuses the estimation of the cross-spectrum, which has no
+        such limit. 0: none.
     max_epsilon
         Largest epsilon of the differential privacy of patients that all runs with privacy.patient-epsilon
         may spend together, by the entries of the audit log; 0: no limit.
@@ -132,7 +132,7 @@ class SitePolicy(Section):
     @classmethod
     def _noise_needs_a_limit(cls, noise: float, info: ValidationInfo) -> float:
         if noise and not info.data.get("update_clip_norm", 1.0):
-            raise ValueError("expected `update-clip-norm` above 0, in whose units this noise is")
+            raise ValueError("expected `update-clip-norm` above 0, because this noise is a multiple of it")
         return noise
 
     @classmethod

@@ -72,8 +72,8 @@ def _find_disagreement(checked: Sequence[RecordingSample]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "leads",
-            f"{IDENTITIES} fail in {count_noun(len(rest), 'file')} ({names}), and no factors mend it: leads "
-            "may be filtered differently, or not recorded at the same time",
+            f"{IDENTITIES} fail in {count_noun(len(rest), 'file')} ({names}), and no factors correct this: "
+            "leads may be filtered differently, or not recorded at the same time",
         )
 
 

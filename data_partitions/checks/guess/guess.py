@@ -38,7 +38,7 @@ def _guess_by_kind(folder: FolderFiles, progress: ProgressCallback) -> str:
     if tables:
         return guess_events(folder, progress)
     raise DataError(
-        f"{source} has files of unknown kinds alone ({list_some(sorted(folder.others))}): expected WFDB "
+        f"{source} has only files of unknown kinds ({list_some(sorted(folder.others))}): expected WFDB "
         "headers (.hea), .edf, .bdf, .csv, .parquet, .npy or .npz"
     )
 

@@ -167,7 +167,7 @@ def _comment_on_files(
     draft.comment("files", f"{sentence}.")
     if other_folders:
         draft.comment(
-            "files", f"Not included, as the rates are others: folders ({list_some(other_folders)})."
+            "files", f"Not included, as their sampling rates differ: folders ({list_some(other_folders)})."
         )
     recordings = set(paths)
     broken = [

@@ -176,7 +176,7 @@ def test_a_folder_without_data_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(DataError, match="has no files"):
         guess_description(tmp_path)
     (tmp_path / "a.docx").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"unknown kinds alone \(\.docx\)"):
+    with pytest.raises(DataError, match=r"only files of unknown kinds \(\.docx\)"):
         guess_description(tmp_path)
 
 
