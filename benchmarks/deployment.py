@@ -6,8 +6,7 @@ For each number of sites this starts a SuperLink with TLS and registered sites, 
 as processes on this machine, and runs phase 2 on small windows with a task model of 15 MB. The connection of
 one site passes through a port that counts its bytes. They are divided by the size of the weights, which a
 round sends down twice (to train and to evaluate) and up once. The overhead is the seconds of a training
-exchange beyond those that the slowest site trained. With few cores most of it is the import of PyTorch in
-every ClientApp, each of which is a process.
+exchange beyond those that the slowest site trained. Each ClientApp is a process, by `condi superexec` a fork.
 
 Prints one line of JSON for each number of sites.
 """
