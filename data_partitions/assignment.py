@@ -7,12 +7,11 @@ import pandas as pd
 
 from data_partitions.errors import DataError
 from data_partitions.manifest import SPLITS
-from data_partitions.sentences import count_noun
+from data_partitions.sentences import count_noun, list_some
 
 MIN_TRAIN_WINDOWS = 10  # of each site
 MAX_DIRICHLET_DRAWS = 200
 REST_SITE = "rest"
-NAMES_SHOWN = 3
 
 
 def assign_patients(
@@ -196,10 +195,9 @@ def _assign_to_hospitals(
         )
     if merged:
         names = sorted(map(str, merged), key=lambda name: (len(name), name))
-        listed = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
         notes.append(
-            f'Merged into one site "{REST_SITE}": {len(names)} of {len(records)} hospitals ({listed}); '
-            "--smallest-site sets how many training windows a site needs."
+            f'Merged into one site "{REST_SITE}": {len(names)} of {len(records)} hospitals '
+            f"({list_some(names)}); --smallest-site sets how many training windows a site needs."
         )
     if hospital_of_record.isna().any():
         count = count_noun(int(hospital_of_record.isna().sum()), "record")

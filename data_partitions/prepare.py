@@ -16,6 +16,7 @@ from data_partitions.manifest import Manifest
 from data_partitions.partition import EmptyPartitionError, Partition, write_partition
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.resumption import Resumption
+from data_partitions.sentences import list_some
 from data_partitions.site_modalities import drop_absent, find_present, make_manifest
 from data_partitions.site_names import require_site_name
 from data_partitions.small_sites import note_small_sites
@@ -23,6 +24,7 @@ from data_partitions.sources import DatasetReader
 from data_partitions.storage import require_absent, reserve_output
 
 Modalities = int | str | Sequence[str]
+MAX_HOSPITALS = 20  # in the message on one that is not recorded
 
 
 def prepare_federation(
@@ -147,7 +149,7 @@ def prepare_site(
             if site not in hospitals:
                 raise DataError(
                     f'{source} records no hospital "{site}": choose from '
-                    f"{', '.join(map(str, hospitals[:20]))}, or leave `site` out of [table]"
+                    f"{list_some(hospitals, MAX_HOSPITALS)}, or leave `site` out of [table]"
                 )
             index = index[index["site"] == site]
         note_small_sites({site: index}, schema, log)

@@ -8,6 +8,7 @@ from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 from data_partitions.description.durations import format_number, format_seconds
+from data_partitions.sentences import count_noun, list_some
 
 if TYPE_CHECKING:
     from data_partitions.description.sections import Description
@@ -120,11 +121,7 @@ def _note(seconds: float, patches: int, samples: Mapping[str, int]) -> str:
     for name, number in samples.items():
         by_samples.setdefault(number, []).append(name)
     first, *others = sorted(by_samples.items(), reverse=True)
-    parts = [f"{first[0]} {'sample' if first[0] == 1 else 'samples'} of {_list_some(first[1])}"]
-    parts += [f"{number} of {_list_some(names)}" for number, names in others]
-    patches_text = "1 patch" if patches == 1 else f"{patches} patches"
-    return f"A window has {patches_text} of {format_seconds(seconds)}, each with {'; '.join(parts)}."
-
-
-def _list_some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    parts = [f"{count_noun(first[0], 'sample')} of {list_some(first[1])}"]
+    parts += [f"{number} of {list_some(names)}" for number, names in others]
+    patches_text = f"{count_noun(patches, 'patch')} of {format_seconds(seconds)}"
+    return f"A window has {patches_text}, each with {'; '.join(parts)}."

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from data_partitions.sentences import list_some
+
 POLL_SECONDS = 3.0  # longest time between two requests for new replies
 MIN_POLL_SECONDS = 0.2
 POLL_FRACTION = 0.05  # of the time since the requests: a reply is noticed at most this much later
@@ -32,8 +34,7 @@ def send_and_receive(grid: Grid, requests: Iterable[Message], timeout: float) ->
 def report_waiting(sites: Collection[str]) -> Iterator[None]:
     """Print every `WAITING_LINE_SECONDS` which sites were asked, and for how long the block has run."""
     names = list(dict.fromkeys(filter(None, sites)))
-    more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
-    listed = ", ".join(names[:MAX_LISTED_NAMES]) + more or f"{len(sites)} nodes"
+    listed = list_some(names, MAX_LISTED_NAMES) or f"{len(sites)} nodes"
     start, is_over = time.monotonic(), threading.Event()
 
     def print_lines() -> None:
