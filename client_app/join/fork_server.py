@@ -1,8 +1,8 @@
 """A process that has imported the libraries of ClientApps, and forks for each of them.
 
-Flower starts a process for each message to a site, and importing PyTorch and Flower costs such a process
-more than two seconds of processor time. A fork of a process that has them costs a tenth of a second. It is
-still a process of its own, with its own memory and signals, and loads the app's code itself.
+Flower starts a process for each message to a site, and such a process would import PyTorch and Flower
+each time. A fork of a process that has them is still a process of its own, with its own memory and signals,
+and loads the app's code itself.
 """
 
 from __future__ import annotations
