@@ -110,7 +110,7 @@ class FilesSection(Section):
 
 
 class JoinSection(Section):
-    """`[table.join.NAME]`: another table, whose columns are added. Of columns of one name the first counts.
+    """`[table.join.NAME]`: another table, whose columns are added. Of equal names the first column is used.
 
     Parameters
     ----------
