@@ -86,6 +86,8 @@ def test_rounds_beyond_the_settings_are_refused_when_they_come():
     answered = AnsweredRuns()
     answered.messages.update({(7, "train.relation"): 3, (7, "train.imputer"): 12, (8, "train.imputer"): 99})
     assert refusal({"rounds_per_run": 16}, "train.task", answered) == ""
+    answered.messages[7, "train"] = 3
+    assert refusal({"rounds_per_run": 16}, "train.task", answered) == ""
     answered.messages[7, "train"] = 4  # the stages of one round of secure aggregation
     expected = "it has answered the 16 training rounds that its policy allows in a run"
     assert refusal({"rounds_per_run": 16}, "train.task", answered) == expected

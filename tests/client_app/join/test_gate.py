@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.cli.build import build_fab_from_disk
 from flwr.supercore.constant import TaskType
 from flwr.supercore.fab import Fab
@@ -67,6 +67,9 @@ def node(tmp_path, app):
         def pull(self, **arguments) -> int:
             self.stored.append(arguments)
             assert arguments["receive"]() is not None and arguments["get_run"](7).run_id == self.run.run_id
+            fetched = self.fetched
+            assert arguments["get_fab"]("", 7).content == self.content
+            assert self.fetched == fetched, "the app that runs is the one that was checked"
             return self.run.run_id
 
         def get_run(self, run: int) -> Run:
@@ -84,6 +87,7 @@ def node(tmp_path, app):
             (reply,) = self.state.get_messages(is_reply=True)
             assert reply.error.code == POLICY_REFUSED and reply.metadata.reply_to_message_id == "m"
             gate.record(reply, get_object_tree(reply), self.store)
+            assert not gate._refusals
             *_, entry = read_entries(self.log)
             assert (entry["kind"], entry["reason"]) == ("refusal", reply.error.reason)
             return reply.error.reason
@@ -204,7 +208,9 @@ def test_runs_of_earlier_processes_count(node):
 def test_the_log_has_what_leaves_in_a_reply(node):
     arrays = {"a": np.full((2, 3), 2, np.float32), "b": np.array([np.inf])}
     metrics = MetricRecord({"windows": 8.0, "loss": float("nan"), "counts": [0.5] * 17})
-    sites = ConfigRecord({"sites": ['{"labels": {"train": [3, 4]}, "name": "north"}'], "masked": b"12345"})
+    sites = ConfigRecord(
+        {"sites": ['{"labels": {"train": [3, 4]}, "name": "north"}'], "masked": b"12345", "text": "x" * 201}
+    )
     content = RecordDict({"arrays": to_record(arrays), "metrics": metrics, "config": sites})
     gate = node.gate()
     entry = node.reply(gate, "train.task", content)
@@ -218,10 +224,17 @@ def test_the_log_has_what_leaves_in_a_reply(node):
         "config": {
             "sites": [{"labels": {"train": [3, 4]}, "name": "north"}],
             "masked": {"bytes": 5},
+            "text": {"characters": 201},
         },
     }
     assert entry["bytes"] > 24 and len(entry["sha256"]) == 64
     assert gate.answered.rounds(7) == 1
+
+
+def test_arrays_that_an_app_packs_in_another_way_are_in_the_log_by_their_size(node):
+    content = RecordDict({"arrays": ArrayRecord({"a": Array("float32", (2, 3), "other", bytes(24))})})
+    entry = node.reply(node.gate(), "train.task", content)
+    assert entry["arrays"] == {"arrays": {"a": {"shape": [2, 3], "bytes": 24}}}
 
 
 def test_the_log_has_the_reason_of_an_error_that_leaves(node):
