@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -134,6 +136,18 @@ def test_several_processes_write_to_one_log(tmp_path):
     processes = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0] * 4
     assert sorted(numbers(path)) == sorted(list(range(25)) * 4)
+
+
+def test_an_entry_waits_for_another_process_that_writes(log):
+    before = log.read_bytes()
+    with log.open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        thread = threading.Thread(target=append_entry, args=(log, "reply"), kwargs={"number": 4})
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive() and log.read_bytes() == before
+    thread.join(10)
+    assert numbers(log)[-1] == 4
 
 
 def test_a_log_that_does_not_exist(tmp_path):
