@@ -39,8 +39,9 @@ def join_words(words: Iterable[str], word: str = "and") -> str:
 
 
 def shorten(text: object, most: int = MAX_TEXT_CHARACTERS) -> str:
-    """Return the beginning of a text of a file, on one line."""
-    words = "".join(c if c.isprintable() else " " for c in str(text))
+    """Return the beginning of a text of a file, on one line, with single spaces."""
+    start = str(text)[: 4 * most]  # of a text that may be gigantic
+    words = " ".join("".join(c if c.isprintable() else " " for c in start).split())
     return words[:most] + ("..." if len(words) > most else "")
 
 

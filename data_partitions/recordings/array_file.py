@@ -13,7 +13,7 @@ import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.expansion import require_plausible_size
-from data_partitions.recordings.quoting import shorten
+from data_partitions.sentences import shorten
 from data_partitions.temporary import open_temporary_file, scratch_path
 
 
@@ -65,7 +65,7 @@ def refuse_damage(file: Path) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:  # damaged headers raise errors of many kinds, also of the tokenizer
-        reason = getattr(error, "strerror", None) or shorten(str(error), 100)
+        reason = getattr(error, "strerror", None) or shorten(error, 100)
         raise DataError(f"{file} cannot be read as arrays of numbers ({reason})") from None
 
 

@@ -11,8 +11,8 @@ from data_partitions.errors import DataError
 from data_partitions.recordings.array_file import ArrayFile, read_texts, refuse_damage
 from data_partitions.recordings.array_output import ArrayOutput
 from data_partitions.recordings.blocks import BLOCK_NUMBERS, BlockReader
-from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel, Output, Recording
+from data_partitions.sentences import shorten
 
 SUFFIXES = (".npy", ".npz")
 MAX_CHANNELS = 10_000  # as in an EDF file

@@ -22,8 +22,8 @@ from data_partitions.recordings.csv_times import (
     is_time_column,
     place_rows,
 )
-from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel, Output, Recording
+from data_partitions.sentences import shorten
 
 SUFFIXES = (".csv", ".csv.gz")
 _NAME_AND_UNIT = re.compile(r"(.+?)\s*[(\[]([^)\]]*)[)\]]\s*")

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.expansion import open_unpacked
-from data_partitions.recordings.quoting import shorten
+from data_partitions.sentences import shorten
 
 BLOCK_ROWS = 1 << 14
 MAX_LINE = 1 << 24  # characters
@@ -142,14 +142,14 @@ def read_rows(file: Path, text: CsvText) -> Iterator[list[str]]:
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error})") from None
     except (UnicodeDecodeError, LookupError) as error:
-        reason = shorten(str(error), 80)
+        reason = shorten(error, 80)
         raise DataError(
             f"{file} is not text in {text.encoding} ({reason}): give its encoding in the description"
         ) from None
     except (csv.Error, EOFError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{file} is not a csv file ({shorten(str(error), 80)})") from None
+        raise DataError(f"{file} is not a csv file ({shorten(error, 80)})") from None
 
 
 def _limit_lines(lines: io.TextIOWrapper) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_partitions.description.durations import SECONDS
-from data_partitions.recordings.quoting import shorten
+from data_partitions.sentences import shorten
 
 MICROSECONDS = 1_000_000
 HOUR = 3600 * MICROSECONDS

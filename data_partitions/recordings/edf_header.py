@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_partitions.errors import DataError
-from data_partitions.recordings.quoting import shorten
+from data_partitions.sentences import shorten
 
 ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 MAX_FIELD = 99_999_999  # the largest number of 8 characters

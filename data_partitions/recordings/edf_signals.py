@@ -18,8 +18,8 @@ from data_partitions.recordings.edf_header import (
     EdfScale,
 )
 from data_partitions.recordings.edf_onsets import read_onsets
-from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel
+from data_partitions.sentences import shorten
 
 
 class EdfRecording:

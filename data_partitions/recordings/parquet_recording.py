@@ -12,8 +12,8 @@ import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.recordings.blocks import BLOCK_NUMBERS, BlockReader
-from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel, Output, Recording
+from data_partitions.sentences import shorten
 
 SUFFIXES = (".parquet",)
 MAX_GROUP_ROWS = 2**26  # the most that Arrow writes by default
@@ -60,7 +60,7 @@ class ParquetRecording:
         try:
             column = opened.read_row_groups(list(range(low, high + 1)), columns=[name], use_threads=False)[0]
         except (OSError, ValueError) as error:  # Arrow's errors
-            raise DataError(f"{self.file} cannot be read ({shorten(str(error), 100)})") from None
+            raise DataError(f"{self.file} cannot be read ({shorten(error, 100)})") from None
         values = column.cast("float64", safe=False).to_numpy()
         before = int(self._ends[low - 1]) if low else 0
         return values[first - before : last - before, None]
@@ -93,4 +93,4 @@ def _open_parquet(file: Path) -> Any:
     try:
         return parquet.ParquetFile(file)
     except (OSError, ValueError) as error:  # Arrow's errors
-        raise DataError(f"{file} is not a readable parquet file ({shorten(str(error), 100)})") from None
+        raise DataError(f"{file} is not a readable parquet file ({shorten(error, 100)})") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_partitions.errors import DataError
-from data_partitions.recordings.quoting import shorten
+from data_partitions.sentences import shorten
 
 DEFAULT_RATE = 250.0  # Hz
 DEFAULT_GAIN = 200.0  # digital steps per unit
@@ -86,7 +86,7 @@ def read_wfdb_header(file: Path) -> WfdbHeader:
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise DataError(f"{file} is not a readable WFDB header: {shorten(str(error), 120)}") from None
+        raise DataError(f"{file} is not a readable WFDB header: {shorten(error, 120)}") from None
 
 
 def _parse_header(content: bytes) -> WfdbHeader:

@@ -12,10 +12,10 @@ import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.recordings.blocks import BLOCK_NUMBERS
-from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.wfdb_header import SIGNAL_LINE, decode_line, header_lines
 from data_partitions.recordings.wfdb_segments import WfdbSegments
 from data_partitions.recordings.wfdb_single_record import WfdbRecord
+from data_partitions.sentences import shorten
 
 _SIGNAL_LINE = re.compile(SIGNAL_LINE.pattern.encode(), re.VERBOSE)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from data_partitions.errors import DataError
-from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.wfdb_header import NO_FILE, WfdbHeader, WfdbSignal, read_wfdb_header
 from data_partitions.recordings.wfdb_single_record import WfdbRecord, make_channels
+from data_partitions.sentences import shorten
 
 
 class WfdbSegments:

@@ -6,10 +6,10 @@ import numpy as np
 
 from data_partitions.errors import DataError
 from data_partitions.recordings.blocks import BLOCK_NUMBERS, BlockReader
-from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.wfdb_header import WfdbSignal
 from data_partitions.recordings.wfdb_samples import SAMPLE_FORMATS, SampleFormat
 from data_partitions.recordings.wfdb_streams import FLAC_BITS, DifferenceFile, FlacFile
+from data_partitions.sentences import shorten
 
 DIFFERENCES = "8"
 # Blocks of that many frames start at a byte in all formats.
@@ -59,7 +59,7 @@ class SignalFile:
         except (OSError, ValueError, RuntimeError) as error:  # soundfile raises RuntimeErrors
             if isinstance(error, DataError):
                 raise
-            reason = getattr(error, "strerror", None) or shorten(str(error), 100)
+            reason = getattr(error, "strerror", None) or shorten(error, 100)
             renamed = header.with_suffix(self.file.suffix)
             if renamed != self.file and renamed.exists() and not self.file.exists():
                 reason = f"there is none; if {renamed.name} is meant, correct its name in the header"

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from data_partitions.errors import DataError
-from data_partitions.recordings.quoting import shorten
 from data_partitions.recordings.recording import Channel
 from data_partitions.recordings.wfdb_header import NO_FILE, WfdbHeader, WfdbSignal
 from data_partitions.recordings.wfdb_signal_file import SignalFile
+from data_partitions.sentences import shorten
 
 
 class WfdbRecord:
