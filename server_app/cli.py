@@ -18,6 +18,8 @@ COMMAND_MODULES = {
     "prepare": "data_partitions.cli",
     "run": "server_app.operations.simulate",
     "submit": "server_app.operations.submit",
+    "ps": "server_app.operations.local_runs",
+    "stop": "server_app.operations.local_runs",
     "impute": "client_app.inference.commands",
     "predict": "client_app.inference.commands",
     "evaluate": "client_app.inference.commands",

@@ -6,27 +6,25 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from server_app.operations import guarded_flower
 from server_app.operations.guarded_flower import write_operator_token
+from server_app.operations.processes import end_processes, pids_with_environment, signals_ignored
 
 CERTIFICATE_DAYS = 365  # longer than any run
 SUPERLINK_START_SECONDS = 60
-END_SECONDS = 3  # time that processes have to end after each signal
 ENVIRONMENT_MARK = "CONDI_PROCESSES"  # an environment variable that all descendants inherit
+OWNER_FILE = "owner.pid"  # in the folder, with the id of the process that made it
 
 
 class FlowerError(Exception):
@@ -54,6 +52,7 @@ class FlowerProcesses:
         # Ray imports from the working directory before anything else, so the directory must be empty.
         self.empty = self.folder / "empty"
         self.empty.mkdir()
+        (self.folder / OWNER_FILE).write_text(str(os.getpid()))
         # Without this, Flower's HTTP clients would send requests to this machine through a configured proxy.
         no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
         no_proxy = f"{no_proxy},127.0.0.1" if no_proxy else "127.0.0.1"
@@ -216,22 +215,14 @@ class FlowerProcesses:
 
     def close(self) -> None:
         """End all processes and remove the folder."""
-        with _signals_ignored():
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                signalled: set[int] = set()
-                deadline = time.monotonic() + END_SECONDS
-                while (alive := self._alive()) and time.monotonic() < deadline:
-                    # Once each: on a second SIGTERM Flower's processes end without cleaning up.
-                    for pid in alive - signalled:
-                        _send_signal(pid, number)
-                    signalled |= alive
-                    time.sleep(0.05)
+        with signals_ignored():
+            end_processes(self._alive)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _alive(self) -> set[int]:
         """Return the process ids of all descendants that have not ended."""
         children = {child.pid for child in self._children if child.poll() is None}
-        return children | _pids_with_environment(f"{ENVIRONMENT_MARK}={self.folder}")
+        return children | pids_with_environment(f"{ENVIRONMENT_MARK}={self.folder}")
 
 
 def free_port() -> int:
@@ -259,40 +250,6 @@ def _is_healthy(port: int, trust: ssl.SSLContext) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _pids_with_environment(variable: str) -> set[int]:
-    """Return the ids of processes that were started with this environment variable (none outside Linux)."""
-    pids = set()
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if variable.encode() in environment.read_bytes().split(b"\0"):
-                pids.add(int(environment.parent.name))
-        except OSError:
-            continue  # the process has ended, or it belongs to another user
-    return pids
-
-
-@contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """Ignore signals that would interrupt the block; only the main thread receives any."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    handlers = [(number, signal.signal(number, signal.SIG_IGN)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in handlers:
-            signal.signal(number, handler)
-
-
-def _send_signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _one_line(text: str) -> str:
