@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_partitions.assignment import MIN_TRAIN_WINDOWS, assign_patients, select_modalities
+from data_partitions.checkpoint import Checkpoint
 from data_partitions.errors import DataError
 from data_partitions.federation import Federation, sort_site_names, write_federation
 from data_partitions.manifest import Manifest
@@ -22,6 +23,7 @@ from data_partitions.site_names import require_site_name
 from data_partitions.small_sites import note_small_sites
 from data_partitions.sources import DatasetReader
 from data_partitions.storage import require_absent, reserve_output
+from data_partitions.unfinished import read_index_once, unfinished_folder
 
 Modalities = int | str | Sequence[str]
 MAX_HOSPITALS = 20  # in the message on one that is not recorded
@@ -68,8 +70,8 @@ def prepare_federation(
     log = PreparationLog() if log is None else log
     out = Path(out)
     require_absent(out)
-    with reserve_output(out):
-        schema, index = _read_index(reader, source, log, options)
+    with reserve_output(out), unfinished_folder(out) as folder:
+        schema, index = _read_index(reader, source, folder, log, options)
         site_of_patient = assign_patients(
             index,
             sites,
@@ -111,7 +113,7 @@ def prepare_federation(
         # All sites in one call, so that a source made of large files is read once.
         with (
             _explain_rejections(log),
-            _read_windows(reader, source, out, rows, schema, log, options) as windows,
+            _read_windows(reader, source, folder, rows, schema, log, options) as windows,
         ):
             return write_federation(
                 out,
@@ -142,8 +144,8 @@ def prepare_site(
     out = Path(out)
     require_site_name(site)
     require_absent(out)
-    with reserve_output(out):
-        schema, index = _read_index(reader, source, log, options)
+    with reserve_output(out), unfinished_folder(out) as folder:
+        schema, index = _read_index(reader, source, folder, log, options)
         if index["site"].ne("").any():
             hospitals = index["site"].unique()
             if site not in hospitals:
@@ -159,17 +161,20 @@ def prepare_site(
         manifest = make_manifest(schema, site, index, present, made_by)
         with (
             _explain_rejections(log),
-            _read_windows(reader, source, out, index, schema, log, options) as windows,
+            _read_windows(reader, source, folder, index, schema, log, options) as windows,
         ):
             write_partition(out, manifest, index, windows)
         return Partition.open(out, check=False)
 
 
 def _read_index(
-    reader: DatasetReader, source: str | Path, log: PreparationLog, options: dict[str, Any]
+    reader: DatasetReader, source: str | Path, folder: Path, log: PreparationLog, options: dict[str, Any]
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     schema = reader.schema(source, **options)
-    index = reader.index(source, log, **options)
+    if hasattr(reader, "index_key") and (key := reader.index_key(source)):
+        index = read_index_once(folder, key, lambda: reader.index(source, log, **options), log)
+    else:
+        index = reader.index(source, log, **options)
     if index.empty:
         raise DataError(f"no record of {source} can be used{log.explain(log.notes)}")
     return schema, index
@@ -179,22 +184,25 @@ def _read_index(
 def _read_windows(
     reader: DatasetReader,
     source: str | Path,
-    out: Path,
+    folder: Path,
     rows: pd.DataFrame,
     schema: dict[str, Any],
     log: PreparationLog,
     options: dict[str, Any],
 ) -> Iterator[Iterator[np.ndarray | None]]:
-    """Yield an iterator over the windows of the rows; those that are read already are not read again."""
+    """Yield an iterator over the windows of the rows; what is read already is not read again."""
 
-    def read_from(first: int) -> Iterator[np.ndarray | None]:
-        return reader.read(source, rows.iloc[first:], log, **options)
+    def read_from(first: int, **more: Any) -> Iterator[np.ndarray | None]:
+        return reader.read(source, rows.iloc[first:], log, **options, **more)
 
     def show_progress(windows: Iterator[np.ndarray | None]) -> Iterator[np.ndarray | None]:
         for done, window in enumerate(windows, start=1):
             log.progress("writing windows", done, len(rows))
             yield window
 
+    if hasattr(reader, "pass_key") and (key := reader.pass_key(source, rows, **options)):
+        yield show_progress(read_from(0, checkpoint=Checkpoint(folder, key, log)))
+        return
     recordings = rows["recording_id"] if "recording_id" in rows else rows["record_id"]
     key = reader.resumption_key(source, rows) if hasattr(reader, "resumption_key") else ""
     if not key:
@@ -202,10 +210,10 @@ def _read_windows(
         return
     samples = max(m["samples_per_patch"] for m in schema["modalities"])
     shape = (len(schema["modalities"]), schema["patches"], samples)
-    with Resumption(out, key, shape) as resumption:
+    with Resumption(folder, key, shape, log) as resumption:
         if resumption.rows_done:
             log.note(f"Windows that were read before an interruption: {resumption.rows_done}.")
-        yield show_progress(resumption.read(recordings.tolist(), read_from, log))
+        yield show_progress(resumption.read(recordings.tolist(), read_from))
 
 
 @contextmanager

@@ -1,70 +1,50 @@
-"""Windows that an interrupted preparation has read already, so that the next one goes on after them.
+"""Windows of recordings that an interrupted preparation has read, so that the next one goes on after them.
 
-.north.partial/
-  windows.f4     float32, the windows that were used, one after the other
-  journal.jsonl  the key of the preparation; then a line for each recording whose windows are complete
+windows.f4     float32, the windows that were used, one after the other
+journal.jsonl  the key of the preparation; then a line for each recording whose windows are complete
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
 
 import numpy as np
-import pandas as pd
 
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.storage import make_private_directory, private_opener
+from data_partitions.storage import private_opener
+from data_partitions.unfinished import note_other_data
 
 WINDOWS_FILE = "windows.f4"
 JOURNAL_FILE = "journal.jsonl"
 
 
-def hash_preparation(settings: str, rows: pd.DataFrame, files: Iterable[Path]) -> str:
-    """Return a hash of settings, the rows of an index, and the sizes and times of their files."""
-    digest = hashlib.sha256(settings.encode())
-    digest.update(rows.to_csv(index=False).encode())
-    for file in files:
-        state = file.stat()
-        digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
 class Resumption:
     """The windows of a preparation, of which some may be read already. A context manager.
 
-    Its caller holds the lock of the path. The folder is beside it, is removed when the block succeeds or
-    raises DataError, and stays when it is interrupted. Keys are equal if and only if the preparation would
-    read the same windows in the same order.
+    Only its caller writes to the folder, see `unfinished_folder`. Keys are equal if and only if the
+    preparation would read the same windows in the same order.
     """
 
-    def __init__(self, out: Path, key: str, shape: Sequence[int]) -> None:
-        self.folder = out.with_name(f".{out.name}.partial")
-        self.out = out
+    def __init__(self, folder: Path, key: str, shape: Sequence[int], log: PreparationLog) -> None:
+        self.folder = folder
         self.key = key
         self.shape = tuple(shape)
+        self._log = log
 
     def __enter__(self) -> Resumption:
-        try:
-            make_private_directory(self.folder)
-        except OSError as error:
-            raise DataError(f"cannot write to {self.out} ({error.strerror}): choose another path") from None
         self._journal = open(self.folder / JOURNAL_FILE, "a+", encoding="utf-8", opener=private_opener)
         self._lines = self._read_journal()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._journal.close()
-        if kind is None or issubclass(kind, DataError):
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def rows_done(self) -> int:
@@ -72,19 +52,17 @@ class Resumption:
         return sum(line["rows"] for line in self._lines)
 
     def read(
-        self,
-        recordings: Sequence[str],
-        read: Callable[[int], Iterator[np.ndarray | None]],
-        log: PreparationLog,
+        self, recordings: Sequence[str], read: Callable[[int], Iterator[np.ndarray | None]]
     ) -> Iterator[np.ndarray | None]:
         """Yield all windows, and store those that are new; the windows of one recording follow each other.
 
         `read` reads the windows from a row on. What it says to the log about a recording, it says before it
-        yields the first window of the next one; `log` gets what was said about those that are read already.
+        yields the first window of the next one; the log gets what was said about those that are read already.
         """
+        log = self._log
         with open(self.folder / WINDOWS_FILE, "ab+", opener=private_opener) as file:
             file.seek(0)
-            yield from self._replay(file, log)
+            yield from self._replay(file)
             file.truncate()
             first = self.rows_done
             self._rejected = len(log.rejected)
@@ -92,7 +70,7 @@ class Resumption:
             checksum = 0
             for row, window in enumerate(read(first), start=first):
                 if row > first and recordings[row] != recordings[row - 1]:
-                    self._commit(file, row - first, unused, checksum, log)
+                    self._commit(file, row - first, unused, checksum)
                     first, unused, checksum = row, [], 0
                 if window is None:
                     unused.append(row - first)
@@ -101,9 +79,9 @@ class Resumption:
                     checksum = crc32(content, checksum)
                     file.write(content)
                 yield window
-            self._commit(file, len(recordings) - first, unused, checksum, log)
+            self._commit(file, len(recordings) - first, unused, checksum)
 
-    def _replay(self, file: BinaryIO, log: PreparationLog) -> Iterator[np.ndarray | None]:
+    def _replay(self, file: BinaryIO) -> Iterator[np.ndarray | None]:
         window_bytes = 4 * math.prod(self.shape)
         for line in self._lines:
             checksum = 0
@@ -119,14 +97,13 @@ class Resumption:
                 yield np.frombuffer(content, "<f4").reshape(self.shape)
             if checksum != line["checksum"]:
                 raise DataError(f"{self.folder / WINDOWS_FILE} is damaged: repeat the command")
-            log.counts = Counter(line["counts"])
-            log.rejected += line["rejected"]
+            self._log.counts = Counter(line["counts"])
+            self._log.rejected += line["rejected"]
 
-    def _commit(
-        self, file: BinaryIO, rows: int, unused: list[int], checksum: int, log: PreparationLog
-    ) -> None:
+    def _commit(self, file: BinaryIO, rows: int, unused: list[int], checksum: int) -> None:
         """Note that the windows of a recording are complete."""
         file.flush()
+        log = self._log
         line = {"rows": rows, "unused": unused, "checksum": checksum, "counts": log.counts}
         line["rejected"] = log.rejected[self._rejected :]
         self._rejected = len(log.rejected)
@@ -141,6 +118,8 @@ class Resumption:
             complete = others[:-1]  # what follows the last end of a line is incomplete
             self._rewrite_journal([first, *complete])
             return [json.loads(line) for line in complete]
+        if others:
+            note_other_data(self._log)
         self._rewrite_journal([json.dumps(self.key)])
         return []
 

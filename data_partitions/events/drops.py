@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sentences import count_noun
@@ -28,6 +29,15 @@ class Drops:
         for (noun, reason), count in self._counts.most_common():
             example = self._examples.get((noun, reason))
             yield f"{reason}: {count_noun(count, noun)}{f' (first: {example})' if example else ''}"
+
+    def export_state(self) -> list[list[Any]]:
+        """Return the counts and examples in types of JSON."""
+        return [[*kind, count, self._examples.get(kind, "")] for kind, count in self._counts.items()]
+
+    def restore_state(self, state: list[list[Any]]) -> None:
+        """Replace all counts and examples by exported ones."""
+        self._counts = Counter({(noun, reason): count for noun, reason, count, _ in state})
+        self._examples = {(noun, reason): example for noun, reason, _, example in state if example}
 
     def write_notes(self, log: PreparationLog) -> None:
         """Add one sentence for each kind to the notes of a preparation."""

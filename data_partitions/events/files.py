@@ -3,6 +3,7 @@
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -10,6 +11,7 @@ from typing import BinaryIO, NamedTuple, cast
 from data_partitions.errors import DataError
 from data_partitions.expansion import open_unpacked
 
+BLOCK_BYTES = 2**24  # of files that are read one after another without a checkpoint
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 DAMAGED_FILE_ERRORS = (tarfile.TarError, zlib.error, EOFError, OSError)
 
@@ -33,6 +35,21 @@ def is_archive(path: Path) -> bool:
 def list_members(archive: Path) -> list[str]:
     """List the files of an archive in their order; DataError when it is damaged."""
     return [member.name for member, _ in _iterate_members(archive)]
+
+
+def group_files(files: Sequence[EventFile]) -> list[list[EventFile]]:
+    """Divide files into blocks of about `BLOCK_BYTES`; an archive, which is read once, is in one block."""
+    blocks: list[list[EventFile]] = []
+    size = BLOCK_BYTES
+    for path, group in groupby(files, key=lambda file: file.path):
+        of_path = list(group)
+        if size >= BLOCK_BYTES:
+            blocks.append([])
+            size = 0
+        blocks[-1] += of_path
+        with suppress(OSError):  # it is rejected when it is read
+            size += path.stat().st_size
+    return blocks
 
 
 def open_files(

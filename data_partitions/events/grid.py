@@ -1,7 +1,7 @@
 """Windows on a grid: several measurements in one step of a signal become one value."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from data_partitions.signals.steps import Within
 
 MAX_MEMORY_BYTES = 2**30  # windows that take more lie in a temporary file
 NO_PREFERENCE = np.iinfo(np.int16).max
+MEDIAN_ARRAYS = ("cell of median", "preference of median", "value of median")  # in an exported state
 
 
 class GridSignal(NamedTuple):
@@ -75,6 +76,21 @@ class GridWindows:
         start = window * offset[-1]
         values = np.array(self._value[start : start + offset[-1]])
         return [values[first:last] for first, last in pairwise(offset)]
+
+    def export_state(self) -> dict[str, np.ndarray]:
+        """Return all measurements so far as arrays by name."""
+        state = {"value": self._value, "rank": self._rank, "preference": self._preference}
+        if self._all:
+            of_medians = (np.concatenate(arrays) for arrays in zip(*self._all, strict=True))
+            state |= dict(zip(MEDIAN_ARRAYS, of_medians, strict=True))
+        return state
+
+    def restore_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Replace all measurements by exported ones."""
+        self._value[:], self._rank[:] = state["value"], state["rank"]
+        self._preference[:] = state["preference"]
+        cell, preference, value = (np.array(state.get(name, ())) for name in MEDIAN_ARRAYS)
+        self._all = [(cell, preference, value)] if len(cell) else []
 
     def _merge(
         self, within: str, cell: np.ndarray, preference: np.ndarray, second: np.ndarray, value: np.ndarray

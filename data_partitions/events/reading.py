@@ -93,10 +93,11 @@ class EventReader:
     def read_events(self, files: Sequence[EventFile], recordings: Recordings) -> Iterator[Events]:
         """Yield the measurements of the recordings, in parts as the files are read."""
         for rows in self.read_rows(files):
-            if self.section.variable:
-                yield from self._read_long(rows, recordings)
-            else:
-                yield from self._read_wide(rows, recordings)
+            yield from self.find_events(rows, recordings)
+
+    def find_events(self, rows: Rows, recordings: Recordings) -> Iterator[Events]:
+        """Yield the measurements of the recordings in some rows; nothing if there are none."""
+        return (self._read_long if self.section.variable else self._read_wide)(rows, recordings)
 
     def find_recordings(self, rows: Rows, recordings: Recordings) -> np.ndarray:
         """Return the position of the recording of each row, int64 `(row,)`; -1 where it is not read."""

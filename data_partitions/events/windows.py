@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from data_partitions.checkpoint import Checkpoint, PassState
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.events.channels import ChannelMap
 from data_partitions.events.drops import Drops
-from data_partitions.events.files import EventFile
+from data_partitions.events.files import EventFile, group_files
 from data_partitions.events.grid import GridSignal, GridWindows
 from data_partitions.events.reading import EventReader, Events, Recordings
 from data_partitions.events.rows import FileFaults
@@ -28,6 +29,7 @@ def read_windows(
     recordings: Sequence[str],
     starts: Sequence[float],
     log: PreparationLog,
+    checkpoint: Checkpoint | None = None,
 ) -> Iterator[list[np.ndarray] | None]:
     """Yield windows as float32 `(step,)` of each signal, NaN where nothing was measured.
 
@@ -35,7 +37,7 @@ def read_windows(
     Within a step of the grid, values of an earlier channel of a signal are preferred to those of a later one,
     and `within` says which of several values counts. Of two with the same time, the later row is the last.
     Values outside the range of their signal are dropped. Notes count what is dropped. For the memory, see
-    `GridWindows`.
+    `GridWindows`. What `checkpoint` has is not read again.
     """
     drops, faults = Drops(), FileFaults(log)
     names = dict.fromkeys(recordings)
@@ -49,8 +51,26 @@ def read_windows(
         np.array([positions[name] for name in recordings], np.int64),
         np.round(np.asarray(starts, float) * US_PER_SECOND).astype(np.int64),
     )
-    for events in reader.read_events(files, Recordings(list(names))):
-        collector.add(events)
+
+    def export_state() -> PassState:
+        facts, arrays = collector.export_state()
+        of_reader = [reader.times.has_zone, reader.num_backward, reader.first_backward]
+        rejected = [sorted(faults.recordings), log.rejected]
+        facts |= {"drops": drops.export_state(), "reader": of_reader, "rejected": rejected}
+        return PassState(facts, arrays)
+
+    def restore_state(state: PassState) -> None:
+        collector.restore_state(state)
+        drops.restore_state(state.facts["drops"])
+        reader.times.has_zone, reader.num_backward, reader.first_backward = state.facts["reader"]
+        names_of_faults, log.rejected[:] = state.facts["rejected"]
+        faults.recordings = set(names_of_faults)
+
+    checkpoint = checkpoint or Checkpoint(None, "", log)
+    blocks, known = group_files(files), Recordings(list(names))
+    for rows in checkpoint.read_parts(blocks, reader.read_rows, export_state, restore_state):
+        for events in reader.find_events(rows, known):
+            collector.add(events)
         log.progress("reading values", int(collector.has_events.sum()), len(names))
     collector.count_drops(drops)
     drops.write_notes(log)
@@ -108,6 +128,36 @@ class _Collector:
         ):
             self._outside[number] += int(count)
 
+    def export_state(self) -> PassState:
+        """Return the windows and the counts so far."""
+        facts = {"early": self._early, "late": self._late, "outside": list(self._outside.items())}
+        recording, seconds = self._first_events()
+        arrays = {
+            "recording of time": recording,
+            "time": seconds,
+            "has events": self.has_events,
+            "has signal": self._has_signal,
+        }
+        return PassState(facts, {**arrays, **self.windows.export_state()})
+
+    def restore_state(self, state: PassState) -> None:
+        """Replace the windows and the counts by exported ones."""
+        facts, arrays = state
+        self._early, self._late, self._outside = (
+            facts["early"],
+            facts["late"],
+            Counter(dict(facts["outside"])),
+        )
+        self._times = [(np.array(arrays["recording of time"]), np.array(arrays["time"]))]
+        self.has_events[:], self._has_signal[:] = arrays["has events"], arrays["has signal"]
+        self.windows.restore_state(arrays)
+
+    def _first_events(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the recording and the time (s) of the first events."""
+        parts = [(np.zeros(0, np.int64), np.zeros(0)), *self._times]
+        recording, seconds = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return recording, seconds
+
     def count_drops(self, drops: Drops) -> None:
         """Count the events that are in no window."""
         drops.add("value", "before the first window", self._early)
@@ -115,10 +165,8 @@ class _Collector:
 
     def write_notes(self, log: PreparationLog) -> None:
         """Note doubtful times, values outside the ranges, and signals and recordings without any value."""
-        if self._times:
-            of_events = (np.concatenate(arrays) for arrays in zip(*self._times, strict=True))
-            if sentence := describe_doubtful_times(self._description, *of_events):
-                log.note(sentence[0].upper() + sentence[1:])
+        if sentence := describe_doubtful_times(self._description, *self._first_events()):
+            log.note(sentence[0].upper() + sentence[1:])
         names = self._channels.signals
         counts = [f"{names[number]} {count}" for number, count in self._outside.most_common() if count]
         if counts:

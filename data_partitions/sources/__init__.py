@@ -29,9 +29,15 @@ class DatasetReader(Protocol):
         measured; None for a record that cannot be used, after a call of `log.reject`. It is called once for
         all rows, so that it can read a large file once.
 
-    A reader that also has `resumption_key(source, rows) -> str` can go on after an interruption: equal keys
-    stand for equal windows. See `Resumption.read` for what it must observe. Rows whose windows are stored
-    together have one `recording_id` in the index; without that column, each row is stored by itself.
+    A reader with one of the following functions can go on after an interruption; equal keys stand for equal
+    results, and "" means that it cannot.
+
+    - `resumption_key(source, rows) -> str`: windows are stored by recording. See `Resumption.read` for what
+      the reader must observe. Rows whose windows are stored together have one `recording_id` in the index;
+      without that column, each row is stored by itself.
+    - `pass_key(source, rows, **options) -> str`: all files are read before the first window; `read` has an
+      argument `checkpoint` and reads by its `read_parts`.
+    - `index_key(source) -> str`: the index, which takes long, is stored.
     """
 
     # Properties, so that both functions of a module and methods of an object fit.

@@ -13,6 +13,7 @@ from data_partitions.sources.described.reader import DescribedDataset
 
 _DATASET = DescribedDataset(read_shipped_description("physionet-2012"))
 schema, index, read = _DATASET.schema, _DATASET.index, _DATASET.read
+index_key, pass_key = _DATASET.index_key, _DATASET.pass_key
 
 
 def download(out: str | Path, log: PreparationLog, **_) -> None:

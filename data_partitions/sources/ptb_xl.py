@@ -19,8 +19,8 @@ from data_partitions.duplicates import join_duplicates
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings.wfdb_header import read_wfdb_header
-from data_partitions.resumption import hash_preparation
 from data_partitions.sentences import count_noun
+from data_partitions.unfinished import hash_preparation
 
 DATASET = "ptb-xl"
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")

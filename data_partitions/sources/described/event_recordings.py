@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data_partitions.checkpoint import Checkpoint
 from data_partitions.description.durations import SECONDS, format_seconds
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
@@ -84,7 +85,9 @@ class EventRecordings:
             starts, numbers, labels = starts[known], numbers[known], labels[known]
         return RecordingWindows(starts, numbers, labels, tuple(self.description.signals), None)
 
-    def read(self, rows: pd.DataFrame, log: PreparationLog) -> Iterator[np.ndarray | None]:
+    def read(
+        self, rows: pd.DataFrame, log: PreparationLog, checkpoint: Checkpoint | None = None
+    ) -> Iterator[np.ndarray | None]:
         """Yield the windows of rows of the index: float32 `(modality, patch, sample)`, NaN where missing."""
         plan, least = self.plan, self.description.window.least_observed
         shape = (len(plan.samples), plan.patches, max(plan.samples.values()))
@@ -95,7 +98,7 @@ class EventRecordings:
         if self.description.files.format == "meds":
             recordings = list(map(subject_of, recordings))
         files = self._files or find_event_files(self.description, self.source)
-        for signals in read_windows(self.description, files, recordings, starts, log):
+        for signals in read_windows(self.description, files, recordings, starts, log, checkpoint):
             if signals is None:
                 yield None
                 continue

@@ -15,7 +15,6 @@ from data_partitions.duplicates import join_duplicates
 from data_partitions.errors import DataError
 from data_partitions.manifest import Split
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.resumption import hash_preparation
 from data_partitions.sentences import quote_some
 from data_partitions.sources.described.covariates import CovariateReader
 from data_partitions.sources.described.event_recordings import EventRecordings
@@ -26,7 +25,8 @@ from data_partitions.sources.described.recording_windows import RecordingWindows
 from data_partitions.sources.described.sampled import SampledRecordings
 from data_partitions.sources.described.schema import manifest_fields
 from data_partitions.sources.described.splits import split_patients
-from data_partitions.sources.described.stays import is_over_time
+from data_partitions.sources.described.stays import find_event_files, is_over_time
+from data_partitions.unfinished import hash_folder, hash_preparation
 
 
 class DescribedDataset:
@@ -80,26 +80,36 @@ class DescribedDataset:
         return index
 
     def read(
-        self, source: str | Path, rows: pd.DataFrame, log: PreparationLog
+        self, source: str | Path, rows: pd.DataFrame, log: PreparationLog, **more: Any
     ) -> Iterator[np.ndarray | None]:
-        """Read the windows of rows of the index."""
+        """Read the windows of rows of the index; of tables over time `checkpoint` may be given."""
         source = Path(source)
         windows = self._opened.get(source) or self._open(source)
-        return windows.read(rows, log)
+        return windows.read(rows, log, **more)
 
     def _open(self, source: Path) -> WindowReader:
         kind = EventRecordings if is_over_time(self.description) else SampledRecordings
         return kind(self.description, source, self.rule)
 
     def resumption_key(self, source: str | Path, rows: pd.DataFrame) -> str:
-        """Return a hash of the description, the rows, and the sizes and times of their files.
-
-        It is "" for tables over time, whose windows come after all files are read.
-        """
+        """Return a hash of the description, the rows, and their files; "" for tables over time."""
         if is_over_time(self.description):
             return ""
         files = [Path(source) / file for file in dict.fromkeys(rows["file"])]
         return hash_preparation(self.description.model_dump_json(), rows.drop(columns="modalities"), files)
+
+    def pass_key(self, source: str | Path, rows: pd.DataFrame) -> str:
+        """Return a hash of description, rows and their files; "" unless these are tables over time."""
+        if not is_over_time(self.description):
+            return ""
+        files = dict.fromkeys(file.path for file in find_event_files(self.description, Path(source)))
+        return hash_preparation(self.description.model_dump_json(), rows.drop(columns="modalities"), files)
+
+    def index_key(self, source: str | Path) -> str:
+        """Return a hash of the description and all files; "" unless these are tables over time."""
+        if not is_over_time(self.description):
+            return ""
+        return hash_folder(self.description.model_dump_json(), Path(source))
 
     def _note_listing(self, listing: Listing, log: PreparationLog) -> None:
         for sentence in listing.faults:

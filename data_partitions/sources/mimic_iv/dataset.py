@@ -12,12 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from data_partitions.checkpoint import Checkpoint
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
-from data_partitions.sources.mimic_iv.events import WINDOW_HOURS, hourly_values
+from data_partitions.sources.mimic_iv.events import WINDOW_HOURS, find_event_tables, hourly_values
 from data_partitions.sources.mimic_iv.items import VARIABLES
 from data_partitions.sources.mimic_iv.tables import columns_of, find_table, read_table
 from data_partitions.splits import hash_splits
+from data_partitions.unfinished import hash_preparation
 
 DATASET = "mimic-iv"
 ADULT_YEARS = 18
@@ -119,6 +121,7 @@ def read(
     log: PreparationLog,
     *,
     chartevents: str | Path | None = None,
+    checkpoint: Checkpoint | None = None,
     **_,
 ) -> Iterator[np.ndarray | None]:
     """Read the last value of each hour of each of `rows`: float32 (28 variables, 48 hours, 1).
@@ -128,7 +131,7 @@ def read(
     `chartevents` is the file of that table, if it is not in its usual folder. All tables are read once, in
     chunks, before the first window is yielded. See `hourly_values`.
     """
-    values = hourly_values(Path(source), rows, log, chartevents)
+    values = hourly_values(Path(source), rows, log, chartevents, checkpoint)
     empty = np.isnan(values).all(axis=(1, 2))
     log.note(
         f"Removed because nothing was measured in their first {WINDOW_HOURS} h: {empty.sum()} of "
@@ -136,6 +139,11 @@ def read(
     )
     for stay, is_empty in zip(values, empty, strict=True):
         yield None if is_empty else stay[:, :, None]
+
+
+def pass_key(source: str | Path, rows: pd.DataFrame, *, chartevents: str | Path | None = None, **_) -> str:
+    """Return what makes an interrupted preparation the same; see `DatasetReader`."""
+    return hash_preparation(DATASET, rows, find_event_tables(Path(source), chartevents).values())
 
 
 def download(out: str | Path, log: PreparationLog, **_) -> None:

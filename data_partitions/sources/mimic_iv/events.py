@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data_partitions.checkpoint import Checkpoint, PassState
 from data_partitions.errors import DataError
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sentences import count_noun
@@ -44,28 +45,53 @@ _OWNER_SECONDS = 2**40
 
 
 def hourly_values(
-    source: Path, stays: pd.DataFrame, log: PreparationLog, chartevents: str | Path | None = None
+    source: Path,
+    stays: pd.DataFrame,
+    log: PreparationLog,
+    chartevents: str | Path | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> np.ndarray:
     """Return the last value in each hour from `intime` on: float32 (stay, variable, 48 hours), or NaN.
 
     Within an hour a blood pressure by arterial line is preferred to one by cuff. Of two values at the same
     time the larger one is taken, so that the order of rows does not matter. Notes count the dropped values.
-    `stays` has stay_id, subject_id (int) and intime (datetime64).
+    `stays` has stay_id, subject_id (int) and intime (datetime64). Tables that `checkpoint` has are not read
+    again.
     """
     hours = _HourlyValues(len(stays))
     dropped: Counter[str] = Counter()
-    for table in COLUMNS:
-        file = Path(chartevents) if table == "chartevents" and chartevents else find_table(source, table)
-        if not file.is_file():
-            raise DataError(f"there is no file {file}: give the path of the table as chartevents, or omit it")
+    files = find_event_tables(source, chartevents)
+
+    def read(table: str) -> Iterator[tuple[np.ndarray, ...]]:
         by = "subject_id" if table == "labevents" else "stay_id"
         windows = _StayWindows(stays[by].to_numpy(), stays["intime"].to_numpy())
-        for events in _read_events(file, table, windows, log, dropped):
-            hours.add(*events)
+        return _read_events(files[table], table, windows, log, dropped)
+
+    def export_state() -> PassState:
+        return PassState({"dropped": dropped}, {"values": hours.values, "rank": hours.rank})
+
+    def restore_state(state: PassState) -> None:
+        dropped.clear()
+        dropped.update(state.facts["dropped"])
+        hours.values[:], hours.rank[:] = state.arrays["values"], state.arrays["rank"]
+
+    checkpoint = checkpoint or Checkpoint(None, "", log)
+    for events in checkpoint.read_parts(list(files), read, export_state, restore_state):
+        hours.add(*events)
     _note_dropped(dropped, log)
     values = hours.values.reshape(len(stays), len(VARIABLES), WINDOW_HOURS)
     values[:, _NAMES.index("GCS total")] = sum(values[:, _NAMES.index(part)] for part in GCS_PARTS)
     return values
+
+
+def find_event_tables(source: Path, chartevents: str | Path | None = None) -> dict[str, Path]:
+    """Find the files of the tables of events; DataError if there is none."""
+    if chartevents and not Path(chartevents).is_file():
+        raise DataError(
+            f"there is no file {chartevents}: give the path of the table as chartevents, or omit it"
+        )
+    elsewhere = {"chartevents": Path(chartevents)} if chartevents else {}
+    return {table: elsewhere.get(table) or find_table(source, table) for table in COLUMNS}
 
 
 def _read_events(
@@ -168,14 +194,14 @@ class _HourlyValues:
     def __post_init__(self):
         cells = self.stays * len(VARIABLES) * WINDOW_HOURS
         self.values = np.full(cells, np.nan, np.float32)
-        self._rank = np.full(cells, -1, np.int16)  # priority, then second within the hour
+        self.rank = np.full(cells, -1, np.int16)  # priority, then second within the hour
 
     def add(self, stay, variable, second, priority, value) -> None:
         cell = (stay * len(VARIABLES) + variable) * WINDOW_HOURS + second // 3600
         rank = (priority * 3600 + second % 3600).astype(np.int16)
-        before = self._rank[cell]
-        np.maximum.at(self._rank, cell, rank)
-        after = self._rank[cell]
+        before = self.rank[cell]
+        np.maximum.at(self.rank, cell, rank)
+        after = self.rank[cell]
         self.values[cell[after > before]] = np.nan
         best = rank == after
         np.fmax.at(self.values, cell[best], value[best].astype(np.float32))

@@ -16,6 +16,7 @@ from data_partitions.sources import ptb_xl
 from data_partitions.sources.described.reader import DescribedDataset
 from data_partitions.sources.described.sampled import SampledRecordings
 from data_partitions.storage import reserve_output
+from data_partitions.unfinished import unfinished_folder
 from tests.helpers.described import write_description
 from tests.helpers.holter_files import RATE, write_holters
 
@@ -114,8 +115,11 @@ def read_part(out, count, values=(0, 1, None, 3, 4, 5), recordings="aabbcc"):
 
     read_windows = []
     try:
-        with Resumption(out, "key", (1, 2)) as resumption:
-            for window in resumption.read(list(recordings), read, PreparationLog()):
+        with (
+            unfinished_folder(out) as folder,
+            Resumption(folder, "key", (1, 2), PreparationLog()) as resumption,
+        ):
+            for window in resumption.read(list(recordings), read):
                 read_windows.append(window)
                 if len(read_windows) == count:
                     raise KeyboardInterrupt
@@ -163,7 +167,7 @@ def test_two_commands_do_not_write_the_same_directory(dataset, tmp_path):
 def test_a_path_that_cannot_be_written_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"cannot write to .*out \(Not a directory\): choose another path"):
-        Resumption(tmp_path / "file" / "out", "key", (1,)).__enter__()
+        unfinished_folder(tmp_path / "file" / "out").__enter__()
 
 
 def test_directories_of_a_killed_command_are_removed(dataset, tmp_path):
