@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import entry_points
+
+from client_app.join.app_process import report_end, run_client_app
 
 CLIENT_APP_COMMAND = "flwr-clientapp"
 # What the ClientApp imports, apart from the code of the app.
@@ -31,6 +34,7 @@ LIBRARIES = (
     "torch",
 )
 LONGEST_REQUEST_BYTES = 65536
+REAP_SECONDS = 0.5  # after which it is noticed that an app has ended
 
 
 class ForkServerError(Exception):
@@ -96,19 +100,37 @@ def serve(connection: socket.socket) -> list[str] | None:
     """
     # Ctrl-C reaches the SuperExec as well, whose end closes the connection.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel removes apps that have ended
+    apps: dict[int, list[str]] = {}
     with connection:
-        while request := connection.recv(LONGEST_REQUEST_BYTES):
+        while True:
+            _reap(apps)
+            if not select.select([connection], [], [], REAP_SECONDS)[0]:
+                continue
+            if not (request := connection.recv(LONGEST_REQUEST_BYTES)):
+                return None
             if obstacle := _find_obstacle():
                 connection.send(obstacle.encode())
                 continue
+            command = json.loads(request)
             process = os.fork()
             if process == 0:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                return json.loads(request)
+                return command
+            apps[process] = command
             connection.send(str(process).encode())
-    return None
+
+
+def _reap(apps: dict[int, list[str]]) -> None:
+    """Take note of processes that have ended, and report apps that were ended."""
+    with suppress(ChildProcessError):  # there is no other process
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            process, status = ended[0], os.waitstatus_to_exitcode(ended[1])
+            command = apps.pop(process, None)
+            if command and status and os.fork() == 0:  # so that no app waits for the report
+                try:
+                    report_end(command, status)
+                finally:
+                    os._exit(0)
 
 
 def _find_obstacle() -> str | None:
@@ -127,16 +149,8 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     for library in LIBRARIES:
         import_module(library)
-    command = serve(connection)
-    if command is None:
-        return
-    # The app brings its own client_app, which would not be loaded beside the installed one.
-    for module in [name for name in sys.modules if name.partition(".")[0] == "client_app"]:
-        del sys.modules[module]
-    import_module("numpy").random.seed()  # Otherwise all forks would have the same state.
-    sys.argv = command
-    (entry_point,) = entry_points(group="console_scripts", name=CLIENT_APP_COMMAND)
-    entry_point.load()()
+    if command := serve(connection):
+        run_client_app(command)
 
 
 if __name__ == "__main__":

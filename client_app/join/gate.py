@@ -17,8 +17,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flwr.app import Error, Message
+from flwr.app import Message
 from flwr.common.config import get_fused_config_from_fab
+from flwr.common.constant import ErrorCode
 from flwr.supercore.constant import TaskType
 from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
@@ -28,13 +29,19 @@ from flwr.supernode import start_client_internal as node_loop
 
 from client_app.join.accepted_code import find_code_refusal
 from client_app.join.admission import AnsweredRuns, find_refusal
+from client_app.join.app_watch import AppWatch, store_error_reply
 from client_app.join.reply_summary import summarise_reply
 from client_app.node.audit_log import append_entry, read_entries
 from client_app.node.site_policy import SitePolicy
 from condi_core.protocol import POLICY_REFUSED
 
 POLL_SECONDS = 0.1  # while an app hands over its reply
+UNWRITABLE_LOG = "its audit log cannot be written, without which it answers nothing"
 MAX_ASKED_RUNS = 8  # of which the gate keeps app and settings; those of another run are fetched again
+
+
+class IncompleteReplyError(Exception):
+    """A part of a reply is missing and will not come."""
 
 
 class _AskedRun(NamedTuple):
@@ -70,6 +77,7 @@ class Gate:
         self.answered = AnsweredRuns.from_log(read_entries(log) if log.exists() else [])
         self._runs: dict[int, _AskedRun] = {}
         self._refusals: set[str] = set()  # ids of replies that the log has already
+        self._watch: AppWatch | None = None  # of the message that an app works on
         defaults = SitePolicy().model_dump(mode="json", by_alias=True)
         keys = policy.model_dump(mode="json", by_alias=True).items()
         changes = {key: value for key, value in keys if value != defaults[key]}
@@ -83,14 +91,7 @@ class Gate:
             return self.pull(pull, arguments)
 
         def push_recorded(**arguments: Any) -> None:
-            send = arguments["send"]
-            store = arguments["object_store"]
-
-            def record_and_send(message: Message, tree: Any, seconds: float) -> Any:
-                self.record(message, tree, store)
-                return send(message, tree, seconds)
-
-            push(**arguments | {"send": record_and_send})
+            self.push(push, arguments)
 
         node_loop._pull_and_store_message = pull_admitted  # type: ignore[assignment]
         node_loop._push_messages = push_recorded  # type: ignore[assignment]
@@ -110,6 +111,7 @@ class Gate:
         int or None
             Number of the run whose reply is to be sent, if there was a message.
         """
+        self._watch = None
         try:
             received = arguments["receive"]()
         except RunNotRunningException:  # the run ended while its message was on the way
@@ -124,11 +126,11 @@ class Gate:
             return None
         except OSError as error:
             print(f"condi: the audit log {self.log} cannot be written: {error.strerror}", flush=True)
-            reason = "its audit log cannot be written, without which it answers nothing"
+            reason = UNWRITABLE_LOG
         except Exception as error:  # whatever a coordinator sends, the node goes on
             reason = f"its policy could not be checked ({type(error).__name__})"
         if reason:
-            return self._refuse(message, reason, arguments)
+            return self._refuse(message, POLICY_REFUSED, reason, arguments)
         asked = self._runs[run_id]
         node_config = arguments["node_config"] | {"policy": self.policy.to_json(), "audit": str(self.log)}
         admitted = {
@@ -137,7 +139,51 @@ class Gate:
             "get_fab": lambda *_: asked.fab,
             "node_config": node_config,
         }
-        return pull(**arguments | admitted)
+        stored = pull(**arguments | admitted)
+        if stored is None:  # Flower's log says why
+            reason = "it could not receive the whole message"
+            return self._refuse(message, ErrorCode.UNKNOWN, reason, arguments)
+        state, store = arguments["state"], arguments["object_store"]
+        self._watch = AppWatch(state, store, message, arguments["get_run"])
+        return stored
+
+    def push(self, push: Callable[..., None], arguments: dict[str, Any]) -> None:
+        """Let Flower wait for a reply, and send it when the log has it; else send the reason why it has not.
+
+        Parameters
+        ----------
+        push : callable
+            Flower's function.
+        arguments : dict
+            Its arguments.
+        """
+        send, store, watch = arguments["send"], arguments["object_store"], self._watch
+        failure = ""
+
+        def record_and_send(message: Message, tree: Any, seconds: float) -> Any:
+            nonlocal failure
+            if watch and watch.run_has_ended:
+                raise RunNotRunningException
+            try:
+                self.record(message, tree, store)
+            except OSError as error:
+                print(f"condi: the audit log {self.log} cannot be written: {error.strerror}", flush=True)
+                failure = UNWRITABLE_LOG
+                raise
+            except IncompleteReplyError:
+                failure = "the app's process has ended before it handed over its whole reply"
+                raise
+            except Exception as error:
+                failure = f"its reply cannot be recorded ({type(error).__name__})"
+                raise
+            return send(message, tree, seconds)
+
+        arguments = arguments | {"send": record_and_send}
+        push(**arguments | ({"state": watch} if watch else {}))
+        if failure and watch:
+            self._watch = None
+            self._refuse(watch.message, ErrorCode.CLIENT_APP_CRASHED, failure, arguments)
+            push(**arguments)
 
     def find_refusal(
         self, message: Message, get_run: Callable[[int], Run], get_fab: Callable[[str, int], Fab]
@@ -181,17 +227,13 @@ class Gate:
             changed_settings=dict(asked.run.override_config),
         )
 
-    def _refuse(self, message: Message, reason: str, arguments: dict[str, Any]) -> int:
+    def _refuse(self, message: Message, code: int, reason: str, arguments: dict[str, Any]) -> int:
         """Reply with the reason instead of an app, and record it."""
         run_id, kind = message.metadata.run_id, message.metadata.message_type
         print(f"condi: this site refused {kind} of run {run_id}: {reason}", flush=True)
         with suppress(OSError):  # a refusal contains nothing of the site's data
             append_entry(self.log, "refusal", run=run_id, message=kind, reason=reason)
-        reply = Message(Error(POLICY_REFUSED, reason), reply_to=message)
-        state = arguments["state"]
-        state.record_message_processing_start(message.metadata.message_id)
-        state.record_message_processing_end(message.metadata.message_id)
-        node_loop._insert_message(reply, state, arguments["object_store"])
+        reply = store_error_reply(message, code, reason, arguments["state"], arguments["object_store"])
         self._refusals.add(reply.metadata.message_id)
         return run_id
 
@@ -210,7 +252,9 @@ class Gate:
         Raises
         ------
         OSError
-            The log cannot be written; Flower then drops the reply.
+            The log cannot be written.
+        IncompleteReplyError
+            The app has ended before it handed over the whole reply.
         """
         if reply.metadata.message_id in self._refusals:
             self._refusals.remove(reply.metadata.message_id)
@@ -219,8 +263,11 @@ class Gate:
         contents: dict[str, bytes] = {}
         for node in iterate_object_tree(tree):
             while not (content := store.get(node.object_id)):
-                if content is None:
-                    raise ValueError("the app has not handed over its whole reply")
+                if content is None or (self._watch and not self._watch.is_app_at_work()):
+                    # It may have handed over the rest just before it ended.
+                    if content := store.get(node.object_id):
+                        break
+                    raise IncompleteReplyError
                 time.sleep(POLL_SECONDS)
             contents[node.object_id] = content
         whole = inflate_object_from_contents(tree.object_id, dict(contents))

@@ -6,12 +6,14 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from importlib.metadata import entry_points
 from types import SimpleNamespace
 from typing import Any
 
 import typer
 
+from client_app.join.app_process import report_end
 from client_app.join.fork_server import CLIENT_APP_COMMAND, ForkServer, ForkServerError
 from client_app.join.launch import OFFLINE_ENVIRONMENT
 from client_app.join.polling import AdaptiveClock
@@ -41,7 +43,11 @@ class AppLauncher:
                 return
             except ForkServerError as reason:
                 logging.getLogger("flwr").warning("The app is started as a new process: %s", reason)
-        subprocess.Popen(command, **options)
+            program = [sys.executable, "-P", "-m", "client_app.join.app_process", *command]
+        else:
+            program = command
+        process = subprocess.Popen(program, **options)
+        threading.Thread(target=lambda: report_end(command, process.wait()), daemon=True).start()
 
 
 superexec = typer.Typer(add_completion=False)

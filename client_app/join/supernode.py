@@ -19,9 +19,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from client_app.join.app_process import describe_end
 from client_app.join.polling import AdaptiveClock
 
 MAX_POLL_SECONDS = 3.0  # Flower's wait when there is no message
+SILENCE_SECONDS = 45.0  # without a heartbeat of an app, after which the coordinator hears that it is gone
 RESTART_SECONDS = 3.0  # after the end of a SuperExec, in which a node that is ending as well has ended
 
 NOT_ACTIVATED = (
@@ -58,8 +60,9 @@ def start_superexec(command: list[str]) -> None:
                 [sys.executable, "-P", "-m", "client_app.join.superexec", *command[1:]]
             ).returncode
             time.sleep(RESTART_SECONDS)
-            cause = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-            logging.getLogger("flwr").error("The process that starts apps %s; it is started again.", cause)
+            logging.getLogger("flwr").error(
+                "The process that starts apps %s; it is started again.", describe_end(status)
+            )
 
     threading.Thread(target=keep_running, daemon=True).start()
 
@@ -99,8 +102,11 @@ def install_gate(arguments: list[str]) -> list[str]:
 def main() -> None:
     """Run `flower-supernode` with the arguments of this process."""
     sys.argv[1:] = install_gate(sys.argv[1:])
+    from flwr.supercore.corestate import in_memory_corestate
     from flwr.supernode import start_client_internal
 
+    patience = SILENCE_SECONDS / in_memory_corestate.HEARTBEAT_DEFAULT_INTERVAL
+    in_memory_corestate.HEARTBEAT_PATIENCE = patience  # type: ignore[assignment]  # of intervals
     start_client_internal.time = AdaptiveClock(MAX_POLL_SECONDS)  # type: ignore[assignment]
     start_client_internal.subprocess = SimpleNamespace(Popen=start_superexec)  # type: ignore[assignment]
     logger = logging.getLogger("flwr")

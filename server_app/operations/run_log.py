@@ -44,6 +44,8 @@ def follow_to_end(processes: FlowerProcesses, run_id: str, show: Callable[[str],
         status, details = _run_status(processes, run_id)
     except FlowerError as error:
         raise RunFailedError(f"The SuperLink no longer answers for the run: {error}", log) from None
+    if status == "finished:stopped":
+        raise RunFailedError("The run was stopped by `flwr stop`.", log)
     if status != "finished:completed":
         raise RunFailedError(_failure_reason(details), log)
 
@@ -80,7 +82,8 @@ def _run_status(processes: FlowerProcesses, run_id: str) -> tuple[str, str]:
 def _failure_reason(details: str) -> str:
     if details.startswith("No heartbeat"):
         return "The run's process was killed, most often because memory ran out."
-    return " ".join(details.removeprefix("Simulation failed with exception: ").split())
+    reason = " ".join(details.removeprefix("Simulation failed with exception: ").split())
+    return f"{reason[:1].upper()}{reason[1:]}"
 
 
 class ReadableLog:

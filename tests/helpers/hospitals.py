@@ -47,13 +47,15 @@ class Coordinator:
     api: int
     fleet: str
     superlink: subprocess.Popen | None = None
+    superexec: subprocess.Popen | None = None
     started: list[Site] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)  # of registered sites, by node id
     policy: str = "smallest-count = 0\n"  # of all sites, which have few patients
 
     def start_superlink(self) -> None:
-        """Start the SuperLink, or restart it with its database."""
+        """Start the SuperLink, or restart it with its database; start its SuperExec once."""
         folder, log = self.credentials, self.flower.folder / "superlink.log"
+        secret = ("--superexec-auth-secret-file", f"{folder}/superexec.secret")
         with log.open("ab") as sink:
             self.superlink = self.flower.start(
                 "condi", "superlink", "--host", "127.0.0.1", "--port", str(self.api),
@@ -61,10 +63,16 @@ class Coordinator:
                 "--database", str(self.flower.folder / "state.db"),
                 "--ssl-ca-certfile", f"{folder}/ca.crt",
                 "--ssl-certfile", f"{folder}/superlink.crt", "--ssl-keyfile", f"{folder}/superlink.key",
-                stdout=sink, stderr=subprocess.STDOUT,
+                "--isolation", "process", *secret, stdout=sink, stderr=subprocess.STDOUT,
             )  # fmt: skip
         trust = ssl.create_default_context(cafile=f"{folder}/ca.crt")
         wait_for(lambda: answers(f"https://localhost:{self.api}/health", trust), log)
+        if self.superexec is None:
+            with log.open("ab") as sink:
+                self.superexec = self.flower.start(
+                    "condi", "superexec", "--runtime-api-address", f"localhost:{self.api}",
+                    "--root-certificates", f"{folder}/ca.crt", *secret, stdout=sink, stderr=subprocess.STDOUT,
+                )  # fmt: skip
 
     def register(self, site: str) -> None:
         key = f"{self.credentials}/sites/{site}/site.pub"

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from client_app.join import fork_server, polling, superexec
+from client_app.join.app_process import describe_end
 from client_app.join.fork_server import LIBRARIES, ForkServer, ForkServerError
 from client_app.join.polling import AdaptiveClock
 from client_app.join.superexec import AppLauncher
@@ -77,20 +79,47 @@ class Refusing:
 
 
 def test_an_app_that_cannot_be_forked_is_a_new_process_and_the_log_says_why(monkeypatch, caplog):
-    started = []
+    started, reported = [], threading.Event()
+
+    class Process:
+        def __init__(self, command, **options):
+            started.append((command, options))
+
+        def wait(self):
+            return -9
+
+    def report(command, status):
+        assert (command[0], status) in {("flwr-clientapp", -9), ("flwr-serverapp", -9)}
+        reported.set()
+
     monkeypatch.setattr(superexec, "ForkServer", Refusing)
-    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: started.append((command, options)))
+    monkeypatch.setattr(superexec, "report_end", report)
+    monkeypatch.setattr(subprocess, "Popen", Process)
     monkeypatch.setattr(logging.getLogger("flwr"), "propagate", True)
     launcher = AppLauncher(AdaptiveClock(1.0))
     launcher.start_process(["flwr-clientapp", "--token", "x"])
-    assert started == [(["flwr-clientapp", "--token", "x"], {})]
+    assert started[0][0][2:] == ["-m", "client_app.join.app_process", "flwr-clientapp", "--token", "x"]
     (record,) = caplog.records
     assert record.getMessage() == (
         "The app is started as a new process: CUDA is initialised in the process that forks apps"
     )
+    assert reported.wait(60)
+    reported.clear()
     launcher.start_process(["flwr-serverapp"], stdout=subprocess.DEVNULL)
     assert started[1] == (["flwr-serverapp"], {"stdout": subprocess.DEVNULL})
-    assert len(caplog.records) == 1
+    assert len(caplog.records) == 1 and reported.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("status", "description"),
+    [
+        (-9, "was killed, most often because memory ran out"),
+        (-11, "was ended by signal 11 (SIGSEGV)"),
+        (3, "ended with status 3"),
+    ],
+)
+def test_how_a_process_has_ended(status, description):
+    assert describe_end(status) == description
 
 
 def test_a_process_with_cuda_or_threads_does_not_fork(monkeypatch):
