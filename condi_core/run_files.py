@@ -4,6 +4,7 @@ runs/<name>/
   config.json                settings of the run, in Flower's flat form
   roster.json                sites of the run: manifest, label counts and standardising sums of each
   dataset.toml               what the sites agreed on about their data, where these were described
+  progress.json              what the coordinator is doing and which sites work, while the run lasts
   history.jsonl              one line per round: loss, metrics, bytes, seconds, which sites answered
   checkpoint.safetensors     everything that resuming needs, replaced after every round
   imputer.safetensors        the best imputer, with schema and settings in its metadata
@@ -29,6 +30,7 @@ CONFIG_FILE = "config.json"
 ROSTER_FILE = "roster.json"
 DESCRIPTION_FILE = "dataset.toml"
 HISTORY_FILE = "history.jsonl"
+PROGRESS_FILE = "progress.json"
 RESULT_FILE = "result.json"
 VERSIONS_FILE = "versions.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -83,6 +85,11 @@ def read_result(run: Path) -> dict[str, Any]:
 def read_versions(run: Path) -> dict[str, str]:
     """Read the software versions of the coordinator. RunFileError as in `read_config`."""
     return read_json(run / VERSIONS_FILE, _require_dict)
+
+
+def read_progress(run: Path) -> dict[str, Any]:
+    """Read what the coordinator was doing when it last wrote. RunFileError as in `read_config`."""
+    return read_json(run / PROGRESS_FILE, _require_dict)
 
 
 def read_history(run: Path) -> list[dict[str, Any]]:

@@ -17,13 +17,15 @@ from data_partitions.federation import open_federation
 from data_partitions.sources.demo import cached_demo, prepare_demo
 from server_app.artifacts import scores
 from server_app.artifacts.run_directory import RunDirectory, RunState, versions
+from server_app.artifacts.run_progress import RunProgress
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.artifacts.tensorboard import TensorBoardWriter
-from server_app.errors import RunError, RunErrorFilter
+from server_app.errors import RunError, RunErrorFilter, printable
 from server_app.federation.client_sampling import num_sampled_sites
 from server_app.federation.differential_privacy import privacy_budget
 from server_app.federation.imputer_phase import run_imputer_phase
 from server_app.federation.method_selection import methods_for_data, rosters_by_scope, select_methods
+from server_app.federation.observed_grid import ObservedGrid
 from server_app.federation.roll_call import collect_roster
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Run
@@ -67,11 +69,18 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         The run cannot start or continue. Once it has started, the run directory has a report of the rounds
         that were completed.
     """
-    with ExitStack() as lock:
-        return _coordinate(grid, config, lock)
+    progress = RunProgress()
+    try:
+        with ExitStack() as lock:
+            directory = _coordinate(ObservedGrid(grid, progress), config, lock, progress)
+    except BaseException as error:
+        progress.end("failed", printable(str(error) or type(error).__name__))
+        raise
+    progress.end("completed")
+    return directory
 
 
-def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack) -> RunDirectory:
+def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunProgress) -> RunDirectory:
     """Do as `coordinate`; the lock is that of the run directory."""
     methods = select_methods(config)
     directory = lock.enter_context(RunDirectory.resume(config)) if config.resume else None
@@ -91,6 +100,7 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack) -> RunDirectory:
         directory.write_json(ROSTER_FILE, roster.to_json())
     else:
         roster.check_unchanged(before)
+    progress.write_to(directory.path, roster.excluded)
     directory.write_json(VERSIONS_FILE, versions())
     directory.write_description(next(iter(roster.sites.values())).manifest)
     print(f"artefacts in {directory.path}", flush=True)

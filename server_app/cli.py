@@ -26,6 +26,7 @@ COMMAND_MODULES = {
     "study": "server_app.study.cli",
     "inspect": "data_partitions.cli",
     "plot": "client_app.inference.commands",
+    "watch": "server_app.watch.commands",
     "report": "server_app.report.commands",
     "compare": "server_app.report.commands",
     "credentials": "server_app.operations.issue_credentials",

@@ -1,0 +1,87 @@
+"""A Grid that notes which sites are asked and answer, without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flwr.app import Message
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+
+from server_app.artifacts.run_progress import RunProgress
+from server_app.errors import last_line
+
+CONFIG_NAMES = ("phase", "server-round", "split")  # of what a request is about
+UNANSWERED = ("query.left_out",)  # messages that only tell a site something
+
+
+class ObservedGrid(Grid):
+    """Passes everything on to a grid, and notes requests, replies and connected sites in `progress`."""
+
+    def __init__(self, grid: Grid, progress: RunProgress) -> None:
+        self._grid = grid
+        self._progress = progress
+        self._names: dict[int, str] = {}  # of registered nodes
+        self._sites: dict[str, str] = {}  # id of a request → name of its site
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._grid, name)
+
+    def set_run(self, run: Any) -> None:
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Any:
+        return self._grid.run
+
+    def create_message(self, *arguments: Any, **options: Any) -> Message:
+        return self._grid.create_message(*arguments, **options)
+
+    def get_node_ids(self) -> Iterable[int]:
+        return self._grid.get_node_ids()
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        nodes = list(self._grid.get_nodes())
+        if names := {node.node_id: node.name for node in nodes if node.name}:
+            self._names |= names
+            self._progress.note_online(names.values())
+        return nodes
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        requests = list(messages)
+        self._note_requests(requests)
+        ids = list(self._grid.push_messages(requests))
+        self._sites |= {request.metadata.message_id: self._site_of(request) for request in requests}
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        replies = list(self._grid.pull_messages(message_ids))
+        for reply in replies:
+            site = self._sites.pop(reply.metadata.reply_to_message_id, "")
+            self._note_reply(site, reply)
+        return replies
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        requests = list(messages)
+        self._note_requests(requests)
+        replies = list(self._grid.send_and_receive(requests, timeout=timeout))
+        for reply in replies:
+            self._note_reply(reply.metadata.group_id, reply)
+        return replies
+
+    def _site_of(self, request: Message) -> str:
+        """Return the site that a request is to; those of Flower's secure aggregation do not name it."""
+        to = request.metadata
+        return to.group_id or self._names.get(to.dst_node_id, "")
+
+    def _note_requests(self, requests: list[Message]) -> None:
+        asked = [(site, request) for request in requests if (site := self._site_of(request))]
+        if asked and (kind := asked[0][1].metadata.message_type) not in UNANSWERED:
+            config = asked[0][1].content.config_records.get("config")
+            about = {name: config[name] for name in CONFIG_NAMES if name in config} if config else {}
+            self._progress.note_requests([site for site, _ in asked], {"kind": kind, **about})
+
+    def _note_reply(self, site: str, reply: Message) -> None:
+        if site:
+            self._progress.note_reply(site, last_line(reply.error.reason) if reply.has_error() else "")
