@@ -170,6 +170,7 @@ def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: floa
             present[step * len(step_rows) : (step + 1) * len(step_rows)] = in_batch
             yield batch
 
+    model.generator = torch.Generator().manual_seed(seed)
     loss = _training_loss(windows.method, model)
     mean_loss, steps = train_steps(model, loss, batches(), config, learning_rate, deadline)
     used = present[: steps * len(order) // config.steps]

@@ -31,6 +31,8 @@ METHOD_NAMES = (
     "mifl",
     "fedinmm",
     "pepsy",
+    "pamf",
+    "robust",
 )
 # Baselines that complete windows without training a network, in the order of tables.
 NAIVE_METHODS = ("mask", "mean", "last", "linear", "estimate")

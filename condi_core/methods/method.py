@@ -45,6 +45,7 @@ class Method:
     combine : computes the next state of a model from the sites' updates
     contrasts_windows : whether the loss compares the windows of a batch, so that a patient has no gradient of
         their own
+    samples_in_loss : whether the loss draws random numbers, which gradients of single patients cannot
     scope : who trains together, in both phases: all sites ("federated"), each site separately ("local"), or
         one node with the data of all sites ("centralised")
     """
@@ -58,6 +59,7 @@ class Method:
     penalty: Penalty | None = None
     combine: Aggregator = average
     contrasts_windows: bool = False
+    samples_in_loss: bool = False
     scope: Scope = "federated"
 
     @property

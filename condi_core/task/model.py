@@ -60,7 +60,13 @@ class TaskModel(nn.Module):
     ----------
     schema : of the windows
     config : settings of phase 2
+
+    Attributes
+    ----------
+    generator : source of random numbers of the training loss, for methods that draw some; None: torch's
     """
+
+    generator: torch.Generator | None = None
 
     def __init__(self, schema: Schema, config: TaskConfig) -> None:
         super().__init__()

@@ -59,6 +59,11 @@ def _require_patient_gradients(methods: Sequence[Method]) -> None:
                 f"method '{method.name}' compares windows of different patients in its loss and cannot be "
                 "combined with privacy.patient-epsilon: remove one of them"
             )
+        if method.samples_in_loss:
+            raise ConfigError(
+                f"method '{method.name}' draws random numbers in its loss and cannot be combined with "
+                "privacy.patient-epsilon: remove one of them"
+            )
         if method.scope == "centralised":
             raise ConfigError(
                 f"method '{method.name}' is centralised training on the data of all sites and cannot be "

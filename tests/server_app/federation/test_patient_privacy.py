@@ -221,6 +221,8 @@ def test_a_modality_without_a_range_is_refused_in_a_sentence(tmp_path):
         ({"method": "fedmac"}, "'fedmac' compares windows of different patients"),
         ({"method": "mifl"}, "'mifl' compares windows of different patients"),
         ({"compare-with": "pepsy"}, "'pepsy' compares windows of different patients"),
+        ({"method": "pamf"}, "'pamf' draws random numbers in its loss"),
+        ({"compare-with": "robust"}, "'robust' draws random numbers in its loss"),
         ({"compare-with": "pooled"}, "'pooled' is centralised training"),
     ],
 )

@@ -1,0 +1,48 @@
+"""No imputation: a classifier made robust by losing more in training than it will in the test.
+
+MuteBench (Zheng et al. 2026, arXiv:2605.15235) compares classifiers of incomplete windows that were trained
+with modality dropout, and finds that it protects up to the largest rate of training. As described there, a
+whole modality is missing or a contiguous segment of one. Our choices: of the windows of a step a third lose
+modalities and a third lose a stretch in each modality, both at a rate that is uniform for each window up to
+MAX_RATE, beyond the rates of our tests; the rest stay as they are, and the rate does not grow over the
+training. The task model is that of `mask`.
+
+The task model is exchanged and averaged per modality.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from condi_core.methods.method import Method
+from condi_core.task.dropout import drop_modalities, drop_stretches
+from condi_core.task.model import TaskModel
+
+MAX_RATE = 0.9  # largest share of modalities or of time that a window loses; our choice
+
+
+class RobustModel(TaskModel):
+    """The task model, which trains on windows that have lost modalities or stretches."""
+
+    def training_loss(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        available: Tensor,
+        labels: Tensor,
+        covariates: Tensor | None = None,
+    ) -> Tensor:
+        stays = self.drop(observed)
+        return self.loss(self(values, stays, available & stays, covariates), labels)
+
+    def drop(self, observed: Tensor) -> Tensor:
+        """Return what stays observed (batch, modality, patch, sample) in a step of training."""
+        n = len(observed)
+        kind = torch.randint(3, (n,), generator=self.generator).to(observed.device)
+        rate = MAX_RATE * torch.rand(n, generator=self.generator).to(observed.device)
+        stays = drop_modalities(observed, rate * (kind == 0), self.generator)
+        return drop_stretches(stays, rate * (kind == 1), self.generator)
+
+
+METHOD = Method("robust", "modality and segment dropout", model=RobustModel, samples_in_loss=True)
