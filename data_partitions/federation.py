@@ -190,17 +190,23 @@ def check_same_schema(manifests: Sequence[Manifest]) -> dict[str, str]:
     others = agreeing[0] if len(agreeing) == 1 else f"{len(agreeing)} sites, such as {agreeing[0]}"
     return {
         manifest.site: "it does not fit: "
-        f"{'; '.join(describe_differences(schema, expected))} (as at {others})"
+        f"{'; '.join(describe_differences(schema, expected, manifest.description_lines))} (as at {others})"
         for manifest, schema in zip(manifests, schemas, strict=True)
         if schema != expected
     }
 
 
-def describe_differences(schema: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
-    """Yield how a schema differs from the expected one, as parts of a sentence."""
+def describe_differences(
+    schema: dict[str, Any], expected: dict[str, Any], lines: Sequence[int] = ()
+) -> Iterator[str]:
+    """Yield how a schema differs from the expected one, as parts of a sentence.
+
+    `lines` are those of the schema's dataset.toml, as `Manifest.description_lines`.
+    """
     description, expected_description = schema["description"], expected["description"]
     if description and expected_description and description != expected_description:
-        yield f"its dataset.toml differs in {describe_difference(description, expected_description)}"
+        difference = describe_difference(description, expected_description, lines)
+        yield f"its dataset.toml differs in {difference}"
         return  # all else follows from it
     if bool(description) != bool(expected_description):
         made, others = ("with", "without") if description else ("without", "with")

@@ -150,6 +150,8 @@ class Manifest(BaseModel):
     label_rule
         How the labels follow from the source, as text for readers.
     windows
+    description_lines
+        For each line of it the line of the site's dataset.toml, for messages; () if they are not known.
         Number of windows in each split.
     license
         The terms of the source, and the publication to cite.
@@ -175,6 +177,7 @@ class Manifest(BaseModel):
     windows: dict[Split, Annotated[int, Field(ge=0, le=MAX_WINDOWS)]]
     license: str = Field(max_length=MAX_PROSE_CHARS)
     made_by: str
+    description_lines: tuple[Annotated[int, Field(ge=0)], ...] = Field((), max_length=MAX_DESCRIPTION_CHARS)
 
     @field_validator("format", mode="before")
     @classmethod

@@ -91,8 +91,9 @@ def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
     partition = open_compatible_partition(model, data)
     config, sites = read_config(run), read_roster(run)
     expected = model.schema.model_dump(mode="json")
-    differences = list(describe_differences(partition.manifest.schema_fields(), expected))
-    if differences and partition.manifest.labels:  # without labels, imputation alone is evaluated
+    manifest = partition.manifest
+    differences = list(describe_differences(manifest.schema_fields(), expected, manifest.description_lines))
+    if differences and manifest.labels:  # without labels, imputation alone is evaluated
         raise DataError(f"{data} does not fit the run: {'; '.join(differences)}")
     missingness = Missingness.for_split("test", dict(config.missingness), config.test_overrides)
     config = config.model_copy(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from client_app.inference.suitability import SPARSE_STEP_SECONDS
 from condi_core.windows import Schema
 from data_partitions import DataError
-from data_partitions.description.agreed_text import describe_difference
+from data_partitions.description.agreed_text import describe_difference, find_agreed_lines
 from data_partitions.description.durations import format_seconds
 from data_partitions.description.reading import description_from_text, read_description
 from data_partitions.description.sections import Description
@@ -43,7 +43,8 @@ def describe_site(schema: Schema, settings: SiteSettings) -> Description:
         text = schema.description or _describe_modalities(schema)
         return _add_shipped_names(description_from_text(text, settings.local))
     description = read_description(settings.description, settings.local)
-    difference = describe_difference(description.agreed_text(), schema.description)
+    lines = find_agreed_lines(description)
+    difference = describe_difference(description.agreed_text(), schema.description, lines)
     if schema.description and difference:
         raise DataError(
             f"{settings.description} is not the description that the model was trained by: {difference}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from data_partitions.description.durations import format_number
@@ -27,24 +27,45 @@ def write_agreed_text(description: Description) -> str:
 
     The patch is written as the length that was chosen, and `columns` as the names of its labels.
     """
+    settings = _settings_of(description)
+    return "".join(f"{_key(path)} = {_value(value)}\n" for path, value in settings)
+
+
+def find_agreed_lines(description: Description) -> tuple[int, ...]:
+    """Return, for each line of the agreed text, the line of the file where it is from; () without a file.
+
+    That of a setting that the file does not have is the line of its section.
+    """
+    places = [description.find_place(".".join(path)) for path, _ in _settings_of(description)]
+    return tuple(place.line if place else 0 for place in places) if any(places) else ()
+
+
+def _settings_of(description: Description) -> list[tuple[tuple[str, ...], Any]]:
+    """Return the path and the value of each agreed setting that is not the default."""
     window = description.window
     stride = None if window.stride == window.length else window.stride
     window = window.model_copy(update={"patch": plan_patches(description).seconds, "stride": stride})
     settings = description.model_copy(update={"window": window}).model_dump(
         by_alias=True, exclude_defaults=True
     )
-    lines = [f"{_key(path)} = {_value(value)}" for path, value in _agreed_settings(description, settings)]
-    return "".join(line + "\n" for line in lines)
+    return list(_agreed_settings(description, settings))
 
 
-def describe_difference(text: str, expected: str) -> str:
+def describe_difference(text: str, expected: str, lines: Sequence[int] = ()) -> str:
     """Describe where an agreed text differs from that of others; "" where it does not.
+
+    Parameters
+    ----------
+    text, expected
+        The agreed texts.
+    lines
+        For each line of `text`, the line of the file where it is from, if that is known.
 
     Returns
     -------
     str
-        Such as "`signals.CC5.range`: [-10, 10], expected [-5, 5]", for up to `MAX_LISTED_SETTINGS` settings,
-        and the number of the others.
+        Such as "line 17, `signals.CC5.range`: [-10, 10], expected [-5, 5]", for up to `MAX_LISTED_SETTINGS`
+        settings, and the number of the others.
     """
     settings, expected_settings = _settings(text), _settings(expected)
     keys = list(dict.fromkeys([*expected_settings, *settings]))
@@ -55,10 +76,12 @@ def describe_difference(text: str, expected: str) -> str:
             if list(settings) == list(expected_settings)
             else _order_difference(settings, expected_settings)
         )
+    line_of = {key: line for key, line in zip(settings, lines, strict=False) if line}
     parts = []
     for key in different[:MAX_LISTED_SETTINGS]:
         value, expected_value = (_shorten(v.get(key, "the default")) for v in (settings, expected_settings))
-        parts.append(f"`{_shorten(key)}`: {value}, expected {expected_value}")
+        place = f"line {line_of[key]}, " if key in line_of else ""
+        parts.append(f"{place}`{_shorten(key)}`: {value}, expected {expected_value}")
     more = len(different) - len(parts)
     others = f", and {more} more setting{'s' if more > 1 else ''}" if more else ""
     return "; ".join(parts) + others

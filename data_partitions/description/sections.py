@@ -254,7 +254,11 @@ class Description(Section):
 
         For a key that is not in the file it is the place of the section; "" without a file.
         """
-        return str(nearest_place(self._places, key) or "")
+        return str(self.find_place(key) or "")
+
+    def find_place(self, key: str) -> Place | None:
+        """Return the file and the line of `place`; None without a file."""
+        return nearest_place(self._places, key)
 
     def agreed_text(self) -> str:
         """Return what the hospitals agree on, as text that is equal if and only if they agree."""

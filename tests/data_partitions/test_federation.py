@@ -13,6 +13,7 @@ from data_partitions.federation import (
     write_federation,
 )
 from data_partitions.partition import write_partition
+from data_partitions.sources.described.schema import manifest_fields
 from tests.helpers.described import write_description
 from tests.helpers.small_partition import index_of, manifest_of, windows_of
 
@@ -170,15 +171,17 @@ def test_the_site_that_does_not_fit_is_named_even_when_it_comes_first(different,
 
 
 def test_a_site_with_another_description_is_named_with_the_setting_that_differs(tmp_path):
-    texts = [
-        read_description(write_description(tmp_path, ("range = [-10, 10]", f"range = {r}"))).agreed_text()
+    other, most = (
+        manifest_fields(read_description(write_description(tmp_path, ("range = [-10, 10]", f"range = {r}"))))
         for r in ([-5, 5], [-10, 10])
-    ]
-    other = change_modality(manifest_of("x", description=texts[0]), 1, name="EMG")
-    problems = check_same_schema([other, *(manifest_of(n, description=texts[1]) for n in "ab")])
+    )
+    lines = {"description_lines": other["description_lines"]}
+    manifest = change_modality(manifest_of("x", description=other["description"], **lines), 1, name="EMG")
+    problems = check_same_schema([manifest, *(manifest_of(n, description=most["description"]) for n in "ab")])
+    # Line 21 of the file is the range of CC5, and CM5, of line 23, is like it.
     assert problems == {
-        "x": "it does not fit: its dataset.toml differs in `signals.CC5.range`: [-5, 5], expected [-10, 10]; "
-        "`signals.CM5.range`: [-5, 5], expected [-10, 10] (as at 2 sites, such as a)"
+        "x": "it does not fit: its dataset.toml differs in line 21, `signals.CC5.range`: [-5, 5], expected "
+        "[-10, 10]; line 23, `signals.CM5.range`: [-5, 5], expected [-10, 10] (as at 2 sites, such as a)"
     }
 
 

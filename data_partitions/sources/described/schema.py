@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from data_partitions.description.agreed_text import find_agreed_lines
 from data_partitions.description.patches import PatchError, PatchPlan, plan_patches
 from data_partitions.description.sections import Description
 from data_partitions.sources.described.faults import description_error
@@ -51,6 +52,7 @@ def manifest_fields(description: Description) -> dict[str, Any]:
         ],
         "description": description.agreed_text(),
         "label_rule": task.rule or _describe_labels(description),
+        "description_lines": find_agreed_lines(description),
         "license": description.dataset.license or "not stated",
     }
 
