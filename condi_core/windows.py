@@ -56,6 +56,7 @@ class Schema(BaseModel):
     labels : names of the labels
     task : the kind of task, a key of `TASK_KINDS`
     label_unit : unit of the labels of a regression
+    label_range : lowest and highest plausible label of a regression, None for no bound
     covariates : properties of the patients, such as age
     description : text of the description of the data set on which the sites have agreed, or ""
     """
@@ -87,6 +88,7 @@ class Schema(BaseModel):
     labels: tuple[str, ...]
     task: str
     label_unit: str = ""
+    label_range: tuple[float | None, float | None] = (None, None)
     covariates: tuple[Covariate, ...] = ()
     description: str = ""
 

@@ -227,7 +227,7 @@ def describe_differences(
             value, expected_value = modalities[name][key], expected_modalities[name][key]
             if value != expected_value:
                 yield f"{name} has {words} {value}, expected {expected_value}"
-    for key in ("patch_seconds", "patches", "task", "label_unit"):
+    for key in ("patch_seconds", "patches", "task", "label_unit", "label_range"):
         if schema[key] != expected[key]:
             yield f"its {key} is {schema[key] or 'empty'}, expected {expected[key] or 'none'}"
     if schema["labels"] != expected["labels"]:

@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FiniteFloat,
     StringConstraints,
     field_validator,
     model_validator,
@@ -143,15 +144,17 @@ class Manifest(BaseModel):
         Kind of task, one of `LABEL_RULES`.
     label_unit
         Unit of the labels of a regression.
+    label_range
+        Lowest and highest plausible label of a regression, which bound its predictions; None for no bound.
     covariates
         Properties of the patients or stays, in the order of `Partition.covariates`.
     description
         Text of the description of the data set on which the sites have agreed; "" without one.
+    description_lines
+        For each line of it the line of the site's dataset.toml, for messages; () if they are not known.
     label_rule
         How the labels follow from the source, as text for readers.
     windows
-    description_lines
-        For each line of it the line of the site's dataset.toml, for messages; () if they are not known.
         Number of windows in each split.
     license
         The terms of the source, and the publication to cite.
@@ -171,13 +174,14 @@ class Manifest(BaseModel):
     labels: tuple[Text, ...] = Field(max_length=MAX_ITEMS)
     task: Task
     label_unit: Text = ""
+    label_range: tuple[FiniteFloat | None, FiniteFloat | None] = (None, None)
     covariates: tuple[Covariate, ...] = Field((), max_length=MAX_ITEMS)
     description: str = Field("", max_length=MAX_DESCRIPTION_CHARS)
+    description_lines: tuple[Annotated[int, Field(ge=0)], ...] = Field((), max_length=MAX_DESCRIPTION_CHARS)
     label_rule: str = Field(max_length=MAX_PROSE_CHARS)
     windows: dict[Split, Annotated[int, Field(ge=0, le=MAX_WINDOWS)]]
     license: str = Field(max_length=MAX_PROSE_CHARS)
     made_by: str
-    description_lines: tuple[Annotated[int, Field(ge=0)], ...] = Field((), max_length=MAX_DESCRIPTION_CHARS)
 
     @field_validator("format", mode="before")
     @classmethod
@@ -220,6 +224,7 @@ class Manifest(BaseModel):
             "labels": list(self.labels),
             "task": self.task,
             "label_unit": self.label_unit,
+            "label_range": list(self.label_range),
             "covariates": [c.model_dump(mode="json") for c in self.covariates],
             "description": self.description,
         }

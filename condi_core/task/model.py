@@ -82,6 +82,7 @@ class TaskModel(nn.Module):
         self.outputs = self.kind.num_outputs(len(schema.labels))
         self.classifier = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, self.outputs))
         self.modality_heads = PerModalityLinear(range(m), config.width, self.outputs, zero=True)
+        self._range = schema.label_range
         self.label_standardiser = (
             NumberStandardiser(len(schema.labels)) if self.kind.standardises_labels else None
         )
@@ -178,9 +179,13 @@ class TaskModel(nn.Module):
         return self.kind.loss(outputs, labels)
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Turn outputs (batch, output) into what is reported (batch, column); see `TaskKind`."""
+        """Turn outputs (batch, output) into what is reported (batch, column); see `TaskKind`.
+
+        Numbers are within the range of the label.
+        """
         predictions = self.kind.predictions(outputs)
         if self.label_standardiser is None:
             return predictions
         labels = len(self.label_standardiser.mean)
-        return self.label_standardiser.inverse(predictions.unflatten(1, (labels, -1)).mT).mT.flatten(1)
+        numbers = self.label_standardiser.inverse(predictions.unflatten(1, (labels, -1)).mT).mT.flatten(1)
+        return numbers if self._range == (None, None) else numbers.clamp(*self._range)

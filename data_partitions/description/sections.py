@@ -142,6 +142,9 @@ class TaskSection(Section):
         Binary, regression: name of the label.
     unit
         Regression: unit of the label.
+    range
+        Regression: lowest and highest plausible label. Labels outside are missing, and predictions are
+        inside. Those of `until` are never below 0.
     until
         Regression: "end" for the time from the end of the window until `table.end`, in `unit`, such as "d".
     classes
@@ -169,6 +172,7 @@ class TaskSection(Section):
     separator: str = local("")
     name: str = ""
     unit: str = ""
+    range: Range | None = None
     until: Literal["", "end"] = ""
     classes: dict[str, Texts] = {}
     event: Texts = ("1",)

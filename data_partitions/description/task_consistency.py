@@ -16,6 +16,7 @@ KINDS_OF_KEY = {
     "separator": ("multi-label",),
     "name": ("binary", "regression"),
     "unit": ("regression",),
+    "range": ("regression",),
     "until": ("regression",),
     "classes": ("single-label", "multi-label", "ordinal"),
     "event": ("binary", "multi-label"),

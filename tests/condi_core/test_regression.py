@@ -116,3 +116,15 @@ def test_the_unit_of_labels_does_not_change_what_is_learned(stays):
         with torch.no_grad():
             predictions.append(model.predictions(model(*batch[:3])) / scale)
     torch.testing.assert_close(*predictions, rtol=1e-4, atol=1e-2)
+
+
+def test_predictions_and_their_intervals_are_within_the_range_of_the_label(stays):
+    of, *batch, _ = stays
+    torch.manual_seed(0)
+    bounded = TaskModel(of.model_copy(update={"label_range": (0.0, None)}), task_config())
+    model = TaskModel(of, task_config())
+    model.load_state_dict(bounded.state_dict())
+    outputs = torch.tensor([[0.0, 0.0, 0.0], [-4.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
+    expected = model.predictions(outputs)
+    assert (expected < 0).sum() == 4
+    torch.testing.assert_close(bounded.predictions(outputs), expected.clamp(min=0))

@@ -88,6 +88,7 @@ def test_the_schema_has_only_the_fields_that_sites_must_agree_on(partition):
         "labels": ["W", "REM"],
         "task": "single-label",
         "label_unit": "",
+        "label_range": [None, None],
         "covariates": [],
         "description": "",
     }

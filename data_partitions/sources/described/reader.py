@@ -70,6 +70,11 @@ class DescribedDataset:
         if not any(len(windows.starts) for _, windows in cut):
             raise DataError(f"no recording of {source} has a window{log.explain(log.counted())}")
         index = self._tabulate(source, cut, covariates)
+        if bounds := self.description.task.range:
+            label = index[self.rule.names[0]]
+            outside = label.notna() & ~label.between(*bounds)
+            index[label.name] = label.mask(outside)
+            log.count("{} windows have no label, as it is outside its range.", int(outside.sum()))
         covariates.add_notes(log)
         patients = _join_duplicates(cut, splits, log)
         for column in patients:

@@ -46,13 +46,14 @@ def manifest_fields(description: Description) -> dict[str, Any]:
         "labels": LabelRule(description).names,
         "task": task.kind,
         "label_unit": task.unit if task.kind == "regression" else "",
+        "label_range": task.range or (0.0 if task.until else None, None),
         "covariates": [
             {"name": name, "unit": c.unit, "categories": tuple(c.categories), "groups": c.groups}
             for name, c in description.covariates.items()
         ],
         "description": description.agreed_text(),
-        "label_rule": task.rule or _describe_labels(description),
         "description_lines": find_agreed_lines(description),
+        "label_rule": task.rule or _describe_labels(description),
         "license": description.dataset.license or "not stated",
     }
 

@@ -78,6 +78,7 @@ def schema(source: str | Path, *, task: str = "mortality", **_) -> dict:
         "labels": outcome.labels,
         "task": outcome.kind,
         "label_unit": outcome.unit,
+        "label_range": (0, None) if outcome.kind == "regression" else (None, None),
         "label_rule": outcome.rule,
         "covariates": COVARIATES,
         "license": DEMO_LICENSE if demo else LICENSE,

@@ -289,3 +289,16 @@ def test_recordings_of_equal_names_in_several_arrays_have_the_name_of_their_file
     partition = open_prepared(description, source, tmp_path / "north")
     assert sorted(set(partition.recording_ids)) == ["a/0", "a/1", "b/0", "b/1"]
     assert partition.manifest.task == "none" and partition.labels.shape == (12, 0)
+
+
+def test_a_label_outside_its_range_is_missing_and_counted(holters, tmp_path):
+    kind = 'kind = "single-label"\ncolumn = "label"\nclasses = { sinus = ["SR", "N"], afib = ["AF"] }'
+    number = 'kind = "regression"\ncolumn = "age"\nname = "age"\nunit = "years"\nrange = [42, 49.5]'
+    description = write_description(tmp_path, (kind, number), ('[covariates.age]\nunit = "years"\n', ""))
+    result = prepare(description, holters, tmp_path / "north", *ONE_SITE)
+    assert "12 windows have no label, as it is outside its range." in result.stdout
+    partition = Partition.open(tmp_path / "north")
+    assert partition.manifest.label_range == (42, 49.5)
+    labelled = np.isfinite(partition.labels[:, 0])
+    assert sorted(set(partition.recording_ids[~labelled])) == ["r00", "r01", "r10", "r11"]
+    assert sorted(set(partition.labels[labelled, 0])) == list(range(42, 50))
