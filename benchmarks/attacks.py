@@ -12,6 +12,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Message
 
 from condi_core.averaging import Arrays
+from condi_core.protocol import SCORE_PREFIX
 from server_app.federation.records import to_numpy, to_record
 
 CLAIMED_WINDOWS = 10**9
@@ -27,8 +28,10 @@ def change_arrays(actions: tuple[str, ...], change: Change) -> Attack:
         if request.metadata.message_type in actions:
             base = to_numpy(request.content.array_records["arrays"])
             arrays = to_numpy(reply.content.array_records["arrays"])
-            changed: Arrays = {n: change(a.astype(float), base[n]).astype(a.dtype) for n, a in arrays.items()}
-            reply.content["arrays"] = to_record(changed)
+            changed: Arrays = {
+                n: change(a.astype(float), base[n]).astype(a.dtype) for n, a in arrays.items() if n in base
+            }
+            reply.content["arrays"] = to_record(arrays | changed)
 
     return attack
 
@@ -68,14 +71,18 @@ def claim_values(site: dict) -> None:
 def falsify_scores(request: Message, reply: Message) -> None:
     """Report no error on validation windows in the first round, and large ones in all others."""
     config = request.content.config_records.get("config", {})
-    if not request.metadata.message_type.startswith("evaluate") or config["split"] != "val":
+    kind, _, action = request.metadata.message_type.partition(".")
+    with_update = kind == "train" and config["evaluate"]
+    if not with_update and (kind != "evaluate" or config["split"] != "val"):
         return
-    factor = 0.0 if config["server-round"] == 1 else 1000.0
-    if request.metadata.message_type == "evaluate.imputer":
-        sums = to_numpy(reply.content.array_records["arrays"])
-        reply.content["arrays"] = to_record({n: a * [1, factor, factor, factor, 1] for n, a in sums.items()})
+    prefix, first = (SCORE_PREFIX, 2) if with_update else ("", 1)
+    factor = 0.0 if config["server-round"] == first else 1000.0
+    if action == "imputer":
+        arrays = to_numpy(reply.content.array_records["arrays"])
+        false = {n: a * [1, factor, factor, factor, 1] for n, a in arrays.items() if n.startswith(prefix)}
+        reply.content["arrays"] = to_record(arrays | false)
     else:
-        reply.content.metric_records["metrics"]["loss-sum"] *= factor
+        reply.content.metric_records["metrics"][f"{prefix}loss-sum"] *= factor
 
 
 def in_turn(*attacks: Attack) -> Attack:

@@ -109,11 +109,26 @@ def _load_imputer(request: Request, site: Site) -> Imputer:
     return request.load(Imputer(site.schema, site.config.imputer), site.device)
 
 
-def _load_task(request: Request, split: Split) -> tuple[task_phase.TaskWindows, TaskModel]:
-    site, method = request.site(), request.method
-    model = request.load(method.model(site.schema, site.config.task), site.device)
-    windows = task_phase.TaskWindows(site, method, request.settings["imputer"], split, model.standardiser)
-    return windows, model
+def _score_imputer(site: Site, imputer: Imputer, split: Split, samples: int = 0) -> RecordDict:
+    sums = imputer_phase.score(site, imputer, split, samples)
+    return RecordDict({"arrays": to_record(sums), "metrics": MetricRecord({})})
+
+
+def _load_task(request: Request) -> TaskModel:
+    site = request.site()
+    return request.load(request.method.model(site.schema, site.config.task), site.device)
+
+
+def _read_task_windows(request: Request, model: TaskModel, split: Split) -> task_phase.TaskWindows:
+    imputer_hash = request.settings["imputer"]
+    return task_phase.TaskWindows(request.site(), request.method, imputer_hash, split, model.standardiser)
+
+
+def _score_task(request: Request, model: TaskModel, split: Split) -> RecordDict:
+    windows = _read_task_windows(request, model, split)
+    sums, loss, count = task_phase.score(windows, model, with_subgroups=split == "test")
+    metrics = MetricRecord({"loss-sum": loss, "windows": float(count)})
+    return RecordDict({"arrays": to_record(sums), "metrics": metrics})
 
 
 @app.train("relation", mods=[secure_aggregation.refuse_plain_training])
@@ -137,13 +152,13 @@ def train_relation(request: Request) -> RecordDict:
 @app.train("imputer", mods=[secure_aggregation.refuse_plain_training])
 @handler
 def train_imputer(request: Request) -> RecordDict:
-    """Phase 1, second part: take local steps of the diffusion model."""
+    """Phase 1, second part: score the diffusion model if this is asked, and take local steps of it."""
     site = request.site()
     model = _load_imputer(request, site)
+    scores = _score_imputer(site, model, "val") if request.evaluates else None
     rate = request.settings["learning-rate"]
-    return training_reply(
-        request, model, imputer_phase.train(site, model, request.seed, rate, request.deadline)
-    )
+    result = imputer_phase.train(site, model, request.seed, rate, request.deadline)
+    return training_reply(request, model, result, scores)
 
 
 @app.evaluate("imputer")
@@ -151,8 +166,7 @@ def train_imputer(request: Request) -> RecordDict:
 def evaluate_imputer(request: Request) -> RecordDict:
     """Score the imputer and the naive baselines on the same hidden samples, as sums of errors."""
     site, settings = request.site(), request.settings
-    sums = imputer_phase.score(site, _load_imputer(request, site), settings["split"], settings["samples"])
-    return RecordDict({"arrays": to_record(sums)})
+    return _score_imputer(site, _load_imputer(request, site), settings["split"], settings["samples"])
 
 
 @app.query("complete")
@@ -169,12 +183,13 @@ def complete(request: Request) -> RecordDict:
 @app.train("task", mods=[secure_aggregation.refuse_plain_training])
 @handler
 def train_task(request: Request) -> RecordDict:
-    """Phase 2: take local steps of the task model."""
-    windows, model = _load_task(request, "train")
+    """Phase 2: score the task model if this is asked, and take local steps of it."""
+    model = _load_task(request)
+    scores = _score_task(request, model, "val") if request.evaluates else None
+    windows = _read_task_windows(request, model, "train")
     rate = request.settings["learning-rate"]
-    return training_reply(
-        request, model, task_phase.train(windows, model, request.seed, rate, request.deadline)
-    )
+    result = task_phase.train(windows, model, request.seed, rate, request.deadline)
+    return training_reply(request, model, result, scores)
 
 
 @app.train(mods=[secure_aggregation.refuse_unsafe_masking, secaggplus_mod])
@@ -197,7 +212,4 @@ def train_secure(message: Message, context: Context) -> Message:
 @handler
 def evaluate_task(request: Request) -> RecordDict:
     """Score the task model, as sums of the task's metrics."""
-    windows, model = _load_task(request, request.settings["split"])
-    sums, loss, count = task_phase.score(windows, model, with_subgroups=windows.split == "test")
-    metrics = MetricRecord({"loss-sum": loss, "windows": float(count)})
-    return RecordDict({"arrays": to_record(sums), "metrics": metrics})
+    return _score_task(request, _load_task(request), request.settings["split"])

@@ -11,6 +11,8 @@ POLICY_REFUSED = 403  # error code of a site whose policy does not let it answer
 
 POOLED_SITE = "all/sites"  # name of the node with the data of all sites; no real site can have it
 
+SCORE_PREFIX = "score/"  # of the names of scores that a site sends with the weights that it trained
+
 MIN_SECURE_SITES = 3  # for secure aggregation: with two sites, each would learn the other's update
 LOSS_RANGE = 64.0  # upper limit of the losses that secure aggregation can carry; larger ones are clipped
 

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
@@ -31,7 +31,7 @@ from client_app.node.site import Site, find_partitions, is_virtual, pool_sites
 from client_app.node.site_policy import NO_POLICY, SitePolicy
 from condi_core.config import ConfigError, RunConfig
 from condi_core.methods import METHODS, Method
-from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, fingerprint
+from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, SCORE_PREFIX, fingerprint
 from condi_core.serialization import PACKED, PackingError, from_bytes, to_bytes
 from condi_core.training import derive_seed
 from data_partitions import DataError
@@ -90,6 +90,12 @@ class Request:
         if name not in self.policy.methods:
             raise ConfigError(f"the policy of the site does not allow the method {name}")
         return METHODS[name]
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether the site scores the weights of a request to train, as the request asks and it may do."""
+        evaluation = self.message.metadata.message_type.replace("train", "evaluate", 1)
+        return bool(self.settings.get("evaluate")) and evaluation in self.policy.messages
 
     @property
     def partitions(self) -> dict[str, Path]:
@@ -251,7 +257,9 @@ def packed_record(packed: bytes) -> ArrayRecord:
     return ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
 
 
-def training_reply(request: Request, model: nn.Module, result: dict[str, Any]) -> RecordDict:
+def training_reply(
+    request: Request, model: nn.Module, result: dict[str, Any], scores: RecordDict | None = None
+) -> RecordDict:
     """Reply to a training round with the trained weights, and with their weight in the average.
 
     As in FedAvg (McMahan et al. 2017, Algorithm 1) sites are weighted by their training windows, not by their
@@ -264,6 +272,8 @@ def training_reply(request: Request, model: nn.Module, result: dict[str, Any]) -
     model : nn.Module
     result : dict
         `loss`, `steps`, `windows`, and `present`, bool `(window, modality)`, of the windows of the round.
+    scores : RecordDict, optional
+        The reply to an evaluation of the weights of the message, which is sent along.
     """
     present = result["present"].astype(np.float64)
     fraction = present.T @ present / len(present)  # of windows that have both modalities of a pair
@@ -275,4 +285,12 @@ def training_reply(request: Request, model: nn.Module, result: dict[str, Any]) -
         "loss": float(result["loss"]),
         "steps": int(result["steps"]),
     }
-    return RecordDict({"arrays": to_record(weights), "metrics": MetricRecord(metrics)})
+    arrays = dict(weights)
+    if scores:
+        arrays |= _with_prefix(to_numpy(scores.array_records["arrays"]))
+        metrics |= _with_prefix(scores.metric_records["metrics"])
+    return RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)})
+
+
+def _with_prefix(scores: Mapping[str, Any]) -> dict[str, Any]:
+    return {SCORE_PREFIX + name: value for name, value in scores.items()}

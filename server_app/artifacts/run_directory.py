@@ -73,7 +73,6 @@ class RunState:
     history: list[dict] = field(default_factory=list)
     models: dict[str, Arrays] = field(default_factory=dict)
     best: dict[str, Arrays] = field(default_factory=dict)
-    trained_round: dict = field(default_factory=dict)  # line of a secure round that is not evaluated yet
 
 
 class RunDirectory(AbstractContextManager["RunDirectory"]):
@@ -202,7 +201,7 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
             for model, named in models.items()
             for name, array in named.items()
         }
-        names = ("done", "noisy_releases", "trained_round", "scores", "history")
+        names = ("done", "noisy_releases", "scores", "history")
         progress = {name: getattr(state, name) for name in names}
         self.write(HISTORY_FILE, "".join(json.dumps(line) + "\n" for line in state.history))
         self.write(CHECKPOINT_FILE, save(arrays, metadata={"state": json.dumps(progress)}))

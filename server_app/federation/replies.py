@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from flwr.app import ArrayRecord, MetricRecord, RecordDict
+from flwr.app import RecordDict
 
 from condi_core.averaging import Arrays, SiteUpdate
-from condi_core.serialization import PackingError, max_packed_size
+from condi_core.protocol import SCORE_PREFIX
+from condi_core.serialization import PackingError
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import printable
 from server_app.federation.records import num_bytes, to_numpy
@@ -27,13 +28,41 @@ class ReplyError(ValueError):
 
 
 @dataclass(frozen=True)
+class Content:
+    """What a reply contains: named arrays and numbers.
+
+    A reply to training may have the scores of the weights that were sent, too, under names with a prefix.
+    """
+
+    arrays: Arrays
+    metrics: Mapping[str, Any]
+    num_bytes: int
+
+    def select(self, scores: bool) -> Content:
+        """Return the scores alone, without their prefix, or everything else."""
+
+        def choose(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {
+                name.removeprefix(SCORE_PREFIX): value
+                for name, value in values.items()
+                if name.startswith(SCORE_PREFIX) == scores
+            }
+
+        metrics = choose(self.metrics)
+        if scores and not metrics and not choose(self.arrays):
+            raise ReplyError("it has no scores, which the policy of its site may not allow")
+        return Content(
+            choose(self.arrays), {"seconds": self.metrics.get("seconds")} | metrics, self.num_bytes
+        )
+
+
+@dataclass(frozen=True)
 class TrainingReply:
     """What a site replied to a training request."""
 
     update: SiteUpdate
     loss: float
     seconds: float
-    bytes_up: int
 
 
 @dataclass(frozen=True)
@@ -43,23 +72,33 @@ class EvaluationReply:
     sums: Arrays
     scalars: dict[str, float]
     seconds: float
-    bytes_up: int
 
 
-def read_reply(read: Callable[[RecordDict, SiteInfo], Reply], content: RecordDict, site: SiteInfo) -> Reply:
-    """Return what `read` makes of a reply; ReplyError for anything that goes wrong."""
+def unpack(content: RecordDict, max_bytes: int) -> Content:
+    """Unpack the records `arrays` and `metrics` of a reply; ReplyError for anything that goes wrong."""
+    if "arrays" not in content.array_records or "metrics" not in content.metric_records:
+        raise ReplyError("its arrays or metrics are missing")
+    record = content.array_records["arrays"]
     try:
-        return read(content, site)
-    except ReplyError:
-        raise
+        return Content(to_numpy(record, max_bytes), content.metric_records["metrics"], num_bytes(record))
     except PackingError as error:
         raise ReplyError(str(error)) from None
     except Exception as error:
         raise ReplyError(f"it cannot be read ({type(error).__name__})") from None
 
 
+def read_reply(read: Callable[[Content, SiteInfo], Reply], content: Content, site: SiteInfo) -> Reply:
+    """Return what `read` makes of a reply; ReplyError for anything that goes wrong."""
+    try:
+        return read(content, site)
+    except ReplyError:
+        raise
+    except Exception as error:
+        raise ReplyError(f"it cannot be read ({type(error).__name__})") from None
+
+
 def read_training_reply(
-    content: RecordDict,
+    content: Content,
     site: SiteInfo,
     *,
     base: Arrays,
@@ -68,12 +107,11 @@ def read_training_reply(
     counts_samples: bool = False,
     check_arrays: Callable[[Arrays], None] | None = None,
 ) -> TrainingReply:
-    """Unpack and check a training reply.
+    """Check a training reply.
 
     Parameters
     ----------
-    content : RecordDict
-        Records `arrays` and `metrics`.
+    content : Content
     site : SiteInfo
         The site that replied.
     base : Arrays
@@ -92,8 +130,7 @@ def read_training_reply(
     ReplyError
         The reply is not one that such a site can give.
     """
-    record, metrics = _records(content)
-    arrays = to_numpy(record, max_packed_size({name: base[name].shape for name in returned}))
+    arrays, metrics = content.arrays, content.metrics
     if missing := sorted(set(returned) - arrays.keys()):
         more = f" and {len(missing) - 1} more" if missing[1:] else ""
         raise ReplyError(f"{missing[0]}{more} is missing")
@@ -129,23 +166,22 @@ def read_training_reply(
     update = SiteUpdate(
         arrays, counts.reshape(num_modalities, num_modalities), windows, int(steps), site.manifest.site
     )
-    return TrainingReply(update, loss, seconds, num_bytes(record))
+    return TrainingReply(update, loss, seconds)
 
 
 def read_evaluation_reply(
-    content: RecordDict,
+    content: Content,
     site: SiteInfo,
     *,
     shapes: Mapping[str, tuple[int, ...]],
     names: Sequence[str],
     max_value: float = MAX_ABS_WEIGHT,
 ) -> EvaluationReply:
-    """Unpack and check an evaluation reply.
+    """Check an evaluation reply.
 
     Parameters
     ----------
-    content : RecordDict
-        Records `arrays` and `metrics`.
+    content : Content
     site : SiteInfo
         The site that replied.
     shapes : mapping of str to tuple of int
@@ -160,10 +196,9 @@ def read_evaluation_reply(
     ReplyError
         The reply is not one that such a site can give.
     """
-    record, metrics = _records(content)
+    sums, metrics = content.arrays, content.metrics
     windows = max(site.manifest.windows.values())
     largest = max_value * max(windows, 1) * np.prod(site.manifest.shape)
-    sums = to_numpy(record, max_packed_size(shapes))
     reported = {name: array.shape for name, array in sums.items()}
     if reported != shapes:
         odd = min(n for n in reported.keys() | shapes.keys() if reported.get(n) != shapes.get(n))
@@ -182,16 +217,10 @@ def read_evaluation_reply(
     _check_seconds(scalars["seconds"])
     if scalars.get("windows", 0) > windows:
         raise ReplyError("it scored more windows than it has")
-    return EvaluationReply(sums, scalars, scalars["seconds"], num_bytes(record))
+    return EvaluationReply(sums, scalars, scalars["seconds"])
 
 
-def _records(content: RecordDict) -> tuple[ArrayRecord, MetricRecord]:
-    if "arrays" not in content.array_records or "metrics" not in content.metric_records:
-        raise ReplyError("its arrays or metrics are missing")
-    return content.array_records["arrays"], content.metric_records["metrics"]
-
-
-def _scalars(metrics: MetricRecord, names: Sequence[str]) -> list[float]:
+def _scalars(metrics: Mapping[str, Any], names: Sequence[str]) -> list[float]:
     """Return single numbers of a reply; NaN for those that are missing or not a number."""
     values = [metrics.get(name) for name in names]
     return [float(value) if isinstance(value, int | float) else float("nan") for value in values]

@@ -1,4 +1,4 @@
-"""Run the rounds of a phase, starting at any of them: train, average, evaluate, write a checkpoint."""
+"""Run the rounds of a phase, starting at any of them: train, average, score, write a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from functools import partial
 from typing import Any, TypeVar
 
 from flwr.app import ConfigRecord, Message
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
-from condi_core.protocol import COMPLETIONS_MISSING, fingerprint
+from condi_core.protocol import COMPLETIONS_MISSING, POLICY_REFUSED, fingerprint
 from condi_core.training import cosine_rate
 from data_partitions.manifest import SPLITS
 from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.errors import RunError, TooFewSitesError
+from server_app.federation.exchange import requested_parts
 from server_app.federation.messaging import POLL_SECONDS, send_and_receive
+from server_app.federation.round_lines import round_line, score_line
 from server_app.federation.secure_aggregation import SecureTraining
 from server_app.federation.strategy import EvaluationOutcome, ModalityFedAvg, TrainingOutcome
 
 Outcome = TypeVar("Outcome")
+SITE_ERRORS = (ErrorCode.CLIENT_APP_RAISED_EXCEPTION, POLICY_REFUSED)  # of a site that can be asked again
 
 
 @dataclass(frozen=True)
@@ -59,63 +63,87 @@ class Run:
         return ConfigRecord({**common, **settings})
 
     def run_phase(self, phase: Phase) -> None:
-        """Do the rounds of a phase that have not been done; RunError when too few sites answer."""
+        """Do the rounds of a phase that have not been done; RunError when too few sites answer.
+
+        The weights of a round are scored in the messages of the next round; those of the last one, and all
+        under secure aggregation, in messages of their own.
+        """
         state = self.state
         first = state.done.get(phase.name, 0) + 1
         phase_start, restore_bytes = time.monotonic(), 0
         if phase.restore and first <= phase.rounds:
             restore_bytes = phase.restore(phase.strategy.roster.sites, SPLITS)
         first_start = time.monotonic()
+        self._score_alone(phase, first - 1)
         for round_ in range(first, phase.rounds + 1):
             with self._with_resume_hint(f"{phase.name}, round {round_}"):
-                line = self._run_round(phase, round_)
+                line = self._train_round(phase, round_)
             if round_ == first:  # what happened before it is a cost of the phase
                 line["seconds"] += first_start - phase_start
                 line["bytes-down"] += restore_bytes
             state.done[phase.name] = round_
-            state.trained_round = {}
             state.history.append(line)
-            self.directory.save(state)
-            self.events.write(state.history)
+            self._save()
             seconds_per_round = (time.monotonic() - first_start) / (round_ - first + 1)
-            remaining_seconds = seconds_per_round * (phase.rounds - round_)
-            print(_progress_line(phase, line, remaining_seconds), flush=True)
+            print(round_line(line, seconds_per_round * (phase.rounds - round_)), flush=True)
+            self._score_alone(phase, round_)
 
-    def _run_round(self, phase: Phase, round_: int) -> dict[str, Any]:
-        """Train, average and evaluate; return the line of the history."""
-        start, line = time.monotonic(), dict(self.state.trained_round)
-        if (line.get("phase"), line.get("round")) == (phase.name, round_):
-            start -= line["train-seconds"]
-        else:
-            line = self._train_round(phase, round_)
-        privacy = self.config.privacy
-        is_private = privacy.noise_multiplier > 0
-        if phase.evaluated:
+    def _save(self) -> None:
+        self.directory.save(self.state)
+        self.events.write(self.state.history)
+
+    def _unscored_line(self, phase: Phase) -> dict[str, Any] | None:
+        """Return the line of the phase's last round if its weights still have to be scored."""
+        line = self.state.history[-1] if self.state.history else {}
+        is_unscored = phase.evaluated and line.get("phase") == phase.name and "selection-score" not in line
+        return line if is_unscored else None
+
+    def _score_alone(self, phase: Phase, round_: int) -> None:
+        """Have sites score the weights of a round that no message of a next round can ask for."""
+        is_alone = round_ == phase.rounds or self.config.secure_aggregation
+        if not is_alone or (line := self._unscored_line(phase)) is None:
+            return
+        start = time.monotonic()
+        with self._with_resume_hint(f"{phase.name}, round {round_}"):
             evaluated = self._retry_when_sites_return(phase, partial(self._evaluate, phase, round_, "val"))
-            line |= {"metrics": evaluated.metrics, "selection-score": evaluated.selection_score}
-            line["bytes-down"] += evaluated.exchange.bytes_down
-            failures = evaluated.exchange.failures.items()
-            line["failures"] |= {f"{name} (evaluation)": reason for name, reason in failures}
-            # Scores have no noise, and the choice of the best round would reveal them. With privacy, the last
-            # round is selected instead.
-            score = math.nan if is_private or privacy.patient_epsilon else evaluated.selection_score
-            self._keep_if_best(phase.model, round_, score)
-        return line | {"seconds": time.monotonic() - start}
+        self._add_scores(phase, line, evaluated)
+        line["seconds"] += time.monotonic() - start
+        line["bytes-down"] += evaluated.exchange.bytes_down
+        self._save()
+
+    def _add_scores(self, phase: Phase, line: dict[str, Any], evaluated: EvaluationOutcome) -> None:
+        """Add the scores of a round to its line, and keep its weights if they are the best."""
+        line |= {"metrics": evaluated.metrics, "selection-score": evaluated.selection_score}
+        failures = {f"{name} (evaluation)": reason for name, reason in evaluated.exchange.failures.items()}
+        line["failures"] |= failures
+        # Scores have no noise, and the choice of the best round would reveal them. With privacy, the last
+        # round is selected instead.
+        privacy = self.config.privacy
+        is_private = privacy.noise_multiplier > 0 or privacy.patient_epsilon > 0
+        self._keep_if_best(phase.model, line["round"], math.nan if is_private else evaluated.selection_score)
+        print(score_line(line, failures), flush=True)
 
     def _train_round(self, phase: Phase, round_: int) -> dict[str, Any]:
-        """Train and average; return the line of the history without the evaluation."""
+        """Train and average; return the line of the history, which has no scores yet."""
         start = time.monotonic()
         rate = cosine_rate(phase.learning_rate, round_, phase.rounds)
         config = self.message(phase.name, **phase.settings, **{"learning-rate": rate})
-        train = self._train_securely if self.config.secure_aggregation else self._train
-        trained = self._retry_when_sites_return(phase, partial(train, phase, round_, config))
+        unscored = self._unscored_line(phase)
+        evaluation = None if unscored is None else self._evaluation_settings(phase, "val")
+        train = (
+            partial(self._train_securely, phase, round_, config)
+            if self.config.secure_aggregation
+            else partial(self._train, phase, round_, config, evaluation)
+        )
+        trained = self._retry_when_sites_return(phase, train)
         train_seconds = time.monotonic() - start
+        if unscored is not None and trained.evaluated is not None:
+            self._add_scores(phase, unscored, trained.evaluated)
         if self.config.privacy.noise_multiplier:
             # The release is counted before any site receives it: if the round is repeated, there is another.
             self.state.noisy_releases += 1
-            self.directory.save(self.state)
         self.state.models[phase.model] = trained.state
-        line: dict[str, Any] = {
+        return {
             "phase": phase.name,
             "round": round_,
             "rounds": phase.rounds,
@@ -125,22 +153,30 @@ class Run:
             "bytes-down": trained.exchange.bytes_down,
             "bytes-up": trained.exchange.bytes_up,
             "train-seconds": train_seconds,
+            "seconds": train_seconds,
             "sites-asked": len(trained.exchange.requested),
             "site-seconds": trained.exchange.seconds,
             "failures": dict(trained.exchange.failures),
         }
-        if self.config.secure_aggregation:
-            # If the run is interrupted, the training is not repeated: a sum over other sites than those that
-            # answered now would, with this one, reveal who is in only one of them.
-            self.state.trained_round = dict(line)
-            self.directory.save(self.state)
-        return line
 
-    def _train(self, phase: Phase, round_: int, config: ConfigRecord) -> TrainingOutcome:
-        """Let sites train, and average what they send back."""
-        state = self.state.models[phase.model]
-        requests = phase.strategy.configure_train(round_, state, config)
-        return phase.strategy.aggregate_train(state, requests, self._send(phase, requests))
+    def _train(
+        self, phase: Phase, round_: int, config: ConfigRecord, evaluation: ConfigRecord | None
+    ) -> TrainingOutcome:
+        """Let sites train, and average what they send back; with an evaluation, let them score first."""
+        strategy, state = phase.strategy, self.state.models[phase.model]
+        requests = strategy.configure_train(round_, state, config, evaluation)
+        replies = self._send(phase, requests)
+        if evaluation is not None:
+            # A site whose policy or memory does not allow training can still score.
+            failed = {
+                strategy.roster.site_of(r) for r in replies if r.has_error() and r.error.code in SITE_ERRORS
+            }
+            asked = [r.metadata.group_id for r in requests if requested_parts(r) == ("update", "scores")]
+            if again := [name for name in asked if name in failed]:
+                scoring = strategy.configure_evaluate(round_ - 1, state, evaluation, again)
+                requests += scoring
+                replies += self._send(phase, scoring)
+        return strategy.aggregate_train(state, requests, replies)
 
     def _train_securely(self, phase: Phase, round_: int, config: ConfigRecord) -> TrainingOutcome:
         """Let sites train, without the coordinator learning the update of any single site."""
@@ -149,12 +185,14 @@ class Run:
 
     def _evaluate(self, phase: Phase, round_: int, split: str, samples: int = 0) -> EvaluationOutcome:
         """Let sites evaluate the phase's current weights on a split."""
-        settings = {**phase.settings, "split": split, "samples": samples}
-        config = self.message(phase.name, **settings)
+        config = self._evaluation_settings(phase, split, samples)
         requests = phase.strategy.configure_evaluate(round_, self.state.models[phase.model], config)
         splits = ["test"] if split == "test" else SPLITS  # training is over when the test is scored
         replies = self._send(phase, requests, splits)
         return phase.strategy.aggregate_evaluate(requests, replies, split, samples)
+
+    def _evaluation_settings(self, phase: Phase, split: str, samples: int = 0) -> ConfigRecord:
+        return self.message(phase.name, **phase.settings, split=split, samples=samples)
 
     def test(self, phase: Phase, samples: int = 0) -> EvaluationOutcome:
         """Let sites score the best weights on their test windows, and write the sums."""
@@ -233,21 +271,3 @@ def _copy(request: Message) -> Message:
     """Return a request that can be sent again; it shares the content, which is not packed again."""
     to = request.metadata
     return Message(request.content, to.dst_node_id, to.message_type, group_id=to.group_id)
-
-
-def _progress_line(phase: Phase, line: dict, remaining_seconds: float) -> str:
-    """Return what the terminal shows of a round."""
-    parts = [f"{phase.name:<12} round {line['round']:>2}/{line['rounds']}"]
-    if phase.evaluated:
-        metrics = {key: value for key, value in line["metrics"].items() if key != "score"}
-        loss = [f"loss {line['loss']:.4f}"] if line["loss"] else []  # it is withheld to protect patients
-        parts += [*loss, *(f"{key} {value:.3f}" for key, value in metrics.items())]
-    parts += [f"{len(line['site-seconds'])}/{line['sites-asked']} sites", f"{line['seconds']:.0f} s"]
-    if remaining_seconds > 0:
-        parts.append(f"about {_duration(remaining_seconds)} left in this phase")
-    failures = "".join(f"\n  {name}: {reason}" for name, reason in line["failures"].items())
-    return "  ".join(parts) + failures
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

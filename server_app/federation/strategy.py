@@ -7,69 +7,30 @@ replies, which `replies` checks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from condi_core.averaging import Aggregator, Arrays, average
 from condi_core.ownership import Owner
+from condi_core.protocol import SCORE_PREFIX
 from condi_core.robust_averaging import limit_claims
+from condi_core.serialization import max_packed_size
 from server_app.artifacts.scores import Evaluation
-from server_app.artifacts.site_info import SiteInfo
-from server_app.errors import RunError, TooFewSitesError, last_line
 from server_app.federation.client_sampling import SiteSampler, all_sites
-from server_app.federation.records import num_bytes, records_by_site
+from server_app.federation.exchange import Exchange, Part, Reader, read_exchange, requested_parts
+from server_app.federation.records import records_by_site
 from server_app.federation.replies import (
     EvaluationReply,
-    ReplyError,
-    TrainingReply,
     read_evaluation_reply,
-    read_reply,
     read_training_reply,
 )
 from server_app.federation.roster import Roster
 
-Reply = TypeVar("Reply", TrainingReply, EvaluationReply)
 MIN_SITES_FOR_MEDIAN = 3  # two sites have no majority
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """The outcome of an exchange of requests and replies."""
-
-    requested: list[str]  # sites that were asked
-    seconds: dict[str, float]  # site → seconds that it worked, for each site with a valid reply
-    failures: dict[str, str]  # site → reason, for each site without a valid reply
-    bytes_down: int
-    bytes_up: int
-
-    def require_min_sites(self, min_sites: int) -> None:
-        """Raise TooFewSitesError when fewer than `min_sites` sites sent a valid reply."""
-        if len(self.seconds) < min_sites:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
-            raise TooFewSitesError(
-                f"only {len(self.seconds)} of {len(self.requested)} sites sent a valid reply, but min-sites "
-                f"is {min_sites} ({reasons})",
-                self.requested,
-            )
-
-    def answers(self) -> dict[str, object]:
-        """Return which sites sent a valid reply and why the others did not, for the run's result."""
-        return {"sites": list(self.seconds), "failures": dict(self.failures)}
-
-
-@dataclass(frozen=True)
-class TrainingOutcome:
-    """The result of a round of training."""
-
-    state: Arrays
-    loss: float  # mean over training windows
-    windows: float  # that the sites count for
-    exchange: Exchange
 
 
 @dataclass(frozen=True)
@@ -81,6 +42,17 @@ class EvaluationOutcome:
     sums: Arrays
     site_sums: dict[str, Arrays]  # what each site added to the sums
     exchange: Exchange
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """The result of a round of training."""
+
+    state: Arrays
+    loss: float  # mean over training windows
+    windows: float  # that the sites count for
+    exchange: Exchange
+    evaluated: EvaluationOutcome | None = None  # of the state from which sites started
 
 
 class ModalityFedAvg:
@@ -146,30 +118,71 @@ class ModalityFedAvg:
         self.counts_samples = counts_samples
         self.check_arrays = check_arrays
 
-    def configure_train(self, server_round: int, state: Arrays, config: ConfigRecord) -> list[Message]:
-        """Return the requests to the sites that train in a round (from 1)."""
-        sites = self.sampler(list(self.roster.sites), server_round)
-        return self._requests("train", sites, server_round, state, config)
-
-    def configure_evaluate(self, server_round: int, state: Arrays, config: ConfigRecord) -> list[Message]:
-        """Return the requests to all sites to evaluate a state."""
-        return self._requests("evaluate", list(self.roster.sites), server_round, state, config)
-
-    def _requests(
-        self, kind: str, sites: Sequence[str], server_round: int, state: Arrays, config: ConfigRecord
+    def configure_train(
+        self,
+        server_round: int,
+        state: Arrays,
+        config: ConfigRecord,
+        evaluation: ConfigRecord | None = None,
     ) -> list[Message]:
+        """Return the requests to the sites that train in a round (from 1).
+
+        Parameters
+        ----------
+        server_round : int
+            Number of the round.
+        state : Arrays
+            The state from which sites start.
+        config : ConfigRecord
+            Settings of the training.
+        evaluation : ConfigRecord, optional
+            Settings of an evaluation on validation windows. With these, evaluators score the state before
+            they train, and those that do not train in this round are asked to evaluate it.
+        """
+        trainers = self.sampler(list(self.roster.sites), server_round)
+        evaluators = self.evaluators(server_round - 1) if evaluation is not None else []
+        train = f"train.{self.action}"
+        asked = {
+            name: (
+                train,
+                ConfigRecord({**config, "server-round": server_round, "evaluate": name in evaluators}),
+            )
+            for name in trainers
+        }
+        if evaluation is not None:
+            alone = ConfigRecord({**evaluation, "server-round": server_round - 1})
+            asked |= {n: (f"evaluate.{self.action}", alone) for n in evaluators if n not in asked}
+        return self._requests(state, asked)
+
+    def configure_evaluate(
+        self,
+        server_round: int,
+        state: Arrays,
+        config: ConfigRecord,
+        sites: Collection[str] | None = None,
+    ) -> list[Message]:
+        """Return the requests to sites, by default all, to evaluate a state."""
+        settings = ConfigRecord({**config, "server-round": server_round})
+        names = self.roster.sites if sites is None else sites
+        return self._requests(state, {name: (f"evaluate.{self.action}", settings) for name in names})
+
+    def evaluators(self, server_round: int) -> list[str]:
+        """Return the sites that score the state of a round on validation windows."""
+        return list(self.roster.sites)
+
+    def _requests(self, state: Arrays, asked: Mapping[str, tuple[str, ConfigRecord]]) -> list[Message]:
+        """Return a request to each site, of a kind and with settings."""
         requests = []
-        for name, record in records_by_site(state, sites).items():
-            site_config = ConfigRecord({**config, "site": name, "server-round": server_round})
-            content = RecordDict({"arrays": record, "config": site_config})
-            node = self.roster.sites[name].node_id
-            requests.append(Message(content, node, f"{kind}.{self.action}", group_id=name))
+        for name, record in records_by_site(state, list(asked)).items():
+            kind, settings = asked[name]
+            content = RecordDict({"arrays": record, "config": ConfigRecord({**settings, "site": name})})
+            requests.append(Message(content, self.roster.sites[name].node_id, kind, group_id=name))
         return requests
 
     def aggregate_train(
         self, state: Arrays, requests: Sequence[Message], replies: Iterable[Message]
     ) -> TrainingOutcome:
-        """Make the next state from the valid replies.
+        """Make the next state from the valid replies, and read the scores of the state that was sent.
 
         Parameters
         ----------
@@ -185,16 +198,27 @@ class ModalityFedAvg:
         TooFewSitesError
             Fewer than `min_sites` replies are valid.
         """
-        is_first = all(r.content.config_records["config"]["server-round"] == 1 for r in requests)
-        read = partial(
-            read_training_reply,
-            base=state,
-            returned=self.returned,
-            max_steps=self.max_steps,
-            counts_samples=self.counts_samples and is_first,
-            check_arrays=self.check_arrays,
-        )
-        valid, exchange = self._read(requests, replies, read)
+        updating = [request for request in requests if "update" in requested_parts(request)]
+        is_first = all(r.content.config_records["config"]["server-round"] == 1 for r in updating)
+        readers: dict[Part, Reader] = {
+            "update": partial(
+                read_training_reply,
+                base=state,
+                returned=self.returned,
+                max_steps=self.max_steps,
+                counts_samples=self.counts_samples and is_first,
+                check_arrays=self.check_arrays,
+            )
+        }
+        shapes: dict[str, tuple[int, ...]] = {name: state[name].shape for name in self.returned}
+        if any("scores" in requested_parts(request) for request in requests):
+            readers["scores"] = self._score_reader("val", 0)
+            scored = self.evaluation.shapes("val", 0)
+            shapes |= {SCORE_PREFIX + name: shape for name, shape in scored.items()}
+        parts = read_exchange(self.roster, requests, replies, readers, max_packed_size(shapes))
+        evaluated = self._add_scores(*parts["scores"], "val", 0) if "scores" in parts else None
+        valid, exchange = parts["update"]
+        exchange.require_min_sites(self.min_sites)
         # The arrays are in the order of names, so that an aggregator computes the same after a checkpoint has
         # been read back.
         base = dict(sorted(state.items()))
@@ -202,7 +226,8 @@ class ModalityFedAvg:
         windows = float(sum(update.windows for update in updates))
         losses = [reply.loss for reply in valid.values()]
         loss = sum(loss * update.windows for loss, update in zip(losses, updates, strict=True)) / windows
-        return TrainingOutcome(self.aggregate(base, self.owners, updates), loss, windows, exchange)
+        next_state = self.aggregate(base, self.owners, updates)
+        return TrainingOutcome(next_state, loss, windows, exchange, evaluated)
 
     def aggregate_evaluate(
         self, requests: Sequence[Message], replies: Iterable[Message], split: str = "val", samples: int = 0
@@ -228,18 +253,27 @@ class ModalityFedAvg:
         TooFewSitesError
             Fewer than `min_sites` replies are valid.
         """
-        shapes = self.evaluation.shapes(split, samples)
-        read = partial(
+        max_bytes = max_packed_size(self.evaluation.shapes(split, samples))
+        readers: dict[Part, Reader] = {"scores": self._score_reader(split, samples)}
+        parts = read_exchange(self.roster, requests, replies, readers, max_bytes)
+        return self._add_scores(*parts["scores"], split, samples)
+
+    def _score_reader(self, split: str, samples: int) -> Reader:
+        return partial(
             read_evaluation_reply,
-            shapes=shapes,
+            shapes=self.evaluation.shapes(split, samples),
             names=self.evaluation.scalars,
             max_value=self.evaluation.max_value,
         )
-        valid, exchange = self._read(requests, replies, read)
+
+    def _add_scores(
+        self, valid: Mapping[str, EvaluationReply], exchange: Exchange, split: str, samples: int
+    ) -> EvaluationOutcome:
+        exchange.require_min_sites(self.min_sites)
         sums: Arrays = {}
         scalars = dict.fromkeys(self.evaluation.scalars, 0.0)
         for reply in valid.values():
-            for name in shapes:
+            for name in self.evaluation.shapes(split, samples):
                 sums[name] = sums[name] + reply.sums[name] if name in sums else reply.sums[name]
             for name in scalars:
                 scalars[name] += reply.scalars[name]
@@ -249,42 +283,3 @@ class ModalityFedAvg:
         has_majority = len(known) >= MIN_SITES_FOR_MEDIAN
         score = float(np.median(known)) if has_majority else metrics["score"]
         return EvaluationOutcome(metrics, score, sums, {site: r.sums for site, r in valid.items()}, exchange)
-
-    def _read(
-        self,
-        requests: Sequence[Message],
-        replies: Iterable[Message],
-        read: Callable[[RecordDict, SiteInfo], Reply],
-    ) -> tuple[dict[str, Reply], Exchange]:
-        """Return the valid replies by site, in the roster's order, and how the exchange went."""
-        requested = [request.metadata.group_id for request in requests]
-        failures = dict.fromkeys(requested, "no answer in time")
-        valid: dict[str, Reply] = {}
-        for reply in replies:
-            name = self.roster.site_of(reply)
-            if reply.has_error():
-                if self.roster.virtual and "ActorDiedError" in (reply.error.reason or ""):
-                    # Flower puts the dead actor back into its pool, where it fails whatever it gets next.
-                    raise RunError("a worker of the simulation died, most often because memory ran out")
-                if name not in valid:
-                    failures[name] = last_line(reply.error.reason)
-            elif name not in self.roster.sites:
-                failures[name] = "it is not part of this run"
-            elif name in valid:
-                failures[name] = "there were two replies in its name"
-            else:
-                try:
-                    valid[name] = read_reply(read, reply.content, self.roster.sites[name])
-                    failures.pop(name, None)
-                except ReplyError as error:
-                    failures[name] = f"its reply is refused: {error}"
-        valid = {name: valid[name] for name in requested if name in valid and name not in failures}
-        exchange = Exchange(
-            requested,
-            {name: reply.seconds for name, reply in valid.items()},
-            failures,
-            sum(num_bytes(request.content.array_records["arrays"]) for request in requests),
-            sum(reply.bytes_up for reply in valid.values()),
-        )
-        exchange.require_min_sites(self.min_sites)
-        return valid, exchange

@@ -14,6 +14,7 @@ from condi_core.evaluation.catalogue import ERROR_SUMS, scored_keys
 from condi_core.evaluation.classification import BINS, DECISION_COUNTS
 from condi_core.imputer.imputer import Imputer
 from condi_core.ownership import trainable
+from condi_core.protocol import SCORE_PREFIX
 from condi_core.serialization import PACKED
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
@@ -32,11 +33,11 @@ TRAINED = {"windows", "counts", "loss", "steps", "seconds"}
 # Per kind of message: keys of the request's settings, and of the record that comes with the arrays.
 KEYS = {
     "query.describe": ({"fingerprint", "federation"}, {"sites", "wants-federation", "virtual"}),
-    "train.relation": (PHASE | {"learning-rate"}, TRAINED),
-    "train.imputer": (PHASE | {"learning-rate"}, TRAINED),
+    "train.relation": (PHASE | {"learning-rate", "evaluate"}, TRAINED),
+    "train.imputer": (PHASE | {"learning-rate", "evaluate"}, TRAINED),
     "evaluate.imputer": (PHASE | {"split", "samples"}, {"seconds"}),
     "query.complete": (PHASE - {"server-round"} | {"method", "imputer", "splits"}, {"seconds"}),
-    "train.task": (PHASE | {"learning-rate", "method", "imputer"}, TRAINED),
+    "train.task": (PHASE | {"learning-rate", "evaluate", "method", "imputer"}, TRAINED),
     "evaluate.task": (
         PHASE | {"split", "samples", "method", "imputer"},
         {"loss-sum", "windows", "seconds"},
@@ -91,10 +92,14 @@ class Inspector:
     def reply(self, kind, message):
         content = message.content
         record = content["config" if kind == "query.describe" else "metrics"]
-        assert set(record) == KEYS[kind][1], kind
-        expected = dict(self.sums.get(kind, {}))
+        keys, expected = set(KEYS[kind][1]), dict(self.sums.get(kind, {}))
         if kind == "evaluate.imputer" and "points 50 %/condi, draws" not in arrays_of(message):
-            expected = {k: s for k, s in expected.items() if not k.endswith("draws")}  # not in validation
+            expected = without_draws(expected)
+        if any(name.startswith(SCORE_PREFIX) for name in arrays_of(message)):
+            scored = kind.replace("train", "evaluate")
+            keys |= {SCORE_PREFIX + key for key in KEYS[scored][1] - {"seconds"}}
+            expected |= {SCORE_PREFIX + k: s for k, s in without_draws(self.sums[scored]).items()}
+        assert set(record) == keys, kind
         self._common(message, expected, {"arrays", "metrics", "config"})
         if kind == "query.describe":
             for text in record["sites"]:
@@ -126,6 +131,11 @@ class Inspector:
         for text, length in lists(value):
             assert length not in LENGTHS
             assert not [s for s in self.secrets if s in text], text[:200]
+
+
+def without_draws(shapes):
+    """Draws are scored in the test, and not in validation."""
+    return {name: shape for name, shape in shapes.items() if not name.endswith("draws")}
 
 
 def arrays_of(message):
@@ -232,10 +242,12 @@ def test_counts_of_few_patients_are_withheld_with_their_split_and_not_scored(tmp
     scored = {"val": 0, "test": 0}
     for request, reply in zip(grid.sent, grid.received, strict=True):
         settings = request.content["config"]
-        if request.metadata.message_type.startswith("evaluate") and settings["site"] == "site-0":
-            total = {k: a.sum() for k, a in arrays_of(reply).items()}
-            assert all((value > 0) == (settings["split"] == "test") for value in total.values())
-            scored[settings["split"]] += 1
+        is_evaluation = request.metadata.message_type.startswith("evaluate")
+        if (is_evaluation or settings.get("evaluate")) and settings["site"] == "site-0":
+            split = settings.get("split", "val")
+            sums = {k: a.sum() for k, a in arrays_of(reply).items() if is_evaluation or SCORE_PREFIX in k}
+            assert sums and all((value > 0) == (split == "test") for value in sums.values())
+            scored[split] += 1
     assert scored["val"] == 4 and scored["test"] == 2
     saved = json.loads((directory.path / "roster.json").read_text())["site-0"]
     assert saved["labels"]["train"] is None and saved["manifest"]["windows"]["val"] == 0

@@ -53,8 +53,12 @@ def changing(action, change):
         if to.message_type == action and to.group_id == HOSTILE and not reply.has_error():
             base = to_numpy(request.content.array_records["arrays"])
             arrays = to_numpy(reply.content.array_records["arrays"])
-            changed = {n: change(a.astype(np.float64), base[n]).astype(a.dtype) for n, a in arrays.items()}
-            reply.content["arrays"] = to_record(changed)
+            changed = {
+                n: change(a.astype(np.float64), base[n]).astype(a.dtype)
+                for n, a in arrays.items()
+                if n in base
+            }
+            reply.content["arrays"] = to_record(arrays | changed)
         return reply
 
     return tamper
