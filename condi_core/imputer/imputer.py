@@ -1,9 +1,9 @@
 """The imputer: closed-form estimates, a refined mean, and a conditional diffusion of the residual.
 
-A missing sample is modelled as mean + deviation · r. The encoder predicts both in one pass. The mean is the
-closed-form conditional mean, moved towards simpler baselines where those do better, plus a correction. A
-diffusion conditioned on the encoder's tokens draws residuals r that are coherent in time and across
-modalities. Observed samples are returned bit for bit.
+The encoder predicts the distribution of every missing sample in one pass. Its median is the closed-form
+conditional mean, moved towards simpler baselines where those do better, plus a correction in units of the
+sample's own deviation. A diffusion conditioned on the encoder's tokens draws normal scores, which relate the
+samples in time and across modalities. Observed samples are returned bit for bit.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from condi_core.embeddings import CrossModalEmbedding
 from condi_core.imputer.closed_form import ClosedFormEstimates, References
 from condi_core.imputer.denoiser import Denoiser, Encoder
 from condi_core.imputer.diffusion import DiffusionNoise, EulerSampler, add_noise, cpu_randn, velocity
+from condi_core.imputer.marginal import MARGINAL_OUTPUTS, MAX_SCORE, Marginal, spread_evenly
 from condi_core.windows import Schema, Standardiser, zero_unobserved
 
 TOKEN_SAMPLES = 16  # approximate samples of the fastest modality in a token, where the settings leave it open
-MEAN_STEP_SCALE = 0.1  # scale of the network's change of the mean; one step must not spoil a good estimate
+MIXING_SCALE = 0.1  # scale of the mixing logits: one step of training must not spoil a good estimate
+CORRECTION_SCALE = 0.5  # scale of the correction, in deviations: small where the estimate is exact
 DENOISER_BATCH = 16  # windows in one pass of the denoiser on a CPU, about as many as its caches hold
 
 # One generator for a batch, or one for each window, whose draws are then the same in any batch.
@@ -113,7 +115,7 @@ class Imputer(nn.Module):
         self.encoder = Encoder(
             schema,
             channels=2 + num_references,  # values and mask
-            outputs=2 + num_references,  # log-deviation, correction, and a mixing logit per baseline
+            outputs=MARGINAL_OUTPUTS + 1 + num_references,  # and correction, and a mixing logit per baseline
             width=config.width,
             heads=config.heads,
             blocks=config.blocks,
@@ -147,8 +149,8 @@ class Imputer(nn.Module):
     def loss(self, batch: ConditionedBatch, generator: torch.Generator | None) -> Tensor:
         """Compute the training loss over the targets.
 
-        It is the error of the mean, plus 0.1 times the negative log-likelihood of the deviation, plus 0.3
-        times the diffusion loss on the velocity.
+        It is the loss of the distributions of single samples, plus 0.3 times the diffusion loss on the
+        velocity of their normal scores.
 
         Parameters
         ----------
@@ -163,25 +165,21 @@ class Imputer(nn.Module):
 
     def loss_given_noise(self, batch: ConditionedBatch, drawn: DiffusionNoise) -> Tensor:
         """Compute the training loss as `loss`, with noise that was drawn before."""
-        tokens, mean, log_deviation = self._encode(batch)
+        tokens, marginal = self._encode(batch)
         # The mean is over all cells and not over targets, so that the mean of two sites is that of their
         # pool. A patch counts the same in a slow modality as in a fast one, however many samples it has.
         weight = batch.target.float() / (self.rates * batch.target[..., 0].numel())
-        error = batch.x - mean
-        point_loss = (weight * (error.abs() + error.square())).sum()
-        standardised_error = error.detach() * torch.exp(-log_deviation)
-        likelihood = log_deviation + 0.5 * standardised_error.square().clamp(max=100)
-        likelihood_loss = (weight * likelihood).sum()
+        marginal_loss = (weight * marginal.loss(batch.x)).sum()
 
         missing = ~batch.conditioning
         noise, placeholder, t = drawn
-        # A sample that was never measured has no residual to learn from; noise takes its place.
-        residual = torch.where(batch.target, standardised_error.detach().clamp(-8, 8), placeholder)
-        noisy = add_noise(residual, noise, t) * missing
+        # A sample that was never measured has no score to learn from; noise takes its place.
+        score = torch.where(batch.target, marginal.normal_score(batch.x).detach(), placeholder)
+        noisy = add_noise(score, noise, t) * missing
         fraction = self._observed_fraction(batch.conditioning)
         v = self.denoiser(noisy, missing, t, tokens, self.cross_modal, fraction)
-        diffusion_loss = (weight * (v - velocity(residual, noise, t)).square()).sum()
-        return point_loss + 0.1 * likelihood_loss + 0.3 * diffusion_loss
+        diffusion_loss = (weight * (v - velocity(score, noise, t)).square()).sum()
+        return marginal_loss + 0.3 * diffusion_loss
 
     @torch.no_grad()
     def impute(
@@ -197,41 +195,42 @@ class Imputer(nn.Module):
 
         Returns
         -------
-        Completion, whose point estimate is the encoder's mean, or the median of the draws if there are any
+        Completion, whose point estimate is the encoder's median, or that of the draws if there are any
         """
-        mean, draws = self.sample(self.prepare(values, observed), num_draws, generator)
+        median, draws = self.sample(self.prepare(values, observed), num_draws, generator)
 
         def complete(x: Tensor) -> Tensor:
             return torch.where(observed, values, self.standardiser.inverse(x))
 
-        return Completion(complete(median_over_draws(draws) if num_draws else mean), complete(draws))
+        return Completion(complete(median_over_draws(draws) if num_draws else median), complete(draws))
 
     @torch.no_grad()
     def sample(
         self, batch: ConditionedBatch, num_draws: int, generator: Generators = None
     ) -> tuple[Tensor, Tensor]:
-        """Compute the mean of every sample, and draw from the conditional distribution.
+        """Compute the median of every sample, and draw from the conditional distribution.
 
         Parameters
         ----------
         batch : from `prepare`
-        num_draws : number of draws; 0: only the mean
+        num_draws : number of draws; 0: only the median
         generator : source of the draws, one for the batch or one for each window
 
         Returns
         -------
-        mean : Tensor (batch, modality, patch, sample), standardised
+        median : Tensor (batch, modality, patch, sample), standardised
         draws : Tensor (draw, batch, modality, patch, sample), standardised
         """
-        tokens, mean, log_deviation = self._encode(batch)
+        tokens, marginal = self._encode(batch)
         if not num_draws:
-            return mean, mean.new_zeros((0, *mean.shape))
-        return mean, mean + log_deviation.exp() * self._sample_residuals(batch, tokens, num_draws, generator)
+            return marginal.median, marginal.median.new_zeros((0, *marginal.median.shape))
+        scores = self._sample_scores(batch, tokens, num_draws, generator)
+        return marginal.median, marginal.quantile(spread_evenly(scores))
 
-    def _sample_residuals(
+    def _sample_scores(
         self, batch: ConditionedBatch, tokens: Tensor, num_draws: int, generator: Generators
     ) -> Tensor:
-        """Draw standardised residuals (draw, batch, modality, patch, sample)."""
+        """Draw normal scores (draw, batch, modality, patch, sample)."""
         missing, fraction = ~batch.conditioning, self._observed_fraction(batch.conditioning)
         start = _initial_noise((num_draws, *missing.shape), generator, missing.device)
         # Draws go through the network together, as many at a time as suit the processor.
@@ -244,23 +243,25 @@ class Imputer(nn.Module):
                 x * mask, mask, t, tokens.repeat(n, 1, 1, 1), self.cross_modal, fraction.repeat(n, 1, 1)
             )
 
-        residuals = [self.sampler.sample(part.flatten(0, 1), predict) for part in start.split(draws_per_pass)]
-        return torch.cat(residuals).unflatten(0, (num_draws, -1)).clamp(-8, 8)
+        scores = [self.sampler.sample(part.flatten(0, 1), predict) for part in start.split(draws_per_pass)]
+        return torch.cat(scores).unflatten(0, (num_draws, -1)).clamp(-MAX_SCORE, MAX_SCORE)
 
-    def _encode(self, batch: ConditionedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the encoder's tokens, and mean and log-deviation (batch, modality, patch, sample)."""
+    def _encode(self, batch: ConditionedBatch) -> tuple[Tensor, Marginal]:
+        """Return the encoder's tokens, and the distribution of every sample."""
         references, visible = batch.references, zero_unobserved(batch.x, batch.conditioning)
         channels = torch.stack([visible, batch.conditioning.float(), *references], 3)
         fraction = self._observed_fraction(batch.conditioning)
         tokens, outputs = self.encoder(channels, self.cross_modal, fraction)
-        log_deviation, correction, mixing_logits = outputs.split([1, 1, outputs.shape[3] - 2], 3)
-        estimate = references.conditional_mean[:, :, :, None]
-        modality_mean = torch.zeros_like(references.conditional_mean)  # of standardised values
-        baselines = torch.stack([references.same_instant, references.interpolation, modality_mean], 3)
-        mixing_weight = torch.tanh(MEAN_STEP_SCALE * mixing_logits)
-        shift = (mixing_weight * (baselines - estimate)).sum(3, keepdim=True)
-        mean = estimate + MEAN_STEP_SCALE * correction + shift
-        return tokens, mean.squeeze(3), (log_deviation.squeeze(3) - 1.5).clamp(-6, 3)
+        shape, correction, mixing_logits = (
+            outputs.float().movedim(3, 0).split([MARGINAL_OUTPUTS, 1, len(references)])
+        )
+        deviation, tail, skew = Marginal.bound_shape(shape)
+        estimate = references.conditional_mean
+        modality_mean = torch.zeros_like(estimate)  # of standardised values
+        baselines = torch.stack([references.same_instant, references.interpolation, modality_mean])
+        shift = (torch.tanh(MIXING_SCALE * mixing_logits) * (baselines - estimate)).sum(0)
+        median = estimate + CORRECTION_SCALE * deviation * correction[0] + shift
+        return tokens, Marginal(median, deviation, tail, skew)
 
     def _observed_fraction(self, conditioning: Tensor) -> Tensor:
         """Return the observed fraction of every token (batch, modality, token)."""
