@@ -1,12 +1,18 @@
-"""Measure the cost of a deployment: bytes on the wire, overhead, start-up, and sites per SuperLink.
+"""Measure the cost of a deployment: overhead of an exchange, bytes, memory, and sites per SuperLink.
 
-    python benchmarks/deployment.py [--sites 2 4 8] [--rounds 3]
+    python benchmarks/deployment.py [--sites 2 4 8] [--rounds 3] [--width 384]
+    python benchmarks/deployment.py --light --sites 2 8 16 32 64 128 --rounds 10 --width 32 --plot FILE
 
-For each number of sites this starts a SuperLink with TLS and registered sites, and `condi site` for each, all
-as processes on this machine, and runs phase 2 on small windows with a task model of 15 MB. The connection of
-one site passes through a port that counts its bytes. They are divided by the size of the weights, which a
-round sends down twice (to train and to evaluate) and up once. The overhead is the seconds of a training
-exchange beyond those that the slowest site trained. Each ClientApp is a process, by `condi superexec` a fork.
+For each number of sites this starts a SuperLink with TLS and registered sites on this machine, and runs phase
+2 on small windows. Sites are `condi site`, each with its processes and ClientApps, which take two steps a
+round; with `--light`, they are threads of this process that speak the protocol of the SuperNode and answer
+from memory (`light_sites.py`). SuperLink, ServerApp, gRPC, TLS, keys and messages are real in both.
+
+The overhead is the seconds of a training exchange beyond those that the slowest site worked for its reply, as
+the median over rounds; a light site works from the request until its reply is made. Memory is the
+proportional set size of SuperLink and ServerApp, as the median over the first and the last quarter of the
+run. The bytes of one site are counted on the wire, and divided by the size of the weights, which a round
+sends down once and up once; the validation of the last round and the test send them down once more.
 
 Prints one line of JSON for each number of sites.
 """
@@ -15,77 +21,184 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+from light_sites import LightSite, light_sites
+from soak import used_memory
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from condi_core.run_files import CONFIG_FILE, read_history
+from condi_core.config import RunConfig
+from condi_core.methods import METHODS
+from condi_core.ownership import trainable
+from condi_core.run_files import CONFIG_FILE
+from condi_core.windows import Schema
+from data_partitions.federation import open_federation
+from server_app.artifacts.scores import task_evaluation
 from tests.helpers.cable import cable
-from tests.helpers.hospitals import coordinator, wait_for
+from tests.helpers.hospitals import Coordinator, coordinator, history, wait_for
+from tests.helpers.run_settings import flat_defaults
 from tests.helpers.tiny_federation import write_tiny
 
 TIMEOUT_SECONDS = 1800
+END_EXCHANGES = (
+    2  # after the rounds: of the last weights on validation windows, and of the best on test windows
+)
 
 
-def measure(folder: Path, count: int, rounds: int) -> dict:
+def register_all(hospitals: Coordinator, names: Sequence[str]) -> None:
+    """Register all sites by one connection; a process for each would take seconds."""
+    from flwr.cli.config_utils import read_superlink_connection
+    from flwr.cli.utils import init_http_client_from_connection
+    from flwr.proto.control_pb2 import RegisterNodeRequest
+
+    with patch.dict(os.environ, {"FLWR_HOME": hospitals.flower.env["FLWR_HOME"]}):
+        client = init_http_client_from_connection(read_superlink_connection("condi"))
+    for name in names:
+        key = (hospitals.credentials / "sites" / name / "site.pub").read_bytes()
+        node = client.RegisterNode(RegisterNodeRequest(public_key=key, name=name)).node_id
+        hospitals.names[str(node)] = name
+    client.close()
+
+
+@contextmanager
+def running_sites(
+    hospitals: Coordinator,
+    federation: Path,
+    names: Sequence[str],
+    fleet_of_first: str,
+    light: bool,
+    width: int,
+) -> Iterator[None]:
+    """Start all sites; the first reaches the SuperLink by another address, where bytes are counted."""
+    addresses = [fleet_of_first, *[hospitals.fleet] * (len(names) - 1)]
+    if not light:
+        for name, hospitals.fleet in zip(names, addresses, strict=True):
+            hospitals.start(name, federation / name)
+        yield
+        return
+    manifest = open_federation(federation).open_site(names[0]).manifest
+    schema = Schema.model_validate(manifest.schema_fields())
+    task = RunConfig.from_flat(flat_defaults() | {"task.width": width}).task
+    trained = trainable(METHODS["mask"].model(schema, task))
+    shapes = task_evaluation(schema).shapes("val", 0)
+    sites = [
+        LightSite(i, address, hospitals.credentials / "sites" / name, federation / name, trained, shapes)
+        for i, (name, address) in enumerate(zip(names, addresses, strict=True))
+    ]
+    with light_sites(sites):
+        yield
+
+
+def measure(folder: Path, count: int, rounds: int, light: bool, width: int) -> dict:
     """Run a federation of `count` sites and return what it cost."""
     federation = write_tiny(folder / "federation", sites=count)
     names = [f"site-{i}" for i in range(count)]
+    run_folder, memory = folder / "runs/run", []
     with (
         coordinator(folder / "keys", names) as hospitals,
         cable(int(hospitals.fleet.split(":")[1])) as counter,
     ):
-        direct, start = hospitals.fleet, time.monotonic()
-        for i, name in enumerate(names):
-            hospitals.register(name)
-            hospitals.fleet = direct if i else f"localhost:{counter.port}"
-            hospitals.start(name, federation / name)
-        wait_for(
-            lambda: hospitals.online() == set(names),
-            *(s.log_path for s in hospitals.started),
-            seconds=TIMEOUT_SECONDS,
-        )
-        online, up, down = time.monotonic() - start, counter.up, counter.down
-        submitted = time.time()
-        run = hospitals.run(
-            f"method='mask' compare-with='' min-sites={count} task.rounds={rounds} task.steps=2 task.batch=4 "
-            "task.width=384 "
-            f"output='{folder}/runs' name='run'"
-        )
-        status = hospitals.wait(run, TIMEOUT_SECONDS)
-        assert status == "finished:completed", hospitals.log(run)
-        up, down = counter.up - up, counter.down - down
-    history = read_history(folder / "runs/run")
-    weights = (folder / "runs/run/task-mask.safetensors").stat().st_size
-    created = (folder / "runs/run" / CONFIG_FILE).stat().st_mtime
-    trained = [line["train-seconds"] - max(line["site-seconds"].values()) for line in history]
+        register_all(hospitals, names)
+        start = time.monotonic()
+        counted = f"localhost:{counter.port}"
+        with running_sites(hospitals, federation, names, counted, light, width):
+            logs = [site.log_path for site in hospitals.started]
+            wait_for(lambda: hospitals.online() == set(names), *logs, seconds=TIMEOUT_SECONDS)
+            online, up, down = time.monotonic() - start, counter.up, counter.down
+            submitted = time.time()
+            run = hospitals.run(
+                f"method='mask' compare-with='' min-sites={count} task.rounds={rounds} task.steps=2 "
+                f"task.batch=4 task.width={width} output='{folder}/runs' name='run' sites-timeout=600.0"
+            )
+            deadline = time.monotonic() + TIMEOUT_SECONDS
+            while not (status := hospitals.flower.status(run)[0]).startswith("finished"):
+                assert time.monotonic() < deadline, hospitals.log(run)
+                if history(run_folder):
+                    memory.append(used_memory(hospitals))
+                time.sleep(2)
+            assert status == "finished:completed", hospitals.log(run)
+            up, down = counter.up - up, counter.down - down
+        database = sum(file.stat().st_size for file in hospitals.flower.folder.glob("state.db*"))
+    lines = history(run_folder)
+    weights = (run_folder / "task-mask.safetensors").stat().st_size
+    created = (run_folder / CONFIG_FILE).stat().st_mtime
+    overhead = [line["train-seconds"] - max(line["site-seconds"].values()) for line in lines]
     return {
         "sites": count,
+        "kind": "light" if light else "processes",
         "MB of weights": round(weights / 1e6, 2),
-        # The test is one more evaluation.
-        "down over weights": round(down / (weights * (2 * rounds + 1)), 3),
+        "rounds": rounds,
+        "down over weights": round(down / (weights * (rounds + END_EXCHANGES)), 3),
         "up over weights": round(up / (weights * rounds), 3),
         "s until all are online": round(online, 1),
         "s from submission to the roster": round(created - submitted, 1),
-        "s of overhead a training exchange": round(float(np.median(trained)), 1),
-        "s a round, with evaluation": round(float(np.median([line["seconds"] for line in history])), 1),
-        "failures": sum(len(line["failures"]) for line in history),
+        "s of overhead a training exchange": round(float(np.median(overhead)), 2),
+        "s of overhead, largest": round(max(overhead), 2),
+        "s a round": round(float(np.median([line["seconds"] for line in lines[:-1]])), 2),
+        "replies missed": sum(count - len(line["site-seconds"]) for line in lines),
+        "MB in the first quarter, and in the last": _quarters(memory),
+        "MB of database": round(database / 1e6, 1),
+        "load": round(os.getloadavg()[1], 1),
     }
+
+
+def _quarters(memory: list[dict[str, float]]) -> dict[str, list[int]]:
+    n = max(1, len(memory) // 4)
+    return {
+        kind: [
+            round(float(np.median([m[kind] for m in part if kind in m])))
+            for part in (memory[:n], memory[-n:])
+        ]
+        for kind in ("superlink", "server app")
+    }
+
+
+def plot(results: list[dict], file: Path) -> None:
+    """Draw overhead and memory over the number of sites."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    sites = [result["sites"] for result in results]
+    left.plot(sites, [result["s of overhead a training exchange"] for result in results], "o-")
+    left.set(xlabel="sites", ylabel="s of overhead a training exchange", xscale="log", yscale="log")
+    for kind in ("superlink", "server app"):
+        megabytes = [result["MB in the first quarter, and in the last"][kind][-1] for result in results]
+        right.plot(sites, megabytes, "o-", label=kind)
+    right.plot(sites, [result["MB of database"] for result in results], "o-", label="database")
+    right.set(xlabel="sites", ylabel="MB", xscale="log")
+    right.legend()
+    for axes in (left, right):
+        axes.set_xticks(sites, map(str, sites))
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    figure.savefig(file)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sites", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--width", type=int, default=384, help="of the task model: 384 has weights of 15 MB")
+    parser.add_argument("--light", action="store_true", help="sites that answer from memory")
+    parser.add_argument("--plot", type=Path, metavar="FILE")
     options = parser.parse_args()
+    results = []
     for count in options.sites:
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(measure(Path(folder), count, options.rounds)), flush=True)
+            results.append(measure(Path(folder), count, options.rounds, options.light, options.width))
+            print(json.dumps(results[-1]), flush=True)
+    if options.plot:
+        plot(results, options.plot)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ UNTRAINED_SETTINGS = frozenset(
         "federation",
         "sites",
         "min-sites",
+        "quorum",
         "sites-timeout",
         "round-timeout",
     }
@@ -106,6 +107,8 @@ class RunConfig(Settings):
     sites: str
     min_sites: PositiveInt
     sites_per_round: Annotated[float, Field(gt=0, le=1)]
+    sites_per_evaluation: Annotated[float, Field(gt=0, le=1)]
+    quorum: Annotated[float, Field(gt=0, le=1)]
     sites_timeout: PositiveFloat
     round_timeout: PositiveFloat
     missingness: MissingnessSettings = MissingnessSettings()
@@ -150,6 +153,16 @@ class RunConfig(Settings):
             raise PydanticCustomError(
                 "secure",
                 "cannot be combined with sites-per-round below 1, as its sums are over all sites",
+            )
+        return secure
+
+    @field_validator("secure_aggregation")
+    @classmethod
+    def _secure_sums_wait_for_all_sites(cls, secure: bool, info: ValidationInfo) -> bool:
+        if secure and info.data.get("quorum", 1) < 1:
+            raise PydanticCustomError(
+                "secure",
+                "cannot be combined with quorum below 1, as sums with and without a late site reveal it",
             )
         return secure
 

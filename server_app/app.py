@@ -123,12 +123,17 @@ def _check_number_of_sites(config: RunConfig, roster: Roster) -> None:
         if config.secure_aggregation:
             require_secure_sites(of_phase)
         num_sites = len(of_phase.sites)
-        num_sampled = num_sampled_sites(num_sites, config.sites_per_round)
-        if num_sampled < min(config.min_sites, num_sites):
-            raise RunError(
-                f"sites-per-round={config.sites_per_round:g} selects {num_sampled} of {num_sites} sites "
-                f"per round, but min-sites is {config.min_sites}: raise sites-per-round or lower min-sites"
-            )
+        fractions = {
+            "sites-per-round": config.sites_per_round,
+            "sites-per-evaluation": config.sites_per_evaluation,
+        }
+        for setting, fraction in fractions.items():
+            num_sampled = num_sampled_sites(num_sites, fraction)
+            if num_sampled < min(config.min_sites, num_sites):
+                raise RunError(
+                    f"{setting}={fraction:g} selects {num_sampled} of {num_sites} sites "
+                    f"per round, but min-sites is {config.min_sites}: raise {setting} or lower min-sites"
+                )
 
 
 def _run_phases(run: Run, methods: Sequence[Method], rosters: dict[str, Roster]) -> dict[str, dict]:

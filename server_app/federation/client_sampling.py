@@ -1,4 +1,4 @@
-"""Client sampling: select the sites that train in a round when not all of them do."""
+"""Client sampling: select the sites that train or score in a round when not all of them do."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def all_sites(sites: Sequence[str], server_round: int) -> list[str]:
 def site_sampler(config: RunConfig) -> SiteSampler:
     """Return the sampler of a run."""
     return partial(sample_sites, fraction=config.sites_per_round, seed=config.seed)
+
+
+def evaluator_sampler(config: RunConfig) -> SiteSampler:
+    """Return the sampler of the sites that score the weights which a round starts from.
+
+    With the same fraction as for training, the sites that train in the round are those that score.
+    """
+    return partial(sample_sites, fraction=config.sites_per_evaluation, seed=config.seed)
 
 
 def num_sampled_sites(num_sites: int, fraction: float) -> int:

@@ -14,7 +14,7 @@ from condi_core.training import derive_seed
 from server_app.artifacts import scores
 from server_app.artifacts.run_directory import state_arrays
 from server_app.federation.aggregation import choose_aggregator
-from server_app.federation.client_sampling import site_sampler
+from server_app.federation.client_sampling import evaluator_sampler, site_sampler
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Phase, Run
 from server_app.federation.spectra import check_spectra
@@ -83,6 +83,7 @@ def run_imputer_phase(
         min_sites=min_sites,
         aggregate=keep_separate if scope == "local" else choose(privacy.clip_imputer),
         sampler=site_sampler(run.config),
+        evaluator_sampler=evaluator_sampler(run.config),
         max_steps=config.steps,
         max_window_ratio=run.config.max_window_ratio,
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from flwr.app import ConfigRecord, Message
@@ -22,7 +22,9 @@ from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.errors import RunError, TooFewSitesError
 from server_app.federation.exchange import requested_parts
-from server_app.federation.messaging import POLL_SECONDS, send_and_receive
+from server_app.federation.late_answers import LateAnswers
+from server_app.federation.messaging import POLL_SECONDS, Quorum, send_and_receive
+from server_app.federation.reply_pulling import ReplyPuller
 from server_app.federation.round_lines import round_line, score_line
 from server_app.federation.secure_aggregation import SecureTraining
 from server_app.federation.strategy import EvaluationOutcome, ModalityFedAvg, TrainingOutcome
@@ -165,7 +167,7 @@ class Run:
         """Let sites train, and average what they send back; with an evaluation, let them score first."""
         strategy, state = phase.strategy, self.state.models[phase.model]
         requests = strategy.configure_train(round_, state, config, evaluation)
-        replies = self._send(phase, requests)
+        replies = self._send(phase, requests, SPLITS, self._quorum)
         if evaluation is not None:
             # A site whose policy or memory does not allow training can still score.
             failed = {
@@ -175,7 +177,7 @@ class Run:
             if again := [name for name in asked if name in failed]:
                 scoring = strategy.configure_evaluate(round_ - 1, state, evaluation, again)
                 requests += scoring
-                replies += self._send(phase, scoring)
+                replies += self._send(phase, scoring, SPLITS, self._quorum)
         return strategy.aggregate_train(state, requests, replies)
 
     def _train_securely(self, phase: Phase, round_: int, config: ConfigRecord) -> TrainingOutcome:
@@ -186,9 +188,12 @@ class Run:
     def _evaluate(self, phase: Phase, round_: int, split: str, samples: int = 0) -> EvaluationOutcome:
         """Let sites evaluate the phase's current weights on a split."""
         config = self._evaluation_settings(phase, split, samples)
-        requests = phase.strategy.configure_evaluate(round_, self.state.models[phase.model], config)
-        splits = ["test"] if split == "test" else SPLITS  # training is over when the test is scored
-        replies = self._send(phase, requests, splits)
+        is_test = split == "test"
+        sites = None if is_test else phase.strategy.evaluators(round_)
+        requests = phase.strategy.configure_evaluate(round_, self.state.models[phase.model], config, sites)
+        # Training is over when the test is scored, and all sites are waited for.
+        splits, quorum = (["test"], None) if is_test else (SPLITS, self._quorum)
+        replies = self._send(phase, requests, splits, quorum)
         return phase.strategy.aggregate_evaluate(requests, replies, split, samples)
 
     def _evaluation_settings(self, phase: Phase, split: str, samples: int = 0) -> ConfigRecord:
@@ -241,21 +246,26 @@ class Run:
                 f"{position}: {error}; after fixing this, resume with resume='{self.directory.path}'"
             ) from None
 
+    @cached_property
+    def _quorum(self) -> Quorum:
+        late = LateAnswers(ReplyPuller(self.grid))
+        return Quorum(self.config.quorum, self.config.min_sites, late)
+
     def _send(
-        self, phase: Phase, requests: Sequence[Message], splits: Sequence[str] = SPLITS
+        self, phase: Phase, requests: Sequence[Message], splits: Sequence[str], quorum: Quorum | None
     ) -> list[Message]:
         """Send requests and return the replies.
 
         A site that has lost what the phase needs gets it again for `splits`, and then the request again.
         """
         timeout, site_of = self.config.round_timeout, phase.strategy.roster.site_of
-        replies = send_and_receive(self.grid, requests, timeout)
+        replies = send_and_receive(self.grid, requests, timeout, quorum)
         lost = {site_of(r) for r in replies if r.has_error() and r.error.code == COMPLETIONS_MISSING}
         if lost and phase.restore:
             phase.restore(lost, splits)
             again = [_copy(request) for request in requests if request.metadata.group_id in lost]
             replies = [reply for reply in replies if site_of(reply) not in lost]
-            replies += send_and_receive(self.grid, again, timeout)
+            replies += send_and_receive(self.grid, again, timeout, quorum)
         return replies
 
     def _keep_if_best(self, model: str, round_: int, score: float) -> None:

@@ -79,7 +79,9 @@ class ModalityFedAvg:
     aggregate : Aggregator
         Makes the next state from the replies.
     sampler : SiteSampler
-        Selects the sites that train in a round; all sites evaluate.
+        Selects the sites that train in a round.
+    evaluator_sampler : SiteSampler
+        Selects the sites that score the weights from which a round starts; all sites score the test.
     max_steps : int
         Largest number of optimiser steps that a site may take in a round.
     max_window_ratio : float
@@ -100,6 +102,7 @@ class ModalityFedAvg:
         min_sites: int,
         aggregate: Aggregator = average,
         sampler: SiteSampler = all_sites,
+        evaluator_sampler: SiteSampler = all_sites,
         max_steps: int = 1,
         max_window_ratio: float = math.inf,
         counts_samples: bool = False,
@@ -113,6 +116,7 @@ class ModalityFedAvg:
         self.min_sites = min_sites
         self.aggregate = aggregate
         self.sampler = sampler
+        self.evaluator_sampler = evaluator_sampler
         self.max_steps = max_steps
         self.max_window_ratio = max_window_ratio
         self.counts_samples = counts_samples
@@ -168,7 +172,7 @@ class ModalityFedAvg:
 
     def evaluators(self, server_round: int) -> list[str]:
         """Return the sites that score the state of a round on validation windows."""
-        return list(self.roster.sites)
+        return self.evaluator_sampler(list(self.roster.sites), server_round + 1)
 
     def _requests(self, state: Arrays, asked: Mapping[str, tuple[str, ConfigRecord]]) -> list[Message]:
         """Return a request to each site, of a kind and with settings."""

@@ -15,7 +15,7 @@ from server_app.artifacts import scores
 from server_app.artifacts.run_directory import state_arrays
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.federation.aggregation import choose_aggregator
-from server_app.federation.client_sampling import site_sampler
+from server_app.federation.client_sampling import evaluator_sampler, site_sampler
 from server_app.federation.completion import CompletionStep
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Phase, Run
@@ -77,6 +77,7 @@ def run_task_phase(run: Run, roster: Roster, method_name: str) -> TaskResult:
         if method.scope == "local"
         else choose_aggregator(run.config, len(roster.sites), privacy.clip_task, method.combine),
         sampler=site_sampler(run.config),
+        evaluator_sampler=evaluator_sampler(run.config),
         max_steps=config.steps,
         max_window_ratio=run.config.max_window_ratio,
     )

@@ -116,10 +116,38 @@ def test_min_sites_counts_the_sampled_sites(four, run_local):
         run_local(four, MASK | {"min-sites": 3})
 
 
+def test_the_sites_that_train_next_score_if_as_many_are_sampled_and_all_score_the_test(four, run_local):
+    directory, grid = run_local(four, MASK | {"sites-per-evaluation": 0.5})
+    asked = [
+        (kind, message.content["config"]["server-round"], message.content["config"]["site"])
+        for message in grid.sent
+        if (kind := message.metadata.message_type).endswith("task")
+    ]
+    names = [f"site-{i}" for i in range(4)]
+    expected = [("train.task", r, name) for r in (1, 2, 3) for name in sampled(r, names, 0.5)]
+    expected += [("evaluate.task", 3, name) for name in [*sampled(4, names, 0.5), *names]]
+    assert asked == expected
+    lines = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
+    assert all("selection-score" in line and not line["failures"] for line in lines)
+    with pytest.raises(RunError, match="sites-per-evaluation=0.25 selects 1 of 4 sites per round, but min-"):
+        run_local(four, MASK | {"sites-per-evaluation": 0.25, "min-sites": 2})
+
+
+def test_other_sites_than_those_that_train_may_score(four, run_local):
+    _, grid = run_local(four, {"method": "mask", "sites-per-round": 0.25, "sites-per-evaluation": 0.75})
+    names = [f"site-{i}" for i in range(4)]
+    second = [m for m in grid.sent if m.metadata.message_type.endswith(".task")][1:]
+    trainer, scored = sampled(2, names, 0.25), sampled(2, names, 0.75)
+    number = len(set(trainer) | set(scored))
+    assert {m.metadata.group_id for m in second[:number]} == set(trainer) | set(scored)
+    assert second[0].content["config"]["evaluate"] == (trainer[0] in scored)
+
+
+@pytest.mark.parametrize("setting", ["sites-per-round", "sites-per-evaluation"])
 @pytest.mark.parametrize("share", [0.0, 1.5, float("nan"), "all"])
-def test_impossible_fractions_are_refused(small_settings, share):
-    with pytest.raises(ConfigError, match="^setting 'sites-per-round'"):
-        RunConfig.from_flat(small_settings({"sites-per-round": share}))
+def test_impossible_fractions_are_refused(small_settings, share, setting):
+    with pytest.raises(ConfigError, match=f"^setting '{setting}'"):
+        RunConfig.from_flat(small_settings({setting: share}))
 
 
 def test_client_sampling_is_refused_with_secure_aggregation(small_settings):
