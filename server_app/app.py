@@ -88,7 +88,7 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunPro
     if config.federation:
         open_federation(config.federation)
     before = directory.roster() if directory else {}
-    roster, federation = collect_roster(grid, config, make_demo, expected=set(before))
+    roster, federation = collect_roster(grid, config, make_demo, before)
     _check_number_of_sites(config, roster)
     methods = methods_for_data(methods, roster, config)
     rosters = rosters_by_scope(methods, roster)
@@ -98,8 +98,6 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunPro
     if directory is None:
         directory = lock.enter_context(RunDirectory.create(config, roster.schema.dataset))
         directory.write_json(ROSTER_FILE, roster.to_json())
-    else:
-        roster.check_unchanged(before)
     progress.write_to(directory.path, roster.excluded)
     directory.write_json(VERSIONS_FILE, versions())
     directory.write_description(next(iter(roster.sites.values())).manifest)

@@ -10,6 +10,7 @@ from cryptography import x509
 
 from client_app.join.address import Address
 from client_app.join.checks import CheckError, CheckResult, check_validity
+from client_app.join.proxy import connect, describe_proxy, find_proxy
 
 TIMEOUT_SECONDS = 10.0
 
@@ -60,6 +61,8 @@ def verify_certificate(address: Address, authorities: Path, certificate: x509.Ce
         _handshake(address, context)
     except ssl.SSLCertVerificationError as error:
         raise CheckError(_verification_error(error, address, authorities, certificate)) from None
+    if proxy := find_proxy(address):
+        result = result._replace(text=f"{result.text}; through the proxy {describe_proxy(proxy)}")
     return result
 
 
@@ -92,7 +95,7 @@ def _handshake(address: Address, context: ssl.SSLContext) -> tuple[bytes | None,
     context.set_alpn_protocols(["h2"])
     try:
         with (
-            socket.create_connection(address, TIMEOUT_SECONDS) as plain,
+            connect(address, TIMEOUT_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname=address.host) as tls,
         ):
             return tls.getpeercert(binary_form=True), tls.selected_alpn_protocol()

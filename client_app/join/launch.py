@@ -12,12 +12,7 @@ import platformdirs
 import typer
 
 from client_app.join.address import Address
-
-OFFLINE_ENVIRONMENT = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-}
+from condi_core.flower_environment import make_flower_environment
 
 
 def _parse_address(text: str) -> Address:
@@ -175,7 +170,7 @@ def site(
         command += ["--trusted-entities", str(trusted_entities)]
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     sys.stdout.flush()
-    os.execve(sys.executable, command, os.environ | OFFLINE_ENVIRONMENT | {"PATH": path})
+    os.execve(sys.executable, command, make_flower_environment(host) | {"PATH": path})
 
 
 def default_audit_folder() -> Path:

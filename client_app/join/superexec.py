@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import subprocess
@@ -15,8 +16,8 @@ import typer
 
 from client_app.join.app_process import report_end
 from client_app.join.fork_server import CLIENT_APP_COMMAND, ForkServer, ForkServerError
-from client_app.join.launch import OFFLINE_ENVIRONMENT
 from client_app.join.polling import AdaptiveClock
+from condi_core.flower_environment import make_flower_environment
 
 MAX_POLL_SECONDS = 1.0  # Flower's default
 
@@ -59,7 +60,12 @@ def run_with_options(context: typer.Context) -> None:
 
     Takes the options of `flower-superexec`.
     """
-    os.environ.update(OFFLINE_ENVIRONMENT)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runtime-api-address", default="")
+    server = parser.parse_known_args(context.args)[0].runtime_api_address
+    environment = make_flower_environment(server.rpartition(":")[0].strip("[]"))
+    os.environ.clear()
+    os.environ.update(environment)
     sys.argv = ["condi superexec", *context.args]
     main()
 

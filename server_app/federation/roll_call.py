@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -25,16 +25,17 @@ from server_app.federation.roster import Roster
 
 MIN_DESCRIBE_SECONDS = 60.0  # minimum time that a site has to describe itself
 NO_TRAINING_WINDOWS = "it has no training windows: prepare it again"
+NOTICE_SECONDS = 30.0  # that a run which cannot start waits until excluded sites know why
 RETRY_SECONDS = 30.0  # time after which a node that could not take part is asked again
 
 
 def collect_roster(
-    grid: Grid, config: RunConfig, make_demo: Callable[[], str], expected: Collection[str] = ()
+    grid: Grid, config: RunConfig, make_demo: Callable[[], str], before: Mapping[str, dict] | None = None
 ) -> tuple[Roster, str]:
     """Ask every node what it has, until the sites of the run are known.
 
-    Waits for `min-sites` sites and until no more connect, and for all sites that `sites` names or that are
-    `expected`; then these alone take part.
+    Waits for `min-sites` sites and until no more connect, and for all sites that `sites` names; then these
+    alone take part. A resumed run waits for the sites of its start, or for those of them that `sites` names.
 
     Parameters
     ----------
@@ -44,8 +45,8 @@ def collect_roster(
         Settings of the run.
     make_demo : callable
         Makes the demo federation and returns its path, when virtual nodes were given no federation.
-    expected : collection of str
-        Sites of a run to resume.
+    before : mapping of str to dict, optional
+        What roster.json holds of a run to resume.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def collect_roster(
     RunError
         Too few sites connect in time, or they do not fit together.
     """
-    named = set(expected) or set(config.named_sites)
+    named = _sites_to_resume(config, before) if before else set(config.named_sites)
     roll_call = _RollCall(grid, config, named)
     deadline = time.monotonic() + config.sites_timeout
     while True:
@@ -79,18 +80,34 @@ def collect_roster(
                 f"it has {', '.join(sorted(roll_call.names))}"
             )
         if is_over or roll_call.virtual:
-            raise RunError(_too_few_message(config, roster, missing, roll_call.virtual))
+            roll_call.notify_excluded(roster, NOTICE_SECONDS)
+            raise RunError(_too_few_message(config, roster, missing, roll_call.virtual, bool(before)))
         not_connected = f", not connected yet: {', '.join(missing)}" if missing else ""
         print(f"waiting for sites: {len(roster.sites)} so far{not_connected}", flush=True)
         time.sleep(min(POLL_SECONDS, config.sites_timeout))
+    if before:
+        roster = roster.resumed_from(before)
     counts = zip(roster.schema.names, roster.sums[:, 0], strict=True)
     if unobserved := [name for name, count in counts if not count]:
+        roll_call.notify_excluded(roster, NOTICE_SECONDS)
         raise RunError(
-            f"no site has an observed training sample of {', '.join(unobserved)}: prepare the federation "
-            "without these modalities"
+            f"no site that takes part ({', '.join(roster.sites)}) has an observed training sample of "
+            f"{', '.join(unobserved)}: start the sites that have, or prepare the federation without these "
+            f"modalities{_excluded_sites(roster)}"
         )
     roll_call.notify_excluded(roster)
     return roster, roll_call.federation
+
+
+def _sites_to_resume(config: RunConfig, before: Mapping[str, dict]) -> set[str]:
+    """Return the sites that a resumed run waits for."""
+    named = set(config.named_sites)
+    if others := sorted(named - before.keys()):
+        raise RunError(
+            f"{', '.join(others)} did not take part when the run started: it resumes with all or some of "
+            f"{', '.join(before)}"
+        )
+    return named or set(before)
 
 
 class _RollCall:
@@ -173,14 +190,24 @@ class _RollCall:
             folder = f" in {self.federation}" if self.virtual else ""
             raise ValueError(f"site {printable(str(answer['name']))}{folder}: {error}") from None
 
-    def notify_excluded(self, roster: Roster) -> None:
-        """Let the nodes that are excluded write why in their own logs."""
+    def notify_excluded(self, roster: Roster, timeout: float = 0.0) -> None:
+        """Let the nodes that are excluded write why in their own logs.
+
+        Parameters
+        ----------
+        roster : Roster
+        timeout : float
+            Seconds to wait until they have, before the run ends and its messages are dropped.
+        """
         nodes = {name: site.node_id for name, site in self.candidates.items()} | self.problem_nodes
         messages = [
             Message(RecordDict({"config": ConfigRecord({"why": reason})}), nodes[name], "query.left_out")
             for name, reason in roster.excluded.items()
+            if name in nodes
         ]
-        if messages:
+        if messages and timeout and not roster.virtual:
+            send_and_receive(self.grid, messages, timeout)
+        elif messages:
             self.grid.push_messages(messages)
 
 
@@ -214,10 +241,14 @@ def _compatible_sites(roll_call: _RollCall) -> Roster:
     return Roster(compatible, excluded, roll_call.virtual)
 
 
-def _too_few_message(config: RunConfig, roster: Roster, missing: list[str], virtual: bool) -> str:
+def _too_few_message(
+    config: RunConfig, roster: Roster, missing: list[str], virtual: bool, is_resumed: bool
+) -> str:
     within = f"within {config.sites_timeout:g} s"
     if missing:
         text = f"{', '.join(missing)} did not connect {within}: start every site of the run"
+        if is_resumed and roster.sites:
+            text += f", or go on without those that have left for good, by sites='{','.join(roster.sites)}'"
     elif virtual:
         text = (
             f"expected at least {config.min_sites} sites in the federation, but {len(roster.sites)} can take "
@@ -228,4 +259,8 @@ def _too_few_message(config: RunConfig, roster: Roster, missing: list[str], virt
             f"expected at least {config.min_sites} sites {within}, but {len(roster.sites)} connected: "
             "start more sites or lower min-sites"
         )
-    return text + "".join(f"; excluded: {name}: {reason}" for name, reason in roster.excluded.items())
+    return text + _excluded_sites(roster)
+
+
+def _excluded_sites(roster: Roster) -> str:
+    return "".join(f"; excluded: {name}: {reason}" for name, reason in roster.excluded.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -80,19 +80,42 @@ class Roster:
         """Return what roster.json holds."""
         return {name: site.to_json() for name, site in self.sites.items()}
 
-    def check_unchanged(self, before: dict) -> None:
-        """Raise RunError when the run to resume was started with other sites or other data."""
+    def resumed_from(self, before: Mapping[str, dict]) -> Roster:
+        """Return the roster of the run to resume, in which sites that have left for good are never online.
+
+        Their sums still standardise the data, and their windows still count where the run's first rounds had
+        them.
+
+        Parameters
+        ----------
+        before : mapping of str to dict
+            What roster.json holds.
+
+        Raises
+        ------
+        RunError
+            A site has other data than when the run started.
+        """
         now = json.loads(json.dumps(self.to_json()))
-        if missing := sorted(before.keys() - now.keys()):
-            raise RunError(
-                f"{', '.join(missing)} took part when the run started, but did not connect now: start every "
-                "site of the run, then resume it"
-            )
         if changed := sorted(name for name in now if now[name] != before.get(name)):
             raise RunError(
                 f"the data of {', '.join(changed)} differ from those with which the run started: "
                 f"{NEW_RUN_HINT}"
             )
+        left = sorted(before.keys() - now.keys())
+        if left and self.virtual:
+            raise RunError(
+                f"{', '.join(left)} took part when the run started, and in a simulation all sites are here: "
+                "resume it without the setting sites"
+            )
+        # Flower's ids of nodes are random 64-bit numbers. It drops messages to others.
+        absent = {
+            name: SiteInfo.read(SUPERLINK_NODE_ID + number, {**before[name], "name": name})
+            for number, name in enumerate(left, start=1)
+        }
+        reasons = dict.fromkeys(left, "it took part when the run started, and `sites` does not name it")
+        sites = dict(sorted({**self.sites, **absent}.items()))
+        return Roster(sites, {**self.excluded, **reasons}, self.virtual)
 
     def lines(self) -> list[str]:
         """Return a table of the sites that take part, and of those that are excluded."""

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from condi_core.flower_environment import make_flower_environment
 from server_app.operations import guarded_flower
 from server_app.operations.guarded_flower import write_operator_token
 from server_app.operations.processes import end_processes, pids_with_environment, signals_ignored
@@ -53,19 +54,11 @@ class FlowerProcesses:
         self.empty = self.folder / "empty"
         self.empty.mkdir()
         (self.folder / OWNER_FILE).write_text(str(os.getpid()))
-        # Without this, Flower's HTTP clients would send requests to this machine through a configured proxy.
-        no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-        no_proxy = f"{no_proxy},127.0.0.1" if no_proxy else "127.0.0.1"
-        self.env = os.environ | {
+        self.env = make_flower_environment() | {
             "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]),
             "PYTHONPATH": os.pathsep.join(_without_checkouts(os.environ.get("PYTHONPATH", ""))),
             "PYTHONUNBUFFERED": "1",
-            "NO_PROXY": no_proxy,
-            "no_proxy": no_proxy,
             "FLWR_HOME": str(self.home("flwr")),
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-            "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_TELEMETRY_ENABLED": "0",
             "RAY_TMPDIR": str(self.folder),
             "RAY_DEDUP_LOGS": "0",
             "RAY_USAGE_STATS_ENABLED": "0",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import entry_points
 
 import typer
+
+from condi_core.flower_environment import make_flower_environment
 
 BUSY_TIMEOUT_SECONDS = 120
 
@@ -18,6 +21,9 @@ def run_superlink(context: typer.Context) -> None:
 
     Takes the options of `flower-superlink`.
     """
+    environment = make_flower_environment()
+    os.environ.clear()
+    os.environ.update(environment)
     raise_sqlite_busy_timeout()
     sys.argv = ["condi superlink", *context.args]
     (command,) = entry_points(group="console_scripts", name="flower-superlink")

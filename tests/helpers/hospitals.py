@@ -141,10 +141,13 @@ class Coordinator:
 
 @contextmanager
 def coordinator(
-    folder: Path, sites: Sequence[str] = ("site-0",), **environment: str
+    folder: Path,
+    sites: Sequence[str] = ("site-0",),
+    hosts: Sequence[str] = ("localhost",),
+    **environment: str,
 ) -> Iterator[Coordinator]:
     """Start a coordinator with new credentials in `folder`; it and its sites end with the `with` block."""
-    Credentials(folder).issue(["localhost"], list(sites), days=90)
+    Credentials(folder).issue(list(hosts), list(sites), days=90)
     with FlowerProcesses() as flower:
         flower.env |= environment
         made = Coordinator(flower, folder, free_port(), f"localhost:{free_port()}")

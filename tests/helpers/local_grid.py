@@ -56,6 +56,8 @@ class LocalGrid(Grid):
         for message in messages:
             message.metadata.__dict__["_message_id"] = id_ = uuid4().hex
             self.sent.append(message)
+            if message.metadata.dst_node_id not in self.contexts:
+                continue  # as a SuperLink, which drops messages to nodes that it does not know
             try:
                 # A copy: the messages of a round share one record of arrays.
                 reply = self.app(deepcopy(message), self.contexts[message.metadata.dst_node_id])

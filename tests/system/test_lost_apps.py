@@ -1,4 +1,4 @@
-"""Processes that work for a run and are killed, and runs that end while sites work for them."""
+"""Processes that work for a run and are killed, runs that end while sites work for them, and a proxy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.hospitals import Site, history, hospitals, wait_for
+from tests.helpers.hospitals import Site, coordinator, history, wait_for
+from tests.helpers.http_proxy import OUTSIDE, http_proxy
 from tests.helpers.tiny_federation import write_tiny
 
 pytestmark = pytest.mark.deployment
@@ -44,8 +45,18 @@ def is_training(app: int) -> bool:
 def test_sites_are_free_when_a_run_ends_and_the_coordinator_hears_of_killed_apps(tmp_path, settings):
     federation = write_tiny(tmp_path / "federation", sites=2)
     common = {"method": "mask", "min_sites": 2, "sites": ",".join(SITES), "sites_timeout": 1.0}
-    with hospitals(tmp_path / "keys", federation, SITES) as running:
+    hosts = ["localhost", OUTSIDE]
+    with http_proxy() as proxy, coordinator(tmp_path / "keys", SITES, hosts=hosts) as running:
+        # The first site is in a network whose only way out is a proxy, as is whoever starts runs.
+        behind_proxy = {"https_proxy": proxy.uri, "no_proxy": "", "NO_PROXY": ""}
+        direct = running.fleet
+        for site in SITES:
+            running.register(site)
+            running.fleet = direct.replace("localhost", OUTSIDE) if site == SITES[0] else direct
+            running.start(site, federation / site, **(behind_proxy if site == SITES[0] else {}))
         logs = [site.log_path for site in running.started]
+        wait_for(lambda: running.online() == set(SITES), *logs)
+        assert f"; through the proxy 127.0.0.1:{proxy.port}" in running.started[0].log
 
         def submit(name: str) -> tuple[subprocess.Popen, str]:
             """Start a long run, and wait until both sites train."""
@@ -54,7 +65,10 @@ def test_sites_are_free_when_a_run_ends_and_the_coordinator_hears_of_killed_apps
             command = ["condi", "submit", "--superlink", f"localhost:{running.api}"]
             command += ["--root-certificates", certificate, "-c", settings(**common, **LONG, name=name)]
             with log.open("w") as sink:
-                process = running.flower.start(*command, stdout=sink, stderr=subprocess.STDOUT)
+                environment = running.flower.env | behind_proxy
+                process = running.flower.start(
+                    *command, env=environment, stdout=sink, stderr=subprocess.STDOUT
+                )
             wait_for(lambda: log.read_text().startswith("run "), log)
             run = log.read_text().split()[1]
             wait_for(lambda: all(any(map(is_training, apps_of(s))) for s in running.started), log, *logs)
@@ -98,3 +112,4 @@ def test_sites_are_free_when_a_run_ends_and_the_coordinator_hears_of_killed_apps
         assert running.wait(run, 300) == "finished:completed", running.log(run)
     (line,) = history(tmp_path / "runs" / "next")
     assert not line["failures"]
+    assert set(proxy.requests) == {f"CONNECT {OUTSIDE}:{direct.split(':')[1]} HTTP/1.1"}
