@@ -17,6 +17,7 @@ from client_app.inference.completed_output import (
 )
 from client_app.inference.completed_signals import CompletedSignals
 from client_app.inference.journal import Journal
+from client_app.inference.linked_tables import link_tables
 from client_app.inference.notes import Notes
 from client_app.inference.recording_reader import OpenedRecording, RecordingReader, explain_failure
 from client_app.inference.site_files import find_site_files
@@ -44,8 +45,9 @@ def impute_files(
 ) -> ImputeSummary:
     """Complete a file, or all files of a folder, into files of the same names in `out`.
 
-    With `samples` above 0, quantiles of that many draws are written as well. Files that cannot be used are
-    skipped, with the reason. DataError when there is no file, when `out` is in the folder of the data, or
+    With `samples` above 0, quantiles of that many draws are written as well. Tables and annotations of the
+    site's description are linked, so that it also describes the completed files. Files that cannot be used
+    are skipped, with the reason. DataError when there is no file, when `out` is in the folder of the data, or
     when another process writes to it.
     """
     site_files = find_site_files(data, reader.pattern)
@@ -76,10 +78,12 @@ def impute_files(
                     summary.without_gaps += not completion.num_imputed
                 else:
                     summary.completed_before += 1
-                notes.add(file, completion.opened.notes)
+                notes.add(file, [*completion.opened.notes, *completion.opened.copy_notes])
             except Exception as error:  # whatever one file does, the others are completed
                 summary.skipped.append(explain_failure(file, error))
-    summary.notes = notes.lines()
+        tables = [table for table in reader.find_tables() if table not in folders]
+        unlinked = link_tables(tables, root, out)
+    summary.notes = [*notes.lines(), *unlinked]
     return summary
 
 
@@ -164,7 +168,7 @@ class _FileCompletion:
         return True
 
     def _write_provenance(self, imputed: dict[str, Any]) -> None:
-        details = {"notes": self.opened.notes, **imputed}
+        details = {"notes": [*self.opened.notes, *self.opened.copy_notes], **imputed}
         with atomic_write(self.provenance) as file:
             file.write(provenance_json(self.recording.file, self.made_from, details).encode())
 

@@ -48,13 +48,17 @@ class ReadingOptions(NamedTuple):
 
 
 class OpenedRecording:
-    """A recording whose channels were found to be modalities of a model, with what is unusual in it."""
+    """A recording whose channels were found to be modalities of a model, with what is unusual in it.
+
+    `copy_notes` is what is not completed in a copy of it.
+    """
 
     def __init__(self, recording: Recording, match: Match, schema: Schema, notes: list[str]) -> None:
         self.recording = recording
         self.match = match
         self.schema = schema
         self.notes = notes
+        self.copy_notes = _describe_copy(match)
 
     @property
     def is_resampled(self) -> bool:
@@ -96,6 +100,8 @@ class RecordingReader:
         Pattern of the files of the site; "" if it is not stated.
     read_covariates : callable
         Returns what `read_file_covariates` does.
+    find_tables : callable
+        Returns the files of the site that are not recordings.
     """
 
     def __init__(
@@ -109,8 +115,10 @@ class RecordingReader:
         window: WindowSection | None,
         pattern: str,
         read_covariates: Callable[[], Mapping[tuple[Path, str], np.ndarray]],
+        find_tables: Callable[[], list[Path]],
     ) -> None:
         self.pattern = pattern
+        self.find_tables = find_tables
         self.read_covariates = read_covariates
         self._window = window
         self._schema = schema
@@ -181,11 +189,16 @@ def _require_enough_rate(file: Path, match: Match) -> None:
 
 
 def _describe_channels(match: Match) -> list[str]:
-    sentences = []
-    if match.absent:
-        sentences.append(f"it lacks {list_names(match.absent)}")
+    sentences = [f"it lacks {list_names(match.absent)}"] if match.absent else []
     if match.unknown:
-        sentences.append(f"channels that the model does not know are unchanged: {list_names(match.unknown)}")
+        sentences.append(f"channels that the model does not know are not read: {list_names(match.unknown)}")
+    return sentences
+
+
+def _describe_copy(match: Match) -> list[str]:
+    sentences = []
+    if match.unknown:
+        sentences.append("channels that are not read are unchanged in the completed copy")
     if match.differences:
         sentences.append(f"differences of channels are not completed: {list_names(match.differences)}")
     return sentences

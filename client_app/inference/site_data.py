@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from client_app.inference.file_covariates import read_file_covariates
+from client_app.inference.linked_tables import find_tables
 from client_app.inference.recording_reader import ReadingOptions, RecordingReader
 from client_app.inference.site_description import (
     SiteSettings,
@@ -73,6 +74,7 @@ def open_site_data(
         window=_window_section(model.schema, description),
         pattern="" if description.files.path == ANY_FILE else description.files.path,
         read_covariates=partial(read_file_covariates, model.schema, description, data),
+        find_tables=partial(find_tables, description, data),
     )
 
 

@@ -50,7 +50,7 @@ class CsvRecording:
         self.notes: tuple[str, ...] = ()
         absent = grid.num_steps - table.num_rows
         if absent and not self.adds_rows:
-            self.notes = ("Steps of time without a row have none in a completed copy either.",)
+            self.notes = ("Steps of time without a row are missing time.",)
 
     @property
     def adds_rows(self) -> bool:

@@ -78,7 +78,7 @@ class EdfRecording:
                 starts = np.round((onsets - onsets[0]) * (count / header.record_seconds)).astype(np.int64)
                 self.record_starts[count] = follow + np.maximum.accumulate(starts - follow)
             if (np.diff(onsets) > header.record_seconds * (1 + 1e-6)).any():
-                notes.append("Gaps between its data records are missing time, also in a completed copy.")
+                notes.append("Gaps between its data records are missing time.")
         self.channels = tuple(
             Channel(channel.name, channel.unit, header.rate(channel), self._count_samples(channel))
             for channel, _ in self.signals

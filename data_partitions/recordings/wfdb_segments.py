@@ -58,7 +58,7 @@ class WfdbSegments:
         self.frame_samples = [signal.frame_samples for signal in layout]
         self.notes = tuple(dict.fromkeys(note for _, record, _ in self.segments for note in record.notes))
         if gaps:
-            self.notes += ("Gaps between its segments are missing time, also in a completed copy.",)
+            self.notes += ("Gaps between its segments are missing time.",)
 
     def parts(self, channel: int, first: int, last: int) -> Iterator[tuple[int, WfdbRecord, int, int, int]]:
         """Yield (position in the stretch, record, its channel, first sample in it, last) of each segment."""

@@ -85,6 +85,28 @@ def test_an_evaluation_of_files_is_that_of_the_partition_made_of_them(site):
     assert code == 1 and "is not a partition: prepare one, or give --map" in output
 
 
+def test_completed_files_are_read_by_every_other_command(site, tmp_path):
+    given = ("--map", site / "dataset.toml")
+    out = tmp_path / "completed"
+    code, output = condi("impute", "--model", site / "run", "--data", site / "files", "--out", out, *given)
+    assert code == 0, output
+    assert (out / "labels.csv").is_symlink() and (out / "labels.csv").resolve().parent == site / "files"
+    options = ("--source", out, "--site", "north", "--out", tmp_path / "north")
+    code, output = condi("prepare", site / "dataset.toml", *options)
+    assert code == 0, output
+    before, after = Partition.open(site / "north"), Partition.open(tmp_path / "north")
+    assert (after.record_ids == before.record_ids).all()
+    np.testing.assert_array_equal(after.labels, before.labels)
+    for command in (
+        ("dataset", "check", site / "dataset.toml", "--source", out),
+        ("predict", "--model", site / "run", "--data", out, "--out", tmp_path / "p.csv", *given),
+        ("evaluate", "--model", site / "run", "--data", out, "--bootstrap", 0, *given),
+        ("impute", "--model", site / "run", "--data", out, "--out", tmp_path / "again", *given),
+    ):
+        code, output = condi(*command)
+        assert code == 0, output
+
+
 def test_a_site_states_its_names_its_units_and_nothing_that_is_agreed(site, tmp_path):
     lead = holter_samples(1, 10)
     for number, names in enumerate((("ch1", "x9"), ("ECG 1", "ECG 2"))):

@@ -113,7 +113,7 @@ def test_minutes_never_become_hours(tmp_path):
     file = write(tmp_path / "in", f"minute,HR\n{rows}2825,\n")
     text = complete_text(file, tmp_path / "out", lambda channel, at: 1.0)
     assert text == f"minute,HR\n{rows}2825,1\n"
-    assert "have none in a completed copy" in open_recording(file).notes[0]
+    assert open_recording(file).notes == ("Steps of time without a row are missing time.",)
 
 
 def test_a_rate_in_the_options_is_the_grid(tmp_path):
