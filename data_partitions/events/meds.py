@@ -90,11 +90,16 @@ def list_labelled(
     else:
         begin = stays["start_us"] - length_us
     known, ended = begin != NO_TIME, begin + length_us <= stays["start_us"]
-    log.note(
+    sentence = (
         f"Rows of the label file: {len(stays)}. Left out are those without {start or 'a start'} before their "
         f"prediction time ({int((~known).sum())}), and those whose window would end after it "
         f"({int((known & ~ended).sum())})."
     )
+    if not (known & ended).any():
+        raise DataError(
+            f"no row of the label file has a window. {sentence} Correct `start` or `length` in [window]"
+        )
+    log.note(sentence)
     stays = stays.assign(start_us=begin)[known & ended].sort_values(["subject", "start_us"])
     number = (stays.groupby("subject").cumcount() + 1).astype(str)
     stays = stays.assign(record=stays["subject"] + "-" + number)

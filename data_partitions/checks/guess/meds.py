@@ -57,9 +57,10 @@ def guess_meds(folder: FolderFiles, progress: ProgressCallback) -> str:
     sentence = f"{count_noun(len(shards), 'shard')}"
     sentence += f", of which {len(sampled)} were read" if len(sampled) < len(shards) else ""
     draft.comment("files", f"{sentence}: {count_noun(len(subjects), 'subject')}.")
-    _write_window(draft, events, len(subjects))
+    labels = _label_files(folder)
+    _write_window(draft, events, len(subjects), bool(labels))
     _write_signals(draft, folder, codes, len(subjects))
-    _write_task(draft, folder)
+    _write_task(draft, labels)
     _write_split(draft, folder, subjects)
     return draft.to_toml()
 
@@ -89,23 +90,25 @@ def _read_codes(
     return subjects, dict(codes), dict(events)
 
 
-def _write_window(draft: Draft, events: dict[str, set[int]], subjects: int) -> None:
+def _write_window(draft: Draft, events: dict[str, set[int]], subjects: int, has_labels: bool) -> None:
     by_start: dict[str, set[int]] = defaultdict(set)
     for code, of_code in events.items():
         by_start[code.split("//")[0]] |= of_code
     start = next((name for name in STARTS if len(by_start.get(name, ())) > 0.2 * subjects), "")
-    if start:
-        exact = start in events
-        count = count_noun(len(by_start[start]), "subject")
-        draft.set("window", "start", start if exact else f"{start}//*", f"in {count}")
+    code = start if start in events else f"{start}//*"
+    if has_labels:
+        also = f' To start at the last admission before it, write start = "{code}".' if start else ""
+        draft.comment("window", f"A window ends at the prediction time of a label.{also}")
+    elif start:
+        draft.set("window", "start", code, f"in {count_noun(len(by_start[start]), 'subject')}")
     else:
         frequent = Counter({name: len(of_code) for name, of_code in by_start.items()}).most_common()
         listed = list_some((f"{name} ({count})" for name, count in frequent), 8)
         draft.comment(
             "window",
-            f"Windows start at the first event. For another start give the code; there are {listed}.",
+            f"Nothing says when windows start: give the code as start. There are {listed}.",
         )
-    draft.set("window", "length", "48 h" if start else "24 h")
+    draft.set("window", "length", "48 h" if start and not has_labels else "24 h")
     draft.set("window", "take", "first")
     draft.set("window", "grid", "1 h")
     draft.set("window", "patch", "auto")
@@ -118,7 +121,6 @@ def _write_signals(draft: Draft, folder: FolderFiles, codes: dict[str, CodeFacts
         for code, facts in codes.items()
         if len(facts.subjects) >= MIN_SHARE_OF_SUBJECTS * subjects
         and counts[code] >= MIN_VALUES_OF_SUBJECT * len(facts.subjects)
-        and "//" in code
         and np.ptp(np.concatenate(facts.values)) > 0
     ]
     series.sort(key=lambda code: (_has_no_unit(code), -counts[code]))
@@ -183,12 +185,15 @@ def _write_split(draft: Draft, folder: FolderFiles, subjects: set[int]) -> None:
         draft.comment("split", f"{splits} has no training subject among those of the shards.")
 
 
-def _write_task(draft: Draft, folder: FolderFiles) -> None:
-    labels = [
+def _label_files(folder: FolderFiles) -> list[str]:
+    return [
         path
         for path in folder.of_kind("parquet")
         if any(part in NAMES_OF_LABEL_FOLDERS for part in path.split("/")[:-1])
     ]
+
+
+def _write_task(draft: Draft, labels: list[str]) -> None:
     if labels:
         draft.set("task", "kind", "binary")
         draft.set("task", "file", labels[0], "the first of the files of labels" if len(labels) > 1 else "")

@@ -25,6 +25,8 @@ MAX_TEXTS = 20  # distinct texts of a column that are listed
 MISSING_TEXTS = ("", "na", "nan", "null", "none", "n/a", "nat", "<na>", ".", "-", "?")
 _CLOCK = re.compile(r"-?\d{1,4}:\d\d(:\d\d(\.\d+)?)?")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?")
+# Columns of the numbers of rows, which pandas writes: without a name in csv files.
+_ROW_NUMBERS = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
 
 
 class Written(NamedTuple):
@@ -86,6 +88,7 @@ def sniff_table(path: Path, content: bytes | None = None) -> SniffedTable:
             raise DataError(f"{path} is not a table ({' '.join(str(error).split())[:100]})") from None
         complete = len(rows) <= MAX_ROWS
     rows.columns = [str(name).strip() for name in rows.columns]
+    rows = rows.loc[:, [_ROW_NUMBERS.fullmatch(name) is None for name in rows.columns]]
     rows = rows.head(MAX_ROWS).apply(lambda column: column.str.strip())
     facts = {name: describe_column(str(name), rows[name], written.decimal) for name in dict.fromkeys(rows)}
     return SniffedTable(path, written, rows, facts, complete)

@@ -89,3 +89,11 @@ def test_wide_and_long_tables_over_time_are_told_apart():
 def test_cells_are_read_without_blanks(tmp_path):
     (tmp_path / "t.csv").write_text("ID,Sex\n1, F\n2,M \n")
     assert sniff_table(tmp_path / "t.csv").rows["Sex"].tolist() == ["F", "M"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_numbers_of_rows_that_pandas_writes_are_no_column(tmp_path, suffix):
+    table = pd.DataFrame({"stay": ["a", "b"], "hr": ["70", "80"]}, index=[3, 7])
+    path = tmp_path / f"t.{suffix}"
+    table.to_csv(path) if suffix == "csv" else table.to_parquet(path)
+    assert list(sniff_table(path).columns) == ["stay", "hr"]

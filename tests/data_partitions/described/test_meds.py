@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from data_partitions import DataError
+from data_partitions.checks.guess.guess import guess_description
+from data_partitions.description.reading import read_description
 from data_partitions.description.sections import Description
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.reader import DescribedDataset
@@ -119,6 +121,30 @@ def test_labels_are_of_windows_that_end_before_the_prediction(source, start, kep
         )
     else:  # the last 4 h before the prediction
         assert windows["2-1"][0, 1, 0] == 80 and np.isnan(windows["1-2"]).all()
+
+
+def test_labels_without_any_window_are_refused_with_the_reason(source):
+    labels = {"subject_id": [1], "prediction_time": [hours(1)], "boolean_value": [True]}
+    pd.DataFrame(labels).to_parquet(source / "labels.parquet")
+    task = {"kind": "binary", "name": "death", "file": "labels.parquet", "event": ["true"]}
+    sentence = r"no row of the label file has a window. Rows of the label file: 1. .* end after it \(1\)"
+    with pytest.raises(DataError, match=sentence):
+        read(describe(task=task), source)
+
+
+def test_a_draft_of_meds_has_plain_codes_and_windows_that_end_at_the_predictions(source):
+    shard = source / "data" / "train" / "0.parquet"
+    series = pd.DataFrame({"subject_id": 1, "time": [hours(t) for t in range(5)], "code": "pulse"})
+    series = series.assign(time=series["time"].astype("datetime64[us]"), numeric_value=range(60, 65))
+    pd.concat([pd.read_parquet(shard), series]).to_parquet(shard)
+    (source / "labels").mkdir()
+    labels = {"subject_id": [1, 2], "prediction_time": [hours(30), hours(40)], "boolean_value": [True, False]}
+    pd.DataFrame(labels).to_parquet(source / "labels" / "death.parquet")
+    (source / "draft.toml").write_text(guess_description(source))
+    description = read_description(source / "draft.toml")
+    assert description.window.start == "" and "pulse" in description.signals
+    rows, _ = read(description, source, PreparationLog())
+    assert rows["death"].to_dict() == {"1-1": 1, "2-1": 0}
 
 
 def test_codes_that_no_event_has_are_refused(source):
