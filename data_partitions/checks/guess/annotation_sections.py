@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import NamedTuple
 
+import pandas as pd
+
 from data_partitions.checks.guess.draft import Draft, write_value
 from data_partitions.checks.guess.folder import FolderFiles, name_in_pattern, pattern_of, sample_evenly
 from data_partitions.checks.guess.roles import safe_name
+from data_partitions.checks.guess.tables import sniff_table
+from data_partitions.errors import DataError
 from data_partitions.sentences import count_noun, list_some
 
 MAX_SAMPLED = 30  # files of annotations that are read
 MAX_CLASSES = 12
 EPOCH_SECONDS = 30.0
 VENTRICULAR = ("V", "E", "F", "r", "!")  # beats and flutter waves in WFDB annotations
+# Names of columns in csv files, in small letters, by the key of the description.
+CSV_COLUMNS = {
+    "onset": ("onset", "start", "begin", "time", "start_time", "onset_s", "start_s"),
+    "duration": ("duration", "length", "duration_s", "dur"),
+    "text": ("text", "annotation", "label", "stage", "event", "description", "type", "concept"),
+}
 SLEEP_STAGES = {
     "wake": ("Sleep stage W", "Wake|0", "W"),
     "N1": ("Sleep stage 1", "Sleep stage N1", "Stage 1 sleep|1", "N1"),
@@ -34,6 +44,7 @@ class Annotations(NamedTuple):
     texts: Counter[str]  # number of annotations of each text, in the files that were read
     files: int  # number of files that were read
     seconds: float  # median duration of those that have one, else 0
+    columns: Mapping[str, str] = {}  # of csv files, by the key of the description
 
 
 def find_wfdb_annotations(folder: FolderFiles, headers: Sequence[str]) -> Annotations | None:
@@ -105,6 +116,33 @@ def find_xml_annotations(source: Path, files: Sequence[str], path: str) -> Annot
     return Annotations("nsrr-xml", path, texts, len(sampled), epochs) if texts else None
 
 
+def find_csv_annotations(source: Path, files: Sequence[str], path: str) -> Annotations | None:
+    """Return the annotations of csv files that have columns of a start and a text; None of other files."""
+    texts: Counter[str] = Counter()
+    durations: list[float] = []
+    columns: dict[str, str] = {}
+    sampled = sample_evenly(files, MAX_SAMPLED)
+    for file in sampled:
+        try:
+            table = sniff_table(source / file)
+        except DataError:
+            continue
+        names = {name.casefold(): name for name in table.columns}
+        columns = {
+            key: next((names[word] for word in words if word in names), "")
+            for key, words in CSV_COLUMNS.items()
+        }
+        if not (columns["onset"] and columns["text"]) or table.columns[columns["onset"]].kind != "number":
+            return None
+        texts.update(text for text in table.rows[columns["text"]] if text)
+        if columns["duration"]:
+            durations += pd.to_numeric(table.rows[columns["duration"]], errors="coerce").dropna().tolist()
+    states = [duration for duration in durations if duration > 0]
+    stated = {key: name for key, name in columns.items() if name}
+    seconds = median(states) if states else 0.0
+    return Annotations("csv", path, texts, len(sampled), seconds, stated) if texts else None
+
+
 def pair_files(signals: Sequence[str], annotations: Sequence[str], field: str) -> tuple[str, str] | None:
     """Return the patterns of recordings and of their annotations, in which `{field}` is what they share.
 
@@ -135,6 +173,10 @@ def write_annotations(draft: Draft, annotations: Annotations) -> None:
     draft.set("annotations", "from", annotations.source)
     if annotations.path:
         draft.set("annotations", "path", annotations.path)
+    for key, column in annotations.columns.items():
+        draft.set("annotations", key, column)
+    if annotations.columns:
+        draft.set("annotations", "time-unit", "s", "nothing states it: correct it if that is wrong")
     draft.comment("annotations", f"Texts {list_texts(annotations)}.")
 
 

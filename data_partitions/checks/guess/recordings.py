@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from data_partitions.checks.guess.annotation_sections import (
     Annotations,
+    find_csv_annotations,
     find_edf_annotations,
     find_wfdb_annotations,
     find_xml_annotations,
@@ -69,15 +71,19 @@ def guess_recordings(folder: FolderFiles, kind: str, progress: ProgressCallback)
         )
     annotation_paths = _find_annotation_files(source, paths, headers) if kind == "edf" else []
     paths = [path for path in paths if path not in set(annotation_paths)]
-    pattern, annotations = _find_annotations(folder, kind, paths, annotation_paths)
+    beside = _files_beside(paths, folder.of_kind("csv"))
+    pattern, annotations = _find_annotations(folder, kind, paths, annotation_paths, beside)
     end = pattern.rpartition("}")[2]
     records = [name_in_pattern(path, end) for path in paths]
-    tables = sniff_tables(folder)
+    tables = sniff_tables(folder, beside if annotations and annotations.source == "csv" else ())
     chosen = find_record_table(tables, records, [stem(path) for path in paths])
     draft.set("files", "format", kind)
     _write_path(draft, pattern, chosen)
     _comment_on_files(draft, source, other_folders, paths, headers)
     columns: Mapping[str, ColumnFacts] = {}
+    if chosen and annotations and not chosen.of_paths:
+        path = annotations.path.replace("{record", f"{{{chosen.record}")
+        annotations = annotations._replace(path=path)
     if chosen:
         columns = write_table(draft, chosen, source, tables).columns
     else:
@@ -101,10 +107,17 @@ def guess_recordings(folder: FolderFiles, kind: str, progress: ProgressCallback)
 
 
 def _find_annotations(
-    folder: FolderFiles, kind: str, paths: Sequence[str], annotation_paths: Sequence[str]
+    folder: FolderFiles,
+    kind: str,
+    paths: Sequence[str],
+    annotation_paths: Sequence[str],
+    beside: Sequence[str],
 ) -> tuple[str, Annotations | None]:
     """Return the pattern of the recordings, and their annotations if there are any."""
     pattern = pattern_of(paths, "record")
+    if pair := pair_files(paths, beside, "record"):
+        if annotations := find_csv_annotations(folder.source, beside, pair[1]):
+            return pair[0], annotations
     if kind == "wfdb":
         return pattern, find_wfdb_annotations(folder, paths)
     if pair := pair_files(paths, annotation_paths, "record"):
@@ -113,6 +126,14 @@ def _find_annotations(
         annotations = find_xml_annotations(folder.source, folder.of_kind("xml"), pair[1])
         return pair[0] if annotations else pattern, annotations
     return pattern, find_edf_annotations(folder.source, paths, "")
+
+
+def _files_beside(paths: Sequence[str], files: Sequence[str]) -> list[str]:
+    """Return the files whose names begin like that of a recording."""
+    names = sorted(PurePosixPath(path).stem for path in paths)
+    ends = [PurePosixPath(file).name for file in files]
+    before = [names[max(0, bisect_right(names, end) - 1)] for end in ends]
+    return [file for file, end, name in zip(files, ends, before, strict=True) if end.startswith(name)]
 
 
 def _find_annotation_files(source: Path, paths: Sequence[str], headers: Sequence[FileHeader]) -> list[str]:

@@ -13,7 +13,9 @@ from data_partitions.checks.guess.waveforms import FileHeader, write_signals
 from data_partitions.description.reading import read_description
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings.recording import Channel
+from data_partitions.sources.described.reader import DescribedDataset
 from tests.helpers.real_data import require_real
 from tests.helpers.wfdb_files import draw_samples, write_record
 
@@ -217,3 +219,26 @@ def test_lists_in_comments_say_how_many_more_there_are():
     write_signals(draft, headers)
     comment = " ".join(line.removeprefix("# ") for line in draft.to_toml().splitlines())
     assert "Left out, as hardly any file has them: x00, x01" in comment and "x18, x19 and 40 more." in comment
+
+
+def test_csv_annotations_beside_recordings_are_the_labels_and_no_table(tmp_path):
+    folder = tmp_path / "in"
+    for night in range(4):
+        write_record(folder, f"n{night}", draw_samples(60, signals=1), names=("EEG",), rate=100)
+        rows = "".join(f"{30 * i},30,{'Wake' if i else 'Deep'}\n" for i in range(2))
+        (folder / f"n{night}-stages.csv").write_text(f"Start,Length,Stage\n{rows}")
+    (folder / "patients.csv").write_text("id,patient\n" + "".join(f"n{i},p{i // 2}\n" for i in range(4)))
+    text, description = draft_of(folder, tmp_path)
+    annotations, task = description.annotations, description.task
+    assert (annotations.path, annotations.onset) == ("{id}-stages.csv", "Start")
+    assert (annotations.duration, annotations.text, annotations.source) == ("Length", "Stage", "csv")
+    assert (task.kind, task.of, task.classes) == (
+        "single-label",
+        "window",
+        {"Deep": ("Deep",), "Wake": ("Wake",)},
+    )
+    assert (description.table.path, description.table.record) == ("patients.csv", "id")
+    assert description.window.length == 30 and description.window.align == "annotations"
+    log = PreparationLog()
+    rows = DescribedDataset(description).index(folder, log)
+    assert (len(rows), log.rejected) == (8, [])
