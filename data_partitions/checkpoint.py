@@ -83,10 +83,17 @@ class Checkpoint:
             "facts": {**facts, "position": position},
             "arrays": [(name, array.dtype.str, array.shape) for name, array in arrays.items()],
         }
-        with atomic_write(self._file) as file:
-            file.write(json.dumps(header).encode() + b"\n")
-            for array in arrays.values():
-                np.ascontiguousarray(array).tofile(file)
+        try:
+            with atomic_write(self._file) as file:
+                file.write(json.dumps(header).encode() + b"\n")
+                for array in arrays.values():
+                    np.ascontiguousarray(array).tofile(file)
+        except OSError as error:  # there may be space for the windows, if not for more
+            self._log.note(
+                f"After an interruption all is read again, as its state cannot be stored: {error.strerror}."
+            )
+            self._file = None
+            return
         self._stored_at = time.monotonic()
         self._seconds = self._stored_at - start
 

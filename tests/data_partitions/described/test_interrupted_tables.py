@@ -1,5 +1,8 @@
 """The preparation of tables over time goes on where it was interrupted."""
 
+import errno
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -185,3 +188,20 @@ def test_complete_tables_of_mimic_iv_are_not_read_again(generated, tmp_path, mon
     assert tables == ["chartevents", "outputevents", "outputevents", "labevents"]
     for site in complete.sites:
         assert resumed.open_site(site).fingerprint() == complete.open_site(site).fingerprint()
+
+
+def test_a_state_that_cannot_be_stored_does_not_end_the_preparation(prepare, tmp_path, monkeypatch):
+    common = write_source(tmp_path / "in", "long shards").replace("WITHIN", "last")
+    (tmp_path / "dataset.toml").write_text(f"{FORMATS['long shards']}\n{common}")
+    reader = DescribedDataset(read_description(tmp_path / "dataset.toml"))
+    complete, _ = prepare(reader, "complete")
+
+    def fail(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "atomic_write", fail)
+    log = PreparationLog()
+    assert prepare(reader, "north", log=log)[0].fingerprint() == complete.fingerprint()
+    assert [note for note in log.notes if "stored" in note] == [
+        "After an interruption all is read again, as its state cannot be stored: No space left on device."
+    ]
