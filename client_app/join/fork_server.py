@@ -20,6 +20,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from client_app.join.app_process import report_end, run_client_app
+from client_app.join.polling import shorten_first_pulls
 
 CLIENT_APP_COMMAND = "flwr-clientapp"
 # What the ClientApp imports, apart from the code of the app.
@@ -149,6 +150,7 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     for library in LIBRARIES:
         import_module(library)
+    shorten_first_pulls()
     if command := serve(connection):
         run_client_app(command)
 

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 MIN_POLL_SECONDS = 0.1
+FIRST_PULL_SECONDS = 0.05  # after which a part of a message that was not there yet is asked for again
 IDLE_FRACTION = 0.1  # of the idle time, which is waited before Flower asks again
 
 
@@ -40,3 +41,16 @@ class AdaptiveClock:
             return
         idle_seconds = time.monotonic() - self._last_activity
         time.sleep(min(max(IDLE_FRACTION * idle_seconds, MIN_POLL_SECONDS), self._max_seconds))
+
+
+def shorten_first_pulls() -> None:
+    """Let this process ask for a missing part of a message again soon, and not after Flower's second.
+
+    An app starts while its node still receives the message. The waits double from one request to the next, as
+    before, up to ten seconds.
+    """
+    from flwr.supercore.inflatable import inflatable_utils
+
+    for function in (inflatable_utils.pull_objects, inflatable_utils.pull_and_inflate_object_from_tree):
+        defaults: dict[str, Any] = function.__kwdefaults__ or {}
+        defaults["initial_backoff"] = FIRST_PULL_SECONDS

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from client_app.join.app_process import describe_end
-from client_app.join.polling import AdaptiveClock
+from client_app.join.polling import AdaptiveClock, shorten_first_pulls
 
 MAX_POLL_SECONDS = 3.0  # Flower's wait when there is no message
 SILENCE_SECONDS = 45.0  # without a heartbeat of an app, after which the coordinator hears that it is gone
@@ -107,6 +107,7 @@ def main() -> None:
 
     patience = SILENCE_SECONDS / in_memory_corestate.HEARTBEAT_DEFAULT_INTERVAL
     in_memory_corestate.HEARTBEAT_PATIENCE = patience  # type: ignore[assignment]  # of intervals
+    shorten_first_pulls()
     start_client_internal.time = AdaptiveClock(MAX_POLL_SECONDS)  # type: ignore[assignment]
     start_client_internal.subprocess = SimpleNamespace(Popen=start_superexec)  # type: ignore[assignment]
     logger = logging.getLogger("flwr")

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from flwr.supercore.inflatable import inflatable_utils
 
 from client_app.join import fork_server, polling, superexec
 from client_app.join.app_process import describe_end
@@ -131,6 +133,41 @@ def test_a_process_with_cuda_or_threads_does_not_fork(monkeypatch):
     assert "threads" in fork_server._find_obstacle()
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     assert "CUDA" in fork_server._find_obstacle()
+
+
+def test_a_request_that_cannot_be_forked_is_answered_by_the_reason_and_the_next_one_too(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("it forked"))
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    handler = signal.getsignal(signal.SIGINT)
+    with near:
+        for _ in range(2):
+            near.send(b'["flwr-clientapp"]')
+        near.shutdown(socket.SHUT_WR)
+        try:
+            assert fork_server.serve(far) is None
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        for _ in range(2):
+            assert near.recv(1000) == b"CUDA is initialised in the process that forks apps"
+
+
+def test_a_part_that_is_still_being_sent_is_asked_for_again_within_a_tenth_of_a_second(monkeypatch):
+    for function in (inflatable_utils.pull_objects, inflatable_utils.pull_and_inflate_object_from_tree):
+        monkeypatch.setattr(function, "__kwdefaults__", dict(function.__kwdefaults__))
+    polling.shorten_first_pulls()
+    times = []
+
+    def pull(id_):
+        times.append(time.monotonic())
+        if len(times) == 1:
+            raise inflatable_utils.ObjectUnavailableError(id_)
+        return b"content"
+
+    assert inflatable_utils.pull_objects(["id"], pull) == {"id": b"content"}
+    assert 0.03 < times[1] - times[0] < 0.5
 
 
 @pytest.mark.slow
