@@ -10,6 +10,7 @@ from flwr.app import Message
 
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError, TooFewSitesError, last_line
+from server_app.federation.late_answers import NOT_SENT
 from server_app.federation.records import num_bytes
 from server_app.federation.replies import Content, ReplyError, read_reply, unpack
 from server_app.federation.roster import Roster
@@ -79,7 +80,8 @@ def read_exchange(
         For each part, the valid ones by site, in the roster's order, and how the exchange went.
     """
     replies = list(replies)
-    bytes_down = sum(num_bytes(request.content.array_records["arrays"]) for request in requests)
+    sent = [request for request in requests if request.metadata.message_id != NOT_SENT]
+    bytes_down = sum(num_bytes(request.content.array_records["arrays"]) for request in sent)
     contents = [_unpack(roster, reply, max_bytes) for reply in replies]
     bytes_up = sum(content.num_bytes for content in contents if isinstance(content, Content))
     result = {}

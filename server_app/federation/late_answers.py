@@ -11,6 +11,7 @@ from flwr.app import Error, Message
 
 from server_app.federation.reply_pulling import ReplyPuller
 
+NOT_SENT = "not sent"  # in place of a message id
 NOT_AWAITED = 499  # error code of requests that a quorum made superfluous, or that were not sent
 
 
@@ -68,7 +69,7 @@ class LateAnswers:
 def not_awaited(request: Message, reason: str) -> Message:
     """Return an error reply that stands for the answer that was not awaited."""
     if not request.metadata.message_id:  # it has one only when it has been sent
-        request.metadata.__dict__["_message_id"] = "not sent"
+        request.metadata.__dict__["_message_id"] = NOT_SENT
     return Message(Error(NOT_AWAITED, reason), reply_to=request)
 
 

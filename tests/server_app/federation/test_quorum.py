@@ -149,6 +149,8 @@ def test_a_run_goes_on_without_a_slow_site_and_its_last_weights_are_scored_by_al
     directory = coordinate(SlowGrid(client_app, nodes, settings), RunConfig.from_flat(settings))
     lines = [json.loads(line) for line in (directory.path / "history.jsonl").read_text().splitlines()]
     assert [sorted(line["site-seconds"]) for line in lines] == [["site-0", "site-1"]] * 2
+    first, second = (line["bytes-down"] for line in lines)
+    assert second == first / 3 * (2 + 2), "the slow one is sent nothing"
     first, second = (line["failures"] for line in lines)
     assert first == {
         "site-2": "it had not answered when 2 of 3 sites had, which is the quorum",
