@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,9 +24,11 @@ def run_client_app(command: Sequence[str]) -> None:
     command : the command line; its first element is `flwr-clientapp`
     """
     from flwr.supercore import heartbeat
+    from flwr.supernode.runtime import run_clientapp
 
     interval = heartbeat.HEARTBEAT_CALL_TIMEOUT + HEARTBEAT_SECONDS / heartbeat.HEARTBEAT_BASE_MULTIPLIER
     heartbeat.HEARTBEAT_DEFAULT_INTERVAL = interval  # type: ignore[assignment]  # of seconds
+    run_clientapp.install_from_fab = install_once  # type: ignore[assignment]  # which is called so
     # The app brings its own client_app, which would not be loaded beside the installed one.
     for module in [name for name in sys.modules if name.partition(".")[0] == "client_app"]:
         del sys.modules[module]
@@ -33,6 +36,29 @@ def run_client_app(command: Sequence[str]) -> None:
     sys.argv = list(command)
     (entry_point,) = entry_points(group="console_scripts", name=command[0])
     entry_point.load()()
+
+
+def install_once(fab: bytes, skip_prompt: bool = True) -> Path:
+    """Install an app, unless its folder exists.
+
+    For each message, Flower unpacks and hashes all files of the app, and then uses such a folder as it is.
+
+    Parameters
+    ----------
+    fab : content of the file of the app
+    skip_prompt : as Flower's function has it
+
+    Returns
+    -------
+    Path, the folder of the app
+    """
+    from flwr.cli.install import install_from_fab
+    from flwr.common.constant import APP_DIR, FAB_HASH_TRUNCATION
+    from flwr.supercore.utils import get_flwr_home
+
+    digest = hashlib.sha256(fab).hexdigest()[:FAB_HASH_TRUNCATION]
+    present = sorted((get_flwr_home() / APP_DIR).glob(f"*.{digest}"))
+    return present[0] if present else install_from_fab(fab, skip_prompt=skip_prompt)
 
 
 def describe_end(status: int) -> str:

@@ -17,10 +17,13 @@ class AdaptiveClock:
     ----------
     max_seconds : float
         Longest wait, that of Flower.
+    idle_fraction : float
+        Of the time since the last activity, which is waited.
     """
 
-    def __init__(self, max_seconds: float) -> None:
+    def __init__(self, max_seconds: float, idle_fraction: float = IDLE_FRACTION) -> None:
         self._max_seconds = max_seconds
+        self._idle_fraction = idle_fraction
         self._last_activity = time.monotonic()
 
     def __getattr__(self, name: str) -> Any:
@@ -31,7 +34,7 @@ class AdaptiveClock:
         self._last_activity = time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait for a tenth of the time since the last activity, within 0.1 s and the longest wait.
+        """Wait for a fraction of the time since the last activity, within 0.1 s and the longest wait.
 
         Shorter waits than the longest are for an app or a message that is on its way, and are activity.
         """
@@ -40,7 +43,7 @@ class AdaptiveClock:
             time.sleep(min(seconds, MIN_POLL_SECONDS))
             return
         idle_seconds = time.monotonic() - self._last_activity
-        time.sleep(min(max(IDLE_FRACTION * idle_seconds, MIN_POLL_SECONDS), self._max_seconds))
+        time.sleep(min(max(self._idle_fraction * idle_seconds, MIN_POLL_SECONDS), self._max_seconds))
 
 
 def shorten_first_pulls() -> None:

@@ -20,6 +20,9 @@ from client_app.join.polling import AdaptiveClock
 from condi_core.flower_environment import make_flower_environment
 
 MAX_POLL_SECONDS = 1.0  # Flower's default
+SUPEREXEC_IDLE_FRACTION = (
+    0.02  # lower than that of a node, whose requests the SuperLink answers, and not this machine
+)
 
 
 class AppLauncher:
@@ -75,7 +78,7 @@ def main() -> None:
     from flwr.supercore.superexec import run_superexec
     from flwr.supercore.superexec.executor import subprocess_executor
 
-    clock = AdaptiveClock(MAX_POLL_SECONDS)
+    clock = AdaptiveClock(MAX_POLL_SECONDS, SUPEREXEC_IDLE_FRACTION)
     launcher = AppLauncher(clock)
     popen = SimpleNamespace(Popen=launcher.start_process, DEVNULL=subprocess.DEVNULL)
     subprocess_executor.subprocess = popen  # type: ignore[assignment]

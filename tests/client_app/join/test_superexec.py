@@ -1,5 +1,6 @@
 """Where the processes of apps come from, and how long Flower's loops wait."""
 
+import hashlib
 import json
 import logging
 import os
@@ -12,10 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+from flwr.cli import install
 from flwr.supercore.inflatable import inflatable_utils
 
 from client_app.join import fork_server, polling, superexec
-from client_app.join.app_process import describe_end
+from client_app.join.app_process import describe_end, install_once
 from client_app.join.fork_server import LIBRARIES, ForkServer, ForkServerError
 from client_app.join.polling import AdaptiveClock
 from client_app.join.superexec import AppLauncher
@@ -63,6 +65,29 @@ def test_waits_grow_with_the_idle_time_up_to_the_longest(clock):
     adaptive.note_activity()
     adaptive.sleep(3)
     assert clock.waits[-1] == 0.1
+
+
+def test_a_superexec_asks_more_often_than_a_node(clock):
+    adaptive = AdaptiveClock(max_seconds=1.0, idle_fraction=superexec.SUPEREXEC_IDLE_FRACTION)
+    clock.now = 20.0
+    adaptive.sleep(1)
+    assert clock.waits == pytest.approx([0.4])
+
+
+def test_an_app_is_unpacked_for_the_first_message_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path))
+    unpacked = []
+
+    def unpack(fab, skip_prompt):
+        unpacked.append(fab)
+        folder = tmp_path / "apps" / f"condi.condi.0.2.0.{hashlib.sha256(fab).hexdigest()[:8]}"
+        folder.mkdir(parents=True)
+        return folder
+
+    monkeypatch.setattr(install, "install_from_fab", unpack)
+    folders = [install_once(fab) for fab in (b"one", b"one", b"two", b"one")]
+    assert unpacked == [b"one", b"two"]
+    assert folders[0] == folders[1] == folders[3] != folders[2]
 
 
 def test_waits_for_an_app_are_short_and_count_as_activity(clock):
