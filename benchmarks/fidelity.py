@@ -33,7 +33,6 @@ from published.ecg import (
     Records,
     add_run_options,
     completions_of,
-    open_trained,
     read_ludb,
     trained_run,
 )
@@ -41,6 +40,7 @@ from published.outcome import DataMissingError
 from scipy.signal import resample_poly
 from wfdb.processing import xqrs_detect
 
+from condi_core import load_model
 from condi_core.training import derive_seed
 from data_partitions.sources.ptb_xl import LEADS
 
@@ -230,7 +230,7 @@ def main() -> None:
     try:
         records = read_ludb(options.outside)
         with trained_run(options) as run:
-            methods = completions_of(open_trained(run))
+            methods = completions_of(load_model(run))
     except DataMissingError as error:
         print(f"nothing was scored: {error}")
         return
@@ -254,7 +254,9 @@ def main() -> None:
         i = int(errors.argmax())
         worst[case] = (real[i], signals["CondI"][i], scored[i], records.ids[i])
     print(pd.DataFrame(table).T.round(1).to_string())
-    print(json.dumps({name: {k: round(v, 2) for k, v in row.items()} for name, row in table.items()}))
+    print(
+        json.dumps({name: {k: round(v, 2) for k, v in row.items() if v == v} for name, row in table.items()})
+    )
     if options.picture:
         draw_worst(options.picture, worst)
 

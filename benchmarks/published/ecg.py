@@ -19,7 +19,6 @@ from published.outcome import require_files
 from runs import run_condi
 from scipy.signal import resample_poly
 
-from condi_core import load_model
 from condi_core.imputer.imputer import Imputer
 from condi_core.model import TrainedRun
 from condi_core.run_files import read_config
@@ -130,8 +129,3 @@ def completions_of(model: TrainedRun) -> dict[str, Complete]:
         ),
         "CondI": condi,
     }
-
-
-def open_trained(run: Path) -> TrainedRun:
-    """Load the models of a run."""
-    return load_model(run)

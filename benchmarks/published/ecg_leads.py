@@ -21,13 +21,13 @@ from published.ecg import (
     Records,
     add_run_options,
     completions_of,
-    open_trained,
     read_ludb,
     read_test_records,
     trained_run,
 )
 from published.outcome import Outcome, Rows
 
+from condi_core import load_model
 from condi_core.task.model import TaskModel
 from data_partitions.sources.ptb_xl import LEADS
 
@@ -48,7 +48,7 @@ def add_options(parser: ArgumentParser) -> None:
 def outcomes(options: Namespace) -> Iterator[Outcome]:
     """Yield the scores of each set of leads, of both hospitals."""
     with trained_run(options) as run:
-        model = open_trained(run)
+        model = load_model(run)
         hospitals = {"PTB-XL": read_test_records(run)}
         if options.outside:
             hospitals["LUDB"] = read_ludb(options.outside)

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from paired import macro_auroc
-from published.ecg import Records, add_run_options, open_trained, read_test_records, trained_run
+from published.ecg import Records, add_run_options, read_test_records, trained_run
 from published.outcome import Outcome, Rows
 
+from condi_core import load_model
 from condi_core.model import TrainedRun
 from condi_core.training import derive_seed
 
@@ -35,7 +36,7 @@ def add_options(parser: ArgumentParser) -> None:
 def outcomes(options: Namespace) -> Iterator[Outcome]:
     """Yield the scores of each mode and share."""
     with trained_run(options) as run:
-        model, records = open_trained(run), read_test_records(run)
+        model, records = load_model(run), read_test_records(run)
         complete = classify(model, records, np.ones(records.values.shape, bool))
         yield Outcome("complete", None, {name: {"AUROC": score} for name, score in complete.items()})
         for mode in MODES:

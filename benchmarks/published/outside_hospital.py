@@ -18,12 +18,12 @@ from published.ecg import (
     Records,
     add_run_options,
     completions_of,
-    open_trained,
     read_ludb,
     trained_run,
 )
 from published.outcome import Outcome, Rows
 
+from condi_core import load_model
 from condi_core.training import derive_seed
 from data_partitions.missingness import Missingness, missingness_mask
 from data_partitions.sources.ptb_xl import LEADS
@@ -51,7 +51,7 @@ def outcomes(options: Namespace) -> Iterator[Outcome]:
         "gains of the headers": read_ludb(options.outside, gains_of_headers=True),
     }
     with trained_run(options) as run:
-        methods = completions_of(open_trained(run))
+        methods = completions_of(load_model(run))
         for reading, records in readings.items():
             for kind in (*MASKS, *ABSENT):
                 hidden = hide(records, kind)
