@@ -63,12 +63,8 @@ class ArrayRecording:
 
     def read(self, channel: int, first: int, last: int) -> np.ndarray:
         """Read samples; see `Recording`."""
-        samples = np.full(last - first, np.nan)
-        low, high = max(first, 0), min(last, self.channels[channel].samples)
-        if low < high:
-            numbers = self.reader.read(low, high, slice(channel, channel + 1))
-            samples[low - first : high - first] = np.where(self.is_missing(numbers), np.nan, numbers)
-        return samples
+        numbers = self.reader.read_around(first, last, slice(channel, channel + 1))
+        return np.where(self.is_missing(numbers), np.nan, numbers)
 
 
 def open(  # noqa: A001

@@ -32,6 +32,14 @@ class BlockReader:
             first = end
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def read_around(self, first: int, last: int, columns: slice) -> np.ndarray:
+        """Return one column of rows `first` to `last`: float64, NaN before and after those of the file."""
+        samples = np.full(last - first, np.nan)
+        low, high = max(first, 0), min(last, self.num_rows)
+        if low < high:
+            samples[low - first : high - first] = self.read(low, high, columns)
+        return samples
+
     def _block(self, number: int) -> np.ndarray:
         key = (self, number)
         if key in _held:

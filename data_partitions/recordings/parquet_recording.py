@@ -67,12 +67,8 @@ class ParquetRecording:
 
     def read(self, channel: int, first: int, last: int) -> np.ndarray:
         """Read samples; see `Recording`."""
-        samples = np.full(last - first, np.nan)
-        low, high = max(first, 0), min(last, self.channels[channel].samples)
-        if low < high:
-            values = self._readers[channel].read(low, high, slice(None))
-            samples[low - first : high - first] = np.where(np.isfinite(values), values, np.nan)
-        return samples
+        values = self._readers[channel].read_around(first, last, slice(None))
+        return np.where(np.isfinite(values), values, np.nan)
 
 
 def open(file: Path, *, rate: float | None = None, **_: Any) -> Recording:  # noqa: A001

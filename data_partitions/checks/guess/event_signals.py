@@ -11,6 +11,7 @@ from data_partitions.checks.guess.draft import NO_UNIT, Draft, section_name
 from data_partitions.checks.guess.event_sample import EventSample
 from data_partitions.checks.guess.known_signals import KnownSignal, find_known, plain_name
 from data_partitions.checks.guess.roles import COVARIATES, SEX_WORDS, find_site, safe_name
+from data_partitions.checks.guess.table_sections import write_site
 from data_partitions.checks.guess.tables import ColumnFacts, describe_column
 from data_partitions.errors import DataError
 from data_partitions.sentences import count_noun, list_some
@@ -77,12 +78,7 @@ def write_properties(
     if used:
         draft.set("table", "properties", list(used), "the first value of each recording")
         if site and not find_site(known):
-            draft.set(
-                "table",
-                "site",
-                site,
-                f"{count_noun(facts[site].distinct, 'site')}; for a single hospital remove this",
-            )
+            write_site(draft, facts[site])
     return used
 
 

@@ -62,12 +62,13 @@ def _write_patient_and_site(draft: Draft, columns: Mapping[str, ColumnFacts], re
     else:
         draft.comment("table", NO_PATIENTS)
     if site := find_site(columns):
-        draft.set(
-            "table",
-            "site",
-            site,
-            f"{count_noun(columns[site].distinct, 'site')}; for a single hospital remove this",
-        )
+        write_site(draft, columns[site])
+
+
+def write_site(draft: Draft, column: ColumnFacts) -> None:
+    """Write which column has the hospital."""
+    sites = count_noun(column.distinct, "site")
+    draft.set("table", "site", column.name, f"{sites}; for a single hospital remove this")
 
 
 def write_form(draft: Draft, section: str, written: Written) -> None:
