@@ -83,7 +83,9 @@ def impute_files(
                 summary.skipped.append(explain_failure(file, error))
         tables = [table for table in reader.find_tables() if table not in folders]
         unlinked = link_tables(tables, root, out)
-    summary.notes = [*notes.lines(), *unlinked]
+        for level in QUANTILE_LEVELS if samples else ():
+            unlinked += link_tables(tables, root, quantile_folder(out, level))
+    summary.notes = [*notes.lines(), *unlinked[:1]]
     return summary
 
 

@@ -30,7 +30,7 @@ def find_tables(description: Description, data: Path) -> list[Path]:
 def link_tables(tables: Collection[Path], root: Path, out: Path) -> list[str]:
     """Link to the files, which are below `root`, at the same places below `out`, if nothing is there.
 
-    Returns a sentence about files that could not be linked.
+    Returns a sentence about each file that could not be linked.
     """
     failed: list[str] = []
     for file in tables:
@@ -43,4 +43,4 @@ def link_tables(tables: Collection[Path], root: Path, out: Path) -> list[str]:
             link.symlink_to(os.path.relpath(file.resolve(), link.parent.resolve()))
         except OSError as error:
             failed.append(f"{file} is not linked in {out} ({error.strerror}): copy it to use it there")
-    return failed[:1]
+    return failed

@@ -13,6 +13,9 @@ from data_partitions.errors import DataError
 from data_partitions.events.files import ARCHIVE_SUFFIXES, is_archive, list_members
 from data_partitions.sentences import count_noun, quote_some, suggest
 
+_QUANTILES = re.compile(
+    r"quantiles/q\d\d/"
+)  # copies of all files, beside those that `condi impute` completed
 _PART = re.compile(r"\*\*/|\*\*|\*|\{([^{}:]+)(?::(\d+))?\}")
 
 
@@ -54,7 +57,7 @@ def match_files(
     Parameters
     ----------
     source
-        The folder. Hidden files and folders are skipped.
+        The folder. Hidden files and folders are skipped, and quantiles beside completed files.
     pattern
         Path below the folder; `*` stands for a part of a name, `**` for folders, `{field}` for a part of a
         name, `{field:4}` for four characters. A field that appears twice has the same text.
@@ -80,14 +83,16 @@ def match_files(
     expression, names = _compile(pattern, columns)
     paths = list(_walk(source, pattern))
     members = dict(_find_members(source, pattern, paths)) if in_archives else {}
-    matches = []
+    matches: list[MatchedFile] = []
+    quantiles: list[MatchedFile] = []
     for path in sorted({*paths, *members}):
         if match := expression.fullmatch(path):
             fields = {names[group]: text for group, text in match.groupdict().items()}
             # `source / path` takes several times as long, which counts for many small files.
             file, member = members.get(path) or (Path(f"{source}/{path}"), "")
-            matches.append(MatchedFile(file, fields, member))
-    return matches
+            kind = quantiles if _QUANTILES.match(path) else matches
+            kind.append(MatchedFile(file, fields, member))
+    return matches or quantiles
 
 
 def describe_files(source: Path) -> str:

@@ -1,6 +1,7 @@
 """A site's own files are read by the description that a run has, and by what the site states about them."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -85,26 +86,28 @@ def test_an_evaluation_of_files_is_that_of_the_partition_made_of_them(site):
     assert code == 1 and "is not a partition: prepare one, or give --map" in output
 
 
-def test_completed_files_are_read_by_every_other_command(site, tmp_path):
-    given = ("--map", site / "dataset.toml")
-    out = tmp_path / "completed"
-    code, output = condi("impute", "--model", site / "run", "--data", site / "files", "--out", out, *given)
+def test_completed_files_are_read_with_the_description_of_the_originals(site, tmp_path):
+    folders = {"in": tmp_path / "in", "completed": tmp_path / "completed"}
+    folders["in"].mkdir()
+    for name in ("r00", "r01", "r02", "labels"):
+        for file in (site / "files").glob(f"{name}.*"):
+            shutil.copy(file, folders["in"])
+    options = ("--out", folders["completed"], "--samples", 1, "--map", site / "dataset.toml")
+    code, output = condi("impute", "--model", site / "run", "--data", folders["in"], *options)
     assert code == 0, output
-    assert (out / "labels.csv").is_symlink() and (out / "labels.csv").resolve().parent == site / "files"
-    options = ("--source", out, "--site", "north", "--out", tmp_path / "north")
-    code, output = condi("prepare", site / "dataset.toml", *options)
+    for folder in (folders["completed"], folders["completed"] / "quantiles" / "q05"):
+        assert (folder / "labels.csv").resolve() == folders["in"] / "labels.csv"
+    code, output = condi("dataset", "check", site / "dataset.toml", "--source", folders["completed"])
     assert code == 0, output
-    before, after = Partition.open(site / "north"), Partition.open(tmp_path / "north")
-    assert (after.record_ids == before.record_ids).all()
-    np.testing.assert_array_equal(after.labels, before.labels)
-    for command in (
-        ("dataset", "check", site / "dataset.toml", "--source", out),
-        ("predict", "--model", site / "run", "--data", out, "--out", tmp_path / "p.csv", *given),
-        ("evaluate", "--model", site / "run", "--data", out, "--bootstrap", 0, *given),
-        ("impute", "--model", site / "run", "--data", out, "--out", tmp_path / "again", *given),
-    ):
-        code, output = condi(*command)
+    partitions = []
+    for name, folder in folders.items():
+        options = ("--source", folder, "--site", "north", "--out", tmp_path / f"of {name}")
+        code, output = condi("prepare", site / "dataset.toml", *options)
         assert code == 0, output
+        partitions.append(Partition.open(tmp_path / f"of {name}"))
+    assert len(partitions[0]) == 9
+    assert partitions[0].record_ids.tolist() == partitions[1].record_ids.tolist()
+    np.testing.assert_array_equal(*(partition.labels for partition in partitions))
 
 
 def test_a_site_states_its_names_its_units_and_nothing_that_is_agreed(site, tmp_path):

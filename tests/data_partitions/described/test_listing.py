@@ -33,6 +33,12 @@ def test_patterns_match_whole_names_and_give_their_fields(tmp_path, pattern, exp
     assert [(m.path.relative_to(tmp_path).as_posix(), m.fields) for m in matches] == expected
 
 
+def test_quantiles_beside_completed_files_are_matched_only_where_nothing_else_is(tmp_path):
+    make_files(tmp_path, "r1.hea", "quantiles/q05/r1.hea", "quantiles/q95/r1.hea")
+    assert [match.path.name for match in match_files(tmp_path, "**/{record}.hea")] == ["r1.hea"]
+    assert len(match_files(tmp_path, "quantiles/*/{record}.hea")) == 2
+
+
 def test_patterns_are_filled_with_fields():
     assert fill_pattern("{night:5}/{part}", {"night": "SC4001E", "part": "x"}) == "SC400/x"
     with pytest.raises(DataError, match='no field "nigth": did you mean "night"'):
