@@ -6,6 +6,7 @@ Flower hands settings over flat (`imputer.learning-rate`); `RunConfig.from_flat`
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -30,6 +31,7 @@ UNTRAINED_SETTINGS = frozenset(
         "output",
         "name",
         "resume",
+        "on-end",
         "federation",
         "sites",
         "min-sites",
@@ -101,6 +103,7 @@ class RunConfig(Settings):
     output: str
     name: str
     resume: str
+    on_end: str
     method: str
     compare_with: str
     seed: NonNegativeInt
@@ -111,6 +114,7 @@ class RunConfig(Settings):
     quorum: Annotated[float, Field(gt=0, le=1)]
     sites_timeout: PositiveFloat
     round_timeout: PositiveFloat
+    patience: NonNegativeInt
     missingness: MissingnessSettings = MissingnessSettings()
     test_missingness: str
     privacy: PrivacyConfig
@@ -119,6 +123,30 @@ class RunConfig(Settings):
     secure_aggregation: bool
     imputer: ImputerConfig
     task: TaskConfig
+
+    @field_validator("on_end")
+    @classmethod
+    def _command_starts_with_a_path(cls, text: str) -> str:
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise PydanticCustomError("command", f"must be a command line: {error}") from None
+        if words and not words[0].startswith("/"):
+            raise PydanticCustomError("command", "must start with the absolute path of a program")
+        return text
+
+    @field_validator("privacy")
+    @classmethod
+    def _patience_needs_scores_without_noise(
+        cls, privacy: PrivacyConfig, info: ValidationInfo
+    ) -> PrivacyConfig:
+        if info.data.get("patience") and (privacy.noise_multiplier or privacy.patient_epsilon):
+            raise PydanticCustomError(
+                "patience",
+                "cannot be combined with patience, because the round at which training stops would reveal "
+                "scores, which have no noise: set patience to 0",
+            )
+        return privacy
 
     @field_validator("test_missingness")
     @classmethod

@@ -31,6 +31,7 @@ from server_app.federation.roster import Roster
 from server_app.federation.rounds import Run
 from server_app.federation.secure_aggregation import notes_on_withheld, require_secure_sites
 from server_app.federation.task_phase import run_task_phase
+from server_app.operations.end_command import require_program, run_end_command
 from server_app.report.on_completion import write_closing_documents
 from server_app.report.summary import summary_table
 from server_app.settings import validate_settings
@@ -69,15 +70,22 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         The run cannot start or continue. Once it has started, the run directory has a report of the rounds
         that were completed.
     """
+    require_program(config.on_end)
     progress = RunProgress()
     try:
         with ExitStack() as lock:
             directory = _coordinate(ObservedGrid(grid, progress), config, lock, progress)
     except BaseException as error:
-        progress.end("failed", printable(str(error) or type(error).__name__))
+        status = "failed" if isinstance(error, Exception) else "stopped"
+        _announce_end(config, progress, status, printable(str(error) or type(error).__name__))
         raise
-    progress.end("completed")
+    _announce_end(config, progress, "completed")
     return directory
+
+
+def _announce_end(config: RunConfig, progress: RunProgress, status: str, reason: str = "") -> None:
+    progress.end(status, reason)
+    run_end_command(config.on_end, status=status, reason=reason, directory=progress.directory)
 
 
 def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunProgress) -> RunDirectory:

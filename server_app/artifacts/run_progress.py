@@ -38,6 +38,11 @@ class RunProgress:
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._write_repeatedly, daemon=True)
 
+    @property
+    def directory(self) -> str:
+        """The run directory; empty before the run has one."""
+        return str(self._path.parent) if self._path else ""
+
     def write_to(self, run: Path, excluded: dict[str, str]) -> None:
         """Start to write into a run directory; `excluded` has the sites that take no part, and why."""
         self._path = run / PROGRESS_FILE

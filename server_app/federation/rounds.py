@@ -21,6 +21,7 @@ from data_partitions.manifest import SPLITS
 from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.errors import RunError, TooFewSitesError
+from server_app.federation.early_stopping import has_stalled
 from server_app.federation.exchange import requested_parts
 from server_app.federation.late_answers import LateAnswers
 from server_app.federation.messaging import POLL_SECONDS, Quorum, send_and_receive
@@ -78,6 +79,10 @@ class Run:
         first_start = time.monotonic()
         self._score_alone(phase, first - 1)
         for round_ in range(first, phase.rounds + 1):
+            if has_stalled(state, phase.name, phase.model, self.config.patience):
+                text = f"{phase.name} ends early: {self.config.patience} rounds were no better"
+                print(text, flush=True)
+                break
             with self._with_resume_hint(f"{phase.name}, round {round_}"):
                 line = self._train_round(phase, round_)
             if round_ == first:  # what happened before it is a cost of the phase
@@ -186,11 +191,12 @@ class Run:
         return training.train(round_, self.state.models[phase.model], config)
 
     def _evaluate(self, phase: Phase, round_: int, split: str, samples: int = 0) -> EvaluationOutcome:
-        """Let sites evaluate the phase's current weights on a split."""
+        """Let sites evaluate the phase's current weights, or on test windows the best ones."""
         config = self._evaluation_settings(phase, split, samples)
         is_test = split == "test"
         sites = None if is_test else phase.strategy.evaluators(round_)
-        requests = phase.strategy.configure_evaluate(round_, self.state.models[phase.model], config, sites)
+        weights = (self.state.best if is_test else self.state.models)[phase.model]
+        requests = phase.strategy.configure_evaluate(round_, weights, config, sites)
         # Training is over when the test is scored, and all sites are waited for.
         splits, quorum = (["test"], None) if is_test else (SPLITS, self._quorum)
         replies = self._send(phase, requests, splits, quorum)
@@ -201,7 +207,6 @@ class Run:
 
     def test(self, phase: Phase, samples: int = 0) -> EvaluationOutcome:
         """Let sites score the best weights on their test windows, and write the sums."""
-        self.state.models[phase.model] = self.state.best[phase.model]
         with self._with_resume_hint(f"{phase.name}, test"):
             outcome = self._retry_when_sites_return(
                 phase, partial(self._evaluate, phase, phase.rounds, "test", samples)
