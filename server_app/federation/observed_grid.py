@@ -17,32 +17,32 @@ UNANSWERED = ("query.left_out",)  # messages that only tell a site something
 
 
 class ObservedGrid(Grid):
-    """Passes everything on to a grid, and notes requests, replies and connected sites in `progress`."""
+    """Passes everything on to `grid`, and notes requests, replies and connected sites in `progress`."""
 
     def __init__(self, grid: Grid, progress: RunProgress) -> None:
-        self._grid = grid
+        self.grid = grid
         self._progress = progress
         self._names: dict[int, str] = {}  # of registered nodes
         self._sites: dict[str, str] = {}  # id of a request → name of its site
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._grid, name)
+        return getattr(self.grid, name)
 
     def set_run(self, run: Any) -> None:
-        self._grid.set_run(run)
+        self.grid.set_run(run)
 
     @property
     def run(self) -> Any:
-        return self._grid.run
+        return self.grid.run
 
     def create_message(self, *arguments: Any, **options: Any) -> Message:
-        return self._grid.create_message(*arguments, **options)
+        return self.grid.create_message(*arguments, **options)
 
     def get_node_ids(self) -> Iterable[int]:
-        return self._grid.get_node_ids()
+        return self.grid.get_node_ids()
 
     def get_nodes(self) -> Iterable[NodeInfo]:
-        nodes = list(self._grid.get_nodes())
+        nodes = list(self.grid.get_nodes())
         if names := {node.node_id: node.name for node in nodes if node.name}:
             self._names |= names
             self._progress.note_online(names.values())
@@ -51,21 +51,25 @@ class ObservedGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         requests = list(messages)
         self._note_requests(requests)
-        ids = list(self._grid.push_messages(requests))
+        ids = list(self.grid.push_messages(requests))
         self._sites |= {request.metadata.message_id: self._site_of(request) for request in requests}
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        replies = list(self._grid.pull_messages(message_ids))
+        replies = list(self.grid.pull_messages(message_ids))
+        self.note_replies(replies)
+        return replies
+
+    def note_replies(self, replies: Iterable[Message]) -> None:
+        """Note replies, which may have been received without this grid."""
         for reply in replies:
             site = self._sites.pop(reply.metadata.reply_to_message_id, "")
             self._note_reply(site, reply)
-        return replies
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         requests = list(messages)
         self._note_requests(requests)
-        replies = list(self._grid.send_and_receive(requests, timeout=timeout))
+        replies = list(self.grid.send_and_receive(requests, timeout=timeout))
         for reply in replies:
             self._note_reply(reply.metadata.group_id, reply)
         return replies

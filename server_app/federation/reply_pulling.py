@@ -27,6 +27,8 @@ from flwr.supercore.inflatable.inflatable_utils import (
 )
 from flwr.superlink.grid.http_grid import HttpGrid
 
+from server_app.federation.observed_grid import ObservedGrid
+
 
 @dataclass
 class _Incoming:
@@ -47,7 +49,8 @@ class ReplyPuller:
     """
 
     def __init__(self, grid: Grid) -> None:
-        self._grid: Any = grid
+        self._observer = grid if isinstance(grid, ObservedGrid) else None
+        self._grid: Any = grid if self._observer is None else self._observer.grid
         self._incoming: dict[str, _Incoming] = {}  # by id of the request
 
     def pull(self, ids: Collection[str], discard: bool = False) -> list[Message]:
@@ -55,6 +58,12 @@ class ReplyPuller:
 
         With `discard`, they have no contents.
         """
+        replies = self._pull(ids, discard)
+        if self._observer is not None:
+            self._observer.note_replies(replies)
+        return replies
+
+    def _pull(self, ids: Collection[str], discard: bool) -> list[Message]:
         if not isinstance(self._grid, HttpGrid):
             return list(self._grid.pull_messages(list(ids)))
         self._receive_headers([id_ for id_ in ids if id_ not in self._incoming])
