@@ -6,10 +6,10 @@ Flower hands settings over flat (`imputer.learning-rate`); `RunConfig.from_flat`
 from __future__ import annotations
 
 import math
-import shlex
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     Field,
     NonNegativeFloat,
@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from condi_core.phase_config import ImputerConfig, Settings, TaskConfig
-from condi_core.settings_text import describe_error, parse_names, parse_values, suggest_name
+from condi_core.settings_text import check_command, describe_error, parse_names, parse_values, suggest_name
 
 # Settings that do not change what a run trains: where its files are, which sites are asked, and timeouts.
 UNTRAINED_SETTINGS = frozenset(
@@ -32,6 +32,7 @@ UNTRAINED_SETTINGS = frozenset(
         "name",
         "resume",
         "on-end",
+        "queue",
         "federation",
         "sites",
         "min-sites",
@@ -103,7 +104,8 @@ class RunConfig(Settings):
     output: str
     name: str
     resume: str
-    on_end: str
+    on_end: Annotated[str, AfterValidator(check_command)]
+    queue: bool
     method: str
     compare_with: str
     seed: NonNegativeInt
@@ -123,17 +125,6 @@ class RunConfig(Settings):
     secure_aggregation: bool
     imputer: ImputerConfig
     task: TaskConfig
-
-    @field_validator("on_end")
-    @classmethod
-    def _command_starts_with_a_path(cls, text: str) -> str:
-        try:
-            words = shlex.split(text)
-        except ValueError as error:
-            raise PydanticCustomError("command", f"must be a command line: {error}") from None
-        if words and not words[0].startswith("/"):
-            raise PydanticCustomError("command", "must start with the absolute path of a program")
-        return text
 
     @field_validator("privacy")
     @classmethod

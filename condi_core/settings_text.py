@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -12,6 +13,23 @@ from pydantic_core import PydanticCustomError
 def parse_names(text: str) -> list[str]:
     """Return the names in a comma-separated list, such as "north, south"."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def check_command(text: str) -> str:
+    """Return a command line that starts with the absolute path of a program, or is empty.
+
+    Raises
+    ------
+    PydanticCustomError
+        It does not, or cannot be split into words.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise PydanticCustomError("command", f"must be a command line: {error}") from None
+    if words and not words[0].startswith("/"):
+        raise PydanticCustomError("command", "must start with the absolute path of a program")
+    return text
 
 
 def parse_pairs(text: str) -> dict[str, str]:

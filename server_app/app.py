@@ -16,7 +16,7 @@ from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.sources.demo import cached_demo, prepare_demo
 from server_app.artifacts import scores
-from server_app.artifacts.run_directory import RunDirectory, RunState, versions
+from server_app.artifacts.run_directory import RunDirectory, RunState, output_folder, versions
 from server_app.artifacts.run_progress import RunProgress
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.artifacts.tensorboard import TensorBoardWriter
@@ -32,6 +32,7 @@ from server_app.federation.rounds import Run
 from server_app.federation.secure_aggregation import notes_on_withheld, require_secure_sites
 from server_app.federation.task_phase import run_task_phase
 from server_app.operations.end_command import require_program, run_end_command
+from server_app.operations.run_queue import wait_for_turn
 from server_app.report.on_completion import write_closing_documents
 from server_app.report.summary import summary_table
 from server_app.settings import validate_settings
@@ -95,6 +96,8 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunPro
     state = directory.load() if directory else RunState()
     if config.federation:
         open_federation(config.federation)
+    if config.queue:
+        lock.enter_context(wait_for_turn(output_folder(config), grid.get_node_ids))
     before = directory.roster() if directory else {}
     roster, federation = collect_roster(grid, config, make_demo, before)
     _check_number_of_sites(config, roster)

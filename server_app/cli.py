@@ -27,6 +27,7 @@ COMMAND_MODULES = {
     "inspect": "data_partitions.cli",
     "plot": "client_app.inference.commands",
     "watch": "server_app.watch.commands",
+    "sites": "server_app.watch.sites",
     "report": "server_app.report.commands",
     "compare": "server_app.report.commands",
     "credentials": "server_app.operations.issue_credentials",

@@ -63,6 +63,11 @@ def versions() -> dict[str, str]:
     return result
 
 
+def output_folder(config: RunConfig) -> Path:
+    """Return the folder in which a run has its directory."""
+    return (Path(config.output).expanduser() if config.output else Path("runs")).absolute()
+
+
 @dataclass
 class RunState:
     """The state of a run: finished rounds of each phase, current and best weights, and the history."""
@@ -120,7 +125,7 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
             The directory exists, or it cannot be made.
         """
         name = config.name or f"{config.method}-{dataset}-{datetime.now():%Y%m%d-%H%M%S}"
-        path = (Path(config.output).expanduser() if config.output else Path("runs")).absolute() / name
+        path = output_folder(config) / name
         try:
             path.mkdir(parents=True)
             sync_directory(path.parent)

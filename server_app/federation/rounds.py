@@ -21,6 +21,7 @@ from data_partitions.manifest import SPLITS
 from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.errors import RunError, TooFewSitesError
+from server_app.federation.drained_sites import drained_sites, wait_for_undrained
 from server_app.federation.early_stopping import has_stalled
 from server_app.federation.exchange import requested_parts
 from server_app.federation.late_answers import LateAnswers
@@ -75,7 +76,9 @@ class Run:
         first = state.done.get(phase.name, 0) + 1
         phase_start, restore_bytes = time.monotonic(), 0
         if phase.restore and first <= phase.rounds:
-            restore_bytes = phase.restore(phase.strategy.roster.sites, SPLITS)
+            drained = drained_sites(self.directory.path)
+            sites = [name for name in phase.strategy.roster.sites if name not in drained]
+            restore_bytes = phase.restore(sites, SPLITS)
         first_start = time.monotonic()
         self._score_alone(phase, first - 1)
         for round_ in range(first, phase.rounds + 1):
@@ -171,7 +174,7 @@ class Run:
     ) -> TrainingOutcome:
         """Let sites train, and average what they send back; with an evaluation, let them score first."""
         strategy, state = phase.strategy, self.state.models[phase.model]
-        requests = strategy.configure_train(round_, state, config, evaluation)
+        requests = self._undrained(phase, strategy.configure_train(round_, state, config, evaluation))
         replies = self._send(phase, requests, SPLITS, self._quorum)
         if evaluation is not None:
             # A site whose policy or memory does not allow training can still score.
@@ -196,7 +199,7 @@ class Run:
         is_test = split == "test"
         sites = None if is_test else phase.strategy.evaluators(round_)
         weights = (self.state.best if is_test else self.state.models)[phase.model]
-        requests = phase.strategy.configure_evaluate(round_, weights, config, sites)
+        requests = self._undrained(phase, phase.strategy.configure_evaluate(round_, weights, config, sites))
         # Training is over when the test is scored, and all sites are waited for.
         splits, quorum = (["test"], None) if is_test else (SPLITS, self._quorum)
         replies = self._send(phase, requests, splits, quorum)
@@ -255,6 +258,10 @@ class Run:
     def _quorum(self) -> Quorum:
         late = LateAnswers(ReplyPuller(self.grid))
         return Quorum(self.config.quorum, self.config.min_sites, late)
+
+    def _undrained(self, phase: Phase, requests: Sequence[Message]) -> list[Message]:
+        min_sites, timeout = phase.strategy.min_sites, self.config.sites_timeout
+        return wait_for_undrained(self.directory.path, requests, min_sites, timeout)
 
     def _send(
         self, phase: Phase, requests: Sequence[Message], splits: Sequence[str], quorum: Quorum | None

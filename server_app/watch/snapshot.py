@@ -16,6 +16,7 @@ from condi_core.run_files import (
     read_progress,
     read_roster,
 )
+from server_app.artifacts.participation import read_drained
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.errors import printable
 
@@ -50,6 +51,7 @@ def take_snapshot(run: Path, now: float | None = None) -> dict[str, Any]:
     """
     now = time.time() if now is None else now
     config, roster, progress = read_config(run), read_roster(run), read_progress(run)
+    progress["drained"] = read_drained(run)
     try:
         history = read_history(run)
     except RunFileMissingError:  # before the end of the first round
@@ -152,6 +154,8 @@ def _describe_site(name: str, progress: dict, history: list[dict], is_running: b
         state = "not connected"
     elif asked and asked["answered"] is None:
         state, since = TASKS.get(asked["kind"].partition(".")[0], "works"), now - asked["asked"]
+    elif name in progress["drained"]:
+        state = "drained"
     elif asked:
         since = now - asked["answered"]
     return {
