@@ -115,6 +115,14 @@ def site(
             help="Port of this node's Runtime API. Nodes on one machine need different ports.",
         ),
     ] = 9094,
+    metrics_port: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port at which metrics for Prometheus are served on --host, without a login; 0 for none.",
+        ),
+    ] = 0,
     check: Annotated[
         bool, typer.Option("--check", help="Only run the checks; exit with 0 when the site can join.")
     ] = False,
@@ -161,7 +169,13 @@ def site(
         *("--superlink", str(superlink)),
         *("--root-certificates", str(root_certificates), "--auth-supernode-private-key", str(key)),
         *("--host", host, "--port", str(port)),
-        *("--audit", str(audit), *(("--policy", str(policy)) if policy else ())),
+        *(
+            "--metrics-port",
+            str(metrics_port),
+            "--audit",
+            str(audit),
+            *(("--policy", str(policy)) if policy else ()),
+        ),
         *("--node-config", " ".join(f'{name}="{value}"' for name, value in node_config.items())),
     ]
     if superexec_secret:

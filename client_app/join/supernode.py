@@ -1,7 +1,7 @@
 """Flower's SuperNode behind the policy of its site, with refusals explained, and with short waits.
 
-It takes the arguments of `flower-supernode`, and `--audit` and `--policy`. It starts the SuperExec of this
-package, and asks for messages more often while a run is active.
+It takes the arguments of `flower-supernode`, and `--audit`, `--policy` and `--metrics-port`. It starts the
+SuperExec of this package, and asks for messages more often while a run is active.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def install_gate(arguments: list[str]) -> list[str]:
         The arguments without those for the policy and the log.
     """
     from client_app.join.gate import Gate
+    from client_app.join.site_metrics import serve_site_metrics
     from client_app.node.audit_log import AuditLogError
     from client_app.node.site_policy import SitePolicy, read_policy
     from data_partitions import DataError
@@ -88,12 +89,18 @@ def install_gate(arguments: list[str]) -> list[str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--audit", type=Path, required=True)
     parser.add_argument("--policy", type=Path)
+    parser.add_argument("--metrics-port", type=int, default=0)
     options, others = parser.parse_known_args(arguments)
     parser.add_argument("--superlink", default="")
-    superlink = parser.parse_known_args(arguments)[0].superlink
+    parser.add_argument("--host", default="127.0.0.1")
+    flower = parser.parse_known_args(arguments)[0]
     try:
         policy = read_policy(options.policy) if options.policy else SitePolicy()
-        Gate(policy, options.audit.absolute(), superlink).install()
+        Gate(policy, options.audit.absolute(), flower.superlink).install()
+        if options.metrics_port:
+            serve_site_metrics(options.audit.absolute(), flower.host, options.metrics_port)
+    except ImportError:
+        sys.exit("Error: --metrics-port needs prometheus_client: pip install 'condi[metrics]'")
     except (AuditLogError, DataError, OSError) as error:
         sys.exit(f"Error: {error}")
     return others

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from condi_core.run_files import RunFileError
+from server_app.watch.metrics import CONTENT_TYPE, run_metrics
 from server_app.watch.snapshot import take_snapshot
 
 PAGE_FILE = "page.html"
@@ -22,6 +23,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+NO_METRICS = "metrics need prometheus_client: pip install 'condi[metrics]'"
 Answer = tuple[str, bytes]  # content type and content
 
 
@@ -41,6 +43,7 @@ def make_server(run: Path, host: str, port: int) -> ThreadingHTTPServer:
     page = files("server_app.watch").joinpath(PAGE_FILE).read_bytes()
     answers: dict[str, Callable[[], Answer]] = {
         "/": lambda: ("text/html; charset=utf-8", page),
+        "/metrics": lambda: (CONTENT_TYPE, run_metrics(run)),
         "/snapshot.json": lambda: ("application/json", json.dumps(take_snapshot(run)).encode()),
     }
 
@@ -56,6 +59,8 @@ def make_server(run: Path, host: str, port: int) -> ThreadingHTTPServer:
                     self._reply(HTTPStatus.OK, *answer())
                 except RunFileError as error:
                     self._reply(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", str(error).encode())
+                except ImportError:
+                    self._reply(HTTPStatus.NOT_IMPLEMENTED, "text/plain", NO_METRICS.encode())
             else:
                 self._reply(HTTPStatus.NOT_FOUND, "text/plain", b"not found")
 
