@@ -1,6 +1,7 @@
 """Imports run one way, and names say what they stand for."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ FORBIDDEN_IMPORTS = {
     },
     "server_app/operations": {"server_app.federation", "server_app.report"},
 }
+MESSAGE_API = ("flwr.app.", "flwr.serverapp.", "flwr.clientapp.ClientApp")
 NAMES_OF_NOTHING = {"told", "found", "kept", "mine", "theirs"}
 
 
@@ -80,3 +82,21 @@ def test_tests_share_nothing_but_helpers():
         if module.startswith("tests.") and not module.startswith("tests.helpers.")
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_what_depends_on_internals_of_flower_is_listed():
+    page = (PROJECT / "docs" / "flower.md").read_text()
+    listed = {
+        name
+        for line in page.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([a-z_/]+\.py)`", line.split("|")[1])
+    }
+    internal = {
+        file
+        for folder in PACKAGES
+        for file, tree in modules(folder)
+        for module in imported_modules(tree)
+        if module.startswith("flwr.") and not module.startswith(MESSAGE_API)
+    }
+    assert internal == listed
