@@ -109,6 +109,9 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunPro
     if directory is None:
         directory = lock.enter_context(RunDirectory.create(config, roster.schema.dataset))
         directory.write_json(ROSTER_FILE, roster.to_json())
+    elif joined := sorted(roster.sites.keys() - before.keys()):
+        directory.write_json(ROSTER_FILE, roster.to_json() | before)
+        print(f"from the next round on with {', '.join(joined)}", flush=True)
     progress.write_to(directory.path, roster.excluded)
     directory.write_json(VERSIONS_FILE, versions())
     directory.write_description(next(iter(roster.sites.values())).manifest)

@@ -16,6 +16,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
+from condi_core.methods import METHODS
 from condi_core.protocol import fingerprint
 from data_partitions.federation import check_same_schema
 from server_app.artifacts.site_info import SiteInfo
@@ -35,7 +36,8 @@ def collect_roster(
     """Ask every node what it has, until the sites of the run are known.
 
     Waits for `min-sites` sites and until no more connect, and for all sites that `sites` names; then these
-    alone take part. A resumed run waits for the sites of its start, or for those of them that `sites` names.
+    alone take part. A resumed run waits for the sites of its start, or for those that `sites` names, of which
+    new ones join it.
 
     Parameters
     ----------
@@ -99,13 +101,24 @@ def collect_roster(
     return roster, roll_call.federation
 
 
+def _joining_obstacle(config: RunConfig) -> str:
+    """Return why sites that were not there at the start cannot join a run; empty if they can."""
+    if config.secure_aggregation:
+        return "with secure-aggregation, whose sums are over the same sites in all rounds"
+    if config.privacy.noise_multiplier or config.privacy.patient_epsilon:
+        return "with differential privacy, which is planned for the sites of the start"
+    separate = [name for name in config.methods if METHODS[name].scope != "federated"]
+    return f"with the method {separate[0]}, which does not train one model of all sites" if separate else ""
+
+
 def _sites_to_resume(config: RunConfig, before: Mapping[str, dict]) -> set[str]:
     """Return the sites that a resumed run waits for."""
     named = set(config.named_sites)
-    if others := sorted(named - before.keys()):
+    others = sorted(named - before.keys())
+    if others and (obstacle := _joining_obstacle(config)):
         raise RunError(
-            f"{', '.join(others)} did not take part when the run started: it resumes with all or some of "
-            f"{', '.join(before)}"
+            f"{', '.join(others)} did not take part when the run started, and no site can join later "
+            f"{obstacle}"
         )
     return named or set(before)
 

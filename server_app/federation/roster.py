@@ -81,10 +81,10 @@ class Roster:
         return {name: site.to_json() for name, site in self.sites.items()}
 
     def resumed_from(self, before: Mapping[str, dict]) -> Roster:
-        """Return the roster of the run to resume, in which sites that have left for good are never online.
+        """Return the roster of the run to resume: sites that have left for good are in it, but never online.
 
         Their sums still standardise the data, and their windows still count where the run's first rounds had
-        them.
+        them. Sites that join are in it from now on; models that have been made keep their standardisation.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class Roster:
             A site has other data than when the run started.
         """
         now = json.loads(json.dumps(self.to_json()))
-        if changed := sorted(name for name in now if now[name] != before.get(name)):
+        if changed := sorted(name for name in now if now[name] != before.get(name, now[name])):
             raise RunError(
                 f"the data of {', '.join(changed)} differ from those with which the run started: "
                 f"{NEW_RUN_HINT}"

@@ -1,0 +1,107 @@
+"""Sites that join a run that has begun: from its next round on, when it is resumed with their names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from client_app.app import app as client_app
+from condi_core.config import RunConfig
+from condi_core.run_files import read_history
+from server_app.app import coordinate
+from server_app.artifacts.run_directory import RunDirectory
+from server_app.errors import RunError
+from tests.helpers.local_grid import LocalGrid
+from tests.helpers.tiny_federation import write_tiny
+
+SITES = ("site-0", "site-1", "site-2")
+ALL = {"sites": ",".join(SITES)}
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def run(tmp_path, small_settings, monkeypatch):
+    """`run(sites, changes, saves)`: a run of registered sites, killed after it was saved so many times."""
+    folder = write_tiny(tmp_path / "federation", sites=3)
+    common = {
+        "output": str(tmp_path / "runs"),
+        "sites-timeout": 0.3,
+        "imputer.rounds": 2,
+        "imputer.relation-rounds": 1,
+        "imputer.samples": 0,
+        "task.rounds": 2,
+    }
+    save = RunDirectory.save
+    monkeypatch.setattr("server_app.federation.roll_call.POLL_SECONDS", 0.01)
+
+    def run(sites, changes, saves=0):
+        count = 0
+
+        def save_and_die(self, state):
+            nonlocal count
+            save(self, state)
+            count += 1
+            if count == saves:
+                raise Killed
+
+        settings = small_settings(common | changes)
+        nodes = [
+            {"data": str(folder / name), "cache": str(tmp_path / "cache" / name), "registered": name}
+            for name in sites
+        ]
+        with monkeypatch.context() as patch:
+            patch.setattr(RunDirectory, "save", save_and_die)
+            return coordinate(LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings)).path
+
+    return run
+
+
+def test_a_site_joins_from_the_next_round_on(run, tmp_path, capsys):
+    path = tmp_path / "runs" / "grows"
+    with pytest.raises(Killed):
+        run(SITES[::2], {"name": "grows"}, saves=2)
+    before = read_history(path)
+    again = shutil.copytree(path, tmp_path / "runs" / "again")
+    with pytest.raises(RunError, match="site-1 did not connect"):
+        run(SITES[::2], {"resume": str(path)} | ALL)
+
+    whole = run(SITES, {"resume": str(path)} | ALL)
+    assert "from the next round on with site-1" in capsys.readouterr().out
+    lines = read_history(whole)
+    assert [sorted(line["site-seconds"]) for line in lines[: len(before)]] == [["site-0", "site-2"]] * 2
+    assert {tuple(sorted(line["site-seconds"])) for line in lines[len(before) :]} == {SITES}
+    assert sorted(json.loads((path / "roster.json").read_text())) == list(SITES)
+
+    # It belongs to the run now: interrupted again, this resumes without naming it, to the same weights.
+    with pytest.raises(Killed):
+        run(SITES, {"resume": str(again)} | ALL, saves=2)
+    run(SITES, {"resume": str(again)})
+    for model in ("imputer", "task-condi"):
+        weights, expected = (load_file(folder / f"{model}.safetensors") for folder in (again, whole))
+        for name in expected:
+            np.testing.assert_array_equal(weights[name], expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"secure-aggregation": True, "averaging": "mean"}, "secure-aggregation, whose sums"),
+        ({"privacy.noise-multiplier": 1.0}, "differential privacy, which is planned"),
+        ({"compare-with": "local"}, "the method local, which does not train one model"),
+    ],
+)
+def test_a_site_cannot_join_where_a_run_depends_on_its_sites(run, tmp_path, settings, reason):
+    sites = SITES[:2] if "secure-aggregation" not in settings else SITES
+    path = tmp_path / "runs" / "fixed"
+    with pytest.raises(Killed):
+        run(sites, {"name": "fixed", "method": "mask"} | settings, saves=1)
+    late = {"resume": str(path), "method": "mask", "sites": "site-0,site-9"}
+    with pytest.raises(RunError, match=f"^site-9 did not .* no site can join later with {reason}"):
+        run(SITES, late | settings)
