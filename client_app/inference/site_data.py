@@ -60,7 +60,9 @@ def open_site_data(
         return
     description = describe_site(model.schema, settings)
     if _describes_tables(description):
-        unlabelled = description.model_copy(update={"task": TaskSection(), "split": SplitSection()})
+        # Without a start, windows end at the prediction times of the label file, whose labels are not read.
+        times = "" if description.window.start else description.task.file
+        unlabelled = description.model_copy(update={"task": TaskSection(file=times), "split": SplitSection()})
         with _prepare_temporarily(unlabelled, data, progress) as prepared:
             yield prepared
         return

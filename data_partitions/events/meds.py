@@ -49,9 +49,10 @@ def find_occurrences(
         raise DataError("the MEDS files have no rows")
     table = pd.concat(parts).drop_duplicates().sort_values(["subject", "us"], ignore_index=True)
     names = np.array([*subjects.positions, ""], dtype=object)
-    return table.assign(
+    texts = table.assign(
         subject=names[table["subject"]], code=np.array([*codes, ""], dtype=object)[table["code"]]
     )
+    return texts.astype({"subject": str, "code": str})  # also without any event
 
 
 def list_stays(occurrences: pd.DataFrame, start: str, end: str, birth: str = BIRTH) -> pd.DataFrame:
@@ -107,7 +108,7 @@ def list_labelled(
     return _add_ends(stays[columns].reset_index(drop=True), occurrences, end, BIRTH)
 
 
-def read_label_file(file: Path) -> pd.DataFrame:
+def read_label_file(file: Path, needs_labels: bool = True) -> pd.DataFrame:
     """Read a label file: `subject`, `prediction_us` and `label`, the text of its first value column."""
     try:
         table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
@@ -116,13 +117,13 @@ def read_label_file(file: Path) -> pd.DataFrame:
         raise DataError(f"{file} is not a readable label file ({words})") from None
     values = [name for name in LABEL_COLUMNS if name in table and table[name].notna().any()]
     missing = [name for name in ("subject_id", "prediction_time") if name not in table]
-    if missing or not values:
+    if missing or (needs_labels and not values):
         raise DataError(
             f"{file} has no {', '.join(missing) or 'value'}: a MEDS label file has subject_id, "
             f"prediction_time and one of {', '.join(LABEL_COLUMNS)}"
         )
     times = pd.to_datetime(table["prediction_time"], errors="coerce")
-    texts = table[values[0]].map(_format_label)
+    texts = table[values[0]].map(_format_label) if values else ""
     labels = pd.DataFrame(
         {
             "subject": table["subject_id"].astype(str),

@@ -105,3 +105,36 @@ def test_their_evaluation_is_that_of_the_partition_made_of_them(ward):
     assert (result["notes"], expected["notes"]) == ([NOTE], [])
     assert result["labelled"] == STAYS and result["task"] == expected["task"]
     assert NOTE in call(ward, "evaluate", "files", *options).stderr
+
+
+MEDS = """
+dataset.name = "meds"
+files = { format = "meds", path = "data/*.parquet" }
+window = { length = "4 h", grid = "1 h", take = "first" }
+signals.HR = { unit = "bpm" }
+task = { kind = "binary", name = "death", file = "death.parquet", event = ["true"] }
+"""
+
+
+def test_windows_of_meds_end_at_the_prediction_times_without_labels(tmp_path):
+    hours = pd.Timestamp("2150-01-01") + pd.to_timedelta(np.arange(8), "h")
+    events = pd.concat(
+        pd.DataFrame({"subject_id": s, "time": hours, "code": "HR", "numeric_value": 60.0 + s + np.arange(8)})
+        for s in range(10)
+    )
+    (tmp_path / "files" / "data").mkdir(parents=True)
+    events.astype({"time": "datetime64[us]"}).to_parquet(tmp_path / "files" / "data" / "0.parquet")
+    times = pd.DataFrame(
+        {"subject_id": range(10), "prediction_time": hours[6], "boolean_value": [True, False] * 5}
+    )
+    times.to_parquet(tmp_path / "files" / "death.parquet")
+    (tmp_path / "dataset.toml").write_text(MEDS)
+    reader = DescribedDataset(read_description(tmp_path / "dataset.toml"))
+    labelled = prepare_site(reader, tmp_path / "files", tmp_path / "north", "north")
+    write_run(tmp_path / "run", Schema.model_validate(labelled.manifest.schema_fields()))
+    times.to_parquet(tmp_path / "files" / "death.parquet")
+    call(tmp_path, "predict", "files", "--out", tmp_path / "p.csv", "--samples", 0)
+    assert len(pd.read_csv(tmp_path / "p.csv")) == 10
+    call(tmp_path, "impute", "files", "--out", tmp_path / "completed")
+    completed = Partition.open(tmp_path / "completed")
+    assert completed.read([3])[0][0, 0].ravel().tolist() == [65, 66, 67, 68]
