@@ -96,7 +96,7 @@ class PatchEmbedding(nn.Module):
             linear(group.select(x).unflatten(2, (-1, self.span)).flatten(3))
             for group, linear in zip(self.groups, self.by_rate, strict=True)
         ]
-        return _merge_groups(self.groups, parts)
+        return merge_groups(self.groups, parts)
 
 
 class PatchProjection(nn.Module):
@@ -126,10 +126,10 @@ class PatchProjection(nn.Module):
             selected = tokens if len(self.groups) == 1 else tokens[:, list(group.members)]
             grid = linear(selected).unflatten(3, (self.span, self.channels, group.samples)).flatten(2, 3)
             parts.append(F.pad(grid[:, :, :patches], (0, samples - group.samples)))
-        return _merge_groups(self.groups, parts)
+        return merge_groups(self.groups, parts)
 
 
-def _merge_groups(groups: Sequence[RateGroup], parts: list[Tensor]) -> Tensor:
+def merge_groups(groups: Sequence[RateGroup], parts: list[Tensor]) -> Tensor:
     """Join the groups' tensors, members on axis 1, into one tensor in the order of the schema."""
     if len(parts) == 1:
         return parts[0]

@@ -21,11 +21,13 @@ from condi_core.imputer.closed_form import ClosedFormEstimates, References
 from condi_core.imputer.denoiser import Denoiser, Encoder
 from condi_core.imputer.diffusion import DiffusionNoise, EulerSampler, add_noise, cpu_randn, velocity
 from condi_core.imputer.marginal import MARGINAL_OUTPUTS, MAX_SCORE, Marginal, spread_evenly
+from condi_core.imputer.neighbours import NEIGHBOUR_CHANNELS, describe_neighbours
 from condi_core.windows import Schema, Standardiser, zero_unobserved
 
 TOKEN_SAMPLES = 16  # approximate samples of the fastest modality in a token, where the settings leave it open
 MIXING_SCALE = 0.1  # scale of the mixing logits: one step of training must not spoil a good estimate
 CORRECTION_SCALE = 0.5  # scale of the correction, in deviations: small where the estimate is exact
+INPUT_BOUND = 10.0  # largest absolute input of the network, in standard deviations; estimates have no bound
 DENOISER_BATCH = 16  # windows in one pass of the denoiser on a CPU, about as many as its caches hold
 
 # One generator for a batch, or one for each window, whose draws are then the same in any batch.
@@ -49,12 +51,14 @@ class ConditionedBatch(NamedTuple):
     conditioning : bool Tensor, what the model may look at
     target : bool Tensor, what the model is trained or scored on: observed at the site, but hidden from it
     references : closed-form estimates from the conditioning samples
+    neighbours : Tensor (batch, modality, patch, channel, sample), from `describe_neighbours`
     """
 
     x: Tensor
     conditioning: Tensor
     target: Tensor
     references: References
+    neighbours: Tensor
 
     def select(self, windows: Tensor | slice, patches: slice) -> ConditionedBatch:
         """Select some windows of the batch, and a range of their patches."""
@@ -65,17 +69,23 @@ class ConditionedBatch(NamedTuple):
         return self._map(lambda tensor: tensor.to(device))
 
     def _map(self, transform: Callable[[Tensor], Tensor]) -> ConditionedBatch:
-        references = References(*map(transform, self.references))
+        x, conditioning, target, references, neighbours = self
         return ConditionedBatch(
-            transform(self.x), transform(self.conditioning), transform(self.target), references
+            transform(x),
+            transform(conditioning),
+            transform(target),
+            References(*map(transform, references)),
+            transform(neighbours),
         )
 
     @staticmethod
     def concatenate(batches: Sequence[ConditionedBatch]) -> ConditionedBatch:
         """Join batches along the batch axis."""
-        x, conditioning, target, references = zip(*batches, strict=True)
+        x, conditioning, target, references, neighbours = zip(*batches, strict=True)
         joined = References(*map(torch.cat, zip(*references, strict=True)))
-        return ConditionedBatch(torch.cat(x), torch.cat(conditioning), torch.cat(target), joined)
+        return ConditionedBatch(
+            torch.cat(x), torch.cat(conditioning), torch.cat(target), joined, torch.cat(neighbours)
+        )
 
 
 class Completion(NamedTuple):
@@ -114,7 +124,7 @@ class Imputer(nn.Module):
         self.span = config.token_patches or max(1, min(8, round(TOKEN_SAMPLES / schema.samples)))
         self.encoder = Encoder(
             schema,
-            channels=2 + num_references,  # values and mask
+            channels=2 + num_references + NEIGHBOUR_CHANNELS,  # values and mask
             outputs=MARGINAL_OUTPUTS + 1 + num_references,  # and correction, and a mixing logit per baseline
             width=config.width,
             heads=config.heads,
@@ -143,8 +153,10 @@ class Imputer(nn.Module):
         # The estimate depends on small differences: full precision even where the network runs in less.
         with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
             x = self.standardiser(values, conditioning | target)
-            references = self.closed_form(zero_unobserved(x, conditioning), conditioning)
-        return ConditionedBatch(x, conditioning, target, references)
+            visible = zero_unobserved(x, conditioning)
+            references = self.closed_form(visible, conditioning)
+            neighbours = describe_neighbours(self.closed_form.groups, visible, conditioning)
+        return ConditionedBatch(x, conditioning, target, references, neighbours)
 
     def loss(self, batch: ConditionedBatch, generator: torch.Generator | None) -> Tensor:
         """Compute the training loss over the targets.
@@ -250,6 +262,7 @@ class Imputer(nn.Module):
         """Return the encoder's tokens, and the distribution of every sample."""
         references, visible = batch.references, zero_unobserved(batch.x, batch.conditioning)
         channels = torch.stack([visible, batch.conditioning.float(), *references], 3)
+        channels = torch.cat([channels, batch.neighbours], 3).clamp(-INPUT_BOUND, INPUT_BOUND)
         fraction = self._observed_fraction(batch.conditioning)
         tokens, outputs = self.encoder(channels, self.cross_modal, fraction)
         shape, correction, mixing_logits = (
