@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -57,8 +58,11 @@ def evaluate_run(
         of fewer patients than `privacy.smallest-count` are None.
     """
     model = open_run(run, data, device)
-    with open_labelled_partition(model.schema, data, settings, progress) as partition:
-        site = _open_site(model, run, partition.path, split)
+    with (
+        open_labelled_partition(model.schema, data, settings, progress) as partition,
+        TemporaryDirectory() as cache,
+    ):
+        site = _open_site(model, run, partition.path, split, Path(cache))
         splits = SPLITS if split == "all" else (split,)
         rows = np.concatenate([site.partition.rows(s) for s in splits])
         if not len(rows):
@@ -86,7 +90,7 @@ def evaluate_run(
         }
 
 
-def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
+def _open_site(model: TrainedRun, run: Path, data: Path, split: str, cache: Path) -> Site:
     """Open the partition under the settings of the run, whose test missingness all splits get."""
     partition = open_compatible_partition(model, data)
     config, sites = read_config(run), read_roster(run)
@@ -104,7 +108,7 @@ def _open_site(model: TrainedRun, run: Path, data: Path, split: str) -> Site:
         raise DataError(
             f"{name} took part in this run, which was trained on its training windows: use --split test"
         )
-    return Site(name, partition, config, model.device, Path())
+    return Site(name, partition, config, model.device, cache)
 
 
 def _evaluate_imputation(

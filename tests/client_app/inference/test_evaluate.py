@@ -33,9 +33,13 @@ def evaluate(run, data, *options):
     return result.exit_code, result.output
 
 
-def test_the_test_windows_of_a_run_give_its_numbers(run, tmp_path):
+def test_the_test_windows_of_a_run_give_its_numbers(run, tmp_path, monkeypatch):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     code, output = evaluate(run, tmp_path / "federation" / "site-0", "--json", "--bootstrap", "50")
     assert code == 0, output
+    assert not list(folder.iterdir())
     evaluation, expected = json.loads(output), json.loads((run / "result.json").read_text())
     assert evaluation["windows"] == evaluation["patients"] == 9
     for kind, methods in expected["imputation"].items():
