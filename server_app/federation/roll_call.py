@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
-from condi_core.protocol import fingerprint
+from condi_core.protocol import POLICY_REFUSED, fingerprint
 from data_partitions.federation import check_same_schema
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError, last_line, printable
@@ -81,6 +81,9 @@ def collect_roster(
                 f"the federation has no site {', '.join(missing)}: "
                 f"it has {', '.join(sorted(roll_call.names))}"
             )
+        if is_settled and roll_call.is_refused_by_all:
+            raise RunError(f"the policy of every connected site refuses the run{_excluded_sites(roster)}")
+        roll_call.print_new_problems(roster)
         if is_over or roll_call.virtual:
             roll_call.notify_excluded(roster, NOTICE_SECONDS)
             raise RunError(_too_few_message(config, roster, missing, roll_call.virtual, bool(before)))
@@ -135,9 +138,16 @@ class _RollCall:
         self.candidates: dict[str, SiteInfo] = {}  # sites that may take part
         self.problems: dict[str, str] = {}  # why others cannot
         self.problem_nodes: dict[str, int] = {}
+        self.policy_refusals: set[str] = set()  # names among the problems
         self.wants_federation = False
         self.virtual = False
         self._asked_at: dict[int, float] = {}  # infinity for nodes whose answer was accepted
+        self._printed: set[tuple[str, str]] = set()  # problems that the operator has read
+
+    @property
+    def is_refused_by_all(self) -> bool:
+        """Whether nodes are connected, and each of them has a policy that refuses the run."""
+        return bool(self.policy_refusals) and self.policy_refusals == self.problems.keys() | self.names
 
     def ask_new_nodes(self) -> bool:
         """Ask the nodes that connected since the last time; return whether there were any."""
@@ -151,6 +161,7 @@ class _RollCall:
         for node in nodes:
             name = printable(names[node]) or f"node {node}"
             self.problems.pop(name, None)
+            self.policy_refusals.discard(name)
             self._asked_at[node] = now
             try:
                 if any(names.values()) and not names[node]:
@@ -162,6 +173,9 @@ class _RollCall:
             except ValueError as error:
                 self.problems[name] = printable(str(error))
                 self.problem_nodes[name] = node
+                reply = reply_of.get(node)
+                if reply is not None and reply.has_error() and reply.error.code == POLICY_REFUSED:
+                    self.policy_refusals.add(name)
         return bool(nodes)
 
     def _add_sites(self, node: int, name: str, reply: Message | None) -> None:
@@ -203,6 +217,13 @@ class _RollCall:
             folder = f" in {self.federation}" if self.virtual else ""
             raise ValueError(f"site {printable(str(answer['name']))}{folder}: {error}") from None
 
+    def print_new_problems(self, roster: Roster) -> None:
+        """Print which nodes cannot take part, and why, each once."""
+        for name, reason in roster.excluded.items():
+            if (name, reason) not in self._printed:
+                print(f"cannot take part: {name}: {reason}", flush=True)
+                self._printed.add((name, reason))
+
     def notify_excluded(self, roster: Roster, timeout: float = 0.0) -> None:
         """Let the nodes that are excluded write why in their own logs.
 
@@ -216,7 +237,7 @@ class _RollCall:
         messages = [
             Message(RecordDict({"config": ConfigRecord({"why": reason})}), nodes[name], "query.left_out")
             for name, reason in roster.excluded.items()
-            if name in nodes
+            if name in nodes and name not in self.policy_refusals  # their logs have the refusals already
         ]
         if messages and timeout and not roster.virtual:
             send_and_receive(self.grid, messages, timeout)

@@ -1,6 +1,7 @@
 """Hospitals by name: which are asked, which are excluded and notified, and which a run waits for."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from safetensors.numpy import load_file
 
 from client_app.app import app as client_app
 from condi_core.config import RunConfig
+from condi_core.protocol import POLICY_REFUSED
 from condi_core.run_files import read_history
 from server_app.app import coordinate
 from server_app.errors import RunError
@@ -65,6 +67,33 @@ def test_a_site_that_does_not_fit_is_excluded_and_notified(hospitals, run, tmp_p
     assert {m.metadata.dst_node_id for m in grid.sent if m.metadata.message_type == "query.left_out"} == {
         1001
     }
+
+
+def refuse_by_policy(*names):
+    """A `tamper` argument: the policies of these sites refuse whatever they are asked."""
+    nodes = {1000 + int(name[-1]) for name in names}
+
+    def refuse(request, reply):
+        if request.metadata.dst_node_id not in nodes:
+            return reply
+        return Message(Error(POLICY_REFUSED, "site.py differs from the installed one"), reply_to=request)
+
+    return refuse
+
+
+def test_a_run_that_every_policy_refuses_ends_at_once(hospitals, run):
+    every_site = refuse_by_policy("site-0", "site-1", "site-2")
+    start = time.monotonic()
+    with pytest.raises(RunError, match="the policy of every connected site refuses the run") as ended:
+        run(hospitals, {"sites-timeout": 30.0}, every_site)
+    assert time.monotonic() - start < 10
+    assert str(ended.value).count("site.py differs from the installed one") == 3
+
+
+def test_refusals_are_printed_once_before_a_run_of_too_few_sites_ends(hospitals, run, capsys):
+    with pytest.raises(RunError, match="2 sites within 0.3 s, but 1 connected.*excluded: site-1: site.py"):
+        run(hospitals[:2], tamper=refuse_by_policy("site-1"))
+    assert capsys.readouterr().out.count("cannot take part: site-1: site.py differs from the installed") == 1
 
 
 def test_a_node_with_the_data_of_another_site_is_excluded(hospitals, run, capsys):
