@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 
 MAX_REASON_CHARS = 300  # characters shown of a reason that a site wrote
@@ -31,6 +32,13 @@ def last_line(reason: str | None) -> str:
     """
     lines = [line.strip() for line in (reason or "").splitlines() if line.strip()]
     return printable(lines[-1]) if lines else "no reason given"
+
+
+def line_with_error(log: str) -> str:
+    """Return the last line of a log that names an error; without one, the last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"error\b", line, re.IGNORECASE)]
+    return (errors or lines or ["it printed nothing"])[-1]
 
 
 def printable(text: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from condi_core.flower_environment import make_flower_environment
+from server_app.errors import line_with_error
 from server_app.operations import guarded_flower
 from server_app.operations.guarded_flower import write_operator_token
 from server_app.operations.processes import end_processes, pids_with_environment, signals_ignored
@@ -157,8 +158,8 @@ class FlowerProcesses:
         deadline = time.monotonic() + SUPERLINK_START_SECONDS
         while not _is_healthy(port, trust):
             if superlink.poll() is not None or time.monotonic() > deadline:
-                printed = log.read_text(errors="replace").strip() or "it printed nothing"
-                raise FlowerError(f"Flower's SuperLink did not start: {printed.splitlines()[-1]}")
+                reason = line_with_error(log.read_text(errors="replace"))
+                raise FlowerError(f"Flower's SuperLink did not start: {reason}")
             time.sleep(0.1)
         return superlink
 
