@@ -53,7 +53,7 @@ class Round(_Read):
     phase: str
     round: int
     rounds: int
-    loss: float
+    loss: float | None  # None: withheld to protect patients
     metrics: dict[str, float]
     selection_score: float | None = None  # of phases whose rounds are scored
     bytes_down: int

@@ -68,7 +68,7 @@ def scalars(line: dict) -> dict[str, float]:
     """Return the numbers of a line of history.jsonl by tag, such as `imputer/rmse`."""
     named = {key: line[key] for key in SCALARS if key in line} | line["metrics"]
     named |= {f"site-seconds/{site}": value for site, value in line["site-seconds"].items()}
-    return {f"{line['phase']}/{key}": float(value) for key, value in named.items()}
+    return {f"{line['phase']}/{key}": float(value) for key, value in named.items() if value is not None}
 
 
 def read_events(folder: Path) -> dict[str, dict[int, float]]:

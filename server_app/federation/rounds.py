@@ -157,7 +157,8 @@ class Run:
             "phase": phase.name,
             "round": round_,
             "rounds": phase.rounds,
-            "loss": trained.loss,
+            # Losses of training patients have no noise, so sites withhold them.
+            "loss": None if self.config.privacy.patient_epsilon else trained.loss,
             "windows": trained.windows,
             "metrics": {},
             "bytes-down": trained.exchange.bytes_down,

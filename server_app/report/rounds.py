@@ -36,6 +36,10 @@ def training(run: RunRecord) -> Section:
             "standard deviations of the modality."
         )
     ]
+    if any(line.loss is None for line in run.history):
+        parts.append(
+            paragraph("The training loss is withheld: it has no noise that would protect the patients.")
+        )
     for phase, rounds in run.phases.items():
         parts += [
             heading(f"{phase}: {len(rounds)} of {rounds[-1].rounds} rounds"),
@@ -87,8 +91,10 @@ def _figures(phase: str, rounds: list[Round]) -> list[str]:
     def points(key: str) -> list[tuple[float, float]]:
         return [(r.round, r.metrics.get(key, math.nan)) for r in rounds]
 
-    loss = [Series("loss", [(r.round, r.loss) for r in rounds])]
-    figures = [lines(f"{phase}: training loss", loss, "round", "loss", integers=True)]
+    figures = []
+    if losses := [(r.round, r.loss) for r in rounds if r.loss is not None]:
+        loss = [Series("loss", losses)]
+        figures.append(lines(f"{phase}: training loss", loss, "round", "loss", integers=True))
     keys = [key for key in dict.fromkeys(k for r in rounds for k in r.metrics) if key != "score"]
     errors = [key for key in keys if key in ("rmse", "linear")]
     names = {name: metric.label for name, metric in TASK_METRICS.items()}

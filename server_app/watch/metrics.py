@@ -59,7 +59,10 @@ def _collect(snapshot: dict[str, Any]) -> Iterator[Any]:
     yield gauge("rounds_planned", "Rounds planned.", ["phase"], [([p["name"]], p["rounds"]) for p in phases])
     last = {line["phase"]: line for line in snapshot["history"]}
     yield gauge(
-        "loss", "Training loss of the last round.", ["phase"], [([p], e["loss"]) for p, e in last.items()]
+        "loss",
+        "Training loss of the last round.",
+        ["phase"],
+        [([p], e["loss"]) for p, e in last.items() if e["loss"] is not None],
     )
     scored = {line["phase"]: line for line in snapshot["history"] if line["metrics"]}
     metrics = [([p, name], value) for p, e in scored.items() for name, value in e["metrics"].items()]

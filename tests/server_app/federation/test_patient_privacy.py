@@ -18,6 +18,7 @@ from condi_core.imputer.imputer import Imputer
 from condi_core.privacy.accounting import Mechanism, compute_epsilon
 from condi_core.privacy.noise import secure_gaussian_noise
 from condi_core.privacy.plan import sampling_rate
+from condi_core.run_files import read_history
 from data_partitions.federation import open_federation, write_federation
 from server_app.errors import RunError
 from server_app.federation.method_selection import select_methods
@@ -49,6 +50,8 @@ def test_a_private_run_states_epsilon_and_withholds_what_has_no_noise(federation
     result = json.loads((directory.path / "result.json").read_text())
     assert result["patient-privacy"] == {"epsilon": 40.0, "delta": 1e-5}
     assert "Differential privacy of patients: epsilon 40 at delta 1e-05" in capsys.readouterr().out
+    history = read_history(directory.path)
+    assert history and all(line["loss"] is None for line in history)
     kinds = [m.metadata.message_type for m in grid.sent]
     assert kinds.count("train.relation") == 3, "one round of three sites, whatever the setting"
     for reply in grid.received:

@@ -27,6 +27,17 @@ def test_a_report_accepts_metrics_that_are_nan(run):
     assert "nan" not in "".join(page.figures) and "NaN" not in page.text
 
 
+def test_a_withheld_training_loss_is_a_gap_and_is_said(run):
+    drawn = Page(write_report(run, limit=0.0).read_text())
+    lines = [line | {"loss": None} for line in read_history(run)]
+    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = Page(write_report(run, limit=0.0).read_text())
+    sentence = "The training loss is withheld"
+    assert sentence in page.text and sentence not in drawn.text
+    assert "imputer: training loss" in drawn.figures and "imputer: training loss" not in page.figures
+    assert "training loss" not in [text for text, _ in page.tables["imputer, every round"][0]]
+
+
 def test_the_selected_round_has_the_lowest_score(run):
     lines = read_history(run)
     for line, score in zip([x for x in lines if x["phase"] == "imputer"], (0.2, 0.7), strict=True):
