@@ -69,7 +69,7 @@ def run_imputer_phase(
         relation_rounds = min(1, relation_rounds)
     relation_name = f"relation{scores.PHASE_SUFFIX[scope]}"
     run.run_phase(Phase(relation_name, name, relation, relation_rounds, evaluated=False))
-    if privacy.patient_epsilon:
+    if privacy.patient_epsilon and not run.state.done.get(name):  # a resumed run has done it
         state = run.state.models[name]
         spectra = {key: floor_at_noise(array) for key, array in state.items() if key.endswith(".spectrum")}
         run.state.models[name] = state | spectra

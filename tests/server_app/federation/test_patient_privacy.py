@@ -20,7 +20,9 @@ from condi_core.privacy.noise import secure_gaussian_noise
 from condi_core.privacy.plan import sampling_rate
 from condi_core.run_files import read_history
 from data_partitions.federation import open_federation, write_federation
+from server_app.artifacts.run_directory import RunDirectory
 from server_app.errors import RunError
+from server_app.federation import imputer_phase
 from server_app.federation.method_selection import select_methods
 from server_app.federation.records import to_numpy
 from tests.helpers.run_settings import small_run_settings
@@ -63,6 +65,32 @@ def test_a_private_run_states_epsilon_and_withholds_what_has_no_noise(federation
         if "config" in reply.content and "sites" in reply.content["config"]:
             answers = [json.loads(text) for text in reply.content["config"]["sites"]]
             assert all(a["labels"]["train"] is None and a["labels"]["val"] for a in answers)
+
+
+def test_a_run_that_is_resumed_again_and_again_removes_the_noise_of_the_relation_once(
+    federation, run_local, tmp_path, monkeypatch
+):
+    class Killed(BaseException):
+        pass
+
+    spectra, save = [], RunDirectory.save
+
+    def save_and_die(self, state):
+        save(self, state)
+        spectra.append({k: a for k, a in state.models["imputer"].items() if k.endswith(".spectrum")})
+        raise Killed
+
+    monkeypatch.setattr(RunDirectory, "save", save_and_die)
+    monkeypatch.setattr(imputer_phase, "floor_at_noise", lambda spectrum: spectrum + 1)
+    changes = PRIVATE | {"name": "killed"}
+    for _ in range(3):  # the relation, and two rounds of the imputer
+        with pytest.raises(Killed):
+            run_local(federation, changes)
+        changes = PRIVATE | {"resume": str(tmp_path / "runs" / "killed")}
+    relation, first, second = spectra
+    for name, spectrum in relation.items():
+        np.testing.assert_array_equal(first[name], spectrum + 1)
+        np.testing.assert_array_equal(second[name], spectrum + 1)
 
 
 def test_without_epsilon_the_other_settings_of_patients_do_not_matter(federation, run_local, finished_run):
