@@ -1,8 +1,8 @@
 """Mean and deviation of each modality from bounded contributions of patients, in two releases.
 
 The first release is a histogram over the plausible range of each modality, which locates its values (Karwa
-and Vadhan 2018, arXiv:1711.03908). The second has the mean and the mean absolute value of what is clipped to
-the located interval. Both need a range that does not depend on the data.
+and Vadhan 2018, arXiv:1711.03908). The second has the mean and the root mean square of what is clipped to the
+located interval. Both need a range that does not depend on the data.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor
 
 BINS = 32  # of the plausible range
 HISTOGRAM_NORM = 0.7  # to which the histograms of a patient are clipped, times √modalities
-MOMENTS_NORM = 0.25  # to which the moments of a patient are clipped, times √modalities
+MOMENTS_NORM = 0.35  # to which the moments of a patient are clipped, times √modalities
 MIN_HALF_MASS = 6.0  # mass that locates values, in standard deviations of the noise of a bin
 MIN_WIDTH = 2  # of the shortest interval with half of the values, in bins
 HALF_WIDTH = 6.0  # of the located interval, in widths of the shortest interval with half of the values
 SMALLEST_DEVIATION = 0.02  # in half widths of the located interval
-DEVIATION_OF_MEAN_ABSOLUTE_VALUE = 1.2533  # √(π/2), of a normal distribution
+SMALLEST_SHARE_OF_SQUARE = 0.25  # of the mean square that is variance, and not due to the mean
 DEVIATION_OF_RANGE = 1 / 3  # of values that noise hides, in half widths of their range
 
 
@@ -65,7 +65,7 @@ def histogram_contributions(values: Tensor, observed: Tensor, ranges: Interval) 
 
 
 def moment_contributions(values: Tensor, observed: Tensor, located: Interval) -> Tensor:
-    """Compute mean and mean absolute value of a window's samples, relative to the located interval.
+    """Compute mean and root mean square of a window's samples, relative to the located interval.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def moment_contributions(values: Tensor, observed: Tensor, located: Interval) ->
     mask = observed.double().flatten(2)
     relative = _relative(values, located).flatten(2) * mask
     count = mask.sum(2).clamp(min=1)
-    return torch.stack([relative.sum(2) / count, relative.abs().sum(2) / count], 2).flatten(1)
+    return torch.stack([relative.sum(2) / count, (relative.square().sum(2) / count).sqrt()], 2).flatten(1)
 
 
 def locate(histograms: Tensor, bin_noise: float, ranges: Interval) -> Location:
@@ -117,8 +117,10 @@ def sums_from_moments(moments: Tensor, location: Location, counts: Tensor) -> Te
     counts : Tensor (modality,), the numbers of samples that the sums are to have; 0: none
     """
     (centre, half_width), is_located, presence = location
-    mean, absolute = (moments.view(-1, 2) / presence[:, None]).unbind(1)
-    deviation = (DEVIATION_OF_MEAN_ABSOLUTE_VALUE * absolute).clamp(SMALLEST_DEVIATION, 1)
+    mean, root_mean_square = (moments.view(-1, 2) / presence[:, None]).unbind(1)
+    square = root_mean_square.clamp(min=0).square()
+    variance = torch.maximum(square - mean.square(), SMALLEST_SHARE_OF_SQUARE * square)
+    deviation = variance.sqrt().clamp(SMALLEST_DEVIATION, 1)
     mean = centre + half_width * torch.where(is_located, mean.clamp(-1, 1), 0)
     deviation = half_width * torch.where(is_located, deviation, DEVIATION_OF_RANGE)
     return torch.stack([counts, counts * mean, counts * (mean**2 + deviation**2)], 1)
