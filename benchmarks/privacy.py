@@ -5,7 +5,7 @@
 
 FOLDER is a federation of `condi prepare`. The sites' and the coordinator's functions run in one process,
 phase 1 without its network: RMSE is that of the closed-form estimate on some test windows of each site, in
-standard deviations of the training samples. AUROC is of the classifier on windows as they are, since
+standard deviations of the exact training samples. AUROC is of the classifier on windows as they are, since
 completing all windows anew for each row would take most of the time; its noise is that of a run with the
 relation. By default nothing is hidden beyond what the source lacks. Rows are no privacy (EM, as a run does
 it), the private estimator without noise, each epsilon, no relation, and differential privacy of sites.
@@ -47,6 +47,8 @@ SETTINGS = {
     "imputer.relation-rounds": 2, "task.width": 8, "task.rounds": 8, "task.steps": 2, "task.batch": 300,
     "task.learning-rate": 0.01,
 }  # fmt: skip
+# With differential privacy of patients: more features, of which heads alone are trained, and large SGD steps.
+OF_PATIENTS = {"task.width": 32, "task.optimizer": "sgd", "task.learning-rate": 3.0}
 NOTHING_HIDDEN = {"missingness.points": 0.0, "missingness.gaps": 0.0, "missingness.modality-by-window": 0.0}
 NO_NOISE = 1e3  # an epsilon whose noise is negligible
 SITE_NOISE = 1.0  # noise multiplier of the row of site-level privacy
@@ -63,8 +65,11 @@ def main() -> None:
     parser.add_argument("--epsilons", type=float, nargs="*", default=[8.0, 3.0, 1.0])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = {"no privacy": {}, "private estimator, no noise": {"privacy.patient-epsilon": NO_NOISE}}
-    rows |= {f"epsilon {e:g}": {"privacy.patient-epsilon": e} for e in options.epsilons}
+    rows = {
+        "no privacy": {},
+        "private estimator, no noise": {"privacy.patient-epsilon": NO_NOISE} | OF_PATIENTS,
+    }
+    rows |= {f"epsilon {e:g}": {"privacy.patient-epsilon": e} | OF_PATIENTS for e in options.epsilons}
     rows |= {"no relation": {"imputer.relation-rounds": 0}}
     rows |= {"noise of sites": {"imputer.relation-rounds": 0, "privacy.noise-multiplier": SITE_NOISE}}
     results: dict[str, list[dict[str, float]]] = defaultdict(list)

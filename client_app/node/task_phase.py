@@ -16,6 +16,7 @@ from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import Method
 from condi_core.privacy.gradients import train_steps_privately
+from condi_core.privacy.heads import train_heads_alone
 from condi_core.task.model import TaskModel
 from condi_core.task.numbers import NumberStandardiser
 from condi_core.training import train_steps
@@ -199,15 +200,16 @@ def _train_privately(windows: TaskWindows, model: TaskModel, learning_rate: floa
             rows = patients.choose_rows()[sampled]
             yield windows.read(rows, rng.integers(windows.draws, size=len(rows))) if len(rows) else None
 
-    steps = train_steps_privately(
-        model,
-        _training_loss(windows.method, model),
-        batches(),
-        config,
-        learning_rate,
-        patients.spend_on_steps("task", config.batch, config.steps),
-        deadline,
-    )
+    with train_heads_alone(model, site.schema):
+        steps = train_steps_privately(
+            model,
+            _training_loss(windows.method, model),
+            batches(),
+            config,
+            learning_rate,
+            patients.spend_on_steps("task", config.batch, config.steps),
+            deadline,
+        )
     return {"loss": 0.0, "steps": steps, "present": public_presence(site), "windows": len(windows.rows)}
 
 
