@@ -1,14 +1,15 @@
 """Measure what one malicious site does to the others under each rule of averaging.
 
-    python benchmarks/poisoning.py --source PTBXL_FOLDER [--attack NAME ...] [--max-window-ratio 2]
+    python benchmarks/poisoning.py --source PTBXL_FOLDER [--data NAME ...] [--attack NAME ...]
+        [--rule NAME ...] [--max-window-ratio 2]
 
 The last site of a federation attacks (`attacks.py`). RMSE and AUROC are of the test windows of the others,
 RMSE over the three missingness patterns, in the standard deviations of a run without an attack. Federations
-are the demo (four sites with 9 of 12 leads each) and PTB-XL (five iid sites with all leads), of which each
-site has at most 48 training windows of 1.6 s. Runs take place in this process, with small networks.
-Scores without an attack are means over seeds. `mean` is without the limit of claimed windows. Attacks that
-are bounded under every rule are measured under the default. Prints one JSON line per run, and a table per
-federation.
+are the demo (four sites with 9 of 12 leads each), the demo with one site that is eight times as large as the
+others, and PTB-XL (five iid sites with all leads), of which each site has at most 48 training windows of
+1.6 s. Runs take place in this process, with small networks. Scores are means over seeds. `mean` is without
+the limit of claimed windows. Attacks that are bounded under every rule are measured under the default.
+Prints one JSON line per run, and a table per federation.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ from server_app.errors import RunError
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.run_settings import flat_defaults
 
+DATA = "demo", "demo-unequal", "ptb-xl"
 DEFAULT_RULE = "norm-bound"
 MAX_WINDOWS: dict[Split, int] = {"train": 48, "val": 10, "test": 48}  # of each site
+UNEQUAL_WINDOWS = 96, 12  # for training, of the first site of "demo-unequal" and of each other site
 PATCHES = 16
 SETTINGS = {
     "compare-with": "", "imputer.samples": 0, "sites-timeout": 0.1,
@@ -54,13 +57,14 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def write_short_windows(source: Path, out: Path) -> None:
+def write_short_windows(source: Path, out: Path, is_unequal: bool) -> None:
     """Write a federation with the first `PATCHES` patches of at most `MAX_WINDOWS` windows of each site."""
     federation, parts = open_federation(source), []
-    for site in federation.sites:
+    for position, site in enumerate(federation.sites):
+        most_windows = MAX_WINDOWS | ({"train": UNEQUAL_WINDOWS[position > 0]} if is_unequal else {})
         partition = federation.open_site(site)
         index = pd.read_csv(source / site / "windows.csv", dtype={"record_id": str, "patient_id": str})
-        rows_of = {split: partition.rows(split)[:most] for split, most in MAX_WINDOWS.items()}
+        rows_of = {split: partition.rows(split)[:most] for split, most in most_windows.items()}
         rows, counts = np.concatenate(list(rows_of.values())), {s: len(r) for s, r in rows_of.items()}
         values, observed = partition.read(rows)
         windows = np.where(observed, values, np.nan)[:, :, :PATCHES]
@@ -110,7 +114,7 @@ def measure(federation: Path, name: str, options: argparse.Namespace) -> Iterato
     deviations: dict[int, np.ndarray] = {}
     for attack in options.attack:
         for rule in (DEFAULT_RULE,) if attack in BOUNDED_UNDER_EVERY_RULE else options.rule:
-            for seed in range(options.seeds if attack == "none" else 1):
+            for seed in range(options.seeds if attack == "none" else options.attack_seeds):
                 settings = {"averaging": rule, "seed": seed}
                 settings["max-window-ratio"] = 1e12 if rule == "mean" else options.max_window_ratio
                 with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +149,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=Path, required=True, help="folder of PTB-XL")
     parser.add_argument("--seeds", type=int, default=3, help="of the runs without an attack")
-    parser.add_argument("--data", nargs="+", choices=("demo", "ptb-xl"), default=["demo", "ptb-xl"])
+    parser.add_argument("--attack-seeds", type=int, default=2)
+    parser.add_argument("--data", nargs="+", choices=DATA, default=["demo", "ptb-xl"])
     parser.add_argument("--attack", nargs="+", choices=ATTACKS, default=list(ATTACKS))
     parser.add_argument("--max-window-ratio", type=float, default=flat_defaults()["max-window-ratio"])
     parser.add_argument("--rule", nargs="+", choices=RULES, default=list(RULES))
@@ -155,11 +160,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name in options.data:
-            if name == "demo":
-                prepare_demo(root / name)
-            else:
+            if name == "ptb-xl":
                 prepare_federation(ptb_xl, options.source, root / name, sites=5, split="iid")
-            write_short_windows(root / name, root / f"{name}-short")
+            else:
+                prepare_demo(root / name)
+            write_short_windows(root / name, root / f"{name}-short", name == "demo-unequal")
             results = []
             for result in measure(root / f"{name}-short", name, options):
                 print(json.dumps(result), flush=True)
