@@ -8,7 +8,7 @@ from typing import Any
 
 def round_line(line: dict[str, Any], remaining_seconds: float) -> str:
     """Return what the terminal shows of the training of a round."""
-    loss = [f"loss {line['loss']:.4f}"] if line["loss"] else []  # None: withheld for privacy
+    loss = [f"loss {line['loss']:.4f}"] if line["loss"] else []  # 0: it has none; None: withheld
     parts = [_position(line), *loss, f"{len(line['site-seconds'])}/{line['sites-asked']} sites"]
     parts.append(f"{line['seconds']:.0f} s")
     if remaining_seconds > 0:
