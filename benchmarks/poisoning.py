@@ -44,6 +44,7 @@ from tests.helpers.local_grid import LocalGrid
 from tests.helpers.run_settings import flat_defaults
 
 DATA = "demo", "demo-unequal", "ptb-xl"
+SECURE = "secure"  # secure aggregation, with the plain mean: what it costs without an attack
 DEFAULT_RULE = "norm-bound"
 MAX_WINDOWS: dict[Split, int] = {"train": 48, "val": 10, "test": 48}  # of each site
 UNEQUAL_WINDOWS = 96, 12  # for training, of the first site of "demo-unequal" and of each other site
@@ -115,8 +116,10 @@ def measure(federation: Path, name: str, options: argparse.Namespace) -> Iterato
     for attack in options.attack:
         for rule in (DEFAULT_RULE,) if attack in BOUNDED_UNDER_EVERY_RULE else options.rule:
             for seed in range(options.seeds if attack == "none" else options.attack_seeds):
-                settings = {"averaging": rule, "seed": seed}
+                settings: dict[str, object] = {"averaging": rule, "seed": seed}
                 settings["max-window-ratio"] = 1e12 if rule == "mean" else options.max_window_ratio
+                if rule == SECURE:
+                    settings |= {"averaging": "mean", "secure-aggregation": True}
                 with tempfile.TemporaryDirectory() as folder:
                     try:
                         record = run(federation, Path(folder), settings, ATTACKS[attack])
@@ -153,7 +156,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", choices=DATA, default=["demo", "ptb-xl"])
     parser.add_argument("--attack", nargs="+", choices=ATTACKS, default=list(ATTACKS))
     parser.add_argument("--max-window-ratio", type=float, default=flat_defaults()["max-window-ratio"])
-    parser.add_argument("--rule", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--rule", nargs="+", choices=(*RULES, SECURE), default=list(RULES))
     options = parser.parse_args()
     options.attack = list(dict.fromkeys(["none", *options.attack]))  # errors are in its standard deviations
     torch.set_num_threads(1)
