@@ -129,6 +129,17 @@ def test_details_of_broken_data_stay_at_the_hospital(tmp_path, refusal, capsys):
     assert "row 3 (record site-0-3)" in capsys.readouterr().out
 
 
+def test_the_text_of_an_unexpected_error_stays_at_the_hospital(tmp_path, refusal, capsys, monkeypatch):
+    def fail(site):
+        raise RuntimeError(f"record of patient 4711 of {site.name}")
+
+    monkeypatch.setattr("client_app.node.imputer_phase.compute_standardising_sums", fail)
+    message = refusal([write_site(tmp_path / "site-0")])
+    assert "the site failed with RuntimeError; its own log says why" in message and "4711" not in message
+    captured = capsys.readouterr()
+    assert "record of patient 4711" in captured.out + captured.err
+
+
 def test_relative_data_directory(tmp_path, refusal, capsys):
     refusal(["data/site-0"])
     assert "must be an absolute path, got 'data/site-0'" in capsys.readouterr().out
