@@ -19,7 +19,7 @@ from condi_core.imputer.interpolation import linear_interpolation, same_instant_
 from condi_core.windows import RateGroup, Schema
 
 CERTAIN_VARIANCE = 0.01  # conditional variance below which the modalities at one instant determine a sample
-EM_STEPS = 4  # EM steps that adapt the cross-spectrum to each window
+EM_STEPS = 4  # EM steps that adapt the cross-spectrum to each window; a short one says too little of itself
 
 
 class References(NamedTuple):
@@ -79,7 +79,8 @@ class ClosedFormEstimates(nn.Module):
             instant, variance = same_instant_regression(y, mask, cross_spectrum.covariance())
             lines = linear_interpolation(y, mask)
             initial = torch.lerp(instant, lines, variance.clamp(max=1))
-            mean = conditional_mean(y, mask, cross_spectrum, EM_STEPS, initial=initial)
+            em_steps = 0 if cross_spectrum.is_short else EM_STEPS
+            mean = conditional_mean(y, mask, cross_spectrum, em_steps, initial=initial)
             mean = torch.where(variance < CERTAIN_VARIANCE, instant, mean)
             for reference, estimate in zip(references, (mean, instant, lines), strict=True):
                 reference[:, list(group.members), :, : group.samples] = estimate.view_as(selected)

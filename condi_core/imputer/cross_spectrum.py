@@ -6,18 +6,28 @@ estimate it by EM on incomplete windows (Dempster, Laird, Rubin 1977): a site dr
 the current S and sends the sum of the cross-periodograms (Welch 1967); the coordinator divides by the count.
 Sums add up exactly, so the federated estimate is the pooled one. Two modalities that no site has together
 still get a value through the modalities that each of them was observed with.
+
+A short window, which has few frequencies per modality, is not tapered, because a level that persists for all
+of it, such as a patient's creatinine, is most of what there is to know. What its ends cost is corrected lag
+by lag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Result = TypeVar("Result")
+
 SEGMENT_SAMPLES = 256  # samples of a Welch segment: 2.56 s of ECG, enough for all but the slowest wander
 EIGENVALUE_FLOOR = 1e-3  # smallest eigenvalue of S, as a fraction of the mean variance
+MIN_FREQUENCIES = 2  # of a window per modality, below which it is short
+MIN_LAG_SHARE = 0.5  # of pairs at a lag that a short window has; longer lags have the covariance of this one
+PERSISTENCE = 0.5  # correlation time in short windows without data, as a fraction of the window
 
 
 class CrossSpectrum(nn.Module):
@@ -39,10 +49,19 @@ class CrossSpectrum(nn.Module):
         self.segment = min(SEGMENT_SAMPLES, timeline)
         # The circular transform extends beyond the window, so that its end is not tied to its beginning.
         self.fft_length = _next_fast_length(timeline + self.segment)
-        bins = self.segment // 2 + 1
+        self.is_short = timeline == self.segment and timeline // 2 < MIN_FREQUENCIES * len(members)
+        self.circle = self.fft_length if self.is_short else self.segment  # samples that S is a spectrum of
+        self._source: tuple[Tensor, int] | None = None
+        self._results: dict[str, object] = {}
         # Without data, low frequencies have more power than high ones, and modalities are independent.
-        prior = 1 / (1 + (torch.arange(bins) * 8 / bins) ** 2)
-        prior = prior / mean_over_circle(prior, self.segment)
+        if self.is_short:
+            lags = self._lags()
+            decay = torch.exp(-lags / (PERSISTENCE * timeline)) * (1 - lags / timeline).clamp(min=0)
+            prior = torch.fft.rfft(decay).real.clamp(min=0)
+        else:
+            bins = self.segment // 2 + 1
+            prior = 1 / (1 + (torch.arange(bins) * 8 / bins) ** 2)
+        prior = prior / mean_over_circle(prior, self.circle)
         self.register_buffer("prior_spectrum", prior, persistent=False)
         self.register_buffer("spectrum", self._with_prior_shape(torch.eye(len(members))))
 
@@ -70,8 +89,22 @@ class CrossSpectrum(nn.Module):
 
     def matrix(self) -> Tensor:
         """Return S on the frequencies of a window, complex `(frequency, modality, modality)`, floored."""
-        values, vectors = self.eigendecomposition()
-        return (vectors * values[:, None, :]) @ vectors.mH
+
+        def compute() -> Tensor:
+            values, vectors = self.eigendecomposition()
+            return (vectors * values[:, None, :]) @ vectors.mH
+
+        return self._once("matrix", compute)
+
+    def autocovariance(self) -> Tensor:
+        """Return the covariance at every lag `(modality, modality, lag)` on the circle of a window.
+
+        Entry `(i, j, l)` is that of modality i at l samples after modality j.
+        """
+        return self._once(
+            "autocovariance",
+            lambda: torch.fft.irfft(self.matrix().permute(1, 2, 0), n=self.fft_length).contiguous(),
+        )
 
     def eigendecomposition(self) -> tuple[Tensor, Tensor]:
         """Return the floored eigenvalues and the eigenvectors of S on the frequencies of a window.
@@ -79,18 +112,57 @@ class CrossSpectrum(nn.Module):
         Eigenvalues are `(frequency, modality)`, eigenvectors `(frequency, modality, modality)`. The
         average of matrices over different sites need not be positive definite; the floor makes it so.
         """
-        m, bins = self.spectrum.shape[0], self.fft_length // 2 + 1
+
+        def compute() -> tuple[Tensor, Tensor]:
+            matrix = self._on_frequencies_of_window()
+            values, vectors = torch.linalg.eigh((matrix + matrix.mH) / 2)
+            floor = EIGENVALUE_FLOOR * values.sum(1).mean() / len(self.members)
+            return values.clamp(min=float(floor)), vectors
+
+        return self._once("eigendecomposition", compute)
+
+    def _on_frequencies_of_window(self) -> Tensor:
+        """Return S, not yet positive definite, complex `(frequency, modality, modality)`."""
+        if self.is_short:
+            lags = torch.fft.irfft(torch.view_as_complex(self.spectrum), n=self.fft_length)
+            # A window of T samples has T - l pairs at lag l, whose sum the periodogram divides by T.
+            lags = lags * (self.segment / (self.segment - self._lags()).clamp(min=1)).to(lags.device)
+            longest, points = int((1 - MIN_LAG_SHARE) * self.segment), torch.arange(self.fft_length)
+            is_forward = points <= self.fft_length // 2
+            held = torch.where(
+                is_forward, points.clamp(max=longest), points.clamp(min=self.fft_length - longest)
+            )
+            return torch.fft.rfft(lags[..., held]).permute(2, 0, 1)
+        m, bins = len(self.members), self.fft_length // 2 + 1
         flat = self.spectrum.permute(0, 1, 3, 2).reshape(1, m * m * 2, -1)
         fine = F.interpolate(flat, size=bins, mode="linear", align_corners=True)
-        matrix = torch.view_as_complex(fine.reshape(m, m, 2, bins).permute(3, 0, 1, 2).contiguous())
-        values, vectors = torch.linalg.eigh((matrix + matrix.mH) / 2)
-        floor = EIGENVALUE_FLOOR * values.sum(1).mean() / m
-        return values.clamp(min=float(floor)), vectors
+        return torch.view_as_complex(fine.reshape(m, m, 2, bins).permute(3, 0, 1, 2).contiguous())
+
+    def _lags(self) -> Tensor:
+        """Return the distance in samples of each point of the circle of a window from the first one."""
+        forward = torch.arange(self.fft_length)
+        return torch.minimum(forward, self.fft_length - forward).float()
+
+    def _once(self, name: str, compute: Callable[[], Result]) -> Result:
+        """Return what follows from S, computed once for as long as S does not change."""
+        if (
+            self._source is None
+            or self._source[0] is not self.spectrum
+            or self._source[1] != self.spectrum._version
+        ):
+            self._source, self._results = (self.spectrum, self.spectrum._version), {}
+        if name not in self._results:
+            self._results[name] = compute()
+        return cast(Result, self._results[name])
 
     def covariance(self) -> Tensor:
         """Return the covariance at one instant `(modality, modality)`, which is made positive definite."""
-        values, vectors = torch.linalg.eigh(mean_over_circle(self.spectrum[..., 0], self.segment))
-        return (vectors * values.clamp(min=1e-5 * float(values.mean()))) @ vectors.mT
+
+        def compute() -> Tensor:
+            values, vectors = torch.linalg.eigh(mean_over_circle(self.spectrum[..., 0], self.circle))
+            return (vectors * values.clamp(min=1e-5 * float(values.mean()))) @ vectors.mT
+
+        return self._once("covariance", compute)
 
     def sum_periodograms(self, x: Tensor) -> Tensor:
         """Sum the mean cross-periodogram of complete windows; divided by their number it estimates S.
@@ -103,6 +175,9 @@ class CrossSpectrum(nn.Module):
         -------
         Tensor (modality, modality, frequency, 2): real and imaginary part in the last axis
         """
+        if self.is_short:
+            spectra = torch.fft.rfft(x, n=self.fft_length) / self.segment**0.5
+            return torch.view_as_real(torch.einsum("bif,bjf->ijf", spectra, spectra.conj()))
         taper = torch.hann_window(self.segment + 2, periodic=False, device=x.device)[1:-1]
         segments = x.unfold(-1, self.segment, max(self.segment // 2, 1)) * taper
         spectra = torch.fft.rfft(segments, dim=-1) / taper.square().sum().sqrt()

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from condi_core.imputer.cross_spectrum import CrossSpectrum
 from condi_core.imputer.diffusion import cpu_randn
+from condi_core.imputer.factorisation import MAX_SAMPLES, factorised_mean
 from condi_core.imputer.interpolation import same_instant_regression
 
 CG_ITERATIONS = 16  # iterations of conjugate gradients, and as many again after each EM step
@@ -47,6 +48,7 @@ class StationaryPrior:
         self.time = time
         self.eigenvalues, self.eigenvectors = cross_spectrum.eigendecomposition()
         self.root = self.with_eigenvalues(self.eigenvalues.sqrt())
+        self.covariance = cross_spectrum.covariance()
         self.bands = _frequency_bands(self.fft_length // 2 + 1)
 
     def with_eigenvalues(self, eigenvalues: Tensor) -> Tensor:
@@ -135,13 +137,14 @@ def conditional_mean(
     generator: torch.Generator | None = None,
     noise_variance: float = NOISE_VARIANCE,
     initial: Tensor | None = None,
+    max_factorised: int = MAX_SAMPLES,
 ) -> Tensor:
     """Estimate every sample given all observed samples, at all times and in all modalities.
 
     Solves the normal equations (s² K⁻¹ + Bᴴ M B) u = Bᴴ M x by conjugate gradients, where M is
     `conditioning` and x = B u, and again after each of the `em_steps` that adapt K to the window. With
     `em_steps` the window is first divided by its root mean square, so that the noise is a fraction of the
-    window's own power.
+    window's own power. Without, windows of at most `max_factorised` observed samples are solved exactly.
 
     With a `generator` the result is one draw from the conditional distribution (Matheron's rule), so that
     variance is not lost when S is estimated from it. Draws are those of the population.
@@ -156,6 +159,7 @@ def conditional_mean(
     generator : source of the draw; None: the mean
     noise_variance : s², the variance of the measurement noise
     initial : Tensor like `x`, the estimate to start from; None: regression on the same instant
+    max_factorised : observed samples up to which a window is solved by a factorisation; 0: never
 
     Returns
     -------
@@ -169,24 +173,48 @@ def conditional_mean(
     if em_steps and generator is not None:
         raise ValueError(f"a draw follows the shared cross-spectrum: set em_steps to 0, not {em_steps}")
     prior, order = StationaryPrior(cross_spectrum, x.shape[-1]), (2, 1, 0)
-    scale: Tensor | float = _window_scale(x, conditioning) if em_steps else 1.0
-    if initial is None:
-        initial = same_instant_regression(x, conditioning, cross_spectrum.covariance())[0]
-    x, initial = x / scale, (initial / scale).permute(order)
-    mask, y = conditioning.to(x.dtype).permute(order).contiguous(), x.permute(order).contiguous()
+    if em_steps:
+        return _adapted_mean(prior, x, conditioning, em_steps, iterations, noise_variance, initial)
+    draw = torch.zeros_like(x)
     if generator is not None:
-        white = cpu_randn((prior.fft_length, *y.shape[1:]), generator, x.device)
-        draw = prior.to_spectrum(white)
-        noise = math.sqrt(noise_variance) * cpu_randn(y.shape, generator, x.device)
-        y = (y - prior.to_window(draw) - noise) * mask
-        initial = initial - prior.to_window(draw)
-    covariance = WindowCovariance(prior)
-    u = _solve(covariance, y, mask, noise_variance, iterations, prior.whiten(initial, noise_variance))
+        shape = x.permute(order).shape
+        white = cpu_randn((prior.fft_length, *shape[1:]), generator, x.device)
+        draw = prior.to_window(prior.to_spectrum(white)).permute(order)
+        noise = math.sqrt(noise_variance) * cpu_randn(shape, generator, x.device).permute(order)
+        x = torch.where(conditioning, x - draw - noise, 0.0)
+    few = conditioning.flatten(1).sum(1) <= max_factorised
+    result = torch.empty_like(x)
+    if few.any():
+        result[few] = factorised_mean(x[few], conditioning[few], cross_spectrum, noise_variance)
+    if not few.all():
+        if initial is None:
+            initial = same_instant_regression(x, conditioning, cross_spectrum.covariance())[0]
+        mask, y, start = (t[~few].to(x.dtype).permute(order).contiguous() for t in (conditioning, x, initial))
+        u = prior.whiten(start, noise_variance)
+        u = _solve(WindowCovariance(prior), y, mask, noise_variance, iterations, u)
+        result[~few] = prior.to_window(u).permute(order)
+    return result + draw
+
+
+def _adapted_mean(
+    prior: StationaryPrior,
+    x: Tensor,
+    conditioning: Tensor,
+    em_steps: int,
+    iterations: int,
+    noise_variance: float,
+    initial: Tensor | None,
+) -> Tensor:
+    """Estimate every sample under a covariance of the coordinates that is adapted to each window."""
+    if initial is None:
+        initial = same_instant_regression(x, conditioning, prior.covariance)[0]
+    scale, order = _window_scale(x, conditioning), (2, 1, 0)
+    y, start = ((t / scale).permute(order).contiguous() for t in (x, initial))
+    mask, covariance = conditioning.to(x.dtype).permute(order).contiguous(), WindowCovariance(prior)
+    u = _solve(covariance, y, mask, noise_variance, iterations, prior.whiten(start, noise_variance))
     for _ in range(em_steps):
         covariance = covariance.em_step(u, mask, noise_variance)
         u = _solve(covariance, y, mask, noise_variance, iterations, u)
-    if generator is not None:
-        u = u + draw
     return prior.to_window(u).permute(order) * scale
 
 

@@ -106,7 +106,7 @@ def release(
     covariance.diagonal().copy_(variance)
     edges = _band_edges(cross_spectrum)
     shape = cross_spectrum.prior_spectrum.double() * _interpolate(ratios / SPECTRUM_WEIGHT, edges).exp()
-    shape = shape / mean_over_circle(shape, cross_spectrum.segment)
+    shape = shape / mean_over_circle(shape, cross_spectrum.circle)
     real = covariance[:, :, None] * shape
     return ReleasedRelation(torch.stack([real, torch.zeros_like(real)], -1).float(), shares)
 
@@ -160,7 +160,8 @@ def _log_ratios(cross_spectrum: CrossSpectrum, x: Tensor, mask: Tensor) -> Tenso
 
     The autocovariance, over pairs of observed samples, is tapered and transformed (Blackman and Tukey 1958).
     """
-    length, lags = 2 * x.shape[-1], cross_spectrum.segment // 2 + 1
+    circle = cross_spectrum.circle
+    length, lags = 2 * max(x.shape[-1], circle), circle // 2 + 1
     products, pairs = (
         torch.fft.irfft(torch.fft.rfft(y, n=length).abs().square().sum(1), n=length)[:, :lags]
         for y in (x, mask)
@@ -168,9 +169,9 @@ def _log_ratios(cross_spectrum: CrossSpectrum, x: Tensor, mask: Tensor) -> Tenso
     covariance = torch.where(pairs > 0.5, products / pairs.clamp(min=1), 0.0)
     taper = torch.hann_window(2 * lags + 1, periodic=False).double()[lags : 2 * lags]
     half = covariance * taper
-    circle = torch.cat([half, half[:, 1 : cross_spectrum.segment - lags + 1].flip(1)], 1)
-    power = torch.fft.rfft(circle).real[:, : len(cross_spectrum.prior_spectrum)].clamp(min=0)
-    power = power / mean_over_circle(power, cross_spectrum.segment)[:, None].clamp(min=1e-12)
+    autocovariance = torch.cat([half, half[:, 1 : circle - lags + 1].flip(1)], 1)
+    power = torch.fft.rfft(autocovariance).real[:, : len(cross_spectrum.prior_spectrum)].clamp(min=0)
+    power = power / mean_over_circle(power, circle)[:, None].clamp(min=1e-12)
     edges = _band_edges(cross_spectrum)
     prior = cross_spectrum.prior_spectrum.double()
     ratios = [

@@ -201,3 +201,49 @@ def test_two_modalities_never_observed_together_are_related_through_a_third():
     assert correlation[0, 1] > 0.75
     assert correlation[0, 2] < -0.6
     assert torch.corrcoef(x.transpose(0, 1).flatten(1))[0, 2] < -0.8  # the true correlation
+
+
+# Short windows, which have fewer than two frequencies per modality.
+
+
+def levels(windows: int, time: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw six modalities of one level each in the whole window, with noise of a third of its power."""
+    level = torch.randn(windows, 6, 1, generator=generator)
+    noise = torch.randn(windows, 6, time, generator=generator)
+    return 0.75**0.5 * level + 0.5 * noise
+
+
+def test_a_level_that_persists_is_as_related_at_the_longest_lags_as_at_the_shortest():
+    cross_spectrum = fitted(levels(3000, 20, torch.Generator().manual_seed(4)))
+    assert cross_spectrum.is_short
+    covariance = cross_spectrum.autocovariance()
+    assert covariance[0, 0, 0].item() == pytest.approx(1, abs=0.05)
+    assert (covariance[range(6), range(6), 1:20] - 0.75).abs().max() < 0.06
+    assert covariance[0, 1].abs().max() < 0.06
+
+
+def test_a_level_that_is_measured_rarely_is_learned_by_em():
+    """Two samples of twenty: pairs at all lags are few, and a spectrum that starts white stays so."""
+    generator = torch.Generator().manual_seed(5)
+    x = levels(400, 20, generator)
+    observed = torch.rand(x.shape, generator=generator) < 0.1
+    cross_spectrum = CrossSpectrum(range(6), 20)
+    run_em(cross_spectrum, torch.where(observed, x, 0.0), observed, 12, generator)
+    covariance = cross_spectrum.autocovariance()
+    assert (covariance[range(6), range(6), 10] - 0.75).abs().mean() < 0.15
+
+
+def test_sums_of_short_windows_add_up_to_those_of_their_pool():
+    x = levels(30, 20, torch.Generator().manual_seed(6)).double()
+    cross_spectrum = CrossSpectrum(range(6), 20)
+    parts = cross_spectrum.sum_periodograms(x[:11]) + cross_spectrum.sum_periodograms(x[11:])
+    torch.testing.assert_close(parts, cross_spectrum.sum_periodograms(x), rtol=1e-12, atol=1e-10)
+
+
+def test_results_follow_a_spectrum_that_changes():
+    cross_spectrum = CrossSpectrum(range(2), 60)
+    before = cross_spectrum.covariance()
+    cross_spectrum.spectrum.mul_(2)
+    torch.testing.assert_close(cross_spectrum.covariance(), 2 * before)
+    cross_spectrum.load_state_dict({"spectrum": 3 * cross_spectrum.spectrum})
+    torch.testing.assert_close(cross_spectrum.covariance(), 6 * before)

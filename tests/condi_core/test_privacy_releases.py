@@ -69,7 +69,7 @@ def test_the_relation_has_the_covariance_and_spectrum_of_the_windows(share):
     cross_spectrum, (x, observed) = CrossSpectrum((0, 1, 2), 96), related_windows(share)
     mean = relation.contributions(cross_spectrum, x, observed).mean(0)
     released = relation.release(cross_spectrum, mean, 1e-6, torch.ones(3, dtype=torch.bool))
-    covariance = mean_over_circle(released.spectrum[..., 0], cross_spectrum.segment)
+    covariance = mean_over_circle(released.spectrum[..., 0], cross_spectrum.circle)
     expected = torch.tensor([[1.0, -1, 0], [-1, 1, 0], [0, 0, 1]])
     assert covariance.numpy() == pytest.approx(expected.numpy(), abs=0.06)
     power = released.spectrum[0, 0, :, 0]
