@@ -16,6 +16,7 @@ from client_app.node import completions, imputer_phase, secure_aggregation, task
 from client_app.node.private_releases import release_relation, release_standardising_sums
 from client_app.node.request import Request, handler, to_record, training_reply
 from client_app.node.site import Site, is_virtual
+from client_app.node.site_relation import use_site_relation
 from condi_core.config import ConfigError
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS
@@ -106,7 +107,10 @@ def _describe_site(site: Site) -> str:
 
 
 def _load_imputer(request: Request, site: Site) -> Imputer:
-    return request.load(Imputer(site.schema, site.config.imputer), site.device)
+    """Load the imputer of the message, with the relation between modalities of the site."""
+    imputer = request.load(Imputer(site.schema, site.config.imputer), site.device)
+    use_site_relation(site, imputer)
+    return imputer
 
 
 def _score_imputer(site: Site, imputer: Imputer, split: Split, samples: int = 0) -> RecordDict:
@@ -138,7 +142,7 @@ def train_relation(request: Request) -> RecordDict:
     site, first = request.site(), request.settings["server-round"] == 1
     if site.policy.update_noise_multiplier:
         raise ConfigError("the policy of the site does not allow the estimation of the cross-spectrum")
-    imputer = _load_imputer(request, site)
+    imputer = request.load(Imputer(site.schema, site.config.imputer), site.device)
     if site.config.privacy.patient_epsilon:
         spectra, counts, windows = release_relation(site, imputer)
     else:

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from client_app.device import find_device
+from client_app.node.completion_cache import default_cache
+from client_app.node.site import Site
+from client_app.node.site_relation import use_site_relation
 from condi_core.config import ConfigError
 from condi_core.loading import load_model
 from condi_core.model import TrainedRun
-from condi_core.run_files import RunFileError
+from condi_core.run_files import RunFileError, RunFileMissingError, read_config, read_roster
 from condi_core.weights_file import WeightsFileError
 from condi_core.windows import Schema
 from data_partitions import DataError
@@ -35,9 +38,31 @@ def errors_and_progress(*errors: type[Exception]) -> Iterator[ProgressCallback]:
 
 
 def open_run(run: Path, data: Path, device: str) -> TrainedRun:
-    """Load the models of a run; of methods with one model per site, that of the partition's site."""
-    site = Partition.open(data, check=False).manifest.site if detect_partition(data) else ""
-    return load_model(run, find_device(device), site)
+    """Load the models of a run; of methods with one model per site, that of the partition's site.
+
+    Where the partition is that of a site of the run, imputers get the relation between modalities of the
+    site, as they had it in the run.
+    """
+    if not detect_partition(data):
+        return load_model(run, find_device(device))
+    partition = Partition.open(data, check=False)
+    name = partition.manifest.site
+    model = load_model(run, find_device(device), name)
+    imputers = [model.imputer, *(classifier.imputer for classifier in model.classifiers.values())]
+    if any(imputers) and not (data / IMPUTED_FOLDER).exists() and _took_part(run, name):
+        open_compatible_partition(model, data)
+        site = Site(name, partition, read_config(run), model.device, default_cache())
+        for imputer in {id(imputer): imputer for imputer in imputers if imputer is not None}.values():
+            use_site_relation(site, imputer)
+    return model
+
+
+def _took_part(run: Path, site: str) -> bool:
+    """Whether a site is in the roster of a run; a folder with weights alone has none."""
+    try:
+        return site in read_roster(run)
+    except RunFileMissingError:
+        return False
 
 
 class _MeasuredValues:

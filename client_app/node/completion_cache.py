@@ -5,6 +5,8 @@ cache/
     partition.json         its path and fingerprint, and the hashes of its files (`PartitionRecord`)
     <32 digits>.values.npy, <32 digits>.observed.npy
                            completed windows of a split and their masks, see `completions`
+    <32 digits>.relation.npz
+                           the relation between modalities at the site, see `site_relation`
 
 What belongs to a partition that has changed or is gone is removed. Nothing here imports torch.
 """
@@ -30,6 +32,7 @@ from data_partitions.window_store import WindowStore
 
 RECORD_FILE = "partition.json"
 VALUES_SUFFIX = ".values.npy"
+RELATION_SUFFIX = ".relation.npz"
 FOLDER_NAME = re.compile("[0-9a-f]{16}")
 
 

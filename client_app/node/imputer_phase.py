@@ -33,7 +33,7 @@ def compute_standardising_sums(site: Site) -> np.ndarray:
 
 
 def estimate_cross_spectrum(
-    site: Site, imputer: Imputer, seed: int, first: bool
+    site: Site, imputer: Imputer, seed: int, first: bool, rows: np.ndarray | None = None
 ) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
     """Estimate the cross-spectrum of the site's training windows.
 
@@ -47,6 +47,8 @@ def estimate_cross_spectrum(
     first : bool
         In the first round, covariances of samples observed at the same instant; afterwards one step of EM:
         the mean cross-periodogram of windows completed by draws.
+    rows : ndarray of int, optional
+        Windows to use; all of training by default.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def estimate_cross_spectrum(
     num_windows : int
     """
     generator = torch.Generator().manual_seed(seed)
-    rows = site.partition.rows("train")
+    rows = site.partition.rows("train") if rows is None else rows
     totals: dict[str, torch.Tensor] = {}
     members: dict[str, tuple[int, ...]] = {}
     counts = np.zeros((len(site.schema.modalities),) * 2)
