@@ -22,6 +22,10 @@ CERTAIN_VARIANCE = 0.01  # conditional variance below which the modalities at on
 EM_STEPS = 4  # EM steps that adapt the cross-spectrum to each window; a short one says too little of itself
 
 
+MAX_GAIN = 3.0  # of a modality's power in a window to the median one, as amplitudes, that is not a wrong gain
+GAIN_WEIGHT = 20  # samples that the usual power of a modality counts as, against those of the window
+
+
 class References(NamedTuple):
     """Closed-form estimates of a window, each `(batch, modality, patch, sample)` in standardised units.
 
@@ -76,6 +80,8 @@ class ClosedFormEstimates(nn.Module):
         for group, cross_spectrum in self._by_rate():
             selected = group.select(x)
             y, mask = selected.flatten(2), group.select(conditioning).flatten(2)
+            gain = torch.ones_like(y[..., :1]) if cross_spectrum.is_short else wrong_gains(y, mask)
+            y = y / gain
             instant, variance = same_instant_regression(y, mask, cross_spectrum.covariance())
             lines = linear_interpolation(y, mask)
             initial = torch.lerp(instant, lines, variance.clamp(max=1))
@@ -83,7 +89,8 @@ class ClosedFormEstimates(nn.Module):
             mean = conditional_mean(y, mask, cross_spectrum, em_steps, initial=initial)
             mean = torch.where(variance < CERTAIN_VARIANCE, instant, mean)
             for reference, estimate in zip(references, (mean, instant, lines), strict=True):
-                reference[:, list(group.members), :, : group.samples] = estimate.view_as(selected)
+                estimate = (estimate * gain).view_as(selected)
+                reference[:, list(group.members), :, : group.samples] = estimate
         return references
 
     def sufficient_statistics(
@@ -115,3 +122,26 @@ class ClosedFormEstimates(nn.Module):
 
     def _by_rate(self) -> Iterator[tuple[RateGroup, CrossSpectrum]]:
         return zip(self.groups, cast(Iterable[CrossSpectrum], self.cross_spectra), strict=True)
+
+
+def wrong_gains(x: Tensor, observed: Tensor) -> Tensor:
+    """Return by how much the amplitude of each modality of a window is beyond what is plausible.
+
+    A gain in a file's header can be wrong by any factor, lead by lead, and relations to other leads are then
+    wrong by the same factor. It shows in that the power of the lead is far from those of the others.
+
+    Parameters
+    ----------
+    x, observed : Tensor (batch, modality, time), standardised
+
+    Returns
+    -------
+    Tensor (batch, modality, 1), 1 where the amplitude is within `MAX_GAIN` of the median one
+    """
+    count = observed.sum(2, keepdim=True)
+    power = torch.where(observed, x, 0.0).square().sum(2, keepdim=True)
+    amplitude = ((power + GAIN_WEIGHT) / (count + GAIN_WEIGHT)).sqrt()
+    # Of the modalities that were observed; without any, all amplitudes are 1.
+    known = torch.where(count > 0, amplitude, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num(1.0)
+    ratio = torch.where(count > 0, amplitude / known, 1.0)
+    return ratio / ratio.clamp(1 / MAX_GAIN, MAX_GAIN)

@@ -1,10 +1,12 @@
 """Closed-form estimates of modalities of any rate."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from condi_core.imputer.closed_form import References
+from condi_core.imputer import closed_form
+from condi_core.imputer.closed_form import References, wrong_gains
 from condi_core.imputer.imputer import Imputer
 from tests.helpers.toy import (
     MEANS,
@@ -134,6 +136,38 @@ def test_what_other_modalities_determine_is_taken_from_them():
     assert (estimate != instant)[:, 2][independent].float().mean() > 0.99
     error, without_time = ((r - truth)[:, 2][independent].square().mean() for r in (estimate, instant))
     assert error < 0.8 * without_time
+
+
+def test_gains_that_are_far_from_those_of_the_other_modalities_are_found():
+    x = torch.randn(2, 5, 400, generator=generator())
+    observed = torch.rand(x.shape, generator=generator(1)) < 0.5
+    factors = torch.tensor([1.0, 30.0, 2.0, 0.5, 1.0])[:, None]
+    gains = wrong_gains(torch.where(observed, factors * x, 0.0), observed)
+    assert (gains[:, [0, 2, 3, 4]] == 1).all()
+    # 200 samples of 30 times the amplitude, against 20 of the usual one; and three is not a wrong gain.
+    expected = ((200 * 30**2 + 20) / 220) ** 0.5 / 3
+    assert gains[:, 1].flatten().tolist() == pytest.approx([expected] * 2, rel=0.1)
+    assert (wrong_gains(torch.zeros_like(x), torch.zeros_like(observed)) == 1).all()
+
+
+def test_a_wrong_gain_of_one_modality_does_not_spoil_the_others(monkeypatch):
+    of = schema(patches=24)
+    values, complete = windows(of, 12, share=1.0)
+    model = Imputer(of, imputer_config())
+    standardise(model, values, complete)
+    estimate_cross_spectra(model, values, complete, rounds=1)
+    conditioning = torch.rand(values.shape, generator=generator()) < 0.5
+    truth = model.standardiser(values, complete)
+    wrong = truth.clone()
+    wrong[:, 0] *= 40
+
+    def error(x):
+        references = model.closed_form(torch.where(conditioning, x, 0.0), conditioning)
+        return (references.conditional_mean - x)[:, 1:][~conditioning[:, 1:]].square().mean().sqrt()
+
+    assert error(wrong) < 2 * error(truth)
+    monkeypatch.setattr(closed_form, "wrong_gains", lambda x, _: torch.ones_like(x[..., :1]))
+    assert error(wrong) > 8 * error(truth)
 
 
 def test_the_mean_can_be_moved_to_each_baseline(imputer, batch):
