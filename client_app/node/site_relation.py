@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,8 +61,9 @@ def use_site_relation(site: Site, imputer: Imputer) -> None:
         with hold_lock(path.with_suffix(".lock"), path, wait=True):  # actors of a simulation may share a site
             if not path.exists():
                 relation = _estimate(site, imputer)
+                arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in relation.items()}
                 with atomic_write(path) as file:
-                    np.savez(file, **{name: tensor.cpu().numpy() for name, tensor in relation.items()})
+                    np.savez(file, **arrays)
                 _remove_oldest(path.parent)
             with np.load(path, allow_pickle=False) as stored:
                 _set_relation(imputer, {name: torch.from_numpy(stored[name]) for name in stored.files})

@@ -19,7 +19,7 @@ from condi_core.imputer.interpolation import linear_interpolation, same_instant_
 from condi_core.windows import RateGroup, Schema
 
 CERTAIN_VARIANCE = 0.01  # conditional variance below which the modalities at one instant determine a sample
-EM_STEPS = 4  # EM steps that adapt the cross-spectrum to each window; a short one says too little of itself
+EM_STEPS = 6  # EM steps that adapt the cross-spectrum to each window; a short one says too little of itself
 
 
 MAX_GAIN = 3.0  # of a modality's power in a window to the median one, as amplitudes, that is not a wrong gain

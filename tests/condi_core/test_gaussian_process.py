@@ -4,13 +4,8 @@ import pytest
 import torch
 
 from condi_core.imputer.cross_spectrum import CrossSpectrum
-from condi_core.imputer.gaussian_process import (
-    NOISE_VARIANCE,
-    PRIOR_WEIGHT,
-    StationaryPrior,
-    WindowCovariance,
-    conditional_mean,
-)
+from condi_core.imputer.gaussian_process import NOISE_VARIANCE, conditional_mean
+from condi_core.imputer.window_covariance import PRIOR_WEIGHT, StationaryPrior, WindowCovariance
 from tests.helpers.toy import ar_process
 
 
@@ -159,22 +154,39 @@ def test_with_everything_observed_a_step_of_em_is_the_formula():
     prior = StationaryPrior(cross_spectrum, 200)
     u = prior.to_spectrum(torch.randn(cross_spectrum.fft_length, 3, 2))
     observed = torch.ones(cross_spectrum.fft_length, 3, 2)  # even beyond the window
-    penalty = WindowCovariance(prior).em_step(u, observed, 1e-9).apply_precision(u)
-    for a, b in prior.bands:
+    u = u.permute(2, 1, 0).contiguous()
+    penalty = WindowCovariance(prior, observed, 1e-9).em_step(u).apply_precision(u)
+    for band in prior.bands:
         for i in range(2):
-            coordinates = u[a:b, :, i]
-            k = (PRIOR_WEIGHT * 3 * torch.eye(3) + coordinates.T @ coordinates.conj()) / (
-                PRIOR_WEIGHT * 3 + b - a
+            coordinates = u[i, :, band.start : band.end]
+            k = (PRIOR_WEIGHT * 3 * torch.eye(3) + coordinates @ coordinates.mH) / (
+                PRIOR_WEIGHT * 3 + band.end - band.start
             )
-            expected = torch.linalg.solve(k, coordinates.T).T
-            torch.testing.assert_close(penalty[a:b, :, i], expected, rtol=1e-3, atol=1e-3)
+            expected = torch.linalg.solve(k, coordinates)
+            result = penalty[i, :, band.start : band.end]
+            torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_preconditioner_is_the_inverse_where_everything_is_observed_and_the_spectrum_is_flat():
+    cross_spectrum, _ = related(3, 200)
+    flat = cross_spectrum.spectrum[:, :, :1].clone()
+    flat[..., 1] = 0  # the imaginary part
+    cross_spectrum.spectrum.copy_(flat.expand_as(cross_spectrum.spectrum))
+    prior = StationaryPrior(cross_spectrum, cross_spectrum.fft_length)
+    observed = torch.ones(cross_spectrum.fft_length, 3, 2)
+    covariance = WindowCovariance(prior, observed, NOISE_VARIANCE)
+    u = prior.to_spectrum(torch.randn(cross_spectrum.fft_length, 3, 2))
+    by_window = u.permute(2, 1, 0).contiguous()
+    applied = NOISE_VARIANCE * by_window + prior.apply_adjoint(prior.to_window(u)).permute(2, 1, 0)
+    torch.testing.assert_close(covariance.precondition(applied), by_window, rtol=1e-3, atol=1e-3)
 
 
 def test_a_window_without_observed_samples_has_the_covariance_of_the_population():
     cross_spectrum, _ = related(3, 40)
     prior = StationaryPrior(cross_spectrum, 40)
     u = prior.to_spectrum(torch.randn(cross_spectrum.fft_length, 3, 2))
-    nothing = WindowCovariance(prior).em_step(0 * u, torch.zeros(40, 3, 2), NOISE_VARIANCE)
+    u = u.permute(2, 1, 0).contiguous()
+    nothing = WindowCovariance(prior, torch.zeros(40, 3, 2), NOISE_VARIANCE).em_step(0 * u)
     torch.testing.assert_close(nothing.apply_precision(u), u, rtol=1e-4, atol=1e-4)
 
 
@@ -236,10 +248,12 @@ def test_short_windows_have_fewer_bands(time):
     x = x[..., :time]
     observed = torch.rand(x.shape) < 0.7
     bands = StationaryPrior(cross_spectrum, time).bands
-    assert bands[0][0] == 0 and bands[-1][1] == cross_spectrum.fft_length // 2 + 1
-    assert all(a < b for a, b in bands) and all(
-        b == c for (_, b), (c, _) in zip(bands, bands[1:], strict=False)
-    )
+    assert bands[0].start == 0 and bands[-1].end == cross_spectrum.fft_length // 2 + 1
+    assert all(band.start < band.end for band in bands)
+    assert all(a.end == b.start for a, b in zip(bands, bands[1:], strict=False))
+    for band in bands:
+        assert len(band.middle) == -(-(band.end - band.start) // band.width) <= 8
+        assert band.start <= band.middle.min() and band.middle.max() < band.end
     assert torch.isfinite(
         conditional_mean(torch.where(observed, x, 0.0), observed, cross_spectrum, em_steps=3)
     ).all()
