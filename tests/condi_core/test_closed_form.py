@@ -58,8 +58,8 @@ def test_a_slow_modality_costs_what_its_own_samples_cost():
 
     width, expected = 16, count_parameters(100, 100, 1, 1)
     # Each sample has seven inputs: the encoder reads value, mask and three references, the denoiser noise
-    # and mask. It has six outputs: correction, deviation, three mixing logits and velocity.
-    per_sample = 7 * width + 6 * (width + 1)
+    # and mask. It has eight outputs: deviation, tail, skew, correction, three mixing logits and velocity.
+    per_sample = 7 * width + 8 * (width + 1)
     assert count_parameters(100, 100, 100, 1) - expected == 99 * per_sample
     assert count_parameters(100, 100, 2, 1) - expected == per_sample
 
@@ -177,9 +177,9 @@ def test_the_mean_can_be_moved_to_each_baseline(imputer, batch):
     for index, expected in enumerate((instant, lines, torch.zeros_like(lines))):
         bias = imputer.encoder.head.by_rate[0].bias
         nn.init.zeros_(bias)
-        # After log-deviation and correction come three mixing logits; the tangent of this one is 1.
+        # After deviation, tail, skew and correction come three mixing logits; the tangent of this one is 1.
         with torch.no_grad():
-            bias.view(4, imputer.span, 5, 5)[:, :, 2 + index] = 100.0
+            bias.view(4, imputer.span, 7, 5)[:, :, 4 + index] = 100.0
         torch.testing.assert_close(imputer.sample(prepared, 0)[0], expected, atol=1e-5, rtol=0)
     nn.init.zeros_(bias)
     torch.testing.assert_close(imputer.sample(prepared, 0)[0], estimate)
