@@ -131,7 +131,7 @@ def test_an_interrupted_run_can_be_resumed(federation, run_local, finished_run, 
     resumed, _ = run_local(federation, SECURE | {"resume": str(path)}, nodes=3)
     for name in ("imputer", "task-condi"):
         one, two = (load_file(d.path / f"{name}.safetensors") for d in (unbroken, resumed))
-        # Optimisers turn what the quantisation of the spectra changes into up to some steps of the learning rate.
+        # An optimiser turns what quantisation changes into up to some steps of the learning rate.
         assert all(np.allclose(one[k], two[k], atol=4e-3) for k in one)
     assert len(open(path / "history.jsonl").readlines()) == 5
 
