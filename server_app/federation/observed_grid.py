@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from flwr.app import Message
-from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
 from server_app.artifacts.run_progress import RunProgress
@@ -41,7 +40,7 @@ class ObservedGrid(Grid):
     def get_node_ids(self) -> Iterable[int]:
         return self.grid.get_node_ids()
 
-    def get_nodes(self) -> Iterable[NodeInfo]:
+    def get_nodes(self) -> Iterable[Any]:
         nodes = list(self.grid.get_nodes())
         if names := {node.node_id: node.name for node in nodes if node.name}:
             self._names |= names
