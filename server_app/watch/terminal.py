@@ -9,7 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-STYLES = {"running": "bold green", "completed": "bold green", "failed": "bold red", "silent": "bold red"}
+STYLES = {
+    "running": "bold green",
+    "completed": "bold green",
+    "failed": "bold red",
+    "stopped": "bold red",
+    "silent": "bold red",
+}
 MAX_ROUNDS = 8  # that are shown, the last ones
 MAX_FAILURES = 5
 
@@ -43,8 +49,8 @@ def describe_status(snapshot: dict[str, Any]) -> str:
             f"no news for {duration(snapshot['silent-seconds'])}: the coordinator was probably killed; "
             "resume the run with the setting resume"
         )
-    if snapshot["status"] == "failed":
-        return f"failed after {duration(snapshot['seconds'])}: {snapshot['reason']}"
+    if snapshot["status"] in ("failed", "stopped"):
+        return f"{snapshot['status']} after {duration(snapshot['seconds'])}: {snapshot['reason']}"
     if snapshot["status"] == "completed":
         return f"completed in {duration(snapshot['seconds'])}"
     left = snapshot["seconds-left"]

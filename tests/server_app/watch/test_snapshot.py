@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from condi_core.run_files import read_config, read_history
 from server_app.cli import app
 from server_app.watch.snapshot import planned_rounds, take_snapshot
-from server_app.watch.terminal import draw
+from server_app.watch.terminal import describe_status, draw
 from tests.helpers.watched_run import ESCAPE, HOSTILE, NOW, line, write_watched_run
 
 
@@ -54,6 +54,13 @@ def test_a_coordinator_without_news_is_reported(watched):
     snapshot = take_snapshot(watched, NOW + 300)
     assert snapshot["status"] == "silent" and snapshot["silent-seconds"] == 302
     assert {site["state"] for site in snapshot["sites"]} <= {"", f"excluded: {HOSTILE}"}
+
+
+@pytest.mark.parametrize("status", ["failed", "stopped"])
+def test_a_run_that_has_ended_shows_how_and_why(tmp_path, small_settings, status):
+    ended = {"status": status, "reason": "the disk is full"}
+    run = write_watched_run(tmp_path / "run", small_settings(), [line("imputer", 1)], **ended)
+    assert describe_status(take_snapshot(run, NOW)) == f"{status} after 10 min: the disk is full"
 
 
 def test_the_terminal_shows_no_markup_and_no_control_characters_of_sites(watched):
