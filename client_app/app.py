@@ -14,9 +14,10 @@ from flwr.clientapp import ClientApp
 
 from client_app.node import completions, imputer_phase, secure_aggregation, task_phase
 from client_app.node.private_releases import release_relation, release_standardising_sums
-from client_app.node.request import Request, handler, to_record, training_reply
+from client_app.node.request import Request, handler, to_record
 from client_app.node.site import Site, is_virtual
 from client_app.node.site_relation import use_site_relation
+from client_app.node.update import training_reply
 from condi_core.config import ConfigError
 from condi_core.imputer.imputer import Imputer
 from condi_core.methods import METHODS

@@ -114,6 +114,7 @@ class RunConfig(Settings):
     sites_per_round: Annotated[float, Field(gt=0, le=1)]
     sites_per_evaluation: Annotated[float, Field(gt=0, le=1)]
     quorum: Annotated[float, Field(gt=0, le=1)]
+    transport: Literal["float32", "float16"]
     sites_timeout: PositiveFloat
     round_timeout: PositiveFloat
     patience: NonNegativeInt
@@ -167,22 +168,15 @@ class RunConfig(Settings):
 
     @field_validator("secure_aggregation")
     @classmethod
-    def _secure_sums_are_over_all_sites(cls, secure: bool, info: ValidationInfo) -> bool:
-        if secure and info.data.get("sites_per_round", 1) < 1:
-            raise PydanticCustomError(
-                "secure",
-                "cannot be combined with sites-per-round below 1, as its sums are over all sites",
-            )
-        return secure
-
-    @field_validator("secure_aggregation")
-    @classmethod
-    def _secure_sums_wait_for_all_sites(cls, secure: bool, info: ValidationInfo) -> bool:
-        if secure and info.data.get("quorum", 1) < 1:
-            raise PydanticCustomError(
-                "secure",
-                "cannot be combined with quorum below 1, as sums with and without a late site reveal it",
-            )
+    def _secure_sums_are_of_integers_and_over_all_sites(cls, secure: bool, info: ValidationInfo) -> bool:
+        reasons = {
+            "sites_per_round": "cannot be combined with sites-per-round below 1: its sums are over all sites",
+            "quorum": "cannot be combined with quorum below 1: sums with and without a late site reveal it",
+            "transport": "needs transport='float32', as masked updates are integers of a width of their own",
+        }
+        for setting, reason in reasons.items():
+            if secure and info.data.get(setting, 1) not in (1, "float32"):
+                raise PydanticCustomError("secure", reason)
         return secure
 
     @field_validator("secure_aggregation")

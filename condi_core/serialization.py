@@ -27,6 +27,27 @@ def to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     return save({name: np.asarray(array, order="C") for name, array in arrays.items()})
 
 
+def round_to_half(array: np.ndarray) -> np.ndarray:
+    """Round to the nearest numbers of float16 and keep the type; numbers beyond its range become infinite."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16).astype(array.dtype)
+
+
+def halve_exact(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Convert to float16 each array of float32 whose numbers it has exactly."""
+    return {
+        name: array.astype(np.float16)
+        if array.dtype == np.float32 and np.array_equal(round_to_half(array), array)
+        else array
+        for name, array in arrays.items()
+    }
+
+
+def widen(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Convert arrays of float16 to float32, which is exact."""
+    return {n: a.astype(np.float32) if a.dtype == np.float16 else a for n, a in arrays.items()}
+
+
 def from_bytes(record: Mapping[str, bytes], max_bytes: float = math.inf) -> dict[str, np.ndarray]:
     """Unpack the arrays of a record, in the order of their names.
 

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
@@ -26,13 +26,12 @@ from torch import nn
 from client_app.device import exclusive_use, find_device
 from client_app.node.completion_cache import default_cache
 from client_app.node.completions import CompletionsMissingError
-from client_app.node.local_noise import protect_update
 from client_app.node.site import Site, find_partitions, is_virtual, pool_sites
 from client_app.node.site_policy import NO_POLICY, SitePolicy
 from condi_core.config import ConfigError, RunConfig
 from condi_core.methods import METHODS, Method
-from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, SCORE_PREFIX, fingerprint
-from condi_core.serialization import PACKED, PackingError, from_bytes, to_bytes
+from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, fingerprint
+from condi_core.serialization import PACKED, PackingError, from_bytes, to_bytes, widen
 from condi_core.training import derive_seed
 from data_partitions import DataError
 from data_partitions.partition import Partition
@@ -139,7 +138,7 @@ class Request:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights of the message."""
-        return to_numpy(self.message.content.array_records["arrays"])
+        return widen(to_numpy(self.message.content.array_records["arrays"]))
 
     def load(self, model: ModelType, device: torch.device) -> ModelType:
         """Load the weights of the message into `model`, and move it to `device` for evaluation."""
@@ -255,42 +254,3 @@ def to_record(arrays: dict[str, np.ndarray]) -> ArrayRecord:
 def packed_record(packed: bytes) -> ArrayRecord:
     """Wrap arrays that `to_bytes` packed, for a message."""
     return ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
-
-
-def training_reply(
-    request: Request, model: nn.Module, result: dict[str, Any], scores: RecordDict | None = None
-) -> RecordDict:
-    """Reply to a training round with the trained weights, and with their weight in the average.
-
-    As in FedAvg (McMahan et al. 2017, Algorithm 1) sites are weighted by their training windows, not by their
-    local steps. A modality counts for the fraction of the round's windows that had it.
-
-    Parameters
-    ----------
-    request : Request
-        It has the weights from which the site started, and its policy.
-    model : nn.Module
-    result : dict
-        `loss`, `steps`, `windows`, and `present`, bool `(window, modality)`, of the windows of the round.
-    scores : RecordDict, optional
-        The reply to an evaluation of the weights of the message, which is sent along.
-    """
-    present = result["present"].astype(np.float64)
-    fraction = present.T @ present / len(present)  # of windows that have both modalities of a pair
-    trained = {n: p.detach().cpu().numpy() for n, p in model.named_parameters() if p.requires_grad}
-    weights = protect_update(trained, request.arrays, request.policy)
-    metrics = {
-        "windows": float(result["windows"]),
-        "counts": (result["windows"] * fraction).ravel().tolist(),
-        "loss": float(result["loss"]),
-        "steps": int(result["steps"]),
-    }
-    arrays = dict(weights)
-    if scores:
-        arrays |= _with_prefix(to_numpy(scores.array_records["arrays"]))
-        metrics |= _with_prefix(scores.metric_records["metrics"])
-    return RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)})
-
-
-def _with_prefix(scores: Mapping[str, Any]) -> dict[str, Any]:
-    return {SCORE_PREFIX + name: value for name, value in scores.items()}

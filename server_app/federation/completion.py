@@ -32,8 +32,8 @@ class CompletionStep:
         """
         windows = "test windows" if list(splits) == ["test"] else "windows"
         print(f"{len(sites)} sites complete their {windows} with the imputer", flush=True)
-        requests, sent = [], 0
-        for name, record in records_by_site(self.imputer, sorted(sites)).items():
+        requests, sent, half = [], 0, self.run.config.transport == "float16"
+        for name, record in records_by_site(self.imputer, sorted(sites), half).items():
             settings = {"method": self.method, "imputer": self.hash, "splits": list(splits), "site": name}
             content = RecordDict({"arrays": record, "config": self.run.message("complete", **settings)})
             node = self.roster.sites[name].node_id

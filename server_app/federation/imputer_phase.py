@@ -84,6 +84,7 @@ def run_imputer_phase(
         aggregate=keep_separate if scope == "local" else choose(privacy.clip_imputer),
         sampler=site_sampler(run.config),
         evaluator_sampler=evaluator_sampler(run.config),
+        half=run.config.transport == "float16",
         max_steps=config.steps,
         max_window_ratio=run.config.max_window_ratio,
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from flwr.app import Array, ArrayRecord
 
 from condi_core.averaging import Arrays, has_site_versions, site_view
-from condi_core.serialization import PACKED, from_bytes, to_bytes
+from condi_core.serialization import PACKED, from_bytes, halve_exact, to_bytes
 
 
 def to_record(arrays: Arrays) -> ArrayRecord:
@@ -27,11 +27,16 @@ def num_bytes(record: ArrayRecord) -> int:
     return sum(len(array.data) for array in record.values())
 
 
-def records_by_site(state: Arrays, sites: Sequence[str]) -> dict[str, ArrayRecord]:
-    """Return what each site is sent of a state.
+def records_by_site(state: Arrays, sites: Sequence[str], half: bool = False) -> dict[str, ArrayRecord]:
+    """Return what each site is sent of a state; with `half`, in float16 what this has exactly.
 
     Sites without versions of their own share one record, which is packed once, as it may be large.
     """
+
+    def pack(site: str) -> ArrayRecord:
+        arrays = site_view(state, site)
+        return to_record(halve_exact(arrays) if half else arrays)
+
     if has_site_versions(state, sites):
-        return {name: to_record(site_view(state, name)) for name in sites}
-    return dict.fromkeys(sites, to_record(site_view(state, "")))
+        return {name: pack(name) for name in sites}
+    return dict.fromkeys(sites, pack(""))

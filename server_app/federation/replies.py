@@ -106,6 +106,7 @@ def read_training_reply(
     max_steps: int,
     counts_samples: bool = False,
     check_arrays: Callable[[Arrays], None] | None = None,
+    half: bool = False,
 ) -> TrainingReply:
     """Check a training reply.
 
@@ -124,24 +125,26 @@ def read_training_reply(
         Whether its counts are of samples, and not of windows.
     check_arrays : callable, optional
         Raises ReplyError for arrays that no data can give.
+    half : bool
+        Whether its arrays must be float16, which are converted to the types of the state.
 
     Raises
     ------
     ReplyError
         The reply is not one that such a site can give.
     """
-    arrays, metrics = content.arrays, content.metrics
+    arrays, metrics = dict(content.arrays), content.metrics
     if missing := sorted(set(returned) - arrays.keys()):
         more = f" and {len(missing) - 1} more" if missing[1:] else ""
         raise ReplyError(f"{missing[0]}{more} is missing")
     if unknown := sorted(arrays.keys() - set(returned)):
         raise ReplyError(f"{printable(unknown[0])} was not requested")
-    for name, array in arrays.items():
-        expected = base[name]
-        if array.shape != expected.shape or array.dtype != expected.dtype:
-            raise ReplyError(
-                f"{name} is {array.dtype} {array.shape}, expected {expected.dtype} {expected.shape}"
-            )
+    for name, array in list(arrays.items()):
+        shape, dtype = base[name].shape, np.dtype(np.float16) if half else base[name].dtype
+        if array.shape != shape or array.dtype != dtype:
+            raise ReplyError(f"{name} is {array.dtype} {array.shape}, expected {dtype} {shape}")
+        array = array.astype(base[name].dtype, copy=False)
+        arrays[name] = array
         if not np.isfinite(array).all():
             raise ReplyError(f"{name} is not finite")
         if np.abs(array).max(initial=0) > MAX_ABS_WEIGHT:

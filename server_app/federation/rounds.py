@@ -26,10 +26,11 @@ from server_app.federation.early_stopping import has_stalled
 from server_app.federation.exchange import requested_parts
 from server_app.federation.late_answers import LateAnswers
 from server_app.federation.messaging import POLL_SECONDS, Quorum, send_and_receive
+from server_app.federation.outcome import EvaluationOutcome, TrainingOutcome
 from server_app.federation.reply_pulling import ReplyPuller
 from server_app.federation.round_lines import round_line, score_line
 from server_app.federation.secure_aggregation import SecureTraining
-from server_app.federation.strategy import EvaluationOutcome, ModalityFedAvg, TrainingOutcome
+from server_app.federation.strategy import ModalityFedAvg
 
 Outcome = TypeVar("Outcome")
 SITE_ERRORS = (ErrorCode.CLIENT_APP_RAISED_EXCEPTION, POLICY_REFUSED)  # of a site that can be asked again
@@ -73,6 +74,7 @@ class Run:
         under secure aggregation, in messages of their own.
         """
         state = self.state
+        state.models[phase.model] = phase.strategy.round_weights(state.models[phase.model])
         first = state.done.get(phase.name, 0) + 1
         phase_start, restore_bytes = time.monotonic(), 0
         if phase.restore and first <= phase.rounds:

@@ -35,9 +35,10 @@ from data_partitions.manifest import SPLITS
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError, TooFewSitesError, last_line
 from server_app.federation.exchange import Exchange
+from server_app.federation.outcome import TrainingOutcome
 from server_app.federation.roster import Roster
 from server_app.federation.secure_attempt import NotUnmaskedError, SecureAttempt
-from server_app.federation.strategy import ModalityFedAvg, TrainingOutcome
+from server_app.federation.strategy import ModalityFedAvg
 
 RANGES = {"relation": 1024.0, "imputer": 8.0, "task": 8.0}  # largest change of one number in a round
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,10 +17,11 @@ from condi_core.averaging import Aggregator, Arrays, average
 from condi_core.ownership import Owner
 from condi_core.protocol import SCORE_PREFIX
 from condi_core.robust_averaging import limit_claims
-from condi_core.serialization import max_packed_size
+from condi_core.serialization import max_packed_size, round_to_half
 from server_app.artifacts.scores import Evaluation
 from server_app.federation.client_sampling import SiteSampler, all_sites
 from server_app.federation.exchange import Exchange, Part, Reader, read_exchange, requested_parts
+from server_app.federation.outcome import EvaluationOutcome, TrainingOutcome
 from server_app.federation.records import records_by_site
 from server_app.federation.replies import (
     EvaluationReply,
@@ -31,28 +31,6 @@ from server_app.federation.replies import (
 from server_app.federation.roster import Roster
 
 MIN_SITES_FOR_MEDIAN = 3  # two sites have no majority
-
-
-@dataclass(frozen=True)
-class EvaluationOutcome:
-    """The result of an evaluation."""
-
-    metrics: dict[str, float]  # of all windows together
-    selection_score: float  # the lower, the better; see `ModalityFedAvg.aggregate_evaluate`
-    sums: Arrays
-    site_sums: dict[str, Arrays]  # what each site added to the sums
-    exchange: Exchange
-
-
-@dataclass(frozen=True)
-class TrainingOutcome:
-    """The result of a round of training."""
-
-    state: Arrays
-    loss: float  # mean over training windows
-    windows: float  # that the sites count for
-    exchange: Exchange
-    evaluated: EvaluationOutcome | None = None  # of the state from which sites started
 
 
 class ModalityFedAvg:
@@ -90,6 +68,8 @@ class ModalityFedAvg:
         Whether the counts of pairs of modalities are of samples in the first round, and not of windows.
     check_arrays : callable, optional
         Raises ReplyError for arrays of a reply that no data can give.
+    half : bool
+        Whether weights that are trained have the numbers of float16, in which they are sent.
     """
 
     def __init__(
@@ -107,6 +87,7 @@ class ModalityFedAvg:
         max_window_ratio: float = math.inf,
         counts_samples: bool = False,
         check_arrays: Callable[[Arrays], None] | None = None,
+        half: bool = False,
     ) -> None:
         self.roster = roster
         self.action = action
@@ -121,6 +102,14 @@ class ModalityFedAvg:
         self.max_window_ratio = max_window_ratio
         self.counts_samples = counts_samples
         self.check_arrays = check_arrays
+        self.half = half
+
+    def round_weights(self, state: Arrays) -> Arrays:
+        """Round what sites train to the numbers in which it is sent."""
+        if not self.half:
+            return state
+        trained = {name for name in state if name.count("/") <= 1 and name.split("/")[-1] in self.returned}
+        return {name: round_to_half(a) if name in trained else a for name, a in state.items()}
 
     def configure_train(
         self,
@@ -177,7 +166,7 @@ class ModalityFedAvg:
     def _requests(self, state: Arrays, asked: Mapping[str, tuple[str, ConfigRecord]]) -> list[Message]:
         """Return a request to each site, of a kind and with settings."""
         requests = []
-        for name, record in records_by_site(state, list(asked)).items():
+        for name, record in records_by_site(state, list(asked), self.half).items():
             kind, settings = asked[name]
             content = RecordDict({"arrays": record, "config": ConfigRecord({**settings, "site": name})})
             requests.append(Message(content, self.roster.sites[name].node_id, kind, group_id=name))
@@ -212,6 +201,7 @@ class ModalityFedAvg:
                 max_steps=self.max_steps,
                 counts_samples=self.counts_samples and is_first,
                 check_arrays=self.check_arrays,
+                half=self.half,
             )
         }
         shapes: dict[str, tuple[int, ...]] = {name: state[name].shape for name in self.returned}
@@ -230,7 +220,7 @@ class ModalityFedAvg:
         windows = float(sum(update.windows for update in updates))
         losses = [reply.loss for reply in valid.values()]
         loss = sum(loss * update.windows for loss, update in zip(losses, updates, strict=True)) / windows
-        next_state = self.aggregate(base, self.owners, updates)
+        next_state = self.round_weights(self.aggregate(base, self.owners, updates))
         return TrainingOutcome(next_state, loss, windows, exchange, evaluated)
 
     def aggregate_evaluate(

@@ -78,6 +78,7 @@ def run_task_phase(run: Run, roster: Roster, method_name: str) -> TaskResult:
         else choose_aggregator(run.config, len(roster.sites), privacy.clip_task, method.combine),
         sampler=site_sampler(run.config),
         evaluator_sampler=evaluator_sampler(run.config),
+        half=run.config.transport == "float16",
         max_steps=config.steps,
         max_window_ratio=run.config.max_window_ratio,
     )
