@@ -56,14 +56,15 @@ END_EXCHANGES = (
 
 def register_all(hospitals: Coordinator, names: Sequence[str]) -> None:
     """Register all sites by one connection; a process for each would take seconds."""
-    from flwr.cli.config_utils import read_superlink_connection
+    from flwr.cli.flower_config import read_superlink_connection
+    from flwr.cli.supernode.register import try_load_public_key
     from flwr.cli.utils import init_http_client_from_connection
     from flwr.proto.control_pb2 import RegisterNodeRequest
 
     with patch.dict(os.environ, {"FLWR_HOME": hospitals.flower.env["FLWR_HOME"]}):
         client = init_http_client_from_connection(read_superlink_connection("condi"))
     for name in names:
-        key = (hospitals.credentials / "sites" / name / "site.pub").read_bytes()
+        key = try_load_public_key(hospitals.credentials / "sites" / name / "site.pub")
         node = client.RegisterNode(RegisterNodeRequest(public_key=key, name=name)).node_id
         hospitals.names[str(node)] = name
     client.close()
