@@ -68,6 +68,15 @@ class Request:
         """Settings of this request."""
         return dict(self.message.content.config_records["config"])
 
+    @property
+    def site_name(self) -> str:
+        """The site that the request is addressed to, as a virtual node stands for several.
+
+        All sites are sent the same records, which the SuperLink therefore has only once; only what Flower's
+        protocol of secure aggregation sends has the name among the settings.
+        """
+        return str(self.settings.get("site", self.message.metadata.group_id))
+
     @cached_property
     def policy(self) -> SitePolicy:
         """Policy of the site, which its own node puts into the node config; none in a simulation."""
@@ -116,7 +125,7 @@ class Request:
         DataError
             When this node has no such site, or its partition cannot be used.
         """
-        name = name or self.settings["site"]
+        name = name or self.site_name
         node = self.context.node_config
         cache = Path(str(node["cache"])) if "cache" in node else default_cache()
         if name == POOLED_SITE and is_virtual(self.context):
@@ -149,7 +158,7 @@ class Request:
     def seed(self) -> int:
         """Seed of this part of the run, derived from the run's seed, phase, round and site alone."""
         s = self.settings
-        return derive_seed(self.config.seed, s["phase"], s["server-round"], s["site"])
+        return derive_seed(self.config.seed, s["phase"], s["server-round"], self.site_name)
 
     @property
     def deadline(self) -> float:

@@ -33,9 +33,10 @@ class CompletionStep:
         windows = "test windows" if list(splits) == ["test"] else "windows"
         print(f"{len(sites)} sites complete their {windows} with the imputer", flush=True)
         requests, sent, half = [], 0, self.run.config.transport == "float16"
+        settings = {"method": self.method, "imputer": self.hash, "splits": list(splits)}
+        config = self.run.message("complete", **settings)
         for name, record in records_by_site(self.imputer, sorted(sites), half).items():
-            settings = {"method": self.method, "imputer": self.hash, "splits": list(splits), "site": name}
-            content = RecordDict({"arrays": record, "config": self.run.message("complete", **settings)})
+            content = RecordDict({"arrays": record, "config": config})
             node = self.roster.sites[name].node_id
             requests.append(Message(content, node, "query.complete", group_id=name))
             sent += num_bytes(record)

@@ -135,13 +135,11 @@ class ModalityFedAvg:
         trainers = self.sampler(list(self.roster.sites), server_round)
         evaluators = self.evaluators(server_round - 1) if evaluation is not None else []
         train = f"train.{self.action}"
-        asked = {
-            name: (
-                train,
-                ConfigRecord({**config, "server-round": server_round, "evaluate": name in evaluators}),
-            )
-            for name in trainers
+        settings = {
+            scores: ConfigRecord({**config, "server-round": server_round, "evaluate": scores})
+            for scores in (True, False)
         }
+        asked = {name: (train, settings[name in evaluators]) for name in trainers}
         if evaluation is not None:
             alone = ConfigRecord({**evaluation, "server-round": server_round - 1})
             asked |= {n: (f"evaluate.{self.action}", alone) for n in evaluators if n not in asked}
@@ -164,11 +162,16 @@ class ModalityFedAvg:
         return self.evaluator_sampler(list(self.roster.sites), server_round + 1)
 
     def _requests(self, state: Arrays, asked: Mapping[str, tuple[str, ConfigRecord]]) -> list[Message]:
-        """Return a request to each site, of a kind and with settings."""
+        """Return a request to each site, of a kind and with settings.
+
+        Contents that are equal are one object, which is packed and sent to the SuperLink once.
+        """
         requests = []
+        contents: dict[tuple[int, int], RecordDict] = {}
         for name, record in records_by_site(state, list(asked), self.half).items():
             kind, settings = asked[name]
-            content = RecordDict({"arrays": record, "config": ConfigRecord({**settings, "site": name})})
+            content = RecordDict({"arrays": record, "config": settings})
+            content = contents.setdefault((id(record), id(settings)), content)
             requests.append(Message(content, self.roster.sites[name].node_id, kind, group_id=name))
         return requests
 

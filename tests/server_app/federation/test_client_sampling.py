@@ -45,8 +45,8 @@ def requested_sites(grid, action):
     sites_by_round = {}
     for message in grid.sent:
         if message.metadata.message_type == f"train.{action}":
-            config = message.content["config"]
-            sites_by_round.setdefault((config["phase"], config["server-round"]), []).append(config["site"])
+            config, site = message.content["config"], message.metadata.group_id
+            sites_by_round.setdefault((config["phase"], config["server-round"]), []).append(site)
     return sites_by_round
 
 
@@ -105,7 +105,7 @@ def test_min_sites_counts_the_sampled_sites(four, run_local):
     def drop(request, reply):
         first = sampled(1, [f"site-{i}" for i in range(4)], 0.5)[0]
         training = request.metadata.message_type == "train.task"
-        return None if training and request.content["config"]["site"] == first else reply
+        return None if training and request.metadata.group_id == first else reply
 
     directory, _ = run_local(four, MASK | {"name": "one"}, tamper=drop)
     first = json.loads((directory.path / "history.jsonl").read_text().splitlines()[0])
@@ -119,7 +119,7 @@ def test_min_sites_counts_the_sampled_sites(four, run_local):
 def test_the_sites_that_train_next_score_if_as_many_are_sampled_and_all_score_the_test(four, run_local):
     directory, grid = run_local(four, MASK | {"sites-per-evaluation": 0.5})
     asked = [
-        (kind, message.content["config"]["server-round"], message.content["config"]["site"])
+        (kind, message.content["config"]["server-round"], message.metadata.group_id)
         for message in grid.sent
         if (kind := message.metadata.message_type).endswith("task")
     ]

@@ -77,7 +77,7 @@ def test_a_run_survives_a_failing_site_and_resumes_to_the_same_weights(name, fed
             return reply
         if s["server-round"] == 2 and not stopped.exists():
             shutil.copytree(tmp_path / "runs" / "whole", stopped)
-        failing = s["server-round"] == 1 and s["site"] == "site-1"
+        failing = s["server-round"] == 1 and request.metadata.group_id == "site-1"
         return Message(Error(2, "it fell"), reply_to=request) if failing else reply
 
     whole, grid = run_local(federation, TINY | {"method": name, "name": "whole"}, fails)

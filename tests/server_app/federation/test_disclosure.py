@@ -28,7 +28,7 @@ from tests.helpers.tiny_federation import NAMES, manifest, site_data, write_tiny
 # Numbers of windows that are the length of no other array.
 SIZES = {"train": 23, "val": 11, "test": 13}
 LENGTHS = {*SIZES.values(), sum(SIZES.values())}
-PHASE = {"fingerprint", "federation", "phase", "site", "server-round"}
+PHASE = {"fingerprint", "federation", "phase", "server-round"}
 TRAINED = {"windows", "counts", "loss", "steps", "seconds"}
 # Per kind of message: keys of the request's settings, and of the record that comes with the arrays.
 KEYS = {
@@ -91,6 +91,7 @@ class Inspector:
 
     def reply(self, kind, message):
         content = message.content
+        assert set(content.get("arrays", {PACKED})) == {PACKED}
         record = content["config" if kind == "query.describe" else "metrics"]
         keys, expected = set(KEYS[kind][1]), dict(self.sums.get(kind, {}))
         if kind == "evaluate.imputer" and "points 50 %/condi, draws" not in arrays_of(message):
@@ -243,7 +244,7 @@ def test_counts_of_few_patients_are_withheld_with_their_split_and_not_scored(tmp
     for request, reply in zip(grid.sent, grid.received, strict=True):
         settings = request.content["config"]
         is_evaluation = request.metadata.message_type.startswith("evaluate")
-        if (is_evaluation or settings.get("evaluate")) and settings["site"] == "site-0":
+        if (is_evaluation or settings.get("evaluate")) and request.metadata.group_id == "site-0":
             split = settings.get("split", "val")
             sums = {k: a.sum() for k, a in arrays_of(reply).items() if is_evaluation or SCORE_PREFIX in k}
             assert sums and all((value > 0) == (split == "test") for value in sums.values())

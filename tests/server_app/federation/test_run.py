@@ -197,7 +197,10 @@ def test_scored_samples_are_the_same_in_every_round(finished_run):
 def test_one_failing_site_only_loses_its_reply_of_that_round(federation, run_local):
     def tamper(request, reply):
         s = request.content["config"]
-        if request.metadata.message_type == "train.imputer" and (s["site"], s["server-round"]) == (
+        if request.metadata.message_type == "train.imputer" and (
+            request.metadata.group_id,
+            s["server-round"],
+        ) == (
             "site-1",
             1,
         ):
@@ -287,7 +290,7 @@ def test_sites_are_weighted_by_their_training_windows(tmp_path, run_local):
 def test_sites_without_test_scores_are_reported(federation, run_local, capsys):
     def tamper(request, reply):
         settings = request.content["config"]
-        tested = settings.get("split", "") == "test" and settings["site"] == "site-1"
+        tested = settings.get("split", "") == "test" and request.metadata.group_id == "site-1"
         return Message(Error(2, "disk gone"), reply_to=request) if tested else reply
 
     directory, _ = run_local(federation, tamper=tamper)

@@ -167,7 +167,7 @@ def test_a_site_that_lost_its_completed_windows_ends_the_attempt_before_anything
     stages = Counter(stage(m) for m in grid.sent)
     assert stages[Stage.SETUP] == stages[at] == 3 * 4 and stages[Stage.UNMASK] == 3 * 3
     again = [m for m in grid.sent if m.metadata.message_type == "query.complete"]
-    assert [m.content["config"]["site"] for m in again] == ["site-0", "site-1", "site-2", "site-2"]
+    assert [m.metadata.group_id for m in again] == ["site-0", "site-1", "site-2", "site-2"]
     assert all(m.content["config"]["splits"] == ["train", "val", "test"] for m in again)
 
 

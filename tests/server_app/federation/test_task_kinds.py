@@ -27,7 +27,7 @@ def training_windows(grid, action):
     reported = {}
     for request, reply in zip(grid.sent, grid.received, strict=True):
         if request.metadata.message_type == f"train.{action}":
-            reported[request.content["config"]["site"]] = reply.content["metrics"]["windows"]
+            reported[request.metadata.group_id] = reply.content["metrics"]["windows"]
     return reported
 
 
@@ -109,7 +109,7 @@ def test_a_site_without_labels_is_in_phase_1_alone(tmp_path, run_local, capsys):
     assert "note: site site-2 has no labels for training: it takes part in phase 1 alone" in out
     assert training_windows(grid, "imputer") == dict.fromkeys(("site-0", "site-1", "site-2"), 8.0)
     assert training_windows(grid, "task") == dict.fromkeys(("site-0", "site-1"), 8.0)
-    asked = {m.content["config"]["site"] for m in grid.sent if m.metadata.message_type == "query.complete"}
+    asked = {m.metadata.group_id for m in grid.sent if m.metadata.message_type == "query.complete"}
     assert asked == {"site-0", "site-1"}
     answered = result_of(directory)["answered"]
     assert answered["imputer"]["sites"] == ["site-0", "site-1", "site-2"]
