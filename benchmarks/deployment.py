@@ -9,7 +9,7 @@ round; with `--light`, they are threads of this process that speak the protocol 
 from memory (`light_sites.py`). SuperLink, ServerApp, gRPC, TLS, keys and messages are real in both.
 
 The overhead is the seconds of a training exchange beyond those that the slowest site worked for its reply, as
-the median over rounds; a light site works from the request until its reply is made. Memory is the
+the median over rounds; light sites do not work, so that it is the whole exchange. Memory is the
 proportional set size of SuperLink and ServerApp, as the median over the first and the last quarter of the
 run. The bytes of one site are counted on the wire, and divided by the size of the weights, which a round
 sends down once and up once; the validation of the last round and the test send them down once more.

@@ -118,7 +118,7 @@ class LightSite:
             reply = self._describe(message)
         else:
             reply = Message(self._answer_from_memory(message), reply_to=message)
-            reply.content.metric_records["metrics"]["seconds"] = time.monotonic() - start
+            reply.content.metric_records["metrics"]["seconds"] = 0.0  # so that all time is overhead
         reply.metadata.__dict__["_message_id"] = reply.object_id
         with no_object_id_recompute():
             missing, session = self.send(reply, get_object_tree(reply), time.monotonic() - start)
