@@ -36,6 +36,7 @@ from data_partitions.storage import atomic_write, make_private_directory
 
 POPULATION_WINDOWS = 10  # windows that the relation of all sites counts as
 CANDIDATE_STEPS = (3, 9)  # steps of EM after which a relation is tried
+MIN_GAIN = 0.02  # of the log mean square error over the relation of all sites: 1 % of the error
 MAX_WINDOWS = {"train": 256, "val": 16}  # spread over those of the site: more change little and take time
 MAX_STORED_RELATIONS = 12  # per partition; the oldest are removed
 
@@ -120,7 +121,8 @@ def _estimate(site: Site, imputer: Imputer) -> Relation:
         _set_relation(imputer, candidate)
         errors.append(_validation_error(site, imputer, validated) if len(candidates) > 1 else 0.0)
     _set_relation(imputer, population)
-    return candidates[int(np.argmin(errors))]
+    best = int(np.argmin(errors))
+    return candidates[best] if len(errors) == 1 or errors[best] < errors[0] - MIN_GAIN else population
 
 
 def _spread_rows(site: Site, split: Split) -> np.ndarray:

@@ -65,6 +65,16 @@ def test_a_site_whose_relation_completes_worse_keeps_that_of_all_sites(site, mon
     assert torch.equal(spectrum(imputer), good)
 
 
+@pytest.mark.parametrize("gain, replaced", [(0.01, False), (0.05, True)])
+def test_a_gain_within_the_chance_of_a_few_windows_is_none(site, monkeypatch, gain, replaced):
+    errors = iter([-1.0, -1.0 - gain, -1.0])  # of all sites, and after three and nine steps
+    monkeypatch.setattr(site_relation, "_validation_error", lambda *_: next(errors))
+    imputer = imputer_of(site)
+    before = spectrum(imputer)
+    use_site_relation(site, imputer)
+    assert torch.equal(spectrum(imputer), before) != replaced
+
+
 def test_without_validation_windows_the_weight_of_all_sites_is_that_of_ten_windows(site, monkeypatch):
     imputer, population = imputer_of(site), spectrum(imputer_of(site))
     monkeypatch.setitem(site_relation.MAX_WINDOWS, "val", 0)
