@@ -24,6 +24,7 @@ from condi_core.methods import METHODS
 from condi_core.ownership import ownership
 from condi_core.task.model import TaskModel
 from data_partitions.manifest import SPLITS, Split
+from data_partitions.user_cache import require_writable
 
 
 def configure_process() -> None:
@@ -61,6 +62,9 @@ def log_exclusion(message: Message, context: Context) -> Message:
 
 
 def _describe_site(site: Site) -> str:
+    if any(METHODS[name].complete for name in site.config.methods):
+        remedy = "choose another folder by condi run --cache, condi site --cache or the variable CONDI_CACHE"
+        require_writable(site.cache, remedy)
     partition, smallest_count = site.partition, site.config.privacy.smallest_count
     setting = f"privacy.smallest-count={smallest_count}"
     if smallest_count == site.policy.smallest_count:

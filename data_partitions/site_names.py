@@ -9,7 +9,11 @@ _NAMES = TypeAdapter(Name)
 
 
 def require_site_name(name: str) -> None:
-    """Raise DataError unless a name can be that of a site."""
+    """Raise DataError unless a name can be that of a new site."""
+    if "," in name:
+        raise DataError(
+            f"{name!r} cannot be the name of a site: a comma separates names in the setting `sites` of a run"
+        )
     try:
         _NAMES.validate_python(name)
     except ValidationError:

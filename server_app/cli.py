@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import version
@@ -33,6 +34,7 @@ COMMAND_MODULES = {
     "credentials": "server_app.operations.issue_credentials",
     "superlink": "server_app.operations.superlink",
     "superexec": "client_app.join.superexec",
+    "registry": "server_app.operations.registry",
     "site": "client_app.join.launch",
     "cache": "client_app.cache_cli",
     "audit": "client_app.join.audit",
@@ -87,3 +89,5 @@ def condi(
     ] = False,
 ) -> None:
     """Federated learning for clinical time series with missing samples, stretches or signals."""
+    # Pictures are files. A notebook's backend, which this environment may lack, would stop matplotlib.
+    os.environ["MPLBACKEND"] = "Agg"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import os
 import socket
-import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +29,7 @@ from condi_core.config import ConfigError
 from data_partitions import DataError
 from data_partitions.manifest import SPLITS
 from data_partitions.partition import Partition
-from data_partitions.storage import make_private_directory
+from data_partitions.user_cache import require_writable
 
 EXPIRY_WARNING_DAYS = 30
 
@@ -65,12 +64,9 @@ def check_data(folder: Path) -> CheckResult:
 def check_cache(folder: Path) -> CheckResult:
     """Check that the folder of completed windows can be made and written to."""
     try:
-        make_private_directory(folder)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise CheckError(
-            f"completed windows cannot be written to {folder} ({error.strerror}): choose another --cache"
-        ) from None
+        require_writable(folder, "choose another --cache")
+    except DataError as error:
+        raise CheckError(str(error)) from None
     return CheckResult("ok", f"{folder} can be written")
 
 

@@ -134,6 +134,7 @@ def site(
     from client_app.join.checklist import run_checks
     from client_app.node.completion_cache import default_cache
 
+    _require_home()
     data, key, root_certificates = map(_absolute, (data, key, root_certificates))
     cache = _absolute(cache or default_cache())
     superexec_secret = superexec_secret and _absolute(superexec_secret)
@@ -190,6 +191,16 @@ def site(
 def default_audit_folder() -> Path:
     """Return the folder of audit logs in the user's folder of state."""
     return platformdirs.user_state_path("condi") / "audit"
+
+
+def _require_home() -> None:
+    try:
+        Path.home()
+    except RuntimeError:
+        raise typer.BadParameter(
+            f"the user with number {os.getuid()} has no home directory on this machine, where Flower unpacks "
+            "apps: set the variable HOME to a folder that only this user can write to"
+        ) from None
 
 
 def _absolute(path: Path) -> Path:

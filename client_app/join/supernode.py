@@ -28,14 +28,15 @@ RESTART_SECONDS = 3.0  # after the end of a SuperExec, in which a node that is e
 
 NOT_ACTIVATED = (
     "The SuperLink does not accept this site's key. Either it is not registered there: the SuperLink's "
-    "administrator registers it by `flwr supernode register site.pub CONNECTION --name NAME`. Or a node with "
-    "this key was online within the last minute: stop that one, or wait a minute and start again."
+    "administrator registers it (condi registry). Or it was unregistered: no SuperLink registers a key "
+    "twice, so make a new one (ssh-keygen -t ecdsa -b 384) and send its public half. Or a node with this key "
+    "was online within the last minute: stop that one, or wait a minute and start again."
 )
 REFUSED_BY_SUPERLINK = (
     "The SuperLink refuses this node. At the start the reason is the clock, which may be at most 5 s ahead "
     "of the SuperLink's or 305 s behind it: set both by NTP. Later the reason is that the site was "
-    "unregistered, or that the SuperLink was restarted without --database: its administrator registers the "
-    "site again."
+    "unregistered, after which it needs a new key, or that the SuperLink was restarted without --database, "
+    "after which its administrator registers the site again (condi registry)."
 )
 
 

@@ -21,13 +21,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 from pydantic import BaseModel, ValidationError
 
 from data_partitions.file_hashes import FileHashes, HashedFile
 from data_partitions.layout import MANIFEST_FILE
 from data_partitions.storage import atomic_write, make_private_directory
 from data_partitions.temporary import TEMPORARY_NAME, remove_abandoned
+from data_partitions.user_cache import user_cache
 from data_partitions.window_store import WindowStore
 
 RECORD_FILE = "partition.json"
@@ -68,7 +68,7 @@ class CachedPartition:
 
 def default_cache() -> Path:
     """Return the cache of a site whose node names none: in the user's cache folder."""
-    return platformdirs.user_cache_path("condi") / "completed"
+    return user_cache() / "completed"
 
 
 def completions_folder(store: WindowStore, cache: Path) -> Path:

@@ -31,9 +31,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_ssh_public_key,
 )
-from pydantic import TypeAdapter, ValidationError
 
-from data_partitions.manifest import Name
+from data_partitions.errors import DataError
+from data_partitions.site_names import require_site_name
 from data_partitions.storage import sync_directory
 from data_partitions.temporary import open_temporary_file
 from server_app.operations import certificates
@@ -235,9 +235,7 @@ def _general_name(host: str) -> x509.GeneralName:
 
 def _site_name(site: str) -> str:
     try:
-        return TypeAdapter(Name).validate_python(site)
-    except ValidationError:
-        raise CredentialsError(
-            f"--site '{site}' cannot be the name of a folder: expected up to 100 characters without / and "
-            "\\ that do not begin with a dot"
-        ) from None
+        require_site_name(site)
+    except DataError as error:
+        raise CredentialsError(f"--site: {error}") from None
+    return site

@@ -48,9 +48,11 @@ class FlowerProcesses:
     """
 
     def __init__(self) -> None:
-        # Ray creates Unix sockets in this folder, whose paths may have about 100 characters.
+        # Ray creates Unix sockets in this folder, whose paths may have about 100 characters, and has the
+        # folder in its own command lines.
         root = tempfile.gettempdir()
-        self.folder = Path(tempfile.mkdtemp(prefix="condi-", dir=root if len(root) < 30 else "/tmp"))
+        usable = len(root) < 30 and root.isascii() and " " not in root
+        self.folder = Path(tempfile.mkdtemp(prefix="condi-", dir=root if usable else "/tmp"))
         # Ray imports from the working directory before anything else, so the directory must be empty.
         self.empty = self.folder / "empty"
         self.empty.mkdir()

@@ -3,8 +3,10 @@
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from server_app.operations.flower_processes import FlowerError, FlowerProcesses
@@ -12,6 +14,7 @@ from server_app.operations.flower_processes import FlowerError, FlowerProcesses
 STATUS_ATTEMPTS = 4  # requests for the status of a run before it counts as unreachable
 STATUS_RETRY_SECONDS = 3
 STREAM_RETRY_SECONDS = 1
+PENDING_SECONDS = 10.0  # after which it is said that nothing has taken up a run; usually it takes one second
 
 
 class RunFailedError(Exception):
@@ -37,17 +40,34 @@ def follow_to_end(processes: FlowerProcesses, run_id: str, show: Callable[[str],
         When the run ends in another way, or its SuperLink stops answering.
     """
     log: list[str] = []
+    pending = threading.Timer(PENDING_SECONDS, _warn_if_pending, (processes, run_id))
+    pending.daemon = True
+    pending.start()
     try:
         for line in stream_log(processes, run_id):
+            pending.cancel()
             log.append(line)
             show(line)
         status, details = _run_status(processes, run_id)
     except FlowerError as error:
         raise RunFailedError(f"The SuperLink no longer answers for the run: {error}", log) from None
+    finally:
+        pending.cancel()
     if status == "finished:stopped":
-        raise RunFailedError("The run was stopped by `flwr stop`.", log)
+        raise RunFailedError("The run was stopped.", log)
     if status != "finished:completed":
         raise RunFailedError(_failure_reason(details), log)
+
+
+def _warn_if_pending(processes: FlowerProcesses, run_id: str) -> None:
+    with suppress(FlowerError):
+        if processes.status(run_id)[0] == "pending":
+            print(
+                f"run {run_id} is pending: nothing has taken it up within {PENDING_SECONDS:g} s; check that "
+                "`condi superexec` runs at the coordinator",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def stream_log(processes: FlowerProcesses, run_id: str) -> Iterator[str]:

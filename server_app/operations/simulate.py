@@ -5,12 +5,14 @@ status says how the run ended, and no process keeps running afterwards.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from data_partitions.user_cache import CACHE_VARIABLE
 from server_app.operations.command_line import (
     CpusPerNode,
     GpusPerNode,
@@ -44,6 +46,7 @@ def simulate(
     cpus_per_node: int = 1,
     gpus_per_node: float = 0.0,
     ray: str = "",
+    cache: Path | None = None,
     show: Callable[[str], None] = print,
 ) -> None:
     """Run a Flower app on virtual nodes and wait until it completes.
@@ -55,6 +58,7 @@ def simulate(
     nodes : number of virtual nodes
     cpus_per_node, gpus_per_node : what a node has while it computes
     ray : address HOST:PORT of a Ray cluster to compute in; empty for a new one on this machine
+    cache : folder for the demo federation and completed windows; None for the user's own
     show : called with each line of the run's log, unfiltered, as it appears
 
     Raises
@@ -67,6 +71,11 @@ def simulate(
         When Flower itself does not start.
     """
     require_known_settings(project, run_config)
+    if not ray and " " in sys.executable:
+        raise RunRejectedError(
+            f"Ray starts no process of a Python whose path has a space ({sys.executable}): make the virtual "
+            "environment in a folder without spaces."
+        )
     federation = {
         "num-supernodes": nodes,
         "client-resources-num-cpus": cpus_per_node,
@@ -78,6 +87,8 @@ def simulate(
     with FlowerProcesses() as processes:
         settings_file = processes.folder / "run-config.toml"
         write_run_config(run_config, settings_file)
+        if cache is not None:
+            processes.env[CACHE_VARIABLE] = str(cache)
         processes.env.setdefault("OMP_NUM_THREADS", str(cpus_per_node))
         if ray:
             processes.env["RAY_ADDRESS"] = ray
@@ -117,6 +128,13 @@ def run(
         str,
         typer.Option(metavar="HOST:PORT", help="Ray cluster to compute in; default: this machine alone."),
     ] = "",
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Folder for the demo federation and completed windows. Default: in the user's cache folder.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -148,6 +166,7 @@ def run(
             cpus_per_node=cpus_per_node,
             gpus_per_node=gpus_per_node,
             ray=ray,
+            cache=cache and cache.expanduser().absolute(),
             show=line_printer(log, quiet, verbose),
         )
 

@@ -40,6 +40,9 @@ def submit(
     follow: Annotated[
         str | None, typer.Option(metavar="RUN_ID", help="Follow this run instead of starting one.")
     ] = None,
+    stop: Annotated[
+        str | None, typer.Option(metavar="RUN_ID", help="Stop this run instead of starting one.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Print the run's id and exit.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -53,6 +56,9 @@ def submit(
     log = ReadableLog()
     with exit_on_run_errors(log, superlink=superlink), FlowerProcesses() as processes:
         processes.connect(superlink, root_certificates)
+        if stop is not None:
+            processes.flwr("stop", stop, "condi")
+            return
         run_id = _start_run(processes, run_config or []) if follow is None else follow
         if detach:
             print(run_id)

@@ -104,9 +104,11 @@ def test_sites_are_free_when_a_run_ends_and_the_coordinator_hears_of_killed_apps
         assert log.endswith("Error: The app's process was killed, most often because memory ran out\n"), log
 
         process, run = submit("stopped")
-        running.flower.flwr("stop", run, "condi")
+        stop = ["condi", "submit", "--superlink", f"localhost:{running.api}", "--stop", run]
+        stop += ["--root-certificates", str(running.credentials / "ca.crt")]
+        assert running.flower.start(*stop).wait(GIVE_UP_SECONDS) == 0
         wait_until_free(run, "the run has ended")
-        assert read_failure(process, "stopped").endswith("Error: The run was stopped by `flwr stop`.\n")
+        assert read_failure(process, "stopped").endswith("Error: The run was stopped.\n")
 
         run = running.run(settings(**common, task__rounds=1, name="next"))
         assert running.wait(run, 300) == "finished:completed", running.log(run)

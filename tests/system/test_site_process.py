@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def superexec_of(node: int) -> int | None:
     return None
 
 
+def registry(coordinator: hospitals.Coordinator, *options: str, status: int = 0) -> str:
+    """Return what `condi registry` prints."""
+    command = ["condi", "registry", "--superlink", f"localhost:{coordinator.api}"]
+    command += ["--root-certificates", str(coordinator.credentials / "ca.crt"), *options]
+    ended = subprocess.run(command, env=coordinator.flower.env, capture_output=True, text=True)
+    assert ended.returncode == status, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
 def test_a_site_is_refused_until_it_is_registered_and_then_becomes_the_node(coordinator, federation):
     data = federation / "site-0"
     refused = coordinator.start("site-0", data)
@@ -39,15 +49,17 @@ def test_a_site_is_refused_until_it_is_registered_and_then_becomes_the_node(coor
     assert "The SuperLink does not accept this site's key. Either it is not registered there" in last
     assert "Exit Code" not in log.read_text() and "Traceback" not in log.read_text()
 
-    coordinator.register("site-0")
+    assert "no SuperLink registers a key twice, so make a new one" in last
+
+    key = coordinator.credentials / "sites" / "site-0" / "site.pub"
+    assert "Registered: site-0." in registry(coordinator, "--register", f"site-0={key}")
     joined = coordinator.start("site-0", data)
     process, log = joined.process, joined.log_path
     wait_for(lambda: "SuperNode ID" in log.read_text(), log)
     command = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
     # The process that was started as `condi site` has this command now.
     assert command[2:4] == ["-m", "client_app.join.supernode"]
-    (node,) = coordinator.flower.flwr("supernode", "list")["nodes"]
-    assert node["status"] == "online"
+    assert re.search(r"^site-0 +online ", registry(coordinator), re.M)
 
     killed = superexec_of(process.pid)
     os.kill(killed, signal.SIGKILL)
@@ -58,8 +70,12 @@ def test_a_site_is_refused_until_it_is_registered_and_then_becomes_the_node(coor
     process.send_signal(signal.SIGTERM)
     assert process.wait(TIMEOUT_SECONDS) == 0
     assert "SuperNode terminated gracefully." in log.read_text()
-    (node,) = coordinator.flower.flwr("supernode", "list")["nodes"]
-    assert node["status"] == "offline", json.dumps(node)
+    assert re.search(r"^site-0 +offline ", registry(coordinator, "--unregister", "site-0"), re.M) is None
+    refused = registry(coordinator, "--register", f"site-0={key}", status=1)
+    assert (
+        "Error: site-0 cannot be registered: the SuperLink has had this key before, and registers no"
+        in refused
+    )
 
 
 def test_a_clock_that_the_superlink_does_not_accept(coordinator, federation):

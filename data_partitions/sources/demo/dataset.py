@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import platformdirs
 
 from data_partitions.errors import DataError
 from data_partitions.federation import Federation, open_federation
@@ -20,6 +19,7 @@ from data_partitions.sources.demo.heart import draw_ecg, draw_heart
 from data_partitions.sources.ptb_xl import LEADS, index, read
 from data_partitions.storage import atomic_directory, reserve_output
 from data_partitions.temporary import scratch_path, temporary_directory, temporary_path
+from data_partitions.user_cache import user_cache
 
 __all__ = ["cached_demo", "index", "write_source", "prepare_demo", "read", "schema"]
 
@@ -50,7 +50,7 @@ _HOSPITALS = (
 
 def cached_demo() -> Path:
     """Return the folder of the demo federation in the user's cache."""
-    return platformdirs.user_cache_path("condi") / f"demo-{GENERATOR_VERSION}"
+    return user_cache() / f"demo-{GENERATOR_VERSION}"
 
 
 def schema(source: str | Path, **options) -> dict:
