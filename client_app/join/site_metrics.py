@@ -82,5 +82,5 @@ def serve_site_metrics(log: Path, host: str, port: int) -> None:
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(SiteMetrics(log))  # type: ignore[arg-type]  # any object with `collect`
+    registry.register(SiteMetrics(log))  # any object with `collect`
     start_http_server(port, host, registry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def run_metrics(run: Path) -> bytes:
             return _collect(take_snapshot(run))
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector())  # type: ignore[arg-type]  # any object with this method
+    registry.register(Collector())  # any object with this method
     return generate_latest(registry)
 
 
@@ -42,7 +42,9 @@ def _collect(snapshot: dict[str, Any]) -> Iterator[Any]:
     """Yield the metrics of a snapshot; texts of sites are values of labels, which are escaped."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    def gauge(name: str, about: str, labels: list[str], values: list[tuple[list[str], float | None]]) -> Any:
+    def gauge(
+        name: str, about: str, labels: list[str], values: Sequence[tuple[list[str], float | None]]
+    ) -> Any:
         family = GaugeMetricFamily(f"condi_{name}", about, labels=labels)
         for label_values, value in values:
             if value is not None:
