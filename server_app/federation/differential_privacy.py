@@ -32,7 +32,9 @@ from condi_core.privacy.noise import secure_gaussian_noise
 def privacy_budget(privacy: PrivacyConfig, averages: int) -> dict[str, float]:
     """Return the privacy that a run has spent, for its result."""
     bound = epsilon(privacy.noise_multiplier, averages, privacy.delta)
-    settings = privacy.model_dump(by_alias=True, exclude={"smallest_count"})
+    settings = privacy.model_dump(
+        by_alias=True, include={"noise_multiplier", "clip_imputer", "clip_task", "delta"}
+    )
     return {"epsilon": bound, "averages": averages, **settings}
 
 
