@@ -33,6 +33,10 @@ class TensorBoardWriter:
         self._usable = True
 
     def write(self, history: list[dict]) -> None:
+        """Add the numbers of all lines but the last, whose round has no scores before the next one ends."""
+        self._add(history[:-1])
+
+    def _add(self, history: list[dict]) -> None:
         """Add the numbers of these lines that have not been written yet."""
         if not self._usable:
             return
@@ -59,7 +63,7 @@ class TensorBoardWriter:
 
     def close(self, history: list[dict]) -> None:
         """Add the numbers that have not been written yet, and close the file."""
-        self.write(history)
+        self._add(history)
         if self._writer is not None:
             self._writer.close()
 
