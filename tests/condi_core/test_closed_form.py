@@ -57,9 +57,10 @@ def test_a_slow_modality_costs_what_its_own_samples_cost():
         return sum(p.numel() for p in model.parameters())
 
     width, expected = 16, count_parameters(100, 100, 1, 1)
-    # Each sample has seven inputs: the encoder reads value, mask and three references, the denoiser noise
-    # and mask. It has eight outputs: deviation, tail, skew, correction, three mixing logits and velocity.
-    per_sample = 7 * width + 8 * (width + 1)
+    # Each sample has twelve inputs: the encoder reads value, mask, three references and five numbers about
+    # its neighbours, the denoiser noise and mask. It has eight outputs: deviation, tail, skew, correction,
+    # three mixing logits and velocity.
+    per_sample = 12 * width + 8 * (width + 1)
     assert count_parameters(100, 100, 100, 1) - expected == 99 * per_sample
     assert count_parameters(100, 100, 2, 1) - expected == per_sample
 

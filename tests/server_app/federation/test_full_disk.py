@@ -51,7 +51,7 @@ def test_a_site_with_a_full_disk_is_excluded_with_its_reason(
     federation, run_local, tmp_path, monkeypatch, capsys
 ):
     disk = tmp_path / "disk"
-    with small_disk(disk, 80):  # enough for two sites, each with seven files of 32 kB, but not for three
+    with small_disk(disk, 104):  # enough for two sites, each with eight files of 40 kB, but not for three
         monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: disk)
         directory, _ = run_local(federation, {"name": "full"}, nodes=1)
         assert not list(disk.rglob(".*")), "half-written files"
