@@ -37,7 +37,8 @@ def last_line(reason: str | None) -> str:
 def line_with_error(log: str) -> str:
     """Return the last line of a log that names an error; without one, the last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if re.search(r"error\b", line, re.IGNORECASE)]
+    # uvicorn logs everything, also what is no error, under the name `uvicorn.error`.
+    errors = [line for line in lines if re.search(r"(?<!\.)error\b", line, re.IGNORECASE)]
     return (errors or lines or ["it printed nothing"])[-1]
 
 

@@ -13,6 +13,8 @@ INFO:     Application shutdown complete.
 
 def test_the_line_that_says_why_is_quoted_and_not_the_last_one():
     assert line_with_error(UVICORN).endswith("address already in use")
+    with_names = UVICORN + "2026-11-30T16:05:12Z INFO [uvicorn.error] Application shutdown complete.\n"
+    assert line_with_error(with_names).endswith("address already in use")
     assert line_with_error('Traceback\n  File "x.py"\nOSError: no space left\n\n') == "OSError: no space left"
 
 
