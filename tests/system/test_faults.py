@@ -15,7 +15,7 @@ from tests.helpers.tiny_federation import write_tiny
 pytestmark = pytest.mark.deployment
 
 ROUND_SECONDS = 45.0
-NUM_ROUNDS = 7  # a restarted or reconnected site may miss some of them
+NUM_ROUNDS = 30  # a restarted or reconnected site misses those of up to a minute
 FAULTS = str(Path(__file__).parents[1] / "helpers" / "faults")
 
 

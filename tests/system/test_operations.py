@@ -28,7 +28,7 @@ def test_progress_maintenance_and_a_queue_that_a_bad_run_does_not_block(tmp_path
             states.update(site["state"] for site in snapshot["sites"])
             return len(snapshot["history"]) >= number
 
-        wait_for(lambda: has_rounds(1), runs / "first" / "progress.json")
+        wait_for(lambda: has_rounds(1) and "trains" in states, runs / "first" / "progress.json")
         write_drained(runs / "first", ["site-1"])
         assert running.wait(first, 600) == "finished:completed"
         assert running.wait(bad, 600) == "finished:failed"
