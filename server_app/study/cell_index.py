@@ -46,7 +46,8 @@ def completed_cells(runs: Path) -> dict[str, Path]:
             config = read_config(result.parent)
         except (RunFileError, KeyError):
             continue
-        federation, settings = Path(config.federation).name, config.flat()
+        # A federation that was prepared before has a name of the study, which is not that of its folder.
+        federation, settings = result.parent.name.rpartition("-seed")[0], config.flat()
         for method in methods:
             key = cell_key(settings, federation, method, config.task.learning_rate_for(method))
             cells[key] = result.parent
