@@ -1,6 +1,13 @@
-"""A small description of a data set, for tests that change a line of it."""
+"""A small description of a data set, for tests that change a line of it, and its preparation."""
 
 from pathlib import Path
+
+from typer.testing import CliRunner
+
+from data_partitions.partition import Partition
+from server_app.cli import app
+
+ONE_SITE = ("--site", "north")
 
 HOLTER = """\
 [dataset]
@@ -48,3 +55,14 @@ def write_description(folder: Path, *changes: tuple[str, str], name: str = "data
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def prepare(description, source, out, *options):
+    words = ["prepare", description, "--source", source, "--out", out, *options]
+    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+
+
+def open_prepared(description, source, out, *options):
+    result = prepare(description, source, out, *(options or ONE_SITE))
+    assert result.exit_code == 0, result.output
+    return Partition.open(out)

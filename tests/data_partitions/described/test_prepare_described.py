@@ -5,31 +5,16 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 from data_partitions.federation import check_same_schema, open_federation
 from data_partitions.partition import Partition
-from server_app.cli import app
-from tests.helpers.described import write_description
-from tests.helpers.holter_files import RATE, holter_samples, write_holters
-
-ONE_SITE = ("--site", "north")
-
-
-def prepare(description, source, out, *options):
-    words = ["prepare", description, "--source", source, "--out", out, *options]
-    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+from tests.helpers.described import ONE_SITE, open_prepared, prepare, write_description
+from tests.helpers.holter_files import RATE, write_holters
 
 
 @pytest.fixture(scope="module")
 def holters(tmp_path_factory):
     return write_holters(tmp_path_factory.mktemp("holters"))
-
-
-def open_prepared(description, source, out, *options):
-    result = prepare(description, source, out, *(options or ONE_SITE))
-    assert result.exit_code == 0, result.output
-    return Partition.open(out)
 
 
 def test_one_site_has_all_recordings_under_its_own_name(holters, tmp_path):
@@ -238,57 +223,6 @@ def test_a_local_file_changes_where_the_files_are_and_not_what_is_agreed(holters
     assert here.manifest.description_hash == there.manifest.description_hash
     assert not check_same_schema([here.manifest, there.manifest])
     np.testing.assert_array_equal(here.record_ids, there.record_ids)
-
-
-ARRAYS = ('format = "wfdb"\npath = "{record}.hea"', 'format = "npy"\npath = "*.npz"\nrate = 250\n')
-
-
-def write_arrays(folder, files, recordings=6):
-    """Write the Holter recordings as arrays of several recordings each, in mV."""
-    folder.mkdir()
-    for name, ids in files.items():
-        leads = np.stack([holter_samples(k, 35) for k in range(len(ids))]) / 1000
-        values = np.stack([leads, -leads], axis=1)
-        np.savez(folder / name, x=values, names=["CC5", "CM5"], **({"ids": ids} if ids[0] else {}))
-    rows = [f"r{k:02d},p{k},{'SR' if k % 2 else 'AF'},50" for k in range(recordings)]
-    (folder / "labels.csv").write_text("record,patient,label,age\n" + "\n".join(rows) + "\n")
-    return folder
-
-
-def test_arrays_of_several_recordings_are_prepared_by_their_names(tmp_path):
-    source = write_arrays(tmp_path / "in", {"a.npz": ["r00", "r01", "r02"], "b.npz": ["r03", "x"]})
-    (source / "c.npz").write_text("damaged")
-    keys = 'axes = "record channel time"\nvalues = "x"\nrecords = "ids"\nnames = "names"'
-    description = write_description(tmp_path, (ARRAYS[0], ARRAYS[1] + keys))
-    result = prepare(description, source, tmp_path / "north", *ONE_SITE)
-    assert result.exit_code == 0, result.output
-    partition = Partition.open(tmp_path / "north")
-    assert set(partition.recording_ids) == {"r00", "r01", "r02", "r03"} and len(partition) == 12
-    for row, recording in enumerate(partition.recording_ids):
-        expected = int(recording[1:]) % 3 / 2 + np.arange(10 * RATE) / 1000
-        np.testing.assert_allclose(partition.read([row])[0][0, 1].ravel(), -expected, atol=1e-6)
-    lines = result.stdout.splitlines()
-    assert 'Rows that are left out, as they have no file (2): "r04", "r05".' in lines
-    assert 'Files that are left out, as the table has no row of them (1): "x".' in lines
-    assert sum("c.npz" in line for line in lines) == 1
-
-
-def test_recordings_of_equal_names_in_several_arrays_have_the_name_of_their_file(tmp_path):
-    source = write_arrays(tmp_path / "in", {"a.npz": [""] * 2, "b.npz": [""] * 2})
-    keys = 'axes = "record channel time"\nvalues = "x"\nnames = "names"'
-    table = '[table]\npath = "labels.csv"\nrecord = "record"\npatient = "patient"\n'
-    description = write_description(
-        tmp_path,
-        (ARRAYS[0], ARRAYS[1] + keys),
-        (table, ""),
-        ('column = "label"\n', ""),
-        ('kind = "single-label"\n', ""),
-        ('classes = { sinus = ["SR", "N"], afib = ["AF"] }\n', ""),
-        ('[covariates.age]\nunit = "years"\n', ""),
-    )
-    partition = open_prepared(description, source, tmp_path / "north")
-    assert sorted(set(partition.recording_ids)) == ["a/0", "a/1", "b/0", "b/1"]
-    assert partition.manifest.task == "none" and partition.labels.shape == (12, 0)
 
 
 def test_a_label_outside_its_range_is_missing_and_counted(holters, tmp_path):
