@@ -17,6 +17,7 @@ import torch
 
 from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer
+from condi_core.task.batch import TaskBatch
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 from server_app.operations.run_config import default_settings
@@ -57,7 +58,7 @@ def measure(rates: tuple[int, ...], config: RunConfig) -> dict[str, float]:
         "references": best_seconds(lambda: imputer.prepare(values, conditioning, target)),
         "imputer step": best_seconds(lambda: imputer.loss(prepared, generator).backward()),
         "task step": best_seconds(
-            lambda: task.training_loss(values, conditioning, conditioning, labels).backward()
+            lambda: task.training_loss(TaskBatch(values, conditioning, conditioning, labels)).backward()
         ),
         "parameters": sum(p.numel() for model in (imputer, task) for p in model.parameters()),
     }

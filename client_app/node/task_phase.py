@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,25 +16,12 @@ from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import Method
 from condi_core.privacy.gradients import train_steps_privately
 from condi_core.privacy.heads import train_heads_alone
+from condi_core.task.batch import TaskBatch
 from condi_core.task.model import TaskModel
 from condi_core.task.numbers import NumberStandardiser
 from condi_core.training import train_steps
 from condi_core.windows import Standardiser, iterate_blocks
 from data_partitions.manifest import Split
-
-
-class TaskBatch(NamedTuple):
-    """Windows on the site's device; a sample is available when it was observed or completed.
-
-    `values`, `observed` and `available` are `(batch, modality, patch, sample)`, `labels` are `(batch,
-    label)`, `covariates` are `(batch, covariate)`, NaN where not recorded.
-    """
-
-    values: Tensor
-    observed: Tensor
-    available: Tensor
-    labels: Tensor
-    covariates: Tensor
 
 
 class TaskWindows:
@@ -184,7 +170,7 @@ def _training_loss(method: Method, model: TaskModel) -> Callable[[TaskBatch], Te
     start = {name: p.detach().clone() for name, p in model.named_parameters()} if penalty else {}
 
     def loss(batch: TaskBatch) -> Tensor:
-        value = model.training_loss(*batch)
+        value = model.training_loss(batch)
         return value + penalty(model, start) if penalty else value
 
     return loss

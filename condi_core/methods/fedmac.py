@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from condi_core.config import TaskConfig
 from condi_core.methods.method import Method
+from condi_core.task.batch import TaskBatch
 from condi_core.task.contrastive import modality_contrastive_loss
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
@@ -50,14 +51,8 @@ class CrossModalAggregator(TaskModel):
     def classify(self, features: Tensor, present: Tensor) -> Tensor:
         return self.classify_aggregated(self.aggregate(features, present))
 
-    def training_loss(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        available: Tensor,
-        labels: Tensor,
-        covariates: Tensor | None = None,
-    ) -> Tensor:
+    def training_loss(self, batch: TaskBatch) -> Tensor:
+        values, observed, available, labels, covariates = batch
         features = self.extract_features(values, observed, available)
         present = available.flatten(2).any(-1)
         aggregated = self.aggregate(features, present)

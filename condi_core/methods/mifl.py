@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from condi_core.config import TaskConfig
 from condi_core.methods.method import Method
+from condi_core.task.batch import TaskBatch
 from condi_core.task.contrastive import modality_contrastive_loss
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
@@ -41,14 +42,8 @@ class MIFLModel(TaskModel):
         features = torch.where(present[..., None], features, self.missing_embedding)
         return self.classifier(features.flatten(1))
 
-    def training_loss(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        available: Tensor,
-        labels: Tensor,
-        covariates: Tensor | None = None,
-    ) -> Tensor:
+    def training_loss(self, batch: TaskBatch) -> Tensor:
+        values, observed, available, labels, covariates = batch
         features = self.extract_features(values, observed, available)
         present = available.flatten(2).any(-1)
         contrastive_loss = modality_contrastive_loss(features, present, TEMPERATURE)

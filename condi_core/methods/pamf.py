@@ -31,6 +31,7 @@ from condi_core.embeddings import ModalityEmbedding, PatchEmbedding, PatchProjec
 from condi_core.imputer.diffusion import cpu_randn
 from condi_core.imputer.interpolation import linear_interpolation
 from condi_core.methods.method import Method
+from condi_core.task.batch import TaskBatch
 from condi_core.task.dropout import drop_modalities, drop_stretches
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema, zero_unobserved
@@ -139,14 +140,8 @@ class PAMFModel(TaskModel):
         filled = torch.where(present[..., None, None], interpolated, from_others * self.is_sample)
         return torch.where(observed, x, filled)
 
-    def training_loss(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        available: Tensor,
-        labels: Tensor,
-        covariates: Tensor | None = None,
-    ) -> Tensor:
+    def training_loss(self, batch: TaskBatch) -> Tensor:
+        values, observed, available, labels, covariates = batch
         task_loss = self.loss(self(values, observed, available, covariates), labels)
         return task_loss + FLOW_WEIGHT * self.flow_loss(values, observed)
 

@@ -33,6 +33,7 @@ from condi_core.averaging import Arrays, SiteUpdate, average
 from condi_core.config import TaskConfig
 from condi_core.methods.method import Method
 from condi_core.ownership import Owner
+from condi_core.task.batch import TaskBatch
 from condi_core.task.contrastive import info_nce, masked_mean, modality_contrastive_loss
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
@@ -98,14 +99,8 @@ class PEPSYModel(TaskModel):
         fused = torch.lerp(complete, mixed, gate)
         return self.classifier(fused.mean(1)) + self.modality_logits(fused, torch.ones_like(fused[..., 0]))
 
-    def training_loss(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        available: Tensor,
-        labels: Tensor,
-        covariates: Tensor | None = None,
-    ) -> Tensor:
+    def training_loss(self, batch: TaskBatch) -> Tensor:
+        values, observed, available, labels, covariates = batch
         observed_fraction = self.observed_fraction(observed)
         features, present = self.extract_features(values, observed, available), observed_fraction > 0
         complete, _, similarity = self.reconfigure(features, observed_fraction)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from condi_core.methods.method import Method
+from condi_core.task.batch import TaskBatch
 from condi_core.task.dropout import drop_modalities, drop_stretches
 from condi_core.task.model import TaskModel
 
@@ -25,14 +26,8 @@ MAX_RATE = 0.9  # largest share of modalities or of time that a window loses; ou
 class RobustModel(TaskModel):
     """The task model, which trains on windows that have lost modalities or stretches."""
 
-    def training_loss(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        available: Tensor,
-        labels: Tensor,
-        covariates: Tensor | None = None,
-    ) -> Tensor:
+    def training_loss(self, batch: TaskBatch) -> Tensor:
+        values, observed, available, labels, covariates = batch
         stays = self.drop(observed)
         return self.loss(self(values, stays, available & stays, covariates), labels)
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from condi_core.attention import Attention
 from condi_core.config import TaskConfig
 from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchEmbedding, PerModalityLinear
+from condi_core.task.batch import TaskBatch
 from condi_core.task.numbers import CovariateHead, NumberStandardiser
 from condi_core.windows import Schema, Standardiser
 
@@ -155,21 +156,9 @@ class TaskModel(nn.Module):
         logits = self.modality_heads(F.layer_norm(features, features.shape[-1:])[:, :, None])[:, :, 0]
         return (logits * present[..., None]).sum(1)
 
-    def training_loss(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        available: Tensor,
-        labels: Tensor,
-        covariates: Tensor | None = None,
-    ) -> Tensor:
-        """Compute what training minimises; methods add their own terms.
-
-        Parameters
-        ----------
-        values, observed, available, covariates : as in `forward`
-        labels : Tensor (batch, label) of 0 and 1, or of numbers in their unit
-        """
+    def training_loss(self, batch: TaskBatch) -> Tensor:
+        """Compute what training minimises; methods add their own terms."""
+        values, observed, available, labels, covariates = batch
         return self.loss(self(values, observed, available, covariates), labels)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:

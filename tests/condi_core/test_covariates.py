@@ -8,6 +8,7 @@ import torch
 
 from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
 from condi_core.methods import METHODS
+from condi_core.task.batch import TaskBatch
 from condi_core.task.model import TaskModel
 from condi_core.task.numbers import CovariateHead, NumberStandardiser
 from condi_core.windows import Schema
@@ -89,7 +90,7 @@ def test_every_method_can_read_covariates(of, name):
     batch = (values, observed, observed)
     assert not torch.equal(model(*batch, young), model(*batch, old))
     assert not torch.equal(
-        model.training_loss(*batch, labels, young), model.training_loss(*batch, labels, old)
+        *(model.training_loss(TaskBatch(*batch, labels, recorded)) for recorded in (young, old))
     )
     nothing = torch.full((4, 3), NAN)
     torch.testing.assert_close(model(*batch), model(*batch, nothing), rtol=0, atol=0)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from condi_core.methods.robust import MAX_RATE, RobustModel
+from condi_core.task.batch import TaskBatch
 from condi_core.task.dropout import drop_modalities, drop_stretches
 from tests.helpers.toy import schema, task_config
 
@@ -56,6 +57,6 @@ def test_a_robust_model_drops_in_training_only():
     values, labels = torch.randn(8, 4, 12, 5), torch.ones(8, 3)
     losses = set()
     for _ in range(3):
-        losses.add(model.training_loss(values, observed[:8], observed[:8], labels).item())
+        losses.add(model.training_loss(TaskBatch(values, observed[:8], observed[:8], labels)).item())
     assert len(losses) == 3
     assert torch.equal(model(values, observed[:8], observed[:8]), model(values, observed[:8], observed[:8]))

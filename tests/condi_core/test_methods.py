@@ -9,6 +9,7 @@ import torch
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import METHOD_NAMES, METHODS
 from condi_core.methods.fedprox import proximal_penalty
+from condi_core.task.batch import TaskBatch
 from condi_core.task.contrastive import info_nce, modality_contrastive_loss
 from tests.helpers.toy import corrupt, is_sample, perturb, schema, standardise, task_config, windows
 
@@ -119,7 +120,7 @@ def test_task_models_and_their_losses_read_observed_samples_only(name, model_of,
 
     def training_loss(values):
         model.generator = torch.Generator().manual_seed(0)
-        return model.training_loss(values, observed, observed, labels())
+        return model.training_loss(TaskBatch(values, observed, observed, labels()))
 
     loss = training_loss(values)
     assert torch.isfinite(logits).all() and torch.isfinite(loss)
@@ -135,7 +136,7 @@ def test_windows_with_missing_modalities_or_without_samples_train_every_model(na
     model, (values, observed) = model_of(name), batch
     observed = observed.clone()
     observed[0], observed[1, 1:] = False, False
-    model.training_loss(values, observed, observed, labels()).backward()
+    model.training_loss(TaskBatch(values, observed, observed, labels())).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
     assert all((p.grad != 0).any() for p in model.parameters() if p.numel() > 32)
 
@@ -154,7 +155,7 @@ def test_slow_modalities_and_a_single_window_train_every_model(name):
     values, observed = windows(of, 1)
     assert not (observed & ~is_sample(of)).any()
     model = METHODS[name].model(of, task_config())
-    assert torch.isfinite(model.training_loss(values, observed, observed, labels(1)))
+    assert torch.isfinite(model.training_loss(TaskBatch(values, observed, observed, labels(1))))
 
 
 def test_fedprox_adds_half_mu_times_the_squared_distance(model_of):

@@ -16,6 +16,7 @@ from condi_core.privacy.gradients import (
     train_steps_privately,
 )
 from condi_core.privacy.noise import choose_windows, sample_patients, secure_gaussian_noise
+from condi_core.task.batch import TaskBatch
 from tests.helpers.toy import imputer_config, perturb, schema, standardise, task_config, windows
 
 SCHEMA = schema(rates=(5, 5, 1, 5))
@@ -24,7 +25,7 @@ SCHEMA = schema(rates=(5, 5, 1, 5))
 def task_batch(count=6):
     x, observed = windows(SCHEMA, count)
     labels = (torch.rand(count, 3, generator=torch.Generator().manual_seed(1)) < 0.5).float()
-    return x, observed, observed, labels, torch.zeros(count, 0)
+    return TaskBatch(x, observed, observed, labels, torch.zeros(count, 0))
 
 
 def task_model(method):
@@ -42,8 +43,8 @@ def norm(sums):
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_gradients_of_patients_add_up_to_that_of_the_batch_where_none_is_clipped(method):
     model, batch = task_model(method), task_batch()
-    sums = sum_clipped_gradients(model, lambda b: model.training_loss(*b), batch, 1e9)
-    (len(batch[0]) * model.training_loss(*batch)).backward()
+    sums = sum_clipped_gradients(model, model.training_loss, batch, 1e9)
+    (len(batch[0]) * model.training_loss(batch)).backward()
     for name, parameter in model.named_parameters():
         expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         torch.testing.assert_close(sums[name], expected, rtol=1e-4, atol=1e-5)
@@ -67,8 +68,8 @@ def test_replacing_a_patient_by_nothing_moves_the_sum_by_at_most_the_norm():
     model, batch = task_model("mask"), task_batch()
 
     def sums(rows):
-        part = tuple(t[rows] for t in batch)
-        return sum_clipped_gradients(model, lambda b: model.training_loss(*b), part, 0.01)
+        part = TaskBatch(*(t[rows] for t in batch))
+        return sum_clipped_gradients(model, model.training_loss, part, 0.01)
 
     everyone, others = sums(torch.arange(6)), sums(torch.arange(5))
     moved = norm({name: everyone[name] - others[name] for name in everyone})

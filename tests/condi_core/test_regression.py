@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from condi_core.evaluation.regression import REGRESSION_SUMS, regression_sums
+from condi_core.task.batch import TaskBatch
 from condi_core.task.kind import REGRESSION
 from condi_core.task.model import TaskModel
 from condi_core.training import train_steps
@@ -90,7 +91,9 @@ def test_a_model_standardises_labels_and_predicts_in_their_unit(stays):
         before = model.predictions(model(*batch))
     assert before.shape == (48, 3)
     assert before[:, 0].mean() == pytest.approx(400, abs=100), "near the mean of the labels before training"
-    train_steps(model, lambda data: model.training_loss(*data, labels), [batch] * 80, task_config(), 0.01)
+    train_steps(
+        model, lambda data: model.training_loss(TaskBatch(*data, labels)), [batch] * 80, task_config(), 0.01
+    )
     with torch.no_grad():
         after = model.predictions(model(*batch))
     error = (after[:, 0] - labels[:, 0]).abs().mean()
@@ -111,7 +114,11 @@ def test_the_unit_of_labels_does_not_change_what_is_learned(stays):
         model.label_standardiser.fit(torch.from_numpy(model.label_standardiser.sums(y.numpy())))
         batch = (values, observed, observed)
         train_steps(
-            model, lambda data, m=model, t=y: m.training_loss(*data, t), [batch] * 3, task_config(), 0.01
+            model,
+            lambda data, m=model, t=y: m.training_loss(TaskBatch(*data, t)),
+            [batch] * 3,
+            task_config(),
+            0.01,
         )
         with torch.no_grad():
             predictions.append(model.predictions(model(*batch[:3])) / scale)
