@@ -8,7 +8,6 @@ stays for the test, 400 for validation and 2800 for training.
 from __future__ import annotations
 
 import tarfile
-import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from io import TextIOWrapper
@@ -17,13 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from published.outcome import Outcome, require_files
-from published.stays import HOURS, VARIABLES, Stays, score, write_sites
-from published.trained_peers import add_peer_options, score_peers
-from runs import run_federation
+from published.stay_imputers import add_imputer_options, score_imputers
+from published.stays import HOURS, VARIABLES, Stays
 
 PROTOCOL_SEED = 1
 TRAINING_SHARE, TEST_SHARE = 0.7, 0.2
-SETTINGS = "imputer.relation-rounds=9 imputer.rounds=4 imputer.steps=40 imputer.batch=32"
 # MAE, RMSE and CRPS by sum of |x| of CSDI, means of five folds.
 PUBLISHED = {0.1: (0.217, 0.498, 0.238), 0.5: (0.301, 0.614, 0.330), 0.9: (0.481, 0.803, 0.522)}
 
@@ -33,9 +30,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--source", type=Path, required=True, help="folder of set-a.tar.gz")
     parser.add_argument("--hidden", type=float, nargs="+", default=[0.1, 0.5], help="share of measured cells")
     parser.add_argument("--folds", type=int, nargs="+", default=[0], choices=range(5))
-    parser.add_argument("--draws", type=int, default=100)
-    parser.add_argument("--run-config", default=SETTINGS, help="settings of phase 1")
-    add_peer_options(parser)
+    add_imputer_options(parser)
 
 
 def outcomes(options: Namespace) -> Iterator[Outcome]:
@@ -46,17 +41,11 @@ def outcomes(options: Namespace) -> Iterator[Outcome]:
         hidden = choose_hidden_cells(stays.values, share)
         for fold in options.folds:
             splits = split_stays(len(hidden), fold)
-            with tempfile.TemporaryDirectory() as folder:
-                write_sites(Path(folder) / "federation", stays, hidden, splits)
-                run = run_federation(Path(folder) / "federation", options.run_config)
-            test = splits["test"]
-            rows = score(run, stays.values[test], hidden[test], options.draws)
-            costs = {"CondI": {"s of training": round(sum(run.seconds.values()))}}
-            peer_rows, peer_costs = score_peers(options, stays.values, hidden, splits)
+            rows, costs = score_imputers(options, stays, hidden, splits)
             mae, rmse, crps = PUBLISHED.get(share, (np.nan,) * 3)
             note = f"CSDI as published: MAE {mae}, RMSE {rmse}, CRPS by sum of |x| {crps}"
             case = f"{share:.0%} hidden, fold {fold}"
-            yield Outcome(case, hidden, rows | peer_rows, (note,), costs | peer_costs)
+            yield Outcome(case, hidden, rows, (note,), costs)
 
 
 def read_stays(source: Path) -> Stays:

@@ -9,7 +9,6 @@ changed since. With other cells only ratios to simple methods compare.
 from __future__ import annotations
 
 import tarfile
-import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +17,10 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 from published.outcome import DataMissingError, Outcome, require_files
-from published.stays import LINEAR, VARIABLES, Stays, score, write_sites
-from published.trained_peers import add_peer_options, score_peers
-from runs import run_federation
+from published.stay_imputers import add_imputer_options, score_imputers
+from published.stays import LINEAR, VARIABLES, Stays
 
 AUTHORS_SEED = 2024
-SETTINGS = "imputer.relation-rounds=9 imputer.rounds=4 imputer.steps=40 imputer.batch=32"
 PUBLISHED = (
     "published MAE / MSE: CSDI .252 / .313, SAITS .257 / .276, BRITS .297 / .338, linear .366 / .425, "
     "last value .449, mean .708; MAE by linear: CSDI .689, SAITS .702"
@@ -35,9 +32,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--source", type=Path, required=True, help="folder of set-a.tar.gz, Outcomes-a.txt")
     parser.add_argument("--hidden", type=float, nargs="+", default=[0.1], help="share of measured points")
     parser.add_argument("--splits", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="draws of splits")
-    parser.add_argument("--draws", type=int, default=100)
-    parser.add_argument("--run-config", default=SETTINGS, help="settings of phase 1")
-    add_peer_options(parser)
+    add_imputer_options(parser)
 
 
 def outcomes(options: Namespace) -> Iterator[Outcome]:
@@ -48,18 +43,11 @@ def outcomes(options: Namespace) -> Iterator[Outcome]:
         all_rows = []
         for split in options.splits:
             stays, hidden, splits = preprocess(tables, share, AUTHORS_SEED + split)
-            with tempfile.TemporaryDirectory() as folder:
-                write_sites(Path(folder) / "federation", stays, hidden, splits)
-                run = run_federation(Path(folder) / "federation", options.run_config)
-            test = splits["test"]
-            rows = score(run, stays.values[test], hidden[test], options.draws)
-            costs = {"CondI": {"s of training": round(sum(run.seconds.values()))}}
-            peer_rows, peer_costs = score_peers(options, stays.values, hidden, splits)
-            rows |= peer_rows
+            rows, costs = score_imputers(options, stays, hidden, splits)
             for row in rows.values():
                 row["MAE by linear"] = row["MAE"] / rows[LINEAR]["MAE"]
             all_rows.append(rows)
-            yield Outcome(f"{share:.0%} hidden, draw {split}", hidden, rows, (PUBLISHED,), costs | peer_costs)
+            yield Outcome(f"{share:.0%} hidden, draw {split}", hidden, rows, (PUBLISHED,), costs)
         if len(all_rows) > 1:
             metrics = {name: list(row) for name, row in all_rows[0].items()}
             means = {
