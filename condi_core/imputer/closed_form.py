@@ -19,10 +19,12 @@ from condi_core.imputer.interpolation import linear_interpolation, same_instant_
 from condi_core.windows import RateGroup, Schema
 
 CERTAIN_VARIANCE = 0.01  # conditional variance below which the modalities at one instant determine a sample
-EM_STEPS = 6  # EM steps that adapt the cross-spectrum to each window; a short one says too little of itself
-
-
-MAX_GAIN = 3.0  # of a modality's power in a window to the median one, as amplitudes, that is not a wrong gain
+EM_STEPS = (
+    6  # EM steps that adapt the cross-spectrum to each window; short windows have too little data for it
+)
+MAX_GAIN = (
+    3.0  # largest ratio of a modality's amplitude in a window to the median one that is not a wrong gain
+)
 GAIN_WEIGHT = 20  # samples that the usual power of a modality counts as, against those of the window
 
 
@@ -125,7 +127,7 @@ class ClosedFormEstimates(nn.Module):
 
 
 def wrong_gains(x: Tensor, observed: Tensor) -> Tensor:
-    """Return by how much the amplitude of each modality of a window is beyond what is plausible.
+    """Return the factor by which the amplitude of each modality of a window exceeds what is plausible.
 
     A gain in a file's header can be wrong by any factor, lead by lead, and relations to other leads are then
     wrong by the same factor. It shows in that the power of the lead is far from those of the others.
@@ -142,6 +144,6 @@ def wrong_gains(x: Tensor, observed: Tensor) -> Tensor:
     power = torch.where(observed, x, 0.0).square().sum(2, keepdim=True)
     amplitude = ((power + GAIN_WEIGHT) / (count + GAIN_WEIGHT)).sqrt()
     # Of the modalities that were observed; without any, all amplitudes are 1.
-    known = torch.where(count > 0, amplitude, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num(1.0)
-    ratio = torch.where(count > 0, amplitude / known, 1.0)
+    median = torch.where(count > 0, amplitude, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num(1.0)
+    ratio = torch.where(count > 0, amplitude / median, 1.0)
     return ratio / ratio.clamp(1 / MAX_GAIN, MAX_GAIN)

@@ -77,17 +77,21 @@ def conditional_mean(
         draw = prior.to_window(prior.to_spectrum(white)).permute(order)
         noise = math.sqrt(noise_variance) * cpu_randn(shape, generator, x.device).permute(order)
         x = torch.where(conditioning, x - draw - noise, 0.0)
-    few = conditioning.flatten(1).sum(1) <= max_factorised
+    is_small = conditioning.flatten(1).sum(1) <= max_factorised
     result = torch.empty_like(x)
-    if few.any():
-        result[few] = factorised_mean(x[few], conditioning[few], cross_spectrum, noise_variance)
-    if not few.all():
+    if is_small.any():
+        result[is_small] = factorised_mean(
+            x[is_small], conditioning[is_small], cross_spectrum, noise_variance
+        )
+    if not is_small.all():
         if initial is None:
             initial = same_instant_regression(x, conditioning, cross_spectrum.covariance())[0]
-        mask, y, start = (t[~few].to(x.dtype).permute(order).contiguous() for t in (conditioning, x, initial))
+        mask, y, start = (
+            t[~is_small].to(x.dtype).permute(order).contiguous() for t in (conditioning, x, initial)
+        )
         u = _by_window(prior.whiten(start, noise_variance))
         u = _solve(WindowCovariance(prior, mask, noise_variance), y, iterations, u)
-        result[~few] = prior.to_window(_by_window(u)).permute(order)
+        result[~is_small] = prior.to_window(_by_window(u)).permute(order)
     return result + draw
 
 
