@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -50,6 +51,11 @@ def requested_parts(request: Message) -> tuple[Part, ...]:
         return ("scores",)
     is_scored = request.content.config_records["config"].get("evaluate")
     return ("update", "scores") if is_scored else ("update",)
+
+
+def count_parts(requests: Iterable[Message]) -> Counter[Part]:
+    """Return how many requests ask for an update, and how many for scores."""
+    return Counter(part for request in requests for part in requested_parts(request))
 
 
 def read_exchange(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from data_partitions.sentences import list_some
+from server_app.federation.exchange import count_parts
 from server_app.federation.late_answers import LateAnswers, not_awaited
 from server_app.federation.reply_pulling import ReplyPuller
 
@@ -31,9 +31,10 @@ class Quorum:
     Parameters
     ----------
     fraction : float
-        Of the requests of each kind, whose answers are awaited. In a simulation all are.
+        Of the requests for updates, and of those for scores, whose answers are awaited. In a simulation all
+        are.
     min_answers : int
-        Smallest number of answers of each kind that are awaited, if so many were asked for.
+        Smallest number of updates and of scores that are awaited, if so many were asked for.
     late : LateAnswers
         Outstanding requests of the run.
     """
@@ -44,9 +45,10 @@ class Quorum:
 
     def has(self, requests: Collection[Message], replies: Collection[Message]) -> bool:
         """Return whether there are enough replies, not counting errors."""
-        answers = Counter(reply.metadata.message_type for reply in replies if not reply.has_error())
-        asked = Counter(request.metadata.message_type for request in requests)
-        return all(answers[kind] >= self._enough(number) for kind, number in asked.items())
+        ids = {reply.metadata.reply_to_message_id for reply in replies if not reply.has_error()}
+        asked = count_parts(requests)
+        answers = count_parts([request for request in requests if request.metadata.message_id in ids])
+        return all(answers[part] >= self._enough(number) for part, number in asked.items())
 
     def _enough(self, asked: int) -> int:
         tolerance = 1e-9  # of products such as 0.55 * 100

@@ -57,16 +57,17 @@ class Grid:
 
 @pytest.fixture
 def ask(monkeypatch):
-    """`ask(grid, quorum, round_, kinds)`: ask all nodes; return who answered, and why others did not."""
+    """`ask(grid, quorum, round_, kinds, evaluators)`: return who answered, and why other nodes did not."""
     monkeypatch.setattr(messaging, "POLL_SECONDS", 0.0)
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
 
-    def ask(grid, quorum, round_=1, kinds=None):
-        config = RecordDict({"config": ConfigRecord({"phase": "imputer", "server-round": round_})})
+    def ask(grid, quorum, round_=1, kinds=None, evaluators=()):
         kinds = kinds or {}
-        requests = [
-            Message(config, n, kinds.get(n, "train.imputer"), group_id=f"site-{n}") for n in grid.pulls
-        ]
+        requests = []
+        for n in grid.pulls:
+            config = {"phase": "imputer", "server-round": round_, "evaluate": n in evaluators}
+            content = RecordDict({"config": ConfigRecord(config)})
+            requests.append(Message(content, n, kinds.get(n, "train.imputer"), group_id=f"site-{n}"))
         replies = send_and_receive(grid, requests, 60.0, quorum)
         answered = [r.metadata.group_id for r in replies if not r.has_error()]
         assert all(r.error.code == NOT_AWAITED for r in replies if r.has_error())
@@ -97,6 +98,12 @@ def test_updates_and_scores_have_a_quorum_each(ask):
     grid = Grid({1: 5, 2: 6, 3: 1, 4: 2})
     answered, _ = ask(grid, quorum(grid, 0.5), kinds={3: "evaluate.imputer", 4: "evaluate.imputer"})
     assert answered == ["site-3", "site-4", "site-1"]
+
+
+def test_updates_of_sites_that_score_nothing_do_not_end_the_wait_for_scores(ask):
+    grid = Grid({1: 1, 2: 2, 3: 3, 4: 4, 5: 5})
+    answered, _ = ask(grid, quorum(grid, 0.4, min_answers=2), evaluators=(3, 4, 5))
+    assert answered == ["site-1", "site-2", "site-3", "site-4"]
 
 
 def test_a_late_site_is_not_asked_again_until_its_answer_has_come_and_was_discarded(ask, capsys):
