@@ -12,9 +12,8 @@ from condi_core.run_files import RunFileError
 from data_partitions.sentences import list_some
 from server_app.artifacts.participation import read_drained
 from server_app.errors import RunError
-from server_app.federation.messaging import POLL_SECONDS
-
-MAX_LISTED_SITES = 5
+from server_app.federation.exchange import count_parts
+from server_app.federation.messaging import MAX_LISTED_NAMES, POLL_SECONDS
 
 
 def wait_for_undrained(
@@ -32,7 +31,7 @@ def wait_for_undrained(
     requests : sequence of Message
         Requests of an exchange, each with the name of its site as its group.
     min_sites : int
-        Smallest number of sites with which the exchange counts.
+        Smallest number of updates, and of scores, with which the exchange counts.
     timeout : float
         Seconds to wait for sites to be readmitted.
 
@@ -45,10 +44,11 @@ def wait_for_undrained(
     while True:
         drained = drained_sites(run)
         active = [request for request in requests if request.metadata.group_id not in drained]
-        if len(active) >= min(min_sites, len(requests)):
+        counts = count_parts(active)
+        if all(counts[part] >= min(min_sites, asked) for part, asked in count_parts(requests).items()):
             return active
         names = sorted(drained & {request.metadata.group_id for request in requests})
-        listed = list_some(names, MAX_LISTED_SITES)
+        listed = list_some(names, MAX_LISTED_NAMES)
         if time.monotonic() > deadline:
             raise RunError(
                 f"{len(active)} of {len(requests)} sites are not drained, but min-sites is {min_sites}: "

@@ -1,12 +1,14 @@
 """Sites that are drained for maintenance during a run, and readmitted."""
 
 import pytest
+from flwr.app import ConfigRecord, Message, RecordDict
 from typer.testing import CliRunner
 
 from condi_core.run_files import read_history
 from server_app.artifacts.participation import read_drained, write_drained
 from server_app.cli import app
 from server_app.errors import RunError
+from server_app.federation.drained_sites import wait_for_undrained
 from tests.helpers.watched_run import line, write_watched_run
 
 SETTINGS = {"method": "mask", "compare-with": "", "task.rounds": 5, "min-sites": 2}
@@ -55,6 +57,18 @@ def test_a_run_waits_for_min_sites_and_then_ends_with_its_checkpoint(run_local, 
         run_local(federation, SETTINGS | {"name": "few", "min-sites": 3}, drain_in_round(run, 1, 9))
     assert f"condi sites {run} --readmit SITE" in str(e.value) and "resume=" in str(e.value)
     assert len(read_history(run)) == 1
+
+
+def test_sites_that_only_score_do_not_stand_in_for_those_that_train(tmp_path):
+    def ask(site: str, kind: str) -> Message:
+        return Message(RecordDict({"config": ConfigRecord()}), 1, kind, group_id=site)
+
+    requests = [ask("a", "train.task"), ask("b", "train.task"), ask("c", "evaluate.task")]
+    requests.append(ask("d", "evaluate.task"))
+    write_drained(tmp_path, ["b"])
+    assert wait_for_undrained(tmp_path, requests, 1, 0.0) == [requests[0], *requests[2:]]
+    with pytest.raises(RunError, match="3 of 4 sites are not drained, but min-sites is 2: readmit b"):
+        wait_for_undrained(tmp_path, requests, 2, 0.0)
 
 
 def test_the_command_drains_readmits_and_refuses_unknown_sites(tmp_path, small_settings):
