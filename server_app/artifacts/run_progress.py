@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class RunProgress:
             "request": {},  # the last exchange: kind, phase, round, split, seconds since the epoch
             "online": None,  # names of the sites that are connected; unknown in a simulation
             "excluded": {},
-            "sites": {},  # name → what it was last asked, when, when it answered, and its error
+            "sites": {},  # name → what it was last asked, when, and when it answered
         }
         self._path: Path | None = None
         self._changed, self._ended = threading.Event(), threading.Event()
@@ -49,20 +49,28 @@ class RunProgress:
         self._content["excluded"] = excluded
         self._thread.start()
 
-    def note_requests(self, sites: Iterable[str], request: dict[str, Any]) -> None:
-        """Note that sites were asked something: `request` has the kind of message and its phase and round."""
+    def note_requests(self, kinds: Mapping[str, str], request: dict[str, Any]) -> None:
+        """Note that sites were asked something.
+
+        Parameters
+        ----------
+        kinds : mapping of str to str
+            Site → kind of the message to it.
+        request : dict
+            Kind, phase, round and split of the exchange.
+        """
         with self._lock:
             now = time.time()
             self._content["request"] = request | {"asked": now}
-            for site in sites:
-                self._content["sites"][site] = {"kind": request["kind"], "asked": now, "answered": None}
+            for site, kind in kinds.items():
+                self._content["sites"][site] = {"kind": kind, "asked": now, "answered": None}
         self._changed.set()
 
-    def note_reply(self, site: str, error: str = "") -> None:
-        """Note that a site has answered, or why it could not."""
+    def note_reply(self, site: str) -> None:
+        """Note that a site has answered, be it with an error."""
         with self._lock:
             if site in self._content["sites"]:
-                self._content["sites"][site] |= {"answered": time.time(), "error": error}
+                self._content["sites"][site]["answered"] = time.time()
         self._changed.set()
 
     def note_online(self, sites: Iterable[str]) -> None:

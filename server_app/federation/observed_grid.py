@@ -9,10 +9,9 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from server_app.artifacts.run_progress import RunProgress
-from server_app.errors import last_line
 
 CONFIG_NAMES = ("phase", "server-round", "split")  # of what a request is about
-UNANSWERED = ("query.left_out",)  # messages that only tell a site something
+ROLL_CALL = ("query.describe", "query.left_out")  # before the first exchange of the run
 
 
 class ObservedGrid(Grid):
@@ -42,8 +41,9 @@ class ObservedGrid(Grid):
 
     def get_nodes(self) -> Iterable[Any]:
         nodes = list(self.grid.get_nodes())
-        if names := {node.node_id: node.name for node in nodes if node.name}:
-            self._names |= names
+        names = {node.node_id: node.name for node in nodes if node.name}
+        self._names |= names
+        if self._names:  # nodes of a simulation have no names
             self._progress.note_online(names.values())
         return nodes
 
@@ -62,15 +62,14 @@ class ObservedGrid(Grid):
     def note_replies(self, replies: Iterable[Message]) -> None:
         """Note replies, which may have been received without this grid."""
         for reply in replies:
-            site = self._sites.pop(reply.metadata.reply_to_message_id, "")
-            self._note_reply(site, reply)
+            self._progress.note_reply(self._sites.pop(reply.metadata.reply_to_message_id, ""))
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         requests = list(messages)
         self._note_requests(requests)
         replies = list(self.grid.send_and_receive(requests, timeout=timeout))
         for reply in replies:
-            self._note_reply(reply.metadata.group_id, reply)
+            self._progress.note_reply(reply.metadata.group_id)
         return replies
 
     def _site_of(self, request: Message) -> str:
@@ -79,12 +78,8 @@ class ObservedGrid(Grid):
         return to.group_id or self._names.get(to.dst_node_id, "")
 
     def _note_requests(self, requests: list[Message]) -> None:
-        asked = [(site, request) for request in requests if (site := self._site_of(request))]
-        if asked and (kind := asked[0][1].metadata.message_type) not in UNANSWERED:
-            config = asked[0][1].content.config_records.get("config")
+        kinds = {site: r.metadata.message_type for r in requests if (site := self._site_of(r))}
+        if kinds and (kind := requests[0].metadata.message_type) not in ROLL_CALL:
+            config = requests[0].content.config_records.get("config")
             about = {name: config[name] for name in CONFIG_NAMES if name in config} if config else {}
-            self._progress.note_requests([site for site, _ in asked], {"kind": kind, **about})
-
-    def _note_reply(self, site: str, reply: Message) -> None:
-        if site:
-            self._progress.note_reply(site, last_line(reply.error.reason) if reply.has_error() else "")
+            self._progress.note_requests(kinds, {"kind": kind, **about})

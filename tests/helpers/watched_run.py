@@ -46,7 +46,7 @@ def write_watched_run(run: Path, settings: dict, history: list[dict], **progress
         "excluded": {ESCAPE: HOSTILE},
         "sites": {
             "north": asked,
-            HOSTILE: asked | {"answered": NOW - 30, "error": ""},
+            HOSTILE: asked | {"answered": NOW - 30},
             "south": asked,
         },
     }

@@ -28,21 +28,26 @@ def test_who_is_asked_and_who_answers():
     nodes = [{"registered": "north"}, {"registered": "south"}, {"registered": "east"}]
     grid = ObservedGrid(LocalGrid(answer, nodes, {}), progress)
     grid.get_nodes()
-    requests = [Message(RecordDict(), 1000 + i, "train.task", group_id=f"s{i}") for i in range(2)]
+    requests = [Message(RecordDict(), 1000, "train.task", group_id="s0")]
+    requests.append(Message(RecordDict(), 1001, "evaluate.task", group_id="s1"))
     requests.append(Message(RecordDict(), 1002, "train"))  # secure aggregation names no site
     sent = grid.push_messages(requests)
     content = progress._content
     assert content["online"] == ["east", "north", "south"]
-    assert [site["answered"] for site in content["sites"].values()] == [None] * 3
+    assert {name: (site["kind"], site["answered"]) for name, site in content["sites"].items()} == {
+        "s0": ("train.task", None),
+        "s1": ("evaluate.task", None),
+        "east": ("train", None),
+    }
     assert content["request"]["kind"] == "train.task"
     assert len(ReplyPuller(grid).pull(sent[:2])) == 2
-    assert {name: site.get("error") for name, site in content["sites"].items()} == {
-        "s0": "",
-        "s1": "it has? no memory",
-        "east": None,
-    }
-    grid.push_messages([Message(RecordDict(), 1000, "query.left_out", group_id="s0")])
-    assert content["request"]["kind"] == "train.task"  # nobody answers the other
+    assert [name for name, site in content["sites"].items() if site["answered"]] == ["s0", "s1"]
+    for kind in ("query.describe", "query.left_out"):
+        grid.push_messages([Message(RecordDict(), 1000, kind, group_id="s0")])
+    assert content["request"]["kind"] == "train.task"  # those of the roll call are not noted
+    grid.grid.contexts.clear()
+    grid.get_nodes()
+    assert content["online"] == []
 
 
 def test_replies_of_a_deployment_are_received_object_by_object():
