@@ -95,8 +95,8 @@ class RunProgress:
         while not self._ended.is_set():
             self._changed.clear()
             self._write()
-            self._ended.wait(MIN_WRITE_SECONDS)
-            self._changed.wait(NEWS_SECONDS)
+            if not self._ended.wait(MIN_WRITE_SECONDS):
+                self._changed.wait(NEWS_SECONDS)
 
     def _write(self) -> None:
         assert self._path is not None  # the thread starts when there is a path

@@ -1,5 +1,7 @@
 """What is noted of the exchanges of a run, and that a deployment's replies are received as without that."""
 
+import threading
+
 from flwr.app import Error, Message, RecordDict
 from flwr.superlink.grid.http_grid import HttpGrid
 
@@ -55,3 +57,18 @@ def test_replies_of_a_deployment_are_received_object_by_object():
     puller = ReplyPuller(ObservedGrid(grid, RunProgress()))
     assert puller._grid is grid  # of the kind that decides on it
     assert puller.pull([]) == []
+
+
+def test_a_run_that_ends_while_its_progress_is_written_is_not_held_up(tmp_path):
+    progress = RunProgress()
+    writer = threading.Thread(target=progress._write_repeatedly, daemon=True)
+
+    class EndsJustBefore(threading.Event):
+        def clear(self) -> None:
+            progress._ended.set()
+            super().clear()
+
+    progress._changed, progress._path = EndsJustBefore(), tmp_path / "progress.json"
+    writer.start()
+    writer.join(2)
+    assert not writer.is_alive()
