@@ -19,11 +19,20 @@ def find_proxy(address: Address) -> str:
     """Return the URI of the proxy that gRPC takes to an address; empty if it takes none.
 
     gRPC takes the first of these variables that has a value, and a proxy only by `http`. See its
-    doc/core/default_http_proxy_mapper.md.
+    doc/core/default_http_proxy_mapper.md. CheckError when its value is not a URI.
     """
     variables = make_flower_environment()
-    proxy = next(filter(None, map(variables.get, ("grpc_proxy", "https_proxy", "http_proxy"))), "")
-    if not proxy or urlsplit(proxy).scheme != "http" or not urlsplit(proxy).hostname:
+    name = next(filter(variables.get, ("grpc_proxy", "https_proxy", "http_proxy")), "")
+    proxy = variables.get(name, "")
+    try:
+        parts = urlsplit(proxy)
+        _ = parts.port  # which is parsed here
+    except ValueError:  # its text may have a part of a password
+        raise CheckError(
+            f"the value of the variable {name} is not a URI of a proxy: expected one such as "
+            "http://proxy.example.org:3128"
+        ) from None
+    if parts.scheme != "http" or not parts.hostname:
         return ""
     exempt = next(filter(None, map(variables.get, ("no_grpc_proxy", "no_proxy"))), "")
     return "" if any(_matches(address.host, entry.strip()) for entry in exempt.split(",")) else proxy

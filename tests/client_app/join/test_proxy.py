@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from client_app.join.address import Address
+from client_app.join.checks import CheckError
 from client_app.join.proxy import find_proxy
 from condi_core.flower_environment import make_flower_environment
 from tests.helpers.http_proxy import OUTSIDE, http_proxy
@@ -65,6 +66,13 @@ def test_the_proxy_is_that_of_grpc(variables, proxy, monkeypatch):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert find_proxy(Address(OUTSIDE, 9092)) == proxy
+
+
+@pytest.mark.parametrize("value", ["http://proxy.example.org:31z8", "http://a:70000", "http://[::1"])
+def test_a_variable_that_is_not_a_uri_is_named(value, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", value)
+    with pytest.raises(CheckError, match="^the value of the variable https_proxy is not a URI of a proxy: "):
+        find_proxy(Address(OUTSIDE, 9092))
 
 
 @pytest.mark.parametrize(("block", "proxy"), [("10.0.0.0/8", ""), ("192.168.0.0/16", "http://b:1")])
