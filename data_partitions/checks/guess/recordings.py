@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -130,10 +129,9 @@ def _find_annotations(
 
 def _files_beside(paths: Sequence[str], files: Sequence[str]) -> list[str]:
     """Return the files whose names begin like that of a recording."""
-    names = sorted(PurePosixPath(path).stem for path in paths)
-    ends = [PurePosixPath(file).name for file in files]
-    before = [names[max(0, bisect_right(names, end) - 1)] for end in ends]
-    return [file for file, end, name in zip(files, ends, before, strict=True) if end.startswith(name)]
+    names = {PurePosixPath(path).stem for path in paths}
+    lengths = {len(name) for name in names}
+    return [file for file in files if any(PurePosixPath(file).name[:n] in names for n in lengths)]
 
 
 def _find_annotation_files(source: Path, paths: Sequence[str], headers: Sequence[FileHeader]) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from data_partitions.checks.guess.annotation_sections import pair_files
 from data_partitions.checks.guess.draft import Draft, write_value
 from data_partitions.checks.guess.guess import guess_description
+from data_partitions.checks.guess.recordings import _files_beside
 from data_partitions.checks.guess.waveforms import FileHeader, write_signals
 from data_partitions.description.reading import read_description
 from data_partitions.description.sections import Description
@@ -219,6 +220,11 @@ def test_lists_in_comments_say_how_many_more_there_are():
     write_signals(draft, headers)
     comment = " ".join(line.removeprefix("# ") for line in draft.to_toml().splitlines())
     assert "Left out, as hardly any file has them: x00, x01" in comment and "x18, x19 and 40 more." in comment
+
+
+def test_files_beside_recordings_whose_names_begin_like_others():
+    recordings, files = (["r1.edf", "r10.edf", "r2.edf"], ["r1_stages.csv", "r10_stages.csv", "patients.csv"])
+    assert _files_beside(recordings, files) == files[:2]
 
 
 def test_csv_annotations_beside_recordings_are_the_labels_and_no_table(tmp_path):
