@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 KINDS = ("train", "evaluate", "query")  # of messages; a coordinator could invent others without end
@@ -27,6 +28,7 @@ class SiteMetrics:
 
     def __init__(self, log: Path) -> None:
         self._log = log
+        self._lock = Lock()  # each request is answered in a thread of its own
         self._position = 0
         self._messages: Counter[tuple[str, str]] = Counter()
         self._runs, self._bytes = 0, 0
@@ -58,11 +60,13 @@ class SiteMetrics:
         """Yield the metrics, as prometheus_client asks for them."""
         from prometheus_client.core import CounterMetricFamily
 
-        self.update()
+        with self._lock:
+            self.update()
+            numbers = sorted(self._messages.items())
         messages = CounterMetricFamily(
             "condi_site_messages", "Messages of coordinators, by outcome.", labels=["kind", "outcome"]
         )
-        for labels, number in sorted(self._messages.items()):
+        for labels, number in numbers:
             messages.add_metric(list(labels), number)
         yield messages
         yield CounterMetricFamily("condi_site_runs", "Runs that asked this site.", value=self._runs)

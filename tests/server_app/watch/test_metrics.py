@@ -3,6 +3,8 @@
 import http.client
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,21 @@ def test_a_site_counts_new_entries_of_its_audit_log(tmp_path):
     with log.open("ab") as file:
         file.write(b'{"kind": "reply", "mess')
     assert read()["condi_site_messages_total", ("kind", "train"), ("outcome", "answered")] == 2
+
+
+def test_two_requests_at_the_same_time_count_an_entry_once(tmp_path, monkeypatch):
+    count = SiteMetrics._count
+
+    def count_slowly(site, entry):
+        time.sleep(0.01)
+        count(site, entry)
+
+    monkeypatch.setattr(SiteMetrics, "_count", count_slowly)
+    site = SiteMetrics(write_log(tmp_path / "audit.jsonl"))
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(lambda: list(site.collect())) for _ in range(2)]
+    for answer in answers:
+        assert {f.name: f.samples[0].value for f in answer.result()}["condi_site_runs"] == 1
 
 
 def test_the_dashboard_asks_only_for_metrics_that_there_are(of_run, tmp_path):
