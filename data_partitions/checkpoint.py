@@ -60,7 +60,7 @@ class Checkpoint:
         stored = self._load()
         first, skipped = (0, 0) if stored is None else stored.facts["position"]
         if stored is not None:
-            self._log.note(f"Reading went on after an interruption, at part {first + 1} of {len(pieces)}.")
+            self._log.note(f"Parts that were read before an interruption: {first} of {len(pieces)}.")
             if not skipped:
                 restore_state(stored)
         for number in range(first, len(pieces)):
