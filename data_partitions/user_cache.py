@@ -16,7 +16,8 @@ CACHE_VARIABLE = "CONDI_CACHE"  # an environment variable that names another fol
 
 def user_cache() -> Path:
     """Return the folder that the variable CONDI_CACHE names; by default one in the user's cache folder."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("condi"))
+    folder = os.environ.get(CACHE_VARIABLE)
+    return Path(folder).expanduser().absolute() if folder else platformdirs.user_cache_path("condi")
 
 
 def require_writable(folder: Path, remedy: str) -> None:

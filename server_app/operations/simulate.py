@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from data_partitions.user_cache import CACHE_VARIABLE
+from data_partitions.user_cache import CACHE_VARIABLE, user_cache
 from server_app.operations.command_line import (
     CpusPerNode,
     GpusPerNode,
@@ -87,8 +87,7 @@ def simulate(
     with FlowerProcesses() as processes:
         settings_file = processes.folder / "run-config.toml"
         write_run_config(run_config, settings_file)
-        if cache is not None:
-            processes.env[CACHE_VARIABLE] = str(cache)
+        processes.env[CACHE_VARIABLE] = str(cache or user_cache())  # absolute, as they run in another folder
         processes.env.setdefault("OMP_NUM_THREADS", str(cpus_per_node))
         if ray:
             processes.env["RAY_ADDRESS"] = ray

@@ -50,6 +50,10 @@ def test_a_comma_in_the_name_of_a_site():
 def test_the_cache_may_be_elsewhere(monkeypatch):
     monkeypatch.setenv("CONDI_CACHE", "/srv/cache")
     assert user_cache() == Path("/srv/cache")
+    monkeypatch.setenv("CONDI_CACHE", "~/cache")
+    assert user_cache() == Path.home() / "cache"
+    monkeypatch.setenv("CONDI_CACHE", "cache")
+    assert user_cache() == Path.cwd() / "cache"
 
 
 def test_the_documented_variable_gives_each_user_a_local_superlink_of_their_own():
