@@ -103,7 +103,7 @@ class SitePolicy(Section):
         The delta of max-epsilon.
     rounds_per_run
         Largest number of training rounds of a run, over both phases and all methods; at most twice as many
-        evaluations are answered.
+        evaluations are answered, beside the scores that come with an update.
     runs_per_day
         Largest number of runs that are answered on one day.
     hours
