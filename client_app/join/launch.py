@@ -169,14 +169,8 @@ def site(
         *(sys.executable, "-P", "-m", "client_app.join.supernode", "--grpc-rere"),
         *("--superlink", str(superlink)),
         *("--root-certificates", str(root_certificates), "--auth-supernode-private-key", str(key)),
-        *("--host", host, "--port", str(port)),
-        *(
-            "--metrics-port",
-            str(metrics_port),
-            "--audit",
-            str(audit),
-            *(("--policy", str(policy)) if policy else ()),
-        ),
+        *("--host", host, "--port", str(port), "--metrics-port", str(metrics_port)),
+        *("--audit", str(audit), *(("--policy", str(policy)) if policy else ())),
         *("--node-config", " ".join(f'{name}="{value}"' for name, value in node_config.items())),
     ]
     if superexec_secret:

@@ -20,9 +20,8 @@ from client_app.join.polling import AdaptiveClock
 from condi_core.flower_environment import make_flower_environment
 
 MAX_POLL_SECONDS = 1.0  # Flower's default
-SUPEREXEC_IDLE_FRACTION = (
-    0.02  # lower than that of a node, whose requests the SuperLink answers, and not this machine
-)
+# Lower than that of a node, whose requests the SuperLink answers, and not this machine.
+SUPEREXEC_IDLE_FRACTION = 0.02
 
 
 class AppLauncher:

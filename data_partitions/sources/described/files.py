@@ -13,9 +13,8 @@ from data_partitions.errors import DataError
 from data_partitions.events.files import ARCHIVE_SUFFIXES, is_archive, list_members
 from data_partitions.sentences import count_noun, quote_some, suggest
 
-_QUANTILES = re.compile(
-    r"quantiles/q\d\d/"
-)  # copies of all files, beside those that `condi impute` completed
+# Copies of all files, beside those that `condi impute` completed.
+_QUANTILES = re.compile(r"quantiles/q\d\d/")
 _PART = re.compile(r"\*\*/|\*\*|\*|\{([^{}:]+)(?::(\d+))?\}")
 
 
