@@ -104,10 +104,12 @@ def seconds_left(phases: list[dict], history: list[dict]) -> float | None:
     """Estimate the time until the end of the rounds; None when a kind of phase has had no round yet.
 
     A round takes as long as the mean of its phase so far, or else that of phases of the same kind: all task
-    models, or all imputers.
+    models, or all imputers. Phases before that of the last round have ended, whatever was planned.
     """
     total = 0.0
-    for phase in phases:
+    last = history[-1]["phase"] if history else ""
+    current = next((i for i, phase in enumerate(phases) if phase["name"] == last), 0)
+    for phase in phases[current:]:
         if (remaining := phase["rounds"] - phase["done"]) <= 0:
             continue
         kind = phase["name"].partition("-")[0]

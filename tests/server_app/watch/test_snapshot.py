@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from condi_core.run_files import read_config, read_history
 from server_app.cli import app
-from server_app.watch.snapshot import planned_rounds, take_snapshot
+from server_app.watch.snapshot import planned_rounds, seconds_left, take_snapshot
 from server_app.watch.terminal import describe_status, draw
 from tests.helpers.watched_run import ESCAPE, HOSTILE, NOW, line, write_watched_run
 
@@ -39,15 +39,19 @@ def test_sites_at_work_idle_away_and_excluded(watched):
     assert (snapshot["run"], snapshot["status"], snapshot["seconds"]) == ("mine", "running", 600)
 
 
-def test_the_time_left_needs_a_round_of_every_kind(watched, small_settings):
+def test_the_time_left_needs_a_round_of_every_kind(watched):
     assert take_snapshot(watched, NOW)["seconds-left"] is None  # no task model has been trained
     with (watched / "history.jsonl").open("a") as file:
         file.write(json.dumps(line("task-condi", 1, seconds=4.0)) + "\n")
-    # Three rounds of the imputer, one of the same task model, and two of the other like it. The relation is
-    # estimated in as many rounds as were done.
-    left = take_snapshot(watched, NOW)["seconds-left"]
-    relation = read_config(watched).imputer.relation_rounds - 1
-    assert left == relation * 10 + 3 * 10 + 1 * 4 + 2 * 4
+    # One round of the same task model, and two of the other like it. The imputer has ended early.
+    assert take_snapshot(watched, NOW)["seconds-left"] == 1 * 4 + 2 * 4
+
+
+def test_the_time_left_is_that_of_the_current_phase_and_of_later_ones():
+    phases = [{"name": "relation", "rounds": 3, "done": 3}, {"name": "imputer", "rounds": 5, "done": 2}]
+    history = [line("imputer", i, seconds=4.0 + i) for i in (1, 2)]
+    assert seconds_left(phases, history) == 3 * 5.5
+    assert seconds_left(phases, []) is None
 
 
 def test_a_coordinator_without_news_is_reported(watched):
