@@ -2,6 +2,7 @@
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
 from typer.testing import CliRunner
 
 from condi_core.run_files import read_history
@@ -60,6 +61,8 @@ def test_a_run_waits_for_min_sites_and_then_ends_with_its_checkpoint(run_local, 
 
 
 def test_sites_that_only_score_do_not_stand_in_for_those_that_train(tmp_path):
+    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+
     def ask(site: str, kind: str) -> Message:
         return Message(RecordDict({"config": ConfigRecord()}), 1, kind, group_id=site)
 
