@@ -35,8 +35,6 @@ def watch(
             _show(run, once)
     except RunFileError as error:
         exit_with(1, f"{error}.")
-    except OSError as error:
-        exit_with(1, f"cannot listen at {host}:{port}: {error.strerror}: choose another port by --port.")
     except KeyboardInterrupt:
         pass
 
@@ -44,7 +42,11 @@ def watch(
 def _serve(run: Path, host: str, port: int) -> None:
     from server_app.watch.server import make_server
 
-    with make_server(run, host, port) as server:
+    try:
+        server = make_server(run, host, port)
+    except OSError as error:
+        exit_with(1, f"cannot listen at {host}:{port}: {error.strerror}: choose another port by --port.")
+    with server:
         typer.echo(f"http://{host}:{server.server_address[1]}/ shows {run}; Ctrl-C ends this.")
         server.serve_forever()
 
