@@ -14,7 +14,7 @@ from server_app.watch.metrics import CONTENT_TYPE, run_metrics
 from server_app.watch.snapshot import take_snapshot
 
 PAGE_FILE = "page.html"
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1")
 HEADERS = {
     # The page loads nothing but the snapshot, and no other page can show it in a frame.
     "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -52,7 +52,7 @@ def make_server(run: Path, host: str, port: int) -> ThreadingHTTPServer:
 
         def do_GET(self) -> None:
             name = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-            if host in ("127.0.0.1", "localhost", "::1") and name not in LOOPBACK_NAMES:
+            if host in LOOPBACK_NAMES and name not in LOOPBACK_NAMES:
                 self._reply(HTTPStatus.MISDIRECTED_REQUEST, "text/plain", b"unknown host")
             elif answer := answers.get(self.path.partition("?")[0]):
                 try:
