@@ -60,12 +60,8 @@ def _collect(snapshot: dict[str, Any]) -> Iterator[Any]:
     yield gauge("rounds_done", "Rounds done.", ["phase"], [([p["name"]], p["done"]) for p in phases])
     yield gauge("rounds_planned", "Rounds planned.", ["phase"], [([p["name"]], p["rounds"]) for p in phases])
     last = {line["phase"]: line for line in snapshot["history"]}
-    yield gauge(
-        "loss",
-        "Training loss of the last round.",
-        ["phase"],
-        [([p], e["loss"]) for p, e in last.items() if e["loss"] is not None],
-    )
+    losses = [([p], e["loss"]) for p, e in last.items()]
+    yield gauge("loss", "Training loss of the last round.", ["phase"], losses)
     scored = {line["phase"]: line for line in snapshot["history"] if line["metrics"]}
     metrics = [([p, name], value) for p, e in scored.items() for name, value in e["metrics"].items()]
     yield gauge("metric", "Metrics on validation windows.", ["phase", "metric"], metrics)

@@ -12,14 +12,12 @@ from server_app.operations.command_line import exit_with
 
 POLL_SECONDS = 1.0
 
-Names = Annotated[
-    list[str] | None, typer.Option(metavar="SITE", help="Do not ask this site any more; repeatable.")
-]
-
 
 def sites(
     run: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of the run.")],
-    drain: Names = None,
+    drain: Annotated[
+        list[str] | None, typer.Option(metavar="SITE", help="Do not ask this site any more; repeatable.")
+    ] = None,
     readmit: Annotated[
         list[str] | None, typer.Option(metavar="SITE", help="Ask this site again; repeatable.")
     ] = None,
