@@ -42,7 +42,8 @@ def follow_to_end(processes: FlowerProcesses, run_id: str, show: Callable[[str],
     log: list[str] = []
     pending = threading.Timer(PENDING_SECONDS, _warn_if_pending, (processes, run_id))
     pending.daemon = True
-    pending.start()
+    if not processes.address:  # a SuperLink of these processes has its SuperExec
+        pending.start()
     try:
         for line in stream_log(processes, run_id):
             pending.cancel()

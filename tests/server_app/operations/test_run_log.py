@@ -12,11 +12,13 @@ from server_app.operations.run_log import RunFailedError, follow_to_end
 
 
 class Processes:
-    """A SuperLink with one run, whose log ends when `status` is read for the first time."""
+    """A SuperLink with one run, whose log ends when `status` is read, or after some seconds."""
 
-    def __init__(self, *statuses: tuple[str, str]) -> None:
+    def __init__(self, *statuses: tuple[str, str], address: str = "", seconds: float = 60.0) -> None:
         self.statuses = list(statuses)
         self.asked = threading.Event()
+        self.address = address
+        self.seconds = seconds
 
     def start(self, *command: str, **options) -> subprocess.Popen:
         class Stream:
@@ -30,7 +32,7 @@ class Processes:
     def __exit__(self, *error: object) -> None: ...
 
     def __iter__(self):
-        self.asked.wait(60)
+        self.asked.wait(self.seconds)
         return iter(())
 
     def status(self, run_id: str) -> tuple[str, str]:
@@ -45,6 +47,14 @@ def test_a_run_that_nothing_takes_up(monkeypatch, capsys):
         "run 7 is pending: nothing has taken it up within 0.01 s; check that `condi superexec` runs at the "
         "coordinator\n"
     )
+
+
+def test_a_simulation_that_starts_slowly_needs_no_superexec(monkeypatch, capsys):
+    monkeypatch.setattr(run_log, "PENDING_SECONDS", 0.01)
+    monkeypatch.setattr(run_log, "STREAM_RETRY_SECONDS", 0)
+    statuses = [("pending", ""), ("finished:completed", "")]
+    follow_to_end(Processes(*statuses, address="127.0.0.1:1", seconds=0.2), "7", print)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
