@@ -1,0 +1,51 @@
+"""The documentation is complete and builds without a warning, from this machine's files alone."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+
+
+def test_each_page_is_in_the_navigation():
+    configuration = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = {path.relative_to(PROJECT / "docs").as_posix() for path in (PROJECT / "docs").rglob("*.md")}
+    assert pages <= set(re.findall(r"[\w/-]+\.md", configuration.partition("\nnav:")[2]))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """Build the site; all links and anchors must exist, because warnings are errors."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=PROJECT,
+        env=os.environ
+        | {"PYTHONPATH": str(PROJECT), "NO_MKDOCS_2_WARNING": "1", "https_proxy": "http://[::1]:9"},
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_reference_is_written_from_the_code(site):
+    settings = (site / "reference" / "settings" / "index.html").read_text()
+    assert re.search(r"<code>sites-per-round</code>.*?<code>1\.0</code>.*?&gt; 0 and ≤ 1", settings, re.S)
+    commands = (site / "reference" / "command-line" / "index.html").read_text()
+    assert re.search(r"<code>condi prepare ptb-xl</code>.*?<code>--label-rule</code>", commands, re.S)
+    assert "load_model" in (site / "reference" / "python-api" / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_pages_load_nothing_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        loaded = re.findall(
+            r"<(?:script|img|link)\b[^>]*?(?:src|href)=\"?(https?://[^\" >]+)", page.read_text()
+        )
+        assert not loaded, page
