@@ -18,6 +18,7 @@ from condi_core.outputs import Imputation, Prediction
 from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError
+from condi_core.window_arrays import WindowArrays, read_windows
 from condi_core.windows import WINDOWS_PER_BLOCK, Schema, zero_unobserved
 
 
@@ -41,10 +42,11 @@ class Classifier(NamedTuple):
 class TrainedRun:
     """What a run has trained. `condi_core.loading.load_model` makes one from its files.
 
-    Windows are arrays (batch, modality, patch, sample) in the order, units and rates of `schema`; a modality
-    with fewer samples in a patch than the fastest one uses the first of them. `observed` is bool. Without it,
-    NaN in `values` marks what was not observed, and so does the mask of a masked array. Up to rounding, the
-    result for a window depends only on this window and on `seed`, and not on the other windows of the batch.
+    Windows are arrays (channel, time) for one window, (n, channel, time), or (batch, modality, patch, sample)
+    in the order, units and rates of `schema`; results have the shape of what was given. A modality with fewer
+    samples in a patch than the fastest one uses the first of them. `observed` is bool. Without it, NaN in
+    `values` marks what was not observed, and so does the mask of a masked array. Up to rounding, the result
+    for a window depends only on this window and on `seed`, and not on the other windows of the batch.
     Observed samples outside the plausible range of their modality count as not observed.
 
     Attributes
@@ -73,6 +75,16 @@ class TrainedRun:
         self.method = method
         self.device = device
 
+    def __repr__(self) -> str:
+        channels, patches, samples = self.schema.shape
+        models = ["imputer"] if self.imputer else []
+        if self.classifiers:
+            models.append(f"classifier{'s' * (len(self.classifiers) > 1)} {' and '.join(self.classifiers)}")
+        return (
+            f"<TrainedRun of {self.method} on {self.schema.dataset}: {', '.join(models)}, "
+            f"windows ({channels}, {patches * samples}) of (channel, time)>"
+        )
+
     def impute(
         self, values: ArrayLike, observed: ArrayLike | None = None, samples: int = 0, seed: int = 0
     ) -> Imputation:
@@ -80,7 +92,7 @@ class TrainedRun:
 
         Parameters
         ----------
-        values : (batch, modality, patch, sample), in source units
+        values : windows in one of the three shapes, in source units
         observed : bool, of the same shape
         samples : number of draws in addition to the point estimate
         seed : of the draws
@@ -97,6 +109,7 @@ class TrainedRun:
             raise WeightsFileError(
                 "this run has no trained imputer: choose a run with a method that trains one, such as condi"
             )
+        windows = read_windows(self.schema, values, observed)
         points, draws, padding = [], [], self._padding.to(self.device)
         low, high = (limit.to(self.device) for limit in self._limits)
         dropped = np.zeros(len(self.schema.modalities), int)
@@ -106,12 +119,13 @@ class TrainedRun:
             completed = torch.where(observed, x, estimate)
             return completed.masked_fill(padding, torch.nan).cpu().numpy()
 
-        for x, mask, outside in self._blocks(values, observed):
+        for x, mask, outside in self._blocks(windows):
             dropped += outside
             point, sampled = imputer.sample(imputer.prepare(x, mask), samples, _generators(x, mask, seed))
             points.append(complete(x, mask, point))
             draws.append(complete(x, mask, sampled))
-        return Imputation(np.concatenate(points), np.concatenate(draws, 1), dropped)
+        point = windows.restore_shape(np.concatenate(points))
+        return Imputation(point, windows.restore_shape(np.concatenate(draws, 1)), dropped)
 
     def predict(
         self,
@@ -132,7 +146,8 @@ class TrainedRun:
         samples : number of completions whose predictions are returned as draws
         method : one of `classifiers`; by default the one that the run was about
         covariates : (batch, covariate) in the order of the schema, a category as its position, NaN where not
-            recorded; by default nothing is recorded. Models that do not read covariates ignore them.
+            recorded, or (covariate,) for one window; by default nothing is recorded. Models that do not read
+            covariates ignore them.
 
         Raises
         ------
@@ -142,12 +157,13 @@ class TrainedRun:
             The run has no task model of the method.
         """
         classifier = self.find_classifier(method)
-        recorded = self._covariate_blocks(covariates, len(np.asarray(values)))
+        windows = read_windows(self.schema, values, observed)
+        recorded = self._covariate_blocks(covariates, windows)
         num_draws = samples if classifier.method.imputer_training == "diffusion" else 0
         predictions, draws = [], []
         dropped = np.zeros(len(self.schema.modalities), int)
         with torch.no_grad():
-            blocks = zip(self._blocks(values, observed), recorded, strict=True)
+            blocks = zip(self._blocks(windows), recorded, strict=True)
             for (x, mask, outside), numbers in blocks:
                 dropped += outside
                 completed = self._classify(classifier, x, mask, numbers, classifier.completions, seed)
@@ -157,7 +173,8 @@ class TrainedRun:
                     draws.append(drawn.cpu().numpy())
                 else:
                     draws.append(np.zeros((0, *predictions[-1].shape), np.float32))
-        return Prediction(np.concatenate(predictions), np.concatenate(draws, 1), dropped)
+        numbers = windows.drop_batch(np.concatenate(predictions))
+        return Prediction(numbers, windows.drop_batch(np.concatenate(draws, 1)), dropped)
 
     def find_classifier(self, method: str = "") -> Classifier:
         """Return the task model of a method, by default of the one that the run was about.
@@ -213,34 +230,23 @@ class TrainedRun:
         low, high = torch.tensor(ranges)[:, :, None, None].unbind(1)
         return low, high
 
-    def _covariate_blocks(self, covariates: ArrayLike | None, windows: int) -> list[Tensor]:
+    def _covariate_blocks(self, covariates: ArrayLike | None, windows: WindowArrays) -> list[Tensor]:
         """Check covariates, and return those of as many windows at a time as `_blocks` yields."""
-        shape = (windows, len(self.schema.covariates))
+        shape = (len(windows.values), len(self.schema.covariates))
         numbers = np.full(shape, np.nan, np.float32)
         if covariates is not None:
             numbers = np.asarray(covariates, np.float32)
+            numbers = numbers[None] if windows.is_single and numbers.ndim == 1 else numbers
         if numbers.shape != shape:
             raise ValueError(f"expected covariates of shape {shape}, got {numbers.shape}")
         return list(torch.tensor(numbers).to(self.device).split(WINDOWS_PER_BLOCK))
 
-    def _blocks(
-        self, values: ArrayLike, observed: ArrayLike | None
-    ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
-        """Check windows, and yield values, masks, and counts of dropped samples, of a few at a time."""
-        x = np.asarray(values, np.float32)
-        masks = ~np.isnan(x) if observed is None else np.ma.filled(observed, False)
-        if np.ma.isMaskedArray(values):  # its mask says what was not observed
-            masks = masks & ~np.ma.getmaskarray(values)
-        if x.ndim != 4 or x.shape[1:] != self.schema.shape or masks.shape != x.shape or not len(x):
-            raise ValueError(
-                f"expected values and observed of shape (batch, {', '.join(map(str, self.schema.shape))}), "
-                f"got {x.shape} and {masks.shape}"
-            )
-        if masks.dtype != bool:
-            raise ValueError(f"expected observed to be bool, got {masks.dtype}")
+    def _blocks(self, windows: WindowArrays) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+        """Yield values, masks, and counts of dropped samples, of a few windows at a time."""
         low, high = self._limits
-        for start in range(0, len(x), WINDOWS_PER_BLOCK):
-            block, mask = (torch.tensor(a[start : start + WINDOWS_PER_BLOCK]) for a in (x, masks))
+        for start in range(0, len(windows.values), WINDOWS_PER_BLOCK):
+            arrays = (windows.values, windows.observed)
+            block, mask = (torch.tensor(a[start : start + WINDOWS_PER_BLOCK]) for a in arrays)
             mask &= ~self._padding
             if not torch.isfinite(block[mask]).all():
                 raise ValueError("an observed value is not finite: mark it as not observed")

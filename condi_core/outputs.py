@@ -12,12 +12,14 @@ from condi_core.evaluation.imputation import quantiles
 
 
 class Imputation(NamedTuple):
-    """Completed windows in source units; observed samples are returned bit for bit.
+    """Completed windows in source units, in the shape in which they were given.
+
+    Observed samples are returned bit for bit.
 
     Attributes
     ----------
-    point : float32 (batch, modality, patch, sample), the best single values
-    draws : float32 (draw, batch, modality, patch, sample), equally likely completions
+    point : float32, of the shape of the windows, the best single values
+    draws : float32 (draw, ...), equally likely completions
     dropped : int (modality,), observed samples outside the plausible range, which were completed instead
     """
 
@@ -34,7 +36,7 @@ class Imputation(NamedTuple):
 
         Returns
         -------
-        (level, batch, modality, patch, sample)
+        (level, ...), of the shape of the windows
 
         Raises
         ------
@@ -54,7 +56,7 @@ class Prediction(NamedTuple):
 
     Attributes
     ----------
-    values : float32 (batch, column)
+    values : float32 (batch, column), or (column,) for one window (channel, time)
     draws : float32 (draw, batch, column), the predictions for equally likely completions
     dropped : int (modality,), observed samples outside the plausible range, which were not used
     """

@@ -151,12 +151,50 @@ def test_a_slow_modality_is_nan_in_its_padding(tmp_path):
     assert np.isnan(imputation.point[:, 2, :, 2:]).all()
 
 
+@pytest.mark.parametrize("shape", [(3, 200), (2, 3, 200)])
+def test_channels_by_time_give_what_patches_give_in_their_own_shape(model, shape):
+    x = windows(2)[: None if len(shape) == 3 else 1]
+    imputation, expected = model.impute(x.reshape(shape), samples=1), model.impute(x, samples=1)
+    assert imputation.point.shape == shape and imputation.draws.shape == (1, *shape)
+    np.testing.assert_array_equal(imputation.point, expected.point.reshape(shape))
+    np.testing.assert_array_equal(imputation.quantiles([0.5])[0], expected.quantiles([0.5])[0].reshape(shape))
+    prediction, expected = model.predict(x.reshape(shape)), model.predict(x)
+    np.testing.assert_array_equal(prediction.values, expected.values.reshape(*shape[:-2], 2))
+    assert prediction.spread.shape == prediction.values.shape
+
+
+@pytest.mark.parametrize(
+    "shape, advice",
+    [
+        ((200, 3), "exchange the last two axes, values.swapaxes(-1, -2)"),
+        ((5, 200, 3), "exchange the last two axes, values.swapaxes(-1, -2)"),
+        ((3, 20, 10), "add the axis of windows, values[None]"),
+        ((5, 2, 200), "give the channels in the order I, II, V1, with NaN for those that were not recorded"),
+        ((3, 150), "fill up to 200 samples at 100 Hz with NaN"),
+        ((3, 5000), "cut recordings into windows of 200 samples at 100 Hz"),
+        ((1, 3, 20, 9), "cut recordings into windows of 200 samples at 100 Hz"),
+        ((0, 3, 200), "give at least one window"),
+        ((200,), "give one window as a row of samples per channel"),
+    ],
+)
+def test_another_shape_is_refused_with_the_way_to_get_there(model, shape, advice):
+    expected = "(3, 200) for one window (channel, time), (n, 3, 200), or (n, 3, 20, 10) by patches"
+    for call in (model.impute, model.predict):
+        with pytest.raises(ValueError) as error:
+            call(np.zeros(shape))
+        assert f"expected values of shape {expected}, got {shape}: " in str(error.value)
+        assert advice in str(error.value)
+
+
+def test_a_run_says_what_it_is(model):
+    models = "imputer, classifiers mask and condi"
+    assert repr(model) == f"<TrainedRun of condi on generated: {models}, windows (3, 200) of (channel, time)>"
+
+
 @pytest.mark.parametrize(
     "values, observed, message",
     [
-        (np.zeros((3, 20, 10)), None, "expected values and observed of shape"),
-        (np.zeros((1, 3, 20, 9)), None, r"\(batch, 3, 20, 10\), got \(1, 3, 20, 9\)"),
-        (np.zeros((0, 3, 20, 10)), None, "expected values"),
+        (np.zeros((1, 3, 20, 10)), np.ones((1, 3, 200), bool), "observed of the shape of values"),
         (np.zeros((1, 3, 20, 10)), np.ones((1, 3, 20, 10)), "to be bool"),
         (np.full((1, 3, 20, 10), np.nan), np.ones((1, 3, 20, 10), bool), "not finite"),
     ],
