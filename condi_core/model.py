@@ -124,8 +124,8 @@ class TrainedRun:
             point, sampled = imputer.sample(imputer.prepare(x, mask), samples, _generators(x, mask, seed))
             points.append(complete(x, mask, point))
             draws.append(complete(x, mask, sampled))
-        point = windows.restore_shape(np.concatenate(points))
-        return Imputation(point, windows.restore_shape(np.concatenate(draws, 1)), dropped)
+        median = windows.restore_shape(np.concatenate(points))
+        return Imputation(median, windows.restore_shape(np.concatenate(draws, 1)), dropped)
 
     def predict(
         self,
@@ -173,8 +173,8 @@ class TrainedRun:
                     draws.append(drawn.cpu().numpy())
                 else:
                     draws.append(np.zeros((0, *predictions[-1].shape), np.float32))
-        numbers = windows.drop_batch(np.concatenate(predictions))
-        return Prediction(numbers, windows.drop_batch(np.concatenate(draws, 1)), dropped)
+        predicted = windows.drop_batch(np.concatenate(predictions))
+        return Prediction(predicted, windows.drop_batch(np.concatenate(draws, 1)), dropped)
 
     def find_classifier(self, method: str = "") -> Classifier:
         """Return the task model of a method, by default of the one that the run was about.
