@@ -13,17 +13,22 @@ from pydantic import (
     BaseModel,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from condi_core.phase_config import ImputerConfig, Settings, TaskConfig
-from condi_core.settings_text import check_command, describe_error, parse_names, parse_values, suggest_name
+from condi_core.phase_config import ImputerConfig, NonNegativeInt, PositiveInt, Settings, TaskConfig
+from condi_core.settings_text import (
+    check_command,
+    check_folder_name,
+    describe_error,
+    parse_names,
+    parse_values,
+    suggest_name,
+)
 
 # Settings that do not change what a run trains: where its files are, which sites are asked, and timeouts.
 UNTRAINED_SETTINGS = frozenset(
@@ -44,6 +49,9 @@ UNTRAINED_SETTINGS = frozenset(
 
 
 AveragingRule = Literal["mean", "norm-bound", "median", "trimmed-mean", "krum"]
+
+MAX_SECONDS = 365 * 24 * 3600.0  # of a timeout; the clocks of the system have a limit of their own
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 
 
 class ConfigError(ValueError):
@@ -102,7 +110,7 @@ class RunConfig(Settings):
 
     federation: str
     output: str
-    name: str
+    name: Annotated[str, AfterValidator(check_folder_name)]
     resume: str
     on_end: Annotated[str, AfterValidator(check_command)]
     queue: bool
@@ -115,8 +123,8 @@ class RunConfig(Settings):
     sites_per_evaluation: Annotated[float, Field(gt=0, le=1)]
     quorum: Annotated[float, Field(gt=0, le=1)]
     transport: Literal["float32", "float16"]
-    sites_timeout: PositiveFloat
-    round_timeout: PositiveFloat
+    sites_timeout: Seconds
+    round_timeout: Seconds
     patience: NonNegativeInt
     missingness: MissingnessSettings = MissingnessSettings()
     test_missingness: str

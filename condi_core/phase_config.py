@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from condi_core.settings_text import parse_values
+
+MAX_INTEGER = 2**63 - 1  # of Flower's messages
+NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+PositiveInt = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 
 
 class Settings(BaseModel):

@@ -32,6 +32,13 @@ def check_command(text: str) -> str:
     return text
 
 
+def check_folder_name(text: str) -> str:
+    """Return a name that a folder can have, or an empty one; PydanticCustomError for any other text."""
+    if "/" in text or text in (".", "..") or not text.isprintable():
+        raise PydanticCustomError("name", "must be the name of a folder, without /")
+    return text
+
+
 def parse_pairs(text: str) -> dict[str, str]:
     """Return {"a": "1", "b": "x"} for "a=1 b=x".
 

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from data_partitions.errors import DataError
+from data_partitions.storage import read_json
 
 MANIFEST_FILE = "manifest.json"  # in the directory of a site
 FEDERATION_FILE = "federation.json"  # in the directory of a federation, around those of its sites
@@ -33,6 +36,19 @@ def list_partitions(path: Path) -> list[str]:
     if not path.is_dir():
         return []
     return sorted(p.name for p in path.iterdir() if not p.name.startswith(".") and is_partition(p))
+
+
+def list_sites(path: Path) -> tuple[str, ...]:
+    """Return the names of the sites of a federation without opening any; DataError where there is none."""
+    if is_federation(path):
+        return read_json(path / FEDERATION_FILE, _SiteNames).sites
+    if not (names := list_partitions(path)):
+        require_federation(path)
+    return tuple(names)
+
+
+class _SiteNames(BaseModel):
+    sites: tuple[str, ...]
 
 
 def detect_partition(path: Path) -> bool:

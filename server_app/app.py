@@ -20,11 +20,12 @@ from server_app.artifacts.run_directory import RunDirectory, RunState, output_fo
 from server_app.artifacts.run_progress import RunProgress
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.artifacts.tensorboard import TensorBoardWriter
+from server_app.compared_methods import select_methods
 from server_app.errors import RunError, RunErrorFilter, printable
 from server_app.federation.client_sampling import num_sampled_sites
 from server_app.federation.differential_privacy import privacy_budget
 from server_app.federation.imputer_phase import run_imputer_phase
-from server_app.federation.method_selection import methods_for_data, rosters_by_scope, select_methods
+from server_app.federation.method_selection import methods_for_data, rosters_by_scope
 from server_app.federation.observed_grid import ObservedGrid
 from server_app.federation.roll_call import collect_roster
 from server_app.federation.roster import Roster

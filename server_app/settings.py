@@ -5,7 +5,8 @@ from contextlib import suppress
 from typing import Any
 
 from condi_core.config import ConfigError, MissingnessSettings, RunConfig
-from condi_core.settings_text import parse_values
+from condi_core.methods import METHOD_NAMES
+from condi_core.settings_text import parse_names, parse_values, suggest_name
 from data_partitions.missingness import Missingness, MissingnessError
 
 MISSINGNESS_PREFIX = "missingness."  # of the names of settings
@@ -14,7 +15,7 @@ MISSINGNESS_PREFIX = "missingness."  # of the names of settings
 def validate_settings(settings: Mapping[str, Any]) -> RunConfig:
     """Read a run's settings, `{"imputer.rounds": 4, "missingness.points": 0.3, ...}`.
 
-    `RunConfig` accepts any missingness settings; they are checked here.
+    `RunConfig` accepts any missingness settings and names of methods; they are checked here.
 
     Raises
     ------
@@ -27,6 +28,12 @@ def validate_settings(settings: Mapping[str, Any]) -> RunConfig:
         config = RunConfig.from_flat(dict(settings))
     except ConfigError as error:
         complaints += error.complaints
+    complaints += [
+        f"setting '{setting}': unknown method '{name}'{suggest_name(name, METHOD_NAMES, list_all=True)}"
+        for setting in ("method", "compare-with")
+        for name in _names_in(settings, setting)
+        if name not in METHOD_NAMES
+    ]
     missingness_settings = {
         name.removeprefix(MISSINGNESS_PREFIX): value
         for name, value in settings.items()
@@ -47,3 +54,11 @@ def validate_settings(settings: Mapping[str, Any]) -> RunConfig:
     if config is None or missingness is None or complaints:
         raise ConfigError(*complaints)
     return config.model_copy(update={"missingness": MissingnessSettings(**missingness)})
+
+
+def _names_in(settings: Mapping[str, Any], setting: str) -> list[str]:
+    """Return the methods that a setting names; none where its value is no text, which `RunConfig` refuses."""
+    text = settings.get(setting)
+    if not isinstance(text, str):
+        return []
+    return [text] if setting == "method" else parse_names(text)

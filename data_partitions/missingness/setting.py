@@ -34,7 +34,7 @@ def share(name: str, meaning: str) -> Setting:
 
 def positive_count(name: str, default: int, meaning: str) -> Setting:
     """Make a setting for a whole number of at least 1."""
-    return Setting(name, default, meaning, "a whole number of at least 1", lambda x: x >= 1, int)
+    return Setting(name, default, meaning, "a whole number of at least 1", lambda x: 1 <= x < 2**63, int)
 
 
 def positive_number(name: str, default: float, meaning: str) -> Setting:

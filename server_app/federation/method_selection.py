@@ -1,74 +1,17 @@
-"""Which methods a run compares, and whether its settings and sites allow them."""
+"""Which methods of a run have something to train at its sites, and who trains them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from condi_core.config import ConfigError, RunConfig
-from condi_core.methods import METHODS, Method
+from condi_core.config import RunConfig
+from condi_core.methods import Method
 from condi_core.protocol import POOLED_SITE
 from data_partitions.manifest import SPLITS
 from data_partitions.pool import pooled_manifest
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError
 from server_app.federation.roster import Roster
-
-
-def select_methods(config: RunConfig) -> list[Method]:
-    """Return the run's method and those that it is compared with.
-
-    Raises
-    ------
-    ConfigError
-        A method is unknown, or cannot be combined with the run's settings.
-    """
-    for name in config.methods:
-        if name not in METHODS:
-            raise ConfigError(f"unknown method '{name}': choose one of {', '.join(METHODS)}")
-    methods = [METHODS[name] for name in config.methods]
-    is_private = bool(config.privacy.noise_multiplier)
-    for method in methods:
-        if method.needs_individual_updates and (is_private or config.secure_aggregation):
-            setting = "privacy.noise-multiplier" if is_private else "secure-aggregation"
-            raise ConfigError(
-                f"method '{method.name}' needs the update of each single site and cannot be combined with "
-                f"{setting}: remove one of them"
-            )
-    for method in methods:
-        if method.scope == "centralised" and config.privacy.smallest_count:
-            raise ConfigError(
-                f"method '{method.name}' is centralised training on the data of all sites and cannot be "
-                "combined with privacy.smallest-count: remove one of them"
-            )
-    for method in methods:
-        if method.imputer_training == "relation" and is_private:
-            raise ConfigError(
-                f"method '{method.name}' needs the relation between modalities, which is not estimated with "
-                "privacy.noise-multiplier: remove one of them"
-            )
-    if config.privacy.patient_epsilon:
-        _require_patient_gradients(methods)
-    return methods
-
-
-def _require_patient_gradients(methods: Sequence[Method]) -> None:
-    """Raise ConfigError for methods that differential privacy of patients does not cover."""
-    for method in methods:
-        if method.contrasts_windows:
-            raise ConfigError(
-                f"method '{method.name}' compares windows of different patients in its loss and cannot be "
-                "combined with privacy.patient-epsilon: remove one of them"
-            )
-        if method.samples_in_loss:
-            raise ConfigError(
-                f"method '{method.name}' draws random numbers in its loss and cannot be combined with "
-                "privacy.patient-epsilon: remove one of them"
-            )
-        if method.scope == "centralised":
-            raise ConfigError(
-                f"method '{method.name}' is centralised training on the data of all sites and cannot be "
-                "combined with privacy.patient-epsilon: remove one of them"
-            )
 
 
 def methods_for_data(methods: Sequence[Method], roster: Roster, config: RunConfig) -> list[Method]:

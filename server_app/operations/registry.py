@@ -51,25 +51,17 @@ def registry(
     """
     os.environ.update(make_flower_environment())
     import httpx
-    from flwr.proto.control_pb2 import ListNodesRequest
-    from flwr.supercore.control import ControlHttpClient
     from flwr.supercore.error import FlowerError
-    from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
     keys = [_read_key(entry) for entry in register or ()]
-    client = ControlHttpClient.from_server_address(
-        superlink,
-        insecure=root_certificates is None,
-        root_certificates=root_certificates.read_bytes() if root_certificates else None,
-        interceptors=[RuntimeVersionHttpInterceptor(component_name="condi registry")],
-    )
+    client = _connect(superlink, root_certificates)
     try:
-        nodes = list(client.ListNodes(ListNodesRequest()).nodes_info)
+        nodes = _list_nodes(client)
         for name in unregister or ():
             _unregister(client, name, nodes)
         for name, key in keys:
             _register(client, name, key, nodes)
-        nodes = list(client.ListNodes(ListNodesRequest()).nodes_info)
+        nodes = _list_nodes(client)
     except httpx.HTTPStatusError as error:
         reason = FlowerError.from_json(error.response.text)
         text = reason.public_details or reason.message if reason else str(error)
@@ -82,6 +74,38 @@ def registry(
         client.close()
     rows = [[node.name, node.status, _since(node)] for node in _registered(nodes)]
     typer.echo(Table("", ["site", "status", "since"], rows).to_text() if rows else "No site is registered.")
+
+
+def registered_names(superlink: str, root_certificates: Path | None) -> list[str]:
+    """Return the names of the sites that are registered; none where the SuperLink does not say."""
+    os.environ.update(make_flower_environment())
+    import httpx
+
+    client = _connect(superlink, root_certificates)
+    try:
+        return [node.name for node in _registered(_list_nodes(client)) if node.name]
+    except httpx.HTTPError:
+        return []
+    finally:
+        client.close()
+
+
+def _connect(superlink: str, root_certificates: Path | None) -> ControlHttpClient:
+    from flwr.supercore.control import ControlHttpClient
+    from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+
+    return ControlHttpClient.from_server_address(
+        superlink,
+        insecure=root_certificates is None,
+        root_certificates=root_certificates.read_bytes() if root_certificates else None,
+        interceptors=[RuntimeVersionHttpInterceptor(component_name="condi registry")],
+    )
+
+
+def _list_nodes(client: ControlHttpClient) -> list[NodeInfo]:
+    from flwr.proto.control_pb2 import ListNodesRequest
+
+    return list(client.ListNodes(ListNodesRequest()).nodes_info)
 
 
 def _registered(nodes: list[NodeInfo]) -> list[NodeInfo]:

@@ -25,6 +25,7 @@ from server_app.operations.command_line import (
     line_printer,
 )
 from server_app.operations.flower_processes import FlowerError, FlowerProcesses
+from server_app.operations.preflight import require_startable
 from server_app.operations.run_config import (
     PROJECT,
     RunRejectedError,
@@ -154,6 +155,7 @@ def run(
                 settings[key] = str(Path(str(settings[key])).expanduser().absolute())
         if name is not None:
             settings["name"] = name
+        require_startable(settings)
         if not ray and cpus_per_node > (available := os.cpu_count() or 1):
             raise RunRejectedError(
                 f"--cpus-per-node is {cpus_per_node}, but this machine has {available} CPUs: choose fewer."

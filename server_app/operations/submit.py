@@ -1,6 +1,7 @@
 """`condi submit`: start a run on a SuperLink, follow its log, and exit with the status of its end."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +17,9 @@ from server_app.operations.command_line import (
     line_printer,
 )
 from server_app.operations.flower_processes import FlowerProcesses
-from server_app.operations.run_config import (
-    PROJECT,
-    read_run_config,
-    require_known_settings,
-    write_run_config,
-)
+from server_app.operations.preflight import require_sites, require_valid_settings
+from server_app.operations.registry import registered_names
+from server_app.operations.run_config import PROJECT, SettingValue, read_run_config, write_run_config
 from server_app.operations.run_log import ReadableLog, follow_to_end
 
 
@@ -54,12 +52,16 @@ def submit(
     """
     exit_on_signals()
     log = ReadableLog()
-    with exit_on_run_errors(log, superlink=superlink), FlowerProcesses() as processes:
+    with exit_on_run_errors(log, superlink=superlink), ExitStack() as stack:
+        settings = read_run_config(run_config or [])
+        if not (follow or stop):
+            _require_startable(settings, superlink, root_certificates)
+        processes = stack.enter_context(FlowerProcesses())
         processes.connect(superlink, root_certificates)
         if stop is not None:
             processes.flwr("stop", stop, "condi")
             return
-        run_id = _start_run(processes, run_config or []) if follow is None else follow
+        run_id = _start_run(processes, settings) if follow is None else follow
         if detach:
             print(run_id)
             return
@@ -70,10 +72,17 @@ def submit(
             exit_with(130, f"stopped following; the run continues: see it again with --follow {run_id}")
 
 
-def _start_run(processes: FlowerProcesses, run_config: list[str]) -> str:
-    """Start a run with the settings of `--run-config` and return its id."""
-    settings = read_run_config(run_config)
-    require_known_settings(PROJECT, settings)
+def _require_startable(
+    settings: dict[str, SettingValue], superlink: str, root_certificates: Path | None
+) -> None:
+    """Refuse settings that are invalid, and sites that are not registered, where the SuperLink tells."""
+    config = require_valid_settings(settings)
+    if names := registered_names(superlink, root_certificates):
+        require_sites(config, names, "the SuperLink has")
+
+
+def _start_run(processes: FlowerProcesses, settings: dict[str, SettingValue]) -> str:
+    """Start a run with these settings and return its id."""
     settings_file = processes.folder / "run-config.toml"
     write_run_config(settings, settings_file)
     return processes.submit(PROJECT, str(settings_file))

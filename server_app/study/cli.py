@@ -85,8 +85,14 @@ def study(
     if not name:
         exit_with(1, f"no study is given: name a TOML file or a preset ({', '.join(presets)})")
 
-    # These import torch and pandas, which the help of the command does not need.
     from server_app.study.design import load_study
+
+    try:
+        design = load_study(name)
+    except StudyError as error:
+        exit_with(1, str(error))
+
+    # These import torch and pandas, which help and refusals do not need.
     from server_app.study.federations import Federations, source_folders
     from server_app.study.page import write_results
     from server_app.study.results import RunUnreadableError, write_csv
@@ -105,7 +111,6 @@ def study(
             raise RunNotCompletedError(str(error)) from None
 
     try:
-        design = load_study(name)
         text = (preset_file(name) if name in presets else Path(name).expanduser()).read_text()
         title = Path(name).stem
         folder = (out or Path("studies") / title).expanduser().absolute()

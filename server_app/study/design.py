@@ -16,12 +16,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from condi_core.config import ConfigError, flatten, setting_names
+from condi_core.config import flatten, setting_names
 from condi_core.evaluation.catalogue import TASK_METRICS
 from condi_core.methods import METHOD_NAMES
 from condi_core.settings_text import describe_error, parse_values, suggest_name
+from data_partitions.errors import DataError
+from data_partitions.layout import list_sites
 from data_partitions.missingness import AMOUNTS, SETTINGS, active_settings
-from server_app.operations.run_config import SettingValue, default_settings
+from server_app.operations.preflight import require_sites, require_valid_settings
+from server_app.operations.run_config import RunRejectedError, SettingValue, default_settings
 from server_app.settings import validate_settings
 from server_app.study.errors import StudyError
 from server_app.study.factors import (
@@ -159,7 +162,10 @@ def load_study(name: str) -> Study:
     base = Path.cwd() if path.parent == FOLDER else path.absolute().parent
     study = read_study(table)
     data = {key: dataset.relative_to(base) for key, dataset in study.data.items()}
-    return study.model_copy(update={"data": data})
+    study = study.model_copy(update={"data": data})
+    for scenario in study.scenarios:
+        _require_sites(study, scenario)
+    return study
 
 
 def read_study(table: dict[str, Any]) -> Study:
@@ -184,13 +190,27 @@ def read_study(table: dict[str, Any]) -> Study:
     complaints += _data_complaints(study) + _setting_complaints(study) + _missingness_complaints(study)
     if not complaints:
         for scenario in study.scenarios:
+            methods = {"method": study.methods[0], "compare-with": ",".join(study.methods[1:])}
             try:
-                validate_settings(study.run_settings(scenario, 0))
-            except ConfigError as error:
-                complaints += [str(error)] if str(error) not in complaints else []
+                require_valid_settings(study.run_settings(scenario, 0) | methods)
+            except RunRejectedError as error:
+                complaint = str(error).removesuffix(".")
+                complaints += [complaint] if complaint not in complaints else []
     if complaints:
         raise StudyError("; ".join(complaints))
     return study
+
+
+def _require_sites(study: Study, scenario: Scenario) -> None:
+    """Raise StudyError when a run needs more sites than the scenario has, where that is known."""
+    federation, num_sites = study.data[scenario.data].federation, scenario.partition.sites
+    sites = [str(number) for number in range(num_sites or 0)]
+    try:
+        if sites or federation:
+            config = validate_settings(study.run_settings(scenario, 0))
+            require_sites(config, sites or list_sites(Path(federation)), f"{scenario.data} has")
+    except (DataError, RunRejectedError) as error:
+        raise StudyError(f"data.{scenario.data}: {str(error).removesuffix('.')}") from None
 
 
 def _is_seed(seed: Any) -> bool:

@@ -11,6 +11,7 @@ from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources import demo, ptb_xl
 from data_partitions.sources.demo.heart import draw_ecg, draw_heart
 from data_partitions.sources.ptb_xl import LEADS, SUPERCLASSES
+from server_app.operations.preflight import DEMO_SITES
 
 
 def make_heart(*diseases, seed=0):
@@ -150,7 +151,7 @@ def federation(tmp_path_factory):
 
 
 def test_the_demo_has_four_hospitals_with_nine_leads_each(federation):
-    assert federation.sites == tuple(f"hospital-{i}" for i in range(4))
+    assert federation.sites == tuple(f"hospital-{i}" for i in range(4)) == DEMO_SITES
     partitions = [federation.open_site(site) for site in federation.sites]
     leads_of_site = [{m.name for m in p.manifest.modalities if m.present} for p in partitions]
     assert [len(leads) for leads in leads_of_site] == [9] * 4

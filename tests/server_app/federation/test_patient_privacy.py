@@ -21,9 +21,9 @@ from condi_core.privacy.plan import sampling_rate
 from condi_core.run_files import read_history
 from data_partitions.federation import open_federation, write_federation
 from server_app.artifacts.run_directory import RunDirectory
+from server_app.compared_methods import select_methods
 from server_app.errors import RunError
 from server_app.federation import imputer_phase
-from server_app.federation.method_selection import select_methods
 from server_app.federation.records import to_numpy
 from tests.helpers.run_settings import small_run_settings
 from tests.helpers.tiny_federation import manifest, site_data

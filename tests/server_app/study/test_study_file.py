@@ -54,6 +54,10 @@ from tests.helpers.fake_runs import STUDY
         ({"settings": {"name": "x"}}, "setting 'name' cannot be set in a study"),
         ({"local-epochs": 2, "settings": {"task": {"steps": 3}}}, "'task.steps' follows from local-epochs"),
         ({"learning-rates": [0.1, 0.0]}, "key 'learning-rates.1': input should be greater than 0"),
+        (
+            {"methods": ["mask", "fednova"], "settings": {"secure-aggregation": True, "averaging": "mean"}},
+            "method 'fednova' needs the update of each single site and cannot be combined",
+        ),
         ({"metric": "dice"}, "unknown metric 'dice': choose from auroc, auprc, f1, accuracy, kappa"),
     ],
 )
@@ -75,6 +79,21 @@ def test_a_missing_file_or_one_that_is_not_toml_is_refused(tmp_path):
     (tmp_path / "bad.toml").write_text("methods = [")
     with pytest.raises(StudyError, match="cannot read .*bad.toml: "):
         load_study(str(tmp_path / "bad.toml"))
+
+
+def test_more_sites_than_there_are_are_refused(tmp_path):
+    text = 'methods = ["mask"]\nseeds = [0]\nsettings.min-sites = 4\n'
+    sites = '[data.waves]\ndataset = "demo"\n[partition]\nsplit = "iid"\nsites = 3\n'
+    ready = '[data.waves]\nfederation = "f"\n'
+    for name in ("a", "b", "c"):
+        (tmp_path / "f" / name).mkdir(parents=True)
+        (tmp_path / "f" / name / "manifest.json").touch()
+    for data in (sites, ready):
+        (tmp_path / "study.toml").write_text(text + data)
+        with pytest.raises(StudyError, match="'min-sites': expected at most 3, the number of sites that"):
+            load_study(str(tmp_path / "study.toml"))
+    (tmp_path / "study.toml").write_text(text.replace("4", "3") + ready)
+    assert load_study(str(tmp_path / "study.toml")).methods == ["mask"]
 
 
 def test_the_grid_is_all_combinations():
