@@ -74,6 +74,20 @@ def read_config(run: Path) -> RunConfig:
     return read_json(run / CONFIG_FILE, lambda content: RunConfig.from_flat(_require_dict(content)))
 
 
+def read_settings(run: Path) -> dict[str, Any]:
+    """Read the settings of a run in Flower's flat form, as they are: those of an older version may be fewer.
+
+    RunFileError as in `read_config`.
+    """
+
+    def convert(content: Any) -> dict[str, Any]:
+        if not isinstance(_require_dict(content).get("method"), str) or "seed" not in content:
+            raise ValueError("the settings of a run, with method and seed, were expected")
+        return content
+
+    return read_json(run / CONFIG_FILE, convert)
+
+
 def read_roster(run: Path) -> dict[str, dict[str, Any]]:
     """Read what each site of a run reported about itself, by site name. RunFileError as in `read_config`."""
     return read_json(run / ROSTER_FILE, _require_dict_of_dicts)

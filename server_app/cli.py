@@ -30,6 +30,7 @@ COMMAND_MODULES = {
     "watch": "server_app.watch.commands",
     "sites": "server_app.watch.sites",
     "report": "server_app.report.commands",
+    "card": "server_app.report.commands",
     "compare": "server_app.report.commands",
     "credentials": "server_app.operations.issue_credentials",
     "superlink": "server_app.operations.superlink",

@@ -22,10 +22,10 @@ from condi_core.run_files import (
     RunFileError,
     RunFileMissingError,
     interpret,
-    read_config,
     read_history,
     read_result,
     read_roster,
+    read_settings,
     read_versions,
     weights_paths,
 )
@@ -229,7 +229,7 @@ def read_run(path: Path) -> RunRecord:
     try:
         record = RunRecord(
             path=path,
-            config=read_config(path).flat(),
+            config=read_settings(path),
             sites=_optional(lambda: _sites(path)) or {},
             history=_optional(lambda: _rounds(path)) or [],
             result=_optional(lambda: _result(path)),

@@ -1,4 +1,4 @@
-"""`condi report` and `condi compare`: read finished and unfinished runs."""
+"""`condi report`, `card` and `compare`: read finished and unfinished runs."""
 
 from __future__ import annotations
 
@@ -44,6 +44,39 @@ def report(
 
     with _exit_on_report_error(), _progress_bar("windows") as progress:
         path = write_report(run, data, out, progress=progress)
+    typer.echo(path)
+
+
+def card(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
+    contact: Annotated[
+        str, typer.Option(help="Who answers questions about the models: name, institution, e-mail address.")
+    ] = "",
+    model_license: Annotated[
+        str, typer.Option("--license", help="Licence of the models as the Hugging Face Hub names it.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="File to write; default: model-card.md in the run.")
+    ] = None,
+) -> None:
+    """Write the model card of a run again, with contact and licence.
+
+    RUN is the folder of the run, such as runs/demo.
+
+    The card states intended use, training data, test results, limits and how to
+    load the models. It begins with the metadata that the Hugging Face Hub reads,
+    so that the card is the README.md of a repository of models. Every run writes
+    its card when it ends. What you wrote into that file yourself is replaced.
+
+    Example: condi card runs/demo --contact "A. Ray, ab@hospital.org" --license cc-by-4.0
+    """
+    from condi_core.run_files import MODEL_CARD_FILE
+    from server_app.artifacts.run_record import read_run
+    from server_app.report.model_card import model_card
+    from server_app.report.page import write_page
+
+    with _exit_on_report_error():
+        path = write_page(out or run / MODEL_CARD_FILE, model_card(read_run(run), contact, model_license))
     typer.echo(path)
 
 

@@ -1,4 +1,4 @@
-"""The comparison of runs, the model card, and the events for TensorBoard."""
+"""The comparison of runs, and the events for TensorBoard."""
 
 import json
 import shutil
@@ -8,13 +8,12 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from condi_core.task.kind import MULTI_LABEL
 from server_app.artifacts.run_record import read_run
 from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.cli import app
 from server_app.errors import RunError
 from server_app.report.comparison import as_json
-from tests.helpers.finished_runs import HOSTILE, Page, run_in, write_hostile
+from tests.helpers.finished_runs import Page, run_in, write_hostile
 
 
 @pytest.fixture(scope="module")
@@ -99,32 +98,6 @@ def test_runs_that_cannot_be_compared_are_reported(runs, tmp_path):
 def test_runs_of_the_same_name_are_distinguished(runs, tmp_path):
     again = shutil.copytree(runs[0], tmp_path / "elsewhere" / "one")
     assert list(json.loads(as_json([read_run(runs[0]), read_run(again)]))) == ["runs/one", "elsewhere/one"]
-
-
-def test_the_card_has_data_scores_and_their_range_over_sites(runs):
-    card = (runs[0] / "model-card.md").read_text()
-    result = json.loads((runs[0] / "result.json").read_text())
-    sums = load_file(runs[0] / "test-task-condi.safetensors")
-    areas = [MULTI_LABEL.metrics({"task": sums[f"{site}/task"]})["auroc"] for site in HOSTILE]
-    cell = f"{result['task']['condi']['auroc']:.3f} ({min(areas):.3f} to {max(areas):.3f})"
-    assert f"| condi: windows completed by diffusion | {cell} |" in card
-    linear = result["imputation"]["gaps 50 %"]["linear"]
-    assert f"| 50 % in gaps | linear interpolation | {linear['rmse']:.3f} | {linear['mae']:.3f} |" in card
-    for text in (
-        "waves, version 1",
-        "Limits of use",
-        "missingness.points = 0.3",
-        "flwr: 1.39",
-        "weights of round",
-    ):
-        assert text in card, text
-
-
-def test_names_in_the_card_are_escaped(runs):
-    card = (runs[0] / "model-card.md").read_text()
-    assert "CC \\<b\\>0" in card and "by \\| frequency" in card and "\\<script\\>alert(1)" in card
-    rows = [line for line in card.splitlines() if line.startswith("|") and "script" in line]
-    assert len(rows) == 1 and rows[0].replace("\\|", "").count("|") == 6
 
 
 def scalars(run):

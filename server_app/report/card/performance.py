@@ -1,0 +1,151 @@
+"""The parts of a model card on test results: imputation, task, each label, calibration and subgroups."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from condi_core.averaging import Arrays
+from condi_core.evaluation.catalogue import (
+    CALIBRATION_ERROR,
+    EXCLUSIVE,
+    IMPUTATION_METRICS,
+    TASK_METRICS,
+    Metric,
+    imputer_label,
+    metrics_of_task,
+    missingness_label,
+)
+from condi_core.evaluation.classification import (
+    DECISION_COUNTS,
+    auroc,
+    average_precision,
+    calibration_error,
+)
+from data_partitions.table import DASH, Table, Value
+from server_app.artifacts.run_record import RunRecord, histograms, sum_over_sites
+from server_app.report.classification import method_title
+from server_app.report.imputation import imputation_metric, imputers_in_order
+from server_app.report.markup import metric_cell, percent
+from server_app.report.sites import site_metrics, site_rmse
+from server_app.report.subgroups import explanation, subgroup_tables
+
+
+def imputation_results(run: RunRecord) -> list[str]:
+    if not run.imputation:
+        return []
+    by_site = site_rmse(run)
+    imputers = imputers_in_order(run.imputation)
+    rows: list[list[Value]] = []
+    for pattern, results in run.imputation.items():
+        label = missingness_label(pattern)
+        for name in [name for name in imputers if name in results]:
+            values = [(m, imputation_metric(results, name, m.name)) for m in IMPUTATION_METRICS.values()]
+            numbers = [metric_cell(metric, value) for metric, value in values]
+            errors = [of_site.get(pattern, {}).get(name, math.nan) for of_site in by_site.values()]
+            rows.append([label, imputer_label(name), *numbers, _range(errors, IMPUTATION_METRICS["rmse"])])
+    columns = ["missingness", "imputer", *(metric.label for metric in IMPUTATION_METRICS.values())]
+    text = (
+        "Scores are on samples of test windows that were hidden from all imputers. Errors are in standard "
+        "deviations of the modality."
+    )
+    table = Table("", [*columns, "RMSE, lowest to highest site"], rows)
+    return ["## Imputation", "", text, "", table.to_markdown()]
+
+
+def task_results(run: RunRecord) -> list[str]:
+    if not run.task:
+        return []
+    metrics = [m for m in TASK_METRICS.values() if any(m.name in values for values in run.task.values())]
+    rows: list[list[Value]] = []
+    for method, values in run.task.items():
+        by_site = site_metrics(run, method).values()
+        row: list[Value] = [method_title(method)]
+        for metric in metrics:
+            text = metric.format(values[metric.name]) if metric.name in values else DASH
+            over_sites = _range([of_site.get(metric.name, math.nan) for of_site in by_site], metric)
+            row.append(text if over_sites == DASH else f"{text} ({over_sites})")
+        rows.append(row)
+    text = (
+        "Scores are on test windows of all sites together; the lowest and the highest value of a site are in "
+        "parentheses."
+    )
+    table = Table("", ["method", *(metric.label for metric in metrics)], rows)
+    return [f"## {run.schema.task_kind.title}", "", text, "", table.to_markdown(), *_labels(run)]
+
+
+def _labels(run: RunRecord) -> list[str]:
+    """Tabulate the results of each label of the run's method, and say how well it is calibrated."""
+    if run.config["method"] not in run.scored_methods:
+        return []
+    sums = sum_over_sites(run.sums[f"task-{run.config['method']}"])
+    if "errors" in sums:
+        table = _labels_of_regression(run, sums)
+        return ["", "### Each label", "", table.to_markdown()] if len(run.schema.labels) > 1 else []
+    if "task" not in sums:
+        return []
+    rule = "the highest probability" if run.schema.task in EXCLUSIVE else "a probability of 0.5 or more"
+    errors = [calibration_error(*histograms(sums, k)) for k in range(len(run.schema.labels))]
+    finite = [error for error in errors if math.isfinite(error)]
+    mean = CALIBRATION_ERROR.format(float(np.mean(finite))) if finite else DASH
+    return [
+        "",
+        "### Each label",
+        "",
+        f"Test windows of the method `{run.config['method']}`. A label is predicted at {rule}; sensitivity, "
+        "specificity and PPV (positive predictive value) are of these predictions.",
+        "",
+        _labels_of_classification(run, sums).to_markdown(),
+        "",
+        "### Calibration",
+        "",
+        f"The mean calibration error over the labels is {mean}: the mean distance between a predicted "
+        "probability and the observed rate, in ten bins of equal width, weighted by windows. The prevalence "
+        "of another hospital changes it.",
+        "",
+        "### Operating threshold",
+        "",
+        "No threshold other than this rule was chosen. Choose one for the intended use on windows of the "
+        "hospital that will use the model, which are not its test windows: decide which sensitivity or which "
+        "PPV is needed, and take the threshold that reaches it. `condi predict` writes the probabilities.",
+    ]
+
+
+def _labels_of_classification(run: RunRecord, sums: Arrays) -> Table:
+    metrics = (TASK_METRICS["auroc"], TASK_METRICS["auprc"], CALIBRATION_ERROR)
+    rows: list[list[Value]] = []
+    for k, label in enumerate(run.schema.labels):
+        pair = histograms(sums, k)
+        tp, fp, fn, tn = sums["task"][k, : len(DECISION_COUNTS) - 1]
+        values = (auroc(*pair), average_precision(*pair), calibration_error(*pair))
+        shares = [(tp + fn, tp + fp + fn + tn), (tp, tp + fn), (tn, tn + fp), (tp, tp + fp)]
+        rows.append(
+            [
+                label,
+                tp + fn,
+                *(percent(part / whole if whole else math.nan) for part, whole in shares),
+                *map(metric_cell, metrics, values),
+            ]
+        )
+    columns = ["label", "windows with it", "prevalence", "sensitivity", "specificity", "PPV"]
+    return Table("", [*columns, *(metric.label for metric in metrics)], rows)
+
+
+def _labels_of_regression(run: RunRecord, sums: Arrays) -> Table:
+    metrics = metrics_of_task(run.schema.task)
+    rows: list[list[Value]] = []
+    for k, label in enumerate(run.schema.labels):
+        of_label = run.task_metrics({"errors": sums["errors"][k : k + 1]})
+        rows.append([label, sums["errors"][k, 0], *(metric_cell(m, of_label[m.name]) for m in metrics)])
+    return Table("", ["label", "windows", *(metric.label for metric in metrics)], rows)
+
+
+def subgroup_results(run: RunRecord) -> list[str]:
+    tables = [f"\n{table.to_markdown()}" for table in subgroup_tables(run, [run.config["method"]])]
+    return ["## Subgroups", "", explanation(run), *tables] if tables else []
+
+
+def _range(values: list[float], metric: Metric) -> str:
+    finite = [value for value in values if math.isfinite(value)]
+    return f"{metric.format(min(finite))} to {metric.format(max(finite))}" if len(finite) > 1 else DASH

@@ -1,0 +1,113 @@
+"""The parts of a model card on training: models, dates, data, patients and simulated missingness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from condi_core.methods import METHODS
+from condi_core.run_files import RunFileError, read_progress
+from data_partitions.manifest import SPLITS
+from data_partitions.table import Table, Value, escape_markdown
+from server_app.artifacts.run_record import RunRecord
+from server_app.report.configuration import setting_text
+from server_app.report.participants import SPLIT_LABELS, describe_task
+
+
+def models(run: RunRecord) -> list[str]:
+    method = run.config["method"]
+    summary = METHODS[method].summary if method in METHODS else "a method of another version"
+    lines = [
+        "## Models",
+        "",
+        f"- Method `{escape_markdown(method)}`: {escape_markdown(summary)}; seed {run.config['seed']}",
+    ]
+    for model, count in run.parameters().items():
+        best = run.best_round(model.partition(".")[0])
+        selected = f", weights of round {best}" if best else ""
+        lines.append(f"- `{escape_markdown(model)}.safetensors`: {count} parameters{selected}")
+    lines.append(f"- Trained: {training_dates(run)}")
+    if run.result is None:
+        lines.append("- The run is not finished: this card shows the results so far.")
+    return lines
+
+
+def training_dates(run: RunRecord) -> str:
+    """Say when the run was trained, in UTC, and for how long its rounds took."""
+    hours = sum(line.seconds for line in run.history) / 3600
+    duration = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+    try:
+        progress = read_progress(run.path)
+        first, last = (datetime.fromtimestamp(progress[key], UTC) for key in ("started", "written"))
+    except (RunFileError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        return f"on an unknown date; its rounds took {duration}"
+    end = f"{last:%H:%M}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M}"
+    return f"{first:%Y-%m-%d %H:%M} to {end} UTC; its rounds took {duration}"
+
+
+def training_data(run: RunRecord) -> list[str]:
+    if not run.sites:
+        return ["## Training data", "", "No site has taken part yet."]
+    schema, manifest = run.schema, next(iter(run.sites.values())).manifest
+    modalities = ", ".join(f"{m.name} ({m.unit}, {m.rate:g} Hz)" for m in manifest.modalities)
+    selection = (
+        "the weights of the last round were used"
+        if run.is_private
+        else "the weights were selected on validation windows"
+    )
+    described = f", dataset.toml with hash {manifest.description_hash}" if manifest.description else ""
+    version = f"{escape_markdown(manifest.version)}{described}"
+    lines = [
+        "## Training data",
+        "",
+        f"- Data set: {escape_markdown(schema.dataset)}, version {version}",
+        f"- Licence of the data: {escape_markdown(manifest.license)}",
+        f"- Window: {schema.patches} patches of {schema.patch_seconds:g} s",
+        f"- Modalities: {escape_markdown(modalities)}",
+        f"- Task: {escape_markdown(describe_task(schema))}",
+        f"- Label rule: {escape_markdown(manifest.label_rule)}",
+        *_labelled_and_covariates(run),
+        f"- Splits: by patient within each site; {selection}, and the test windows were scored once",
+        "",
+    ]
+    return [*lines, _sites_table(run).to_markdown()]
+
+
+def _sites_table(run: RunRecord) -> Table:
+    rows: list[list[Value]] = []
+    for name, site in run.sites.items():
+        missing = [m.name for m in site.manifest.modalities if not m.present]
+        windows = [site.manifest.windows[split] for split in SPLITS]
+        rows.append([name, *windows, ", ".join(missing) or "none"])
+    if len(rows) > 1:
+        rows.append(
+            ["all sites", *(sum(s.manifest.windows[k] for s in run.sites.values()) for k in SPLITS), ""]
+        )
+    columns = ["site", *(f"{SPLIT_LABELS[split]} windows" for split in SPLITS), "missing modalities"]
+    return Table("", columns, rows)
+
+
+def _labelled_and_covariates(run: RunRecord) -> Iterator[str]:
+    """Yield how many training windows have labels, if not all do, and which covariates there are."""
+    labelled = sum(site.labelled["train"] for site in run.sites.values())
+    total = sum(site.manifest.windows["train"] for site in run.sites.values())
+    if run.schema.labels and labelled < total:
+        yield f"- Labels: {labelled} of {total} training windows have labels; phase 2 used these alone"
+    if run.schema.covariates:
+        names = ", ".join(covariate.name for covariate in run.schema.covariates)
+        use = "inputs of the classifier" if run.config.get("task.covariates") else "for subgroups alone"
+        yield f"- Covariates: {escape_markdown(names)}; {use}"
+
+
+def simulated_missingness(run: RunRecord) -> list[str]:
+    settings = {k: v for k, v in run.config.items() if k.startswith("missingness.")}
+    in_test = run.config.get("test-missingness", "")
+    return [
+        "## Simulated missingness",
+        "",
+        "In addition to the samples that the data do not have, windows of all splits have this simulated "
+        "missingness:",
+        "",
+        *(f"- `{escape_markdown(k)} = {escape_markdown(setting_text(v))}`" for k, v in settings.items()),
+        *([f"- different in test windows: `{escape_markdown(in_test)}`"] if in_test else []),
+    ]
