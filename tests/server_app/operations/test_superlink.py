@@ -1,4 +1,4 @@
-"""A SuperLink whose database is busy waits, so that no site's reply is lost."""
+"""A SuperLink's database: its threads take turns, and none gives up while it is busy."""
 
 import sqlite3
 import subprocess
@@ -7,6 +7,10 @@ import threading
 import time
 
 import pytest
+from flwr.supercore import sql_mixin
+from flwr.supercore.object_store.sql_object_store import SqlObjectStore
+
+from server_app.operations.superlink import use_single_connection
 
 LOCK_SECONDS = 7.0  # Flower alone gives up after 5
 
@@ -43,3 +47,15 @@ def test_a_write_waits_for_the_database_lock(tmp_path, timeout, printed):
         assert time.monotonic() - started >= LOCK_SECONDS
     else:  # if this fails, Flower waits long enough without `condi superlink`
         assert "database is locked" in errors
+
+
+@pytest.mark.parametrize(("database", "is_single"), [("state.db", True), (":memory:", False)])
+def test_threads_take_turns_with_one_connection(tmp_path, monkeypatch, database, is_single):
+    monkeypatch.setattr(sql_mixin, "create_engine", sql_mixin.create_engine)  # restored at the end
+    use_single_connection()
+    store = SqlObjectStore(database if database == ":memory:" else str(tmp_path / database))
+    store.initialize()
+    if is_single:
+        assert (store._engine.pool.size(), store._engine.pool._max_overflow) == (1, 0)
+    with store.session(), store.session():  # of the same thread share a connection
+        assert len(store) == 0
