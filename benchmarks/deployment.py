@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from condi_core.ownership import trainable
-from condi_core.run_files import CONFIG_FILE
+from condi_core.run_files import CONFIG_FILE, RESULT_FILE
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation
 from server_app.artifacts.scores import task_evaluation
@@ -49,6 +49,7 @@ from tests.helpers.run_settings import flat_defaults
 from tests.helpers.tiny_federation import write_tiny
 
 TIMEOUT_SECONDS = 1800
+STATUS_SECONDS = 60  # between two questions for the status of a run that has no result yet
 END_EXCHANGES = (
     2  # after the rounds: of the last weights on validation windows, and of the best on test windows
 )
@@ -103,7 +104,7 @@ def measure(folder: Path, count: int, rounds: int, light: bool, width: int) -> d
     """Run a federation of `count` sites and return what it cost."""
     federation = write_tiny(folder / "federation", sites=count)
     names = [f"site-{i}" for i in range(count)]
-    run_folder, memory = folder / "runs/run", []
+    run_folder = folder / "runs/run"
     with (
         coordinator(folder / "keys", names) as hospitals,
         cable(int(hospitals.fleet.split(":")[1])) as counter,
@@ -120,12 +121,7 @@ def measure(folder: Path, count: int, rounds: int, light: bool, width: int) -> d
                 f"method='mask' compare-with='' min-sites={count} task.rounds={rounds} task.steps=2 "
                 f"task.batch=4 task.width={width} output='{folder}/runs' name='run' sites-timeout=600.0"
             )
-            deadline = time.monotonic() + TIMEOUT_SECONDS
-            while not (status := hospitals.flower.status(run)[0]).startswith("finished"):
-                assert time.monotonic() < deadline, hospitals.log(run)
-                if history(run_folder):
-                    memory.append(used_memory(hospitals))
-                time.sleep(2)
+            memory, status = _follow(hospitals, run, run_folder)
             assert status == "finished:completed", hospitals.log(run)
             up, down = counter.up - up, counter.down - down
         database = sum(file.stat().st_size for file in hospitals.flower.folder.glob("state.db*"))
@@ -150,6 +146,24 @@ def measure(folder: Path, count: int, rounds: int, light: bool, width: int) -> d
         "MB of database": round(database / 1e6, 1),
         "load": round(os.getloadavg()[1], 1),
     }
+
+
+def _follow(hospitals: Coordinator, run: str, run_folder: Path) -> tuple[list[dict[str, float]], str]:
+    """Return the memory that a run used, every two seconds since its first round, and its last status.
+
+    Asking Flower for the status starts a process that takes seconds of a core, so that it is asked rarely.
+    """
+    memory: list[dict[str, float]] = []
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        asked = time.monotonic()
+        assert asked < deadline, hospitals.log(run)
+        if (status := hospitals.flower.status(run)[0]).startswith("finished"):
+            return memory, status
+        while time.monotonic() < asked + STATUS_SECONDS and not (run_folder / RESULT_FILE).exists():
+            if history(run_folder):
+                memory.append(used_memory(hospitals))
+            time.sleep(2)
 
 
 def _quarters(memory: list[dict[str, float]]) -> dict[str, list[int]]:
