@@ -18,4 +18,6 @@ def _complete(
     return completion.draws if num_draws else completion.point[None]
 
 
-METHOD = Method("condi", "windows completed by diffusion", imputer_training="diffusion", complete=_complete)
+METHOD = Method(
+    "condi", "windows completed by diffusion", label="CondI", imputer_training="diffusion", complete=_complete
+)

@@ -22,4 +22,10 @@ def _complete(
     return completed.expand(max(num_draws, 1), *completed.shape)
 
 
-METHOD = Method("estimate", "closed-form estimate", imputer_training="relation", complete=_complete)
+METHOD = Method(
+    "estimate",
+    "closed-form estimate",
+    label="closed-form estimate",
+    imputer_training="relation",
+    complete=_complete,
+)

@@ -36,4 +36,4 @@ def adam_step(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpda
     return result
 
 
-METHOD = Method("fedadam", "zeros and mask, FedAdam", combine=adam_step)
+METHOD = Method("fedadam", "zeros and mask, FedAdam", label="FedAdam", combine=adam_step)

@@ -51,4 +51,4 @@ class LSTMFusion(TaskModel):
         return self.classifier(masked_mean(features, present)) + self.modality_logits(features, present)
 
 
-METHOD = Method("fedinmm", "LSTM over samples and mask", model=LSTMFusion)
+METHOD = Method("fedinmm", "LSTM over samples and mask", label="FedInMM", model=LSTMFusion)

@@ -63,4 +63,6 @@ class CrossModalAggregator(TaskModel):
         return task_loss + CONTRASTIVE_WEIGHT * (before + after)
 
 
-METHOD = Method("fedmac", "cross-modal aggregation", model=CrossModalAggregator, contrasts_windows=True)
+METHOD = Method(
+    "fedmac", "cross-modal aggregation", label="FedMAC", model=CrossModalAggregator, contrasts_windows=True
+)

@@ -67,4 +67,4 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / lengths) if lengths else 0.0
 
 
-METHOD = Method("fedmsplit", "zeros and mask, FedMSplit", combine=correlated_average)
+METHOD = Method("fedmsplit", "zeros and mask, FedMSplit", label="FedMSplit", combine=correlated_average)

@@ -30,4 +30,4 @@ def normalised_average(base: Arrays, owners: dict[str, Owner], updates: Sequence
     return result
 
 
-METHOD = Method("fednova", "zeros and mask, FedNova", combine=normalised_average)
+METHOD = Method("fednova", "zeros and mask, FedNova", label="FedNova", combine=normalised_average)

@@ -25,4 +25,6 @@ def proximal_penalty(model: nn.Module, start: dict[str, Tensor], mu: float) -> T
     return mu / 2 * distance
 
 
-METHOD = Method("fedprox", "zeros and mask, FedProx", penalty=partial(proximal_penalty, mu=MU))
+METHOD = Method(
+    "fedprox", "zeros and mask, FedProx", label="FedProx", penalty=partial(proximal_penalty, mu=MU)
+)

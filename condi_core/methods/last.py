@@ -6,4 +6,4 @@ The task model is exchanged and averaged per modality.
 from condi_core.imputer.interpolation import last_value
 from condi_core.methods.method import Method
 
-METHOD = Method("last", "last value carried forward", interpolate=last_value)
+METHOD = Method("last", "last value carried forward", label="last value", interpolate=last_value)

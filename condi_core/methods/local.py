@@ -11,5 +11,10 @@ from condi_core.averaging import keep_separate
 from condi_core.methods import condi
 
 METHOD = replace(
-    condi.METHOD, name="local", summary="CondI, local training", combine=keep_separate, scope="local"
+    condi.METHOD,
+    name="local",
+    summary="CondI, local training",
+    label="CondI, local training",
+    combine=keep_separate,
+    scope="local",
 )

@@ -5,4 +5,4 @@ FedAvg (McMahan et al. 2017, arXiv:1602.05629) per modality. The task model is e
 
 from condi_core.methods.method import Method
 
-METHOD = Method("mask", "zeros and the mask")
+METHOD = Method("mask", "zeros and the mask", label="FedAvg")

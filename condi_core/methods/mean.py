@@ -9,4 +9,9 @@ import torch
 
 from condi_core.methods.method import Method
 
-METHOD = Method("mean", "mean of the modality", interpolate=lambda x, observed: torch.zeros_like(x))
+METHOD = Method(
+    "mean",
+    "mean of the modality",
+    label="mean of the modality",
+    interpolate=lambda x, observed: torch.zeros_like(x),
+)

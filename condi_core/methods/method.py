@@ -34,7 +34,8 @@ class Method:
     Attributes
     ----------
     name : the value of the settings `method` and `compare-with`
-    summary : a few words for tables
+    summary : a few words on how it treats what is missing, or how it trains
+    label : its name in tables and figures of a paper; without one, `name`
     imputer_training : what phase 1 trains of the imputer for `complete`: nothing ("none"), the cross-spectrum
         between modalities ("relation"), or also the diffusion model ("diffusion")
     complete : completes windows by the imputer
@@ -52,6 +53,7 @@ class Method:
 
     name: str
     summary: str
+    label: str = ""
     imputer_training: Literal["none", "relation", "diffusion"] = "none"
     complete: Complete | None = None
     interpolate: Interpolate | None = None

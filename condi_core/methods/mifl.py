@@ -52,4 +52,4 @@ class MIFLModel(TaskModel):
         return task_loss + CONTRASTIVE_WEIGHT * contrastive_loss
 
 
-METHOD = Method("mifl", "missing-modality embeddings", model=MIFLModel, contrasts_windows=True)
+METHOD = Method("mifl", "missing-modality embeddings", label="MIFL", model=MIFLModel, contrasts_windows=True)

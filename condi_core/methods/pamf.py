@@ -164,4 +164,4 @@ class PAMFModel(TaskModel):
         return (errors * target).sum() / target.sum().clamp(min=1)
 
 
-METHOD = Method("pamf", "flow matching, shared encoder", model=PAMFModel, samples_in_loss=True)
+METHOD = Method("pamf", "flow matching, shared encoder", label="PAMF", model=PAMFModel, samples_in_loss=True)

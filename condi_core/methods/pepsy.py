@@ -141,5 +141,10 @@ def _normalise_rows(rows: np.ndarray) -> np.ndarray:
 
 
 METHOD = Method(
-    "pepsy", "PEPSY embedding controls", model=PEPSYModel, combine=merge_profiles, contrasts_windows=True
+    "pepsy",
+    "PEPSY embedding controls",
+    label="PEPSY",
+    model=PEPSYModel,
+    combine=merge_profiles,
+    contrasts_windows=True,
 )

@@ -8,4 +8,10 @@ from dataclasses import replace
 
 from condi_core.methods import condi
 
-METHOD = replace(condi.METHOD, name="pooled", summary="CondI, centralised training", scope="centralised")
+METHOD = replace(
+    condi.METHOD,
+    name="pooled",
+    summary="CondI, centralised training",
+    label="CondI, centralised training",
+    scope="centralised",
+)

@@ -40,4 +40,10 @@ class RobustModel(TaskModel):
         return drop_stretches(stays, rate * (kind == 1), self.generator)
 
 
-METHOD = Method("robust", "modality and segment dropout", model=RobustModel, samples_in_loss=True)
+METHOD = Method(
+    "robust",
+    "modality and segment dropout",
+    label="dropout training",
+    model=RobustModel,
+    samples_in_loss=True,
+)

@@ -7,7 +7,13 @@ its settings, its expected share and its mask.
 
 from data_partitions.missingness.masks import missingness_mask, missingness_masks
 from data_partitions.missingness.mechanism import Mechanism, Window
-from data_partitions.missingness.registry import AMOUNTS, MECHANISMS, SETTINGS, active_settings
+from data_partitions.missingness.registry import (
+    AMOUNTS,
+    MECHANISMS,
+    SETTINGS,
+    active_settings,
+    describe_settings,
+)
 from data_partitions.missingness.setting import Setting
 from data_partitions.missingness.specification import Missingness, MissingnessError
 from data_partitions.missingness.training import sample_training_missingness
@@ -22,6 +28,7 @@ __all__ = [
     "Setting",
     "Window",
     "active_settings",
+    "describe_settings",
     "missingness_mask",
     "missingness_masks",
     "sample_training_missingness",

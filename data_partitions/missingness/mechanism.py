@@ -49,6 +49,8 @@ class Mechanism:
     level
         A mechanism of level "record" draws a mask for each window. One of level "site" draws it once for the
         whole run, and what it hides counts as never observed for all other mechanisms.
+    label
+        What tables call it, with {} for the amount, such as "{} of points"; by default its name.
     """
 
     amount: Setting
@@ -57,6 +59,7 @@ class Mechanism:
     parameters: tuple[Setting, ...] = ()
     expected_share: Callable[[float, Sequence[int]], float] = lambda amount, samples_per_patch: amount
     level: Literal["record", "site"] = "record"
+    label: str = ""
 
     @property
     def name(self) -> str:
@@ -67,6 +70,11 @@ class Mechanism:
     def settings(self) -> tuple[Setting, ...]:
         """The amount and the parameters."""
         return (self.amount, *self.parameters)
+
+    def describe(self, amount: float) -> str:
+        """Describe an amount in words, such as "20 % of points"."""
+        text = f"{100 * amount:.3g} %" if self.amount.share else f"{amount:g}"
+        return (self.label or f"{{}} {self.name}").format(text)
 
 
 def round_at_random(x: float, rng: np.random.Generator) -> int:

@@ -38,11 +38,13 @@ MODALITY_BY_WINDOW = Mechanism(
     share("modality-by-window", "p_s: fraction of modalities hidden for a whole window"),
     mask_modalities_of_window,
     stream="modalities",
+    label="{} of signals",
 )
 MODALITY_BY_SITE = Mechanism(
     share("modality-by-site", "p_m: fraction of modalities that a site is without for the whole run"),
     mask_modalities_of_site,
     stream="site",
     level="site",
+    label="{} of signals of a site",
 )
 MODALITY_MECHANISMS = (MODALITY_BY_WINDOW, MODALITY_BY_SITE)

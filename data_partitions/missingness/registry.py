@@ -44,3 +44,23 @@ def active_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         return not users or any(user not in off for user in users)
 
     return {name: value for name, value in settings.items() if has_effect(name)}
+
+
+def describe_settings(settings: Mapping[str, Any]) -> str:
+    """Describe missingness in words for tables, such as "20 % of points, 50 % in gaps".
+
+    Parameters
+    ----------
+    settings
+        Values by name, as in `active_settings`. Parameters are named where they differ from their defaults.
+    """
+    parts, active = [], active_settings(settings)
+    for mechanism in MECHANISMS:
+        if amount := active.get(mechanism.name):
+            changed = [
+                f"{s.name} {active[s.name]}"
+                for s in mechanism.parameters
+                if active.get(s.name, s.default) != s.default
+            ]
+            parts.append(mechanism.describe(amount) + (f" ({', '.join(changed)})" if changed else ""))
+    return ", ".join(parts) or "complete"

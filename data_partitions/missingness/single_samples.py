@@ -45,6 +45,7 @@ POINTS = Mechanism(
     mask_points,
     stream="points",
     parameters=(dependence_setting("points-mechanism"),),
+    label="{} of points",
 )
 SUBSAMPLE = Mechanism(
     number_or_zero(
@@ -53,5 +54,6 @@ SUBSAMPLE = Mechanism(
     mask_subsampled,
     stream="thinning",
     expected_share=_expected_subsampled_share,
+    label="{} samples per patch",
 )
 SINGLE_SAMPLE_MECHANISMS = (POINTS, SUBSAMPLE)

@@ -100,17 +100,20 @@ GAPS = Mechanism(
     mask_gaps,
     stream="gaps",
     parameters=(dependence_setting("gaps-mechanism"), GAP_PATCHES),
+    label="{} in gaps",
 )
 BURSTS = Mechanism(
     share("bursts", "p_w: fraction of a modality's time hidden in bursts of random length"),
     mask_bursts,
     stream="bursts",
     parameters=(positive_number("burst-patches", 2.0, "mean length of a burst in patches"),),
+    label="{} in bursts",
 )
 BLACKOUT = Mechanism(
     share("blackout", "p_w: fraction of time hidden in stretches of all modalities at once"),
     mask_blackout,
     stream="blackout",
     parameters=(GAP_PATCHES,),
+    label="{} in blackouts",
 )
 STRETCH_MECHANISMS = (GAPS, BURSTS, BLACKOUT)
