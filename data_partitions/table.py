@@ -19,8 +19,8 @@ MIN_COLUMN_WIDTH = 6  # characters; columns of a text table are not narrowed fur
 
 Mark = Literal["", "best", "tie"]
 SIGNS: dict[Mark, str] = {"": "", "best": "*", "tie": "~"}
-# A number, perhaps with a deviation and the sign of a mark. Group 1 is the part before the decimal point.
-_NUMBER = re.compile(r"([+-]?\d+)(\.\d+)?(e[+-]\d+)?( ± \S+)?( [*~])?")
+# A number, perhaps with deviation, interval and sign of a mark. Group 1 is before the decimal point.
+_NUMBER = re.compile(r"([+-]?\d+)(\.\d+)?(e[+-]\d+)?( ± \S+)?( \[[^]]*\])?( [*~])?")
 # A spreadsheet runs a cell that begins so. In some countries it separates cells at semicolons.
 _START_OF_FORMULA = re.compile(r"(^|[;\t\n]\s*)(?=[=+\-@\t\n＝＋－＠])")
 

@@ -37,9 +37,9 @@ computes only the new cells. All methods have the same windows, missingness,
 rounds and local steps; the learning rate of each method is chosen on the
 validation windows of the first seed.
 
-The folder --out then has cells.csv (a row per cell: factors, metrics, seconds,
-bytes, parameters, run folder), table.txt, table.md, study.html with curves over
-missingness, and every run in runs/.
+The folder --out then has results.csv (a number a row) and cells.csv (a row per
+cell), table.txt, table.md and tables.tex, scores and curves as svg and pdf,
+study.html with all of these, and every run in runs/.
 
 \b
 condi study quick                       # a preset that takes a few minutes
@@ -129,7 +129,7 @@ def study(
                 cells = runner.cells()
                 tables, paths = write_results(folder, title, text, cells, design.metric)
             if trials := runner.trials():
-                paths["tuning"] = str(folder / "tuning.csv")
+                paths["tuning.csv"] = str(folder / "tuning.csv")
                 write_csv(trials, folder / "tuning.csv")
     except (StudyError, DataError, RunUnreadableError, RunRejectedError, FlowerError) as error:
         exit_with(1, str(error))
@@ -147,8 +147,7 @@ def study(
         typer.echo(json.dumps(results, indent=1))
     else:
         typer.echo("\n" + tables)
-        for description, path in paths.items():
-            typer.echo(f"{description:<9} {path}")
+        typer.echo("\n".join(paths.values()))
     if runner.failed:
         run_name, reason = next(iter(runner.failed.items()))
         exit_with(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from condi_core.evaluation.catalogue import TASK_METRICS
-from data_partitions.missingness import AMOUNTS
+from server_app.study.labels import method_label, missingness_in_words, naive_first
 from server_app.study.results import AS_IN_TRAINING, StudyCell
 from server_app.study.statistics import mean_sd
-from server_app.study.tables import naive_first
+from server_app.study.vector_graphics import MARKERS, NUM_COLOURS, remove_frame
 
-MARKERS = "osD^vPX*<>"
-NUM_COLOURS = 10
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# "20 % of" in "20 % of points, 50 % in gaps".
+_AMOUNT = re.compile(r"(^|, )[\d.]+( %)?( of| in)? ")
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,10 @@ def curve_panels(cells: Sequence[StudyCell], metric: str) -> list[Panel]:
 
 def _pattern(cell: StudyCell) -> str:
     """Return the pattern that a cell's panel shows; empty without missingness."""
+    words = missingness_in_words(cell.missingness)
     if cell.test_missingness != AS_IN_TRAINING:
-        return f"trained with {cell.missingness}"
-    parts = [part for part in cell.missingness.split() if part != "none"]
-    return ", ".join(part.partition("=")[0] if part.partition("=")[0] in AMOUNTS else part for part in parts)
+        return f"trained with {words}"
+    return _AMOUNT.sub(r"\1", words) if cell.missingness != "none" else ""
 
 
 def _is_endpoint(cell: StudyCell, data: str, partition: str, pattern: str) -> bool:
@@ -68,17 +72,15 @@ def _is_endpoint(cell: StudyCell, data: str, partition: str, pattern: str) -> bo
     if (cell.data, cell.partition) != (data, partition) or cell.test_missingness != AS_IN_TRAINING:
         return False
     if pattern.startswith("trained"):
-        return pattern == f"trained with {cell.missingness}"
+        return pattern == f"trained with {missingness_in_words(cell.missingness)}"
     return not _pattern(cell)
 
 
-def draw_panels(panels: Sequence[Panel], metric: str, file_format: str = "svg") -> bytes | None:
-    """Draw panels one below the other; None when matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
-    figure = Figure(figsize=(7, 3.6 * len(panels)), layout="constrained")
+def draw_panels(panels: Sequence[Panel], metric: str) -> Figure:
+    """Draw panels one below the other; bars are standard deviations over seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.2 * len(panels)), layout="constrained")
     for ax, panel in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
         for i, (method, points) in enumerate(panel.lines.items()):
             fractions, means, deviations = zip(*points, strict=True)
@@ -86,7 +88,7 @@ def draw_panels(panels: Sequence[Panel], metric: str, file_format: str = "svg") 
                 [100 * fraction for fraction in fractions],
                 means,
                 [0.0 if math.isnan(sd) else sd for sd in deviations],
-                label=method,
+                label=method_label(method),
                 lw=2.2 if method == "condi" else 1.2,
                 capsize=2,
                 marker=MARKERS[i % len(MARKERS)],
@@ -97,8 +99,6 @@ def draw_panels(panels: Sequence[Panel], metric: str, file_format: str = "svg") 
         ax.set_title(panel.title, fontsize=10)
         ax.set_xlabel("missing in test windows, % of what was measured")
         ax.set_ylabel(TASK_METRICS[metric].label)
-        ax.spines[["top", "right"]].set_visible(False)
+        remove_frame(ax)
         ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    out = io.BytesIO()
-    figure.savefig(out, format=file_format, dpi=130)
-    return out.getvalue()
+    return figure

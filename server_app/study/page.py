@@ -1,4 +1,4 @@
-"""Write the results of a study: table.txt, table.md, study.html and curves, with cells.csv."""
+"""Write the results of a study: csv files, tables as text, Markdown and LaTeX, figures, and a page."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_partitions.table import Table, escape_html
-from server_app.report.markup import page, section
+from server_app.report.markup import page, paragraph, section
 from server_app.study.curves import curve_panels, draw_panels
+from server_app.study.dots import draw_dots
+from server_app.study.labels import explain_labels
+from server_app.study.latex import PREAMBLE, to_latex
+from server_app.study.long_form import long_rows
 from server_app.study.results import StudyCell, replace_file, write_csv
 from server_app.study.tables import all_tables, scored_metric
+from server_app.study.vector_graphics import FORMATS, matplotlib_is_installed, render
+
+PLOT_HINT = "Figures need matplotlib: pip install 'condi[plot]'"
 
 
 def write_results(
@@ -23,7 +30,7 @@ def write_results(
     name : its title
     study : its TOML file
     cells : its cells
-    metric : metric of the overview, the comparison and the curves; see `scored_metric`
+    metric : metric of the overview, the comparison and the figures; see `scored_metric`
 
     Returns
     -------
@@ -34,41 +41,57 @@ def write_results(
     notes = _notes(cells)
     text = "\n\n".join([*(table.to_text(width=None) for table in tables), *notes]) + "\n"
     markdown = "\n\n".join([f"## {name}", *(table.to_markdown() for table in tables), *notes]) + "\n"
-    panels = curve_panels(cells, metric)
-    svg = draw_panels(panels, metric) if panels else None
-    if svg:
-        curves = f'<figure class="plot"><svg{svg.decode().partition("<svg")[2]}</figure>'
-    elif panels:
-        curves = "<p>Curves need matplotlib: pip install -e '.[plot]'</p>"
-    else:
-        curves = "<p>There are no curves: each missingness pattern has one fraction only.</p>"
-    paths = {
-        "cells": folder / "cells.csv",
-        "text": folder / "table.txt",
-        "markdown": folder / "table.md",
-        "html": folder / "study.html",
+    latex = [to_latex(table, f"tab:study-{number}") for number, table in enumerate(tables, start=1)]
+    figures = _draw_figures(cells, metric)
+    contents: dict[str, str | bytes] = {
+        "table.txt": text,
+        "table.md": markdown,
+        "tables.tex": "\n".join([PREAMBLE, *latex]),
+        "study.html": _html(name, study, tables, figures, notes),
+        **figures,
     }
-    write_csv([cell.row() for cell in cells], paths["cells"])
-    replace_file(paths["text"], text)
-    replace_file(paths["markdown"], markdown)
-    replace_file(paths["html"], _html(name, study, tables, curves, notes))
-    png = draw_panels(panels, metric, "png") if svg else None
-    if png:
-        paths["curves"] = folder / "curves.png"
-        replace_file(paths["curves"], png)
-    return text, {key: str(path) for key, path in paths.items()}
+    write_csv([cell.row() for cell in cells], folder / "cells.csv")
+    write_csv(list(long_rows(cells)), folder / "results.csv")
+    for file, content in contents.items():
+        replace_file(folder / file, content)
+    return text, {file: str(folder / file) for file in ("cells.csv", "results.csv", *contents)}
+
+
+def _draw_figures(cells: Sequence[StudyCell], metric: str) -> dict[str, bytes]:
+    """Return the figures by the name of their file; none without matplotlib, or without scores."""
+    scored = any(cell.metrics.get(metric) is not None for cell in cells)
+    if not scored or not matplotlib_is_installed():
+        return {}
+    figures = {"scores": draw_dots(cells, metric)}
+    if panels := curve_panels(cells, metric):
+        figures["curves"] = draw_panels(panels, metric)
+    return {f"{name}.{f}": render(figure, f) for name, figure in figures.items() for f in FORMATS}
 
 
 def _notes(cells: Sequence[StudyCell]) -> list[str]:
+    notes = []
+    if labels := explain_labels(cell.method for cell in cells):
+        notes.append(f"What methods do: {labels}.")
     if len({cell.code for cell in cells}) > 1:
-        return ["Cells were computed by different versions of the code: see the column code of cells.csv."]
-    return []
+        notes.append("Cells are of different versions of the code: see the column code of results.csv.")
+    return notes
 
 
-def _html(name: str, study: str, tables: Sequence[Table], curves: str, notes: Sequence[str]) -> str:
+def _html(
+    name: str, study: str, tables: Sequence[Table], figures: dict[str, bytes], notes: Sequence[str]
+) -> str:
+    drawn = [
+        f'<figure class="plot"><svg{figures[file].decode().partition("<svg")[2]}</figure>'
+        for file in ("scores.svg", "curves.svg")
+        if file in figures
+    ]
+    if not drawn:
+        drawn = [f"<p>{PLOT_HINT if not matplotlib_is_installed() else 'No cell has a score yet.'}</p>"]
+    elif "curves.svg" not in figures:
+        drawn.append("<p>There are no curves: each missingness pattern has one fraction only.</p>")
     sections = [
-        section("Curves over missingness", curves),
-        section("Tables", *(table.to_html() for table in tables)),
+        section("Figures", *drawn),
+        section("Tables", *(table.to_html() for table in tables), *map(paragraph, notes)),
         section("The study", f"<pre>{escape_html(study)}</pre>"),
     ]
-    return page(name, " ".join(notes), sections)
+    return page(name, f"{len(tables)} tables; results.csv has every number.", sections)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from condi_core.config import RunConfig
@@ -27,6 +28,7 @@ from data_partitions.storage import atomic_write
 from data_partitions.table import CsvWriter
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.study.design import Scenario
+from server_app.study.statistics import Score
 
 AS_IN_TRAINING = "as in training"
 # Phases that train the imputer of a method, without the suffix for who trains it.
@@ -60,6 +62,7 @@ class StudyCell:
     parameters : number of weights that the method needs; of one site where each site has its own
     code : fingerprint of the code that computed it
     run : name of the run folder
+    replicates : metrics of the task on bootstrap samples of the test patients `(replicate,)`, by metric
     """
 
     data: str
@@ -85,6 +88,12 @@ class StudyCell:
     parameters: int
     code: str
     run: str
+    replicates: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+
+    def score(self, metric: str) -> Score:
+        """Return a metric of the task, NaN where the cell has none, with its replicates."""
+        value = self.metrics.get(metric)
+        return Score(math.nan if value is None else value, self.replicates.get(metric, np.zeros(0)))
 
     @property
     def scenario(self) -> tuple[str, str, str, str]:

@@ -1,20 +1,37 @@
-"""Statistics of numbers over seeds: mean and spread, the best method, and tests of differences."""
+"""Statistics of scores over seeds and over test patients: means, intervals, and tests of differences."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from data_partitions.table import Mark
-
 MIN_WILCOXON_PAIRS = 6  # with fewer pairs that differ, a signed-rank test cannot reach p = 0.05
+COVERAGE = 0.95  # of all intervals
+
+Interval = tuple[float, float]
+NO_INTERVAL: Interval = (math.nan, math.nan)
 
 
-def mean_sd(values: Sequence[float]) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Score:
+    """A score of one cell.
+
+    Attributes
+    ----------
+    value : the score on all test windows
+    replicates : the score on bootstrap samples of the test patients `(replicate,)`; empty where a run has
+        none. The n-th replicate of every method of a run has the same patients.
+    """
+
+    value: float
+    replicates: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
+def mean_sd(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Return the mean and the sample standard deviation.
 
     The deviation of a single value is NaN, and so are both when a value is NaN.
@@ -24,32 +41,30 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def rank_marks(scores: Sequence[tuple[float, float]], higher_is_better: bool = True) -> list[Mark]:
-    """Mark the best of several methods and those that tie with it.
+def student_interval(values: Sequence[float] | np.ndarray) -> Interval:
+    """Return Student's 95 % confidence interval of a mean (Biometrika 1908); NaN for a single value."""
+    if len(values) < 2:
+        return NO_INTERVAL
+    from scipy import stats  # imported here because it takes a second
 
-    A method ties with the best when their means differ by no more than the larger of their two standard
-    deviations over seeds.
+    mean, sd = mean_sd(values)
+    half_width = float(stats.t.ppf((1 + COVERAGE) / 2, len(values) - 1)) * sd / math.sqrt(len(values))
+    return mean - half_width, mean + half_width
 
-    Parameters
-    ----------
-    scores : mean and standard deviation of each method
-    higher_is_better : whether the best has the highest mean
 
-    Returns
-    -------
-    "best", "tie" or "" for each method.
-    """
-    means = [mean for mean, _ in scores if not math.isnan(mean)]
-    if not means:
-        return [""] * len(scores)
-    top = max(means) if higher_is_better else min(means)
-    top_sd = max((0.0 if math.isnan(sd) else sd) for mean, sd in scores if mean == top)
-    marks: list[Mark] = []
-    for mean, sd in scores:
-        tolerance = max(top_sd, 0.0 if math.isnan(sd) else sd)
-        is_near = abs(mean - top) <= tolerance or math.isclose(abs(mean - top), tolerance, rel_tol=1e-9)
-        marks.append("best" if mean == top else "tie" if is_near else "")
-    return marks
+def percentile_interval(replicates: np.ndarray) -> Interval:
+    """Return the 95 % percentile interval of bootstrap replicates; NaN without any."""
+    finite = replicates[np.isfinite(replicates)]
+    if not len(finite):
+        return NO_INTERVAL
+    low, high = np.quantile(finite, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return float(low), float(high)
+
+
+def mean_replicates(scores: Sequence[Score]) -> np.ndarray:
+    """Return the replicates of the mean of scores, empty unless all have equally many."""
+    lengths = {len(score.replicates) for score in scores}
+    return np.mean([score.replicates for score in scores], axis=0) if len(lengths) == 1 else np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,7 @@ class Comparison:
     pairs : number of pairs
     difference : mean of the differences
     test : "Wilcoxon" with `p`, "t" with a 95 % confidence interval from `low` to `high`, or "none"
+    patients : 95 % interval of the difference over bootstrap samples of the test patients
     """
 
     pairs: int
@@ -69,37 +85,42 @@ class Comparison:
     p: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    patients: Interval = NO_INTERVAL
 
 
 def compare_pairs(
-    first: Sequence[float], second: Sequence[float], higher_is_better: bool = True
+    first: Sequence[Score], second: Sequence[Score], higher_is_better: bool = True
 ) -> Comparison:
     """Compare two methods by the differences of their pairs; pairs with a NaN are excluded.
 
     Wilcoxon's signed-rank test (Biometrics Bulletin 1945), two-sided, without pairs that are equal. With
     fewer than six pairs that differ it can never reach p = 0.05; then Student's 95 % confidence interval of
-    the mean (Biometrika 1908), which assumes normal differences. A bootstrap interval from so few pairs would
-    be far too narrow.
+    the mean, which assumes normal differences. A bootstrap of so few pairs would be far too narrow.
 
     Parameters
     ----------
     first, second : scores of the two methods, pair by pair
     higher_is_better : whether the difference is first - second, or else second - first
     """
-    differences = np.asarray(first, float) - np.asarray(second, float)
-    differences = differences[~np.isnan(differences)] * (1 if higher_is_better else -1)
+    sign = 1 if higher_is_better else -1
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if not math.isnan(a.value - b.value)]
+    differences = sign * np.array([a.value - b.value for a, b in pairs])
     n, unequal = len(differences), differences[differences != 0]
-    if n < 2:
-        return Comparison(n, float(differences.mean()) if n else math.nan, "none")
-    mean = float(differences.mean())
-    from scipy import stats  # imported here because it takes a second
-
+    if n == 0:
+        return Comparison(0, math.nan, "none")
+    mean, patients = float(differences.mean()), NO_INTERVAL
+    of_first, of_second = (mean_replicates([pair[i] for pair in pairs]) for i in (0, 1))
+    if len(of_first) == len(of_second):
+        patients = percentile_interval(sign * (of_first - of_second))
     if len(unequal) >= MIN_WILCOXON_PAIRS:
-        return Comparison(n, mean, "Wilcoxon", p=float(stats.wilcoxon(unequal).pvalue))
-    if n >= MIN_WILCOXON_PAIRS:
-        return Comparison(n, mean, "none")  # nearly all pairs are equal
-    half_width = float(stats.t.ppf(0.975, n - 1) * differences.std(ddof=1) / math.sqrt(n))
-    return Comparison(n, mean, "t", low=mean - half_width, high=mean + half_width)
+        from scipy import stats
+
+        p = float(stats.wilcoxon(unequal).pvalue)
+        return Comparison(n, mean, "Wilcoxon", p=p, patients=patients)
+    if n == 1 or n >= MIN_WILCOXON_PAIRS:  # nearly all pairs are equal
+        return Comparison(n, mean, "none", patients=patients)
+    low, high = student_interval(differences)
+    return Comparison(n, mean, "t", low=low, high=high, patients=patients)
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""The tables of a study: overviews, the results and cost of every scenario, and CondI against each method."""
+"""The tables of a study: overviews, and the results and cost of every scenario."""
 
 from __future__ import annotations
 
@@ -7,36 +7,28 @@ from collections.abc import Iterable, Sequence
 
 from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
-    IMPUTER_ROWS,
     TASK_METRICS,
     Metric,
     imputer_label,
     missingness_label,
 )
-from condi_core.methods import NAIVE_METHODS
 from data_partitions.table import DASH, Cell, Table
-from server_app.study.results import StudyCell
-from server_app.study.statistics import Comparison, adjust_holm, compare_pairs, mean_sd, rank_marks
+from server_app.study.comparison import comparison_table
+from server_app.study.labels import NAIVE_IMPUTERS, method_label, missingness_in_words, naive_first
+from server_app.study.ranking import DIGITS, SeedScores, rank_marks
+from server_app.study.results import AS_IN_TRAINING, StudyCell
+from server_app.study.statistics import Score, mean_replicates, mean_sd, percentile_interval
 
-NAIVE_IMPUTERS = [row.name for row in IMPUTER_ROWS.values() if row.naive]
+SEEDS_NOTE = "Mean ± sample standard deviation over seeds. "
+PATIENTS_NOTE = (
+    "Mean ± sample standard deviation over seeds, and in brackets the 95 % bootstrap interval over test "
+    "patients. "
+)
 MARKS_NOTE = (
-    "Mean ± sample standard deviation over seeds. * marks the best; ~ marks means that differ from it by no "
-    "more than the larger of the two standard deviations."
+    "* marks the best mean; ~ marks a tie: a 95 % interval of the difference from the best, paired by seed "
+    "(Student's t){patients}, includes 0{single}."
 )
 COST_NOTE = "Phase 1 counts for each method that uses its imputer."
-COMPARISON_NOTE = (
-    "Wilcoxon's signed-rank test, two-sided, if at least six pairs differ; otherwise Student's 95 % "
-    "confidence interval. Both assume independent pairs. Scenarios of one seed and seeds of one data set "
-    "share patients: they are not independent, so that p-values are too small and intervals too narrow. The "
-    "scores of methods with a model per site are pooled over sites like all others, which assumes that they "
-    "are on one scale."
-)
-
-
-def naive_first(methods: Sequence[str], naive: Sequence[str] = NAIVE_METHODS) -> list[str]:
-    """Order methods: naive baselines first, then the others in their order; each once."""
-    unique = list(dict.fromkeys(methods))
-    return [m for m in naive if m in unique] + [m for m in unique if m not in naive]
 
 
 def group_by_scenario(cells: Sequence[StudyCell]) -> dict[tuple[str, str, str, str], list[StudyCell]]:
@@ -51,7 +43,7 @@ def all_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
     """Return overviews; task, imputation and cost of every scenario; and the comparison over all of them."""
     tables: list[Table | None] = [*overview_tables(cells, metric)]
     for (data, partition, missingness, test_missingness), group in group_by_scenario(cells).items():
-        scenario = f"{data}, {partition}; missingness: {missingness}; in test: {test_missingness}"
+        scenario = scenario_title(data, partition, missingness, test_missingness)
         tables += [
             task_table(group, scenario),
             imputation_table(group, scenario),
@@ -59,6 +51,13 @@ def all_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
         ]
     tables.append(comparison_table(cells, metric))
     return [table for table in tables if table is not None]
+
+
+def scenario_title(data: str, partition: str, missingness: str, test_missingness: str) -> str:
+    """Name a scenario in words, such as "ecg, natural; missingness: 20 % of points"."""
+    title = f"{data}, {partition}; missingness: {missingness_in_words(missingness)}"
+    in_test = missingness_in_words(test_missingness)
+    return title if test_missingness == AS_IN_TRAINING else f"{title}; in test: {in_test}"
 
 
 def overview_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
@@ -71,7 +70,10 @@ def overview_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
     for (data, partition), scenarios in groups.items():
         if len(scenarios) < 2:
             continue
-        pairs = [(group[0].missingness, group[0].missingness_in_test) for group in scenarios]
+        pairs = [
+            (missingness_in_words(group[0].missingness), missingness_in_words(group[0].missingness_in_test))
+            for group in scenarios
+        ]
         training = {train for train, _ in pairs}
         columns = [test for _, test in pairs]
         if all(train == test for train, test in pairs):
@@ -85,7 +87,7 @@ def overview_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
         values = [[_scores(group, method, metric) for method in methods] for group in scenarios]
         title = f"{TASK_METRICS[metric].label}, {data}, {partition}; {heading}"
         higher = [_is_higher_better(TASK_METRICS[metric])] * len(columns)
-        tables.append(_marked_table(title, columns, methods, values, higher))
+        tables.append(_marked_table(title, columns, [method_label(m) for m in methods], values, higher))
     return tables
 
 
@@ -105,23 +107,24 @@ def task_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
     num_seeds = [str(sum(cell.method == method for cell in cells)) for method in methods]
     columns = [TASK_METRICS[metric].label for metric in metrics]
     higher = [_is_higher_better(TASK_METRICS[metric]) for metric in metrics]
-    return _marked_table(f"Task, {scenario}", columns, methods, values, higher, last=("seeds", num_seeds))
+    labels = [method_label(method) for method in methods]
+    return _marked_table(f"Task, {scenario}", columns, labels, values, higher, last=("seeds", num_seeds))
 
 
 def imputation_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
     """Return the RMSE of imputers in standard deviations, by missingness pattern."""
     # Every cell of a run has the same scores of imputers: one of each seed is enough.
-    rmse: dict[tuple[str, str], dict[int, float]] = {}
+    rmse: dict[tuple[str, str], dict[int, Score]] = {}
     for cell in cells:
         for pattern, imputers in cell.imputation.items():
             for imputer, metrics in imputers.items():
                 if metrics.get("rmse") is not None:
-                    rmse.setdefault((pattern, imputer), {}).setdefault(cell.seed, metrics["rmse"])
+                    rmse.setdefault((pattern, imputer), {}).setdefault(cell.seed, Score(metrics["rmse"]))
     if not rmse:
         return None
     patterns = list(dict.fromkeys(pattern for pattern, _ in rmse))
     names = naive_first([imputer for _, imputer in rmse], NAIVE_IMPUTERS)
-    values = [[list(rmse.get((pattern, name), {}).values()) for name in names] for pattern in patterns]
+    values = [[rmse.get((pattern, name), {}) for name in names] for pattern in patterns]
     return _marked_table(
         f"Imputation, RMSE, {scenario}",
         [missingness_label(pattern) for pattern in patterns],
@@ -138,7 +141,7 @@ def cost_table(cells: Sequence[StudyCell], scenario: str) -> Table:
         group = [cell for cell in cells if cell.method == method]
         rows.append(
             [
-                Cell(method),
+                Cell(method_label(method)),
                 _mean_sd_cell([cell.seconds for cell in group], digits=1),
                 _mean_sd_cell([cell.bytes_down / 1e6 for cell in group], digits=1),
                 _mean_sd_cell([cell.bytes_up / 1e6 for cell in group], digits=1),
@@ -151,53 +154,16 @@ def cost_table(cells: Sequence[StudyCell], scenario: str) -> Table:
     return Table(f"Cost, {scenario}", columns, rows, note=COST_NOTE)
 
 
-def comparison_table(cells: Sequence[StudyCell], metric: str, method: str = "condi") -> Table | None:
-    """Return a method compared with each other method, over the pairs of cells that both have."""
-    results = comparisons(cells, metric, method)
-    if not results:
-        return None
-    adjusted = dict(zip(results, adjust_holm([c.p for c in results.values()]), strict=True))
-    rows = []
-    for other, c in results.items():
-        evidence = {
-            "Wilcoxon": f"p = {c.p:.2g} (Holm {adjusted[other]:.2g})",
-            "t": f"{c.low:+.3f} to {c.high:+.3f} (95 %, Student's t)",
-            "none": "too few pairs that differ",
-        }[c.test]
-        rows.append([other, f"{c.difference:+.3f}", str(c.pairs), evidence])
-    label = TASK_METRICS[metric].label
-    title = f"{method} compared with the other methods, {label}, over all scenarios"
-    columns = [f"{method} minus", label, "pairs", "p-value or confidence interval"]
-    return Table(title, columns, rows, note=COMPARISON_NOTE)
-
-
-def comparisons(cells: Sequence[StudyCell], metric: str, method: str = "condi") -> dict[str, Comparison]:
-    """Compare a method with each other method, by its name, over pairs of the same scenario and seed."""
-    scores: dict[str, dict[tuple, float]] = {}
-    for cell in cells:
-        if (score := cell.metrics.get(metric)) is not None:
-            scores.setdefault(cell.method, {})[cell.scenario, cell.seed] = score
-    results = {}
-    for other in naive_first(list(scores)):
-        pairs = [pair for pair in scores.get(method, {}) if pair in scores[other]]
-        if other != method and pairs:
-            results[other] = compare_pairs(
-                [scores[method][pair] for pair in pairs], [scores[other][pair] for pair in pairs]
-            )
-    return results
-
-
-def _scores(cells: Sequence[StudyCell], method: str, metric: str) -> list[float]:
-    """Return a metric of a method over the seeds."""
-    scores = [cell.metrics.get(metric) for cell in cells if cell.method == method]
-    return [math.nan if score is None else score for score in scores]
+def _scores(cells: Sequence[StudyCell], method: str, metric: str) -> SeedScores:
+    """Return a metric of a method by seed."""
+    return {cell.seed: cell.score(metric) for cell in cells if cell.method == method}
 
 
 def _marked_table(
     title: str,
     columns: Sequence[str],
     names: Sequence[str],
-    values: Sequence[Sequence[Sequence[float]]],
+    values: Sequence[Sequence[SeedScores]],
     higher_is_better: Sequence[bool],
     last: tuple[str, Sequence[str]] | None = None,
 ) -> Table:
@@ -207,29 +173,50 @@ def _marked_table(
     ----------
     title : title of the table
     columns, names : names of the columns and of the rows
-    values : the values over seeds, by column and row
+    values : the scores over seeds, by column and row
     higher_is_better : whether the best of each column is the highest
     last : name and texts of a further column
     """
     rows: list[list[Cell]] = [[Cell(name)] for name in names]
     for column, is_higher_better in zip(values, higher_is_better, strict=True):
-        marks = rank_marks([mean_sd(seeds) for seeds in column], is_higher_better)
-        for row, seeds, mark in zip(rows, column, marks, strict=True):
-            cell = _mean_sd_cell(seeds)
+        marks = rank_marks(column, is_higher_better)
+        for row, scores, mark in zip(rows, column, marks, strict=True):
+            cell = _score_cell(scores)
             row.append(Cell(cell.text, cell.value, mark))
     header = ["", *columns]
     if last is not None:
         header.append(last[0])
         for row, text in zip(rows, last[1], strict=True):
             row.append(Cell(text))
-    return Table(title, header, rows, MARKS_NOTE)
+    return Table(title, header, rows, _note([scores for column in values for scores in column]))
+
+
+def _note(scores: Sequence[SeedScores]) -> str:
+    """Explain deviations, intervals and marks, as far as the scores have them."""
+    with_patients = any(len(score.replicates) for seeds in scores for score in seeds.values())
+    several_seeds = any(len(seeds) > 1 for seeds in scores)
+    if not (several_seeds or with_patients):
+        return "One seed: * marks the best; ~ marks what is equal to it as printed."
+    patients = " or by test patient (bootstrap)" if with_patients else ""
+    single = "" if several_seeds else "; with one seed there is no interval over seeds"
+    start = PATIENTS_NOTE if with_patients else SEEDS_NOTE
+    return start + MARKS_NOTE.format(patients=patients, single=single)
+
+
+def _score_cell(scores: SeedScores) -> Cell:
+    """Return mean ± standard deviation over seeds, with the interval over patients where there is one."""
+    cell = _mean_sd_cell([score.value for score in scores.values()])
+    low, high = percentile_interval(mean_replicates(list(scores.values())))
+    if cell.value is None or math.isnan(low):
+        return cell
+    return Cell(f"{cell.text} [{low:.{DIGITS}f}, {high:.{DIGITS}f}]", cell.value)
 
 
 def _is_higher_better(metric: Metric) -> bool:
     return metric.higher_is_better is not False
 
 
-def _mean_sd_cell(values: Sequence[float], digits: int = 3) -> Cell:
+def _mean_sd_cell(values: Sequence[float], digits: int = DIGITS) -> Cell:
     mean, sd = mean_sd(values)
     if math.isnan(mean):
         return Cell(DASH)

@@ -6,18 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from server_app.study.comparison import comparison_table, comparisons
 from server_app.study.curves import curve_panels
+from server_app.study.labels import naive_first
 from server_app.study.page import write_results
-from server_app.study.results import AS_IN_TRAINING, StudyCell
-from server_app.study.statistics import adjust_holm, compare_pairs, mean_sd, rank_marks
-from server_app.study.tables import (
-    all_tables,
-    comparison_table,
-    comparisons,
-    naive_first,
-    overview_tables,
-    task_table,
-)
+from server_app.study.statistics import Score, adjust_holm, compare_pairs, mean_sd
+from server_app.study.tables import all_tables, overview_tables, task_table
+from tests.helpers.study_cells import CELLS, cell
 
 
 def test_mean_and_sample_deviation():
@@ -27,52 +22,43 @@ def test_mean_and_sample_deviation():
     assert all(math.isnan(x) for x in mean_sd([1.0, math.nan])), "no value is excluded silently"
 
 
-def test_the_best_and_ties_are_marked():
-    assert rank_marks([(0.80, 0.01), (0.79, 0.001), (0.78, 0.001), (0.77, 0.05)]) == [
-        "best",
-        "tie",
-        "",
-        "tie",
-    ]
-    assert rank_marks([(0.3, 0.01), (0.2, 0.01), (0.205, 0.0)], higher_is_better=False) == ["", "best", "tie"]
-    assert rank_marks([(0.8, math.nan), (0.79, math.nan), (0.8, math.nan)]) == ["best", "", "best"]
-    assert rank_marks([(math.nan, math.nan), (0.5, 0.1)]) == ["", "best"]
-    assert rank_marks([(math.nan, math.nan)]) == [""]
+def compare(first, second, **options):
+    return compare_pairs([Score(value) for value in first], [Score(value) for value in second], **options)
 
 
 def test_wilcoxon_on_a_known_example():
     """Differences of 1 to 8, of which 1 and 2 are negative: W = 3, and of 256 sums five are no larger."""
     difference = np.array([-1.0, -2, 3, 4, 5, 6, 7, 8])
-    comparison = compare_pairs(difference, np.zeros(8))
+    comparison = compare(difference, np.zeros(8))
     assert (
         comparison.test == "Wilcoxon" and comparison.p == pytest.approx(2 * 5 / 256) and comparison.pairs == 8
     )
     assert comparison.difference == pytest.approx(30 / 8)
-    assert compare_pairs(-difference, np.zeros(8)).p == pytest.approx(comparison.p)
-    assert compare_pairs(-difference, np.zeros(8), higher_is_better=False).difference == pytest.approx(30 / 8)
-    six = compare_pairs(np.arange(1.0, 7), np.zeros(6))
-    assert six.p == pytest.approx(2 / 64) and compare_pairs(np.arange(1.0, 6), np.zeros(5)).test == "t"
+    assert compare(-difference, np.zeros(8)).p == pytest.approx(comparison.p)
+    assert compare(-difference, np.zeros(8), higher_is_better=False).difference == pytest.approx(30 / 8)
+    six = compare(np.arange(1.0, 7), np.zeros(6))
+    assert six.p == pytest.approx(2 / 64) and compare(np.arange(1.0, 6), np.zeros(5)).test == "t"
 
 
 def test_equal_pairs_and_nan_are_excluded_from_the_test():
-    comparison = compare_pairs([1.0, 2, 3, 4, 5, 6, 7, math.nan], [0.0, 0, 0, 0, 0, 0, 7, 1])
+    comparison = compare([1.0, 2, 3, 4, 5, 6, 7, math.nan], [0.0, 0, 0, 0, 0, 0, 7, 1])
     assert (
         comparison.pairs == 7
         and comparison.p == pytest.approx(2 / 64)
         and comparison.difference == pytest.approx(3)
     )
-    assert compare_pairs([1.0] * 8, [1.0] * 8).test == "none"
-    assert compare_pairs([1.0], [0.5]).test == "none" and compare_pairs([], []).pairs == 0
+    assert compare([1.0] * 8, [1.0] * 8).test == "none"
+    assert compare([1.0], [0.5]).test == "none" and compare([], []).pairs == 0
 
 
 def test_few_pairs_have_students_confidence_interval():
     """Of the differences 1, 2 and 3: mean 2, sd 1, and 4.303 is the 97.5 % point of t with 2 degrees."""
-    comparison = compare_pairs([1.0, 2, 3], [0.0] * 3)
+    comparison = compare([1.0, 2, 3], [0.0] * 3)
     half_width = 4.30265273 / math.sqrt(3)
     assert comparison.test == "t" and (comparison.low, comparison.high) == pytest.approx(
         (2 - half_width, 2 + half_width)
     )
-    reverse = compare_pairs([0.0] * 3, [1.0, 2, 3], higher_is_better=False)
+    reverse = compare([0.0] * 3, [1.0, 2, 3], higher_is_better=False)
     assert reverse == comparison
 
 
@@ -85,49 +71,10 @@ def texts(table):
     return [[cell.text for cell in row] for row in table.cells]
 
 
-def cell(method, seed, auroc, points=0.5, test=AS_IN_TRAINING, imputation=None, **changes):
-    missingness = f"points={points}" if points else "none"
-    as_in_training = test == AS_IN_TRAINING
-    result = StudyCell(
-        data="waves",
-        partition="natural",
-        num_sites=2,
-        missingness=missingness,
-        test_missingness=test,
-        missingness_in_test=missingness if as_in_training else test,
-        missingness_settings={},
-        missing_fraction=points,
-        missing_fraction_in_test=points if as_in_training else 0.9,
-        seed=seed,
-        method=method,
-        learning_rate=0.003,
-        local_steps=6,
-        failures=0,
-        validation_loss=0.5,
-        metrics={"auroc": auroc, "auprc": 0.5, "f1": 0.5, "accuracy": 0.5},
-        imputation=imputation or {},
-        seconds=2.0,
-        bytes_down=10,
-        bytes_up=5,
-        parameters=99,
-        code="x",
-        run="r",
-    )
-    return replace(result, **changes)
-
-
-CELLS = [
-    cell(method, seed, base - 0.2 * points + 0.01 * seed, points)
-    for points in (0.0, 0.4, 0.8)
-    for method, base in (("condi", 0.9), ("mask", 0.85))
-    for seed in (0, 1, 2)
-]
-
-
 def test_naive_methods_come_first():
     assert naive_first(["condi", "fedprox", "linear", "mask"]) == ["mask", "linear", "condi", "fedprox"]
     table = task_table(CELLS[:6], "a scenario")
-    assert [row[0] for row in texts(table)] == ["mask", "condi"]
+    assert [row[0] for row in texts(table)] == ["FedAvg", "CondI"]
     mask, condi = (row[1] for row in table.cells)
     assert condi.text == "0.910 ± 0.010" and condi.mark == "best" and mask.mark == ""
     assert table.cells[0][2].mark == table.cells[1][2].mark == "best" and texts(table)[0][-1] == "3"
@@ -136,20 +83,23 @@ def test_naive_methods_come_first():
 def test_an_overview_has_a_column_for_each_missingness():
     (table,) = overview_tables(CELLS, "auroc")
     assert table.title == "AUROC, waves, natural; missingness in training and test"
-    assert table.columns == ["", "none", "points=0.4", "points=0.8"]
-    assert texts(table)[1] == ["condi", "0.910 ± 0.010", "0.830 ± 0.010", "0.750 ± 0.010"]
+    assert table.columns == ["", "complete", "40 % of points", "80 % of points"]
+    assert texts(table)[1] == ["CondI", "0.910 ± 0.010", "0.830 ± 0.010", "0.750 ± 0.010"]
     assert [table.cells[i][j].mark for j in (1, 2, 3) for i in (0, 1)] == ["", "best"] * 3
     assert overview_tables(CELLS[:6], "auroc") == [], "a single column repeats the table of the task"
 
     tests = [cell("condi", 0, 0.9, 0.4), cell("mask", 0, 0.8, 0.4, test="gaps=0.9")]
     (table,) = overview_tables(tests, "auroc")
-    assert table.title.endswith("missingness in test, trained with points=0.4")
-    assert table.columns[1:] == ["points=0.4", "gaps=0.9"]
-    assert texts(table) == [["mask", "–", "0.800"], ["condi", "0.900", "–"]]
+    assert table.title.endswith("missingness in test, trained with 40 % of points")
+    assert table.columns[1:] == ["40 % of points", "90 % in gaps"]
+    assert texts(table) == [["FedAvg", "–", "0.800"], ["CondI", "0.900", "–"]]
     others = [cell("mask", 0, 0.7, 0.2), cell("mask", 0, None, 0.3)]
     (table,) = overview_tables([tests[1], *others], "auroc")
-    assert table.columns[1:] == ["points=0.4 → gaps=0.9", "points=0.2 → points=0.2"]
-    assert texts(table) == [["mask", "0.800", "0.700"]], "a cell without the metric has no column"
+    assert table.columns[1:] == [
+        "40 % of points → 90 % in gaps",
+        "20 % of points → 20 % of points",
+    ]
+    assert texts(table) == [["FedAvg", "0.800", "0.700"]], "a cell without the metric has no column"
     assert len(overview_tables([*CELLS, *(replace(c, data="icu") for c in CELLS)], "auroc")) == 2
 
 
@@ -180,8 +130,8 @@ def test_pairs_are_of_the_same_scenario_and_seed():
 
 def test_the_comparison_has_a_p_value_or_a_confidence_interval():
     table = comparison_table(CELLS, "auroc")
-    assert table.columns == ["condi minus", "AUROC", "pairs", "p-value or confidence interval"]
-    assert texts(table) == [["mask", "+0.050", "9", "p = 0.0039 (Holm 0.0039)"]]
+    assert table.columns == ["CondI minus", "AUROC", "pairs", "p-value or confidence interval"]
+    assert texts(table) == [["FedAvg", "+0.050", "9", "p = 0.0039 (Holm 0.0039)"]]
     few = texts(comparison_table([*CELLS[:3], cell("mask", 0, 0.8, 0), cell("mask", 1, 0.85, 0)], "auroc"))
     assert few[0][2] == "2" and few[0][3].endswith("(95 %, Student's t)")
 
@@ -203,19 +153,25 @@ def test_other_missingness_in_test_has_a_panel_for_each_training():
     ]
     lines = {p.title.partition(": ")[2]: p.lines["mask"] for p in curve_panels(cells, "auroc")}
     assert [fraction for fraction, *_ in lines["points"]] == [0.0, 0.4]
-    assert [(x, y) for x, y, _ in lines["trained with points=0.4"]] == [(0.4, 0.8), (0.9, 0.6)]
+    assert [(x, y) for x, y, _ in lines["trained with 40 % of points"]] == [(0.4, 0.8), (0.9, 0.6)]
 
 
 def test_the_page_has_tables_curves_and_the_study(tmp_path):
     text, paths = write_results(tmp_path, "a<b", 'methods = ["<script>"]', CELLS, "auroc")
     page = (tmp_path / "study.html").read_text()
-    assert page.count("<svg") == 1 and page.count("<table>") == 1 + 3 * 2 + 1
-    assert "a&lt;b" in page and page.count("<script>") == 1 and "http://" not in page.partition("</svg>")[2]
+    assert page.count("<svg") == 2 and page.count("<table>") == 1 + 3 * 2 + 1
+    assert "a&lt;b" in page and page.count("<script>") == 1 and "http://" not in page.rpartition("</svg>")[2]
     assert "0.910 ± 0.010" in text and (tmp_path / "table.txt").read_text() == text
-    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    assert set(paths) == {"cells", "text", "markdown", "html", "curves"}
+    assert set(paths) == {path.name for path in tmp_path.iterdir()} == {
+        "cells.csv", "results.csv", "table.txt", "table.md", "tables.tex", "study.html",
+        "scores.svg", "scores.pdf", "curves.svg", "curves.pdf",
+    }  # fmt: skip
+    assert (tmp_path / "curves.pdf").read_bytes()[:5] == b"%PDF-"
+    assert ">AUROC</text>" in (tmp_path / "scores.svg").read_text(), "text stays text"
 
 
-def test_cells_of_different_code_are_noted(tmp_path):
-    text, _ = write_results(tmp_path, "x", "", [*CELLS, cell("mask", 9, 0.1, code="y")], "auroc")
+def test_cells_of_different_code_are_noted(tmp_path, monkeypatch):
+    monkeypatch.setattr("server_app.study.page.matplotlib_is_installed", lambda: False)
+    text, paths = write_results(tmp_path, "x", "", [*CELLS, cell("mask", 9, 0.1, code="y")], "auroc")
     assert "different versions of the code" in text
+    assert "scores.svg" not in paths and "Figures need matplotlib" in (tmp_path / "study.html").read_text()

@@ -1,0 +1,69 @@
+"""The best method and its ties: by intervals over seeds and over test patients."""
+
+import numpy as np
+import pytest
+
+from server_app.study.ranking import rank_marks
+from server_app.study.statistics import Score, mean_replicates, percentile_interval
+from server_app.study.tables import task_table
+from tests.helpers.study_cells import cell
+
+
+def by_seed(*values):
+    return {seed: Score(value) for seed, value in enumerate(values)}
+
+
+def test_a_tie_is_a_difference_whose_interval_over_seeds_includes_0():
+    """Differences 0.00, 0.01 and 0.02 have the interval 0.01 ± 0.0248; 0.09, 0.10 and 0.11 exclude 0."""
+    best, near, far = by_seed(0.90, 0.92, 0.94), by_seed(0.90, 0.91, 0.92), by_seed(0.81, 0.82, 0.83)
+    assert rank_marks([near, best, far]) == ["tie", "best", ""]
+    assert rank_marks([near, best, far], higher_is_better=False) == ["", "", "best"]
+    # Both spread by 0.1 over seeds, but in pairs one is always better by 0.01: the spread is no tie.
+    assert rank_marks([by_seed(0.7, 0.8, 0.9), by_seed(0.71, 0.81, 0.9101)]) == ["", "best"]
+
+
+def test_without_an_interval_only_means_that_print_equally_tie():
+    assert rank_marks([by_seed(0.8004), by_seed(0.8), by_seed(0.799)]) == ["best", "tie", ""]
+    assert rank_marks([by_seed(0.8), by_seed(0.8)]) == ["best", "best"]
+    assert rank_marks([by_seed(float("nan")), by_seed(0.5), {}]) == ["", "best", ""]
+    assert rank_marks([by_seed(float("nan"))]) == [""]
+
+
+def with_patients(value, replicates):
+    return {0: Score(value, np.asarray(replicates))}
+
+
+def test_intervals_over_patients_are_of_paired_differences():
+    rng = np.random.default_rng(0)
+    patients = rng.normal(0, 0.05, 1000)
+    best = with_patients(0.9, 0.9 + patients)
+    paired = with_patients(0.88, 0.88 + patients + rng.normal(0, 0.002, 1000))
+    noisy = with_patients(0.88, 0.88 + patients + rng.normal(0, 0.02, 1000))
+    assert rank_marks([best, paired, noisy]) == ["best", "", "tie"]
+    low, high = percentile_interval(best[0].replicates)
+    assert (low, high) == pytest.approx((0.802, 0.998), abs=0.01)
+
+
+def test_a_difference_must_hold_over_seeds_and_over_patients():
+    replicates = np.linspace(-0.1, 0.1, 101)
+    best = {s: Score(0.9 + 0.001 * s, 0.9 + replicates) for s in range(3)}
+    other = {s: Score(0.88 + 0.001 * s, 0.88 - replicates) for s in range(3)}
+    assert rank_marks([best, other]) == ["best", "tie"], "seeds agree, and patients do not"
+
+
+def test_seeds_without_replicates_have_no_interval_over_patients():
+    scores = [Score(0.9, np.ones(5)), Score(0.9)]
+    assert not len(mean_replicates(scores)) and np.isnan(percentile_interval(mean_replicates(scores))[0])
+    assert mean_replicates([Score(1, np.array([1.0, 3.0])), Score(2, np.array([3.0, 5.0]))]).tolist() == [
+        2,
+        4,
+    ]
+
+
+def test_tables_show_the_interval_over_patients_beside_the_spread_of_seeds():
+    draws = {"auroc": np.linspace(0.8, 0.9, 401)}
+    cells = [cell("condi", s, 0.84 + 0.01 * s, replicates=draws) for s in (0, 1)] + [cell("mask", 0, 0.7)]
+    table = task_table(cells, "a scenario")
+    assert [row[1].text for row in table.cells] == ["0.700", "0.845 ± 0.007 [0.802, 0.897]"]
+    assert "bootstrap interval over test patients" in table.note
+    assert "bootstrap" not in task_table([cell("mask", s, 0.7) for s in (0, 1)], "a scenario").note
