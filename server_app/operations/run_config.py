@@ -1,4 +1,4 @@
-"""Read settings of a run as a user writes them, in pairs or TOML files, and refuse unknown ones."""
+"""Read settings of a run as a user writes them, in pairs or TOML files, and the defaults of the others."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+from server_app.operations.app_folder import PYPROJECT
 
 SettingValue = str | int | float | bool
 
@@ -15,47 +15,20 @@ class RunRejectedError(Exception):
     """The run cannot be started as requested; the message says what to change."""
 
 
-def default_settings(project: Path = PROJECT) -> dict[str, SettingValue]:
-    """Return every setting of the app in a project folder, with its default.
-
-    Parameters
-    ----------
-    project : folder with the pyproject.toml of a Flower app
-
-    Returns
-    -------
-    Settings in Flower's flat form, `{"imputer.rounds": 4, ...}`.
+def default_settings() -> dict[str, SettingValue]:
+    """Return every setting of a run with its default, in Flower's flat form: `{"imputer.rounds": 4, ...}`.
 
     Raises
     ------
     RunRejectedError
-        When the folder has no such file.
+        When the file with the defaults is missing or damaged.
     """
     from condi_core.config import flatten  # imports pydantic, which the help of commands does not need
 
     try:
-        app = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
+        return flatten(tomllib.loads(PYPROJECT.read_text())["tool"]["flwr"]["app"]["config"])
     except (OSError, KeyError, ValueError):
-        raise RunRejectedError(
-            f"Expected the pyproject.toml of a Flower app in {project}: install CondI from its checkout with "
-            "`pip install -e .`."
-        ) from None
-    return flatten(app.get("config", {}))
-
-
-def require_known_settings(project: Path, run_config: Iterable[str]) -> None:
-    """Raise RunRejectedError for names that are not settings of the app.
-
-    Flower would refuse them too, but would not say which ones.
-    """
-    from condi_core.settings_text import suggest_name
-
-    known = default_settings(project)
-    complaints = [
-        f"unknown setting '{key}'{suggest_name(key, known)}" for key in run_config if key not in known
-    ]
-    if complaints:
-        raise RunRejectedError("; ".join(complaints) + ".")
+        raise RunRejectedError(f"{PYPROJECT} has no settings of a run: install CondI again.") from None
 
 
 def read_run_config(entries: Iterable[str]) -> dict[str, SettingValue]:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from data_partitions.user_cache import CACHE_VARIABLE, user_cache
+from server_app.operations.app_folder import copy_app
 from server_app.operations.command_line import (
     CpusPerNode,
     GpusPerNode,
@@ -27,11 +28,9 @@ from server_app.operations.command_line import (
 from server_app.operations.flower_processes import FlowerError, FlowerProcesses
 from server_app.operations.preflight import require_startable
 from server_app.operations.run_config import (
-    PROJECT,
     RunRejectedError,
     SettingValue,
     read_run_config,
-    require_known_settings,
     write_run_config,
 )
 from server_app.operations.run_log import ReadableLog, follow_to_end
@@ -40,7 +39,6 @@ PATH_SETTINGS = ("federation", "output", "resume")
 
 
 def simulate(
-    project: Path,
     run_config: dict[str, SettingValue],
     *,
     nodes: int = 4,
@@ -50,11 +48,10 @@ def simulate(
     cache: Path | None = None,
     show: Callable[[str], None] = print,
 ) -> None:
-    """Run a Flower app on virtual nodes and wait until it completes.
+    """Run the installed app on virtual nodes and wait until it completes.
 
     Parameters
     ----------
-    project : folder of the app
     run_config : settings in Flower's flat form; the others have their defaults
     nodes : number of virtual nodes
     cpus_per_node, gpus_per_node : what a node has while it computes
@@ -71,7 +68,6 @@ def simulate(
     FlowerError
         When Flower itself does not start.
     """
-    require_known_settings(project, run_config)
     if not ray and " " in sys.executable:
         raise RunRejectedError(
             f"Ray starts no process of a Python whose path has a space ({sys.executable}): make the virtual "
@@ -96,7 +92,7 @@ def simulate(
             require_ray_token(processes)
         processes.start_superlink("--simulation")
         try:
-            run_id = processes.submit(project, str(settings_file), federation)
+            run_id = processes.submit(copy_app(processes.folder), str(settings_file), federation)
         except FlowerError as error:
             raise RunRejectedError(f"Flower refused the run: {error}") from None
         follow_to_end(processes, run_id, show)
@@ -161,7 +157,6 @@ def run(
                 f"--cpus-per-node is {cpus_per_node}, but this machine has {available} CPUs: choose fewer."
             )
         simulate(
-            PROJECT,
             settings,
             nodes=nodes,
             cpus_per_node=cpus_per_node,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from server_app.operations.app_folder import copy_app
 from server_app.operations.command_line import (
     Quiet,
     RunConfigEntries,
@@ -19,7 +20,7 @@ from server_app.operations.command_line import (
 from server_app.operations.flower_processes import FlowerProcesses
 from server_app.operations.preflight import require_sites, require_valid_settings
 from server_app.operations.registry import registered_names
-from server_app.operations.run_config import PROJECT, SettingValue, read_run_config, write_run_config
+from server_app.operations.run_config import SettingValue, read_run_config, write_run_config
 from server_app.operations.run_log import ReadableLog, follow_to_end
 
 
@@ -85,4 +86,4 @@ def _start_run(processes: FlowerProcesses, settings: dict[str, SettingValue]) ->
     """Start a run with these settings and return its id."""
     settings_file = processes.folder / "run-config.toml"
     write_run_config(settings, settings_file)
-    return processes.submit(PROJECT, str(settings_file))
+    return processes.submit(copy_app(processes.folder), str(settings_file))

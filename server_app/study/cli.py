@@ -20,7 +20,7 @@ from server_app.operations.command_line import (
     exit_with,
 )
 from server_app.operations.flower_processes import FlowerError
-from server_app.operations.run_config import PROJECT, RunRejectedError, SettingValue
+from server_app.operations.run_config import RunRejectedError, SettingValue
 from server_app.operations.run_log import ReadableLog, RunFailedError
 from server_app.operations.simulate import simulate
 from server_app.study.errors import StudyError
@@ -104,7 +104,7 @@ def study(
     def run(settings: dict[str, SettingValue]) -> None:
         try:
             simulate(
-                PROJECT, settings, nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node,
+                settings, nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node,
                 show=log if verbose and not as_json else lambda line: None,
             )  # fmt: skip
         except (RunFailedError, FlowerError) as error:

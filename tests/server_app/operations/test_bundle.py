@@ -6,6 +6,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+from flwr.cli.build import build_fab_from_disk
+
+from server_app.operations.app_folder import copy_app
+
 PROJECT = Path(__file__).parents[3]
 
 
@@ -28,3 +32,7 @@ def test_the_bundle_has_the_four_packages_and_nothing_else(tmp_path):
     sent = set(zipfile.ZipFile(bundle).namelist())
     code = {name for name in files if name.startswith(packages) and name.endswith(".py")}
     assert sent - code == {"pyproject.toml", "LICENSE", ".info/CONTENT"} and code <= sent
+
+
+def test_the_bundle_of_the_installed_packages_is_that_of_the_checkout(tmp_path):
+    assert build_fab_from_disk(copy_app(tmp_path)) == build_fab_from_disk(PROJECT)

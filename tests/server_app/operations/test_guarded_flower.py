@@ -13,8 +13,8 @@ import pytest
 
 from server_app.operations.flower_processes import FlowerError, FlowerProcesses
 from server_app.operations.guarded_flower import hand_tokens_over_in, require_token, write_operator_token
-from server_app.operations.run_config import PROJECT
 from server_app.operations.simulate import require_ray_token
+from tests.helpers.run_settings import PROJECT
 
 START_RAY = """
 import ray, sys

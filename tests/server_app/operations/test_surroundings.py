@@ -17,8 +17,9 @@ from data_partitions.site_names import require_site_name
 from data_partitions.user_cache import user_cache
 from server_app.cli import app
 from server_app.operations.flower_processes import FlowerProcesses
-from server_app.operations.run_config import PROJECT, RunRejectedError
+from server_app.operations.run_config import RunRejectedError
 from server_app.operations.simulate import simulate
+from tests.helpers.run_settings import PROJECT
 
 
 @pytest.mark.parametrize("name", ["tüm", "two words", "x" * 40])
@@ -39,7 +40,7 @@ def test_a_proxy_that_speaks_socks_does_not_reach_flower(monkeypatch):
 def test_a_virtual_environment_at_a_path_with_a_space_is_refused(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/home/an na/venv/bin/python")
     with pytest.raises(RunRejectedError, match=r"\(/home/an na/venv/bin/python\): make the virtual environm"):
-        simulate(PROJECT, {})
+        simulate({})
 
 
 def test_a_comma_in_the_name_of_a_site():

@@ -57,7 +57,7 @@ print(json.dumps({
 def test_a_mechanism_of_two_files_has_settings_study_keys_an_expected_share_and_masks(tmp_path):
     ignore_caches = shutil.ignore_patterns("__pycache__")
     for package in ("condi_core", "data_partitions", "server_app"):
-        shutil.copytree(PROJECT / package, tmp_path / package, ignore=ignore_caches)
+        shutil.copytree(PROJECT / package, tmp_path / package, symlinks=True, ignore=ignore_caches)
     with open(tmp_path / "data_partitions" / "missingness" / "stretches.py", "a") as family:
         family.write(MECHANISM)
     lines = (PROJECT / "pyproject.toml").read_text().splitlines(keepends=True)

@@ -1,0 +1,54 @@
+"""CondI installed from its wheel, outside a checkout: runs, studies and its version."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+
+import pytest
+
+from tests.helpers.run_settings import as_pairs, without_paths
+from tests.helpers.tiny_federation import write_tiny
+from tests.helpers.wheels import build_condi_wheel, make_environment, run_program
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+STUDY = """
+methods = ["mask"]
+seeds = [0]
+[data.waves]
+federation = "federation"
+[settings]
+"""
+
+
+@pytest.fixture(scope="module")
+def condi(tmp_path_factory):
+    """The program `condi` of an environment with CondI's wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    return make_environment(folder / "venv", build_condi_wheel(folder)) / "condi"
+
+
+def test_a_run_and_a_study_complete_outside_a_checkout(condi, tmp_path, small_settings):
+    python = condi.with_name("python")
+    place = run_program(python, "-c", "import server_app; print(server_app.__file__)", cwd=tmp_path)
+    assert place.stdout.startswith(str(condi.parents[1])), place.stderr
+    assert run_program(condi, "--version", cwd=tmp_path).stdout == f"condi {version('condi')}\n"
+
+    write_tiny(tmp_path / "federation", sites=2)
+    small = without_paths(small_settings({"sites-timeout": 120.0}))
+    options = ("--nodes", 2, "--cache", tmp_path / "cache")
+    completed = run_program(
+        condi, "run", "--federation", "federation", "--name", "first", "-c", as_pairs(small), *options,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    result = json.loads((tmp_path / "runs" / "first" / "result.json").read_text())
+    assert 0 <= result["task"]["condi"]["auroc"] <= 1
+
+    lines = [f"{key} = {json.dumps(small[key])}" for key in small if key.startswith(("imputer.", "task."))]
+    lines = [line for line in lines if "learning-rate" not in line]
+    (tmp_path / "study.toml").write_text(STUDY + "\n".join(["min-sites = 1", *lines]))
+    completed = run_program(condi, "study", "study.toml", "--nodes", 2, cwd=tmp_path)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert (tmp_path / "studies" / "study" / "cells.csv").read_text().count("\n") == 2
