@@ -39,9 +39,9 @@ from condi_core.evaluation.catalogue import imputation_metrics
 from condi_core.evaluation.imputation import imputation_sums
 from condi_core.imputer.imputer import Imputer, median_over_draws
 from condi_core.imputer.interpolation import last_value, linear_interpolation, same_instant_regression
+from condi_core.missingness import Missingness
 from condi_core.training import derive_seed
 from condi_core.windows import WINDOWS_PER_BLOCK, zero_unobserved
-from data_partitions.missingness import Missingness
 
 DRAWS = 20
 SAME_INSTANT = "same-instant least squares"

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from condi_core.config import RunConfig
 from condi_core.imputer.imputer import Imputer
+from condi_core.missingness import Missingness, missingness_mask, sample_training_missingness
 from condi_core.run_files import read_config, read_history, weights_path
 from condi_core.weights_file import load_imputer
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation
-from data_partitions.missingness import Missingness, missingness_mask, sample_training_missingness
 
 # No missingness other than the source's own, because other imputers train without; phase 2 is minimal.
 COMMON_SETTINGS = (

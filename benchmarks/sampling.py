@@ -36,12 +36,12 @@ from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, imputation_me
 from condi_core.evaluation.imputation import imputation_sums
 from condi_core.imputer.diffusion import EulerSampler, PredictVelocity
 from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
+from condi_core.missingness import Missingness, missingness_mask
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError, load_imputer
 from condi_core.windows import Schema, iterate_blocks
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.missingness import Missingness, missingness_mask
 from data_partitions.partition import Partition
 
 SAMPLERS = {"flow": EulerSampler, "ddim": DDIMSampler, "heun": HeunSampler, "ancestral": DDPMSampler}

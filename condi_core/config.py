@@ -65,7 +65,7 @@ class ConfigError(ValueError):
 class MissingnessSettings(Settings, extra="allow"):
     """Settings of the simulated missingness, unchecked: `dict(config.missingness)`.
 
-    This package does not interpret them. `data_partitions`, which simulates the missingness, checks them.
+    `condi_core.missingness`, which simulates the missingness, checks them.
     """
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from condi_core.config import ConfigError, MissingnessSettings, RunConfig
 from condi_core.methods import METHOD_NAMES
+from condi_core.missingness import Missingness, MissingnessError
 from condi_core.settings_text import parse_names, parse_values, suggest_name
-from data_partitions.missingness import Missingness, MissingnessError
 
 MISSINGNESS_PREFIX = "missingness."  # of the names of settings
 

@@ -24,8 +24,8 @@ from published.ecg import (
 from published.outcome import Outcome, Rows
 
 from condi_core import load_model
+from condi_core.missingness import Missingness, missingness_mask
 from condi_core.training import derive_seed
-from data_partitions.missingness import Missingness, missingness_mask
 from data_partitions.sources.ptb_xl import LEADS
 
 PATCH_SAMPLES = 10

@@ -21,13 +21,13 @@ from condi_core.evaluation.catalogue import (
     imputation_metrics,
     scored_keys,
 )
+from condi_core.missingness import Missingness
 from condi_core.model import TrainedRun
 from condi_core.run_files import read_config, read_roster
 from condi_core.windows import iterate_blocks
 from data_partitions import DataError
 from data_partitions.federation import describe_differences
 from data_partitions.manifest import SPLITS
-from data_partitions.missingness import Missingness
 from data_partitions.preparation_log import ProgressCallback
 from data_partitions.window_store import labelled_rows
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from condi_core.evaluation.imputation import quantiles
+from condi_core.missingness import Missingness, missingness_mask
 from condi_core.run_files import weights_path
 from condi_core.weights_file import WeightsFileError, load_imputer
 from condi_core.windows import Schema
 from data_partitions import DataError
-from data_partitions.missingness import Missingness, missingness_mask
 from data_partitions.partition import Partition
 from data_partitions.storage import atomic_write
 

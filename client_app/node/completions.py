@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -25,7 +24,7 @@ from condi_core.methods import Method
 from condi_core.protocol import fingerprint
 from condi_core.training import derive_seed
 from condi_core.windows import iterate_blocks
-from data_partitions import DataError, missingness
+from data_partitions import DataError
 from data_partitions.locks import hold_lock
 from data_partitions.manifest import SPLITS, Split
 from data_partitions.storage import atomic_write, make_private_directory
@@ -60,7 +59,7 @@ def cache_path(site: Site, method: Method, imputer_hash: str, split: Split) -> P
     """
     config = site.config
     dependencies = {
-        "code": _code_fingerprint(),
+        "code": fingerprint(),
         "method": method.name,
         "imputer": imputer_hash,
         "settings": config.imputer.model_dump(),
@@ -73,13 +72,6 @@ def cache_path(site: Site, method: Method, imputer_hash: str, split: Split) -> P
     }
     digest = hashlib.sha256(json.dumps(dependencies).encode()).hexdigest()
     return completions_folder(site.partition, site.cache) / f"{digest[:32]}{VALUES_SUFFIX}"
-
-
-@cache
-def _code_fingerprint() -> str:
-    """Hash of the code that simulates missingness and completes windows."""
-    sources = [path.read_text() for path in sorted(Path(missingness.__path__[0]).glob("*.py"))]
-    return hashlib.sha256("\0".join([fingerprint(), *sources]).encode()).hexdigest()
 
 
 def _observed_path(values: Path) -> Path:

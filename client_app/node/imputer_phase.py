@@ -14,11 +14,11 @@ from condi_core.evaluation.catalogue import ERROR_SUMS, EVALUATED_MISSINGNESS, s
 from condi_core.evaluation.imputation import imputation_sums_by_window
 from condi_core.imputer.diffusion import DiffusionNoise
 from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
+from condi_core.missingness import Missingness, sample_training_missingness
 from condi_core.privacy.gradients import train_steps_privately
 from condi_core.training import derive_seed, train_steps
 from condi_core.windows import WINDOWS_PER_BLOCK, Standardiser, iterate_blocks, zero_unobserved
 from data_partitions.manifest import Split
-from data_partitions.missingness import Missingness, sample_training_missingness
 
 WINDOWS_PER_GPU_BLOCK = 128  # on a GPU, fewer windows take as long to prepare
 EPOCHS_PER_PREPARATION = 4  # training steps on a window, each on another crop, before its masks are redrawn

@@ -16,12 +16,12 @@ from client_app.node.masks import MaskStore, unpack_masks
 from client_app.node.site_policy import NO_POLICY, SitePolicy
 from condi_core.config import RunConfig
 from condi_core.evaluation.subgroups import subgroups
+from condi_core.missingness import Missingness, missingness_masks
 from condi_core.protocol import POOLED_SITE
 from condi_core.windows import Schema, Windows
 from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.manifest import SPLITS, Split
-from data_partitions.missingness import Missingness, missingness_masks
 from data_partitions.partition import Partition
 from data_partitions.pool import Pool
 from data_partitions.window_store import WindowStore, labelled_rows

@@ -26,12 +26,12 @@ from client_app.node.imputer_phase import estimate_cross_spectrum
 from client_app.node.site import Site
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS
 from condi_core.imputer.imputer import Imputer
+from condi_core.missingness import Missingness
 from condi_core.protocol import POOLED_SITE, fingerprint
 from condi_core.training import derive_seed
 from condi_core.windows import iterate_blocks, zero_unobserved
 from data_partitions.locks import hold_lock
 from data_partitions.manifest import Split
-from data_partitions.missingness import Missingness
 from data_partitions.storage import atomic_write, make_private_directory
 
 POPULATION_WINDOWS = 10  # windows that the relation of all sites counts as

@@ -218,7 +218,7 @@ class MissingnessPattern:
     """A missingness pattern that every imputer is scored under.
 
     `name` seeds random streams and is the key in files, so that it must never change; tables show `label`.
-    `parameters` are those of `data_partitions`' missingness.
+    `parameters` are those of `Missingness`.
     """
 
     name: str

@@ -12,7 +12,7 @@ import typer
 from mkdocs.structure.pages import Page
 
 from condi_core.config import RunConfig
-from data_partitions.missingness.registry import SETTINGS
+from condi_core.missingness.registry import SETTINGS
 from server_app.cli import app
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"

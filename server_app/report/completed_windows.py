@@ -14,11 +14,11 @@ from condi_core.config import RunConfig
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS
 from condi_core.evaluation.imputation import quantiles
 from condi_core.imputer.imputer import Imputer, median_over_draws
+from condi_core.missingness import Missingness, missingness_masks
 from condi_core.training import derive_seed
 from condi_core.windows import Schema
 from data_partitions import DataError
 from data_partitions.federation import open_federation
-from data_partitions.missingness import Missingness, missingness_masks
 from data_partitions.partition import Partition
 from data_partitions.sources.demo import DATASET, cached_demo
 from server_app.artifacts.run_record import ReportError, RunRecord

@@ -19,10 +19,10 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from condi_core.config import flatten, setting_names
 from condi_core.evaluation.catalogue import TASK_METRICS
 from condi_core.methods import METHOD_NAMES
+from condi_core.missingness import AMOUNTS, SETTINGS, active_settings
 from condi_core.settings_text import describe_error, parse_values, suggest_name
 from data_partitions.errors import DataError
 from data_partitions.layout import list_sites
-from data_partitions.missingness import AMOUNTS, SETTINGS, active_settings
 from server_app.operations.preflight import require_sites, require_valid_settings
 from server_app.operations.run_config import RunRejectedError, SettingValue, default_settings
 from server_app.settings import validate_settings

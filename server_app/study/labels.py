@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from condi_core.evaluation.catalogue import IMPUTER_ROWS
 from condi_core.methods import METHODS, NAIVE_METHODS
+from condi_core.missingness import describe_settings
 from condi_core.settings_text import parse_values
-from data_partitions.missingness import describe_settings
 
 NAIVE_IMPUTERS = [row.name for row in IMPUTER_ROWS.values() if row.naive]
 

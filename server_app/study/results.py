@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
+from condi_core.missingness import Missingness
 from condi_core.run_files import (
     read_config,
     read_history,
@@ -23,7 +24,6 @@ from condi_core.run_files import (
     weights_paths,
 )
 from data_partitions.manifest import Split
-from data_partitions.missingness import Missingness
 from data_partitions.storage import atomic_write
 from data_partitions.table import CsvWriter
 from server_app.artifacts.scores import PHASE_SUFFIX

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_partitions.missingness import Missingness, missingness_mask
+from condi_core.missingness import Missingness, missingness_mask
 
 FULL = np.ones((12, 100, 10), bool)
 RATES = (100, 1)  # samples per patch of the modalities of TWO_RATES

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from condi_core.config import ConfigError, setting_names
-from data_partitions.missingness import SETTINGS
+from condi_core.missingness import SETTINGS
 from server_app.settings import validate_settings
 from tests.helpers.run_settings import flat_defaults
 

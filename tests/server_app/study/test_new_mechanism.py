@@ -26,7 +26,7 @@ TABLE_HEADER = "[tool.flwr.app.config.missingness]"
 SCRIPT = """
 import json
 import numpy as np
-from data_partitions.missingness import Missingness, missingness_mask
+from condi_core.missingness import Missingness, missingness_mask
 from server_app.operations.run_config import default_settings
 from server_app.settings import validate_settings
 from server_app.study.design import read_study
@@ -58,7 +58,7 @@ def test_a_mechanism_of_two_files_has_settings_study_keys_an_expected_share_and_
     ignore_caches = shutil.ignore_patterns("__pycache__")
     for package in ("condi_core", "data_partitions", "server_app"):
         shutil.copytree(PROJECT / package, tmp_path / package, symlinks=True, ignore=ignore_caches)
-    with open(tmp_path / "data_partitions" / "missingness" / "stretches.py", "a") as family:
+    with open(tmp_path / "condi_core" / "missingness" / "stretches.py", "a") as family:
         family.write(MECHANISM)
     lines = (PROJECT / "pyproject.toml").read_text().splitlines(keepends=True)
     (header,) = (number for number, line in enumerate(lines) if line.startswith(TABLE_HEADER))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_partitions.missingness.dependence import DEPENDENCES
+from condi_core.missingness.dependence import DEPENDENCES
 from tests.helpers.masks import FULL, RATES, TWO_RATES, make_masks
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_partitions.missingness import (
+from condi_core.missingness import (
     AMOUNTS,
     MECHANISMS,
     SETTINGS,
@@ -14,7 +14,7 @@ from data_partitions.missingness import (
     active_settings,
     missingness_mask,
 )
-from data_partitions.missingness.dependence import DEPENDENCES
+from condi_core.missingness.dependence import DEPENDENCES
 
 RUN = dict(Missingness(points=0.3, gaps=0.2, gap_patches=3))
 AMOUNTS_THAT_ARE_NO_SHARES = {"subsample-to": 5.0}

@@ -6,18 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from data_partitions.errors import DataError
-from data_partitions.manifest import Split
-from data_partitions.missingness.registry import MECHANISMS, SETTINGS
-from data_partitions.missingness.setting import Value
+from condi_core.config import ConfigError
+from condi_core.missingness.registry import MECHANISMS, SETTINGS
+from condi_core.missingness.setting import Value
 
 
-class MissingnessError(DataError):
+class MissingnessError(ConfigError):
     """Settings of the missingness are not valid. `complaints` has one sentence for each."""
-
-    def __init__(self, *complaints: str) -> None:
-        super().__init__("; ".join(complaints))
-        self.complaints = complaints
 
 
 class Missingness(Mapping[str, Any]):
@@ -70,7 +65,7 @@ class Missingness(Mapping[str, Any]):
 
     @classmethod
     def for_split(
-        cls, split: Split, settings: Mapping[str, Any], test_overrides: Mapping[str, Value]
+        cls, split: str, settings: Mapping[str, Any], test_overrides: Mapping[str, Value]
     ) -> Missingness:
         """Read the missingness of a split; `test_overrides` apply to test windows only."""
         missingness = cls.from_settings(settings)

@@ -9,11 +9,11 @@ random stream, and the mask is the union of what they hide.
 from collections.abc import Mapping
 from typing import Any
 
-from data_partitions.missingness.mechanism import Mechanism
-from data_partitions.missingness.modalities import MODALITY_MECHANISMS
-from data_partitions.missingness.setting import Setting
-from data_partitions.missingness.single_samples import SINGLE_SAMPLE_MECHANISMS
-from data_partitions.missingness.stretches import STRETCH_MECHANISMS
+from condi_core.missingness.mechanism import Mechanism
+from condi_core.missingness.modalities import MODALITY_MECHANISMS
+from condi_core.missingness.setting import Setting
+from condi_core.missingness.single_samples import SINGLE_SAMPLE_MECHANISMS
+from condi_core.missingness.stretches import STRETCH_MECHANISMS
 
 MECHANISMS: tuple[Mechanism, ...] = (*SINGLE_SAMPLE_MECHANISMS, *STRETCH_MECHANISMS, *MODALITY_MECHANISMS)
 # Settings by name. A setting that several mechanisms share has one entry.

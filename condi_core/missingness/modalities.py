@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from data_partitions.missingness.mechanism import Mechanism, Window, round_at_random
-from data_partitions.missingness.setting import share
+from condi_core.missingness.mechanism import Mechanism, Window, round_at_random
+from condi_core.missingness.setting import share
 
 
 def mask_modalities_of_window(

@@ -10,8 +10,8 @@ of a window does not depend on other windows.
 
 import numpy as np
 
-from data_partitions.missingness.mechanism import Window
-from data_partitions.missingness.setting import Setting, choice
+from condi_core.missingness.mechanism import Window
+from condi_core.missingness.setting import Setting, choice
 
 MEANING = "mcar | mar (depends on a modality that is not hidden) | mnar (depends on the hidden value)"
 DEPENDENCES = ("mcar", "mar", "mnar")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data_partitions.missingness.setting import Setting
+from condi_core.missingness.setting import Setting
 
 
 @dataclass(frozen=True)

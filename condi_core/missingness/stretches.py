@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from data_partitions.missingness.dependence import compute_driver_scores, dependence_setting
-from data_partitions.missingness.mechanism import Mechanism, Window, round_at_random
-from data_partitions.missingness.setting import positive_count, positive_number, share
+from condi_core.missingness.dependence import compute_driver_scores, dependence_setting
+from condi_core.missingness.mechanism import Mechanism, Window, round_at_random
+from condi_core.missingness.setting import positive_count, positive_number, share
 
 CANDIDATE_ARRANGEMENTS = 16  # random arrangements of gaps, of which values select one
 

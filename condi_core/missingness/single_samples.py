@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from data_partitions.missingness.dependence import (
+from condi_core.missingness.dependence import (
     compute_driver_scores,
     compute_loss_probabilities,
     dependence_setting,
 )
-from data_partitions.missingness.mechanism import Mechanism, Window
-from data_partitions.missingness.setting import number_or_zero, share
+from condi_core.missingness.mechanism import Mechanism, Window
+from condi_core.missingness.setting import number_or_zero, share
 
 
 def mask_points(window: Window, settings: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:

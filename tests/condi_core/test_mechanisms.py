@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from data_partitions.missingness import Missingness, missingness_mask
-from data_partitions.missingness.dependence import DEPENDENCES
+from condi_core.missingness import Missingness, missingness_mask
+from condi_core.missingness.dependence import DEPENDENCES
 from tests.helpers.masks import FULL, RATES, TWO_RATES, find_runs, make_masks
 
 # Shares

@@ -10,8 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_partitions import DataError
-from data_partitions.missingness import Missingness, missingness_mask, sample_training_missingness
+from condi_core.missingness import (
+    Missingness,
+    MissingnessError,
+    missingness_mask,
+    sample_training_missingness,
+)
 
 FULL = np.ones((12, 100, 10), bool)
 VALUES = np.random.default_rng(1).standard_normal(FULL.shape).astype(np.float32)
@@ -172,7 +176,7 @@ def test_masks_depend_on_seed_and_record():
 
 def test_masks_are_the_same_in_another_process():
     code = (
-        "import numpy as np, hashlib; from data_partitions.missingness import Missingness, missingness_mask;"
+        "import numpy as np, hashlib; from condi_core.missingness import Missingness, missingness_mask;"
         "v = np.random.default_rng(1).standard_normal((12, 100, 10)).astype(np.float32);"
         f"h = missingness_mask(v, v < 9, Missingness(**{EVERYTHING!r}), seed=5, record_id='r', site='s');"
         "print(hashlib.sha256(h.tobytes()).hexdigest())"
@@ -210,7 +214,7 @@ def test_masks_are_the_same_in_another_process():
     ],
 )
 def test_invalid_settings_are_refused_in_one_sentence(missingness, sentence):
-    with pytest.raises(DataError, match=sentence) as error:
+    with pytest.raises(MissingnessError, match=sentence) as error:
         Missingness(**missingness)
     assert "\n" not in str(error.value)
 

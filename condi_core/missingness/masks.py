@@ -3,13 +3,24 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 
-from data_partitions.missingness.mechanism import Window
-from data_partitions.missingness.registry import MECHANISMS
-from data_partitions.missingness.specification import Missingness
-from data_partitions.window_store import WindowStore
+from condi_core.missingness.mechanism import Window
+from condi_core.missingness.registry import MECHANISMS
+from condi_core.missingness.specification import Missingness
+
+
+class RecordStore(Protocol):
+    """What masks depend on in a store of windows, such as a partition."""
+
+    @property
+    def record_ids(self) -> np.ndarray:
+        """Id of each window within its site: str, `(window,)`."""
+
+    def manifest_for_row(self, row: int) -> Any:
+        """Return `site` and `modalities` of the site that a window is from."""
 
 
 def missingness_mask(
@@ -81,7 +92,7 @@ def missingness_mask(
 
 
 def missingness_masks(
-    store: WindowStore,
+    store: RecordStore,
     rows: np.ndarray,
     values: np.ndarray,
     observed: np.ndarray,

@@ -5,18 +5,18 @@ the settings, `missingness_mask` makes the mask of a window, and `MECHANISMS` li
 its settings, its expected share and its mask.
 """
 
-from data_partitions.missingness.masks import missingness_mask, missingness_masks
-from data_partitions.missingness.mechanism import Mechanism, Window
-from data_partitions.missingness.registry import (
+from condi_core.missingness.masks import missingness_mask, missingness_masks
+from condi_core.missingness.mechanism import Mechanism, Window
+from condi_core.missingness.registry import (
     AMOUNTS,
     MECHANISMS,
     SETTINGS,
     active_settings,
     describe_settings,
 )
-from data_partitions.missingness.setting import Setting
-from data_partitions.missingness.specification import Missingness, MissingnessError
-from data_partitions.missingness.training import sample_training_missingness
+from condi_core.missingness.setting import Setting
+from condi_core.missingness.specification import Missingness, MissingnessError
+from condi_core.missingness.training import sample_training_missingness
 
 __all__ = [
     "AMOUNTS",

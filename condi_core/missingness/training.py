@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data_partitions.missingness.setting import Value
-from data_partitions.missingness.specification import Missingness
+from condi_core.missingness.setting import Value
+from condi_core.missingness.specification import Missingness
 
 
 def sample_training_missingness(rng: np.random.Generator) -> Missingness:
