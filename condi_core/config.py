@@ -37,6 +37,7 @@ UNTRAINED_SETTINGS = frozenset(
         "name",
         "resume",
         "on-end",
+        "track",
         "queue",
         "federation",
         "sites",
@@ -113,6 +114,7 @@ class RunConfig(Settings):
     name: Annotated[str, AfterValidator(check_folder_name)]
     resume: str
     on_end: Annotated[str, AfterValidator(check_command)]
+    track: Literal["", "mlflow"] = ""
     queue: bool
     method: str
     compare_with: str

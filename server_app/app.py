@@ -16,10 +16,11 @@ from data_partitions import DataError
 from data_partitions.federation import open_federation
 from data_partitions.sources.demo import cached_demo, prepare_demo
 from server_app.artifacts import scores
+from server_app.artifacts.mlflow_tracking import require_tracker
 from server_app.artifacts.run_directory import RunDirectory, RunState, output_folder, versions
 from server_app.artifacts.run_progress import RunProgress
 from server_app.artifacts.scores import PHASE_SUFFIX
-from server_app.artifacts.tensorboard import TensorBoardWriter
+from server_app.artifacts.tracking import Tracking
 from server_app.compared_methods import select_methods
 from server_app.errors import RunError, RunErrorFilter, printable
 from server_app.federation.client_sampling import num_sampled_sites
@@ -73,6 +74,7 @@ def coordinate(grid: Grid, config: RunConfig) -> RunDirectory:
         that were completed.
     """
     require_program(config.on_end)
+    require_tracker(config.track)
     progress = RunProgress()
     try:
         with ExitStack() as lock:
@@ -117,16 +119,17 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunPro
     directory.write_json(VERSIONS_FILE, versions())
     directory.write_description(next(iter(roster.sites.values())).manifest)
     print(f"artefacts in {directory.path}", flush=True)
-    run = Run(grid, config, federation, directory, state, TensorBoardWriter(directory.path))
+    run = Run(grid, config, federation, directory, state, Tracking(config, directory.path))
     try:
         result = _run_phases(run, methods, rosters)
     except RunError:
         print(write_closing_documents(directory.path), flush=True)
+        run.tracking.fail(state.history)
         raise
     directory.write_json(RESULT_FILE, result)
     print(summary_table(result, roster.schema, config, directory.path), flush=True)
-    run.events.close(state.history)
     print(write_closing_documents(directory.path), flush=True)
+    run.tracking.complete(state.history, result)
     return directory
 
 

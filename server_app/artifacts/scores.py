@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from condi_core.averaging import Arrays
 from condi_core.evaluation.catalogue import (
     ERROR_SUMS,
+    IMPUTATION_METRICS,
     IMPUTER_ROWS,
+    TASK_METRICS,
     imputation_metrics,
     scored_keys,
 )
@@ -121,3 +124,38 @@ def add_imputation(table: dict[str, dict], rows: dict[str, dict], scope: str) ->
                 name: methods["condi"],
             }
         table[pattern] = methods | table.get(pattern, {})
+
+
+def final_scores(result: dict[str, Any], method: str) -> dict[str, float]:
+    """Return the test scores of a run by names that all trackers of experiments take.
+
+    The run's own scores have the same names in every run, so that runs of different methods have the same
+    columns: `test/auroc` and `test/gaps 50 percent/rmse`. Those of the methods and imputers that it is
+    compared with have their names as well: `test/mask/auroc`.
+
+    Parameters
+    ----------
+    result : dict
+        The content of result.json.
+    method : str
+        The run's own method.
+    """
+    named = {
+        ("" if name == method else f"{name}/") + key: value
+        for name, metrics in result["task"].items()
+        for key, value in metrics.items()
+        if key in TASK_METRICS
+    }
+    for pattern, imputers in result["imputation"].items():
+        own = next((row for row in ("condi", "local", "pooled") if row in imputers), "")
+        for name, metrics in imputers.items():
+            # A point estimate has no interval.
+            has_draws = name in IMPUTER_ROWS and IMPUTER_ROWS[name].draws
+            for key, metric in IMPUTATION_METRICS.items():
+                if key in metrics and (has_draws or not metric.of_draws):
+                    named[f"{pattern}/" + ("" if name == own else f"{name}/") + key] = metrics[key]
+    return {
+        "test/" + name.replace("%", "percent").replace(",", ""): float(value)
+        for name, value in named.items()
+        if value is not None and math.isfinite(value)
+    }

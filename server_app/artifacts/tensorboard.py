@@ -22,6 +22,8 @@ SCALARS = (
 class TensorBoardWriter:
     """Write lines of history.jsonl into `RUN/tensorboard`, each number of a round once.
 
+    At the end of a run, its settings and test scores are written as a row of the tab HPARAMS.
+
     Events that earlier processes of the run wrote are read first, so that a resumed run adds only new ones.
     Without TensorBoard nothing is written. No error in this class ends a run.
     """
@@ -61,11 +63,27 @@ class TensorBoardWriter:
         self._written = {(tag, step) for tag, steps in read_events(self.folder).items() for step in steps}
         self._writer = SummaryWriter(str(self.folder))
 
-    def close(self, history: list[dict]) -> None:
-        """Add the numbers that have not been written yet, and close the file."""
+    def close(self, history: list[dict], settings: dict[str, Any], scores: dict[str, float]) -> None:
+        """Add what has not been written yet, with settings and test scores, and close the file."""
         self._add(history)
-        if self._writer is not None:
+        if self._writer is None or not self._usable:
+            return
+        try:
+            self._add_hyperparameters(settings, scores)
             self._writer.close()
+        except Exception as error:
+            print(f"note: settings and test scores were not written for TensorBoard ({error})", flush=True)
+
+    def _add_hyperparameters(self, settings: dict[str, Any], scores: dict[str, float]) -> None:
+        from torch.utils.tensorboard.summary import hparams
+
+        for tag, value in scores.items():
+            if (tag, 0) not in self._written:
+                self._writer.add_scalar(tag, value, 0)
+        # TensorBoard takes a bool for a number.
+        shown = {k: str(v).lower() if isinstance(v, bool) else v for k, v in settings.items()}
+        for summary in hparams(shown, scores):
+            self._writer.file_writer.add_summary(summary)
 
 
 def scalars(line: dict) -> dict[str, float]:

@@ -19,7 +19,7 @@ from condi_core.protocol import COMPLETIONS_MISSING, POLICY_REFUSED, fingerprint
 from condi_core.training import cosine_rate
 from data_partitions.manifest import SPLITS
 from server_app.artifacts.run_directory import RunDirectory, RunState
-from server_app.artifacts.tensorboard import TensorBoardWriter
+from server_app.artifacts.tracking import Tracking
 from server_app.errors import RunError, TooFewSitesError
 from server_app.federation.drained_sites import drained_sites, wait_for_undrained
 from server_app.federation.early_stopping import has_stalled
@@ -60,7 +60,7 @@ class Run:
     federation: str
     directory: RunDirectory
     state: RunState
-    events: TensorBoardWriter
+    tracking: Tracking
 
     def message(self, phase: str, **settings) -> ConfigRecord:
         """Return the settings of a request, with those that every request has."""
@@ -102,7 +102,7 @@ class Run:
 
     def _save(self) -> None:
         self.directory.save(self.state)
-        self.events.write(self.state.history)
+        self.tracking.write(self.state.history)
 
     def _unscored_line(self, phase: Phase) -> dict[str, Any] | None:
         """Return the line of the phase's last round if its weights still have to be scored."""

@@ -14,6 +14,7 @@ from condi_core.run_files import CONFIG_FILE
 from condi_core.settings_text import suggest_name
 from data_partitions.errors import DataError
 from data_partitions.layout import list_sites
+from server_app.artifacts.mlflow_tracking import require_tracker
 from server_app.errors import RunError
 from server_app.operations.end_command import require_program
 from server_app.operations.run_config import RunRejectedError, SettingValue, default_settings
@@ -55,6 +56,7 @@ def require_startable(settings: Mapping[str, SettingValue]) -> None:
     config = require_valid_settings(settings)
     try:
         require_program(config.on_end)
+        require_tracker(config.track)
         sites = list_sites(Path(config.federation).expanduser()) if config.federation else DEMO_SITES
         require_sites(config, sites, "the federation has")
     except (DataError, RunError) as error:

@@ -22,6 +22,7 @@ BAD_VALUES = {
     "resume": "/no/run",
     "queue": "yes",
     "on-end": "notify run",
+    "track": "wandb",
     "method": "cond",
     "compare-with": "mask,locl",
     "test-missingness": "points=1.5",

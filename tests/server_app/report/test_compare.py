@@ -108,10 +108,58 @@ def scalars(run):
     return {tag: sorted((e.step, e.value) for e in events.Scalars(tag)) for tag in events.Tags()["scalars"]}
 
 
+def rounds(run):
+    return {tag: points for tag, points in scalars(run).items() if not tag.startswith("test/")}
+
+
+def hparams_rows(runs):
+    """Return the rows of the tab HPARAMS, `{run: (settings, metrics)}`, as TensorBoard's plugin does."""
+    backend = pytest.importorskip("tensorboard.backend.event_processing.plugin_event_multiplexer")
+    data_provider = pytest.importorskip("tensorboard.backend.event_processing.data_provider")
+    plugins = pytest.importorskip("tensorboard.plugins.base_plugin")
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+    multiplexer = backend.EventMultiplexer(tensor_size_guidance={"hparams": 0})
+    multiplexer.AddRunsFromDirectory(str(runs)).Reload()
+    provider = data_provider.MultiplexerDataProvider(multiplexer, str(runs))
+    context = backend_context.Context(plugins.TBContext(data_provider=provider, logdir=str(runs)))
+    request = api_pb2.ListSessionGroupsRequest(
+        start_index=0, slice_size=10, include_metrics=True, allowed_statuses=[api_pb2.STATUS_SUCCESS]
+    )
+    experiment = context.experiment_from_metadata(
+        RequestContext(), "", True, context.hparams_metadata(RequestContext(), ""), []
+    )
+    request.col_params.extend(api_pb2.ColParams(metric=metric.name) for metric in experiment.metric_infos)
+    handler = list_session_groups.Handler(RequestContext(), context, "", request)
+    rows = {}
+    for group in handler.run().session_groups:
+        settings = {name: value.number_value or value.string_value for name, value in group.hparams.items()}
+        metrics = {metric.name.tag: metric.value for metric in group.metric_values}
+        rows[group.sessions[0].name] = (settings, metrics)
+    return rows
+
+
+def test_settings_and_test_scores_of_completed_runs_are_rows_of_hparams(runs):
+    rows = hparams_rows(runs[0].parent)
+    assert rows.keys() == {f"{name}/tensorboard" for name in ("one", "more", "resumed")}
+    result = json.loads((runs[0] / "result.json").read_text())
+    settings, metrics = rows["one/tensorboard"]
+    assert settings["imputer.rounds"] == 2 and settings["method"] == "condi"
+    assert settings["secure-aggregation"] == "false" and "on-end" not in settings
+    assert metrics["test/auroc"] == pytest.approx(result["task"]["condi"]["auroc"])
+    gaps = result["imputation"]["gaps 50 %"]
+    assert metrics["test/gaps 50 percent/rmse"] == pytest.approx(gaps["condi"]["rmse"])
+    assert metrics["test/gaps 50 percent/linear/rmse"] == pytest.approx(gaps["linear"]["rmse"])
+    assert rows["resumed/tensorboard"][1] == pytest.approx(metrics)
+    other = json.loads((runs[1] / "result.json").read_text())["task"]["mask"]["auroc"]
+    assert rows["more/tensorboard"][1]["test/auroc"] == pytest.approx(other), "its own method is mask"
+
+
 @pytest.mark.parametrize("which", [0, 2])
 def test_events_have_each_round_of_the_history_once(runs, which):
     """This also holds for a run that was resumed."""
-    events = scalars(runs[which])
+    events = rounds(runs[which])
     lines = [json.loads(line) for line in (runs[which] / "history.jsonl").read_text().splitlines()]
     expected = {}
     for line in lines:
@@ -127,15 +175,15 @@ def test_lost_events_are_written_again_and_others_are_not(runs, tmp_path):
     history = [json.loads(line) for line in (runs[0] / "history.jsonl").read_text().splitlines()]
     first = TensorBoardWriter(tmp_path)
     first.write(history[:2])
-    first.close(history[:2])
+    first.close(history[:2], {"seed": 0}, {})
     second = TensorBoardWriter(tmp_path)
     second.write(history[:4])
-    second.close(history)
-    assert scalars(tmp_path) == scalars(runs[0])
+    second.close(history, {"seed": 0}, {"test/auroc": 0.5})
+    assert rounds(tmp_path) == rounds(runs[0]) and scalars(tmp_path)["test/auroc"] == [(0, 0.5)]
 
 
 def test_without_tensorboard_nothing_is_written_or_printed(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     events = TensorBoardWriter(tmp_path)
-    events.close([{"phase": "imputer", "round": 1, "metrics": {}, "site-seconds": {}, "loss": 1.0}])
+    events.close([{"phase": "imputer", "round": 1, "metrics": {}, "site-seconds": {}, "loss": 1.0}], {}, {})
     assert list(tmp_path.iterdir()) == [] and capsys.readouterr().out == ""
