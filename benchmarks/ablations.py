@@ -18,13 +18,13 @@ from torch import Tensor
 from condi_core.config import ImputerConfig
 from condi_core.imputer import closed_form
 from condi_core.imputer.diffusion import EulerSampler
-from condi_core.imputer.imputer import ConditionedBatch, Imputer
+from condi_core.imputer.imputer import ConditionedBatch, DiffusionImputer
 from condi_core.training import cosine_rate, derive_seed, train_steps
 
 CROPS_PER_WINDOW = 2  # crops of a window before its missingness is drawn again
 
 
-def ablation_patches(imputer: Imputer) -> dict[str, list]:
+def ablation_patches(imputer: DiffusionImputer) -> dict[str, list]:
     """Return the patches that remove each part of an imputer."""
     blocks = [*imputer.encoder.blocks, imputer.denoiser.block]
     estimate = imputer.closed_form.forward
@@ -48,12 +48,14 @@ def ablation_patches(imputer: Imputer) -> dict[str, list]:
     }
 
 
-def score_ablations(run: Run, windows: Pool, steps: int, score: Callable[[Imputer], dict]) -> dict[str, dict]:
+def score_ablations(
+    run: Run, windows: Pool, steps: int, score: Callable[[DiffusionImputer], dict]
+) -> dict[str, dict]:
     """Train and score each ablation, all from the same weights and with the cross-spectrum of the run."""
     scores, seed = {}, run.config.seed
     for name in ablation_patches(run.imputer):
         torch.manual_seed(derive_seed(seed, "initial weights", "imputer"))
-        imputer = Imputer(run.schema, run.config.imputer)
+        imputer = DiffusionImputer(run.schema, run.config.imputer)
         imputer.standardiser.load_state_dict(run.imputer.standardiser.state_dict())
         imputer.closed_form.load_state_dict(run.imputer.closed_form.state_dict())
         with ExitStack() as patched:
@@ -65,7 +67,7 @@ def score_ablations(run: Run, windows: Pool, steps: int, score: Callable[[Impute
     return scores
 
 
-def train(imputer: Imputer, config: ImputerConfig, windows: Pool, steps: int, seed: int) -> None:
+def train(imputer: DiffusionImputer, config: ImputerConfig, windows: Pool, steps: int, seed: int) -> None:
     """Train for `steps` steps over the rounds of the settings, on crops of pooled windows like a site."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
 

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from condi_core.evaluation.catalogue import imputation_metrics
 from condi_core.evaluation.imputation import imputation_sums
-from condi_core.imputer.imputer import Imputer, median_over_draws
+from condi_core.imputer.imputer import DiffusionImputer, median_over_draws
 from condi_core.imputer.interpolation import last_value, linear_interpolation, same_instant_regression
 from condi_core.missingness import Missingness
 from condi_core.training import derive_seed
@@ -105,7 +105,7 @@ DATASETS = {
 
 
 def impute_by_condi(
-    imputer: Imputer, num_draws: int, values: Tensor, conditioning: Tensor
+    imputer: DiffusionImputer, num_draws: int, values: Tensor, conditioning: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Complete windows by a trained imputer."""
     prepared = imputer.prepare(values, conditioning)
@@ -113,7 +113,7 @@ def impute_by_condi(
     return mean, draws if num_draws else None
 
 
-def methods_of(imputer: Imputer) -> dict[str, Method]:
+def methods_of(imputer: DiffusionImputer) -> dict[str, Method]:
     """Return the methods that need no training beyond that of the run."""
     cross_spectrum = imputer.closed_form.cross_spectra[0]  # all modalities of these data sets have one rate
 
@@ -145,13 +145,13 @@ def methods_of(imputer: Imputer) -> dict[str, Method]:
     }
 
 
-def score_condi(imputer: Imputer, windows: Pool, dataset: Dataset) -> dict[str, dict]:
+def score_condi(imputer: DiffusionImputer, windows: Pool, dataset: Dataset) -> dict[str, dict]:
     """Return the errors of the point estimate, and CRPS and coverage of the draws."""
     scores = score(partial(impute_by_condi, imputer, DRAWS), imputer, windows, dataset)
     return {kind: metrics for kind, metrics in scores.items() if kind != "cost"}
 
 
-def score(method: Method, imputer: Imputer, windows: Pool, dataset: Dataset) -> dict[str, dict]:
+def score(method: Method, imputer: DiffusionImputer, windows: Pool, dataset: Dataset) -> dict[str, dict]:
     """Return `{pattern: metrics}` and `{"cost": {"scoring": seconds}}`; NaN of a method does not count."""
     scores, seconds = {}, 0.0
     for kind, missingness in dataset.masks.items():

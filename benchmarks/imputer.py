@@ -29,7 +29,7 @@ from torch import nn
 
 from client_app.node.imputer_phase import EPOCHS_PER_PREPARATION
 from condi_core.config import ImputerConfig, RunConfig
-from condi_core.imputer.imputer import Imputer, median_over_draws
+from condi_core.imputer.imputer import DiffusionImputer, median_over_draws
 from condi_core.windows import Schema
 from server_app.operations.run_config import default_settings
 
@@ -114,7 +114,7 @@ def make_tasks(
         task="single-label",
     )
     config = imputer_config(kind.settings)
-    imputer = Imputer(schema, config).to(device)
+    imputer = DiffusionImputer(schema, config).to(device)
     optimizer = torch.optim.AdamW(imputer.parameters(), lr=config.learning_rate)
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(kind.windows, device=device)

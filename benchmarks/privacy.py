@@ -31,7 +31,7 @@ from client_app.node.site import Site
 from condi_core.averaging import SiteUpdate, average
 from condi_core.config import RunConfig, flatten
 from condi_core.evaluation.catalogue import ERROR_SUMS
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.methods import METHODS
 from condi_core.ownership import ownership
 from condi_core.privacy.relation import floor_at_noise
@@ -115,10 +115,12 @@ def measure(options: argparse.Namespace, changes: dict, seed: int) -> dict[str, 
     return result
 
 
-def train_relation(sites: list[Site], config: RunConfig, sums: torch.Tensor, is_private: bool) -> Imputer:
+def train_relation(
+    sites: list[Site], config: RunConfig, sums: torch.Tensor, is_private: bool
+) -> DiffusionImputer:
     """Return an imputer with the relation of all sites."""
     torch.manual_seed(0)
-    imputer = Imputer(sites[0].schema, config.imputer)
+    imputer = DiffusionImputer(sites[0].schema, config.imputer)
     imputer.standardiser.fit(sums)
     owners = ownership(imputer)
     for round_ in range(
@@ -142,7 +144,9 @@ def train_relation(sites: list[Site], config: RunConfig, sums: torch.Tensor, is_
 
 
 @torch.no_grad()
-def imputation_errors(sites: list[Site], imputer: Imputer, deviation: np.ndarray) -> dict[str, float]:
+def imputation_errors(
+    sites: list[Site], imputer: DiffusionImputer, deviation: np.ndarray
+) -> dict[str, float]:
     """Return the RMSE of the closed-form estimate by missingness pattern, in units of `deviation`."""
     totals: dict[str, np.ndarray] = {}
     for site in sites:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 
 from condi_core.config import RunConfig
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.task.batch import TaskBatch
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
@@ -48,7 +48,7 @@ def measure(rates: tuple[int, ...], config: RunConfig) -> dict[str, float]:
         labels=("W", "REM"),
         task="single-label",
     )
-    imputer, task = Imputer(schema, config.imputer), TaskModel(schema, config.task)
+    imputer, task = DiffusionImputer(schema, config.imputer), TaskModel(schema, config.task)
     is_sample = torch.arange(100) < torch.tensor(rates)[:, None, None]  # the rest is padding
     values = torch.randn(8, *schema.shape) * is_sample
     conditioning = (torch.rand(values.shape) < 0.7) & is_sample

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from condi_core.config import RunConfig
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.missingness import Missingness, missingness_mask, sample_training_missingness
 from condi_core.run_files import read_config, read_history, weights_path
 from condi_core.weights_file import load_imputer
@@ -31,7 +31,7 @@ COMMON_SETTINGS = (
 class Run(NamedTuple):
     """The imputer of a finished run, with its settings and its cost."""
 
-    imputer: Imputer
+    imputer: DiffusionImputer
     schema: Schema
     config: RunConfig
     seconds: dict[str, float]  # of training in each phase, summed over sites

@@ -35,7 +35,7 @@ from torch import Tensor
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, imputation_metrics
 from condi_core.evaluation.imputation import imputation_sums
 from condi_core.imputer.diffusion import EulerSampler, PredictVelocity
-from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
+from condi_core.imputer.imputer import ConditionedBatch, DiffusionImputer, median_over_draws
 from condi_core.missingness import Missingness, missingness_mask
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError, load_imputer
@@ -77,7 +77,7 @@ def test_windows(data: Path, schema: Schema, count: int) -> list[tuple[Partition
 
 
 def batches(
-    windows: list[tuple[Partition, np.ndarray]], imputer: Imputer, kind: str
+    windows: list[tuple[Partition, np.ndarray]], imputer: DiffusionImputer, kind: str
 ) -> Iterator[ConditionedBatch]:
     """Yield windows with one missingness pattern, fixed by the record, with their closed-form estimates."""
     missingness = Missingness(**EVALUATED_MISSINGNESS[kind].parameters)
@@ -177,7 +177,7 @@ def evaluate(
 
 
 def candidates(
-    imputer: Imputer, num_draws: int
+    imputer: DiffusionImputer, num_draws: int
 ) -> Iterator[tuple[str, Callable[[ConditionedBatch], Tensor]]]:
     """Yield the name of each row and its function from a batch to draws."""
     yield "linear", lambda batch: batch.references.interpolation[None]

@@ -19,7 +19,7 @@ from client_app.node.site import Site, is_virtual
 from client_app.node.site_relation import use_site_relation
 from client_app.node.update import training_reply
 from condi_core.config import ConfigError
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.methods import METHODS
 from condi_core.ownership import ownership
 from condi_core.task.model import TaskModel
@@ -111,14 +111,14 @@ def _describe_site(site: Site) -> str:
     )
 
 
-def _load_imputer(request: Request, site: Site) -> Imputer:
+def _load_imputer(request: Request, site: Site) -> DiffusionImputer:
     """Load the imputer of the message, with the relation between modalities of the site."""
-    imputer = request.load(Imputer(site.schema, site.config.imputer), site.device)
+    imputer = request.load(DiffusionImputer(site.schema, site.config.imputer), site.device)
     use_site_relation(site, imputer)
     return imputer
 
 
-def _score_imputer(site: Site, imputer: Imputer, split: Split, samples: int = 0) -> RecordDict:
+def _score_imputer(site: Site, imputer: DiffusionImputer, split: Split, samples: int = 0) -> RecordDict:
     sums = imputer_phase.score(site, imputer, split, samples)
     return RecordDict({"arrays": to_record(sums), "metrics": MetricRecord({})})
 
@@ -147,7 +147,7 @@ def train_relation(request: Request) -> RecordDict:
     site, first = request.site(), request.settings["server-round"] == 1
     if site.policy.update_noise_multiplier:
         raise ConfigError("the policy of the site does not allow the estimation of the cross-spectrum")
-    imputer = request.load(Imputer(site.schema, site.config.imputer), site.device)
+    imputer = request.load(DiffusionImputer(site.schema, site.config.imputer), site.device)
     if site.config.privacy.patient_epsilon:
         spectra, counts, windows = release_relation(site, imputer)
     else:
@@ -209,11 +209,11 @@ def train_secure(message: Message, context: Context) -> Message:
     handlers = {"relation": train_relation, "imputer": train_imputer, "task": train_task}
     reply = handlers[action](message, context)
     site = Request(message, context).site()
-    model: TaskModel | Imputer
+    model: TaskModel | DiffusionImputer
     if action == "task":
         model = METHODS[settings["method"]].model(site.schema, site.config.task)
     else:
-        model = Imputer(site.schema, site.config.imputer)
+        model = DiffusionImputer(site.schema, site.config.imputer)
     return secure_aggregation.weighted_update(message, reply, ownership(model))
 
 

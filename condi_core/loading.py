@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.methods import METHODS
 from condi_core.model import Classifier, TrainedRun
 from condi_core.run_files import RunFileError, read_config, weights_paths
@@ -38,7 +38,7 @@ def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = 
     run = Path(run)
     if not run.is_dir():
         raise WeightsFileError(f"there is no run at {run}: give the folder of a run")
-    imputers: dict[str, Imputer] = {}
+    imputers: dict[str, DiffusionImputer] = {}
     schemas: list[Schema] = []
     for file in _weights_files(run, "imputer", site):
         loaded, schema = load_imputer(file)
@@ -73,8 +73,8 @@ def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = 
 
 
 def _select_imputer(
-    imputers: dict[str, Imputer], classifiers: dict[str, Classifier], method: str
-) -> Imputer | None:
+    imputers: dict[str, DiffusionImputer], classifiers: dict[str, Classifier], method: str
+) -> DiffusionImputer | None:
     """Choose the imputer of the run's method, else that of the first method with a trained one."""
     if not classifiers:
         return next(iter(imputers.values()), None)

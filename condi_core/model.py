@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import Method
 from condi_core.outputs import Imputation, Prediction
@@ -35,7 +35,7 @@ class Classifier(NamedTuple):
 
     method: Method
     task: TaskModel
-    imputer: Imputer | None
+    imputer: DiffusionImputer | None
     completions: int
 
 
@@ -62,7 +62,7 @@ class TrainedRun:
     def __init__(
         self,
         schema: Schema,
-        imputer: Imputer | None,
+        imputer: DiffusionImputer | None,
         imputer_hash: str,
         classifiers: dict[str, Classifier],
         method: str,

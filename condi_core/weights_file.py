@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from condi_core.config import ImputerConfig, TaskConfig
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.methods import METHODS
 from condi_core.settings_text import describe_error
 from condi_core.task.model import TaskModel
@@ -80,7 +80,7 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return arrays, metadata
 
 
-def load_imputer(path: str | Path) -> tuple[Imputer, Schema]:
+def load_imputer(path: str | Path) -> tuple[DiffusionImputer, Schema]:
     """Load an imputer in evaluation mode.
 
     Parameters
@@ -89,7 +89,7 @@ def load_imputer(path: str | Path) -> tuple[Imputer, Schema]:
 
     Returns
     -------
-    model : Imputer
+    model : DiffusionImputer
     schema : Schema of its windows
 
     Raises
@@ -100,7 +100,7 @@ def load_imputer(path: str | Path) -> tuple[Imputer, Schema]:
     arrays, metadata = read_weights(Path(path))
     with _require_compatible(path):
         schema = Schema.model_validate_json(metadata["schema"])
-        model = Imputer(schema, ImputerConfig.model_validate_json(metadata["settings"]))
+        model = DiffusionImputer(schema, ImputerConfig.model_validate_json(metadata["settings"]))
         _load_arrays(model, arrays)
     return model.eval(), schema
 

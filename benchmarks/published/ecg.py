@@ -19,7 +19,7 @@ from published.outcome import require_files
 from runs import run_condi
 from scipy.signal import resample_poly
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.model import TrainedRun
 from condi_core.run_files import read_config
 from condi_core.windows import WINDOWS_PER_BLOCK
@@ -101,7 +101,9 @@ def completions_of(model: TrainedRun) -> dict[str, Complete]:
     """Return simple methods, the closed-form estimate and CondI, which complete records."""
     imputer, shape = model.imputer, model.schema.shape
 
-    def by_imputer(estimate: Callable[[Imputer, torch.Tensor, torch.Tensor], torch.Tensor]) -> Complete:
+    def by_imputer(
+        estimate: Callable[[DiffusionImputer, torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> Complete:
         @torch.no_grad()
         def complete(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
             parts = []

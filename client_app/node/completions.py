@@ -19,7 +19,7 @@ import torch
 from client_app.node.completion_cache import VALUES_SUFFIX, completions_folder, remove_unusable
 from client_app.node.masks import pack_masks, unpack_masks
 from client_app.node.site import Site
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.methods import Method
 from condi_core.protocol import fingerprint
 from condi_core.training import derive_seed
@@ -79,7 +79,7 @@ def _observed_path(values: Path) -> Path:
 
 
 def complete(
-    site: Site, method: Method, imputer: Imputer, imputer_hash: str, splits: Sequence[Split] = SPLITS
+    site: Site, method: Method, imputer: DiffusionImputer, imputer_hash: str, splits: Sequence[Split] = SPLITS
 ) -> None:
     """Complete and store the labelled windows of the splits that are not stored yet.
 
@@ -88,7 +88,7 @@ def complete(
     site : Site
     method : Method
         Its `complete` completes windows.
-    imputer : Imputer
+    imputer : DiffusionImputer
         The frozen imputer, on the site's device.
     imputer_hash : str
         Hash of the imputer's weights, on which the name of the files depends.
@@ -122,7 +122,7 @@ def complete(
         remove_unusable(site.cache)
 
 
-def _write(path: Path, site: Site, method: Method, imputer: Imputer, rows: np.ndarray) -> None:
+def _write(path: Path, site: Site, method: Method, imputer: DiffusionImputer, rows: np.ndarray) -> None:
     """Write completed values, and then the masks of what was observed."""
     if method.complete is None:
         raise ValueError(f"method {method.name} completes no windows")

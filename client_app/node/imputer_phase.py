@@ -13,7 +13,7 @@ from client_app.node.site import Site
 from condi_core.evaluation.catalogue import ERROR_SUMS, EVALUATED_MISSINGNESS, scored_keys
 from condi_core.evaluation.imputation import imputation_sums_by_window
 from condi_core.imputer.diffusion import DiffusionNoise
-from condi_core.imputer.imputer import ConditionedBatch, Imputer, median_over_draws
+from condi_core.imputer.imputer import ConditionedBatch, DiffusionImputer, median_over_draws
 from condi_core.missingness import Missingness, sample_training_missingness
 from condi_core.privacy.gradients import train_steps_privately
 from condi_core.training import derive_seed, train_steps
@@ -33,14 +33,14 @@ def compute_standardising_sums(site: Site) -> np.ndarray:
 
 
 def estimate_cross_spectrum(
-    site: Site, imputer: Imputer, seed: int, first: bool, rows: np.ndarray | None = None
+    site: Site, imputer: DiffusionImputer, seed: int, first: bool, rows: np.ndarray | None = None
 ) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
     """Estimate the cross-spectrum of the site's training windows.
 
     Parameters
     ----------
     site : Site
-    imputer : Imputer
+    imputer : DiffusionImputer
         With the current cross-spectrum of all sites.
     seed : int
         Seed of the draws.
@@ -81,7 +81,9 @@ def estimate_cross_spectrum(
     return means, counts, len(rows)
 
 
-def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadline: float) -> dict[str, Any]:
+def train(
+    site: Site, imputer: DiffusionImputer, seed: int, learning_rate: float, deadline: float
+) -> dict[str, Any]:
     """Take local steps on the diffusion loss, with missingness simulated in what the site observed.
 
     With `privacy.patient-epsilon`, steps sample patients and have noise, and neither depends on the seed.
@@ -89,7 +91,7 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
     Parameters
     ----------
     site : Site
-    imputer : Imputer
+    imputer : DiffusionImputer
         Trained in place.
     seed : int
         Seed of windows, masks, crops and noise.
@@ -128,7 +130,9 @@ def train(site: Site, imputer: Imputer, seed: int, learning_rate: float, deadlin
     return {"loss": mean_loss, "steps": steps, "present": present[used], "windows": len(rows)}
 
 
-def _train_privately(site: Site, imputer: Imputer, learning_rate: float, deadline: float) -> dict[str, Any]:
+def _train_privately(
+    site: Site, imputer: DiffusionImputer, learning_rate: float, deadline: float
+) -> dict[str, Any]:
     """Take the steps of `train` by DP-SGD per patient; losses and which windows were used are withheld."""
     config, rows = site.config.imputer, site.partition.rows("train")
     patients, rng = Patients(site, rows), np.random.default_rng()
@@ -161,7 +165,7 @@ def _crop(site: Site, rng: np.random.Generator) -> slice:
 
 
 def _prepare_windows(
-    site: Site, imputer: Imputer, all_rows: np.ndarray, rng: np.random.Generator
+    site: Site, imputer: DiffusionImputer, all_rows: np.ndarray, rng: np.random.Generator
 ) -> tuple[ConditionedBatch, np.ndarray]:
     """Hide samples of windows at random and compute their closed-form estimates.
 
@@ -186,7 +190,7 @@ def _prepare_windows(
     return ConditionedBatch.concatenate(parts), np.concatenate(present)
 
 
-def score(site: Site, imputer: Imputer, split: Split, samples: int) -> dict[str, np.ndarray]:
+def score(site: Site, imputer: DiffusionImputer, split: Split, samples: int) -> dict[str, np.ndarray]:
     """Score the imputer and the naive baselines on samples that are the same in every round.
 
     Validation, which selects the best round, uses only samples that the run's missingness does not hide; the
@@ -195,7 +199,7 @@ def score(site: Site, imputer: Imputer, split: Split, samples: int) -> dict[str,
     Parameters
     ----------
     site : Site
-    imputer : Imputer
+    imputer : DiffusionImputer
     split : str
         "val" or "test".
     samples : int
@@ -216,14 +220,14 @@ def score(site: Site, imputer: Imputer, split: Split, samples: int) -> dict[str,
 
 
 def error_sums_by_block(
-    site: Site, imputer: Imputer, rows: np.ndarray, samples: int, all_measured: bool
+    site: Site, imputer: DiffusionImputer, rows: np.ndarray, samples: int, all_measured: bool
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Hide samples by each missingness pattern, complete them by each method, and sum up the errors.
 
     Parameters
     ----------
     site : Site
-    imputer : Imputer
+    imputer : DiffusionImputer
     rows : ndarray of int
         Rows of the partition.
     samples : int

@@ -19,7 +19,7 @@ from client_app.node.privacy_ledger import spend_privacy
 from client_app.node.site import Site
 from condi_core.config import ConfigError
 from condi_core.imputer.cross_spectrum import CrossSpectrum
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.privacy import relation, standardising
 from condi_core.privacy.accounting import Mechanism
 from condi_core.privacy.gradients import sum_clipped
@@ -57,7 +57,7 @@ def release_standardising_sums(site: Site) -> np.ndarray:
     return standardising.sums_from_moments(mean, location, counts).numpy()
 
 
-def release_relation(site: Site, imputer: Imputer) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
+def release_relation(site: Site, imputer: DiffusionImputer) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
     """Release the site's cross-spectrum with noise; the result is that of `estimate_cross_spectrum`."""
     groups, noise = imputer.closed_form.groups, plan_of_site(site).relation
     timelines = [site.schema.patches * group.samples for group in groups]

@@ -25,7 +25,7 @@ from client_app.node.completion_cache import RELATION_SUFFIX, completions_folder
 from client_app.node.imputer_phase import estimate_cross_spectrum
 from client_app.node.site import Site
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.missingness import Missingness
 from condi_core.protocol import POOLED_SITE, fingerprint
 from condi_core.training import derive_seed
@@ -43,13 +43,13 @@ MAX_STORED_RELATIONS = 12  # per partition; the oldest are removed
 Relation = dict[str, torch.Tensor]  # spectra by name of the buffer of the imputer
 
 
-def use_site_relation(site: Site, imputer: Imputer) -> None:
+def use_site_relation(site: Site, imputer: DiffusionImputer) -> None:
     """Replace the relation of all sites in an imputer by that of the site, which is estimated if need be.
 
     Parameters
     ----------
     site : Site
-    imputer : Imputer
+    imputer : DiffusionImputer
         With the relation of all sites; changed in place.
     """
     if site.name == POOLED_SITE or site.config.privacy.patient_epsilon:
@@ -72,7 +72,7 @@ def use_site_relation(site: Site, imputer: Imputer) -> None:
         _set_relation(imputer, _estimate(site, imputer))
 
 
-def _stored_path(site: Site, imputer: Imputer) -> Path:
+def _stored_path(site: Site, imputer: DiffusionImputer) -> Path:
     """Return the path of the relation, whose name is a hash of everything that it depends on."""
     state = imputer.state_dict()
     arrays = [state[name].cpu().numpy().tobytes() for name in (*_relation(imputer), *_scale(imputer))]
@@ -82,23 +82,23 @@ def _stored_path(site: Site, imputer: Imputer) -> Path:
     return completions_folder(site.partition, site.cache) / f"{digest[:32]}{RELATION_SUFFIX}"
 
 
-def _scale(imputer: Imputer) -> list[str]:
+def _scale(imputer: DiffusionImputer) -> list[str]:
     return [f"standardiser.{name}" for name in imputer.standardiser.state_dict()]
 
 
-def _relation(imputer: Imputer) -> Relation:
+def _relation(imputer: DiffusionImputer) -> Relation:
     """Return the spectra of an imputer by name."""
     buffers = imputer.named_buffers()
     return {name: tensor.clone() for name, tensor in buffers if name.endswith(".spectrum")}
 
 
-def _set_relation(imputer: Imputer, relation: Relation) -> None:
+def _set_relation(imputer: DiffusionImputer, relation: Relation) -> None:
     buffers = dict(imputer.named_buffers())
     for name, tensor in relation.items():
         buffers[name].copy_(tensor)
 
 
-def _estimate(site: Site, imputer: Imputer) -> Relation:
+def _estimate(site: Site, imputer: DiffusionImputer) -> Relation:
     """Return the relation that completes the validation windows best; the imputer stays as it is."""
     population = _relation(imputer)
     training, validated = _spread_rows(site, "train"), _spread_rows(site, "val")
@@ -132,7 +132,7 @@ def _spread_rows(site: Site, split: Split) -> np.ndarray:
 
 
 @torch.no_grad()
-def _validation_error(site: Site, imputer: Imputer, rows: np.ndarray) -> float:
+def _validation_error(site: Site, imputer: DiffusionImputer, rows: np.ndarray) -> float:
     """Return the mean over patterns of missingness of the log mean square error of the closed form."""
     errors = []
     for kind, pattern in EVALUATED_MISSINGNESS.items():

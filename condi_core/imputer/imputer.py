@@ -101,7 +101,7 @@ class Completion(NamedTuple):
     draws: Tensor
 
 
-class Imputer(nn.Module):
+class DiffusionImputer(nn.Module):
     """Conditional diffusion model of the missing samples of a window (phase 1).
 
     Training hides samples that were observed and learns to predict them, as CSDI does (Tashiro et al. 2021).

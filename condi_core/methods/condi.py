@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from condi_core.imputer.imputer import Generators, Imputer
+from condi_core.imputer.imputer import DiffusionImputer, Generators
 from condi_core.methods.method import Method
 
 
 def _complete(
-    imputer: Imputer, values: Tensor, observed: Tensor, num_draws: int, generator: Generators
+    imputer: DiffusionImputer, values: Tensor, observed: Tensor, num_draws: int, generator: Generators
 ) -> Tensor:
     completion = imputer.impute(values, observed, num_draws, generator)
     return completion.draws if num_draws else completion.point[None]

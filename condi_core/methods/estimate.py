@@ -10,12 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from condi_core.imputer.imputer import Generators, Imputer
+from condi_core.imputer.imputer import DiffusionImputer, Generators
 from condi_core.methods.method import Method
 
 
 def _complete(
-    imputer: Imputer, values: Tensor, observed: Tensor, num_draws: int, generator: Generators
+    imputer: DiffusionImputer, values: Tensor, observed: Tensor, num_draws: int, generator: Generators
 ) -> Tensor:
     estimate = imputer.prepare(values, observed).references.conditional_mean
     completed = torch.where(observed, values, imputer.standardiser.inverse(estimate))

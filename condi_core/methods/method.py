@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from condi_core.averaging import Aggregator, average
 from condi_core.config import TaskConfig
-from condi_core.imputer.imputer import Generators, Imputer
+from condi_core.imputer.imputer import DiffusionImputer, Generators
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
@@ -18,7 +18,7 @@ Scope = Literal["federated", "local", "centralised"]
 
 # (imputer, values, observed, draws, one generator or one per window)
 # → completed values (draw, batch, modality, patch, sample)
-Complete = Callable[[Imputer, Tensor, Tensor, int, Generators], Tensor]
+Complete = Callable[[DiffusionImputer, Tensor, Tensor, int, Generators], Tensor]
 
 # (x, observed), both (batch, modality, time), x standardised → completed x
 Interpolate = Callable[[Tensor, Tensor], Tensor]

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from condi_core.averaging import Arrays, keep_separate
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.ownership import ownership, trainable
 from condi_core.privacy.relation import floor_at_noise
 from condi_core.training import derive_seed
@@ -44,7 +44,7 @@ def run_imputer_phase(
     """
     config, schema, name = run.config.imputer, roster.schema, f"imputer{scores.PHASE_SUFFIX[scope]}"
     torch.manual_seed(derive_seed(run.config.seed, "initial weights", "imputer"))
-    model = Imputer(schema, config)
+    model = DiffusionImputer(schema, config)
     model.standardiser.fit(torch.from_numpy(roster.sums))
     run.state.models.setdefault(name, state_arrays(model))
     owners, privacy = ownership(model), run.config.privacy

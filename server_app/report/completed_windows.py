@@ -13,7 +13,7 @@ import torch
 from condi_core.config import RunConfig
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS
 from condi_core.evaluation.imputation import quantiles
-from condi_core.imputer.imputer import Imputer, median_over_draws
+from condi_core.imputer.imputer import DiffusionImputer, median_over_draws
 from condi_core.missingness import Missingness, missingness_masks
 from condi_core.training import derive_seed
 from condi_core.windows import Schema
@@ -67,7 +67,7 @@ def sites_with_data(run: RunRecord, data: list[Path]) -> list[Partition]:
 
 def complete_windows(
     run: RunRecord,
-    imputer: Imputer,
+    imputer: DiffusionImputer,
     schema: Schema,
     sites: list[Partition],
     limit: float | None,
@@ -111,7 +111,7 @@ def complete_windows(
 
 
 def complete_rows(
-    run: RunRecord, imputer: Imputer, schema: Schema, site: Partition, rows: np.ndarray, pattern: str
+    run: RunRecord, imputer: DiffusionImputer, schema: Schema, site: Partition, rows: np.ndarray, pattern: str
 ) -> list[CompletedWindow]:
     """Complete windows of a site under a pattern, with the masks of the evaluation.
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.task.model import TaskModel
 from tests.helpers.toy import imputer_config, perturb, schema, standardise, task_config, windows
 
@@ -25,9 +25,9 @@ def batch():
 
 
 @pytest.fixture
-def imputer(batch) -> Imputer:
+def imputer(batch) -> DiffusionImputer:
     """An imputer whose output depends on every input: the zero heads of a new one would hide leaks."""
-    model = Imputer(schema(), imputer_config())
+    model = DiffusionImputer(schema(), imputer_config())
     standardise(model, *batch)
     return perturb(model).eval()
 

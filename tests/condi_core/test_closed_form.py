@@ -7,7 +7,7 @@ from torch import nn
 
 from condi_core.imputer import closed_form
 from condi_core.imputer.closed_form import References, wrong_gains
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from tests.helpers.toy import (
     MEANS,
     STDS,
@@ -27,7 +27,7 @@ from tests.helpers.toy_training import estimate_cross_spectra, generator
 def test_a_modality_of_one_sample_per_patch_is_completed():
     of = schema(rates=(1,) * 4, patches=48)
     values, observed = windows(of, 6, share=0.2)
-    model = Imputer(of, imputer_config())
+    model = DiffusionImputer(of, imputer_config())
     standardise(model, values, observed)
     estimate_cross_spectra(model, values, observed)
     completion = model.impute(values, observed, 2, generator())
@@ -39,7 +39,7 @@ def test_padding_of_a_slower_modality_has_no_influence():
     of = schema(rates=(5, 5, 1, 3))
     values, observed = windows(of, 4)
     assert not observed[:, 2, :, 1:].any() and not observed[:, 3, :, 3:].any()
-    model = Imputer(of, imputer_config())
+    model = DiffusionImputer(of, imputer_config())
     standardise(model, values, observed)
     assert (model.standardiser.std / STDS - 1).abs().max() < 0.3
     perturb(model)
@@ -53,7 +53,7 @@ def test_padding_of_a_slower_modality_has_no_influence():
 
 def test_a_slow_modality_costs_what_its_own_samples_cost():
     def count_parameters(*rates):
-        model = Imputer(schema(rates=rates), imputer_config(token_patches=1))
+        model = DiffusionImputer(schema(rates=rates), imputer_config(token_patches=1))
         return sum(p.numel() for p in model.parameters())
 
     width, expected = 16, count_parameters(100, 100, 1, 1)
@@ -68,14 +68,14 @@ def test_a_slow_modality_costs_what_its_own_samples_cost():
 def test_references_of_each_rate_do_not_depend_on_other_rates():
     of, fast, slow = (schema(rates=rates) for rates in ((5, 1, 5, 1), (5, 5), (1, 1)))
     values, observed = windows(of, 6)
-    together = Imputer(of, imputer_config())
+    together = DiffusionImputer(of, imputer_config())
     standardise(together, values, observed)
     estimate_cross_spectra(together, values, observed)
     references = together.prepare(values, observed).references
     for one_rate, members in ((fast, [0, 2]), (slow, [1, 3])):
         samples = one_rate.samples
         selected, mask = values[:, members, :, :samples], observed[:, members, :, :samples]
-        model = Imputer(one_rate, imputer_config())
+        model = DiffusionImputer(one_rate, imputer_config())
         standardise(model, selected, mask)
         group = [g.samples for g in of.rate_groups].index(samples)
         spectrum = together.closed_form.cross_spectra[group].state_dict()
@@ -103,7 +103,7 @@ def test_leads_that_follow_from_others_are_derived():
     derived = torch.stack([lead_iii, avr, avl, avf], 1)
     values = torch.cat([x[:, :2], derived, x[:, 2:]], 1).view(40, 12, 12, 5) + 0.3
     complete = torch.ones_like(values, dtype=torch.bool)
-    model = Imputer(of, imputer_config())
+    model = DiffusionImputer(of, imputer_config())
     standardise(model, values, complete)
     estimate_cross_spectra(model, values, complete, rounds=1)
     conditioning = complete.clone()
@@ -122,7 +122,7 @@ def test_what_other_modalities_determine_is_taken_from_them():
     values = windows(schema(), 30, share=1.0)[0]
     values[:, 1] = MEANS[1] + (values[:, 0] - MEANS[0]) / STDS[0] * STDS[1]
     complete = torch.ones_like(values, dtype=torch.bool)
-    model = Imputer(schema(), imputer_config())
+    model = DiffusionImputer(schema(), imputer_config())
     standardise(model, values, complete)
     estimate_cross_spectra(model, values, complete, rounds=1)
     conditioning = torch.rand(values.shape, generator=generator()) < 0.5
@@ -154,7 +154,7 @@ def test_gains_that_are_far_from_those_of_the_other_modalities_are_found():
 def test_a_wrong_gain_of_one_modality_does_not_spoil_the_others(monkeypatch):
     of = schema(patches=24)
     values, complete = windows(of, 12, share=1.0)
-    model = Imputer(of, imputer_config())
+    model = DiffusionImputer(of, imputer_config())
     standardise(model, values, complete)
     estimate_cross_spectra(model, values, complete, rounds=1)
     conditioning = torch.rand(values.shape, generator=generator()) < 0.5

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.ownership import ownership, trainable
 from tests.helpers.toy import imputer_config, is_sample, schema, standardise, windows
 from tests.helpers.toy_training import estimate_cross_spectra, generator, missingness, same_batch, train
@@ -40,7 +40,7 @@ def test_point_is_the_median_where_there_are_draws(imputer, batch, draws):
 def test_a_fresh_denoiser_draws_independent_samples_of_the_marginals(batch):
     """Its zero head is the exact answer there, in any number of steps."""
     for steps in (1, 4):
-        model = Imputer(schema(), imputer_config(sampling_steps=steps))
+        model = DiffusionImputer(schema(), imputer_config(sampling_steps=steps))
         standardise(model, *batch)
         nn.init.normal_(model.encoder.head.by_rate[0].weight, std=0.1)
         prepared = model.prepare(*batch)
@@ -125,7 +125,7 @@ def test_loss_is_the_documented_formula(imputer, batch, monkeypatch):
 
 def test_a_patch_has_the_same_weight_in_the_loss_at_every_rate():
     of = schema(rates=(6, 2))
-    model = Imputer(of, imputer_config())
+    model = DiffusionImputer(of, imputer_config())
     values = torch.where(is_sample(of), 1.0, 0.0).expand(3, *of.shape)
     nothing = torch.zeros_like(values, dtype=torch.bool)
     losses = []
@@ -177,7 +177,7 @@ def trained():
     """An imputer after 40 steps on related modalities; its losses on other windows before and after."""
     torch.manual_seed(0)
     values, observed = windows(schema(), 80, seed=1, share=0.9)
-    model = Imputer(schema(), imputer_config())
+    model = DiffusionImputer(schema(), imputer_config())
     standardise(model, values, observed)
     estimate_cross_spectra(model, values, observed, rounds=4)
     before = held_out_loss(model)
@@ -186,7 +186,7 @@ def trained():
 
 
 @torch.no_grad()
-def held_out_loss(model: Imputer) -> tuple[float, float]:
+def held_out_loss(model: DiffusionImputer) -> tuple[float, float]:
     """Return the loss with fixed random numbers, and the mean loss of the marginals."""
     values, observed = windows(schema(), 40, seed=3, share=0.9)
     conditioning = observed & ~missingness(observed.shape, 0, generator(8))
@@ -202,7 +202,7 @@ def test_training_lowers_the_loss(trained):
 
 
 def test_a_step_of_training_hardly_moves_the_mean_from_the_estimate(batch):
-    model = Imputer(schema(), imputer_config())
+    model = DiffusionImputer(schema(), imputer_config())
     standardise(model, *batch)
     train(model, *batch, steps=1, rate=0.002)
     prepared = model.prepare(*batch)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from tests.helpers.toy import MEANS, STDS, corrupt, schema, windows
 from tests.helpers.toy_training import (
     estimate_cross_spectra,
@@ -17,7 +17,7 @@ from tests.helpers.toy_training import (
 # Observed samples are returned unchanged.
 
 
-def assert_observed_unchanged(model: Imputer, values, observed) -> None:
+def assert_observed_unchanged(model: DiffusionImputer, values, observed) -> None:
     before = values.clone()
     completion = model.impute(values, observed, 3, generator())
     assert torch.equal(completion.point[observed], before[observed])

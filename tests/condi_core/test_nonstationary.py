@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.imputer.interpolation import last_value
 from tests.helpers.toy import imputer_config, schema, standardise
 from tests.helpers.toy_training import estimate_cross_spectra, generator, train
@@ -47,12 +47,12 @@ PROCESSES = [baseline_steps, frequencies_by_window, trends, bursts]
 KINDS = ["points", "gaps", "sparse"]
 
 
-def imputer_of(process) -> tuple[Imputer, torch.Tensor]:
+def imputer_of(process) -> tuple[DiffusionImputer, torch.Tensor]:
     """Return an imputer that knows the cross-spectrum of 200 windows of a process, and all 240 windows."""
     torch.manual_seed(0)
     values = process(generator()).view(240, 3, 24, 5)
     complete = torch.ones_like(values, dtype=torch.bool)
-    model = Imputer(schema(rates=(5, 5, 5), patches=24), imputer_config(width=16))
+    model = DiffusionImputer(schema(rates=(5, 5, 5), patches=24), imputer_config(width=16))
     standardise(model, values[:200], complete[:200])
     estimate_cross_spectra(model, values[:200], complete[:200], rounds=2)
     return model, values

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.ownership import Owner, aggregation_weights, ownership, trainable
 from tests.helpers.toy import imputer_config, schema
 
@@ -115,7 +115,7 @@ def test_rows_of_some_modalities_are_weighted_by_their_counts():
 
 
 def test_tables_of_one_rate_name_their_modalities():
-    owners = ownership(Imputer(schema(rates=(5, 1, 5, 1)), imputer_config()))
+    owners = ownership(DiffusionImputer(schema(rates=(5, 1, 5, 1)), imputer_config()))
     assert owners["encoder.patch_embedding.by_rate.0.weight"] == Owner("modality", (0, 2))
     assert owners["denoiser.head.by_rate.1.bias"] == Owner("modality", (1, 3))
     assert owners["closed_form.cross_spectra.1.spectrum"] == Owner("pair", (1, 3))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from condi_core.imputer.diffusion import DiffusionNoise
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.methods import METHODS
 from condi_core.privacy.gradients import (
     GradientPrivacy,
@@ -52,7 +52,7 @@ def test_gradients_of_patients_add_up_to_that_of_the_batch_where_none_is_clipped
 
 def test_gradients_of_the_imputer_add_up_to_that_of_the_batch():
     torch.manual_seed(0)
-    model, (x, observed) = perturb(Imputer(SCHEMA, imputer_config())), windows(SCHEMA, 4)
+    model, (x, observed) = perturb(DiffusionImputer(SCHEMA, imputer_config())), windows(SCHEMA, 4)
     standardise(model, x, observed)
     conditioning = observed & (torch.rand(x.shape) < 0.5)
     batch = model.prepare(x, conditioning, observed & ~conditioning)

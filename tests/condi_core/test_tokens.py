@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from condi_core.embeddings import PatchEmbedding, PatchProjection
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from tests.helpers.toy import imputer_config, schema, standardise, windows
 
 
@@ -49,7 +49,7 @@ def test_padding_of_a_slow_modality_is_neither_read_nor_written():
 
 @pytest.mark.parametrize(("samples", "span"), [(1, 8), (3, 5), (5, 3), (10, 2), (50, 1), (100, 1)])
 def test_a_token_has_about_sixteen_samples_by_default(samples, span):
-    assert Imputer(schema(rates=(samples, 1)), imputer_config()).span == span
+    assert DiffusionImputer(schema(rates=(samples, 1)), imputer_config()).span == span
 
 
 def test_a_window_can_end_within_a_token():
@@ -57,7 +57,7 @@ def test_a_window_can_end_within_a_token():
     lengths = []
     for removed in (0, 3):
         torch.manual_seed(0)
-        model = Imputer(schema(), imputer_config(token_patches=5))
+        model = DiffusionImputer(schema(), imputer_config(token_patches=5))
         standardise(model, values, observed)
         completion = model.impute(
             values[:, :, : 12 - removed], observed[:, :, : 12 - removed], 2, torch.Generator()
@@ -68,7 +68,7 @@ def test_a_window_can_end_within_a_token():
 
 
 def test_the_observed_fraction_of_a_token_excludes_what_is_beyond_the_window():
-    model = Imputer(schema(rates=(5, 1)), imputer_config(token_patches=5))
+    model = DiffusionImputer(schema(rates=(5, 1)), imputer_config(token_patches=5))
     conditioning = torch.zeros(1, 2, 12, 5, dtype=torch.bool)
     conditioning[:, 0] = True  # all of the fast modality
     conditioning[:, 1, ::2, 0] = True  # every other patch of the slow one

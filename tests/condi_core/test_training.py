@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.training import cosine_rate, derive_seed, train_steps
 from tests.helpers.toy import imputer_config, schema, settings, standardise, windows
 
@@ -122,11 +122,11 @@ def test_steps_are_those_of_torch_optim_to_the_bit(config):
 def test_training_does_not_import_the_compiler_of_torch():
     code = """
 import sys
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from tests.helpers.toy import imputer_config, schema, standardise, windows
 from tests.helpers.toy_training import train
 values, observed = windows(schema(), 16)
-imputer = Imputer(schema(), imputer_config())
+imputer = DiffusionImputer(schema(), imputer_config())
 standardise(imputer, values, observed)
 train(imputer, values, observed, steps=1)
 sys.exit("torch._dynamo" in sys.modules)
@@ -183,7 +183,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit():
 
     def trained(seed: int) -> dict:
         torch.manual_seed(0)
-        model = Imputer(schema(), imputer_config())
+        model = DiffusionImputer(schema(), imputer_config())
         standardise(model, values, observed)
         generator = torch.Generator().manual_seed(seed)
         conditioning = observed & (torch.rand(observed.shape, generator=generator) < 0.7)

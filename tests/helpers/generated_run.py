@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from condi_core.config import RunConfig
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.task.model import TaskModel
 from condi_core.weights_file import hash_arrays, weights_to_bytes
 from condi_core.windows import Schema
@@ -43,7 +43,7 @@ def write_run(path: Path, run_schema: Schema, methods=("condi", "mask"), seed=0,
     path.mkdir(parents=True)
     weights = {}
     if "condi" in methods:
-        weights["imputer"] = _arrays(Imputer(run_schema, settings.imputer))
+        weights["imputer"] = _arrays(DiffusionImputer(run_schema, settings.imputer))
         metadata["imputer"] = {"settings": settings.imputer.model_dump_json(by_alias=True)}
     for method in methods:
         weights[f"task-{method}"] = _arrays(TaskModel(run_schema, settings.task))

@@ -13,7 +13,7 @@ from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFI
 from client_app.app import app as client_app
 from condi_core.averaging import Arrays
 from condi_core.config import RunConfig
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.ownership import ownership, trainable
 from condi_core.protocol import fingerprint
 from condi_core.task.model import TaskModel
@@ -80,7 +80,9 @@ def secure_round(federation: Path, flat: dict, action: str, number: int = 1, sit
     roster, path = collect_roster(grid, config, str)
     torch.manual_seed(0)
     is_task = action == "task"
-    model = TaskModel(roster.schema, config.task) if is_task else Imputer(roster.schema, config.imputer)
+    model = (
+        TaskModel(roster.schema, config.task) if is_task else DiffusionImputer(roster.schema, config.imputer)
+    )
     model.standardiser.fit(torch.from_numpy(roster.sums))
     base = state_arrays(model)
     returned = {k for k in base if k.endswith(".spectrum")} if action == "relation" else trainable(model)

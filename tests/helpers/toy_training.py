@@ -2,7 +2,7 @@
 
 import torch
 
-from condi_core.imputer.imputer import ConditionedBatch, Imputer
+from condi_core.imputer.imputer import ConditionedBatch, DiffusionImputer
 from condi_core.training import train_steps
 from tests.helpers.toy import imputer_config
 
@@ -25,7 +25,7 @@ def missingness(shape, kind: int, random: torch.Generator) -> torch.Tensor:
     return hidden
 
 
-def estimate_cross_spectra(model: Imputer, values, observed, rounds: int = 3) -> None:
+def estimate_cross_spectra(model: DiffusionImputer, values, observed, rounds: int = 3) -> None:
     """Take steps of EM, as sites do together."""
     x, random = model.standardiser(values, observed), generator(3)
     for _ in range(rounds):
@@ -34,7 +34,7 @@ def estimate_cross_spectra(model: Imputer, values, observed, rounds: int = 3) ->
             spectrum.copy_(statistics.spectra / statistics.counts[:, :, None, None])
 
 
-def train(model: Imputer, values, observed, steps: int, rate: float = 0.005) -> list[float]:
+def train(model: DiffusionImputer, values, observed, steps: int, rate: float = 0.005) -> list[float]:
     """Train locally with points, gaps and modalities missing in turn, and return the loss of each step."""
     losses, random = [], generator(5)
 

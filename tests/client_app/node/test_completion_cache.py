@@ -12,7 +12,7 @@ from client_app.node import completions
 from client_app.node.completion_cache import RECORD_FILE, read_fingerprint
 from client_app.node.site import Site
 from condi_core.config import RunConfig
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.methods import METHODS
 from data_partitions import file_hashes
 from data_partitions.partition import Partition
@@ -41,7 +41,7 @@ def site(federation, small_settings, cache):
 
 
 def complete(site, splits=("test",)):
-    imputer = Imputer(site.schema, site.config.imputer).eval()
+    imputer = DiffusionImputer(site.schema, site.config.imputer).eval()
     completions.complete(site, METHOD, imputer, "weights", splits)
 
 

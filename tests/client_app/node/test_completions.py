@@ -12,7 +12,7 @@ from client_app.node.masks import MaskStore, pack_masks, unpack_masks
 from client_app.node.site import Site
 from client_app.node.task_phase import TaskWindows, train
 from condi_core.config import RunConfig
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.methods import METHODS
 from data_partitions.federation import open_federation
 from data_partitions.manifest import SPLITS
@@ -100,7 +100,7 @@ def test_task_windows_are_observed_as_the_site_reads_them(federation, small_sett
     settings = small_settings({"test-missingness": "points=0.8", "task.completions": 2})
     site, method = site_of(federation, settings, tmp_path), METHODS["condi"]
     torch.manual_seed(0)
-    completions.complete(site, method, Imputer(site.schema, site.config.imputer).eval(), "weights")
+    completions.complete(site, method, DiffusionImputer(site.schema, site.config.imputer).eval(), "weights")
     for split in SPLITS:
         rows = np.repeat(site.partition.rows(split)[::-1], 2)  # in another order, and each row twice
         read = site.read(rows)
@@ -120,7 +120,7 @@ def test_a_missing_modality_is_trained_where_it_is_completed(
     site = site_of(federation, small_settings(), tmp_path)
     torch.manual_seed(0)
     if METHODS[method].complete:
-        imputer = Imputer(site.schema, site.config.imputer).eval()
+        imputer = DiffusionImputer(site.schema, site.config.imputer).eval()
         completions.complete(site, METHODS[method], imputer, "weights", ["train"])
     model = METHODS[method].model(site.schema, site.config.task)
     windows = TaskWindows(site, METHODS[method], "weights", "train", model.standardiser)
@@ -130,7 +130,7 @@ def test_a_missing_modality_is_trained_where_it_is_completed(
 
 def test_completions_without_their_masks_are_missing(federation, small_settings, tmp_path):
     site, method = site_of(federation, small_settings(), tmp_path / "cache"), METHODS["condi"]
-    imputer = Imputer(site.schema, site.config.imputer).eval()
+    imputer = DiffusionImputer(site.schema, site.config.imputer).eval()
     completions.complete(site, method, imputer, "weights", ["val"])
     [masks_file] = tmp_path.rglob("*.observed.npy")
     before = masks_file.read_bytes()
@@ -146,7 +146,7 @@ def test_the_oldest_completions_are_removed_with_their_masks(
 ):
     monkeypatch.setattr(completions, "MAX_CACHED_COMPLETIONS", 2)
     site, method = site_of(federation, small_settings(), tmp_path / "cache"), METHODS["condi"]
-    imputer = Imputer(site.schema, site.config.imputer).eval()
+    imputer = DiffusionImputer(site.schema, site.config.imputer).eval()
     for imputer_hash in ("oldest", "older", "latest"):
         completions.complete(site, method, imputer, imputer_hash, ["val"])
     with pytest.raises(completions.CompletionsMissingError):

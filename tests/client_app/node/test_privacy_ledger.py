@@ -16,7 +16,7 @@ from client_app.node.request import Request
 from client_app.node.site import Site
 from client_app.node.site_policy import SitePolicy
 from condi_core.config import ConfigError, RunConfig
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.privacy.accounting import Mechanism, compute_epsilon
 from condi_core.protocol import fingerprint
 from data_partitions.federation import open_federation
@@ -41,7 +41,7 @@ def site(tmp_path) -> Site:
 def release_all(site: Site, seed: int) -> None:
     """Release what a run with this seed does."""
     site = dataclasses.replace(site, config=site.config.model_copy(update={"seed": seed}))
-    imputer = Imputer(site.schema, site.config.imputer)
+    imputer = DiffusionImputer(site.schema, site.config.imputer)
     imputer.standardiser.fit(torch.from_numpy(release_standardising_sums(site)))
     release_relation(site, imputer)
     task, patients = site.config.task, Patients(site, site.labelled_rows("train"))

@@ -10,7 +10,7 @@ from client_app.node.completion_cache import RELATION_SUFFIX, completions_folder
 from client_app.node.imputer_phase import compute_standardising_sums
 from client_app.node.request import to_numpy
 from client_app.node.site_relation import use_site_relation
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.loading import load_model
 from data_partitions.partition import Partition
 from tests.helpers.site_partition import open_sites
@@ -23,9 +23,9 @@ def site(federation, small_settings, tmp_path):
     return open_sites(federation, small_settings(), tmp_path / "cache")[1]
 
 
-def imputer_of(site) -> Imputer:
+def imputer_of(site) -> DiffusionImputer:
     """Return an imputer that knows the scale of the site, and takes modalities for independent."""
-    imputer = Imputer(site.schema, site.config.imputer).eval()
+    imputer = DiffusionImputer(site.schema, site.config.imputer).eval()
     imputer.standardiser.fit(torch.from_numpy(compute_standardising_sums(site)))
     return imputer
 

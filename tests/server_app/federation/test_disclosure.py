@@ -12,7 +12,7 @@ from client_app.app import app as client_app
 from condi_core.config import RunConfig
 from condi_core.evaluation.catalogue import ERROR_SUMS, scored_keys
 from condi_core.evaluation.classification import BINS, DECISION_COUNTS
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.ownership import trainable
 from condi_core.protocol import SCORE_PREFIX
 from condi_core.serialization import PACKED
@@ -68,7 +68,7 @@ class Inspector:
         self.secrets = {str(path)} | {str(s) for site in sites for s in (*site.record_ids, *site.patient_ids)}
         self.raw = np.unique([site.read(np.arange(len(site)))[0] for site in sites])
         schema = Schema.model_validate(sites[0].manifest.schema_fields())
-        models = {"imputer": Imputer(schema, config.imputer), "task": TaskModel(schema, config.task)}
+        models = {"imputer": DiffusionImputer(schema, config.imputer), "task": TaskModel(schema, config.task)}
         self.state, self.trained = {}, {}
         for name, model in models.items():
             self.state[name] = {k: tuple(t.shape) for k, t in model.state_dict().items()}

@@ -12,7 +12,7 @@ from client_app.node import completions
 from client_app.node.site import Site
 from client_app.node.task_phase import TaskWindows
 from condi_core.config import ConfigError, RunConfig
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.methods import METHODS
 from data_partitions import DataError
 from data_partitions.federation import open_federation
@@ -66,7 +66,7 @@ def test_completed_windows_of_different_missingness_are_stored_separately(
     for text in ("", MORE, "gaps=0.0   points=0.8", "points=0.3"):
         site = site_of(federation, small_settings({"test-missingness": text}), tmp_path)
         if not filled:
-            imputer = Imputer(site.schema, site.config.imputer).eval()
+            imputer = DiffusionImputer(site.schema, site.config.imputer).eval()
         completions.complete(site, method, imputer, "weights")
         paths |= {(split, completions.cache_path(site, method, "weights", split)) for split in SPLITS}
         filled.append(completions.load(site, method, "weights", "test").values)
@@ -80,7 +80,7 @@ def test_completed_windows_of_different_missingness_are_stored_separately(
 def test_completed_windows_of_a_split_are_those_of_its_rows(federation, small_settings, tmp_path):
     site, method = site_of(federation, small_settings(), tmp_path), METHODS["condi"]
     torch.manual_seed(0)
-    imputer = Imputer(site.schema, site.config.imputer).eval()
+    imputer = DiffusionImputer(site.schema, site.config.imputer).eval()
     completions.complete(site, method, imputer, "weights", ["test"])
     with pytest.raises(completions.CompletionsMissingError):
         TaskWindows(site, method, "weights", "train")
@@ -105,7 +105,7 @@ def test_without_space_for_all_splits_none_is_stored(federation, small_settings,
         write(path, *rest)
 
     monkeypatch.setattr(completions, "_write", until_full)
-    imputer = Imputer(site.schema, site.config.imputer).eval()
+    imputer = DiffusionImputer(site.schema, site.config.imputer).eval()
     completions.complete(site, METHODS["condi"], imputer, "older", ["test"])
     older = sorted(cache.rglob("*.npy"))
     with pytest.raises(DataError, match="No space"):

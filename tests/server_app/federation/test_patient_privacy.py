@@ -14,7 +14,7 @@ from client_app.node.patients import Patients, plan_of_site
 from client_app.node.private_releases import release_relation, release_standardising_sums, value_ranges
 from client_app.node.site import Site
 from condi_core.config import ConfigError, RunConfig
-from condi_core.imputer.imputer import Imputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.privacy.accounting import Mechanism, compute_epsilon
 from condi_core.privacy.noise import secure_gaussian_noise
 from condi_core.privacy.plan import sampling_rate
@@ -181,7 +181,7 @@ def test_standardising_sums_have_the_mean_and_deviation_of_the_values(tmp_path):
 
 
 def relation_of(site):
-    imputer = Imputer(site.schema, site.config.imputer)
+    imputer = DiffusionImputer(site.schema, site.config.imputer)
     imputer.standardiser.mean.copy_(torch.tensor([0.0, 0.0, 0.0, 5.0]))
     imputer.standardiser.std.copy_(torch.tensor([0.7, 0.7, 0.5, 0.35]))
     spectra, counts, windows = release_relation(site, imputer)
