@@ -1,7 +1,7 @@
 """Write the files of the worked examples in docs/own-data.md: python examples/generate.py FOLDER
 
 All data are generated. As in reality, the two hospitals of an example write their files in different ways.
-EDF files need edfio (pip install edfio).
+EDF files need edfio (pip install edfio). `write_ten_stays` wrote the files of `examples/own-hospital`.
 """
 
 from __future__ import annotations
@@ -96,6 +96,32 @@ def _vital_signs(
             yield [f"{time:%d.%m.%Y %H:%M}", *(text.replace(".", ",") for text in texts)]
         else:
             yield [time.isoformat(), *texts]
+
+
+def write_ten_stays(folder: Path) -> None:
+    """Write ten stays of a day as csv, and their table: vital signs, of which some patients' get worse."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for number in range(10):
+        got_worse, age, stay = number % 2, int(rng.integers(35, 90)), f"stay-{number:02}"
+        minutes = np.arange(0, 24 * 60, 15)
+        trend = got_worse * np.clip(minutes / (12 * 60) - 1, 0, 1)  # from noon on
+        usual = rng.standard_normal(3) * [3, 0.3, 0.7]
+        signals = {
+            "heart rate": 75 + usual[0] + 4 * np.sin(minutes / 90) + 12 * trend,
+            "SpO2": 94.5 + usual[1] - 3 * trend,
+            "resp rate": 15 + usual[2] + 5 * trend,
+        }
+        cells = [minutes.astype(str)] + [_with_noise(rng, values) for values in signals.values()]
+        _write_csv(folder / "stays" / f"{stay}.csv", ("minute", *signals), np.transpose(cells).tolist())
+        split = "train" if number < 6 else "val" if number < 8 else "test"
+        rows.append([stay, f"P{number:02}", age, ("no", "yes")[got_worse], split])
+    _write_csv(folder / "stays.csv", ("stay", "patient", "age", "got worse", "split"), rows)
+
+
+def _with_noise(rng: np.random.Generator, values: np.ndarray) -> list[str]:
+    """Return the values as cells of a table, with noise; one in seven is missing."""
+    return [f"{v + rng.standard_normal():.1f}" if rng.random() > 1 / 7 else "" for v in values]
 
 
 def write_sleep(folder: Path) -> None:

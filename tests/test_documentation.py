@@ -4,9 +4,11 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 PROJECT = Path(__file__).parents[1]
 
@@ -15,6 +17,22 @@ def test_each_page_is_in_the_navigation():
     configuration = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8")
     pages = {path.relative_to(PROJECT / "docs").as_posix() for path in (PROJECT / "docs").rglob("*.md")}
     assert pages <= set(re.findall(r"[\w/-]+\.md", configuration.partition("\nnav:")[2]))
+
+
+def test_the_readme_is_short_and_its_limits_of_use_are_stated():
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 160
+    assert "## Limits of use" in text and "not medical devices" in text
+
+
+def test_the_citation_is_of_this_version_and_has_what_its_format_requires():
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["title"]
+    assert all("name" in author for author in citation["authors"] + citation["references"][0]["authors"])
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["version"] == project["version"]
+    released = f"## {project['version']} ({citation['date-released']})"
+    assert released in (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

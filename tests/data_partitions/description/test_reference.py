@@ -1,4 +1,4 @@
-"""The reference in docs/own-data.md is that of the sections."""
+"""The reference in docs/reference/dataset.md is that of the sections."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from data_partitions.description.reference import field_texts, write_reference
 from data_partitions.description.section import fields_by_key, section_class
 from data_partitions.description.sections import Description
 
-GUIDE = Path(__file__).parents[3] / "docs" / "own-data.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "dataset.md"
 SECTIONS = {
     key: section_class(Description, (key,)) or section_class(Description, (key, ""))
     for key in fields_by_key(Description)
@@ -20,7 +20,7 @@ def test_each_key_of_a_section_is_explained(name):
     assert list(field_texts(SECTIONS[name])) == list(fields_by_key(SECTIONS[name]))
 
 
-def test_the_guide_has_the_reference_of_the_sections():
+def test_the_page_has_the_reference_of_the_sections():
     """To update it, replace the part between the two marks by what `write_reference(Description)` returns."""
-    _, _, text = GUIDE.read_text(encoding="utf-8").partition("<!-- reference -->\n")
+    _, _, text = PAGE.read_text(encoding="utf-8").partition("<!-- reference -->\n")
     assert text.partition("<!-- end of the reference -->")[0].strip() == write_reference(Description).strip()
