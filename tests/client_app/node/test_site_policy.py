@@ -10,6 +10,7 @@ import pytest
 from client_app.app import app
 from client_app.node.site_policy import MESSAGES, SitePolicy, read_policy, write_policy_text
 from data_partitions import DataError
+from tests.helpers.documents import read_blocks
 from tests.helpers.run_settings import PROJECT
 
 
@@ -34,8 +35,7 @@ def test_the_file_that_is_written_is_the_default_policy(read):
 
 
 def test_the_example_of_the_documentation_is_a_policy(read):
-    text = (PROJECT / "docs" / "deployment.md").read_text()
-    (example,) = re.findall(r"```toml\n(smallest-count.*?)```", text, re.DOTALL)
+    (example,) = (block.text for block in read_blocks(PROJECT / "docs" / "deployment.md", "toml"))
     assert len(re.findall("^[a-z]", example, re.MULTILINE)) == 11
     assert read(example).smallest_count == 20
 
