@@ -19,8 +19,8 @@ MIN_COLUMN_WIDTH = 6  # characters; columns of a text table are not narrowed fur
 
 Mark = Literal["", "best", "tie"]
 SIGNS: dict[Mark, str] = {"": "", "best": "*", "tie": "~"}
-# A number, perhaps with deviation, interval and sign of a mark. Group 1 is before the decimal point.
-_NUMBER = re.compile(r"([+-]?\d+)(\.\d+)?(e[+-]\d+)?( ± \S+)?( \[[^]]*\])?( [*~])?")
+# A number, perhaps with deviation, unit, interval and sign of a mark. Group 1 is before the decimal point.
+_NUMBER = re.compile(r"([+-]?\d+)(\.\d+)?(e[+-]\d+)?( ± \S+)?( (?:%|s|[kMG]?B))?( \[[^]]*\])?( [*~])?")
 # A spreadsheet runs a cell that begins so. In some countries it separates cells at semicolons.
 _START_OF_FORMULA = re.compile(r"(^|[;\t\n]\s*)(?=[=+\-@\t\n＝＋－＠])")
 
@@ -129,7 +129,14 @@ class Table:
             f'<th scope="col"{_css_class(numeric)}><button type="button">{escape_html(name)}</button></th>'
             for name, numeric in zip(self.columns, self.numeric, strict=True)
         )
-        rows = "".join(f"<tr>{self._html_row(row)}</tr>" for row in self.cells)
+        columns = [
+            _shorter_ends([row[j].signed for row in self.cells], numeric)
+            for j, numeric in enumerate(self.numeric)
+        ]
+        rows = "".join(
+            f"<tr>{self._html_row(row, ends)}</tr>"
+            for row, ends in zip(self.cells, zip(*columns, strict=True), strict=True)
+        )
         title = escape_html(self.title)
         note = f"<p>{escape_html(self.note)}</p>" if self.note else ""
         return (
@@ -137,14 +144,16 @@ class Table:
             f"<caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{note}"
         )
 
-    def _html_row(self, row: Sequence[Cell]) -> str:
+    def _html_row(self, row: Sequence[Cell], shorter_ends: Sequence[str]) -> str:
+        """Write a row; the style sheet shows what its ends lack invisibly, so that decimal points align."""
         cells = []
-        for j, (cell, numeric) in enumerate(zip(row, self.numeric, strict=True)):
+        for j, (cell, numeric, end) in enumerate(zip(row, self.numeric, shorter_ends, strict=True)):
             tag = "th" if j == 0 else "td"
             scope = f' scope="row" title="{escape_html(cell.text)}"' if j == 0 else ""
             value = f' data-value="{exact}"' if (exact := _format_exactly(cell.value)) else ""
             text = escape_html(cell.signed)
             text = f"<mark>{text}</mark>" if cell.mark == "best" else text
+            text += f'<i class="pad" data-end="{escape_html(end)}"></i>' if end else ""
             cells.append(f"<{tag}{scope}{_css_class(numeric)}{value}>{text}</{tag}>")
         return "".join(cells)
 
@@ -208,13 +217,17 @@ def escape_markdown(text: object) -> str:
 def _align_decimal_points(texts: Sequence[str], numeric: bool) -> list[str]:
     """Pad numbers at the end, so that alignment to the right puts their decimal points below each other."""
     texts = [printable(text) for text in texts]
+    return [text + " " * len(rest) for text, rest in zip(texts, _shorter_ends(texts, numeric), strict=True)]
+
+
+def _shorter_ends(texts: Sequence[str], numeric: bool) -> list[str]:
+    """Return what each text of a column lacks after its decimal point to be as wide as the longest."""
     matches = [_NUMBER.fullmatch(text) for text in texts]
-    if not numeric or not all(
-        match or text in ("", DASH) for match, text in zip(matches, texts, strict=True)
-    ):
-        return texts
-    tails = [len(text) - match.end(1) if match else 0 for match, text in zip(matches, texts, strict=True)]
-    return [text + " " * (max(tails) - tail) for text, tail in zip(texts, tails, strict=True)]
+    is_number = [match or text in ("", DASH) for match, text in zip(matches, texts, strict=True)]
+    if not numeric or not all(is_number):
+        return [""] * len(texts)
+    ends = [text[match.end(1) :] if match else "" for match, text in zip(matches, texts, strict=True)]
+    return [max(ends, key=len)[len(end) :] for end in ends]
 
 
 def _wrap(text: str, width: int) -> list[str]:

@@ -38,6 +38,8 @@ def test_markdown_and_html_escape_their_cells():
     page = TABLE.to_html()
     assert '<td class="n" data-value="10.2"><mark>10.2 ± 0.1 *</mark></td>' in page
     assert "x&lt;y" in page and "x<y" not in page and "<caption>T|</caption>" in page
+    # What other numbers of the column have after the decimal point is shown invisibly.
+    assert '<td class="n" data-value="3">3<i class="pad" data-end=".5"></i></td>' in page
 
 
 @pytest.mark.parametrize("width", [30, 44, 80, None])
