@@ -38,7 +38,8 @@ from data_partitions.prepare import prepare_federation
 from data_partitions.sources import ptb_xl
 from data_partitions.sources.demo import prepare_demo
 from server_app.app import coordinate
-from server_app.artifacts.run_record import RunRecord, read_run, sum_over_sites
+from server_app.artifacts.run_record import RunRecord, read_run
+from server_app.artifacts.stored_sums import sum_over_sites
 from server_app.errors import RunError
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.run_settings import flat_defaults

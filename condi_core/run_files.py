@@ -10,6 +10,7 @@ runs/<name>/
   checkpoint.safetensors     everything that resuming needs, replaced after every round
   imputer.safetensors        the best imputer, with schema and settings in its metadata
   task-<method>.safetensors  the best task model of a method
+  val-task-<method>.safetensors   sums of the validation scores of those weights, which set thresholds
   test-<phase>.safetensors   sums of the test scores by site, from which a report draws its curves
   result.json                the closing tables as numbers
   versions.json              software versions of the coordinator
@@ -150,9 +151,9 @@ def weights_paths(run: Path, prefix: str) -> dict[Path, str]:
     return dict(sorted(sites.items(), key=lambda item: (len(item[0].name), item[0].name)))
 
 
-def sums_path(run: Path, phase: str) -> Path:
-    """Return the path of the sums of a phase's test scores."""
-    return run / f"test-{phase}{WEIGHTS_SUFFIX}"
+def sums_path(run: Path, phase: str, split: str = "test") -> Path:
+    """Return the path of the sums of a phase's scores on windows of a split, "test" or "val"."""
+    return run / f"{split}-{phase}{WEIGHTS_SUFFIX}"
 
 
 def _read_text(file: Path) -> str:

@@ -33,6 +33,7 @@ class Metric:
     higher_is_better : its direction; None where a certain value is best
     short_label : for narrow tables
     number_format : how it is printed
+    meaning : what it is, for a reader who does not know it; a part of a sentence
     """
 
     name: str
@@ -40,6 +41,7 @@ class Metric:
     higher_is_better: bool | None
     short_label: str = ""
     number_format: str = ".3f"
+    meaning: str = ""
 
     @property
     def column(self) -> str:
@@ -85,12 +87,14 @@ TASK_METRICS: dict[str, TaskMetric] = _by_name(
     TaskMetric(
         name="auroc",
         label="AUROC",
+        meaning="how often a window with the label has a higher score than one without it; chance is 0.5",
         higher_is_better=True,
         compute=_of(CLASSIFICATION, classification.macro_auroc),
     ),
     TaskMetric(
         name="auprc",
         label="AUPRC",
+        meaning="the mean precision over all sensitivities; chance is the prevalence",
         higher_is_better=True,
         compute=_of(("binary", "multi-label"), classification.macro_average_precision)
         | _of(EXCLUSIVE, classification.event_average_precision),
@@ -98,6 +102,7 @@ TASK_METRICS: dict[str, TaskMetric] = _by_name(
     TaskMetric(
         name="f1",
         label="macro F1",
+        meaning="the harmonic mean of precision and sensitivity",
         short_label="F1",
         higher_is_better=True,
         compute=_of(CLASSIFICATION, classification.macro_f1),
@@ -105,6 +110,7 @@ TASK_METRICS: dict[str, TaskMetric] = _by_name(
     TaskMetric(
         name="accuracy",
         label="accuracy",
+        meaning="the share of decisions that are right",
         short_label="acc.",
         higher_is_better=True,
         compute=_of(("binary", "multi-label"), classification.decision_accuracy)
@@ -113,6 +119,7 @@ TASK_METRICS: dict[str, TaskMetric] = _by_name(
     TaskMetric(
         name="kappa",
         label="kappa",
+        meaning="agreement beyond chance; in ordinal tasks a decision counts by how many steps it is off",
         higher_is_better=True,
         compute=_of(("single-label",), classification.kappa)
         | _of(("ordinal",), classification.weighted_kappa),
@@ -120,6 +127,7 @@ TASK_METRICS: dict[str, TaskMetric] = _by_name(
     TaskMetric(
         name="steps",
         label="mean deviation in steps",
+        meaning="by how many classes decisions are off",
         short_label="steps",
         higher_is_better=False,
         compute=_of(("ordinal",), classification.mean_deviation),
@@ -127,34 +135,41 @@ TASK_METRICS: dict[str, TaskMetric] = _by_name(
     TaskMetric(
         name="mae",
         label="MAE",
+        meaning="the mean absolute error",
         higher_is_better=False,
         compute=_of(("regression",), regression.mean_absolute_error, "errors"),
     ),
     TaskMetric(
         name="rmse",
         label="RMSE",
+        meaning="the root of the mean squared error",
         higher_is_better=False,
         compute=_of(("regression",), regression.root_mean_squared_error, "errors"),
     ),
     TaskMetric(
         name="r2",
         label="R²",
+        meaning="the share of the variance of the labels that is explained; 0 is no better than their mean",
         higher_is_better=True,
         compute=_of(("regression",), regression.r_squared, "errors"),
     ),
     TaskMetric(
         name="coverage",
         label="in 90 % interval",
+        meaning="the share of labels between the predicted 5 % and 95 % quantiles, ideally 90 %",
         short_label="in 90 %",
         higher_is_better=None,
         number_format=".1%",
         compute=_of(("regression",), regression.coverage, "errors"),
     ),
 )
+# The loss that training minimises, by which weights are selected; not a metric of the table of a task.
+MEAN_LOSS = Metric(name="score", label="mean loss", higher_is_better=False)
 # A run's result does not contain it: `condi evaluate` reports it.
 CALIBRATION_ERROR = TaskMetric(
     name="calibration error",
     label="calibration error",
+    meaning="the mean distance from the diagonal in ten bins of equal width",
     short_label="calib.",
     higher_is_better=False,
     compute=_of(CLASSIFICATION, classification.mean_calibration_error),

@@ -66,6 +66,15 @@ def roc(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.nd
     return rates[0], rates[1]
 
 
+def precision_recall(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute recall and precision as the threshold falls, as the steps whose area is the AUPRC."""
+    right, wrong = positives[::-1].cumsum(), negatives[::-1].cumsum()
+    reached = np.flatnonzero(right)  # before, the recall is 0 and no step begins
+    precision = right[reached] / (right + wrong)[reached]
+    recall = np.concatenate([[0.0], right[reached] / max(positives.sum(), 1)])
+    return np.repeat(recall, 2)[1:-1], np.repeat(precision, 2)
+
+
 def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> np.ndarray:
     """Compute the reliability of scores from two score histograms.
 

@@ -236,14 +236,14 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
             content = weights_to_bytes(site_view(state, site), metadata_for(site))
             self.write(weights_path(self.path, name, site).name, content)
 
-    def save_sums(self, phase: str, sums: dict[str, Arrays]) -> None:
-        """Write what each site added to the test scores of a phase, as arrays `<site>/<name>`."""
+    def save_sums(self, phase: str, sums: dict[str, Arrays], split: str = "test") -> None:
+        """Write what each site added to the scores of a phase, as arrays `<site>/<name>`."""
         arrays = {
             f"{site}/{name}": np.asarray(array, float)
             for site, named in sums.items()
             for name, array in named.items()
         }
-        self.write(sums_path(self.path, phase).name, weights_to_bytes(arrays, {}))
+        self.write(sums_path(self.path, phase, split).name, weights_to_bytes(arrays, {}))
 
     def roster(self) -> dict[str, dict]:
         """Return the sites as they were when the run started; RunError when they cannot be read."""

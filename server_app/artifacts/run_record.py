@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError, safe_open
 
 from condi_core.averaging import Arrays
-from condi_core.evaluation.classification import score_histograms
 from condi_core.run_files import (
     HISTORY_FILE,
     RESULT_FILE,
@@ -34,6 +31,7 @@ from data_partitions.sources.demo import DATASET
 from server_app.artifacts import scores
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.artifacts.site_info import SiteInfo
+from server_app.artifacts.stored_sums import open_arrays, read_sums, sum_over_sites
 
 Content = TypeVar("Content")
 POSITION_KEYS = ("round", "rounds")  # numbers of a line that give its position in the phase
@@ -98,6 +96,8 @@ class RunRecord:
         The closing tables; None until the run is finished.
     sums : dict
         Sums of the test scores by phase, site and name; of phases that have been tested.
+    validation_sums : dict
+        The same of the validation scores of the selected weights, where a label's threshold is chosen.
     versions : dict of str to str
         Software versions of the coordinator.
     """
@@ -108,6 +108,7 @@ class RunRecord:
     history: list[Round] = field(default_factory=list)
     result: Result | None = None
     sums: dict[str, dict[str, Arrays]] = field(default_factory=dict)
+    validation_sums: dict[str, dict[str, Arrays]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -187,24 +188,13 @@ class RunRecord:
         counts = {}
         files = [*weights_paths(self.path, "imputer"), *weights_paths(self.path, "task-")]
         for file in sorted(files, key=lambda f: f.name.removesuffix(".safetensors")):
-            with _open(file) as opened:
-                shapes = [opened.get_slice(key).get_shape() for key in opened.keys()]  # noqa: SIM118
+            try:
+                with open_arrays(file) as opened:
+                    shapes = [opened.get_slice(key).get_shape() for key in opened.keys()]  # noqa: SIM118
+            except RunFileError as error:
+                raise ReportError(str(error)) from None
             counts[file.stem] = sum(math.prod(shape) for shape in shapes)
         return counts
-
-
-def sum_over_sites(by_site: dict[str, Arrays]) -> Arrays:
-    """Add up the sums of all sites."""
-    total: Arrays = {}
-    for arrays in by_site.values():
-        for name, array in arrays.items():
-            total[name] = total.get(name, 0) + array
-    return total
-
-
-def histograms(sums: Arrays, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the score histograms of a label's positives and negatives."""
-    return score_histograms(sums["task"])[label]
 
 
 def read_run(path: Path) -> RunRecord:
@@ -235,9 +225,11 @@ def read_run(path: Path) -> RunRecord:
             result=_optional(lambda: _result(path)),
             versions=_optional(lambda: read_versions(path)) or {},
         )
+        if record.sites:
+            record.sums.update(read_sums(path, record.schema, "test"))
+            record.validation_sums.update(read_sums(path, record.schema, "val"))
     except RunFileError as error:
         raise ReportError(str(error)) from None
-    record.sums.update(_read_sums(record))
     return record
 
 
@@ -265,34 +257,3 @@ def _rounds(path: Path) -> list[Round]:
 def _result(path: Path) -> Result:
     content = read_result(path)
     return interpret(path / RESULT_FILE, lambda: Result.model_validate(content))
-
-
-def _open(file: Path) -> safe_open:
-    try:
-        return safe_open(file, "np")
-    except (SafetensorError, OSError) as error:
-        raise ReportError(f"{file} is damaged ({error})") from None
-
-
-def _sum_name(key: str, names: Collection[str]) -> str:
-    """Return the name in `<site>/<name>`; both parts may contain a slash."""
-    return next((name for name in names if key.endswith(f"/{name}")), "")
-
-
-def _read_sums(record: RunRecord) -> dict[str, dict[str, Arrays]]:
-    """Return the sums of the test scores by phase, site and name."""
-    sums: dict[str, dict[str, Arrays]] = {}
-    for file in sorted(weights_paths(record.path, "test-")) if record.sites else ():
-        phase = file.stem.removeprefix("test-")
-        evaluation = scores.imputation_evaluation if phase.startswith("imputer") else scores.task_evaluation
-        shapes = evaluation(record.schema).shapes("test", 1)
-        # The file has the names in alphabetical order; sums are added up in the order of the evaluation.
-        positions = {name: position for position, name in enumerate(shapes)}
-        with _open(file) as opened:
-            for key in sorted(opened.keys(), key=lambda k: positions.get(_sum_name(k, shapes), -1)):
-                name = _sum_name(key, shapes)
-                site, array = key.removesuffix(f"/{name}"), opened.get_tensor(key)
-                if array.shape != shapes.get(name):
-                    raise ReportError(f"{file} is damaged ({key} is {array.shape})")
-                sums.setdefault(phase, {}).setdefault(site, {})[name] = array
-    return sums

@@ -85,8 +85,7 @@ class Run:
         self._score_alone(phase, first - 1)
         for round_ in range(first, phase.rounds + 1):
             if has_stalled(state, phase.name, phase.model, self.config.patience):
-                text = f"{phase.name} ends early: {self.config.patience} rounds were no better"
-                print(text, flush=True)
+                print(f"{phase.name} ends early: {self.config.patience} rounds were no better", flush=True)
                 break
             with self._with_resume_hint(f"{phase.name}, round {round_}"):
                 line = self._train_round(phase, round_)
@@ -132,7 +131,10 @@ class Run:
         # round is selected instead.
         privacy = self.config.privacy
         is_private = privacy.noise_multiplier > 0 or privacy.patient_epsilon > 0
-        self._keep_if_best(phase.model, line["round"], math.nan if is_private else evaluated.selection_score)
+        score = math.nan if is_private else evaluated.selection_score
+        if self._keep_if_best(phase.model, line["round"], score) and "task" in evaluated.sums:
+            # The reports choose the thresholds of labels from the score histograms of these weights.
+            self.directory.save_sums(phase.name, {"all": evaluated.sums}, "val")
         print(score_line(line, failures), flush=True)
 
     def _train_round(self, phase: Phase, round_: int) -> dict[str, Any]:
@@ -244,8 +246,7 @@ class Run:
 
     def _offline_sites(self, phase: Phase, names: Sequence[str]) -> list[str]:
         online = set(self.grid.get_node_ids())
-        sites = phase.strategy.roster.sites
-        return [name for name in names if sites[name].node_id not in online]
+        return [name for name in names if phase.strategy.roster.sites[name].node_id not in online]
 
     @contextmanager
     def _with_resume_hint(self, position: str) -> Iterator[None]:
@@ -259,8 +260,7 @@ class Run:
 
     @cached_property
     def _quorum(self) -> Quorum:
-        late = LateAnswers(ReplyPuller(self.grid))
-        return Quorum(self.config.quorum, self.config.min_sites, late)
+        return Quorum(self.config.quorum, self.config.min_sites, LateAnswers(ReplyPuller(self.grid)))
 
     def _undrained(self, phase: Phase, requests: Sequence[Message]) -> list[Message]:
         min_sites, timeout = phase.strategy.min_sites, self.config.sites_timeout
@@ -283,13 +283,15 @@ class Run:
             replies += send_and_receive(self.grid, again, timeout, quorum)
         return replies
 
-    def _keep_if_best(self, model: str, round_: int, score: float) -> None:
-        """Keep the weights of the lowest validation score; without validation windows, the latest."""
+    def _keep_if_best(self, model: str, round_: int, score: float) -> bool:
+        """Keep the weights of the lowest score, or without scores the latest; return whether they are."""
         best = self.state.scores.get(model, (math.inf, 0))[0]
         unknown = not math.isfinite(score) and math.isinf(best)
-        if unknown or score < best:
+        is_best = unknown or score < best
+        if is_best:
             self.state.scores[model] = (math.inf if unknown else score, round_)
             self.state.best[model] = self.state.models[model]
+        return is_best
 
 
 def _copy(request: Message) -> Message:

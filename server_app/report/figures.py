@@ -25,11 +25,16 @@ from server_app.report.svg import (
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a figure. A point that is not finite breaks it."""
+    """A line of a figure. A point that is not finite breaks it.
+
+    `intervals` and `notes` have an interval of y and a tooltip for each point, or are empty.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
     dots: bool = True
+    intervals: Sequence[tuple[float, float]] = ()
+    notes: Sequence[str] = ()
 
 
 def lines(
@@ -42,6 +47,7 @@ def lines(
     y_range: tuple[float, float] | None = None,
     diagonal: bool = False,
     integers: bool = False,
+    levels: Sequence[float] = (),
 ) -> str:
     """Draw lines over a common axis.
 
@@ -56,31 +62,43 @@ def lines(
         Whether to draw the line on which both axes are equal.
     integers : bool
         Whether x is a count, so that ticks between whole numbers have no meaning.
+    levels : sequence of float
+        A y for each series, at which a dashed line in its colour crosses the figure.
 
     Returns
     -------
     str
-        A figure in HTML, or "" when no point is finite.
+        A figure in HTML, or "" when no point is finite. Intervals are drawn if there is one series: those of
+        several hide each other.
     """
     points = [p for s in series for p in s.points if all(map(math.isfinite, p))]
     if not points:
         return ""
-    height = 300 if diagonal else 220
-    x = fit_scale([p[0] for p in points], x_range, 54, WIDTH - 12, pad=0)
-    y = fit_scale([p[1] for p in points], y_range, height - 38, 10, pad=0.06)
-    out = draw_axes(x, y, x_label, y_label, height, integers)
+    height = 300 if x_range and y_range else 220
+    x = fit_scale([p[0] for p in points], x_range, 54, WIDTH - 12, 6, integers)
+    y = fit_scale([p[1] for p in points], y_range, height - 38, 10, 6 if y_range else 4)
+    out = draw_axes(x, y, x_label, y_label, height)
     if diagonal:
         out.append(f'<path class="even" d="M{x(0):.1f},{y(0):.1f}L{x(1):.1f},{y(1):.1f}"/>')
+    for i, level in enumerate(levels):
+        out.append(f'<path class="level {series_class(i)}" d="M{x.start},{y(level):.1f}H{x.end}"/>')
     for i, line in enumerate(series):
         positions = [(x(a), y(b)) if math.isfinite(a + b) else None for a, b in line.points]
         out.append(f'<path class="line {series_class(i)}" d="{path_data(positions)}"/>')
+        if len(series) == 1:
+            for (a, _), (low, high) in zip(line.points, line.intervals, strict=False):
+                out.append(
+                    f'<path class="line {series_class(i)}" d="M{x(a):.1f},{y(low):.1f}V{y(high):.1f}"/>'
+                )
         if line.dots:
-            out += [
-                f'<circle class="{series_class(i)}" cx="{p[0]:.1f}" cy="{p[1]:.1f}" r="3"/>'
-                for p in positions
-                if p
-            ]
+            notes = line.notes or [""] * len(positions)
+            out += [_dot(p, series_class(i), note) for p, note in zip(positions, notes, strict=True) if p]
     return make_figure(title, out, height, [s.name for s in series] if len(series) > 1 else [])
+
+
+def _dot(position: tuple[float, float], css_class: str, note: str) -> str:
+    circle = f'circle class="{css_class}" cx="{position[0]:.1f}" cy="{position[1]:.1f}" r="3"'
+    return f"<{circle}><title>{escape_html(note)}</title></circle>" if note else f"<{circle}/>"
 
 
 def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]], y_label: str) -> str:
@@ -105,7 +123,7 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
         return ""
     height = 220
     x = LinearScale(0, len(groups), 54, WIDTH - 8)
-    y = fit_scale([0.0, *finite], None, height - 38, 10, pad=0.06)
+    y = fit_scale([0.0, *finite], None, height - 38, 10)
     out = draw_axes(x, y, "", y_label, height, ticks_x=False)
     bar_width = 0.82 / len(series)
     for g, group in enumerate(groups):
@@ -152,7 +170,7 @@ def horizontal_bars(title: str, values: Mapping[str, float], unit: str) -> str:
     if not finite:
         return ""
     height = 24 * len(finite) + 34
-    x = fit_scale([0.0, *finite.values()], None, 130, WIDTH - 60, pad=0)
+    x = fit_scale([0.0, *finite.values()], None, 130, WIDTH - 60)
     out = []
     for i, (name, value) in enumerate(finite.items()):
         left, right = sorted((x(0), x(value)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from condi_core.evaluation.catalogue import TASK_METRICS, imputer_label
+from condi_core.evaluation.catalogue import IMPUTATION_METRICS, MEAN_LOSS, TASK_METRICS, imputer_label
 from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.run_record import Round, RunRecord
 from server_app.report.figures import Series, bars, lines
@@ -94,17 +94,17 @@ def _figures(phase: str, rounds: list[Round]) -> list[str]:
     figures = []
     if losses := [(r.round, r.loss) for r in rounds if r.loss is not None]:
         loss = [Series("loss", losses)]
-        figures.append(lines(f"{phase}: training loss", loss, "round", "loss", integers=True))
-    keys = [key for key in dict.fromkeys(k for r in rounds for k in r.metrics) if key != "score"]
+        figures.append(lines(f"{phase}: training loss", loss, "round", MEAN_LOSS.label, integers=True))
+    keys = [key for key in dict.fromkeys(k for r in rounds for k in r.metrics) if key != MEAN_LOSS.name]
     errors = [key for key in keys if key in ("rmse", "linear")]
     names = {name: metric.label for name, metric in TASK_METRICS.items()}
     names |= {"rmse": "imputer", "linear": imputer_label("linear")}
     series = [Series(names.get(key, key), points(key)) for key in errors or keys]
-    y_label = "RMSE" if errors else "metric"
+    y_label = IMPUTATION_METRICS["rmse"].label if errors else "metric"
     figures.append(lines(f"{phase}: validation", series, "round", y_label, integers=True))
     if not errors:
-        loss = [Series("validation loss", points("score"))]
-        figures.append(lines(f"{phase}: validation loss", loss, "round", "loss", integers=True))
+        loss = [Series(MEAN_LOSS.label, points(MEAN_LOSS.name))]
+        figures.append(lines(f"{phase}: validation loss", loss, "round", MEAN_LOSS.label, integers=True))
     return figures
 
 

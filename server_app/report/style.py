@@ -54,6 +54,7 @@ tbody th {
 }
 .n { text-align: right; }
 td.n { white-space: nowrap; }
+.pad::before { content: attr(data-end); visibility: hidden; }
 th button { all: unset; cursor: pointer; font-weight: 600; }
 th button:focus-visible { outline: 2px solid var(--c0); }
 th[aria-sort=ascending] button::after { content: " \\2191"; }
@@ -78,6 +79,7 @@ svg text.on { fill: var(--fg); }
 circle, .bar { fill: var(--c); }
 .grid { stroke: var(--line); }
 .axis { fill: none; stroke: var(--muted); }
+.level { stroke: var(--c); stroke-dasharray: 5 4; opacity: .7; }
 .even { stroke: var(--muted); stroke-dasharray: 3 4; }
 .cell { fill: var(--c0); stroke: var(--line); }
 .band { fill: var(--c1); fill-opacity: .28; }

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from condi_core.evaluation.catalogue import metrics_of_task
 from data_partitions.table import Table, Value
 from server_app.artifacts import scores
-from server_app.artifacts.run_record import RunRecord, sum_over_sites
+from server_app.artifacts.run_record import RunRecord
+from server_app.artifacts.stored_sums import sum_over_sites
 from server_app.report.markup import Section, metric_cell, paragraph, section
 
 # {method: {covariate: {subgroup: metrics, with the number of "windows"}}}

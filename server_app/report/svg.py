@@ -18,35 +18,51 @@ COLOURS = 8  # series after these repeat the colours, with dashed lines
 
 @dataclass(frozen=True)
 class LinearScale:
-    """A linear map from the numbers of an axis to positions in the figure."""
+    """A linear map from the numbers of an axis to positions in the figure, and the numbers that it shows."""
 
     low: float
     high: float
     start: float
     end: float
+    step: float = 0.0  # between ticks; 0: none
 
     def __call__(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
-    def ticks(self, about: int = 4, integers: bool = False) -> list[float]:
-        """Choose round numbers inside the range whose step is 1, 2 or 5 times a power of ten."""
-        raw = (self.high - self.low) / about
-        power = 10.0 ** math.floor(math.log10(raw))
-        step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
-        step = max(step, 1.0) if integers else step
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [k * step for k in range(first, last + 1)]
+    def ticks(self) -> list[float]:
+        """Return the multiples of the step inside the range."""
+        first, last = math.ceil(self.low / self.step - 1e-6), math.floor(self.high / self.step + 1e-6)
+        return [k * self.step for k in range(first, last + 1)]
+
+    def tick_label(self, tick: float) -> str:
+        """Write a tick with as many decimals as the step, so that those of an axis are aligned."""
+        decimals = max(0, -math.floor(math.log10(self.step) + 1e-9))
+        return f"{tick:.{decimals}f}" if decimals < 6 else format_number(tick)
 
 
 def fit_scale(
-    values: Sequence[float], fixed: tuple[float, float] | None, start: float, end: float, pad: float
+    values: Sequence[float],
+    fixed: tuple[float, float] | None,
+    start: float,
+    end: float,
+    about: int = 4,
+    integers: bool = False,
 ) -> LinearScale:
-    """Map the range of values, or a fixed one, to positions; `pad` is the margin as a share of the range."""
+    """Map the range of values, or a fixed one, to positions.
+
+    The range of values is extended to the ticks around it, `about` as many as are asked for. Their step is 1,
+    2 or 5 times a power of ten.
+    """
     low, high = fixed or (float(min(values)), float(max(values)))
     if high - low < 1e-9 * max(abs(high), abs(low), 1e-9):
         low, high = low - 0.5, high + 0.5
-    margin = 0 if fixed else pad * (high - low)
-    return LinearScale(low if low == 0 else low - margin, high if high == 0 else high + margin, start, end)
+    raw = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
+    step = max(step, 1.0) if integers else step
+    if not fixed:
+        low, high = step * math.floor(low / step + 1e-6), step * math.ceil(high / step - 1e-6)
+    return LinearScale(low, high, start, end, step)
 
 
 def draw_axes(
@@ -55,19 +71,15 @@ def draw_axes(
     x_label: str,
     y_label: str,
     height: int,
-    integers: bool = False,
     ticks_x: bool = True,
 ) -> list[str]:
     """Draw both axes with their labels, and the grid of the y axis."""
     out = []
     for tick in y.ticks():
         out.append(f'<path class="grid" d="M{x.start},{y(tick):.1f}H{x.end}"/>')
-        out.append(draw_text(x.start - 5, y(tick) + 4, format_number(round(tick, 10)), "end"))
+        out.append(draw_text(x.start - 5, y(tick) + 4, y.tick_label(tick), "end"))
     if ticks_x:
-        out += [
-            draw_text(x(tick), height - 22, format_number(round(tick, 10)), "middle")
-            for tick in x.ticks(6, integers)
-        ]
+        out += [draw_text(x(tick), height - 22, x.tick_label(tick), "middle") for tick in x.ticks()]
     out.append(f'<path class="axis" d="M{x.start},{y.end}V{y.start}H{x.end}"/>')
     out.append(draw_text((x.start + x.end) / 2, height - 6, x_label, "middle"))
     middle = (y.start + y.end) / 2

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data_partitions.table import format_number
 from server_app.report.svg import WIDTH, draw_text, fit_scale, make_figure, make_legend, path_data, shorten
 
 
@@ -50,13 +49,13 @@ def traces(title: str, panels: Sequence[Trace], x_label: str) -> str:
     """
     panel_height, left = 74, 58
     height = panel_height * len(panels) + 34
-    x = fit_scale([t for p in panels for t in p.time], None, left, WIDTH - 8, pad=0)
+    x = fit_scale([t for p in panels for t in p.time], None, left, WIDTH - 8, 5)
     out = []
     for i, p in enumerate(panels):
         top, bottom = panel_height * i, panel_height * (i + 1)
         lines = (p.conditioning, p.target, p.median, p.low, p.high)
         values = [v for line in lines for v in line if math.isfinite(v)]
-        y = fit_scale(values or [0.0, 1.0], None, bottom - 6, top + 6, pad=0.04)
+        y = fit_scale(values or [0.0, 1.0], None, bottom - 6, top + 6, 2)
         positions = [x(t) for t in p.time]
         radius = 0.9 if len(positions) > 100 else 2.0  # of a sample without neighbours
         interval = _interval(positions, [y(v) for v in p.low], [y(v) for v in p.high])
@@ -72,7 +71,7 @@ def traces(title: str, panels: Sequence[Trace], x_label: str) -> str:
         out.append(draw_text(4, top + 30, shorten(p.name, 9), "start", p.name, css_class="on"))
         out.append(draw_text(4, top + 44, shorten(p.unit, 9), "start", p.unit))
         out.append(f'<path class="axis" d="M{left},{bottom}H{WIDTH - 8}"/>')
-    out += [draw_text(x(t), height - 20, format_number(t), "middle") for t in x.ticks(5)]
+    out += [draw_text(x(t), height - 20, x.tick_label(t), "middle") for t in x.ticks()]
     out.append(draw_text((left + WIDTH) / 2, height - 6, x_label, "middle"))
     return make_figure(title, out, height, [])
 

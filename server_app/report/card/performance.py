@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,10 +25,12 @@ from condi_core.evaluation.classification import (
     calibration_error,
 )
 from data_partitions.table import DASH, Table, Value
-from server_app.artifacts.run_record import RunRecord, histograms, sum_over_sites
+from server_app.artifacts.run_record import RunRecord
+from server_app.artifacts.stored_sums import histograms, sum_over_sites
 from server_app.report.classification import method_title
 from server_app.report.imputation import imputation_metric, imputers_in_order
 from server_app.report.markup import metric_cell, percent
+from server_app.report.operating_points import explain_thresholds, operating_points_table
 from server_app.report.sites import site_metrics, site_rmse
 from server_app.report.subgroups import explanation, subgroup_tables
 
@@ -106,9 +109,13 @@ def _labels(run: RunRecord) -> list[str]:
         "",
         "### Operating threshold",
         "",
-        "No threshold other than this rule was chosen. Choose one for the intended use on windows of the "
-        "hospital that will use the model, which are not its test windows: decide which sensitivity or which "
-        "PPV is needed, and take the threshold that reaches it. `condi predict` writes the probabilities.",
+        explain_thresholds(run, run.config["method"]),
+        "",
+        replace(operating_points_table(run, run.config["method"]), title="").to_markdown(),
+        "",
+        "Choose a threshold for the intended use on windows of the hospital that will use the model, other "
+        "than its test windows: decide which sensitivity or which PPV is needed, and take the threshold that "
+        "reaches it. `condi predict` writes the probabilities.",
     ]
 
 

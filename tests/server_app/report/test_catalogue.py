@@ -9,7 +9,8 @@ from condi_core.config import RunConfig
 from condi_core.evaluation.catalogue import TASK_METRICS, TaskMetric, metrics_of_task
 from condi_core.task.kind import MULTI_LABEL, SINGLE_LABEL
 from server_app.artifacts import scores
-from server_app.artifacts.run_record import read_run, sum_over_sites
+from server_app.artifacts.run_record import read_run
+from server_app.artifacts.stored_sums import sum_over_sites
 from server_app.report.classification import classification
 from server_app.report.comparison import results
 from server_app.report.model_card import model_card

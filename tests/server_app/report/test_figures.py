@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condi_core.evaluation.classification import auroc, roc
-from server_app.report.classification import _corners
 from server_app.report.figures import (
     Series,
     bars,
@@ -17,8 +16,9 @@ from server_app.report.figures import (
     horizontal_bars,
     lines,
 )
+from server_app.report.label_curves import corners
 from server_app.report.markup import size
-from server_app.report.svg import COLOURS, LinearScale
+from server_app.report.svg import COLOURS, fit_scale
 from server_app.report.traces import Trace, traces
 
 
@@ -34,12 +34,21 @@ def points_of(svg, cls):
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 8))
-def test_ticks_are_inside_the_range_and_evenly_spaced(low, width, about):
-    ticks = LinearScale(low, low + width, 0, 100).ticks(about)
-    assert all(low - 1e-6 * width <= t <= low + width * (1 + 1e-6) for t in ticks)
-    assert len(ticks) <= about + 1
-    if len(ticks) > 2:
-        assert np.allclose(np.diff(ticks), np.diff(ticks)[0], rtol=1e-3, atol=1e-9 * abs(low))
+def test_ticks_enclose_the_values_and_are_evenly_spaced(low, width, about):
+    scale = fit_scale([low, low + width], None, 0, 100, about)
+    ticks = scale.ticks()
+    tolerance = 1e-6 * (width + abs(low))
+    assert ticks[0] <= low + tolerance and low + width - tolerance <= ticks[-1]
+    assert (scale(ticks[0]), scale(ticks[-1])) == pytest.approx((0, 100), abs=1e-3)
+    assert 2 <= len(ticks) <= about + 2
+    assert np.allclose(np.diff(ticks), scale.step, rtol=1e-3, atol=1e-9 * abs(low))
+
+
+def test_ticks_of_an_axis_have_the_same_decimals():
+    scale = fit_scale([0.0, 1.0], (0.0, 1.0), 0, 100, 6)
+    assert [scale.tick_label(t) for t in scale.ticks()] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+    scale = fit_scale([1, 30], None, 0, 100, 6, integers=True)
+    assert [scale.tick_label(t) for t in scale.ticks()] == ["0", "5", "10", "15", "20", "25", "30"]
 
 
 def test_a_line_is_interrupted_where_a_value_is_missing():
@@ -70,9 +79,9 @@ def test_without_finite_values_there_is_no_figure():
 def test_the_corners_of_a_roc_curve_have_the_same_area():
     rng = np.random.default_rng(0)
     positives, negatives = rng.poisson(0.05, (2, 1000)).astype(float)
-    corners = np.array(_corners(*roc(positives, negatives)))
-    assert np.trapezoid(corners[:, 1], corners[:, 0]) == pytest.approx(auroc(positives, negatives), abs=1e-12)
-    assert len(corners) < 250
+    turns = np.array(corners(*roc(positives, negatives)))
+    assert np.trapezoid(turns[:, 1], turns[:, 0]) == pytest.approx(auroc(positives, negatives), abs=1e-12)
+    assert len(turns) < 250
 
 
 def test_a_window_shows_the_interval_and_isolated_samples():
