@@ -1,5 +1,6 @@
 """The documentation is complete and builds without a warning, from this machine's files alone."""
 
+import csv
 import os
 import re
 import subprocess
@@ -67,3 +68,13 @@ def test_pages_load_nothing_from_elsewhere(site):
             r"<(?:script|img|link)\b[^>]*?(?:src|href)=\"?(https?://[^\" >]+)", page.read_text()
         )
         assert not loaded, page
+
+
+@pytest.mark.slow
+def test_tables_of_results_are_there_as_csv(site):
+    tables = [
+        list(csv.reader(path.open(encoding="utf-8"))) for path in sorted(site.glob("results/table-*.csv"))
+    ]
+    (ptb_xl,) = (table for table in tables if table[0][-1] == "V leads missing" and len(table) == 9)
+    assert ptb_xl[4] == ["closed-form estimate", "0.048", "0.083", "0.226", "0.276", "0.014", "0.576"]
+    assert (site / "results" / "index.html").read_text().count("This table as csv") == len(tables) > 20
