@@ -87,26 +87,41 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Compare runs: settings that differ, test scores, and cost.
+    """Compare runs: settings that differ, ranking, test scores, and cost.
 
-    RUNS are the folders of at least two runs.
+    RUNS are the folders of at least two runs. Runs that differ only in their
+    seed are one group, with mean and standard deviation. Differences are from
+    the first run or group. A folder that cannot be read is left out and named,
+    and the exit code is then 1.
 
     Example: condi compare runs/demo runs/more-rounds --out compare.html
     """
-    from server_app.artifacts.run_record import ReportError, read_run
-    from server_app.report import comparison
+    from server_app.artifacts.run_record import ReportError
+    from server_app.report.compared_runs import group_runs, read_compared_run
+    from server_app.report.comparison import as_json as json_of
+    from server_app.report.comparison import comparison_text
+    from server_app.report.comparison_page import comparison_page
     from server_app.report.page import write_page
 
+    readable, unreadable = [], {}
+    for run in runs:
+        try:
+            readable.append(read_compared_run(run))
+        except ReportError as error:
+            unreadable[str(run)] = str(error)
     with _exit_on_report_error():
-        if len(runs) < 2:
-            raise ReportError("one run cannot be compared: name at least two")
-        records = [read_run(run) for run in runs]
+        if len(readable) < 2:
+            reasons = "; ".join(unreadable.values())
+            raise ReportError(reasons or "one run cannot be compared: name at least two")
+        groups = group_runs(readable)
         if out:
-            typer.echo(write_page(out, comparison.comparison_page(records)), err=True)
-        if as_json:
-            typer.echo(comparison.as_json(records))
-        else:
-            typer.echo(comparison.comparison_text(records, shutil.get_terminal_size().columns))
+            typer.echo(write_page(out, comparison_page(groups, unreadable)), err=True)
+        width = shutil.get_terminal_size().columns
+        typer.echo(json_of(groups, unreadable) if as_json else comparison_text(groups, width))
+    for reason in unreadable.values():
+        typer.echo(f"Left out: {reason}", err=True)
+    if unreadable:
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -8,11 +8,9 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from server_app.artifacts.run_record import read_run
 from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.cli import app
 from server_app.errors import RunError
-from server_app.report.comparison import as_json
 from tests.helpers.finished_runs import Page, run_in, write_hostile
 
 
@@ -41,8 +39,25 @@ def called(*args):
     return CliRunner().invoke(app, [str(a) for a in args])
 
 
+@pytest.fixture(scope="module")
+def replicates(runs, tmp_path_factory):
+    """Return five runs of two settings: seeds 0, 1 and 2 of the first, and 0 and 1 of the second."""
+    folder = tmp_path_factory.mktemp("seeds")
+    paths = []
+    for name, seed, auroc in (("a", 0, 0.70), ("a", 1, 0.72), ("a", 2, 0.74), ("b", 0, 0.80), ("b", 1, 0.83)):
+        path = shutil.copytree(runs[0], folder / f"{name}-seed{seed}")
+        config = json.loads((path / "config.json").read_text())
+        config |= {"seed": seed, "task.steps": 7 if name == "b" else 2}
+        (path / "config.json").write_text(json.dumps(config))
+        result = json.loads((path / "result.json").read_text())
+        result["task"]["condi"]["auroc"] = auroc
+        (path / "result.json").write_text(json.dumps(result))
+        paths.append(path)
+    return paths
+
+
 def test_differing_settings_and_the_scores_of_all_runs_are_compared(runs):
-    content = json.loads(as_json([read_run(runs[0]), read_run(runs[1])]))
+    content = json.loads(called("compare", runs[0], runs[1], "--json").stdout)["runs"]
     first, second = content["one"], content["more"]
     assert second["settings"] == {"imputer.rounds": 1, "imputer.width": 4, "seed": 3, "method": "mask"}
     assert first["settings"] == {"imputer.rounds": 2, "imputer.width": 8, "seed": 0, "method": "condi"}
@@ -50,33 +65,71 @@ def test_differing_settings_and_the_scores_of_all_runs_are_compared(runs):
     gaps = result["imputation"]["gaps 50 %"]["linear"]["rmse"]
     assert first["results"]["RMSE 50 % in gaps, linear interpolation"] == gaps
     assert first["results"]["AUROC, condi"] == result["task"]["condi"]["auroc"]
-    assert second["results"]["AUROC, condi"] is None and second["results"]["AUROC, mask"] > 0
+    assert "AUROC, condi" not in second["results"] and second["results"]["AUROC, mask"] > 0
     lines = [json.loads(line) for line in (runs[0] / "history.jsonl").read_text().splitlines()]
     assert first["cost"]["bytes from sites"] == sum(line["bytes-up"] for line in lines)
     assert first["cost"]["seconds"] == sum(line["seconds"] for line in lines)
     weights = load_file(runs[0] / "imputer.safetensors")
     assert first["cost"]["parameters, imputer"] == sum(a.size for a in weights.values())
-    assert second["cost"]["parameters, imputer"] is None
+    assert "parameters, imputer" not in second["cost"]
 
 
-def test_tables_fit_a_terminal_of_80_columns(runs, monkeypatch):
+def test_runs_that_differ_only_in_their_seed_are_one_group(replicates):
+    content = json.loads(called("compare", *replicates, "--json").stdout)
+    assert {name: group["seeds"] for name, group in content["groups"].items()} == {
+        "a (3 seeds)": [0, 1, 2],
+        "b (2 seeds)": [0, 1],
+    }
+    first, second = (group["results"]["AUROC, condi"] for group in content["groups"].values())
+    assert (first["mean"], first["sd"]) == (pytest.approx(0.72), pytest.approx(0.02))
+    assert second["difference"] == pytest.approx(0.105) and "difference" not in first, "of equal seeds"
+    # Student's interval of the two differences 0.10 and 0.11, with one degree of freedom.
+    assert second["interval of the difference"] == pytest.approx(
+        [0.105 - 12.706 * 0.005, 0.105 + 12.706 * 0.005], rel=1e-3
+    )
+    assert [group["rank"] for group in content["groups"].values()] == [2, 1]
+
+
+def test_the_tables_have_deviations_differences_and_ranks(replicates, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    output = called("compare", *replicates).output
+    assert "seed        0, 1, 2      0, 1" in output and "task.steps  2            7" in output
+    assert "0.720 ± 0.020" in output and "0.815 ± 0.021 *" in output
+    ranking = output.partition("Ranking")[2].splitlines()
+    rows = [line.split()[0] for line in ranking if "seeds)" in line and "condi" in line]
+    assert rows[:2] == ["b", "a"], "the best comes first"
+    assert "+0.105 [+0.041, +0.169]" in output
+
+
+def test_equal_settings_with_equal_seeds_are_not_seeds_of_a_group(runs):
+    content = json.loads(called("compare", runs[0], runs[2], "--json").stdout)
+    assert list(content["groups"]) == ["one", "resumed"]
+    assert [group["rank"] for group in content["groups"].values()] == [1, 1]
+
+
+def test_tables_fit_a_terminal_of_80_columns(runs, replicates, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     done = called("compare", *runs)
     assert done.exit_code == 0 and max(map(len, done.output.splitlines())) <= 80
     result = json.loads((runs[0] / "result.json").read_text())
-    rmse = f"{result['imputation']['points 50 %']['condi']['rmse']:.4g}"
+    rmse = f"{result['imputation']['points 50 %']['condi']['rmse']:.3f}"
     row = next(
         x for x in done.output.splitlines() if x.strip().startswith("RMSE 50 % of points, CondI, point")
     )
-    assert row.split()[-3:] == [rmse, "–", rmse]  # a resumed run ends with the same weights
+    # A resumed run ends with the same weights.
+    assert row.replace("*", "").split()[-3:] == [rmse, "–", rmse]
+    many = called("compare", *runs, *replicates, *[runs[0]] * 8).output
+    assert max(map(len, many.splitlines())) <= 80 and many.count("Results on test windows") > 1
 
 
 def test_the_page_of_a_comparison_has_its_numbers_and_figures(runs, tmp_path):
     out = tmp_path / "compare.html"
     done = called("compare", *runs, "--json", "--out", out)
-    content, page = json.loads(done.stdout), Page(out.read_text())
-    for key, values in zip(content["one"]["results"], page.values("Results on test windows"), strict=True):
-        assert tuple(values) == tuple(content[n]["results"][key] for n in ("one", "more", "resumed"))
+    content, page = json.loads(done.stdout)["runs"], Page(out.read_text())
+    rows = page.tables["Results on test windows"][1:]
+    values = page.values("Results on test windows")
+    for (label, _), numbers in zip([row[0] for row in rows], values, strict=True):
+        assert numbers == [content[name]["results"].get(label) for name in ("one", "more", "resumed")]
     expected = {"Imputation RMSE on test windows", "AUROC on test windows, by method"}
     expected |= {"imputer: validation RMSE", "task-condi: validation loss"}
     assert expected <= page.figures.keys() and all(page.figures[name] > 3 for name in expected)
@@ -95,9 +148,21 @@ def test_runs_that_cannot_be_compared_are_reported(runs, tmp_path):
         assert done.exit_code == 1 and len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("damaged", ["imputer.safetensors", "config.json", "history.jsonl"])
+def test_a_run_that_cannot_be_read_does_not_stop_the_comparison_of_the_others(runs, tmp_path, damaged):
+    bad, out = shutil.copytree(runs[0], tmp_path / "bad"), tmp_path / "compare.html"
+    (bad / damaged).write_text("{")
+    done = called("compare", bad, runs[0], runs[1], "--json", "--out", out)
+    content = json.loads(done.stdout)
+    assert done.exit_code == 1 and done.stderr.count("Left out: ") == 1
+    assert list(content["runs"]) == ["one", "more"] and list(content["unreadable"]) == [str(bad)]
+    assert "Left out: " in out.read_text()
+
+
 def test_runs_of_the_same_name_are_distinguished(runs, tmp_path):
     again = shutil.copytree(runs[0], tmp_path / "elsewhere" / "one")
-    assert list(json.loads(as_json([read_run(runs[0]), read_run(again)]))) == ["runs/one", "elsewhere/one"]
+    content = json.loads(called("compare", runs[0], again, "--json").stdout)
+    assert list(content["runs"]) == ["runs/one", "elsewhere/one"]
 
 
 def scalars(run):
