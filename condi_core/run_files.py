@@ -6,6 +6,7 @@ runs/<name>/
   dataset.toml               what the sites agreed on about their data, where these were described
   progress.json              what the coordinator is doing and which sites work, while the run lasts
   drained.json               sites that are not asked for now, if `condi sites` drained any
+  joining.json               sites that join before the next round, if `condi sites` admitted any
   history.jsonl              one line per round: loss, metrics, bytes, seconds, which sites answered
   checkpoint.safetensors     everything that resuming needs, replaced after every round
   imputer.safetensors        the best imputer, with schema and settings in its metadata
@@ -34,6 +35,7 @@ DESCRIPTION_FILE = "dataset.toml"
 HISTORY_FILE = "history.jsonl"
 PROGRESS_FILE = "progress.json"
 DRAINED_FILE = "drained.json"
+JOINING_FILE = "joining.json"
 RESULT_FILE = "result.json"
 VERSIONS_FILE = "versions.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"

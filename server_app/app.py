@@ -26,10 +26,11 @@ from server_app.errors import RunError, RunErrorFilter, printable
 from server_app.federation.client_sampling import num_sampled_sites
 from server_app.federation.differential_privacy import privacy_budget
 from server_app.federation.imputer_phase import run_imputer_phase
+from server_app.federation.joining_sites import SitesJoin, admit_sites, forget_requests
 from server_app.federation.method_selection import methods_for_data, rosters_by_scope
 from server_app.federation.observed_grid import ObservedGrid
-from server_app.federation.roll_call import collect_roster
 from server_app.federation.roster import Roster
+from server_app.federation.roster_collection import collect_roster
 from server_app.federation.rounds import Run
 from server_app.federation.secure_aggregation import notes_on_withheld, require_secure_sites
 from server_app.federation.task_phase import run_task_phase
@@ -105,7 +106,7 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunPro
     roster, federation = collect_roster(grid, config, make_demo, before)
     _check_number_of_sites(config, roster)
     methods = methods_for_data(methods, roster, config)
-    rosters = rosters_by_scope(methods, roster)
+    rosters_by_scope(methods, roster)  # raises before there is a run directory
     notes = notes_on_withheld(roster) if config.secure_aggregation else []
     print("\n".join([*roster.lines(), *notes]), flush=True)
 
@@ -115,13 +116,14 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunPro
     elif joined := sorted(roster.sites.keys() - before.keys()):
         directory.write_json(ROSTER_FILE, roster.to_json() | before)
         print(f"from the next round on with {', '.join(joined)}", flush=True)
-    progress.write_to(directory.path, roster.excluded)
+    progress.note_excluded(roster.excluded)
+    progress.write_to(directory.path)
     directory.write_json(VERSIONS_FILE, versions())
     directory.write_description(next(iter(roster.sites.values())).manifest)
     print(f"artefacts in {directory.path}", flush=True)
     run = Run(grid, config, federation, directory, state, Tracking(config, directory.path))
     try:
-        result = _run_phases(run, methods, rosters)
+        result = _complete_phases(run, methods, roster, progress)
     except RunError:
         print(write_closing_documents(directory.path), flush=True)
         run.tracking.fail(state.history)
@@ -150,6 +152,20 @@ def _check_number_of_sites(config: RunConfig, roster: Roster) -> None:
                     f"{setting}={fraction:g} selects {num_sampled} of {num_sites} sites "
                     f"per round, but min-sites is {config.min_sites}: raise {setting} or lower min-sites"
                 )
+
+
+def _complete_phases(
+    run: Run, methods: Sequence[Method], roster: Roster, progress: RunProgress
+) -> dict[str, dict]:
+    """Run both phases, with the sites that join on the way; return what result.json holds."""
+    while True:
+        try:
+            return _run_phases(run, methods, rosters_by_scope(methods, roster))
+        except SitesJoin as request:
+            roster = admit_sites(run.grid, run.config, roster, request.names)
+            run.directory.write_json(ROSTER_FILE, roster.to_json())
+            progress.note_excluded(roster.excluded)
+            forget_requests(run.directory.path, request.names)
 
 
 def _run_phases(run: Run, methods: Sequence[Method], rosters: dict[str, Roster]) -> dict[str, dict]:

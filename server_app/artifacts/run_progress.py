@@ -43,11 +43,16 @@ class RunProgress:
         """The run directory; empty before the run has one."""
         return str(self._path.parent) if self._path else ""
 
-    def write_to(self, run: Path, excluded: dict[str, str]) -> None:
-        """Start to write into a run directory; `excluded` has the sites that take no part, and why."""
+    def write_to(self, run: Path) -> None:
+        """Start to write into a run directory."""
         self._path = run / PROGRESS_FILE
-        self._content["excluded"] = excluded
         self._thread.start()
+
+    def note_excluded(self, reasons: dict[str, str]) -> None:
+        """Note which sites take no part, and why."""
+        with self._lock:
+            self._content["excluded"] = reasons
+        self._changed.set()
 
     def note_requests(self, kinds: Mapping[str, str], request: dict[str, Any]) -> None:
         """Note that sites were asked something.

@@ -24,6 +24,7 @@ from server_app.errors import RunError, TooFewSitesError
 from server_app.federation.drained_sites import drained_sites, wait_for_undrained
 from server_app.federation.early_stopping import has_stalled
 from server_app.federation.exchange import requested_parts
+from server_app.federation.joining_sites import stop_if_sites_join
 from server_app.federation.late_answers import LateAnswers
 from server_app.federation.messaging import POLL_SECONDS, Quorum, send_and_receive
 from server_app.federation.outcome import EvaluationOutcome, TrainingOutcome
@@ -87,6 +88,7 @@ class Run:
             if has_stalled(state, phase.name, phase.model, self.config.patience):
                 print(f"{phase.name} ends early: {self.config.patience} rounds were no better", flush=True)
                 break
+            stop_if_sites_join(self.directory.path)
             with self._with_resume_hint(f"{phase.name}, round {round_}"):
                 line = self._train_round(phase, round_)
             if round_ == first:  # what happened before it is a cost of the phase

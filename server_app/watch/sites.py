@@ -21,18 +21,23 @@ def sites(
     readmit: Annotated[
         list[str] | None, typer.Option(metavar="SITE", help="Ask this site again; repeatable.")
     ] = None,
+    admit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SITE", help="Let this site join the run, from the next round on; repeatable."),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until the drained sites have finished what they do.")
     ] = False,
 ) -> None:
-    """Show the sites of a run; drain some for maintenance, and let them back.
+    """Show the sites of a run; drain some, let them back, and let others join.
 
     A drained site finishes its current message and is not asked from then
-    on, until it is readmitted. The run goes on with the others.
+    on, until it is readmitted. The run goes on with the others. A site that
+    joins must be connected, and its data must fit those of the others.
     """
     from condi_core.run_files import RunFileError, read_config
     from data_partitions.table import Table
-    from server_app.artifacts.participation import read_drained, write_drained
+    from server_app.artifacts.participation import read_drained, read_joining, write_drained
     from server_app.watch.snapshot import take_snapshot
 
     try:
@@ -43,9 +48,12 @@ def sites(
             exit_with(
                 2, "no site can be drained: the sums of secure aggregation are over all sites of the run."
             )
+        if admit:
+            _request_to_join(run, admit, take_snapshot(run))
         if drain or readmit:
             write_drained(run, (read_drained(run) | set(drain or ())) - set(readmit or ()))
         drained = read_drained(run)
+        joining = read_joining(run)
         while wait and (working := _working(take_snapshot(run), drained)):
             typer.echo(f"waiting for {', '.join(working)}")
             time.sleep(POLL_SECONDS)
@@ -53,9 +61,25 @@ def sites(
             [site["name"], site["state"], "drained" if site["name"] in drained else ""]
             for site in take_snapshot(run)["sites"]
         ]
+        rows += [[name, "joins before the next round", ""] for name in sorted(joining)]
     except (RunFileError, OSError) as error:
         exit_with(1, f"{error}.")
     typer.echo(Table("", ["site", "state", "maintenance"], rows).to_text(width=None))
+
+
+def _request_to_join(run: Path, names: list[str], snapshot: dict) -> None:
+    """Note that sites are to join, unless no site can."""
+    from condi_core.run_files import read_config, read_roster
+    from server_app.artifacts.participation import read_joining, write_joining
+    from server_app.federation.roster_collection import joining_obstacle
+
+    if known := sorted(set(names) & read_roster(run).keys()):
+        exit_with(2, f"{', '.join(known)} take{'' if known[1:] else 's'} part in {run} already.")
+    if obstacle := joining_obstacle(read_config(run)):
+        exit_with(2, f"no site can join a run {obstacle}.")
+    if snapshot["status"] != "running":
+        exit_with(2, f"{run} has ended: resume it with the names of all sites in `sites`.")
+    write_joining(run, read_joining(run) | set(names))
 
 
 def _working(snapshot: dict, drained: set[str]) -> list[str]:

@@ -20,7 +20,7 @@ from condi_core.task.model import TaskModel
 from server_app.artifacts import scores
 from server_app.artifacts.run_directory import state_arrays
 from server_app.federation.outcome import TrainingOutcome
-from server_app.federation.roll_call import collect_roster
+from server_app.federation.roster_collection import collect_roster
 from server_app.federation.secure_aggregation import SecureTraining
 from server_app.federation.strategy import ModalityFedAvg
 from tests.helpers.local_grid import LocalGrid, Tamper

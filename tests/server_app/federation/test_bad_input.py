@@ -14,7 +14,7 @@ from condi_core.config import RunConfig
 from data_partitions.manifest import Modality
 from server_app.app import main
 from server_app.errors import RunError, RunErrorFilter
-from server_app.federation.roll_call import collect_roster
+from server_app.federation.roster_collection import collect_roster
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.site_partition import write_site
 from tests.helpers.tiny_federation import manifest, write_tiny
@@ -200,7 +200,7 @@ class LateGrid(LocalGrid):
 @pytest.fixture
 def late(federation, small_settings, tmp_path, monkeypatch):
     """`late(every, before)`: the roster with which a run with at least one site starts."""
-    monkeypatch.setattr("server_app.federation.roll_call.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("server_app.federation.roster_collection.POLL_SECONDS", 0.01)
 
     def roster(every, before=None):
         settings = small_settings({"output": str(tmp_path / "runs"), "min-sites": 1})

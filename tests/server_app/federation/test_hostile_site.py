@@ -15,7 +15,7 @@ from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import MAX_REASON_CHARS
 from server_app.federation.records import to_numpy, to_record
 from server_app.federation.replies import ReplyError
-from server_app.federation.roll_call import collect_roster
+from server_app.federation.roster_collection import collect_roster
 from server_app.federation.spectra import check_spectra
 from server_app.federation.standardising_sums import combine_sums
 from tests.helpers.local_grid import LocalGrid

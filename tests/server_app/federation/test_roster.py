@@ -20,7 +20,7 @@ from tests.helpers.site_partition import write_site
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("server_app.federation.roll_call.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("server_app.federation.roster_collection.POLL_SECONDS", 0.01)
     monkeypatch.setattr("server_app.federation.rounds.POLL_SECONDS", 0.01)
     monkeypatch.setattr("server_app.federation.messaging.POLL_SECONDS", 0.01)
 

@@ -1,22 +1,27 @@
-"""Sites that join a run that has begun: from its next round on, when it is resumed with their names."""
+"""Sites that join a run that has begun, from its next round on: at once, or when it is resumed with them."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
 
 from client_app.app import app as client_app
 from condi_core.config import RunConfig
 from condi_core.run_files import read_history
 from server_app.app import coordinate
+from server_app.artifacts.participation import read_joining, write_joining
 from server_app.artifacts.run_directory import RunDirectory
+from server_app.cli import app
 from server_app.errors import RunError
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.tiny_federation import write_tiny
+from tests.helpers.watched_run import line, write_watched_run
 
 SITES = ("site-0", "site-1", "site-2")
 ALL = {"sites": ",".join(SITES)}
@@ -28,7 +33,10 @@ class Killed(BaseException):
 
 @pytest.fixture
 def run(tmp_path, small_settings, monkeypatch):
-    """`run(sites, changes, saves)`: a run of registered sites, killed after it was saved so many times."""
+    """`run(sites, changes, saves, admit)`: a run of registered sites, killed after a number of saves.
+
+    `admit` has names of sites that are to join after a number of saves, by this number.
+    """
     folder = write_tiny(tmp_path / "federation", sites=3)
     common = {
         "output": str(tmp_path / "runs"),
@@ -39,15 +47,17 @@ def run(tmp_path, small_settings, monkeypatch):
         "task.rounds": 2,
     }
     save = RunDirectory.save
-    monkeypatch.setattr("server_app.federation.roll_call.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("server_app.federation.roster_collection.POLL_SECONDS", 0.01)
 
-    def run(sites, changes, saves=0):
+    def run(sites, changes, saves=0, admit=None):
         count = 0
 
         def save_and_die(self, state):
             nonlocal count
             save(self, state)
             count += 1
+            if names := (admit or {}).get(count):
+                write_joining(self.path, names)
             if count == saves:
                 raise Killed
 
@@ -63,6 +73,7 @@ def run(tmp_path, small_settings, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_site_joins_from_the_next_round_on(run, tmp_path, capsys):
     path = tmp_path / "runs" / "grows"
     with pytest.raises(Killed):
@@ -105,3 +116,54 @@ def test_a_site_cannot_join_where_a_run_depends_on_its_sites(run, tmp_path, sett
     late = {"resume": str(path), "method": "mask", "sites": "site-0,site-9"}
     with pytest.raises(RunError, match=f"^site-9 did not .* no site can join later with {reason}"):
         run(SITES, late | settings)
+
+
+@pytest.mark.slow
+def test_a_site_that_is_admitted_has_the_effect_of_a_resumed_run(run, tmp_path, capsys):
+    path, resumed = tmp_path / "runs" / "admits", tmp_path / "runs" / "resumed"
+    with pytest.raises(Killed):
+        run(SITES[::2], {"name": "resumed"}, saves=2)
+    run(SITES, {"resume": str(resumed)} | ALL)
+    capsys.readouterr()
+    run(SITES, {"name": "admits", "sites": "site-0,site-2"}, admit={2: ["site-1", "site-9"]})
+    lines = capsys.readouterr().out.splitlines()
+    assert "from the next round on with site-1" in lines
+    assert "cannot join: site-9: it is not connected" in lines
+    assert read_joining(path) == set()
+    assert sorted(json.loads((path / "roster.json").read_text())) == list(SITES)
+    assert json.loads((path / "progress.json").read_text())["excluded"] == {"site-9": "it is not connected"}
+    for model in ("imputer", "task-condi"):
+        weights, expected = (load_file(folder / f"{model}.safetensors") for folder in (path, resumed))
+        for name in expected:
+            np.testing.assert_array_equal(weights[name], expected[name], err_msg=name)
+
+
+def test_a_site_with_other_data_cannot_join(run, tmp_path, capsys):
+    manifest = tmp_path / "federation" / "site-1" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"waves"', '"other"'))
+    two = {"method": "mask", "compare-with": "", "sites": "site-0,site-2"}
+    path = run(SITES, two, admit={1: ["site-1"]})
+    assert "cannot join: site-1: it does not fit: its dataset is other, expected" in capsys.readouterr().out
+    assert {tuple(sorted(line["site-seconds"])) for line in read_history(path)} == {SITES[::2]}
+
+
+def test_the_command_admits_sites_of_a_run_that_has_not_ended(tmp_path, small_settings):
+    def admit(run, *names):
+        options = [option for name in names for option in ("--admit", name)]
+        return CliRunner().invoke(app, ["sites", str(run), *options])
+
+    run = write_watched_run(tmp_path / "run", small_settings(), [line("imputer", 1)])
+    progress = json.loads((run / "progress.json").read_text())
+    (run / "progress.json").write_text(json.dumps(progress | {"status": "running", "written": time.time()}))
+    shown = admit(run, "new", "late")
+    assert shown.exit_code == 0 and read_joining(run) == {"new", "late"}
+    assert [text.split("  ")[0] for text in shown.output.splitlines() if "joins before" in text] == [
+        "late",
+        "new",
+    ]
+    assert "north takes part in" in admit(run, "north").output
+    (run / "progress.json").write_text(json.dumps(progress | {"status": "completed"}))
+    assert "has ended: resume it" in admit(run, "other").output
+    secure = {"secure-aggregation": True, "averaging": "mean"}
+    fixed = write_watched_run(tmp_path / "fixed", small_settings(secure), [line("imputer", 1)])
+    assert "no site can join a run with secure-aggregation" in admit(fixed, "other").output

@@ -20,7 +20,7 @@ from tests.helpers.tiny_federation import write_tiny
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr("server_app.federation.roll_call.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("server_app.federation.roster_collection.POLL_SECONDS", 0.01)
 
 
 @pytest.fixture
