@@ -58,7 +58,8 @@ def test_the_reference_is_written_from_the_code(site):
     assert re.search(r"<code>sites-per-round</code>.*?<code>1\.0</code>.*?&gt; 0 and ≤ 1", settings, re.S)
     commands = (site / "reference" / "command-line" / "index.html").read_text()
     assert re.search(r"<code>condi prepare ptb-xl</code>.*?<code>--label-rule</code>", commands, re.S)
-    assert "load_model" in (site / "reference" / "python-api" / "index.html").read_text()
+    python = re.sub(r"<[^>]+>", "", (site / "reference" / "python-api" / "index.html").read_text())
+    assert re.search(r"load_model.*run\s+\(str \| Path\)\s+–\s+the run directory", python, re.S)
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def _allowed(schema: dict[str, Any], name: str) -> str:
         schema = schema["$defs"][schema["properties"][table]["$ref"].rpartition("/")[2]]
     values = schema["properties"][leaf]
     if "enum" in values:
-        return ", ".join(f"`{value}`" for value in values["enum"])
+        return ", ".join(f"`{value}`" if value else '`""`' for value in values["enum"])
     bounds = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
     limits = [f"{sign} {values[key]:g}" for key, sign in bounds.items() if key in values]
     kinds = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`"}
