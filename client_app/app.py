@@ -105,6 +105,7 @@ def _describe_site(site: Site) -> str:
             "manifest": manifest.model_dump(mode="json", exclude={"made_by"}),
             "labels": dict.fromkeys(SPLITS) | counts,
             "labelled": num_labelled,
+            "patients": {s: site.count_patients(s) if s in disclosed else None for s in SPLITS},
             "sums": compute_sums(site).tolist(),
             **task_phase.compute_standardising_sums(site),
         }

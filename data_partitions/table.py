@@ -7,8 +7,8 @@ import html
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
 from typing import Literal, TextIO
@@ -56,6 +56,8 @@ class Table:
         Values by column: a `Cell`, a text, a number (shown with four significant digits) or None (a dash).
     note : str
         A sentence below the table.
+    meanings : mapping of str to str
+        What names of columns and rows stand for; HTML shows it as a tooltip.
 
     A column other than the first that has a number is aligned to the right. Its decimal points are below each
     other where all its cells are numbers. A cell of a text table may have several lines.
@@ -65,6 +67,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Value]]
     note: str = ""
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def cells(self) -> list[list[Cell]]:
@@ -126,7 +129,7 @@ class Table:
         if not self.cells:
             return f"<p>{escape_html(self.title)}: none.</p>"
         head = "".join(
-            f'<th scope="col"{_css_class(numeric)}><button type="button">{escape_html(name)}</button></th>'
+            f'<th scope="col"{_css_class(numeric)}><button type="button">{self._explain(name)}</button></th>'
             for name, numeric in zip(self.columns, self.numeric, strict=True)
         )
         columns = [
@@ -151,11 +154,16 @@ class Table:
             tag = "th" if j == 0 else "td"
             scope = f' scope="row" title="{escape_html(cell.text)}"' if j == 0 else ""
             value = f' data-value="{exact}"' if (exact := _format_exactly(cell.value)) else ""
-            text = escape_html(cell.signed)
+            text = self._explain(cell.signed) if j == 0 else escape_html(cell.signed)
             text = f"<mark>{text}</mark>" if cell.mark == "best" else text
             text += f'<i class="pad" data-end="{escape_html(end)}"></i>' if end else ""
             cells.append(f"<{tag}{scope}{_css_class(numeric)}{value}>{text}</{tag}>")
         return "".join(cells)
+
+    def _explain(self, name: str) -> str:
+        """Escape a name, and add its meaning if the table has one."""
+        text, meaning = escape_html(name), self.meanings.get(name)
+        return f'<abbr title="{escape_html(meaning)}">{text}</abbr>' if meaning else text
 
 
 class CsvWriter:

@@ -131,6 +131,10 @@ class Site:
         sizes = [len(np.unique(self.partition.patient_ids[rows])) for rows in groups]
         return not any(0 < size < self.config.privacy.smallest_count for size in sizes)
 
+    def count_patients(self, split: Split) -> int:
+        """Count the patients of a split."""
+        return len(np.unique(self.partition.patient_ids[self.partition.rows(split)]))
+
     def labelled_rows(self, split: Split) -> np.ndarray:
         """Rows of a split that phase 2 uses: those with labels.
 

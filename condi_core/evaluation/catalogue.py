@@ -177,16 +177,30 @@ CALIBRATION_ERROR = TaskMetric(
 
 IMPUTATION_METRICS: dict[str, ImputationMetric] = _by_name(
     ImputationMetric(
-        name="rmse", label="RMSE", higher_is_better=False, compute=lambda sums: (sums[2] / sums[0]) ** 0.5
+        name="rmse",
+        label="RMSE",
+        meaning="the root of the mean squared error, in standard deviations of the modality",
+        higher_is_better=False,
+        compute=lambda sums: (sums[2] / sums[0]) ** 0.5,
     ),
-    ImputationMetric(name="mae", label="MAE", higher_is_better=False, compute=lambda sums: sums[1] / sums[0]),
-    # It is the mean quantile loss at 19 levels, which for a point estimate equals the absolute error.
     ImputationMetric(
-        name="crps", label="CRPS", higher_is_better=False, compute=lambda sums: sums[3] / sums[0]
+        name="mae",
+        label="MAE",
+        meaning="the mean absolute error, in standard deviations of the modality",
+        higher_is_better=False,
+        compute=lambda sums: sums[1] / sums[0],
+    ),
+    ImputationMetric(
+        name="crps",
+        label="CRPS",
+        meaning="the mean quantile loss of the draws at 19 levels; for a point estimate it is the MAE",
+        higher_is_better=False,
+        compute=lambda sums: sums[3] / sums[0],
     ),
     ImputationMetric(
         name="coverage",
         label="in 90 % interval",
+        meaning="the share of hidden samples inside their interval, ideally 90 %",
         higher_is_better=None,
         number_format=".1%",
         compute=lambda sums: sums[4] / sums[0],
@@ -245,9 +259,7 @@ EVALUATED_MISSINGNESS: dict[str, MissingnessPattern] = _by_name(
     MissingnessPattern(name="points 50 %", label="50 % of points", parameters={"points": 0.5}),
     MissingnessPattern(name="gaps 50 %", label="50 % in gaps", parameters={"gaps": 0.5}),
     MissingnessPattern(
-        name="third absent",
-        label="one third of signals missing",
-        parameters={"modality_by_window": 1 / 3},
+        name="third absent", label="one third of signals missing", parameters={"modality_by_window": 1 / 3}
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,6 +30,9 @@ class SiteInfo:
     label_sums, covariate_sums : float64 arrays (label, 3) and (covariate, 3)
         The same of the labels of a regression, and of covariates that are inputs, of labelled training
         windows; without rows in other runs.
+    patients : dict of str to int, or None
+        Patients of each split; None where the site withholds the number, and empty in runs of versions that
+        did not report it.
     """
 
     node_id: int
@@ -39,6 +42,7 @@ class SiteInfo:
     sums: np.ndarray
     label_sums: np.ndarray
     covariate_sums: np.ndarray
+    patients: dict[Split, int | None] = field(default_factory=dict)
 
     @classmethod
     def read(cls, node: int, answer: dict) -> SiteInfo:
@@ -51,6 +55,10 @@ class SiteInfo:
                 for split, counts in reported.items()
             }
             labelled = {split: int(answer["labelled"][split]) for split in SPLITS}
+            patients: dict[Split, int | None] = {
+                split: None if number is None else int(number)
+                for split, number in answer.get("patients", {}).items()
+            }
             sums = np.array(answer["sums"], np.float64)
             of_labels, of_covariates = (
                 np.array(answer[key], np.float64).reshape(-1, 3) for key in ("label-sums", "covariate-sums")
@@ -76,12 +84,17 @@ class SiteInfo:
         num_windows = manifest.windows["train"]
         if any(not 0 <= labelled[split] <= manifest.windows[split] for split in SPLITS):
             raise ValueError("it counts more windows with labels than windows")
+        if not patients.keys() <= set(SPLITS) or any(
+            number is not None and not 0 <= number <= manifest.windows[split]
+            for split, number in patients.items()
+        ):
+            raise ValueError("it counts more patients than windows")
         if any(max(labels[split] or [0]) > labelled[split] for split in SPLITS):
             raise ValueError("it counts more windows with a label than windows with labels")
         _check_sums(sums, num_windows * manifest.patches * manifest.shape[2])
         for sums_of_windows in (of_labels, of_covariates):
             _check_sums(sums_of_windows, labelled["train"])
-        return cls(node, manifest, labels, labelled, sums, of_labels, of_covariates)
+        return cls(node, manifest, labels, labelled, sums, of_labels, of_covariates, patients)
 
     def to_json(self) -> dict:
         """Return what `read` reads."""
@@ -92,6 +105,7 @@ class SiteInfo:
             "sums": self.sums.tolist(),
             "label-sums": self.label_sums.tolist(),
             "covariate-sums": self.covariate_sums.tolist(),
+            "patients": self.patients,
         }
 
 

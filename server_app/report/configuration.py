@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from data_partitions.table import Table
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.markup import Section, details, paragraph, section
+from server_app.report.markup import Section, details, folded_section, paragraph
 
 
 def configuration(run: RunRecord) -> Section:
     settings = [[key, setting_text(value)] for key, value in run.config.items()]
     versions = [[name, str(value)] for name, value in run.versions.items()]
-    return section(
+    return folded_section(
         "Configuration",
         paragraph(privacy_statement(run)),
         Table("Software versions", ["software", "version"], versions).to_html(),

@@ -17,12 +17,23 @@ from server_app.report.markup import (
     Section,
     details,
     figure_row,
+    meaning_list,
     metric_cell,
     paragraph,
     percent_text,
     section,
     side_by_side,
 )
+
+IMPUTER_MEANINGS = {
+    "mean": "the mean of the modality everywhere; a naive baseline",
+    "linear": "a straight line between the nearest measured samples; a naive baseline",
+    "estimate": "conditional mean under the relation between modalities, without a network",
+    "condi": "one value from the diffusion model, made to have a small squared error",
+    "condi, draws": "middle of several draws from the diffusion model, which also give the interval",
+    "local": "as CondI, but each site trains its own imputer",
+    "pooled": "as CondI, but trained on the data of all sites in one place",
+}
 
 
 def imputation(run: RunRecord) -> Section:
@@ -43,12 +54,12 @@ def imputation(run: RunRecord) -> Section:
         paragraph(
             "Measured samples of the test windows were hidden in several patterns, the same samples for "
             "every imputer, and then imputed. Errors are in standard deviations of the modality, and smaller "
-            "is better. CRPS is the mean quantile loss of the draws at 19 levels; for a single value it is "
-            "the MAE. The mean of the modality and linear interpolation are naive baselines."
+            "is better."
         ),
         figure_row(bars("Imputation RMSE on hidden samples of test windows", patterns, errors, "RMSE")),
         side_by_side(*(_table(pattern, rows, imputers) for pattern, rows in results.items())),
         _interval_note(run),
+        meaning_list(_meanings()),
         details(
             "RMSE of each modality",
             *(_by_modality(run, pattern, rows, imputers) for pattern, rows in results.items()),
@@ -77,7 +88,14 @@ def _table(pattern: str, rows: dict, imputers: list[str]) -> str:
         numbers = [metric_cell(IMPUTATION_METRICS[key], value) for key, value in values.items()]
         cells.append([imputer_label(imputer), *numbers])
     columns = ["imputer", *(metric.label for metric in IMPUTATION_METRICS.values())]
-    return Table(f"Test windows, {missingness_label(pattern)}", columns, cells).to_html()
+    title = f"Test windows, {missingness_label(pattern)}"
+    return Table(title, columns, cells, meanings=_meanings()).to_html()
+
+
+def _meanings() -> dict[str, str]:
+    """Return what the names of metrics and imputers stand for."""
+    metrics = {metric.label: metric.meaning for metric in IMPUTATION_METRICS.values()}
+    return metrics | {imputer_label(name): meaning for name, meaning in IMPUTER_MEANINGS.items()}
 
 
 def _interval_note(run: RunRecord) -> str:

@@ -5,18 +5,29 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from condi_core.evaluation.catalogue import Metric
 from condi_core.protocol import POOLED_SITE
 from data_partitions.table import DASH, Cell, escape_html
+from server_app.artifacts.estimates import Estimate
 from server_app.report.style import SCRIPT, STYLE
 
 Section = tuple[str, str]  # its anchor and its HTML
 
 
-def page(title: str, summary: str, sections: Sequence[Section]) -> str:
-    """Make a page of sections that loads nothing and runs no script but the one that sorts tables."""
+def page(title: str, summary: str, sections: Sequence[Section], overview: str = "") -> str:
+    """Make a page of sections that loads nothing and runs no script but its own.
+
+    Parameters
+    ----------
+    title : str
+    summary : str
+        A few sentences below the title.
+    sections : sequence of Section
+    overview : str
+        HTML between the summary and the links to the sections.
+    """
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     links = "".join(
@@ -29,7 +40,7 @@ def page(title: str, summary: str, sections: Sequence[Section]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape_html(title)}</title><style>{STYLE}</style></head>\n"
         f"<body><header><h1>{escape_html(title)}</h1>"
-        f'<p class="status">{escape_html(summary)}</p><nav>{links}</nav></header>\n'
+        f'<p class="lead">{escape_html(summary)}</p>{overview}<nav>{links}</nav></header>\n'
         + "\n".join(content for _, content in sections)
         + f"\n<script>{SCRIPT}</script></body></html>\n"
     )
@@ -65,6 +76,24 @@ def metric_cell(metric: Metric, value: float | None) -> Cell:
     return percent(value) if metric.number_format.endswith("%") else Cell(metric.format(value), value)
 
 
+def estimate_text(metric: Metric, estimate: Estimate, signed: bool = False) -> str:
+    """Write an estimate of a metric, or with `signed` of a difference, with its interval in parentheses."""
+
+    def write(value: float) -> str:
+        text = metric_cell(metric, value).text
+        return f"+{text}" if signed and value > 0 else text.replace("-", "−")
+
+    interval = estimate.interval
+    return write(estimate.value) + (f" ({' to '.join(map(write, interval))})" if interval else "")
+
+
+def estimate_cell(metric: Metric, estimate: Estimate, signed: bool = False) -> Cell:
+    """Format as `estimate_text`; a dash if there is no finite value."""
+    if not math.isfinite(estimate.value):
+        return Cell(DASH)
+    return Cell(estimate_text(metric, estimate, signed), estimate.value)
+
+
 def site_label(site: str) -> str:
     """Name a site for people; centralised training has all sites as one."""
     return "all sites together" if site == POOLED_SITE else site
@@ -72,8 +101,21 @@ def site_label(site: str) -> str:
 
 def section(title: str, *parts: str) -> Section:
     """Make a section of the page; return its anchor and its HTML."""
-    anchor = "".join(c if c.isalnum() else "-" for c in title.lower())
+    anchor = _anchor(title)
     return anchor, f'<section id="{anchor}"><h2>{escape_html(title)}</h2>{"".join(parts)}</section>'
+
+
+def folded_section(title: str, *parts: str) -> Section:
+    """Make a section that shows its title alone until the reader opens it."""
+    anchor = _anchor(title)
+    return anchor, (
+        f'<section id="{anchor}"><details class="folded"><summary><h2>{escape_html(title)}</h2></summary>'
+        f"{''.join(parts)}</details></section>"
+    )
+
+
+def _anchor(title: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in title.lower())
 
 
 def heading(text: str) -> str:
@@ -92,6 +134,20 @@ def details(summary: str, *parts: str) -> str:
 def side_by_side(*tables: str) -> str:
     """Place small tables in a row, where the page is wide enough."""
     return f'<div class="tables">{"".join(tables)}</div>'
+
+
+def fact_list(facts: Mapping[str, str]) -> str:
+    """List facts by their names, in columns."""
+    items = "".join(
+        f"<div><dt>{escape_html(name)}</dt><dd>{escape_html(fact)}</dd></div>" for name, fact in facts.items()
+    )
+    return f'<dl class="facts">{items}</dl>'
+
+
+def meaning_list(meanings: Mapping[str, str]) -> str:
+    """Make a closed block that explains names, for readers who cannot see tooltips."""
+    items = "".join(f"<dt>{escape_html(n)}</dt><dd>{escape_html(m)}</dd>" for n, m in meanings.items() if m)
+    return details("What the names mean", f'<dl class="meanings">{items}</dl>') if items else ""
 
 
 def figure_row(*figures: str) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from condi_core.evaluation.catalogue import imputer_label, missingness_label, primary_metric
 from condi_core.run_files import REPORT_FILE
 from data_partitions.storage import atomic_write
+from data_partitions.table import escape_html
 from server_app.artifacts.run_record import ReportError, RunRecord, read_run
+from server_app.report.card.use import LIMITS
 from server_app.report.classification import classification
 from server_app.report.completed_windows import Progress
 from server_app.report.configuration import configuration
+from server_app.report.findings import Findings
+from server_app.report.gains import gains_section
 from server_app.report.imputation import imputation
-from server_app.report.markup import Section, metric_cell, page
+from server_app.report.markup import Section, page, section
+from server_app.report.overview import overview, verdict
 from server_app.report.participants import participants
 from server_app.report.rounds import cost, training
 from server_app.report.sites import by_site
@@ -85,35 +89,24 @@ def run_page(run: RunRecord, completed_windows: Section) -> str:
     str
         HTML.
     """
+    findings = Findings(run)
     sections = [
-        participants(run),
+        gains_section(run, findings.gains, findings.ranked_gains),
         imputation(run),
         completed_windows,
         *([classification(run)] if not run.sites or run.schema.labels else []),
         *by_subgroup(run),
+        _limits(),
+        participants(run),
         by_site(run),
         training(run),
         cost(run),
         configuration(run),
     ]
-    return page(f"Report of the run {run.name}", summary(run), sections)
+    return page(f"Report of the run {run.name}", verdict(findings), sections, overview(findings))
 
 
-def summary(run: RunRecord) -> str:
-    """Summarise the run in a few sentences."""
-    data = f"the data set {run.schema.dataset}" if run.sites else "no data set yet"
-    sites = f"{len(run.sites)} site" + ("" if len(run.sites) == 1 else "s")
-    sentences = [f"Method {run.config['method']} on {data}, {sites}, seed {run.config['seed']}."]
-    if run.result is None:
-        line = run.history[-1] if run.history else None
-        last = f"its last round was {line.phase}, round {line.round}" if line else "no round is complete"
-        sentences.append(f"The run is not finished: {last}. This report shows what there is so far.")
-    for pattern, rows in run.imputation.items():
-        if "condi" in rows and "linear" in rows:
-            imputer, naive = (f"{rows[row]['rmse']:.3f}" for row in ("condi", "linear"))
-            label = missingness_label(pattern)
-            sentences.append(f"Imputation RMSE, {label}: {imputer} ({imputer_label('linear')}: {naive}).")
-    for method, metrics in run.task.items():
-        metric = primary_metric(run.schema.task)
-        sentences.append(f"{metric.label} of {method}: {metric_cell(metric, metrics.get(metric.name)).text}.")
-    return " ".join(sentences)
+def _limits() -> Section:
+    """Return the section of what the models are not for, as in the model card."""
+    items = "".join(f"<li>{escape_html(limit)}</li>" for limit in LIMITS)
+    return section("Limits of use", f"<ul>{items}</ul>")

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 from condi_core.windows import Schema
+from data_partitions.dataset_titles import dataset_title, label_meanings
 from data_partitions.manifest import SPLITS
 from data_partitions.table import DASH, Cell, Table, Value
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.markup import Section, details, paragraph, percent, section, site_label
+from server_app.report.markup import Section, details, meaning_list, paragraph, percent, section, site_label
 
 TITLE = "Participating sites"
 SPLIT_LABELS = {"train": "training", "val": "validation", "test": "test"}
@@ -22,12 +23,14 @@ def participants(run: RunRecord) -> Section:
     manifest = next(iter(run.sites.values())).manifest
     length = schema.patches * schema.patch_seconds
     text = (
-        f"Data set: {schema.dataset}, version {manifest.version} (licence: {manifest.license}). A window has "
+        f"Data set: {schema.dataset} ({dataset_title(schema.dataset)}), version {manifest.version} (licence: "
+        f"{manifest.license}). A window has "
         f"{length:g} s in {schema.patches} patches of {schema.patch_seconds:g} s, and {len(schema.names)} "
         f"modalities. Task: {describe_task(schema)} ({manifest.label_rule})."
     )
     some_unlabelled = any(site.labelled != site.manifest.windows for site in run.sites.values())
     shows_labelled = bool(schema.labels) and some_unlabelled
+    shows_patients = any(site.patients for site in run.sites.values())
     rows: list[list[Value]] = []
     for name, site in run.sites.items():
         missing = [m.name for m in site.manifest.modalities if not m.present]
@@ -36,19 +39,23 @@ def participants(run: RunRecord) -> Section:
         windows = [site.manifest.windows[split] for split in SPLITS]
         present = Cell(f"{num_present} of {len(schema.names)}", num_present)
         labelled = [site.labelled["train"]] if shows_labelled else []
-        rows.append([name, *windows, present, ", ".join(missing) or DASH, *labelled, *counts])
+        patients = [site.patients.get(split) for split in SPLITS] if shows_patients else []
+        rows.append([name, *patients, *windows, present, ", ".join(missing) or DASH, *labelled, *counts])
     columns = [
         "site",
+        *((f"{SPLIT_LABELS[split]} patients" for split in SPLITS) if shows_patients else ()),
         *(f"{SPLIT_LABELS[split]} windows" for split in SPLITS),
         "modalities",
         "missing modalities",
         *(["training windows with labels"] if shows_labelled else []),
     ]
     labels = [f"training windows with {label}" for label in schema.labels]
+    meanings = label_meanings(schema.dataset)
     return section(
         TITLE,
         paragraph(text),
         Table("Sites with their windows and labels", [*columns, *labels], rows).to_html(),
+        meaning_list({label: meanings.get(label, "") for label in schema.labels}),
         details("Share of each modality that was available in training", _available_shares(run)),
         _failures(run),
     )

@@ -12,11 +12,11 @@ from server_app.report.markup import (
     Section,
     details,
     figure_row,
+    folded_section,
     heading,
     metric_cell,
     paragraph,
     seconds,
-    section,
     site_label,
     size,
 )
@@ -26,7 +26,7 @@ NO_ROUND = "No round is complete."
 
 def training(run: RunRecord) -> Section:
     if not run.history:
-        return section("Training", paragraph(NO_ROUND))
+        return folded_section("Training", paragraph(NO_ROUND))
     parts = [
         paragraph(
             "A run has these phases: relation estimates how the modalities vary together, imputer trains the "
@@ -46,12 +46,12 @@ def training(run: RunRecord) -> Section:
             figure_row(*_figures(phase, rounds)),
             _tables(phase, rounds, run.best_round(phase)),
         ]
-    return section("Training", *parts)
+    return folded_section("Training", *parts)
 
 
 def cost(run: RunRecord) -> Section:
     if not run.history:
-        return section("Cost", paragraph(NO_ROUND))
+        return folded_section("Cost", paragraph(NO_ROUND))
     sites = sorted({name for line in run.history for name in line.site_seconds})
     rows: list[list[Value]] = []
     for phase, rounds in [*run.phases.items(), ("all phases", run.history)]:
@@ -72,7 +72,7 @@ def cost(run: RunRecord) -> Section:
         "sent to sites": [line.bytes_down / 1e6 for line in run.history],
         "received from sites": [line.bytes_up / 1e6 for line in run.history],
     }
-    return section(
+    return folded_section(
         "Cost",
         figure_row(
             bars("Duration of each round", phases, {"seconds": [r.seconds for r in run.history]}, "s"),

@@ -1,4 +1,4 @@
-"""The section of site results: test scores of each site, and the gain of each over local training."""
+"""The section of site results: test scores of every method and imputer at each site."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
     IMPUTER_ROWS,
     TASK_METRICS,
-    Metric,
     imputer_label,
     missingness_label,
     primary_metric,
@@ -17,27 +16,26 @@ from data_partitions.table import Table, Value
 from server_app.artifacts import scores
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import PHASE_SUFFIX
-from server_app.report.figures import bars, horizontal_bars
+from server_app.report.figures import bars
 from server_app.report.markup import (
     Section,
     figure_row,
-    heading,
+    folded_section,
     metric_cell,
     paragraph,
-    section,
     side_by_side,
     site_label,
 )
 
 TITLE = "Results of each site"
-LOCAL = "local"  # the method in which each site trains its own model
+MAX_BARS = 30  # groups of a figure
 
 
 def by_site(run: RunRecord) -> Section:
+    """Return the folded section with the test scores of all methods at each site."""
     if not run.sums:
-        return section(TITLE, paragraph("The run has no test scores of single sites yet."))
-    gain = [heading("Gain over local training"), _gain(run)] if run.schema.labels else []
-    return section(TITLE, _imputation(run), _classification(run), *gain)
+        return folded_section(TITLE, paragraph("The run has no test scores of single sites yet."))
+    return folded_section(TITLE, _imputation(run), _classification(run))
 
 
 def site_rmse(run: RunRecord) -> dict[str, dict[str, dict[str, float]]]:
@@ -95,7 +93,7 @@ def _classification(run: RunRecord) -> str:
     ]
     rows: list[list[Value]] = []
     for site in run.sites:
-        num_windows = max(_num_windows(run, method, site) for method in methods)
+        num_windows = max(num_scored_windows(run, method, site) for method in methods)
         values = [
             metric_cell(TASK_METRICS[key], results[method].get(site, {}).get(key))
             for key in keys
@@ -103,52 +101,29 @@ def _classification(run: RunRecord) -> str:
         ]
         rows.append([site, num_windows, *values])
     columns = [f"{TASK_METRICS[key].label}, {method}" for key in keys for method in methods]
-    metric = primary_metric(run.schema.task)
-    scores = {m: [results[m].get(site, {}).get(metric.name, math.nan) for site in run.sites] for m in methods}
     title = f"{run.schema.task_kind.title} of the test windows of each site"
-    return (
-        figure_row(
-            bars(f"{metric.label} on the test windows of each site", list(run.sites), scores, metric.label)
-        )
-        + Table(title, ["site", "windows", *columns], rows).to_html()
-    )
+    meanings = {
+        f"{TASK_METRICS[key].label}, {method}": TASK_METRICS[key].meaning
+        for key in keys
+        for method in methods
+    }
+    table = Table(title, ["site", "windows", *columns], rows, meanings=meanings)
+    return _bars_of_sites(run, results) + table.to_html()
 
 
-def _num_windows(run: RunRecord, method: str, site: str) -> float:
+def _bars_of_sites(run: RunRecord, results: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Draw the first metric of each site and method, unless there are too many sites to tell apart."""
+    if len(run.sites) > MAX_BARS:
+        return ""
+    label, key = (metric := primary_metric(run.schema.task)).label, metric.name
+    scores = {
+        method: [of_sites.get(site, {}).get(key, math.nan) for site in run.sites]
+        for method, of_sites in results.items()
+    }
+    return figure_row(bars(f"{label} on the test windows of each site", list(run.sites), scores, label))
+
+
+def num_scored_windows(run: RunRecord, method: str, site: str) -> float:
+    """Count the test windows of a site on which a method was scored."""
     sums = run.sums[f"task-{method}"].get(site)
     return 0.0 if sums is None else run.schema.task_kind.num_windows(sums)
-
-
-def _gain(run: RunRecord) -> str:
-    method = run.config["method"]
-    federated, local = site_metrics(run, method), site_metrics(run, LOCAL)
-    if not local or not federated or method == LOCAL:
-        return paragraph(
-            "The gain of each site over local training is known when a run trains both, for example with "
-            'compare-with="mask,local".'
-        )
-    keys = [key for key in TASK_METRICS if any(key in metrics for metrics in local.values())]
-    names = [site for site in run.sites if site in federated and site in local]
-    metric = primary_metric(run.schema.task)
-    rows: list[list[Value]] = []
-    gains = {}
-    for site in names:
-        row: list[Value] = [site]
-        for key in keys:
-            alone, together = local[site].get(key, math.nan), federated[site].get(key, math.nan)
-            values = (alone, together, _improvement(TASK_METRICS[key], together, alone))
-            row += [metric_cell(TASK_METRICS[key], value) for value in values]
-        rows.append(row)
-        together, alone = (metrics[site].get(metric.name, math.nan) for metrics in (federated, local))
-        gains[site] = _improvement(metric, together, alone)
-    columns = [f"{TASK_METRICS[k].label}, {kind}" for k in keys for kind in ("local", method, "gain")]
-    title = f"{method} compared with local training, test windows of each site"
-    return (
-        figure_row(horizontal_bars(f"Gain in {metric.label} over local training", gains, metric.label))
-        + Table(title, ["site", *columns], rows).to_html()
-    )
-
-
-def _improvement(metric: Metric, value: float, before: float) -> float:
-    """Return the difference, positive where the value is better."""
-    return before - value if metric.higher_is_better is False else value - before

@@ -4,36 +4,66 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --bg: #fff; --fg: #1c1e21; --muted: #5c6470; --line: #d9dde3; --soft: #f4f6f8;
-  --mark: #fff1b8; --truth: #8b929c;
+  --mark: #fff1b8; --truth: #8b929c; --shadow: rgb(0 0 0 / .28);
   --c0: #1f6fb2; --c1: #c4501b; --c2: #2b8a5a; --c3: #8a4fbf;
   --c4: #a8790a; --c5: #c2407f; --c6: #287f8f; --c7: #6a6f78;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --bg: #15181c; --fg: #e6e8eb; --muted: #9aa3ae; --line: #353b44; --soft: #1e2329;
-    --mark: #5a4a10; --truth: #7d8690;
+    --mark: #5a4a10; --truth: #7d8690; --shadow: rgb(255 255 255 / .35);
     --c0: #64b1f2; --c1: #f0894f; --c2: #5cc48d; --c3: #bd90ee;
     --c4: #d9ad45; --c5: #ee85b5; --c6: #62c0d1; --c7: #a9afb8;
   }
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; max-width: 1500px; padding: 1rem clamp(.8rem, 2vw, 2rem) 4rem;
+  margin: 0 auto; max-width: 1800px; padding: 1rem clamp(.8rem, 2vw, 2rem) 4rem;
   background: var(--bg); color: var(--fg); font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
 }
 h1 { font-size: 1.5rem; margin: .4rem 0; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; padding-top: .6rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; }
 p, ul { max-width: 90ch; margin: .5rem 0; }
-p.status { color: var(--muted); }
+p.lead { font-size: 1.2rem; max-width: 110ch; }
+abbr { text-decoration: underline dotted var(--muted); text-underline-offset: .15em; cursor: help; }
+
+/* Overview */
+.facts { display: flex; flex-wrap: wrap; gap: .3rem 1.8rem; margin: .8rem 0; }
+.facts dt, .number dt { color: var(--muted); font-size: .8rem; }
+.facts dd, .number dd { margin: 0; }
+.numbers {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr));
+  gap: .8rem; margin: 1rem 0;
+}
+.number { background: var(--soft); border-radius: 6px; padding: .7rem .9rem; }
+.number .value { font-size: 1.7rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
+.number .interval { font-size: .95rem; color: var(--muted); white-space: nowrap; }
+.number .note { font-size: .8rem; color: var(--muted); margin-top: .2rem; }
+.meanings {
+  display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .2rem 1rem; margin: .4rem 0;
+  font-size: .9rem;
+}
+.meanings dt { font-weight: 500; } .meanings dd { margin: 0; max-width: 75ch; }
 pre { overflow-x: auto; font-size: .87rem; }
 nav { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin: .8rem 0; }
 a { color: var(--c0); }
 details { margin: .6rem 0; }
 summary { cursor: pointer; color: var(--c0); }
+.folded { margin: 1.4rem 0 0; border-top: 1px solid var(--line); padding-top: .5rem; }
+.folded > summary h2 { display: inline; border: 0; margin: 0; padding: 0; color: var(--fg); }
 
 /* Tables */
-.scroll { overflow-x: auto; max-width: 100%; margin: .8rem 0; }
+/* A shadow at the side where more columns are hidden. */
+.scroll {
+  overflow: auto; max-width: 100%; max-height: 38rem; margin: .8rem 0;
+  background:
+    linear-gradient(to right, var(--bg) 40%, transparent) left / 2.5rem 100% local,
+    linear-gradient(to left, var(--bg) 40%, transparent) right / 2.5rem 100% local,
+    linear-gradient(to right, var(--shadow), transparent) left / .9rem 100% scroll,
+    linear-gradient(to left, var(--shadow), transparent) right / .9rem 100% scroll;
+  background-repeat: no-repeat;
+}
 .tables { display: flex; flex-wrap: wrap; gap: 0 3rem; }
 .tables .scroll { min-width: 0; }
 table {
@@ -47,7 +77,11 @@ th, td {
   padding: .25rem .7rem .25rem 0; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top; max-width: 34rem;
 }
-thead th { max-width: 9rem; vertical-align: bottom; border-bottom-color: var(--muted); }
+thead th {
+  max-width: 9rem; vertical-align: bottom; border-bottom-color: var(--muted);
+  position: sticky; top: 0; background: var(--bg); z-index: 1;
+}
+thead th:first-child { left: 0; z-index: 2; }
 tbody th {
   font-weight: 500; position: sticky; left: 0; background: var(--bg); white-space: nowrap;
   overflow: hidden; text-overflow: ellipsis; max-width: min(20rem, 52vw);
@@ -103,7 +137,7 @@ circle.seen { fill: var(--fg); }
 .key.median { --c: var(--c1); }
 .key.band { --c: var(--c1); opacity: .35; height: .7em; }
 
-@media print { nav { display: none; } figure { break-inside: avoid; } }
+@media print { nav { display: none; } .scroll { max-height: none; } figure { break-inside: avoid; } }
 """
 
 SCRIPT = """
@@ -121,6 +155,12 @@ for (const button of document.querySelectorAll("thead button")) {
       : (number(a) === undefined) - (number(b) === undefined)
         || text(a).localeCompare(text(b), undefined, {numeric: true}) * sign;
     body.append(...[...body.rows].sort(order));
+  });
+}
+for (const link of document.querySelectorAll("nav a")) {
+  link.addEventListener("click", () => {
+    const folded = document.querySelector(link.getAttribute("href") + " > details.folded");
+    if (folded) folded.open = true;
   });
 }
 """

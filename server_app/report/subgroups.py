@@ -10,6 +10,7 @@ from server_app.artifacts import scores
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.stored_sums import sum_over_sites
 from server_app.report.markup import Section, metric_cell, paragraph, section
+from server_app.report.small_groups import MARK, MIN_RANKED_PATIENTS, mark_small
 
 # {method: {covariate: {subgroup: metrics, with the number of "windows"}}}
 SubgroupScores = dict[str, dict[str, dict[str, dict[str, float]]]]
@@ -31,20 +32,26 @@ def subgroup_tables(run: RunRecord, methods: Collection[str] = ()) -> list[Table
         return []
     metrics = metrics_of_task(run.schema.task)
     columns = [f"{metric.label}, {method}" for metric in metrics for method in results]
+    meanings = {f"{metric.label}, {method}": metric.meaning for metric in metrics for method in results}
     tables = []
     for covariate, groups in next(iter(results.values())).items():
         rows: list[list[Value]] = []
         for group in groups:
             by_method = [results[method][covariate][group] for method in results]
             values = [metric_cell(m, of_method[m.name]) for m in metrics for of_method in by_method]
-            rows.append([group, max(of_method["windows"] for of_method in by_method), *values])
-        tables.append(Table(f"Test windows by {covariate}", [covariate, "windows", *columns], rows))
+            num_windows = max(of_method["windows"] for of_method in by_method)
+            rows.append([mark_small(group, num_windows), num_windows, *values])
+        title = f"Test windows by {covariate}"
+        tables.append(Table(title, [covariate, "windows", *columns], rows, meanings=meanings))
     return tables
 
 
 def explanation(run: RunRecord) -> str:
     """Say what the tables of subgroups show, and what is withheld."""
-    text = "Test windows of all sites together. Differences between small subgroups may be due to chance."
+    text = (
+        "Test windows of all sites together. Differences between small subgroups may be due to chance: those "
+        f"with fewer than {MIN_RANKED_PATIENTS} windows are marked with{MARK}."
+    )
     if smallest_count := run.config.get("privacy.smallest-count"):
         text += (
             f" A site withholds the subgroups of a covariate where one of them has fewer than "

@@ -106,7 +106,7 @@ class Inspector:
             for text in record["sites"]:
                 site = json.loads(text)
                 sums = {"sums", "label-sums", "covariate-sums"}
-                assert set(site) == {"name", "manifest", "labels", "labelled", *sums}
+                assert set(site) == {"name", "manifest", "labels", "labelled", "patients", *sums}
                 assert site["label-sums"] == site["covariate-sums"] == []
                 assert set(site["manifest"]) == set(manifest("any", SIZES).model_dump()) - {"made_by"}
                 self._texts(site)

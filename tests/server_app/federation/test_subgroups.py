@@ -56,7 +56,7 @@ def test_subgroups_are_in_report_and_model_card(tmp_path, run_local):
     assert rows[1] == pytest.approx(results["age"]["40 to 65 years"]["mae"])
     card = (directory.path / "model-card.md").read_text()
     assert "- Covariates: age, sex; for subgroups alone" in card
-    assert "## Subgroups" in card and "### Test windows by sex" in card and "| 65 years and over |" in card
+    assert "## Subgroups" in card and "### Test windows by sex" in card and "| 65 years and over † |" in card
     scores = subgroup_scores(read_run(directory.path))
     assert list(scores) == ["mask", "mean"] and json.dumps(scores["mask"]) == json.dumps(results)
 
