@@ -6,12 +6,14 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +75,7 @@ class FlowerProcesses:
         self.env.pop("RAY_ADDRESS", None)
         self.address = ""
         self._children: list[subprocess.Popen] = []
+        self._superexec: subprocess.Popen | None = None
 
     def __enter__(self) -> "FlowerProcesses":
         return self
@@ -151,7 +154,7 @@ class FlowerProcesses:
                 "--ssl-ca-certfile", f"{keys}/ca.crt", "--ssl-certfile", f"{keys}/superlink.crt",
                 "--ssl-keyfile", f"{keys}/superlink.key", *arguments, **options,
             )  # fmt: skip
-            self.start(
+            self._superexec = self.start(
                 sys.executable, "-P", guarded_flower.__file__, "superexec", str(self.folder),
                 "--runtime-api-address", address, "--root-certificates", f"{keys}/ca.crt", *secret,
                 "--parent-pid", str(superlink.pid), **options,
@@ -163,7 +166,22 @@ class FlowerProcesses:
                 reason = line_with_error(log.read_text(errors="replace"))
                 raise FlowerError(f"Flower's SuperLink did not start: {reason}")
             time.sleep(0.1)
+        threading.Thread(target=self._end_without_superexec, args=[superlink], daemon=True).start()
         return superlink
+
+    def _end_without_superexec(self, superlink: subprocess.Popen) -> None:
+        """End the SuperLink once its SuperExec has ended; it would keep runs that nothing carries out."""
+        assert self._superexec is not None
+        self._superexec.wait()
+        superlink.terminate()
+
+    def superexec_failure(self) -> str:
+        """Return why the SuperExec has ended; empty while it runs, or where none was started."""
+        if self._superexec is None or self._superexec.poll() is None:
+            return ""
+        if self._superexec.returncode < 0:
+            return f"it was ended by {signal.Signals(-self._superexec.returncode).name}"
+        return line_with_error((self.folder / "superlink.log").read_text(errors="replace"))
 
     def flwr(self, *arguments: str) -> dict:
         """Run a `flwr` command and return its answer, which is JSON.

@@ -51,6 +51,10 @@ def follow_to_end(processes: FlowerProcesses, run_id: str, show: Callable[[str],
             show(line)
         status, details = _run_status(processes, run_id)
     except FlowerError as error:
+        if failure := processes.superexec_failure():
+            raise RunFailedError(
+                f"The SuperExec, which carries out the run, has ended: {failure}.", log
+            ) from None
         raise RunFailedError(f"The SuperLink no longer answers for the run: {error}", log) from None
     finally:
         pending.cancel()

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from server_app.operations import run_log
+from server_app.operations.flower_processes import FlowerProcesses
 from server_app.operations.run_log import RunFailedError, follow_to_end
 
 
@@ -34,6 +35,9 @@ class Processes:
     def __iter__(self):
         self.asked.wait(self.seconds)
         return iter(())
+
+    def superexec_failure(self) -> str:
+        return ""
 
     def status(self, run_id: str) -> tuple[str, str]:
         self.asked.set()
@@ -73,3 +77,15 @@ def test_why_a_run_has_ended(status, reason):
     processes.asked.set()
     with pytest.raises(RunFailedError, match=f"^{reason}"):
         follow_to_end(processes, "7", print)
+
+
+@pytest.mark.deployment
+def test_a_run_whose_superexec_ends_fails_with_the_reason(monkeypatch):
+    monkeypatch.setattr(run_log, "STATUS_RETRY_SECONDS", 0.1)
+    with FlowerProcesses() as processes:
+        superlink = processes.start_superlink("--simulation")
+        assert processes.superexec_failure() == ""
+        threading.Timer(3.0, processes._superexec.kill).start()
+        with pytest.raises(RunFailedError, match="SuperExec, which .*, has ended: it was ended by SIGKILL"):
+            follow_to_end(processes, "1", print)
+        superlink.wait(timeout=10)
