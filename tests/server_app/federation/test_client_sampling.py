@@ -59,6 +59,7 @@ def four(tmp_path):
     return write_tiny(tmp_path / "four", sites=4)
 
 
+@pytest.mark.slow
 def test_a_run_asks_the_sampled_sites_only(four, run_local):
     directory, grid = run_local(four, HALF)
     names = [f"site-{i}" for i in range(4)]

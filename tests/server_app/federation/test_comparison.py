@@ -262,6 +262,7 @@ def test_fedprox_with_zero_mu_is_fedavg_and_a_large_mu_shortens_updates(
     assert ends["large"].norm() < 0.7 * ends["mask"].norm()
 
 
+@pytest.mark.slow
 def test_centralised_training_is_no_worse_than_condi_and_condi_than_local_training(tmp_path, run_local):
     """One of two sites has only slow waves in training, and the other only fast ones."""
     parts = []

@@ -130,6 +130,7 @@ def test_noise_does_not_depend_on_seeds():
     assert (drawn[0] != drawn[1]).all()
 
 
+@pytest.mark.slow
 def test_without_noise_the_norms_of_clipping_do_not_matter(federation, run_local, finished_run):
     one, _ = finished_run()
     two, _ = run_local(federation, {"name": "two", "privacy.clip-imputer": 1e-9, "privacy.clip-task": 1e-9})
@@ -139,6 +140,7 @@ def test_without_noise_the_norms_of_clipping_do_not_matter(federation, run_local
     assert "privacy" not in json.loads((one.path / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_private_run_reports_its_epsilon(federation, run_local, finished_run, capsys):
     plain, _ = finished_run()
     changes = {"privacy.noise-multiplier": 0.5, "privacy.clip-imputer": 1e-4, "privacy.clip-task": 1e-3}
@@ -222,6 +224,7 @@ def test_documents_state_epsilon_of_the_settings_beside_it():
     assert re.search(rf"\| noise 1 \|.*\| {epsilon(1.0, 8, 1e-5):.0f} \|", text)
 
 
+@pytest.mark.slow
 def test_an_average_released_before_an_interruption_is_released_once(federation, run_local):
     changes = {"privacy.noise-multiplier": 1.0, "task.rounds": 1}
 

@@ -20,6 +20,7 @@ def ecg_federation(tmp_path_factory):
     return folder / "federation"
 
 
+@pytest.mark.slow
 def test_limb_leads_follow_from_two_of_them(ecg_federation, run_local):
     changes = {"imputer.relation-rounds": 3, "imputer.rounds": 1, "imputer.samples": 0, "task.rounds": 1}
     missingness = {"missingness.points": 0.3, "missingness.gaps": 0.0, "missingness.modality-by-window": 0.0}

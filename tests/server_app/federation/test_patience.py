@@ -24,6 +24,7 @@ DIVERGING = {
 }
 
 
+@pytest.mark.slow
 def test_a_phase_stops_after_rounds_without_a_better_score_and_stays_stopped(finished_run, tmp_path):
     directory, grid = finished_run(DIVERGING)
     before, state = read_history(directory.path), directory.load()

@@ -117,6 +117,7 @@ def test_too_few_sites_stop_the_run_with_their_reasons(federation, run_local):
         run_local(federation, SECURE | {"name": "again"}, two, nodes=3)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_can_be_resumed(federation, run_local, finished_run, tmp_path):
     unbroken, _ = finished_run(SECURE, nodes=3)
     count = Counter()

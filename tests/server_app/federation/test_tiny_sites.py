@@ -28,6 +28,7 @@ def write_hospitals(path, sizes=SIZES, task="binary"):
     return write_federation(path, parts, **how).path
 
 
+@pytest.mark.slow
 def test_a_simulation_ends_whatever_patients_its_hospitals_have(tmp_path, run_local, capsys):
     path = write_hospitals(tmp_path / "f")
     directory, _ = run_local(path, {"compare-with": "pooled,local,pepsy", "task.rounds": 1})
