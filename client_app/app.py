@@ -20,7 +20,8 @@ from client_app.node.site_relation import use_site_relation
 from client_app.node.update import training_reply
 from condi_core.config import ConfigError
 from condi_core.imputer.imputer import DiffusionImputer
-from condi_core.methods import METHODS
+from condi_core.methods import METHODS, configure_method
+from condi_core.methods.packages import PACKAGES_KEY, require_packages
 from condi_core.ownership import ownership
 from condi_core.task.model import TaskModel
 from data_partitions.manifest import SPLITS, Split
@@ -48,6 +49,7 @@ def describe(request: Request) -> RecordDict:
     virtual = is_virtual(request.context)
     if virtual and not request.settings["federation"]:
         return RecordDict({"config": ConfigRecord({"sites": [], "wants-federation": True, "virtual": True})})
+    require_packages(str(request.settings.get(PACKAGES_KEY, "")))
     sites = [_describe_site(request.site(name, check=True)) for name in request.partitions]
     config = ConfigRecord({"sites": sites, "wants-federation": False, "virtual": virtual})
     return RecordDict({"config": config})
@@ -212,7 +214,8 @@ def train_secure(message: Message, context: Context) -> Message:
     site = Request(message, context).site()
     model: TaskModel | DiffusionImputer
     if action == "task":
-        model = METHODS[settings["method"]].model(site.schema, site.config.task)
+        method = configure_method(settings["method"], site.config)
+        model = method.model(site.schema, site.config.task)
     else:
         model = DiffusionImputer(site.schema, site.config.imputer)
     return secure_aggregation.weighted_update(message, reply, ownership(model))

@@ -5,15 +5,12 @@ Flower hands settings over flat (`imputer.learning-rate`); `RunConfig.from_flat`
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
-    NonNegativeFloat,
-    PositiveFloat,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -21,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from condi_core.phase_config import ImputerConfig, NonNegativeInt, PositiveInt, Settings, TaskConfig
+from condi_core.privacy_config import PrivacyConfig
 from condi_core.settings_text import (
     check_command,
     check_folder_name,
@@ -70,42 +68,6 @@ class MissingnessSettings(Settings, extra="allow"):
     """
 
 
-class PrivacyConfig(Settings):
-    """Settings of withheld counts and of differential privacy."""
-
-    smallest_count: NonNegativeInt
-    noise_multiplier: NonNegativeFloat
-    clip_imputer: PositiveFloat
-    clip_task: PositiveFloat
-    delta: Annotated[float, Field(gt=0, lt=1)]
-    patient_epsilon: NonNegativeFloat
-    clip_patient: PositiveFloat
-    value_ranges: str
-
-    @field_validator("value_ranges")
-    @classmethod
-    def _ranges_are_from_low_to_high(cls, text: str) -> str:
-        for name, limits in parse_values(text).items():
-            low, colon, high = str(limits).partition(":")
-            try:
-                is_range = bool(colon) and -math.inf < float(low) < float(high) < math.inf
-            except ValueError:
-                is_range = False
-            if not is_range:
-                raise PydanticCustomError("ranges", f"the range of '{name}' must be LOW:HIGH, got '{limits}'")
-        return text
-
-    @field_validator("patient_epsilon")
-    @classmethod
-    def _one_kind_of_privacy(cls, epsilon: float, info: ValidationInfo) -> float:
-        if epsilon and info.data.get("noise_multiplier"):
-            raise PydanticCustomError(
-                "privacy",
-                "cannot be combined with privacy.noise-multiplier, whose epsilon is of sites: set one to 0",
-            )
-        return epsilon
-
-
 class RunConfig(Settings):
     """All settings of a run; the keys are those of pyproject.toml, with dashes."""
 
@@ -118,6 +80,7 @@ class RunConfig(Settings):
     queue: bool
     method: str
     compare_with: str
+    method_options: str
     seed: NonNegativeInt
     sites: str
     min_sites: PositiveInt
@@ -149,6 +112,18 @@ class RunConfig(Settings):
                 "scores, which have no noise: set patience to 0",
             )
         return privacy
+
+    @field_validator("method_options")
+    @classmethod
+    def _options_are_of_methods_of_the_run(cls, text: str, info: ValidationInfo) -> str:
+        methods = _method_names(info.data.get("method", ""), info.data.get("compare_with", ""))
+        for key in parse_values(text):
+            method, dot, option = key.partition(".")
+            if not (dot and option):
+                raise PydanticCustomError("options", "must be pairs such as 'fedprox.mu=0.1'")
+            if method not in methods:
+                raise PydanticCustomError("options", f"the run has no method '{method}'")
+        return text
 
     @field_validator("test_missingness")
     @classmethod
@@ -255,6 +230,12 @@ class RunConfig(Settings):
     def methods(self) -> list[str]:
         """`method` and the methods in `compare-with`, each once."""
         return _method_names(self.method, self.compare_with)
+
+    def options_of(self, method: str) -> dict[str, int | float | str]:
+        """Return the options of a method that differ from its defaults, such as `{"mu": 0.1}`."""
+        values = parse_values(self.method_options)
+        prefix = f"{method}."
+        return {key.removeprefix(prefix): v for key, v in values.items() if key.startswith(prefix)}
 
     @property
     def test_overrides(self) -> dict[str, int | float | str]:

@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 
 from condi_core.imputer.imputer import DiffusionImputer
-from condi_core.methods import METHODS
 from condi_core.model import Classifier, TrainedRun
 from condi_core.run_files import RunFileError, read_config, weights_paths
-from condi_core.weights_file import WeightsFileError, hash_arrays, load_imputer, load_task
+from condi_core.weights_file import WeightsFileError, hash_arrays, load_imputer, load_task, method_of
 from condi_core.windows import Schema
 
 
@@ -48,7 +47,7 @@ def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = 
     classifiers: dict[str, Classifier] = {}
     for file in _weights_files(run, "task", site):
         task, schema, config, metadata = load_task(file)
-        method = METHODS[metadata["method"]]
+        method = method_of(metadata)
         if (method.complete or metadata["imputer"]) and metadata["imputer"] not in imputers:
             raise WeightsFileError(
                 f"{file} was not trained with the imputer in the same folder: copy both from one run"

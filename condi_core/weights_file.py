@@ -6,6 +6,7 @@ The metadata of a file has a hash of all its content, so that a damaged or alter
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,9 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from condi_core.config import ImputerConfig, TaskConfig
+from condi_core.config import ConfigError, ImputerConfig, TaskConfig
 from condi_core.imputer.imputer import DiffusionImputer
-from condi_core.methods import METHODS
+from condi_core.methods import METHODS, Method
 from condi_core.settings_text import describe_error
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
@@ -131,9 +132,19 @@ def load_task(path: str | Path) -> tuple[TaskModel, Schema, TaskConfig, dict[str
         config = TaskConfig.model_validate_json(metadata["settings"])
         if "imputer" not in metadata:
             raise KeyError("imputer")
-        model = METHODS[metadata["method"]].model(schema, config)
+        if metadata["method"] not in METHODS:
+            raise WeightsFileError(
+                f"{path} has a model of the method '{metadata['method']}', which is not installed here: "
+                f"install {metadata.get('package', 'the version of CondI that has trained it')}"
+            )
+        model = method_of(metadata).model(schema, config)
         _load_arrays(model, arrays)
     return model.eval(), schema, config, metadata
+
+
+def method_of(metadata: Mapping[str, str]) -> Method:
+    """Return the method that has trained a task model, with the options it had then."""
+    return METHODS[metadata["method"]].with_options(json.loads(metadata.get("options", "{}")))
 
 
 def _load_arrays(model: torch.nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
@@ -145,11 +156,13 @@ def _require_compatible(path: str | Path) -> Iterator[None]:
     """Turn the errors of an undamaged file that holds another model into a WeightsFileError."""
     try:
         yield
-    except (KeyError, RuntimeError, TypeError, ValidationError) as error:
+    except (ConfigError, KeyError, RuntimeError, TypeError, ValidationError) as error:
         if isinstance(error, ValidationError):
             reason = describe_error(error.errors()[0], "setting")
         elif isinstance(error, KeyError):
             reason = f"it has no {error.args[0]}"
+        elif isinstance(error, ConfigError):
+            reason = str(error)
         else:
             reason = "its weights are not those that its settings state"
         raise WeightsFileError(

@@ -10,7 +10,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from condi_core.config import ConfigError, RunConfig
-from condi_core.methods import Method
+from condi_core.methods import PLUGIN_PROBLEMS, PLUGINS, Method
 from condi_core.run_files import RESULT_FILE, ROSTER_FILE, VERSIONS_FILE
 from data_partitions import DataError
 from data_partitions.federation import open_federation
@@ -96,6 +96,11 @@ def _announce_end(config: RunConfig, progress: RunProgress, status: str, reason:
 def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunProgress) -> RunDirectory:
     """Do as `coordinate`; the lock is that of the run directory."""
     methods = select_methods(config)
+    plugins = [PLUGINS[name] for name in config.methods if name in PLUGINS]
+    for sentence in PLUGIN_PROBLEMS.values():
+        print(f"note: {sentence}", flush=True)
+    for plugin in plugins:
+        print(f"note: the method {plugin.name} is that of the package {plugin.source}", flush=True)
     directory = lock.enter_context(RunDirectory.resume(config)) if config.resume else None
     state = directory.load() if directory else RunState()
     if config.federation:
@@ -118,7 +123,7 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunPro
         print(f"from the next round on with {', '.join(joined)}", flush=True)
     progress.note_excluded(roster.excluded)
     progress.write_to(directory.path)
-    directory.write_json(VERSIONS_FILE, versions())
+    directory.write_json(VERSIONS_FILE, versions() | {plugin.package: plugin.version for plugin in plugins})
     directory.write_description(next(iter(roster.sites.values())).manifest)
     print(f"artefacts in {directory.path}", flush=True)
     run = Run(grid, config, federation, directory, state, Tracking(config, directory.path))

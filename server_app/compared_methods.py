@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from condi_core.config import ConfigError, RunConfig
-from condi_core.methods import METHODS, Method
+from condi_core.methods import Method, PluginError, find_method
 
 
 def select_methods(config: RunConfig) -> list[Method]:
@@ -14,9 +14,16 @@ def select_methods(config: RunConfig) -> list[Method]:
     Raises
     ------
     ConfigError
-        A method cannot be combined with the run's settings.
+        A method cannot be used, or not be combined with the run's settings.
     """
-    methods = [METHODS[name] for name in config.methods]
+    try:
+        methods = [find_method(name) for name in config.methods]
+    except PluginError as error:
+        raise ConfigError(str(error)) from None
+    try:
+        methods = [method.with_options(config.options_of(method.name)) for method in methods]
+    except ConfigError as error:
+        raise ConfigError(f"setting 'method-options': {error}") from None
     is_private = bool(config.privacy.noise_multiplier)
     for method in methods:
         if method.needs_individual_updates and (is_private or config.secure_aggregation):

@@ -5,9 +5,9 @@ from contextlib import suppress
 from typing import Any
 
 from condi_core.config import ConfigError, MissingnessSettings, RunConfig
-from condi_core.methods import METHOD_NAMES
+from condi_core.methods import METHOD_NAMES, describe_unknown_method
 from condi_core.missingness import Missingness, MissingnessError
-from condi_core.settings_text import parse_names, parse_values, suggest_name
+from condi_core.settings_text import parse_names, parse_values
 
 MISSINGNESS_PREFIX = "missingness."  # of the names of settings
 
@@ -29,7 +29,7 @@ def validate_settings(settings: Mapping[str, Any]) -> RunConfig:
     except ConfigError as error:
         complaints += error.complaints
     complaints += [
-        f"setting '{setting}': unknown method '{name}'{suggest_name(name, METHOD_NAMES, list_all=True)}"
+        f"setting '{setting}': {describe_unknown_method(name)}"
         for setting in ("method", "compare-with")
         for name in _names_in(settings, setting)
         if name not in METHOD_NAMES

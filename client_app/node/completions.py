@@ -20,7 +20,7 @@ from client_app.node.completion_cache import VALUES_SUFFIX, completions_folder, 
 from client_app.node.masks import pack_masks, unpack_masks
 from client_app.node.site import Site
 from condi_core.imputer.imputer import DiffusionImputer
-from condi_core.methods import Method
+from condi_core.methods import PLUGINS, Method
 from condi_core.protocol import fingerprint
 from condi_core.training import derive_seed
 from condi_core.windows import iterate_blocks
@@ -70,6 +70,10 @@ def cache_path(site: Site, method: Method, imputer_hash: str, split: Split) -> P
         "partition": site.fingerprint,
         "split": split,
     }
+    if options := config.options_of(method.name):
+        dependencies["options"] = options
+    if method.name in PLUGINS:
+        dependencies["package"] = PLUGINS[method.name].fingerprint
     digest = hashlib.sha256(json.dumps(dependencies).encode()).hexdigest()
     return completions_folder(site.partition, site.cache) / f"{digest[:32]}{VALUES_SUFFIX}"
 

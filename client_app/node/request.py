@@ -29,7 +29,7 @@ from client_app.node.completions import CompletionsMissingError
 from client_app.node.site import Site, find_partitions, is_virtual, pool_sites
 from client_app.node.site_policy import NO_POLICY, SitePolicy
 from condi_core.config import ConfigError, RunConfig
-from condi_core.methods import METHODS, Method
+from condi_core.methods import Method, PluginError, configure_method
 from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, fingerprint
 from condi_core.serialization import PACKED, PackingError, from_bytes, to_bytes, widen
 from condi_core.training import derive_seed
@@ -97,7 +97,7 @@ class Request:
         name = self.settings["method"]
         if name not in self.policy.methods:
             raise ConfigError(f"the policy of the site does not allow the method {name}")
-        return METHODS[name]
+        return configure_method(name, self.config)
 
     @property
     def evaluates(self) -> bool:
@@ -191,6 +191,10 @@ def handler(function: Callable[[Request], RecordDict]) -> Callable[[Message, Con
             return Message(Error(COMPLETIONS_MISSING, str(error)), reply_to=message)
         except (ConfigError, FloatingPointError, VersionMismatchError, torch.OutOfMemoryError) as error:
             return error_reply(request, str(error))
+        except PluginError as error:
+            return error_reply(
+                request, str(error), "a package that the run needs fails; its own log says why"
+            )
         except PackingError as error:
             return error_reply(request, f"the coordinator's message cannot be used: {error}")
         except (DataError, OSError) as error:

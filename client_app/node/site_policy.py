@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
-from condi_core.methods import METHOD_NAMES
+from condi_core.methods import BUILT_IN_METHODS, METHOD_NAMES
 from data_partitions.description.complaints import complaints_of, suggest
 from data_partitions.description.reference import field_texts
 from data_partitions.description.section import Section, Texts, fields_by_key
@@ -81,7 +81,8 @@ class SitePolicy(Section):
     messages
         Kinds of messages that are answered.
     methods
-        Methods that may be trained and evaluated.
+        Methods that may be trained and evaluated. Those of other packages, which are installed here, are
+        answered only where they are named.
     required_protection
         A run must have at least one of these: "secure-aggregation" (secure-aggregation=true: the coordinator
         gets sums over sites alone), "site-noise" (privacy.noise-multiplier above 0: those who receive models
@@ -117,7 +118,7 @@ class SitePolicy(Section):
     smallest_count: Annotated[int, Field(ge=0, strict=True)] = 10
     covariates: Texts = ("all",)
     messages: Annotated[Texts, AfterValidator(_check_words(MESSAGES, "message"))] = MESSAGES
-    methods: Annotated[Texts, AfterValidator(_check_words(METHOD_NAMES, "method"))] = METHOD_NAMES
+    methods: Annotated[Texts, AfterValidator(_check_words(METHOD_NAMES, "method"))] = BUILT_IN_METHODS
     required_protection: Annotated[Texts, AfterValidator(_check_words(PROTECTIONS, "protection"))] = ()
     update_clip_norm: Annotated[float, Field(ge=0, strict=True)] = 0.0
     update_noise_multiplier: Annotated[float, Field(ge=0, strict=True)] = 0.0
@@ -161,7 +162,7 @@ class SitePolicy(Section):
 
 
 # Of nodes without a policy: those of a simulation, and what a hospital computes for itself.
-NO_POLICY = SitePolicy(smallest_count=0, accepted_apps=("any",))
+NO_POLICY = SitePolicy(smallest_count=0, methods=METHOD_NAMES, accepted_apps=("any",))
 
 
 def read_policy(path: Path) -> SitePolicy:

@@ -13,11 +13,13 @@ The task model is exchanged with the embeddings, which are averaged over all sit
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from condi_core.config import TaskConfig
-from condi_core.methods.method import Method
+from condi_core.methods.method import Method, NonNegative, Positive
 from condi_core.task.batch import TaskBatch
 from condi_core.task.contrastive import modality_contrastive_loss
 from condi_core.task.model import TaskModel
@@ -30,8 +32,15 @@ TEMPERATURE = 0.5  # our choice
 class CrossModalAggregator(TaskModel):
     """The task model with embeddings for missing modalities and a gate on its attention over modalities."""
 
-    def __init__(self, schema: Schema, config: TaskConfig) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        config: TaskConfig,
+        contrastive_weight: float = CONTRASTIVE_WEIGHT,
+        temperature: float = TEMPERATURE,
+    ) -> None:
         super().__init__(schema, config)
+        self.contrastive_weight, self.temperature = contrastive_weight, temperature
         self.missing_embedding = nn.Parameter(0.1 * torch.randn(len(schema.modalities), config.width))
         self.gate = nn.Linear(2 * config.width, config.width)
 
@@ -56,13 +65,26 @@ class CrossModalAggregator(TaskModel):
         features = self.extract_features(values, observed, available)
         present = available.flatten(2).any(-1)
         aggregated = self.aggregate(features, present)
-        before = modality_contrastive_loss(features, present, TEMPERATURE)
-        after = modality_contrastive_loss(aggregated, torch.ones_like(present), TEMPERATURE)
+        before = modality_contrastive_loss(features, present, self.temperature)
+        after = modality_contrastive_loss(aggregated, torch.ones_like(present), self.temperature)
         outputs = self.add_covariates(self.classify_aggregated(aggregated), covariates)
         task_loss = self.loss(outputs, labels)
-        return task_loss + CONTRASTIVE_WEIGHT * (before + after)
+        return task_loss + self.contrastive_weight * (before + after)
 
 
-METHOD = Method(
-    "fedmac", "cross-modal aggregation", label="FedMAC", model=CrossModalAggregator, contrasts_windows=True
-)
+def make_fedmac(
+    contrastive_weight: NonNegative = CONTRASTIVE_WEIGHT, temperature: Positive = TEMPERATURE
+) -> Method:
+    """Make the method with other contrastive losses."""
+    model = partial(CrossModalAggregator, contrastive_weight=contrastive_weight, temperature=temperature)
+    return Method(
+        "fedmac",
+        "cross-modal aggregation",
+        label="FedMAC",
+        model=model,
+        contrasts_windows=True,
+        make=make_fedmac,
+    )
+
+
+METHOD = make_fedmac()

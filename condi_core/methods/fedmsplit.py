@@ -13,24 +13,27 @@ The task model is exchanged; the coordinator keeps a version per site and writes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from condi_core.averaging import Arrays, SiteUpdate, average, site_view
-from condi_core.methods.method import Method
+from condi_core.methods.method import Method, Positive
 from condi_core.ownership import Owner
 
 TEMPERATURE = 0.5  # our choice
 
 
-def correlated_average(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) -> Arrays:
+def correlated_average(
+    base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate], temperature: float = TEMPERATURE
+) -> Arrays:
     """Average for each site with weights by its correlation to all; the shared version is FedAvg's."""
     m = len(updates[0].counts)
     blocks = [_update_blocks(site_view(base, update.site), owners, update, m) for update in updates]
     result = average(base, owners, updates)
     for k, update in enumerate(updates):
         cosines = [[_cosine(a, b) for a, b in zip(blocks[k], other, strict=True)] for other in blocks]
-        edges = np.exp(np.array(cosines) / TEMPERATURE)  # (site, block)
+        edges = np.exp(np.array(cosines) / temperature)  # (site, block)
         reweighted = [
             u._replace(counts=u.counts * edge[:m, None], windows=u.windows * edge[m])
             for u, edge in zip(updates, edges, strict=True)
@@ -67,4 +70,12 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / lengths) if lengths else 0.0
 
 
-METHOD = Method("fedmsplit", "zeros and mask, FedMSplit", label="FedMSplit", combine=correlated_average)
+def make_fedmsplit(temperature: Positive = TEMPERATURE) -> Method:
+    """Make the method with another temperature of the weights of edges."""
+    combine = partial(correlated_average, temperature=temperature)
+    return Method(
+        "fedmsplit", "zeros and mask, FedMSplit", label="FedMSplit", combine=combine, make=make_fedmsplit
+    )
+
+
+METHOD = make_fedmsplit()

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from condi_core.methods.method import Method
+from condi_core.methods.method import Method, NonNegative
 
 MU = 0.01  # one of 0.001, 0.01, 0.1 and 1, among which the paper chooses by validation
 
@@ -25,6 +25,10 @@ def proximal_penalty(model: nn.Module, start: dict[str, Tensor], mu: float) -> T
     return mu / 2 * distance
 
 
-METHOD = Method(
-    "fedprox", "zeros and mask, FedProx", label="FedProx", penalty=partial(proximal_penalty, mu=MU)
-)
+def make_fedprox(mu: NonNegative = MU) -> Method:
+    """Make the method with another weight of the penalty."""
+    penalty = partial(proximal_penalty, mu=mu)
+    return Method("fedprox", "zeros and mask, FedProx", label="FedProx", penalty=penalty, make=make_fedprox)
+
+
+METHOD = make_fedprox()

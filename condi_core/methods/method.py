@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from inspect import signature
+from typing import Annotated, Any, Literal
 
+from pydantic import ConfigDict, Field, ValidationError, validate_call
 from torch import Tensor, nn
 
 from condi_core.averaging import Aggregator, average
-from condi_core.config import TaskConfig
+from condi_core.config import ConfigError, TaskConfig
 from condi_core.imputer.imputer import DiffusionImputer, Generators
+from condi_core.settings_text import describe_error, suggest_name
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 
 Scope = Literal["federated", "local", "centralised"]
+
+# Types of options, with their bounds.
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=10**6)]
 
 # (imputer, values, observed, draws, one generator or one per window)
 # → completed values (draw, batch, modality, patch, sample)
@@ -49,6 +58,8 @@ class Method:
     samples_in_loss : whether the loss draws random numbers, which gradients of single patients cannot
     scope : who trains together, in both phases: all sites ("federated"), each site separately ("local"), or
         one node with the data of all sites ("centralised")
+    make : makes the method from its options, keyword parameters with types that state their bounds, and with
+        the defaults of this method; None for a method without options
     """
 
     name: str
@@ -63,6 +74,42 @@ class Method:
     contrasts_windows: bool = False
     samples_in_loss: bool = False
     scope: Scope = "federated"
+    make: Callable[..., Method] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.complete is not None) != (self.imputer_training != "none"):
+            raise ValueError("a Method has `complete` if and only if `imputer_training` is not 'none'")
+
+    @property
+    def options(self) -> dict[str, int | float]:
+        """Names of the options, as the setting `method-options` has them, with their defaults."""
+        parameters = signature(self.make).parameters.values() if self.make else ()
+        return {parameter.name.replace("_", "-"): parameter.default for parameter in parameters}
+
+    def with_options(self, options: Mapping[str, Any]) -> Method:
+        """Return the method with other values of some options.
+
+        Raises
+        ------
+        ConfigError
+            An option is unknown or out of bounds.
+        """
+        if not options:
+            return self
+        known = self.options
+        if self.make is None:
+            raise ConfigError(f"method '{self.name}' has no options, got '{next(iter(options))}'")
+        if unknown := [name for name in options if name not in known]:
+            raise ConfigError(
+                *(f"method '{self.name}' has no option '{n}'{suggest_name(n, known, True)}" for n in unknown)
+            )
+        make = validate_call(config=ConfigDict(strict=True, allow_inf_nan=False))(self.make)
+        try:
+            return make(**{name.replace("-", "_"): value for name, value in options.items()})
+        except ValidationError as error:
+            noun, errors = f"method '{self.name}', option", error.errors()
+            dashed = [{**e, "loc": (str(e["loc"][0]).replace("_", "-"),)} for e in errors]
+            raise ConfigError(*(describe_error(e, noun) for e in dashed)) from None
 
     @property
     def needs_individual_updates(self) -> bool:

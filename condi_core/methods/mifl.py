@@ -13,11 +13,13 @@ trained where the modality is missing.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from condi_core.config import TaskConfig
-from condi_core.methods.method import Method
+from condi_core.methods.method import Method, NonNegative, Positive
 from condi_core.task.batch import TaskBatch
 from condi_core.task.contrastive import modality_contrastive_loss
 from condi_core.task.model import TaskModel
@@ -30,8 +32,15 @@ TEMPERATURE = 0.5  # our choice
 class MIFLModel(TaskModel):
     """Late fusion of features, with an embedding for each missing modality."""
 
-    def __init__(self, schema: Schema, config: TaskConfig) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        config: TaskConfig,
+        contrastive_weight: float = CONTRASTIVE_WEIGHT,
+        temperature: float = TEMPERATURE,
+    ) -> None:
         super().__init__(schema, config)
+        self.contrastive_weight, self.temperature = contrastive_weight, temperature
         del self.modality_attention, self.cls_token, self.pooling_attention, self.cross_modal, self.pair_bias
         del self.modality_heads
         m, width = len(schema.modalities), config.width
@@ -46,10 +55,25 @@ class MIFLModel(TaskModel):
         values, observed, available, labels, covariates = batch
         features = self.extract_features(values, observed, available)
         present = available.flatten(2).any(-1)
-        contrastive_loss = modality_contrastive_loss(features, present, TEMPERATURE)
+        contrastive_loss = modality_contrastive_loss(features, present, self.temperature)
         outputs = self.add_covariates(self.classify(features, present), covariates)
         task_loss = self.loss(outputs, labels)
-        return task_loss + CONTRASTIVE_WEIGHT * contrastive_loss
+        return task_loss + self.contrastive_weight * contrastive_loss
 
 
-METHOD = Method("mifl", "missing-modality embeddings", label="MIFL", model=MIFLModel, contrasts_windows=True)
+def make_mifl(
+    contrastive_weight: NonNegative = CONTRASTIVE_WEIGHT, temperature: Positive = TEMPERATURE
+) -> Method:
+    """Make the method with other contrastive losses."""
+    model = partial(MIFLModel, contrastive_weight=contrastive_weight, temperature=temperature)
+    return Method(
+        "mifl",
+        "missing-modality embeddings",
+        label="MIFL",
+        model=model,
+        contrasts_windows=True,
+        make=make_mifl,
+    )
+
+
+METHOD = make_mifl()

@@ -21,6 +21,8 @@ There is no phase 1. The task model is exchanged and averaged per modality.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,7 +32,7 @@ from condi_core.config import TaskConfig
 from condi_core.embeddings import ModalityEmbedding, PatchEmbedding, PatchProjection
 from condi_core.imputer.diffusion import cpu_randn
 from condi_core.imputer.interpolation import linear_interpolation
-from condi_core.methods.method import Method
+from condi_core.methods.method import Count, Method, NonNegative, Share
 from condi_core.task.batch import TaskBatch
 from condi_core.task.dropout import drop_modalities, drop_stretches
 from condi_core.task.model import TaskModel
@@ -79,8 +81,18 @@ class SharedEncoder(nn.Module):
 class PAMFModel(TaskModel):
     """The task model with flow matching through its own encoder."""
 
-    def __init__(self, schema: Schema, config: TaskConfig) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        config: TaskConfig,
+        source_deviation: float = SOURCE_DEVIATION,
+        max_rate: float = MAX_RATE,
+        flow_weight: float = FLOW_WEIGHT,
+        euler_steps: int = EULER_STEPS,
+    ) -> None:
         super().__init__(schema, config)
+        self.source_deviation, self.max_rate = source_deviation, max_rate
+        self.flow_weight, self.euler_steps = flow_weight, euler_steps
         self.extractor = SharedEncoder(schema, config)  # type: ignore[assignment]
         self.velocity = PatchProjection(schema.rate_groups, config.width, 1)
         self.source_weights = nn.Linear(config.pair_width, 1, bias=False)
@@ -103,9 +115,9 @@ class PAMFModel(TaskModel):
     def complete(self, x: Tensor, observed: Tensor) -> Tensor:
         """Carry standardised windows (batch, modality, patch, sample) from their source to data."""
         state = self.source(x, observed)
-        for step in range(EULER_STEPS):
-            t = x.new_full((len(x),), step / EULER_STEPS)
-            state = state + self.predict_velocity(state, observed, t) / EULER_STEPS
+        for step in range(self.euler_steps):
+            t = x.new_full((len(x),), step / self.euler_steps)
+            state = state + self.predict_velocity(state, observed, t) / self.euler_steps
             state = torch.where(observed, x, state.clamp(-30, 30))
         return state
 
@@ -143,18 +155,18 @@ class PAMFModel(TaskModel):
     def training_loss(self, batch: TaskBatch) -> Tensor:
         values, observed, available, labels, covariates = batch
         task_loss = self.loss(self(values, observed, available, covariates), labels)
-        return task_loss + FLOW_WEIGHT * self.flow_loss(values, observed)
+        return task_loss + self.flow_weight * self.flow_loss(values, observed)
 
     def flow_loss(self, values: Tensor, observed: Tensor) -> Tensor:
         """Return the mean squared errors of velocity and source, over samples that are hidden for it."""
         x, n = self.standardiser(values, observed).clamp(-30, 30), len(values)
-        rate = (MAX_RATE * torch.rand(n, generator=self.generator)).to(x.device)
+        rate = (self.max_rate * torch.rand(n, generator=self.generator)).to(x.device)
         loses_modalities = (torch.rand(n, generator=self.generator) < 0.5).to(x.device)
         visible = drop_modalities(observed, rate * loses_modalities, self.generator)
         visible = drop_stretches(visible, rate * ~loses_modalities, self.generator)
         target = observed & ~visible
         source, present = self.source(x, visible), visible.flatten(2).any(-1)
-        deviation = torch.where(present, SOURCE_DEVIATION, 1.0)[..., None, None]
+        deviation = torch.where(present, self.source_deviation, 1.0)[..., None, None]
         noise = deviation * cpu_randn(x.shape, self.generator, x.device)
         start = torch.where(visible, x, (source + noise) * self.is_sample).detach()
         t = torch.rand(n, generator=self.generator).to(x.device)
@@ -164,4 +176,28 @@ class PAMFModel(TaskModel):
         return (errors * target).sum() / target.sum().clamp(min=1)
 
 
-METHOD = Method("pamf", "flow matching, shared encoder", label="PAMF", model=PAMFModel, samples_in_loss=True)
+def make_pamf(
+    source_deviation: NonNegative = SOURCE_DEVIATION,
+    max_rate: Share = MAX_RATE,
+    flow_weight: NonNegative = FLOW_WEIGHT,
+    euler_steps: Count = EULER_STEPS,
+) -> Method:
+    """Make the method with another flow matching."""
+    model = partial(
+        PAMFModel,
+        source_deviation=source_deviation,
+        max_rate=max_rate,
+        flow_weight=flow_weight,
+        euler_steps=euler_steps,
+    )
+    return Method(
+        "pamf",
+        "flow matching, shared encoder",
+        label="PAMF",
+        model=model,
+        samples_in_loss=True,
+        make=make_pamf,
+    )
+
+
+METHOD = make_pamf()

@@ -23,6 +23,7 @@ keeps a version per site; it writes one file per site.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,8 +31,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from condi_core.averaging import Arrays, SiteUpdate, average
-from condi_core.config import TaskConfig
-from condi_core.methods.method import Method
+from condi_core.config import ConfigError, TaskConfig
+from condi_core.methods.method import Count, Method, NonNegative, Positive, Share
 from condi_core.ownership import Owner
 from condi_core.task.batch import TaskBatch
 from condi_core.task.contrastive import info_nce, masked_mean, modality_contrastive_loss
@@ -51,11 +52,22 @@ class PEPSYModel(TaskModel):
 
     samples: Tensor
 
-    def __init__(self, schema: Schema, config: TaskConfig) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        config: TaskConfig,
+        controls: int = CONTROLS,
+        selected: int = SELECTED,
+        contrastive_weight: float = CONTRASTIVE_WEIGHT,
+        query_weight: float = QUERY_WEIGHT,
+        temperature: float = TEMPERATURE,
+    ) -> None:
         super().__init__(schema, config)
+        self.selected, self.temperature = selected, temperature
+        self.contrastive_weight, self.query_weight = contrastive_weight, query_weight
         del self.modality_attention, self.cls_token, self.pooling_attention, self.cross_modal, self.pair_bias
         width = config.width
-        self.controls = nn.Parameter(torch.randn(CONTROLS, width))
+        self.controls = nn.Parameter(torch.randn(controls, width))
         self.query = nn.Linear(width + 1, width)
         self.key = nn.Linear(width, width)
         self.compose = nn.Linear(3 * width, width)
@@ -85,7 +97,8 @@ class PEPSYModel(TaskModel):
         present = observed_fraction > 0
         features = torch.where(present[..., None], features, masked_mean(features, present)[:, None])
         query = F.normalize(self.query(torch.cat([features, observed_fraction[..., None]], -1)), dim=-1)
-        similarity, selected = (query @ F.normalize(self.key(self.controls), dim=-1).mT).topk(SELECTED, -1)
+        key = F.normalize(self.key(self.controls), dim=-1)
+        similarity, selected = (query @ key.mT).topk(self.selected, -1)
         control = (similarity.softmax(-1)[..., None] * self.controls[selected]).sum(-2)
         identity = self.extractor.modality_embedding.weight.expand_as(features)
         complete = self.compose(torch.cat([identity, features, control], -1))
@@ -104,20 +117,22 @@ class PEPSYModel(TaskModel):
         observed_fraction = self.observed_fraction(observed)
         features, present = self.extract_features(values, observed, available), observed_fraction > 0
         complete, _, similarity = self.reconfigure(features, observed_fraction)
-        between_modalities = modality_contrastive_loss(features, present, TEMPERATURE)
+        between_modalities = modality_contrastive_loss(features, present, self.temperature)
         window_mean = masked_mean(complete, present)
-        with_window = sum(info_nce(part, window_mean, TEMPERATURE) for part in complete.unbind(1))
+        with_window = sum(info_nce(part, window_mean, self.temperature) for part in complete.unbind(1))
         contrastive_loss = between_modalities + with_window / complete.shape[1]
         outputs = self.add_covariates(self.classify_complete(complete), covariates)
         task_loss = self.loss(outputs, labels)
-        return task_loss + CONTRASTIVE_WEIGHT * contrastive_loss - QUERY_WEIGHT * similarity
+        return task_loss + self.contrastive_weight * contrastive_loss - self.query_weight * similarity
 
     def observed_fraction(self, observed: Tensor) -> Tensor:
         """Return the observed fraction of each modality's samples (batch, modality)."""
         return observed.flatten(2).float().sum(-1) / self.samples
 
 
-def merge_profiles(base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate]) -> Arrays:
+def merge_profiles(
+    base: Arrays, owners: dict[str, Owner], updates: Sequence[SiteUpdate], merge_cosine: float = MERGE_COSINE
+) -> Arrays:
     """Average by FedAvg, except the profiles: merge each site's controls with similar ones of other sites."""
     result = average(base, owners, updates)
     result["controls"] = base["controls"]  # the shared version, which no site uses
@@ -129,7 +144,7 @@ def merge_profiles(base: Arrays, owners: dict[str, Owner], updates: Sequence[Sit
             other_profile = profiles[other.site]
             cosine = _normalise_rows(profile) @ _normalise_rows(other_profile).T
             nearest = np.arange(len(profile)) if other.site == site else cosine.argmax(1)
-            is_similar = cosine[np.arange(len(profile)), nearest] >= MERGE_COSINE
+            is_similar = cosine[np.arange(len(profile)), nearest] >= merge_cosine
             weight = other.windows * is_similar[:, None]
             total, total_weight = total + weight * other_profile[nearest], total_weight + weight
         result[f"{site}/controls"] = (total / total_weight).astype(base["controls"].dtype)
@@ -140,11 +155,34 @@ def _normalise_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-METHOD = Method(
-    "pepsy",
-    "PEPSY embedding controls",
-    label="PEPSY",
-    model=PEPSYModel,
-    combine=merge_profiles,
-    contrasts_windows=True,
-)
+def make_pepsy(
+    controls: Count = CONTROLS,
+    selected: Count = SELECTED,
+    contrastive_weight: NonNegative = CONTRASTIVE_WEIGHT,
+    query_weight: NonNegative = QUERY_WEIGHT,
+    temperature: Positive = TEMPERATURE,
+    merge_cosine: Share = MERGE_COSINE,
+) -> Method:
+    """Make the method with other profiles and losses."""
+    if selected > controls:
+        raise ConfigError(f"method 'pepsy' cannot select {selected} of {controls} controls: lower `selected`")
+    model = partial(
+        PEPSYModel,
+        controls=controls,
+        selected=selected,
+        contrastive_weight=contrastive_weight,
+        query_weight=query_weight,
+        temperature=temperature,
+    )
+    return Method(
+        "pepsy",
+        "PEPSY embedding controls",
+        label="PEPSY",
+        model=model,
+        combine=partial(merge_profiles, merge_cosine=merge_cosine),
+        contrasts_windows=True,
+        make=make_pepsy,
+    )
+
+
+METHOD = make_pepsy()

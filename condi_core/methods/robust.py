@@ -12,19 +12,27 @@ The task model is exchanged and averaged per modality.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from condi_core.methods.method import Method
+from condi_core.config import TaskConfig
+from condi_core.methods.method import Method, Share
 from condi_core.task.batch import TaskBatch
 from condi_core.task.dropout import drop_modalities, drop_stretches
 from condi_core.task.model import TaskModel
+from condi_core.windows import Schema
 
 MAX_RATE = 0.9  # largest share of modalities or of time that a window loses; our choice
 
 
 class RobustModel(TaskModel):
     """The task model, which trains on windows that have lost modalities or stretches."""
+
+    def __init__(self, schema: Schema, config: TaskConfig, max_rate: float = MAX_RATE) -> None:
+        super().__init__(schema, config)
+        self.max_rate = max_rate
 
     def training_loss(self, batch: TaskBatch) -> Tensor:
         values, observed, available, labels, covariates = batch
@@ -35,15 +43,21 @@ class RobustModel(TaskModel):
         """Return what stays observed (batch, modality, patch, sample) in a step of training."""
         n = len(observed)
         kind = torch.randint(3, (n,), generator=self.generator).to(observed.device)
-        rate = MAX_RATE * torch.rand(n, generator=self.generator).to(observed.device)
+        rate = self.max_rate * torch.rand(n, generator=self.generator).to(observed.device)
         stays = drop_modalities(observed, rate * (kind == 0), self.generator)
         return drop_stretches(stays, rate * (kind == 1), self.generator)
 
 
-METHOD = Method(
-    "robust",
-    "modality and segment dropout",
-    label="dropout training",
-    model=RobustModel,
-    samples_in_loss=True,
-)
+def make_robust(max_rate: Share = MAX_RATE) -> Method:
+    """Make the method with another largest share of what a window loses."""
+    return Method(
+        "robust",
+        "modality and segment dropout",
+        label="dropout training",
+        model=partial(RobustModel, max_rate=max_rate),
+        samples_in_loss=True,
+        make=make_robust,
+    )
+
+
+METHOD = make_robust()

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 
 from condi_core.averaging import Arrays, SiteUpdate
-from condi_core.config import PrivacyConfig
 from condi_core.ownership import Owner, aggregation_weights
 from condi_core.privacy.noise import secure_gaussian_noise
+from condi_core.privacy_config import PrivacyConfig
 
 
 def privacy_budget(privacy: PrivacyConfig, averages: int) -> dict[str, float]:

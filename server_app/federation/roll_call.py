@@ -15,6 +15,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
+from condi_core.methods.packages import PACKAGES_KEY, list_packages
 from condi_core.protocol import POLICY_REFUSED, fingerprint
 from data_partitions.federation import check_same_schema
 from server_app.artifacts.site_info import SiteInfo
@@ -35,13 +36,13 @@ class RollCall:
         self.named = named
         self.timeout = min(config.round_timeout, max(config.sites_timeout, MIN_DESCRIBE_SECONDS))
         self.federation = federation or config.federation
+        self.packages = {PACKAGES_KEY: text} if (text := list_packages(config.methods)) else {}
         self.names: set[str] = set()  # of all sites that answered
         self.candidates: dict[str, SiteInfo] = {}  # sites that may take part
         self.problems: dict[str, str] = {}  # why others cannot
         self.problem_nodes: dict[str, int] = {}
         self.policy_refusals: set[str] = set()  # names among the problems
-        self.wants_federation = False
-        self.virtual = False
+        self.wants_federation = self.virtual = False
         self._asked_at: dict[int, float] = {}  # infinity for nodes whose answer was accepted
         self._printed: set[tuple[str, str]] = set()  # problems that the operator has read
 
@@ -55,7 +56,7 @@ class RollCall:
         now, names = time.monotonic(), node_names(self.grid)
         online = [node for node, name in names.items() if not (name and self.named) or name in self.named]
         nodes = sorted(n for n in online if now > self._asked_at.get(n, -RETRY_SECONDS) + RETRY_SECONDS)
-        config = ConfigRecord({"fingerprint": fingerprint(), "federation": self.federation})
+        config = ConfigRecord({"fingerprint": fingerprint(), "federation": self.federation, **self.packages})
         requests = [Message(RecordDict({"config": config}), node, "query.describe") for node in nodes]
         replies = send_and_receive(self.grid, requests, self.timeout) if nodes else []
         reply_of = {reply.metadata.src_node_id: reply for reply in replies}

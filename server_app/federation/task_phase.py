@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import torch
 
 from condi_core.averaging import Arrays, site_view
-from condi_core.methods import METHODS
+from condi_core.methods import PLUGINS, configure_method
 from condi_core.ownership import ownership, trainable
 from condi_core.training import derive_seed
 from condi_core.weights_file import hash_arrays
@@ -47,7 +48,7 @@ def run_task_phase(run: Run, roster: Roster, method_name: str) -> TaskResult:
         Name of the method.
     """
     config, schema, name = run.config.task, roster.schema, f"task-{method_name}"
-    method = METHODS[method_name]
+    method = configure_method(method_name, run.config)
     torch.manual_seed(derive_seed(run.config.seed, "initial weights", "task"))
     model = method.model(schema, config)
     model.standardiser.fit(torch.from_numpy(roster.sums))
@@ -94,12 +95,17 @@ def run_task_phase(run: Run, roster: Roster, method_name: str) -> TaskResult:
     run.run_phase(phase)
     outcome = run.test(phase)
 
+    origin = {"package": PLUGINS[method_name].source} if method_name in PLUGINS else {}
+    if options := run.config.options_of(method_name):
+        origin["options"] = json.dumps(options)
+
     def metadata_for(site: str) -> dict[str, str]:
         return {
             "schema": schema.model_dump_json(),
             "settings": config.model_dump_json(by_alias=True),
             "method": method_name,
             "imputer": hash_arrays(site_view(completion.imputer, site)) if completion else "",
+            **origin,
         }
 
     run.directory.save_model(name, run.state.best[name], metadata_for, roster.sites)

@@ -1,7 +1,7 @@
 """Refuse a run that cannot start, before Flower is started or asked for anything.
 
-Values are checked without torch, whose import takes seconds; only settings of privacy and secure aggregation,
-which go together with some methods alone, need it.
+Values are checked without torch, whose import takes seconds; only options of methods, methods of other
+packages, and settings of privacy and secure aggregation, which some methods exclude, need it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from condi_core.config import ConfigError, RunConfig
+from condi_core.methods import PLUGINS
 from condi_core.run_files import CONFIG_FILE
 from condi_core.settings_text import suggest_name
 from data_partitions.errors import DataError
@@ -34,9 +35,9 @@ def require_valid_settings(settings: Mapping[str, SettingValue]) -> RunConfig:
     try:
         config = validate_settings(default_settings() | dict(settings))
         privacy = config.privacy
-        if config.secure_aggregation or any(
-            (privacy.noise_multiplier, privacy.patient_epsilon, privacy.smallest_count)
-        ):
+        protections = (privacy.noise_multiplier, privacy.patient_epsilon, privacy.smallest_count)
+        is_special = config.method_options or PLUGINS.keys() & set(config.methods)
+        if config.secure_aggregation or any(protections) or is_special:
             from server_app.compared_methods import select_methods
 
             select_methods(config)

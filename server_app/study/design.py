@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from condi_core.config import flatten, setting_names
 from condi_core.evaluation.catalogue import TASK_METRICS
-from condi_core.methods import METHOD_NAMES
+from condi_core.methods import METHOD_NAMES, describe_unknown_method
 from condi_core.missingness import AMOUNTS, SETTINGS, active_settings
 from condi_core.settings_text import describe_error, parse_values, suggest_name
 from data_partitions.errors import DataError
@@ -42,6 +42,7 @@ STUDY_KEYS = {
     "federation": "[data.NAME]",
     "method": "methods",
     "compare-with": "methods",
+    "method-options": "methods",
     "seed": "seeds",
     "test-missingness": "test-missingness",
     "task.learning-rate": "learning-rates",
@@ -174,11 +175,7 @@ def read_study(table: dict[str, Any]) -> Study:
         study = Study.model_validate(table)
     except ValidationError as error:
         raise StudyError("; ".join(_complaint(e) for e in error.errors())) from None
-    complaints = [
-        f"unknown method '{name}'{suggest_name(name, METHOD_NAMES, list_all=True)}"
-        for name in study.methods
-        if name not in METHOD_NAMES
-    ]
+    complaints = [describe_unknown_method(name) for name in study.methods if name not in METHOD_NAMES]
     if study.metric not in TASK_METRICS:
         complaints.append(
             f"unknown metric '{study.metric}'{suggest_name(study.metric, TASK_METRICS, list_all=True)}"

@@ -1,5 +1,7 @@
 """Aggregation rules, compared with closed forms."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from condi_core.methods.fedmsplit import TEMPERATURE, correlated_average
 from condi_core.methods.fednova import normalised_average
 from condi_core.methods.pepsy import merge_profiles
 from condi_core.ownership import SHARED, Owner
+from tests.helpers.run_settings import PROJECT
 
 OWNERS = {
     "shared": SHARED,
@@ -141,3 +144,13 @@ def test_pepsy_does_not_change_controls_without_a_similar_one():
         sites.append(SiteUpdate(controls(row), np.ones((1, 1)), 1.0, 1, name))
     out = merge_profiles(base, {"controls": SHARED}, sites)
     assert out["a/controls"].tolist() == [[1, 0]] and out["b/controls"].tolist() == [[0, 1]]
+
+
+def test_the_example_of_a_method_of_another_package_weighs_windows_to_a_power(monkeypatch):
+    monkeypatch.syspath_prepend(PROJECT / "examples" / "own-method")
+    method = import_module("tempered_fedavg").METHOD
+    assert_close(
+        method.with_options({"power": 1}).combine(BASE, OWNERS, UPDATES), average(BASE, OWNERS, UPDATES)
+    )
+    same = method.with_options({"power": 0}).combine(BASE, OWNERS, UPDATES)
+    np.testing.assert_allclose(same["shared"], np.mean([u.arrays["shared"] for u in UPDATES], 0), atol=1e-6)

@@ -33,6 +33,12 @@ def build_condi_wheel(folder: Path) -> Path:
     return build_wheel(copy, folder)
 
 
+def build_example_wheel(folder: Path) -> Path:
+    """Build the wheel of the example of a method, also from a copy."""
+    copy = Path(shutil.copytree(PROJECT / "examples" / "own-method", folder / "tempered-fedavg"))
+    return build_wheel(copy, folder)
+
+
 def make_environment(folder: Path, *wheels: Path) -> Path:
     """Make a virtual environment with wheels and the libraries of this environment; return its programs."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)

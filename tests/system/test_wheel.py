@@ -1,4 +1,4 @@
-"""CondI installed from its wheel, outside a checkout: runs, studies and its version."""
+"""CondI installed from its wheel, outside a checkout, with a method of another package."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from importlib.metadata import version
 
 import pytest
 
+from condi_core.run_files import read_versions
+from condi_core.weights_file import WeightsFileError, load_task, read_weights
 from tests.helpers.run_settings import as_pairs, without_paths
 from tests.helpers.tiny_federation import write_tiny
-from tests.helpers.wheels import build_condi_wheel, make_environment, run_program
+from tests.helpers.wheels import build_condi_wheel, build_example_wheel, make_environment, run_program
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 STUDY = """
-methods = ["mask"]
+methods = ["tempered"]
 seeds = [0]
 [data.waves]
 federation = "federation"
@@ -24,9 +26,10 @@ federation = "federation"
 
 @pytest.fixture(scope="module")
 def condi(tmp_path_factory):
-    """The program `condi` of an environment with CondI's wheel."""
+    """The program `condi` of an environment with CondI's wheel and that of the example of a method."""
     folder = tmp_path_factory.mktemp("wheel")
-    return make_environment(folder / "venv", build_condi_wheel(folder)) / "condi"
+    wheels = build_condi_wheel(folder), build_example_wheel(folder)
+    return make_environment(folder / "venv", *wheels) / "condi"
 
 
 def test_a_run_and_a_study_complete_outside_a_checkout(condi, tmp_path, small_settings):
@@ -36,15 +39,22 @@ def test_a_run_and_a_study_complete_outside_a_checkout(condi, tmp_path, small_se
     assert run_program(condi, "--version", cwd=tmp_path).stdout == f"condi {version('condi')}\n"
 
     write_tiny(tmp_path / "federation", sites=2)
-    small = without_paths(small_settings({"sites-timeout": 120.0}))
-    options = ("--nodes", 2, "--cache", tmp_path / "cache")
+    options = {"compare-with": "tempered", "method-options": "tempered.power=0.0"}
+    small = without_paths(small_settings({"sites-timeout": 120.0} | options))
+    nodes = ("--nodes", 2, "--cache", tmp_path / "cache")
     completed = run_program(
-        condi, "run", "--federation", "federation", "--name", "first", "-c", as_pairs(small), *options,
+        condi, "run", "--federation", "federation", "--name", "first", "-c", as_pairs(small), *nodes,
         cwd=tmp_path,
     )  # fmt: skip
     assert completed.returncode == 0, completed.stdout + completed.stderr
     result = json.loads((tmp_path / "runs" / "first" / "result.json").read_text())
-    assert 0 <= result["task"]["condi"]["auroc"] <= 1
+    assert result["task"].keys() == {"condi", "tempered"}
+    assert "the method tempered is that of the package tempered-fedavg 1.0" in completed.stdout
+    assert read_versions(tmp_path / "runs" / "first")["tempered-fedavg"] == "1.0"
+    model = tmp_path / "runs" / "first" / "task-tempered.safetensors"
+    assert read_weights(model)[1]["package"] == "tempered-fedavg 1.0"
+    with pytest.raises(WeightsFileError, match="install tempered-fedavg 1.0"):
+        load_task(model)  # here, where it is not installed
 
     lines = [f"{key} = {json.dumps(small[key])}" for key in small if key.startswith(("imputer.", "task."))]
     lines = [line for line in lines if "learning-rate" not in line]

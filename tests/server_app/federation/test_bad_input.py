@@ -14,6 +14,7 @@ from condi_core.config import RunConfig
 from data_partitions.manifest import Modality
 from server_app.app import main
 from server_app.errors import RunError, RunErrorFilter
+from server_app.federation import roll_call
 from server_app.federation.roster_collection import collect_roster
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.site_partition import write_site
@@ -111,6 +112,14 @@ def test_all_bad_settings_are_reported_at_once(refusal):
 def test_unknown_method(refusal):
     message = refusal(changes={"method": "magic"})
     assert message == "setting 'method': unknown method 'magic' (did you mean 'fedmac'?)"
+
+
+def test_a_site_that_lacks_a_package_of_the_run_is_excluded(tmp_path, refusal, monkeypatch):
+    monkeypatch.setattr(roll_call, "list_packages", lambda methods: '[["own", "own-method", "1.0", "0"]]')
+    assert (
+        "excluded: node 1000: this site lacks the package own-method 1.0, from which the run has its method "
+        "'own': install it, or choose other methods" in refusal([write_site(tmp_path / "site-0")])
+    )
 
 
 def test_a_missing_federation_is_reported(tmp_path, refusal):

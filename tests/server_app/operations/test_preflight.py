@@ -25,6 +25,7 @@ BAD_VALUES = {
     "track": "wandb",
     "method": "cond",
     "compare-with": "mask,locl",
+    "method-options": "condi.mu=0.1",
     "test-missingness": "points=1.5",
     "seed": 2**63,
     "sites": "hospital-9",
