@@ -27,9 +27,9 @@ from multiprocessing import get_context
 import torch
 from torch import nn
 
-from client_app.node.imputer_phase import EPOCHS_PER_PREPARATION
 from condi_core.config import ImputerConfig, RunConfig
 from condi_core.imputer.imputer import DiffusionImputer, median_over_draws
+from condi_core.imputer.local_training import EPOCHS_PER_PREPARATION
 from condi_core.windows import Schema
 from server_app.operations.run_config import default_settings
 

@@ -32,6 +32,8 @@ from condi_core.averaging import SiteUpdate, average
 from condi_core.config import RunConfig, flatten
 from condi_core.evaluation.catalogue import ERROR_SUMS
 from condi_core.imputer.imputer import DiffusionImputer
+from condi_core.imputer.relation_estimate import estimate_cross_spectrum
+from condi_core.imputer.scoring import error_sums_by_block
 from condi_core.methods import METHODS
 from condi_core.ownership import ownership
 from condi_core.privacy.relation import floor_at_noise
@@ -131,9 +133,8 @@ def train_relation(
             if is_private:
                 spectra, counts, windows = private_releases.release_relation(site, imputer)
             else:
-                spectra, counts, windows = imputer_phase.estimate_cross_spectrum(
-                    site, imputer, derive_seed(config.seed, round_, site.name), round_ == 0
-                )
+                rows, seed = site.partition.rows("train"), derive_seed(config.seed, round_, site.name)
+                spectra, counts, windows = estimate_cross_spectrum(site, rows, imputer, seed, round_ == 0)
             updates.append(SiteUpdate(spectra, counts, windows, 1, site.name))
         state = {name: tensor.numpy() for name, tensor in imputer.state_dict().items()}
         averaged = average(state, owners, updates)
@@ -151,7 +152,7 @@ def imputation_errors(
     totals: dict[str, np.ndarray] = {}
     for site in sites:
         rows = site.partition.rows("test")[:TEST_WINDOWS]
-        for key, sums in imputer_phase.error_sums_by_block(site, imputer, rows, 0, all_measured=True):
+        for key, sums in error_sums_by_block(site, rows, imputer, site.config.seed, 0, all_measured=True):
             kind, _, method = key.partition("/")
             if method == "estimate":
                 totals[kind] = totals.get(kind, 0) + sums.sum(0)

@@ -20,6 +20,7 @@ from client_app.node.site_relation import use_site_relation
 from client_app.node.update import training_reply
 from condi_core.config import ConfigError
 from condi_core.imputer.imputer import DiffusionImputer
+from condi_core.imputer.relation_estimate import estimate_cross_spectrum
 from condi_core.methods import METHODS, configure_method
 from condi_core.methods.packages import PACKAGES_KEY, require_packages
 from condi_core.ownership import ownership
@@ -154,7 +155,8 @@ def train_relation(request: Request) -> RecordDict:
     if site.config.privacy.patient_epsilon:
         spectra, counts, windows = release_relation(site, imputer)
     else:
-        spectra, counts, windows = imputer_phase.estimate_cross_spectrum(site, imputer, request.seed, first)
+        rows, seed = site.partition.rows("train"), request.seed
+        spectra, counts, windows = estimate_cross_spectrum(site, rows, imputer, seed, first)
     metrics = MetricRecord(
         {"windows": float(windows), "counts": counts.ravel().tolist(), "loss": 0.0, "steps": 1}
     )

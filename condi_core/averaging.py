@@ -85,6 +85,20 @@ def keep_separate(base: Arrays, owners: dict[str, Owner], updates: Sequence[Site
     return result
 
 
+def count_pairs(present: np.ndarray, windows: float) -> np.ndarray:
+    """Return the `counts` of an update, from which modalities each window of the round had.
+
+    A modality counts for the fraction of the round's windows that had it.
+
+    Parameters
+    ----------
+    present : bool (window, modality), of the windows of the round
+    windows : number of windows of the site
+    """
+    had = present.astype(np.float64)
+    return windows * (had.T @ had / len(had))
+
+
 def site_weights(owner: Owner, updates: Sequence[SiteUpdate], shape: tuple[int, ...]) -> list[np.ndarray]:
     """Return the aggregation weights of all sites, broadcastable to `shape`."""
     return [aggregation_weights(owner, update.counts, update.windows, shape) for update in updates]

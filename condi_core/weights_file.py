@@ -31,6 +31,11 @@ class WeightsFileError(ValueError):
     """A weights file cannot be used; the message says why."""
 
 
+def state_arrays(model: torch.nn.Module) -> dict[str, np.ndarray]:
+    """Return a copy of a model's weights and buffers as named arrays."""
+    return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in model.state_dict().items()}
+
+
 def hash_arrays(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> str:
     """Hash named arrays and texts, independent of their order."""
     digest = hashlib.sha256()

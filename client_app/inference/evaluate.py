@@ -13,7 +13,6 @@ from client_app.inference.evaluate_task import SubgroupResults, TaskEvaluation
 from client_app.inference.opening import open_compatible_partition, open_run
 from client_app.inference.site_data import open_labelled_partition
 from client_app.inference.site_description import SiteSettings
-from client_app.node.imputer_phase import error_sums_by_block
 from client_app.node.site import Site
 from condi_core.config import MissingnessSettings
 from condi_core.evaluation.catalogue import (
@@ -21,6 +20,7 @@ from condi_core.evaluation.catalogue import (
     imputation_metrics,
     scored_keys,
 )
+from condi_core.imputer.scoring import error_sums_by_block
 from condi_core.missingness import Missingness
 from condi_core.model import TrainedRun
 from condi_core.run_files import read_config, read_roster
@@ -120,7 +120,7 @@ def _evaluate_imputation(
     samples = site.config.imputer.samples
     sums: dict[str, list[np.ndarray]] = {key: [] for key in scored_keys(samples)}
     num_blocks = len(sums) * sum(1 for _ in iterate_blocks(rows))
-    blocks = error_sums_by_block(site, model.imputer, rows, samples, all_measured=True)
+    blocks = error_sums_by_block(site, rows, model.imputer, site.config.seed, samples, all_measured=True)
     for done, (key, block_sums) in enumerate(blocks, 1):
         sums[key].append(np.einsum("wmk,m->wk", block_sums, model.schema.patch_weights))
         progress("imputation", done, num_blocks)

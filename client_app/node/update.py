@@ -11,6 +11,7 @@ from torch import nn
 
 from client_app.node.local_noise import protect_update
 from client_app.node.request import Request, to_numpy, to_record
+from condi_core.averaging import count_pairs
 from condi_core.protocol import SCORE_PREFIX
 
 
@@ -20,7 +21,7 @@ def training_reply(
     """Reply to a training round with the trained weights, and with their weight in the average.
 
     As in FedAvg (McMahan et al. 2017, Algorithm 1) sites are weighted by their training windows, not by their
-    local steps. A modality counts for the fraction of the round's windows that had it.
+    local steps, and modalities as in `count_pairs`.
 
     Parameters
     ----------
@@ -32,13 +33,11 @@ def training_reply(
     scores : RecordDict, optional
         The reply to an evaluation of the weights of the message, which is sent along.
     """
-    present = result["present"].astype(np.float64)
-    fraction = present.T @ present / len(present)  # of windows that have both modalities of a pair
     trained = {n: p.detach().cpu().numpy() for n, p in model.named_parameters() if p.requires_grad}
     weights = protect_update(trained, request.arrays, request.policy)
-    metrics = {
+    metrics: dict[str, Any] = {
         "windows": float(result["windows"]),
-        "counts": (result["windows"] * fraction).ravel().tolist(),
+        "counts": count_pairs(result["present"], result["windows"]).ravel().tolist(),
         "loss": float(result["loss"]),
         "steps": int(result["steps"]),
     }

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -275,8 +274,3 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
 def _replace_file(path: Path, content: str | bytes) -> None:
     with atomic_write(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
-
-
-def state_arrays(model: torch.nn.Module) -> Arrays:
-    """Return a copy of a model's weights and buffers as named arrays."""
-    return {name: np.array(tensor.detach().numpy()) for name, tensor in model.state_dict().items()}

@@ -14,6 +14,7 @@ from condi_core.evaluation.catalogue import (
     IMPUTER_ROWS,
     TASK_METRICS,
     imputation_metrics,
+    rmse_over_patterns,
     scored_keys,
 )
 from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
@@ -40,17 +41,14 @@ NO_EVALUATION = Evaluation(shapes=lambda split, samples: {}, scalars=(), read=la
 
 def imputation_evaluation(schema: Schema) -> Evaluation:
     """Return the evaluation of imputers: RMSE over all missingness patterns, and that of interpolation."""
-    weight = schema.patch_weights[:, None]
+    weights = schema.patch_weights
 
     def shapes(split: str, samples: int) -> dict[str, tuple[int, ...]]:
         return {key: (len(schema.names), len(ERROR_SUMS)) for key in scored_keys(samples)}
 
     def read(sums: Arrays, scalars: dict[str, float]) -> dict[str, float]:
-        def rmse(method: str) -> float:
-            errors = [(weight * a).sum(0) for key, a in sums.items() if key.endswith(f"/{method}")]
-            return imputation_metrics(sum(errors))["rmse"]
-
-        return {"score": rmse("condi"), "rmse": rmse("condi"), "linear": rmse("linear")}
+        rmse, linear = (rmse_over_patterns(sums, weights, method) for method in ("condi", "linear"))
+        return {"score": rmse, "rmse": rmse, "linear": linear}
 
     return Evaluation(shapes, (), read)
 

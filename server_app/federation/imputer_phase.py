@@ -11,8 +11,8 @@ from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.ownership import ownership, trainable
 from condi_core.privacy.relation import floor_at_noise
 from condi_core.training import derive_seed
+from condi_core.weights_file import state_arrays
 from server_app.artifacts import scores
-from server_app.artifacts.run_directory import state_arrays
 from server_app.federation.aggregation import choose_aggregator
 from server_app.federation.client_sampling import evaluator_sampler, site_sampler
 from server_app.federation.roster import Roster

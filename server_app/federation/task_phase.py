@@ -11,9 +11,8 @@ from condi_core.averaging import Arrays, site_view
 from condi_core.methods import PLUGINS, configure_method
 from condi_core.ownership import ownership, trainable
 from condi_core.training import derive_seed
-from condi_core.weights_file import hash_arrays
+from condi_core.weights_file import hash_arrays, state_arrays
 from server_app.artifacts import scores
-from server_app.artifacts.run_directory import state_arrays
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.federation.aggregation import choose_aggregator
 from server_app.federation.client_sampling import evaluator_sampler, site_sampler

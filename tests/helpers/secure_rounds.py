@@ -17,8 +17,8 @@ from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.ownership import ownership, trainable
 from condi_core.protocol import fingerprint
 from condi_core.task.model import TaskModel
+from condi_core.weights_file import state_arrays
 from server_app.artifacts import scores
-from server_app.artifacts.run_directory import state_arrays
 from server_app.federation.outcome import TrainingOutcome
 from server_app.federation.roster_collection import collect_roster
 from server_app.federation.secure_aggregation import SecureTraining

@@ -10,6 +10,7 @@ from client_app.node.completion_cache import RELATION_SUFFIX, completions_folder
 from client_app.node.imputer_phase import compute_standardising_sums
 from client_app.node.request import to_numpy
 from client_app.node.site_relation import use_site_relation
+from condi_core.imputer import relation_estimate
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.loading import load_model
 from data_partitions.partition import Partition
@@ -41,10 +42,10 @@ def stored(site) -> list:
 def test_a_site_learns_relations_that_all_sites_do_not_have(site):
     imputer = imputer_of(site)
     rows = site.partition.rows("val")
-    before = site_relation._validation_error(site, imputer, rows)
+    before = relation_estimate._validation_error(site, rows, imputer)
     use_site_relation(site, imputer)
     # The error is a logarithm of a mean square: the root mean square falls by more than a tenth.
-    assert site_relation._validation_error(site, imputer, rows) < before - 0.2
+    assert relation_estimate._validation_error(site, rows, imputer) < before - 0.2
     # Of eight windows against the weight of ten: b and d, two waves of which one is late, correlate by 0.76.
     covariance = imputer.closed_form.cross_spectra[0].covariance()
     assert abs(covariance[1, 3]) > 0.25 * covariance[1, 1].sqrt() * covariance[3, 3].sqrt()
@@ -57,10 +58,10 @@ def test_a_site_whose_relation_completes_worse_keeps_that_of_all_sites(site, mon
     for path in stored(site):
         path.unlink()
 
-    def unrelated(site, imputer, seed, first, rows):
+    def unrelated(source, rows, imputer, seed, first):
         return {NAME: imputer.closed_form.cross_spectra[0]._with_prior_shape(torch.eye(4)).numpy()}, None, 0
 
-    monkeypatch.setattr(site_relation, "estimate_cross_spectrum", unrelated)
+    monkeypatch.setattr(relation_estimate, "estimate_cross_spectrum", unrelated)
     use_site_relation(site, imputer)
     assert torch.equal(spectrum(imputer), good)
 
@@ -68,7 +69,7 @@ def test_a_site_whose_relation_completes_worse_keeps_that_of_all_sites(site, mon
 @pytest.mark.parametrize("gain, replaced", [(0.01, False), (0.05, True)])
 def test_a_gain_within_the_chance_of_a_few_windows_is_none(site, monkeypatch, gain, replaced):
     errors = iter([-1.0, -1.0 - gain, -1.0])  # of all sites, and after three and nine steps
-    monkeypatch.setattr(site_relation, "_validation_error", lambda *_: next(errors))
+    monkeypatch.setattr(relation_estimate, "_validation_error", lambda *_: next(errors))
     imputer = imputer_of(site)
     before = spectrum(imputer)
     use_site_relation(site, imputer)
@@ -77,10 +78,10 @@ def test_a_gain_within_the_chance_of_a_few_windows_is_none(site, monkeypatch, ga
 
 def test_without_validation_windows_the_weight_of_all_sites_is_that_of_ten_windows(site, monkeypatch):
     imputer, population = imputer_of(site), spectrum(imputer_of(site))
-    monkeypatch.setitem(site_relation.MAX_WINDOWS, "val", 0)
+    monkeypatch.setitem(relation_estimate.MAX_WINDOWS, "val", 0)
     own = torch.full_like(population, 3.0)
     monkeypatch.setattr(
-        site_relation, "estimate_cross_spectrum", lambda *_, **__: ({NAME: own.numpy()}, None, 0)
+        relation_estimate, "estimate_cross_spectrum", lambda *_, **__: ({NAME: own.numpy()}, None, 0)
     )
     use_site_relation(site, imputer)
     windows = len(site.partition.rows("train"))
