@@ -1,7 +1,8 @@
 """CondI's method: imputer, task model, training and evaluation.
 
-`load_model` loads the models that a run has trained, for use from Python. Names are imported when they are
-first used, because torch takes seconds to import and much of this package works without it.
+`Imputer` fits and completes arrays and data frames as scikit-learn's transformers do. `load_model` loads the
+models that a run has trained. Names are imported when they are first used, because torch takes seconds to
+import and much of this package works without it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from condi_core.config import ConfigError, RunConfig
+    from condi_core.estimator import Imputer
     from condi_core.loading import load_model
     from condi_core.methods import METHOD_NAMES
     from condi_core.model import TrainedRun
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ConfigError": "config",
     "Imputation": "outputs",
+    "Imputer": "estimator",
     "METHOD_NAMES": "methods",
     "Prediction": "outputs",
     "RunConfig": "config",
@@ -34,6 +37,7 @@ __all__ = [
     "METHOD_NAMES",
     "ConfigError",
     "Imputation",
+    "Imputer",
     "Prediction",
     "RunConfig",
     "Schema",

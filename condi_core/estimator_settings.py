@@ -1,0 +1,89 @@
+"""From the parameters of `Imputer` to the settings and the schema of phase 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from condi_core.config import ConfigError
+from condi_core.estimator_input import EstimatorInput, read_input
+from condi_core.phase_config import ImputerConfig
+from condi_core.settings_text import describe_error
+from condi_core.windows import Schema
+
+MAX_PATCH, MIN_PATCHES = 10, 40  # of a patch that is chosen: its samples, and the patches of a window
+
+
+def read_settings(parameters: Mapping[str, Any]) -> ImputerConfig:
+    """Check the parameters that are settings of phase 1.
+
+    Parameters
+    ----------
+    parameters : of `Imputer` by name; others are not read
+
+    Raises
+    ------
+    ConfigError
+        Parameters are not valid. The error has one sentence for each.
+    """
+    plain = {
+        name.replace("_", "-"): value.item() if isinstance(value, np.generic) else value
+        for name, value in parameters.items()
+        if name in ImputerConfig.model_fields
+    }
+    try:
+        return ImputerConfig.model_validate(plain | {"samples": 0})
+    except ValidationError as error:
+        complaints = []
+        for e in error.errors():
+            name = str(e["loc"][0])
+            text = describe_error(e, "parameter", plain.get(name))
+            complaints.append(text.replace(f"'{name}'", f"'{name.replace('-', '_')}'"))
+        raise ConfigError(*complaints) from None
+
+
+def make_schema(windows: EstimatorInput, patch: int | None) -> Schema:
+    """Make the schema of windows whose rates and units are not known.
+
+    Parameters
+    ----------
+    windows : for training
+    patch : samples per patch; None: the most, up to `MAX_PATCH`, that leave `MIN_PATCHES` patches
+
+    Raises
+    ------
+    ConfigError
+        Windows cannot be divided into such patches.
+    """
+    channels, length = windows.values.shape[1:]
+    if patch is None:
+        divisors = [n for n in range(MAX_PATCH, 1, -1) if not length % n and length // n >= MIN_PATCHES]
+        patch = divisors[0] if divisors else 1
+    if patch < 1 or length % patch:
+        raise ConfigError(f"parameter 'patch' must divide the {length} samples of a window, got {patch}")
+    names = windows.names or tuple(f"channel {i}" for i in range(channels))
+    return Schema.model_validate(
+        {
+            "dataset": "arrays" if windows.names is None else "data frames",
+            "modalities": [{"name": name, "unit": "", "samples_per_patch": patch} for name in names],
+            "patch_seconds": float(patch),
+            "patches": length // patch,
+            "labels": (),
+            "task": "none",
+        }
+    )
+
+
+def read_windows_of(schema: Schema, x: Any, names: tuple[str, ...] | None) -> EstimatorInput:
+    """Read X as `read_input` does; ValueError unless its windows have the shape of those for training."""
+    windows = read_input(x, names)
+    channels, patches, samples = schema.shape
+    if windows.values.shape[1:] != (channels, patches * samples):
+        raise ValueError(
+            f"expected windows ({channels}, {patches * samples}) of (channel, time) as those for training, "
+            f"got {windows.values.shape[1:]}: give the same channels, and cut windows or fill up with NaN"
+        )
+    return windows
