@@ -130,14 +130,14 @@ def _costs(groups: Sequence[RunGroup]) -> list[str]:
 
 
 def _score_cells(groups: Sequence[RunGroup], label: str, metric: Metric) -> Iterator[Value]:
-    """Yield mean ± standard deviation of each group, with the best and its ties marked."""
+    """Yield mean ± standard deviation; the best and its ties are marked unless all are equal."""
     scores = [group.scores(label) for group in groups]
-    is_ranked = metric.higher_is_better is not None and sum(map(bool, scores)) > 1
+    cells = [_score_cell(of_group, metric) for of_group in scores]
+    printed = {metric.format(cell.value) for cell in cells if cell.value is not None}
     marks: list[Mark] = [""] * len(scores)
-    if is_ranked:
-        marks = rank_marks(scores, metric.higher_is_better is True)
-    for of_group, mark in zip(scores, marks, strict=True):
-        cell = _score_cell(of_group, metric)
+    if metric.higher_is_better is not None and len(printed) > 1:
+        marks = rank_marks(scores, metric.higher_is_better)
+    for cell, mark in zip(cells, marks, strict=True):
         yield Cell(cell.text, cell.value, mark)
 
 
@@ -203,9 +203,9 @@ def _places(groups: Sequence[RunGroup]) -> dict[str, int]:
 def _ranking(groups: Sequence[RunGroup]) -> Table:
     """Return a row for each group, the best first."""
     metrics, places = _own_metrics(groups), _places(groups)
-    columns = ["run", "place", "method", "seeds"]
+    columns = ["run", "place", "method"]
     for label in metrics:
-        columns += [label, f"difference from {groups[0].name}"]
+        columns += [label, "difference"]
     rows: list[list[Value]] = []
     marks = {
         label: rank_marks([g.scores(label, own=True) for g in groups], scored.metric.higher_is_better is True)
@@ -213,7 +213,7 @@ def _ranking(groups: Sequence[RunGroup]) -> Table:
     }
     for i in sorted(range(len(groups)), key=lambda i: places.get(groups[i].name, math.inf)):
         group = groups[i]
-        row: list[Value] = [group.name, places.get(group.name), group.first.config["method"], len(group.runs)]
+        row: list[Value] = [group.name, places.get(group.name), group.first.config["method"]]
         for label, scored in metrics.items():
             cell = _score_cell(group.scores(label, own=True), scored.metric)
             row.append(Cell(cell.text, cell.value, marks[label][i]))
@@ -221,7 +221,8 @@ def _ranking(groups: Sequence[RunGroup]) -> Table:
                 _difference_cell(groups[0], group, label, scored.metric, own=True) if i else Cell(DASH)
             )
         rows.append(row)
-    return Table("Ranking", columns, rows, NOTE_OF_RANKS if metrics else NOTE_OF_OTHER_DATA)
+    note = f"Differences are from {groups[0].name}. {NOTE_OF_RANKS}" if metrics else NOTE_OF_OTHER_DATA
+    return Table("Ranking", columns, rows, note)
 
 
 def _cost_cell(label: str, value: float | None) -> Value:
