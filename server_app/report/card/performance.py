@@ -10,7 +10,6 @@ import numpy as np
 from condi_core.averaging import Arrays
 from condi_core.evaluation.catalogue import (
     CALIBRATION_ERROR,
-    EXCLUSIVE,
     IMPUTATION_METRICS,
     TASK_METRICS,
     Metric,
@@ -19,7 +18,6 @@ from condi_core.evaluation.catalogue import (
     missingness_label,
 )
 from condi_core.evaluation.classification import (
-    DECISION_COUNTS,
     auroc,
     average_precision,
     calibration_error,
@@ -29,7 +27,7 @@ from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.stored_sums import histograms, sum_over_sites
 from server_app.report.classification import method_title
 from server_app.report.imputation import imputation_metric, imputers_in_order
-from server_app.report.markup import metric_cell, percent
+from server_app.report.markup import metric_cell
 from server_app.report.operating_points import explain_thresholds, operating_points_table
 from server_app.report.sites import site_metrics, site_rmse
 from server_app.report.subgroups import explanation, subgroup_tables
@@ -88,7 +86,6 @@ def _labels(run: RunRecord) -> list[str]:
         return ["", "### Each label", "", table.to_markdown()] if len(run.schema.labels) > 1 else []
     if "task" not in sums:
         return []
-    rule = "the highest probability" if run.schema.task in EXCLUSIVE else "a probability of 0.5 or more"
     errors = [calibration_error(*histograms(sums, k)) for k in range(len(run.schema.labels))]
     finite = [error for error in errors if math.isfinite(error)]
     mean = CALIBRATION_ERROR.format(float(np.mean(finite))) if finite else DASH
@@ -96,8 +93,7 @@ def _labels(run: RunRecord) -> list[str]:
         "",
         "### Each label",
         "",
-        f"Test windows of the method `{run.config['method']}`. A label is predicted at {rule}; sensitivity, "
-        "specificity and PPV (positive predictive value) are of these predictions.",
+        f"Test windows of the method `{run.config['method']}`.",
         "",
         _labels_of_classification(run, sums).to_markdown(),
         "",
@@ -123,20 +119,12 @@ def _labels_of_classification(run: RunRecord, sums: Arrays) -> Table:
     metrics = (TASK_METRICS["auroc"], TASK_METRICS["auprc"], CALIBRATION_ERROR)
     rows: list[list[Value]] = []
     for k, label in enumerate(run.schema.labels):
-        pair = histograms(sums, k)
-        tp, fp, fn, tn = sums["task"][k, : len(DECISION_COUNTS) - 1]
+        positives, negatives = pair = histograms(sums, k)
         values = (auroc(*pair), average_precision(*pair), calibration_error(*pair))
-        shares = [(tp + fn, tp + fp + fn + tn), (tp, tp + fn), (tn, tn + fp), (tp, tp + fp)]
-        rows.append(
-            [
-                label,
-                tp + fn,
-                *(percent(part / whole if whole else math.nan) for part, whole in shares),
-                *map(metric_cell, metrics, values),
-            ]
-        )
-    columns = ["label", "windows with it", "prevalence", "sensitivity", "specificity", "PPV"]
-    return Table("", [*columns, *(metric.label for metric in metrics)], rows)
+        counts = (positives.sum(), negatives.sum())
+        rows.append([label, *counts, *map(metric_cell, metrics, values)])
+    columns = ["label", "windows with it", "without it", *(metric.label for metric in metrics)]
+    return Table("", columns, rows)
 
 
 def _labels_of_regression(run: RunRecord, sums: Arrays) -> Table:
