@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,16 +11,19 @@ from typing import Any, NamedTuple
 
 from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
+    IMPUTER_ROWS,
     TASK_METRICS,
     Metric,
     imputer_label,
     missingness_label,
     primary_metric,
 )
+from server_app.artifacts.estimates import Estimate
+from server_app.artifacts.run_estimates import imputation_estimates, task_estimates
 from server_app.artifacts.run_record import RunRecord, read_run
 from server_app.report.imputation import imputers_in_order
 from server_app.study.ranking import SeedScores
-from server_app.study.statistics import Score
+from server_app.study.statistics import Score, mean_replicates
 
 # They do not change what a run computes.
 OPERATING_SETTINGS = frozenset(
@@ -155,31 +157,56 @@ def _group_names(groups: Sequence[Sequence[ComparedRun]], names: dict[Path, str]
 
 def _scores(run: RunRecord) -> Iterator[tuple[str, MetricScore]]:
     """Yield the metrics of the task by method, and the RMSE by pattern and imputer."""
+    estimates = {method: task_estimates(run, method) for method in run.task}
     for key, metric in TASK_METRICS.items():
         for method, metrics in run.task.items():
             if metrics.get(key) is not None:
-                yield f"{metric.label}, {method}", MetricScore(metric, Score(metrics[key]))
+                score = _score(metrics[key], estimates[method].get(key))
+                yield f"{metric.label}, {method}", MetricScore(metric, score)
     rmse = IMPUTATION_METRICS["rmse"]
+    errors = _rmse_estimates(run)
     for pattern, imputers in run.imputation.items():
         for imputer in imputers_in_order({pattern: imputers}):
             label = f"{rmse.label} {missingness_label(pattern)}, {imputer_label(imputer)}"
-            yield label, MetricScore(rmse, Score(imputers[imputer]["rmse"]))
+            score = _score(imputers[imputer]["rmse"], errors.get((pattern, imputer)))
+            yield label, MetricScore(rmse, score)
 
 
 def _own_scores(run: RunRecord) -> Iterator[tuple[str, MetricScore]]:
     """Yield the primary metric of the run's method, and the mean RMSE of its imputer."""
-    metrics = run.task.get(run.config["method"], {})
-    if run.sites and run.schema.labels and metrics:
+    method = run.config["method"]
+    if run.sites and run.schema.labels:
         metric = primary_metric(run.schema.task)
-        if metrics.get(metric.name) is not None:
-            yield metric.label, MetricScore(metric, Score(metrics[metric.name]))
-    rows = [
-        next((imputers[row] for row in OWN_IMPUTERS if row in imputers), None)
-        for imputers in run.imputation.values()
-    ]
-    errors = [row["rmse"] if row else math.nan for row in rows]
-    if errors and all(map(math.isfinite, errors)):
-        yield MEAN_RMSE, MetricScore(IMPUTATION_METRICS["rmse"], Score(sum(errors) / len(errors)))
+        if (value := run.task.get(method, {}).get(metric.name)) is not None:
+            score = _score(value, task_estimates(run, method).get(metric.name))
+            yield metric.label, MetricScore(metric, score)
+    errors = _rmse_estimates(run)
+    rows: list[Score] = []
+    for pattern, imputers in run.imputation.items():
+        own = next((row for row in OWN_IMPUTERS if row in imputers), None)
+        if own:
+            rows.append(_score(imputers[own]["rmse"], errors.get((pattern, own))))
+    if rows and len(rows) == len(run.imputation):
+        mean = sum(score.value for score in rows) / len(rows)
+        yield MEAN_RMSE, MetricScore(IMPUTATION_METRICS["rmse"], Score(mean, mean_replicates(rows)))
+
+
+def _rmse_estimates(run: RunRecord) -> dict[tuple[str, str], Estimate]:
+    """Return the RMSE by pattern and imputer as estimates; where sites trained alone, only their own row."""
+    estimates: dict[tuple[str, str], Estimate] = {}
+    for row in IMPUTER_ROWS.values():
+        for pattern, rows in imputation_estimates(run, row.scope).items():
+            scored = rows.get(row.name if row.scope == "federated" else "condi")
+            if scored:
+                estimates[pattern, row.name] = scored["rmse"]
+    return estimates
+
+
+def _score(value: float, estimate: Estimate | None) -> Score:
+    """Return a score, with its values over bootstrap samples of the test patients where sites sent them."""
+    if estimate is None or estimate.replicates is None:
+        return Score(value)
+    return Score(value, estimate.replicates)
 
 
 def _costs(run: RunRecord) -> dict[str, float]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from condi_core.methods import METHODS
 from condi_core.run_files import RunFileError, read_progress
+from data_partitions.dataset_titles import dataset_title, label_meanings
 from data_partitions.manifest import SPLITS
 from data_partitions.table import Table, Value, escape_markdown
 from server_app.artifacts.run_record import RunRecord
@@ -60,11 +61,11 @@ def training_data(run: RunRecord) -> list[str]:
     lines = [
         "## Training data",
         "",
-        f"- Data set: {escape_markdown(schema.dataset)}, version {version}",
+        f"- Data set: {escape_markdown(schema.dataset)}, version {version}{_title(schema.dataset)}",
         f"- Licence of the data: {escape_markdown(manifest.license)}",
         f"- Window: {schema.patches} patches of {schema.patch_seconds:g} s",
         f"- Modalities: {escape_markdown(modalities)}",
-        f"- Task: {escape_markdown(describe_task(schema))}",
+        f"- Task: {escape_markdown(describe_task(schema))}{_label_meanings(run)}",
         f"- Label rule: {escape_markdown(manifest.label_rule)}",
         *_labelled_and_covariates(run),
         f"- Splits: by patient within each site; {selection}, and the test windows were scored once",
@@ -74,17 +75,34 @@ def training_data(run: RunRecord) -> list[str]:
 
 
 def _sites_table(run: RunRecord) -> Table:
+    """Return patients, where sites tell how many they have, and windows of each split and site."""
+    shows_patients = any(site.patients for site in run.sites.values())
     rows: list[list[Value]] = []
     for name, site in run.sites.items():
         missing = [m.name for m in site.manifest.modalities if not m.present]
         windows = [site.manifest.windows[split] for split in SPLITS]
-        rows.append([name, *windows, ", ".join(missing) or "none"])
+        patients = [site.patients.get(split) for split in SPLITS] if shows_patients else []
+        rows.append([name, *patients, *windows, ", ".join(missing) or "none"])
     if len(rows) > 1:
-        rows.append(
-            ["all sites", *(sum(s.manifest.windows[k] for s in run.sites.values()) for k in SPLITS), ""]
-        )
-    columns = ["site", *(f"{SPLIT_LABELS[split]} windows" for split in SPLITS), "missing modalities"]
-    return Table("", columns, rows)
+        columns = list(zip(*rows, strict=True))[1:-1]
+        # A total that lacks the sites that withhold their number would be wrong.
+        totals = [None if None in column else sum(column) for column in columns]
+        rows.append(["all sites", *totals, ""])
+    things = ["patients", "windows"] if shows_patients else ["windows"]
+    columns_of_splits = [f"{SPLIT_LABELS[split]} {thing}" for thing in things for split in SPLITS]
+    return Table("", ["site", *columns_of_splits, "missing modalities"], rows)
+
+
+def _title(dataset: str) -> str:
+    title = dataset_title(dataset)
+    return "" if title == dataset else f": {escape_markdown(title)}"
+
+
+def _label_meanings(run: RunRecord) -> str:
+    """Return what the labels stand for, in parentheses, where that is known."""
+    meanings = label_meanings(run.schema.dataset)
+    texts = [f"{label}: {meanings[label]}" for label in run.schema.labels if label in meanings]
+    return f" ({escape_markdown('; '.join(texts))})" if texts else ""
 
 
 def _labelled_and_covariates(run: RunRecord) -> Iterator[str]:

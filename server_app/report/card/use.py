@@ -17,6 +17,7 @@ LIMITS = (
     "The range over sites is that of single test sets, some of them small. One run does not show the "
     "variation over seeds.",
 )
+PAPER = "Conditional Imputation for Within-Modality Missingness in Multi-Modal Federated Learning"
 TO_BE_FILLED_IN = "**to be filled in by the coordinator**"
 
 
@@ -97,7 +98,7 @@ def contact_and_licence(contact: str, model_license: str) -> list[str]:
 
 
 def citation(run: RunRecord) -> list[str]:
-    """Say how CondI is cited, and that the data have a citation of their own."""
+    """Say how CondI and its paper are cited, and that the data have a citation of their own."""
     version = "".join(c for c in run.versions.get("condi", "") if c.isalnum() or c in ".+-")
     return [
         "## Citation",
@@ -108,9 +109,17 @@ def citation(run: RunRecord) -> list[str]:
         f"  version = {{{version or 'unknown'}}},",
         f"  year = {{{datetime.now(UTC).year}}}",
         "}",
+        "@misc{zheng2026conditional,",
+        f"  title = {{{PAPER}}},",
+        "  author = {Zheng and others},",
+        "  year = {2026},",
+        "  eprint = {2604.23112},",
+        "  archivePrefix = {arXiv}",
+        "}",
         "```",
         "",
-        "Cite the data as well, as their licence above states.",
+        "The second is the paper whose method CondI follows. Cite the data as well, as their licence above "
+        "states.",
     ]
 
 

@@ -42,7 +42,7 @@ def test_the_card_has_data_scores_and_their_range_over_sites(whole, card, result
     assert f"| condi: windows completed by diffusion | {cell} |" in card
     linear = result["imputation"]["gaps 50 %"]["linear"]
     assert f"| 50 % in gaps | linear interpolation | {linear['rmse']:.3f} | {linear['mae']:.3f} |" in card
-    assert "| all sites | 24 | 9 | 15 |" in card, "windows of each split"
+    assert "| all sites | 24 | 9 | 15 | 24 | 9 | 15 |" in card, "patients and windows of each split"
     for text in (
         "waves, version 1",
         "Limits of use",
@@ -69,7 +69,7 @@ def test_names_in_the_card_are_escaped(card):
     text = card.partition("\n---\n")[2]
     assert "\\<i\\>by\\</i\\> frequency" in text and "\\<script\\>alert(1)" in text
     rows = [line for line in text.splitlines() if line.startswith("|") and "script" in line]
-    assert len(rows) == 1 and rows[0].replace("\\|", "").count("|") == 6
+    assert len(rows) == 1 and rows[0].replace("\\|", "").count("|") == 9
 
 
 def test_the_front_matter_is_read_by_the_hugging_face_hub(card, result):
@@ -118,6 +118,13 @@ def test_dates_of_training_are_in_the_card(run):
     content = json.loads(progress.read_text()) | {"started": 1.7e9, "written": 1.7e9 + 3600}
     progress.write_text(json.dumps(content))
     assert "- Trained: 2023-11-14 22:13 to 23:13 UTC" in model_card(read_run(run))
+
+
+def test_patients_of_a_site_that_withholds_them_are_in_no_total(run):
+    roster = json.loads((run / "roster.json").read_text())
+    roster[HOSTILE[0]]["patients"]["val"] = None
+    (run / "roster.json").write_text(json.dumps(roster))
+    assert "| all sites | 24 | – | 15 | 24 | 9 | 15 |" in model_card(read_run(run))
 
 
 def test_a_run_of_an_older_version_has_a_card_and_a_report(run, tmp_path):
