@@ -1,5 +1,6 @@
 """A picture of the data of sites: some windows with their missing samples, and label counts of each site."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,19 @@ from data_partitions.errors import DataError
 from data_partitions.inspection import count_windows_with
 from data_partitions.partition import Partition
 from data_partitions.storage import atomic_write
+from data_partitions.window_traces import (
+    choose_time_unit,
+    isolated_samples,
+    label_modality,
+    split_by_data,
+)
 
+MAX_ROWS = 12  # of modalities without any sample in the windows among those with samples
 MAX_WINDOWS = 3  # in the picture; they are from different sites if there are several
+MAX_BARS = 30  # of the largest sites; the others share one
 CANDIDATE_WINDOWS = 64  # per site; the one with median missingness is drawn
 SIGNAL_COLOUR = "#202124"
-MISSING_COLOUR = "#f2c4b0"
+MISSING_COLOUR = "#f7d9cc"
 ABSENT_MODALITY_COLOUR = "#d5d8dc"
 
 
@@ -37,19 +46,21 @@ def plot_sites(partitions: Sequence[Partition], out: str | Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise DataError("pictures need matplotlib: pip install -e '.[plot]'") from None
-    modalities = partitions[0].manifest.modalities
     if len(partitions) > 1:
-        drawn = list(partitions[:MAX_WINDOWS])
+        drawn = [(partition, _typical_row(partition, 0)) for partition in partitions[:MAX_WINDOWS]]
     else:
-        drawn = [partitions[0]] * min(MAX_WINDOWS, len(partitions[0]))
-    windows_height = max(3.0, 0.32 * len(modalities))
-    bars_height = 0.9 + 0.3 * len(partitions)
+        (one,) = partitions
+        drawn = [(one, _typical_row(one, number)) for number in range(min(MAX_WINDOWS, len(one)))]
+    measured = np.any([partition.read([row])[1][0].any((1, 2)) for partition, row in drawn], axis=0)
+    rows, listed = split_by_data(measured.tolist(), MAX_ROWS)
+    windows_height = max(3.0, 0.32 * len(rows) + 1.2)
+    bars_height = 0.9 + 0.3 * min(len(partitions), MAX_BARS)
     figure = Figure(figsize=(12, windows_height + bars_height), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[windows_height, bars_height], squeeze=False)[:, 0]
     axes = above.subplots(1, len(drawn), squeeze=False)[0]
-    for number, (ax, partition) in enumerate(zip(axes, drawn, strict=True)):
-        row = _typical_row(partition, number if len(partitions) == 1 else 0)
-        _draw_window(ax, partition, row, with_names=number == 0)
+    for ax, (partition, row) in zip(axes, drawn, strict=True):
+        _draw_window(ax, partition, row, rows, with_names=ax is axes[0])
+    _explain(above, [partitions[0].manifest.modalities[m].name for m in listed])
     _draw_label_counts(below.subplots(), partitions)
     try:
         with atomic_write(Path(out)) as file:  # private to this user, as it shows patients' windows
@@ -66,19 +77,21 @@ def _typical_row(partition: Partition, offset: int) -> int:
     return int(rows[order[(len(order) // 2 + offset) % len(order)]])
 
 
-def _draw_window(ax: Any, partition: Partition, row: int, with_names: bool) -> None:
+def _draw_window(ax: Any, partition: Partition, row: int, modalities: list[int], with_names: bool) -> None:
+    """Draw modalities below each other, each scaled to its range, which stands beside it."""
     manifest = partition.manifest
     values, observed = (a[0] for a in partition.read([row]))
     seconds = manifest.patch_seconds * manifest.patches
-    scale, unit = (3600, "h") if seconds > 7200 else (1, "s")
-    for position, m in enumerate(manifest.modalities):
-        base = -position
-        if not m.present:
+    unit = choose_time_unit(seconds)
+    end = seconds / unit.seconds
+    for position, m in enumerate(modalities):
+        base, modality = -position, manifest.modalities[m]
+        if not modality.present:
             ax.axhspan(base - 0.45, base + 0.45, color=ABSENT_MODALITY_COLOUR, lw=0)
             continue
-        samples = values[position, :, : m.samples_per_patch].ravel()
-        measured = observed[position, :, : m.samples_per_patch].ravel()
-        edges = np.linspace(0, seconds / scale, len(samples) + 1)
+        samples = values[m, :, : modality.samples_per_patch].ravel()
+        measured = observed[m, :, : modality.samples_per_patch].ravel()
+        edges = np.linspace(0, end, len(samples) + 1)
         centres = (edges[1:] + edges[:-1]) / 2
         ax.fill_between(
             np.repeat(edges, 2)[1:-1],
@@ -93,17 +106,37 @@ def _draw_window(ax: Any, partition: Partition, row: int, with_names: bool) -> N
             low, high = samples[measured].min(), samples[measured].max()
             heights = (samples - low) / (high - low) - 0.5 if high > low else np.zeros_like(samples)
             y = np.where(measured, base + 0.8 * heights, np.nan)
-            marker = "." if len(samples) <= 200 else ""
-            ax.plot(centres, y, color=SIGNAL_COLOUR, lw=0.8, marker=marker, ms=3)
-    ax.set_xlim(0, seconds / scale)
-    ax.set_ylim(0.6 - len(manifest.modalities), 0.6)
-    names = [f"{m.name} ({m.unit})" for m in manifest.modalities] if with_names else []
-    ax.set_yticks(-np.arange(len(names)), names, fontsize=8)
+            alone = isolated_samples(y)
+            ax.plot(centres, y, color=SIGNAL_COLOUR, lw=0.8)
+            ax.plot(centres[alone], y[alone], ".", color=SIGNAL_COLOUR, ms=4)
+            span = f"{low:.3g} to {high:.3g}" if high > low else f"{low:.3g}"
+            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+            ax.annotate(span, (1, base), (3, 0), va="center", fontsize=6, **place)
+    ax.set_xlim(0, end)
+    ax.set_ylim(0.6 - len(modalities), 0.6)
+    named = [manifest.modalities[m] for m in modalities] if with_names else []
+    ax.set_yticks(-np.arange(len(named)), [label_modality(m.name, m.unit) for m in named], fontsize=8)
     ax.tick_params(left=False, labelsize=8)
-    ax.set_xlabel(unit, fontsize=8)
+    ax.set_xlabel(unit.axis_label, fontsize=8)
     title = f"{manifest.site}: {partition.record_ids[row]} ({_describe_labels(partition, row)})"
     ax.set_title(title, fontsize=9)
     ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _explain(figure: Any, listed: list[str]) -> None:
+    """Add a legend above the windows, and below them the modalities that they do not have."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    keys = [
+        Line2D([], [], color=SIGNAL_COLOUR, lw=0.8, marker=".", label="measured, scaled to its range"),
+        Patch(color=MISSING_COLOUR, label="not measured"),
+        Patch(color=ABSENT_MODALITY_COLOUR, label="the site does not have it"),
+    ]
+    figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    if listed:
+        text = textwrap.fill(f"Not measured in these windows: {', '.join(listed)}", 170)
+        figure.supxlabel(text, fontsize=8, x=0.01, ha="left")
 
 
 def _describe_labels(partition: Partition, row: int) -> str:
@@ -116,11 +149,16 @@ def _describe_labels(partition: Partition, row: int) -> str:
 
 
 def _draw_label_counts(ax: Any, partitions: Sequence[Partition]) -> None:
-    names = [p.manifest.site for p in partitions]
-    left = np.zeros(len(partitions))
+    smallest = min(sorted(map(len, partitions), reverse=True)[:MAX_BARS])  # of the sites with a bar
+    groups = {p.manifest.site: [p] for p in partitions if len(p) >= smallest}
+    if others := [p for p in partitions if len(p) < smallest]:
+        groups[f"{len(others)} smaller sites"] = others
+    left = np.zeros(len(groups))
     for label in partitions[0].manifest.labels or ("no label",):
-        counts = np.array([count_windows_with(label, p, np.arange(len(p))) for p in partitions])
-        ax.barh(names, counts, left=left, label=label, height=0.7)
+        counts = np.array(
+            [sum(count_windows_with(label, p, np.arange(len(p))) for p in sites) for sites in groups.values()]
+        )
+        ax.barh(list(groups), counts, left=left, label=label, height=0.7)
         left += counts
     ax.invert_yaxis()
     ax.set_xlabel("windows with the label", fontsize=8)

@@ -180,7 +180,10 @@ def plot(
     data: PartitionOption,
     out: Annotated[Path, typer.Option(help="Picture to write (.png, .svg, .pdf).")],
     record: Annotated[str, typer.Option(help="Record id. Default: the first test record.")] = "",
-    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of the window to show.")] = 4.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Seconds to show, where most is hidden. Default: as many as can be read."),
+    ] = None,
     gaps: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction of time to hide in gaps.")] = 0.25,
     modalities: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction of modalities to hide.")] = 0.25,
     seed: Annotated[int, typer.Option(help="Seed of the missingness and of the draws.")] = 0,

@@ -22,6 +22,8 @@ from server_app.report.svg import (
     shorten,
 )
 
+MIN_LABEL_WIDTH = 18  # of a group of bars; narrower ones have a tooltip alone
+
 
 @dataclass(frozen=True)
 class Series:
@@ -121,7 +123,7 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
     finite = [v for values in series.values() for v in values if math.isfinite(v)]
     if not finite:
         return ""
-    height = 220
+    height = 230
     x = LinearScale(0, len(groups), 54, WIDTH - 8)
     y = fit_scale([0.0, *finite], None, height - 38, 10)
     out = draw_axes(x, y, "", y_label, height, ticks_x=False)
@@ -141,13 +143,24 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
     for group, members in itertools.groupby(groups):
         end = start + len(list(members))
         width = x(end) - x(start)
-        label = shorten(group, int(width / 6))
-        out.append(draw_text(x((start + end) / 2), height - 22, label, "middle", group))
+        if width > MIN_LABEL_WIDTH:
+            for line, text in enumerate(_break_label(group, int(width / 6))):
+                position = x((start + end) / 2), height - 22 + 12 * line
+                out.append(draw_text(*position, text, "middle", group))
         if start:
             out.append(f'<path class="grid" d="M{x(start):.1f},{y.end}V{height - 16}"/>')
         start = end
     out.append(f'<path class="axis" d="M{x.start},{y(0):.1f}H{x.end}"/>')
     return make_figure(title, out, height, list(series) if len(series) > 1 else [])
+
+
+def _break_label(label: str, length: int) -> list[str]:
+    """Break a label that is too long into two lines, and shorten those that still are."""
+    if len(label) <= length:
+        return [label]
+    breaks = [i + 1 for i, c in enumerate(label) if c in " -_" and i <= length]
+    cut = max(breaks, default=length)
+    return [shorten(part.strip(), length) for part in (label[:cut], label[cut:]) if part.strip()]
 
 
 def horizontal_bars(title: str, values: Mapping[str, float], unit: str) -> str:

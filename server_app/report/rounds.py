@@ -75,8 +75,8 @@ def cost(run: RunRecord) -> Section:
     return folded_section(
         "Cost",
         figure_row(
-            bars("Duration of each round", phases, {"seconds": [r.seconds for r in run.history]}, "s"),
-            bars("Data exchanged with all sites in each round", phases, megabytes, "MB"),
+            bars("Duration of each round", phases, {"seconds": [r.seconds for r in run.history]}, "time (s)"),
+            bars("Data exchanged with all sites in each round", phases, megabytes, "data (MB)"),
         ),
         Table("Cost of each phase", columns, rows).to_html(),
         paragraph("Sizes are those of the arrays. The tables of the section Training have every round."),

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from server_app.report.svg import WIDTH, draw_text, fit_scale, make_figure, make_legend, path_data, shorten
+import numpy as np
 
-
-@dataclass(frozen=True)
-class Trace:
-    """A modality over a part of a window. Values are in its unit, and NaN where there is none."""
-
-    name: str
-    unit: str
-    time: Sequence[float]  # in the unit of the figure's x axis
-    conditioning: Sequence[float]  # samples that the model was given
-    target: Sequence[float]  # measured samples that were hidden from the model
-    median: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
-
+from data_partitions.window_traces import TimeUnit, Trace, isolated_samples
+from server_app.report.svg import (
+    WIDTH,
+    LinearScale,
+    draw_text,
+    fit_scale,
+    make_figure,
+    make_legend,
+    path_data,
+    shorten,
+)
 
 TRACE_LABELS = {
     "seen": "given to the model",
@@ -29,9 +25,11 @@ TRACE_LABELS = {
     "median": "median of draws",
     "band": "90 % interval",
 }  # by CSS class
+LEFT, PANEL_HEIGHT, HEAD_HEIGHT = 46, 88, 18
+SMALLEST_WIDTH = 1.4  # of the interval of one sample
 
 
-def traces(title: str, panels: Sequence[Trace], x_label: str) -> str:
+def traces(title: str, panels: Sequence[Trace], start: float, end: float, unit: TimeUnit) -> str:
     """Draw modalities one below the other: measured and hidden samples, median and interval of the draws.
 
     Parameters
@@ -39,40 +37,22 @@ def traces(title: str, panels: Sequence[Trace], x_label: str) -> str:
     title : str
     panels : sequence of Trace
         One for each modality, over the same time.
-    x_label : str
-        The unit of time.
+    start, end : float
+        The part of the window that is drawn, in the unit of time.
+    unit : TimeUnit
 
     Returns
     -------
     str
         A figure in HTML; `trace_legend` explains its lines.
     """
-    panel_height, left = 74, 58
-    height = panel_height * len(panels) + 34
-    x = fit_scale([t for p in panels for t in p.time], None, left, WIDTH - 8, 5)
+    height = PANEL_HEIGHT * len(panels) + 36
+    x = fit_scale([], (start, end), LEFT, WIDTH - 10, 6)
     out = []
-    for i, p in enumerate(panels):
-        top, bottom = panel_height * i, panel_height * (i + 1)
-        lines = (p.conditioning, p.target, p.median, p.low, p.high)
-        values = [v for line in lines for v in line if math.isfinite(v)]
-        y = fit_scale(values or [0.0, 1.0], None, bottom - 6, top + 6, 2)
-        positions = [x(t) for t in p.time]
-        radius = 0.9 if len(positions) > 100 else 2.0  # of a sample without neighbours
-        interval = _interval(positions, [y(v) for v in p.low], [y(v) for v in p.high])
-        out.append(f'<path class="band" d="{interval}"/>')
-        for css_class, line in (("truth", p.target), ("median", p.median), ("seen", p.conditioning)):
-            points = [(a, y(v)) if math.isfinite(v) else None for a, v in zip(positions, line, strict=True)]
-            out.append(f'<path class="{css_class}" d="{path_data(points)}"/>')
-            neighbours = zip([None, *points], points, [*points[1:], None], strict=False)
-            isolated = [b for a, b, c in neighbours if b and not (a or c)]
-            out += [
-                f'<circle class="{css_class}" cx="{a:.1f}" cy="{b:.1f}" r="{radius}"/>' for a, b in isolated
-            ]
-        out.append(draw_text(4, top + 30, shorten(p.name, 9), "start", p.name, css_class="on"))
-        out.append(draw_text(4, top + 44, shorten(p.unit, 9), "start", p.unit))
-        out.append(f'<path class="axis" d="M{left},{bottom}H{WIDTH - 8}"/>')
-    out += [draw_text(x(t), height - 20, x.tick_label(t), "middle") for t in x.ticks()]
-    out.append(draw_text((left + WIDTH) / 2, height - 6, x_label, "middle"))
+    for i, panel in enumerate(panels):
+        out += _panel(panel, x, PANEL_HEIGHT * i)
+    out += [draw_text(x(tick), height - 22, x.tick_label(tick), "middle") for tick in x.ticks()]
+    out.append(draw_text((LEFT + WIDTH - 10) / 2, height - 6, unit.axis_label, "middle"))
     return make_figure(title, out, height, [])
 
 
@@ -81,7 +61,31 @@ def trace_legend() -> str:
     return make_legend(TRACE_LABELS)
 
 
-def _interval(x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> str:
+def _panel(panel: Trace, x: LinearScale, top: float) -> list[str]:
+    lines = (panel.conditioning, panel.target, panel.median, panel.low, panel.high)
+    finite = np.concatenate(lines)[np.isfinite(np.concatenate(lines))]
+    y = fit_scale(finite if len(finite) else [0.0, 1.0], None, top + PANEL_HEIGHT - 4, top + HEAD_HEIGHT, 2)
+    out = [draw_text(LEFT, top + 12, shorten(panel.label, 48), "start", panel.label, css_class="on")]
+    for tick in y.ticks():
+        out.append(f'<path class="grid" d="M{x.start},{y(tick):.1f}H{x.end}"/>')
+        out.append(draw_text(x.start - 5, y(tick) + 4, y.tick_label(tick), "end"))
+    positions = [x(t) for t in panel.time]
+    spacing = (x.end - x.start) / max(len(positions), 1)
+    area = _interval(positions, [y(v) for v in panel.low], [y(v) for v in panel.high], spacing)
+    out.append(f'<path class="band" d="{area}"/>')
+    radius = min(max(spacing / 3, 0.9), 2.2)
+    for css_class, line in (("truth", panel.target), ("median", panel.median), ("seen", panel.conditioning)):
+        points = [(a, y(v)) if math.isfinite(v) else None for a, v in zip(positions, line, strict=True)]
+        out.append(f'<path class="{css_class}" d="{path_data(points)}"/>')
+        out += [
+            f'<circle class="{css_class}" cx="{positions[k]:.1f}" cy="{y(line[k]):.1f}" r="{radius:.1f}"/>'
+            for k in np.flatnonzero(isolated_samples(line))
+        ]
+    out.append(f'<path class="axis" d="M{x.start},{y.end}V{y.start}H{x.end}"/>')
+    return out
+
+
+def _interval(x: Sequence[float], low: Sequence[float], high: Sequence[float], spacing: float) -> str:
     """Write the data of a path around the areas between two lines, where both are finite."""
     out: list[str] = []
     area: list[tuple[float, float, float]] = []
@@ -90,8 +94,8 @@ def _interval(x: Sequence[float], low: Sequence[float], high: Sequence[float]) -
             area.append(point)
         elif area:
             if len(area) == 1:  # an isolated sample needs a width to be visible
-                a, b, c = area[0]
-                area = [(a - 0.7, b, c), (a + 0.7, b, c)]
+                (a, b, c), half = area[0], max(spacing, SMALLEST_WIDTH) / 2
+                area = [(a - half, b, c), (a + half, b, c)]
             forth = [f"{a:.1f},{b:.1f}" for a, b, _ in area]
             back = [f"{a:.1f},{c:.1f}" for a, _, c in reversed(area)]
             out.append("M" + "L".join(forth + back) + "Z")

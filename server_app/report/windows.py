@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from condi_core.config import ConfigError, RunConfig
-from condi_core.evaluation.catalogue import missingness_label
+from condi_core.evaluation.catalogue import IMPUTATION_METRICS, missingness_label
 from condi_core.methods import METHODS
 from condi_core.run_files import weights_path
 from condi_core.weights_file import WeightsFileError, load_imputer
 from condi_core.windows import Schema
-from data_partitions.table import format_number
+from data_partitions.window_traces import DrawnWindow, choose_patches, choose_time_unit
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.completed_windows import CompletedWindow, Progress, complete_windows, sites_with_data
 from server_app.report.markup import Section, figure_row, heading, paragraph, section
-from server_app.report.traces import Trace, trace_legend, traces
+from server_app.report.traces import trace_legend, traces
 
 TITLE = "Completed windows"
+RMSE = IMPUTATION_METRICS["rmse"]
 MAX_MODALITIES = 3  # of a window in a figure
 MAX_SAMPLES = 400  # of the fastest modality in a figure, approximately
 
@@ -93,7 +94,8 @@ def _introduction(run: RunRecord) -> str:
         "The figures show test windows with the missingness of the evaluation. Among the windows that were "
         "completed for this report, these have the largest errors of the median and a typical one. Each "
         f"figure shows up to {MAX_MODALITIES} modalities, those with the largest error, and the part of the "
-        "window in which this error is largest."
+        "window in which this error is largest. Dots are samples without a neighbour. RMSE is in standard "
+        "deviations of the modality."
     )
     if not run.is_synthetic:
         text += " The windows are patients' records: protect this page as you protect the data."
@@ -114,32 +116,20 @@ def _figure(window: CompletedWindow, rank: int, count: int, schema: Schema) -> s
     rates = np.array([m.samples_per_patch for m in schema.modalities])
     by_modality = window.squared_error.sum((1, 2)) / np.maximum(window.target.sum((1, 2)), 1)
     chosen = sorted(np.argsort(-by_modality, kind="stable")[:MAX_MODALITIES])
-    length = min(schema.patches, max(1, MAX_SAMPLES // int(rates[chosen].max())))
     by_patch = (window.squared_error[chosen] / rates[chosen][:, None, None]).sum((0, 2))
-    first = int(np.convolve(by_patch, np.ones(length), "valid").argmax())
-    unit, unit_seconds = ("h", 3600) if schema.patch_seconds >= 3600 else ("s", 1)
-    panels = [_trace(window, m, slice(first, first + length), schema, unit_seconds) for m in chosen]
-    rank_name = ("worst", "second worst")[rank] if rank < min(2, count // 2) else "typical"
-    title = f"{window.site}, {window.record}: RMSE {format_number(window.rmse)} ({rank_name} of {count})"
-    return traces(title, panels, unit)
-
-
-def _trace(window: CompletedWindow, m: int, patches: slice, schema: Schema, unit_seconds: float) -> Trace:
-    modality = schema.modalities[m]
-
-    def line(array: np.ndarray) -> np.ndarray:
-        return array[..., m, patches, : modality.samples_per_patch].reshape(*array.shape[:-3], -1)
-
-    values, conditioning, target = line(window.values), line(window.conditioning), line(window.target)
-    median, low, high = np.where(conditioning, np.nan, line(window.quantiles))
-    times = np.arange(len(values)) / modality.samples_per_patch + patches.start
-    return Trace(
-        name=modality.name,
-        unit=modality.unit,
-        time=(times * schema.patch_seconds / unit_seconds).tolist(),
-        conditioning=np.where(conditioning, values, np.nan).tolist(),
-        target=np.where(target, values, np.nan).tolist(),
-        median=median.tolist(),
-        low=low.tolist(),
-        high=high.tolist(),
+    shown = choose_patches(by_patch, MAX_SAMPLES // int(rates[chosen].max()))
+    unit = choose_time_unit((shown.stop - shown.start) * schema.patch_seconds)
+    drawn = DrawnWindow(
+        schema.modalities,
+        schema.patch_seconds,
+        window.values,
+        window.conditioning,
+        window.target,
+        window.quantiles,
     )
+    panels = [drawn.trace(m, shown, unit) for m in chosen]
+    rank_name = ("worst", "second worst")[rank] if rank < min(2, count // 2) else "typical"
+    error = f"{RMSE.label} {RMSE.format(window.rmse)}"
+    title = f"{window.site}, {window.record}: {error} ({rank_name} of {count})"
+    start, end = (edge * schema.patch_seconds / unit.seconds for edge in (shown.start, shown.stop))
+    return traces(title, panels, start, end, unit)

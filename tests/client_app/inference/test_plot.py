@@ -16,7 +16,8 @@ def test_the_picture_has_truth_observed_samples_median_and_interval(run_local, t
     options = ["--model", directory.path, "--data", federation / "site-0", "--seconds", 0.5]
     result = CliRunner().invoke(app, ["plot", *map(str, options), "--out", str(picture)])
     assert result.exit_code == 0 and "of site-0: " in result.output, result.output
-    for label in ("truth", "observed by the model", "median of 50 draws", "90 % interval"):
+    labels = ("measured, hidden from the model", "given to the model", "median of 50 draws", "90 % interval")
+    for label in (*labels, "time (s)", "a (mV)", "of the measured samples hidden"):
         assert label in picture.read_text()
     assert picture.stat().st_mode & 0o777 == 0o600
     result = CliRunner().invoke(app, ["plot", *map(str, options), "--out", str(tmp_path / "window.txt")])

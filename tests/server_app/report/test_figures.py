@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condi_core.evaluation.classification import auroc, roc
+from data_partitions.window_traces import TimeUnit, Trace
 from server_app.report.figures import (
     Series,
     bars,
@@ -19,7 +20,7 @@ from server_app.report.figures import (
 from server_app.report.label_curves import corners
 from server_app.report.markup import size
 from server_app.report.svg import COLOURS, fit_scale
-from server_app.report.traces import Trace, traces
+from server_app.report.traces import traces
 
 
 def points_of(svg, cls):
@@ -71,6 +72,13 @@ def test_bars_are_as_long_as_their_values_and_reach_below_the_axis():
     assert len(widths) == 2 and float(widths[0]) == pytest.approx(2 * float(widths[1]), abs=0.2)
 
 
+def test_long_names_of_groups_have_two_lines_and_narrow_groups_none():
+    svg = bars("t", ["one third of signals missing", *"abc"], {"s": [1.0] * 4}, "y")
+    assert {"one third of", "signals mis…"} <= set(re.findall(r">([^<>]+)</text>", svg))
+    many = bars("t", [f"site-{i}" for i in range(185)], {"s": [1.0] * 185}, "y")
+    assert "site-7</text>" not in many and "site-7, s: 1" in many
+
+
 def test_without_finite_values_there_is_no_figure():
     assert lines("t", [Series("s", [(1, math.nan)])], "x", "y") == ""
     assert bars("t", ["a"], {"s": [math.nan]}, "y") == horizontal_bars("t", {}, "u") == ""
@@ -86,11 +94,12 @@ def test_the_corners_of_a_roc_curve_have_the_same_area():
 
 def test_a_window_shows_the_interval_and_isolated_samples():
     nan = math.nan
-    trace = Trace(
-        "<m>", "mV", [0, 1, 2, 3], conditioning=[0.0, nan, 2.0, 3.0], target=[nan, 1.0, nan, nan],
-        median=[nan, 1.1, nan, nan], low=[nan, 0.9, nan, nan], high=[nan, 1.3, nan, nan],
-    )  # fmt: skip
-    svg = traces("<t>", [trace], "s")
+    samples = [[0.0, nan, 2.0, 3.0], [nan, 1.0, nan, nan]]
+    quantiles = [[nan, v, nan, nan] for v in (1.1, 0.9, 1.3)]
+    trace = Trace("<m>", "mV", *map(np.array, ([0, 1, 2, 3], *samples, *quantiles)))
+    svg = traces("<t>", [trace], 0, 4, TimeUnit("h", 3600))
+    assert ">time (h)</text>" in svg and "&lt;m&gt; (mV)" in svg
+    assert [text in svg for text in (">0</text>", ">4</text>")] == [True, True]
     ((_, low), _, _, (_, high)) = points_of(svg, "band")[0]
     (_, median) = map(float, re.search(r'class="median" cx="([\d.]+)" cy="([\d.]+)"', svg).groups())
     assert high < median < low
