@@ -133,8 +133,9 @@ class ReadableLog:
         "The actor is dead",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[str], None] | None = None) -> None:
         self.last = ""
+        self._write = write  # in place of printing
         self._traceback = ""  # "inside" one, or "after" its last line, which has the exception's message
         self._hiding = False
         self._ended = False
@@ -159,7 +160,10 @@ class ReadableLog:
             self.last = text
             level = prefix["level"]
             start = (prefix["site"] or "") + (f"{level.capitalize()}: " if level else "")
-            print(start + text, file=sys.stderr if level == "ERROR" else sys.stdout, flush=True)
+            if self._write:
+                self._write(start + text)
+            else:
+                print(start + text, file=sys.stderr if level == "ERROR" else sys.stdout, flush=True)
 
 
 def save_failure_log(log: list[str], folder: Path) -> Path | None:

@@ -7,12 +7,12 @@ in whichever run it was computed, and never computed twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from condi_core.config import UNTRAINED_SETTINGS
-from condi_core.run_files import RESULT_FILE, RunFileError, read_config, read_history, read_result
+from condi_core.run_files import RESULT_FILE, RunFileError, read_config, read_result
 from server_app.study.federations import short_hash
 
 # Settings that a cell's result does not depend on, or that its key has in another form.
@@ -60,8 +60,3 @@ def run_name(
     """Name the folder of a run: readable, and different for different runs."""
     parts_hash = short_hash(cell_key(settings, federation, "", 0.0), list(methods), dict(rates))
     return f"{federation}-seed{settings['seed']}-{parts_hash}"
-
-
-def run_seconds(runs: Iterable[Path]) -> list[float]:
-    """Return the seconds that all rounds of each finished run took."""
-    return [sum(line["seconds"] for line in read_history(run)) for run in runs]

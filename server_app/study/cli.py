@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from data_partitions import DataError
 from data_partitions.storage import reserve_folder
@@ -25,9 +26,6 @@ from server_app.operations.run_log import ReadableLog, RunFailedError
 from server_app.operations.simulate import simulate
 from server_app.study.errors import StudyError
 from server_app.study.preset_files import preset_file, preset_summaries
-
-if TYPE_CHECKING:
-    from server_app.study.runner import StudyRunner
 
 HELP = """Run a study: methods x data sets x partitions x missingness x seeds.
 
@@ -93,19 +91,23 @@ def study(
         exit_with(1, str(error))
 
     # These import torch and pandas, which help and refusals do not need.
+    from server_app.study.display import StudyDisplay
+    from server_app.study.dry_run import summarise_plan
     from server_app.study.federations import Federations, source_folders
+    from server_app.study.forecast import Forecast
+    from server_app.study.grid import StudyGrid
     from server_app.study.page import write_results
+    from server_app.study.progress import StudyProgress
     from server_app.study.results import RunUnreadableError, write_csv
     from server_app.study.runner import RunNotCompletedError, StudyRunner
 
-    print_progress = partial(typer.echo, err=True)
-    log = ReadableLog()
+    display = StudyDisplay(Console(stderr=True), len(design.methods))
+    log = ReadableLog() if verbose and not as_json else ReadableLog(display.show_log)
 
     def run(settings: dict[str, SettingValue]) -> None:
         try:
             simulate(
-                settings, nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node,
-                show=log if verbose and not as_json else lambda line: None,
+                settings, nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node, show=log
             )  # fmt: skip
         except (RunFailedError, FlowerError) as error:
             raise RunNotCompletedError(str(error)) from None
@@ -115,20 +117,26 @@ def study(
         title = Path(name).stem
         folder = (out or Path("studies") / title).expanduser().absolute()
         sources = source_folders(design, _parse_sources(source or []))
-        runner = StudyRunner(
-            design, folder, Federations(design, folder, sources, print_progress), run, print_progress
-        )
+        grid = StudyGrid(design, folder, Federations(design, folder, sources, display.say))
+        workers = max(1, min(nodes, (os.cpu_count() or 1) // cpus_per_node))
+        forecast = Forecast(grid, workers, threads=cpus_per_node)
         if dry_run:
-            _print_plan(runner, as_json)
+            _print_plan(summarise_plan(grid, forecast), len(design.methods), as_json)
             return
+        grid.federations.require_sources()
         with reserve_folder(folder):
             (folder / "study.toml").write_text(text)
+            plan = list(grid.plan())
+            forecast.correct(plan)
+            display.progress = StudyProgress.of_plan(plan, forecast.seconds)
+            runner = StudyRunner(grid, run, display.say, display.progress)
             try:
-                runner.run_missing_cells()
+                with display:
+                    runner.run_missing_cells()
             finally:  # an interrupted study has results as well
-                cells = runner.cells()
+                cells = grid.cells()
                 tables, paths = write_results(folder, title, text, cells, design.metric)
-            if trials := runner.trials():
+            if trials := grid.trials():
                 paths["tuning.csv"] = str(folder / "tuning.csv")
                 write_csv(trials, folder / "tuning.csv")
     except (StudyError, DataError, RunUnreadableError, RunRejectedError, FlowerError) as error:
@@ -160,27 +168,13 @@ def study(
 study.__doc__ = HELP
 
 
-def _print_plan(runner: StudyRunner, as_json: bool) -> None:
-    """Print the runs of a study and how long they take."""
-    plan = list(runner.plan())
-    num_methods = len(runner.study.methods)
-    num_left = sum(not run.is_done for run in plan)
-    num_training = sum(run.trains and not run.is_done for run in plan)
-    seconds, basis = runner.estimate_seconds(num_training, num_left - num_training)
-    if as_json:
-        runs = [{"run": run.label, "done": run.is_done, "trains": run.trains} for run in plan]
-        summary = {"runs": runs, "cells": len(plan) * num_methods, "seconds": seconds}
-        typer.echo(json.dumps(summary, indent=1))
-        return
-    for number, run in enumerate(plan, start=1):
-        typer.echo(f"{number:>4} {'done ' if run.is_done else ''}{run.label}")
-    only_scored = num_left - num_training
-    suffix = f", {only_scored} of them with models of other runs" if only_scored else ""
-    typer.echo(
-        f"{len(plan)} runs of {num_methods} methods, {len(plan) * num_methods} cells; {num_left} runs "
-        f"left{suffix}"
-    )
-    typer.echo(f"about {seconds / 60:.0f} min ({basis})")
+def _print_plan(summary: dict[str, Any], num_methods: int, as_json: bool) -> None:
+    """Print the plan of a study; end with status 1 when data are missing."""
+    from server_app.study.dry_run import describe_plan
+
+    typer.echo(json.dumps(summary, indent=1) if as_json else describe_plan(summary, num_methods))
+    if summary["missing"]:
+        exit_with(1, "; ".join(summary["missing"]))
 
 
 def _parse_sources(entries: Iterable[str]) -> dict[str, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -100,19 +100,27 @@ class Federations:
 
     def require_sources(self) -> None:
         """Raise StudyError, before hours of runs, when a federation that is not prepared has no source."""
+        if missing := self.missing():
+            raise StudyError("; ".join(missing))
+
+    def missing(self) -> list[str]:
+        """Say for each data set that is not prepared what is missing to prepare it."""
         unprepared = {
             s.data for s in self.study.scenarios for n in self.study.seeds if not self.path(s, n).exists()
         }
+        complaints = []
         for name in sorted(unprepared):
+            source = self.sources.get(name)
             if federation := self.study.data[name].federation:
-                raise StudyError(f"data {name}: there is no folder {federation}: condi prepare writes one")
-            if self.study.data[name].dataset == "demo":  # the demo generates its source
+                complaints.append(f"data {name}: there is no folder {federation}: condi prepare writes one")
+            elif self.study.data[name].dataset == "demo":  # the demo generates its source
                 continue
-            if (source := self.sources.get(name)) is None:
+            elif source is None:
                 hint = f"write source = ... or --source {name}=FOLDER"
-                raise StudyError(f"data {name}: no source is given: {hint}")
-            if not source.is_dir():
-                raise StudyError(f"data {name}: there is no folder {source}: correct source or --source")
+                complaints.append(f"data {name}: no source is given: {hint}")
+            elif not source.is_dir():
+                complaints.append(f"data {name}: there is no folder {source}: correct source or --source")
+        return complaints
 
     def open(self, scenario: Scenario, seed: int) -> Federation:
         """Open a scenario's federation under a seed, which is prepared first if needed.
@@ -132,7 +140,7 @@ class Federations:
 
     def _prepare(self, name: str, partition: SplitSpec, seed: int, path: Path) -> None:
         data = self.study.data[name]
-        reader = _reader(data)
+        reader = data_reader(data)
         if data.dataset == "demo":
             source = self.folder / "sources" / "demo"
             if not source.exists():
@@ -161,7 +169,7 @@ class Federations:
             self.report_progress(f"  excluded: {len(log.rejected)} records, such as {log.rejected[0]}")
 
 
-def _reader(data: DatasetSpec) -> DatasetReader:
+def data_reader(data: DatasetSpec) -> DatasetReader:
     """Return the reader of a data set that is not prepared."""
     if data.file:
         return DescribedDataset(_read_description(data.file, data.local))
@@ -186,13 +194,15 @@ def source_folders(study: Study, overrides: Mapping[str, Path]) -> dict[str, Pat
     return {name: Path(data.source) for name, data in study.data.items() if data.source} | dict(overrides)
 
 
-def steps_of_epochs(epochs: float, federation: Federation, batch: int) -> int:
+def training_windows(federation: Federation) -> list[int]:
+    """Return the number of training windows of each site."""
+    return [federation.open_site(name, check=False).manifest.windows["train"] for name in federation.sites]
+
+
+def steps_of_epochs(epochs: float, num_windows: Sequence[float], batch: int) -> int:
     """Convert local epochs to local steps, at least one.
 
     In so many steps a site of mean size sees its training windows `epochs` times. All sites do the same
     number of steps, so that the budget is the same for all sites and all methods.
     """
-    num_windows = [
-        federation.open_site(name, check=False).manifest.windows["train"] for name in federation.sites
-    ]
     return max(1, round(epochs * sum(num_windows) / len(num_windows) / batch))

@@ -16,6 +16,7 @@ from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.settings import validate_settings
 from server_app.study.design import read_study
 from server_app.study.federations import Federations
+from server_app.study.grid import StudyGrid
 from server_app.study.runner import StudyRunner
 from tests.helpers.tiny_federation import manifest, write_tiny
 
@@ -109,6 +110,6 @@ def tiny_study(
 
     monkeypatch.setattr(Federations, "_prepare", prepare)
     federations = Federations(study, folder, sources or {}, messages.append)
-    runner = StudyRunner(study, folder, federations, run, messages.append)
+    runner = StudyRunner(StudyGrid(study, folder, federations), run, messages.append)
     runner.messages = messages
     return runner

@@ -140,14 +140,11 @@ def test_progress_counts_cells(tmp_path, monkeypatch):
 
 def test_a_plan_starts_nothing(tmp_path, monkeypatch):
     runner = tiny_study(tmp_path, run := FakeRuns(), monkeypatch, learning_rates=[0.1, 0.2])
-    plan = list(runner.plan())
+    plan = list(runner.grid.plan())
     assert len(plan) == 2 * (3 + 1) and not any(planned.is_done for planned in plan)
     assert not run.started and not list(tmp_path.iterdir())
     runner.run_missing_cells()
-    assert all(planned.is_done for planned in runner.plan()) and len(run.started) == 8
-    assert runner.estimate_seconds(10)[0] == pytest.approx(10 * (20 + 10 + 2 * 3))
-    with_scoring = runner.estimate_seconds(10, 5)[0]
-    assert with_scoring == pytest.approx(runner.estimate_seconds(10)[0] + 5 * 20), "five are only scored"
+    assert all(planned.is_done for planned in runner.grid.plan()) and len(run.started) == 8
 
 
 def by_rate(test_of):
@@ -175,7 +172,7 @@ def test_the_learning_rate_is_chosen_on_validation_alone(tmp_path, monkeypatch, 
     assert len(run.started) == 2 * (3 + 2 + 2 + 2)
     assert [bool(s["resume"]) for s in run.started] == [bool(s["test-missingness"]) for s in run.started]
     assert all(cell.validation_loss == 0 for cell in cells)
-    trials = runner.trials()
+    trials = runner.grid.trials()
     assert len(trials) == 2 * 2 * 3 and sum(row["chosen"] for row in trials) == 4
     assert {row["learning-rate"] for row in trials if row["chosen"]} == {0.02, 0.05}
 

@@ -34,11 +34,14 @@ def test_a_study_that_cannot_run_is_refused_in_a_sentence(tmp_path, monkeypatch,
 def test_presets_are_listed_and_shown_and_planned(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("server_app.study.cli.exit_on_signals", lambda: None)
+    monkeypatch.setattr("server_app.study.forecast.Forecast.seconds", lambda self, run: 150.0)
     assert "annotated example" in CliRunner().invoke(app, ["study", "--list"]).stdout
     text = CliRunner().invoke(app, ["study", "--show", "quick"]).stdout
     (tmp_path / "mine.toml").write_text(text)
     plans = [CliRunner().invoke(app, ["study", n, "--dry-run"]).stdout for n in ("quick", "mine.toml")]
     assert plans[0] == plans[1] and "4 runs of 3 methods, 12 cells; 4 runs left" in plans[0]
+    assert "about 10 min (from operations timed on this machine)" in plans[0]
     plan = json.loads(CliRunner().invoke(app, ["study", "quick", "--dry-run", "--json"]).stdout)
-    assert plan["cells"] == 12 and [run["done"] for run in plan["runs"]] == [False] * 4
+    assert plan["cells"] == 12 and plan["seconds"] == 600 and not plan["missing"]
+    assert [run["done"] for run in plan["runs"]] == [False] * 4
     assert [p.name for p in tmp_path.iterdir()] == ["mine.toml"], "a plan writes nothing"

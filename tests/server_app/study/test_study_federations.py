@@ -114,9 +114,13 @@ def test_a_prepared_federation_is_used_where_it_is(study_folder):
         (
             'file = "dataset.toml"\nsource = "files"',
             'federation = "files"',
-            "data ecg, as prepared: .*files has no federation.json",
+            "data.ecg: .*files has no federation.json",
         ),
-        ('file = "dataset.toml"\nsource = "files"', 'federation = "x"', "data ecg: there is no folder .*x"),
+        (
+            'file = "dataset.toml"\nsource = "files"',
+            'federation = "x"',
+            "data.ecg: there is no federation at .*x",
+        ),
     ],
 )
 def test_data_that_cannot_be_used_are_a_sentence_before_the_first_run(study_folder, old, new, reason):

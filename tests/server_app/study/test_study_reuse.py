@@ -7,7 +7,6 @@ import pytest
 
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.errors import RunError
-from server_app.study.progress import ENGINE_SECONDS, StudyProgress
 from server_app.study.reuse import reuse_training
 from tests.helpers.fake_runs import FakeRuns, tiny_study
 from tests.helpers.tiny_federation import write_tiny
@@ -95,18 +94,9 @@ def test_trained_models_serve_all_test_windows_also_after_an_interruption(tmp_pa
     with pytest.raises(KeyboardInterrupt):
         study(FakeRuns(stop_at=stop)).run_missing_cells()
     runner = study(run := FakeRuns())
-    assert [run.trains for run in runner.plan()] == [True, True, False, False]
+    assert [run.trains for run in runner.grid.plan()] == [True, True, False, False]
     cells = runner.run_missing_cells()
-    assert (runner.progress.num_done, runner.progress.seconds[True]) == (4, []), "nothing was trained"
+    assert runner.progress.num_done == 4 and runner.progress.expected == [0, 0, 0.2, 0.2]
     assert [(s["seed"], bool(s["resume"])) for s in run.started] == [(0, True), (1, True)]
     assert len(cells) == 2 * 2 * 2 and not list(tmp_path.glob("runs/*.set-aside*"))
     assert "was interrupted before" in runner.messages[1] and "trained already" in runner.messages[3]
-
-
-def test_time_left_includes_runs_that_only_score():
-    progress = StudyProgress([True, True, False, False, False])
-    assert progress.time_left == "time left is not known yet"
-    progress.num_done, progress.seconds = 1, {True: [600.0], False: []}
-    assert progress.time_left == f"about {(600 + 3 * ENGINE_SECONDS) / 60:.0f} min left"
-    progress.num_done, progress.seconds = 3, {True: [600.0, 540.0], False: [30.0]}
-    assert progress.time_left == "about 60 s left"
