@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from condi_core.protocol import fingerprint
-from condi_core.run_files import CHECKPOINT_FILE, ROSTER_FILE, RunFileError, read_versions
+from condi_core.run_files import CHECKPOINT_FILE, ROSTER_FILE, RunFileError, read_versions, sums_path
 from server_app.artifacts.run_directory import RunDirectory, RunState
 from server_app.errors import RunError
 from server_app.operations.run_config import SettingValue
 from server_app.settings import validate_settings
+from server_app.study.results import replace_file
 
 T = TypeVar("T")
 
@@ -45,6 +46,10 @@ def reuse_training(trained: Path, settings: dict[str, SettingValue]) -> bool:
     with RunDirectory.create(config, "") as directory:
         directory.save(_state_of_methods(state, config.methods))
         directory.write_json(ROSTER_FILE, roster)
+        for method in config.methods:  # thresholds of the report come from the validation of training
+            sums = sums_path(trained, f"task-{method}", "val")
+            if sums.exists():
+                replace_file(directory.path / sums.name, sums.read_bytes())
     return True
 
 
