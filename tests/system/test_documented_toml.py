@@ -22,6 +22,8 @@ def test_a_block_of_toml_is_what_its_title_says(path, block, tmp_path):
         read_policy(tmp_path / block.title)
     elif block.title == "dataset.toml":
         description_from_text(block.text)
+    elif block.title == "pyproject.toml":
+        assert block.text in (PROJECT / "examples" / "own-method" / "pyproject.toml").read_text()
     elif block.title == "study.toml":  # a part of a study, whose other tables are those of a small one
         quick = tomllib.loads((PROJECT / "server_app" / "study" / "presets" / "quick.toml").read_text())
         read_study(quick | tomllib.loads(block.text))
