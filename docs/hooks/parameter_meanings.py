@@ -13,7 +13,7 @@ import griffe
 
 SECTIONS = r"(?:Parameters|Attributes)"
 SECTION = re.compile(rf"^{SECTIONS}\n-+\n.*?(?=^\S[^\n]*\n-+\n|\Z)", re.MULTILINE | re.DOTALL)
-ITEM = re.compile(r"^(\w[\w, ]*) : (.*)$", re.MULTILINE)
+ITEM = re.compile(r"^(\w[\w, ]*) : (.*(?:\n[ \t]+\S.*)*)$", re.MULTILINE)
 
 
 class ParameterMeanings(griffe.Extension):
@@ -23,5 +23,10 @@ class ParameterMeanings(griffe.Extension):
         """Rewrite the docstring of a module, class, function or attribute."""
         if obj.docstring:
             obj.docstring.value = SECTION.sub(
-                lambda section: ITEM.sub(r"\1\n    \2", section[0]), obj.docstring.value
+                lambda section: ITEM.sub(_one_item_per_name, section[0]), obj.docstring.value
             )
+
+
+def _one_item_per_name(item: re.Match[str]) -> str:
+    """Return an item for each name, as names that share a meaning have types and defaults of their own."""
+    return "\n".join(f"{name.strip()}\n    {item[2]}" for name in item[1].split(","))
