@@ -21,7 +21,7 @@ from client_app.node.update import training_reply
 from condi_core.config import ConfigError
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.imputer.relation_estimate import estimate_cross_spectrum
-from condi_core.methods import METHODS, configure_method
+from condi_core.methods import METHODS, configure_method, make_imputer
 from condi_core.methods.packages import PACKAGES_KEY, require_packages
 from condi_core.ownership import ownership
 from condi_core.task.model import TaskModel
@@ -117,7 +117,7 @@ def _describe_site(site: Site) -> str:
 
 def _load_imputer(request: Request, site: Site) -> DiffusionImputer:
     """Load the imputer of the message, with the relation between modalities of the site."""
-    imputer = request.load(DiffusionImputer(site.schema, site.config.imputer), site.device)
+    imputer = request.load(make_imputer(site.schema, site.config), site.device)
     use_site_relation(site, imputer)
     return imputer
 
@@ -151,7 +151,7 @@ def train_relation(request: Request) -> RecordDict:
     site, first = request.site(), request.settings["server-round"] == 1
     if site.policy.update_noise_multiplier:
         raise ConfigError("the policy of the site does not allow the estimation of the cross-spectrum")
-    imputer = request.load(DiffusionImputer(site.schema, site.config.imputer), site.device)
+    imputer = request.load(make_imputer(site.schema, site.config), site.device)
     if site.config.privacy.patient_epsilon:
         spectra, counts, windows = release_relation(site, imputer)
     else:
@@ -219,7 +219,7 @@ def train_secure(message: Message, context: Context) -> Message:
         method = configure_method(settings["method"], site.config)
         model = method.model(site.schema, site.config.task)
     else:
-        model = DiffusionImputer(site.schema, site.config.imputer)
+        model = make_imputer(site.schema, site.config)
     return secure_aggregation.weighted_update(message, reply, ownership(model))
 
 

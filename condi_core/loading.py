@@ -47,7 +47,7 @@ def load_model(run: str | Path, device: str | torch.device = "cpu", site: str = 
     classifiers: dict[str, Classifier] = {}
     for file in _weights_files(run, "task", site):
         task, schema, config, metadata = load_task(file)
-        method = method_of(metadata)
+        method = method_of(file, metadata)
         if (method.complete or metadata["imputer"]) and metadata["imputer"] not in imputers:
             raise WeightsFileError(
                 f"{file} was not trained with the imputer in the same folder: copy both from one run"

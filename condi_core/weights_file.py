@@ -106,7 +106,8 @@ def load_imputer(path: str | Path) -> tuple[DiffusionImputer, Schema]:
     arrays, metadata = read_weights(Path(path))
     with _require_compatible(path):
         schema = Schema.model_validate_json(metadata["schema"])
-        model = DiffusionImputer(schema, ImputerConfig.model_validate_json(metadata["settings"]))
+        make = method_of(path, metadata).imputer if "method" in metadata else DiffusionImputer
+        model = make(schema, ImputerConfig.model_validate_json(metadata["settings"]))
         _load_arrays(model, arrays)
     return model.eval(), schema
 
@@ -137,18 +138,18 @@ def load_task(path: str | Path) -> tuple[TaskModel, Schema, TaskConfig, dict[str
         config = TaskConfig.model_validate_json(metadata["settings"])
         if "imputer" not in metadata:
             raise KeyError("imputer")
-        if metadata["method"] not in METHODS:
-            raise WeightsFileError(
-                f"{path} has a model of the method '{metadata['method']}', which is not installed here: "
-                f"install {metadata.get('package', 'the version of CondI that has trained it')}"
-            )
-        model = method_of(metadata).model(schema, config)
+        model = method_of(path, metadata).model(schema, config)
         _load_arrays(model, arrays)
     return model.eval(), schema, config, metadata
 
 
-def method_of(metadata: Mapping[str, str]) -> Method:
-    """Return the method that has trained a task model, with the options it had then."""
+def method_of(path: str | Path, metadata: Mapping[str, str]) -> Method:
+    """Return the method that has trained a model, with the options it had; `metadata` is that of its file."""
+    if metadata["method"] not in METHODS:
+        raise WeightsFileError(
+            f"{path} has a model of the method '{metadata['method']}', which is not installed here: "
+            f"install {metadata.get('package', 'the version of CondI that has trained it')}"
+        )
     return METHODS[metadata["method"]].with_options(json.loads(metadata.get("options", "{}")))
 
 

@@ -25,6 +25,12 @@ def select_methods(config: RunConfig) -> list[Method]:
     except ConfigError as error:
         raise ConfigError(f"setting 'method-options': {error}") from None
     is_private = bool(config.privacy.noise_multiplier)
+    trained = [method for method in methods if method.imputer_training != "none"]
+    if others := [method for method in trained if method.imputer is not trained[0].imputer]:
+        raise ConfigError(
+            f"methods '{trained[0].name}' and '{others[0].name}' train different imputers in phase 1, and a "
+            "run has one: compare them in two runs"
+        )
     for method in methods:
         if method.needs_individual_updates and (is_private or config.secure_aggregation):
             setting = "privacy.noise-multiplier" if is_private else "secure-aggregation"

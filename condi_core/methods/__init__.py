@@ -6,6 +6,7 @@ imported when it is first looked up, since that imports torch. The names do not 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from condi_core.settings_text import suggest_name
 
 if TYPE_CHECKING:
     from condi_core.config import RunConfig
+    from condi_core.imputer.imputer import DiffusionImputer
     from condi_core.methods.method import Method
+    from condi_core.windows import Schema
 
 # Each method is METHOD of the module with its name in this package. The order is that of tables.
 BUILT_IN_METHODS = (
@@ -55,8 +58,11 @@ __all__ = [
     "Method",
     "PluginError",
     "configure_method",
+    "describe_origin",
     "describe_unknown_method",
     "find_method",
+    "find_trained_imputer",
+    "make_imputer",
 ]
 
 
@@ -78,6 +84,27 @@ def find_method(name: str) -> Method:
 def configure_method(name: str, config: RunConfig) -> Method:
     """Return a method with the options that a run gives it; errors as in `find_method` and `with_options`."""
     return find_method(name).with_options(config.options_of(name))
+
+
+def describe_origin(name: str, config: RunConfig) -> dict[str, str]:
+    """Return what the file of a model says of its method beside the name: package and options, if any."""
+    origin = {"package": PLUGINS[name].source} if name in PLUGINS else {}
+    options = config.options_of(name)
+    return origin | {"options": json.dumps(options)} if options else origin
+
+
+def find_trained_imputer(config: RunConfig) -> Method | None:
+    """Return the first method of a run whose imputer phase 1 trains; all others that do have the same."""
+    methods = (configure_method(name, config) for name in config.methods)
+    return next((method for method in methods if method.imputer_training != "none"), None)
+
+
+def make_imputer(schema: Schema, config: RunConfig) -> DiffusionImputer:
+    """Make the imputer of a run's methods, with initial weights."""
+    method = find_trained_imputer(config)
+    if method is None:
+        raise ValueError("no method of the run trains an imputer")
+    return method.imputer(schema, config.imputer)
 
 
 def describe_unknown_method(name: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError, validate_call
 from torch import Tensor, nn
 
 from condi_core.averaging import Aggregator, average
-from condi_core.config import ConfigError, TaskConfig
+from condi_core.config import ConfigError, ImputerConfig, TaskConfig
 from condi_core.imputer.imputer import DiffusionImputer, Generators
 from condi_core.settings_text import describe_error, suggest_name
 from condi_core.task.model import TaskModel
@@ -47,6 +47,7 @@ class Method:
     label : its name in tables and figures of a paper; without one, `name`
     imputer_training : what phase 1 trains of the imputer for `complete`: nothing ("none"), the cross-spectrum
         between modalities ("relation"), or also the diffusion model ("diffusion")
+    imputer : makes the imputer that phase 1 trains: a subclass of `DiffusionImputer`
     complete : completes windows by the imputer
     interpolate : completes windows without an imputer. Without `complete` and `interpolate` the task model
         reads zeros where nothing was observed, and the mask.
@@ -66,6 +67,7 @@ class Method:
     summary: str
     label: str = ""
     imputer_training: Literal["none", "relation", "diffusion"] = "none"
+    imputer: Callable[[Schema, ImputerConfig], DiffusionImputer] = DiffusionImputer
     complete: Complete | None = None
     interpolate: Interpolate | None = None
     model: Callable[[Schema, TaskConfig], TaskModel] = TaskModel

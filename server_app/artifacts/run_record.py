@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from condi_core.averaging import Arrays
+from condi_core.evaluation.catalogue import IMPUTER_ROWS
 from condi_core.run_files import (
     HISTORY_FILE,
     RESULT_FILE,
@@ -148,6 +149,12 @@ class RunRecord:
                 rows = scores.imputation_rows(sum_over_sites(by_site), self.schema)
                 scores.add_imputation(table, rows, scope)
         return table
+
+    @property
+    def own_imputer(self) -> str:
+        """Name of the method of another package whose imputer the run has trained; empty for CondI's."""
+        names = (name for rows in self.imputation.values() for name in rows if name not in IMPUTER_ROWS)
+        return next((name for name in names if not name.endswith(", draws")), "")
 
     @cached_property
     def task(self) -> dict[str, dict[str, Any]]:

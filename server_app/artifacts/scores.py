@@ -96,6 +96,19 @@ def imputation_rows(sums: Arrays, schema: Schema) -> dict[str, dict]:
     return rows
 
 
+def name_network(rows: dict[str, dict], name: str) -> dict[str, dict]:
+    """Give the rows of the trained network the name of another package's method; "" leaves CondI's."""
+    if not name:
+        return rows
+    return {
+        pattern: {
+            name + row.removeprefix("condi") if row.startswith("condi") else row: metrics
+            for row, metrics in of_pattern.items()
+        }
+        for pattern, of_pattern in rows.items()
+    }
+
+
 def add_imputation(table: dict[str, dict], rows: dict[str, dict], scope: str) -> None:
     """Add the rows of one imputer to those of the others.
 

@@ -7,7 +7,9 @@ from functools import partial
 import torch
 
 from condi_core.averaging import Arrays, keep_separate
+from condi_core.config import RunConfig
 from condi_core.imputer.imputer import DiffusionImputer
+from condi_core.methods import describe_origin, find_trained_imputer, make_imputer
 from condi_core.ownership import ownership, trainable
 from condi_core.privacy.relation import floor_at_noise
 from condi_core.training import derive_seed
@@ -44,7 +46,7 @@ def run_imputer_phase(
     """
     config, schema, name = run.config.imputer, roster.schema, f"imputer{scores.PHASE_SUFFIX[scope]}"
     torch.manual_seed(derive_seed(run.config.seed, "initial weights", "imputer"))
-    model = DiffusionImputer(schema, config)
+    model = make_imputer(schema, run.config)
     model.standardiser.fit(torch.from_numpy(roster.sums))
     run.state.models.setdefault(name, state_arrays(model))
     owners, privacy = ownership(model), run.config.privacy
@@ -95,13 +97,23 @@ def run_imputer_phase(
     print(f"sites score the best {name} on their test windows", flush=True)
     outcome = run.test(phase, samples=config.samples if diffusion and scope == "federated" else 0)
     metadata = {"schema": schema.model_dump_json(), "settings": config.model_dump_json(by_alias=True)}
+    own = _own_imputer(run.config)
+    if own:
+        metadata |= {"method": own, **describe_origin(own, run.config)}
     run.directory.save_model(name, run.state.best[name], lambda site: metadata, roster.sites)
     sums = outcome.sums
     if not diffusion:  # scores of an untrained network are of no use
         sums = _without_network(sums)
         site_sums = {site: _without_network(added) for site, added in outcome.site_sums.items()}
         run.directory.save_sums(name, site_sums)
-    return scores.imputation_rows(sums, schema), outcome.exchange.answers()
+    rows = scores.imputation_rows(sums, schema)
+    return scores.name_network(rows, own if scope == "federated" else ""), outcome.exchange.answers()
+
+
+def _own_imputer(config: RunConfig) -> str:
+    """Return the name of the method with an imputer of its own that the run trains; empty for CondI's."""
+    method = find_trained_imputer(config)
+    return method.name if method is not None and method.imputer is not DiffusionImputer else ""
 
 
 def _without_network(sums: Arrays) -> Arrays:

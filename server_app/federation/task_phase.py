@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import NamedTuple
 
 import torch
 
 from condi_core.averaging import Arrays, site_view
-from condi_core.methods import PLUGINS, configure_method
+from condi_core.methods import configure_method, describe_origin
 from condi_core.ownership import ownership, trainable
 from condi_core.training import derive_seed
 from condi_core.weights_file import hash_arrays, state_arrays
@@ -94,9 +93,7 @@ def run_task_phase(run: Run, roster: Roster, method_name: str) -> TaskResult:
     run.run_phase(phase)
     outcome = run.test(phase)
 
-    origin = {"package": PLUGINS[method_name].source} if method_name in PLUGINS else {}
-    if options := run.config.options_of(method_name):
-        origin["options"] = json.dumps(options)
+    origin = describe_origin(method_name, run.config)
 
     def metadata_for(site: str) -> dict[str, str]:
         return {

@@ -44,6 +44,7 @@ def site_rmse(run: RunRecord) -> dict[str, dict[str, dict[str, float]]]:
     for scope, suffix in PHASE_SUFFIX.items():
         for site, sums in run.sums.get(f"imputer{suffix}", {}).items():
             rows = scores.imputation_rows(sums, run.schema)
+            rows = scores.name_network(rows, run.own_imputer if scope == "federated" else "")
             scores.add_imputation(results.setdefault(site, {}), rows, scope)
     return {
         site: {
@@ -72,6 +73,9 @@ def _imputation_table(errors: dict[str, dict[str, dict[str, float]]], pattern: s
         for name, row in IMPUTER_ROWS.items()
         if name != "mean" and not row.draws and any(name in rmse for rmse in by_site.values())
     ]
+    all_names = dict.fromkeys(name for rmse in by_site.values() for name in rmse)
+    # An imputer of another package has the name of its method.
+    imputers += [name for name in all_names if name not in IMPUTER_ROWS and not name.endswith(", draws")]
     rows: list[list[Value]] = [
         [site_label(site), *(metric_cell(IMPUTATION_METRICS["rmse"], rmse.get(name)) for name in imputers)]
         for site, rmse in by_site.items()

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from condi_core.config import RunConfig
 from condi_core.evaluation.catalogue import (
-    IMPUTER_ROWS,
+    imputer_label,
     metrics_of_task,
     missingness_label,
 )
 from condi_core.methods import METHODS
 from condi_core.windows import Schema
 from data_partitions.table import Cell, Table, Value
+from server_app.report.imputation import imputers_in_order
 from server_app.report.markup import percent_text
 
 
@@ -61,15 +62,17 @@ def summary_table(result: dict, schema: Schema, config: RunConfig, path: Path) -
 
 def _imputation(results: dict[str, dict[str, dict]], draws: int) -> Table:
     rows: list[list[Value]] = []
-    for name, row in IMPUTER_ROWS.items():
+    for name in imputers_in_order(results):
         metrics = [methods[name] for methods in results.values() if name in methods]
         if len(metrics) == len(results):
-            rows.append(
-                [row.label, *(Cell(f"{m['rmse']:.3f} ({m['crps']:.3f})", m["rmse"]) for m in metrics)]
-            )
+            cells = (Cell(f"{m['rmse']:.3f} ({m['crps']:.3f})", m["rmse"]) for m in metrics)
+            rows.append([imputer_label(name), *cells])
     note = ""
     coverage = [
-        methods["condi, draws"]["coverage"] for methods in results.values() if "condi, draws" in methods
+        metrics["coverage"]
+        for methods in results.values()
+        for name, metrics in methods.items()
+        if name.endswith(", draws")
     ]
     if coverage:
         rows.append(["in 90 % interval", *(Cell(percent_text(c, 0), c) for c in coverage)])
