@@ -164,7 +164,7 @@ def _scores(run: RunRecord) -> Iterator[tuple[str, MetricScore]]:
                 score = _score(metrics[key], estimates[method].get(key))
                 yield f"{metric.label}, {method}", MetricScore(metric, score)
     rmse = IMPUTATION_METRICS["rmse"]
-    errors = _rmse_estimates(run)
+    errors = rmse_estimates(run)
     for pattern, imputers in run.imputation.items():
         for imputer in imputers_in_order({pattern: imputers}):
             label = f"{rmse.label} {missingness_label(pattern)}, {imputer_label(imputer)}"
@@ -180,7 +180,7 @@ def _own_scores(run: RunRecord) -> Iterator[tuple[str, MetricScore]]:
         if (value := run.task.get(method, {}).get(metric.name)) is not None:
             score = _score(value, task_estimates(run, method).get(metric.name))
             yield metric.label, MetricScore(metric, score)
-    errors = _rmse_estimates(run)
+    errors = rmse_estimates(run)
     rows: list[Score] = []
     for pattern, imputers in run.imputation.items():
         own = next((row for row in OWN_IMPUTERS if row in imputers), None)
@@ -191,7 +191,7 @@ def _own_scores(run: RunRecord) -> Iterator[tuple[str, MetricScore]]:
         yield MEAN_RMSE, MetricScore(IMPUTATION_METRICS["rmse"], Score(mean, mean_replicates(rows)))
 
 
-def _rmse_estimates(run: RunRecord) -> dict[tuple[str, str], Estimate]:
+def rmse_estimates(run: RunRecord) -> dict[tuple[str, str], Estimate]:
     """Return the RMSE by pattern and imputer as estimates; where sites trained alone, only their own row."""
     estimates: dict[tuple[str, str], Estimate] = {}
     for row in IMPUTER_ROWS.values():

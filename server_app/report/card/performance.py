@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -22,10 +23,13 @@ from condi_core.evaluation.classification import (
     average_precision,
     calibration_error,
 )
-from data_partitions.table import DASH, Table, Value
+from data_partitions.table import DASH, Cell, Table, Value
+from server_app.artifacts.estimates import Estimate
+from server_app.artifacts.run_estimates import task_estimates
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.stored_sums import histograms, sum_over_sites
 from server_app.report.classification import method_title
+from server_app.report.compared_runs import rmse_estimates
 from server_app.report.imputation import imputation_metric, imputers_in_order
 from server_app.report.markup import metric_cell
 from server_app.report.operating_points import explain_thresholds, operating_points_table
@@ -36,7 +40,7 @@ from server_app.report.subgroups import explanation, subgroup_tables
 def imputation_results(run: RunRecord) -> list[str]:
     if not run.imputation:
         return []
-    by_site = site_rmse(run)
+    by_site, estimates = site_rmse(run), rmse_estimates(run)
     imputers = imputers_in_order(run.imputation)
     rows: list[list[Value]] = []
     for pattern, results in run.imputation.items():
@@ -44,12 +48,14 @@ def imputation_results(run: RunRecord) -> list[str]:
         for name in [name for name in imputers if name in results]:
             values = [(m, imputation_metric(results, name, m.name)) for m in IMPUTATION_METRICS.values()]
             numbers = [metric_cell(metric, value) for metric, value in values]
+            interval = _interval(IMPUTATION_METRICS["rmse"], estimates.get((pattern, name)))
+            numbers[0] = Cell(numbers[0].text + interval, numbers[0].value)
             errors = [of_site.get(pattern, {}).get(name, math.nan) for of_site in by_site.values()]
             rows.append([label, imputer_label(name), *numbers, _range(errors, IMPUTATION_METRICS["rmse"])])
     columns = ["missingness", "imputer", *(metric.label for metric in IMPUTATION_METRICS.values())]
     text = (
         "Scores are on samples of test windows that were hidden from all imputers. Errors are in standard "
-        "deviations of the modality."
+        f"deviations of the modality.{_note_of_intervals(estimates.values())}"
     )
     table = Table("", [*columns, "RMSE, lowest to highest site"], rows)
     return ["## Imputation", "", text, "", table.to_markdown()]
@@ -59,19 +65,23 @@ def task_results(run: RunRecord) -> list[str]:
     if not run.task:
         return []
     metrics = [m for m in TASK_METRICS.values() if any(m.name in values for values in run.task.values())]
+    estimates = {method: task_estimates(run, method) for method in run.task}
     rows: list[list[Value]] = []
     for method, values in run.task.items():
+        numbers = [metric_cell(metric, values.get(metric.name)) for metric in metrics]
+        intervals = [_interval(metric, estimates[method].get(metric.name)) for metric in metrics]
+        rows.append(
+            [
+                method_title(method),
+                *(Cell(n.text + i, n.value) for n, i in zip(numbers, intervals, strict=True)),
+            ]
+        )
         by_site = site_metrics(run, method).values()
-        row: list[Value] = [method_title(method)]
-        for metric in metrics:
-            text = metric.format(values[metric.name]) if metric.name in values else DASH
-            over_sites = _range([of_site.get(metric.name, math.nan) for of_site in by_site], metric)
-            row.append(text if over_sites == DASH else f"{text} ({over_sites})")
-        rows.append(row)
-    text = (
-        "Scores are on test windows of all sites together; the lowest and the highest value of a site are in "
-        "parentheses."
-    )
+        ranges = [_range([of_site.get(m.name, math.nan) for of_site in by_site], m) for m in metrics]
+        if any(text != DASH for text in ranges):
+            rows.append([f"{method}, lowest to highest site", *ranges])
+    of_all = [estimate for of_method in estimates.values() for estimate in of_method.values()]
+    text = f"Scores are on test windows of all sites together.{_note_of_intervals(of_all)}"
     table = Table("", ["method", *(metric.label for metric in metrics)], rows)
     return [f"## {run.schema.task_kind.title}", "", text, "", table.to_markdown(), *_labels(run)]
 
@@ -144,3 +154,19 @@ def subgroup_results(run: RunRecord) -> list[str]:
 def _range(values: list[float], metric: Metric) -> str:
     finite = [value for value in values if math.isfinite(value)]
     return f"{metric.format(min(finite))} to {metric.format(max(finite))}" if len(finite) > 1 else DASH
+
+
+def _interval(metric: Metric, estimate: Estimate | None) -> str:
+    """Return a 95 % interval in brackets, where sites sent replicates of their test patients."""
+    interval = estimate.interval if estimate else None
+    return (
+        f" [{metric_cell(metric, interval[0]).text}, {metric_cell(metric, interval[1]).text}]"
+        if interval
+        else ""
+    )
+
+
+def _note_of_intervals(estimates: Iterable[Estimate]) -> str:
+    if any(estimate.interval for estimate in estimates):
+        return " In brackets are 95 % intervals over test patients (bootstrap)."
+    return ""

@@ -4,13 +4,16 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+from server_app.artifacts.estimates import Estimate
 from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.cli import app
 from server_app.errors import RunError
+from server_app.report import compared_runs
 from tests.helpers.finished_runs import Page, run_in, write_hostile
 
 
@@ -99,6 +102,21 @@ def test_the_tables_have_deviations_differences_and_ranks(replicates, monkeypatc
     rows = [line.split()[0] for line in ranking if "seeds)" in line and "condi" in line]
     assert rows[:2] == ["b", "a"], "the best comes first"
     assert "+0.105 [+0.041, +0.169]" in output
+
+
+def test_intervals_over_patients_are_those_of_the_runs(runs, monkeypatch):
+    """Each replicate of the second run is 0.1 higher than that of the first: the patients are the same."""
+    values = {"one": np.linspace(0.6, 0.8, 401), "resumed": np.linspace(0.7, 0.9, 401)}
+
+    def estimates(record, method):
+        return {"auroc": Estimate(0.0, values[record.name])} if method == "condi" else {}
+
+    monkeypatch.setattr(compared_runs, "task_estimates", estimates)
+    content = json.loads(called("compare", runs[0], runs[2], "--json").stdout)["groups"]
+    first, second = (group["results"]["AUROC, condi"] for group in content.values())
+    assert first["interval over patients"] == pytest.approx([0.605, 0.795])
+    assert second["interval of the difference"] == pytest.approx([0.1, 0.1])
+    assert "[0.605, 0.795]" in called("compare", runs[0], runs[2]).output
 
 
 def test_equal_settings_with_equal_seeds_are_not_seeds_of_a_group(runs):

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from condi_core.evaluation.classification import auroc, score_histograms
 from condi_core.task.kind import SINGLE_LABEL
+from server_app.artifacts.estimates import Estimate
 from server_app.artifacts.run_record import read_run
 from server_app.cli import app
+from server_app.report.card import performance
 from server_app.report.card.front_matter import front_matter
 from server_app.report.model_card import model_card
 from tests.helpers.finished_runs import HOSTILE
@@ -38,8 +40,8 @@ def result(whole):
 def test_the_card_has_data_scores_and_their_range_over_sites(whole, card, result):
     sums = load_file(whole / "test-task-condi.safetensors")
     areas = [SINGLE_LABEL.metrics({"task": sums[f"{site}/task"]})["auroc"] for site in HOSTILE]
-    cell = f"{result['task']['condi']['auroc']:.3f} ({min(areas):.3f} to {max(areas):.3f})"
-    assert f"| condi: windows completed by diffusion | {cell} |" in card
+    assert f"| condi: windows completed by diffusion | {result['task']['condi']['auroc']:.3f} " in card
+    assert f"| condi, lowest to highest site | {min(areas):.3f} to {max(areas):.3f} |" in card
     linear = result["imputation"]["gaps 50 %"]["linear"]
     assert f"| 50 % in gaps | linear interpolation | {linear['rmse']:.3f} | {linear['mae']:.3f} |" in card
     assert "| all sites | 24 | 9 | 15 | 24 | 9 | 15 |" in card, "patients and windows of each split"
@@ -154,3 +156,16 @@ def test_a_run_that_ended_before_its_sites_were_known_has_a_card(whole, tmp_path
     card = model_card(read_run(tmp_path))
     assert "No site has taken part yet." in card and "How to load" not in card
     assert yaml.safe_load(card.split("---\n")[1])["license"] == "unknown"
+
+
+def test_intervals_over_patients_are_in_the_tables(whole, monkeypatch):
+    estimate = Estimate(0.8, np.linspace(0.7, 0.9, 401))  # the 2.5 % and 97.5 % quantiles are 0.705 and 0.895
+    monkeypatch.setattr(performance, "task_estimates", lambda run, method: {"auroc": estimate})
+    monkeypatch.setattr(performance, "rmse_estimates", lambda run: {("gaps 50 %", "condi"): estimate})
+    record = read_run(whole)
+    auroc_text = f"{record.task['mask']['auroc']:.3f} \\[0.705, 0.895\\]"
+    assert auroc_text in "\n".join(performance.task_results(record))
+    text = "\n".join(performance.imputation_results(record))
+    rmse = record.imputation["gaps 50 %"]["condi"]["rmse"]
+    assert f"| 50 % in gaps | CondI, point estimate | {rmse:.3f} \\[0.705, 0.895\\] |" in text
+    assert "95 % intervals over test patients" in text
