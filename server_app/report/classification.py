@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condi_core.averaging import Arrays
-from condi_core.evaluation.catalogue import CALIBRATION_ERROR, MEAN_LOSS, TASK_METRICS, Metric
+from condi_core.evaluation.catalogue import CALIBRATION_ERROR, MEAN_LOSS, TASK_METRICS
 from condi_core.evaluation.classification import (
     DECISION_COUNTS,
     auroc,
@@ -11,14 +11,24 @@ from condi_core.evaluation.classification import (
     calibration_error,
 )
 from condi_core.methods import METHODS
+from data_partitions.dataset_titles import label_meanings
 from data_partitions.table import Table, Value
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.stored_sums import histograms, sum_over_sites
 from server_app.report.label_curves import label_figures, reliability_table
-from server_app.report.markup import Section, details, figure_row, heading, metric_cell, paragraph, section
+from server_app.report.markup import (
+    Section,
+    details,
+    figure_row,
+    heading,
+    meaning_list,
+    metric_cell,
+    paragraph,
+    section,
+)
 from server_app.report.operating_points import explain_thresholds, operating_points_table, shown_labels
 
-OF_LABELS = "Metrics are averages over the labels."
+MAX_OPEN_ROWS = 20  # of a table of labels; longer ones are folded
 OF_THE_EVENT = "Curves, AUPRC and operating points are those of {event}: the other label mirrors them."
 OF_CURVES = (
     "By chance, the ROC curve is the diagonal, and the precision-recall curve is at the prevalence of the "
@@ -38,11 +48,11 @@ def classification(run: RunRecord) -> Section:
         [method_title(method), *(metric_cell(m, scored.get(m.name)) for m in shown)]
         for method, scored in run.task.items()
     ]
-    columns = ["method", *(m.label for m in shown)]
+    columns, meanings = ["method", *(m.label for m in shown)], {m.label: m.meaning for m in shown}
     parts = [
         _labels(run),
-        Table(f"{title} of test windows", columns, rows).to_html(),
-        paragraph(_explanation(run, shown)),
+        Table(f"{title} of test windows", columns, rows, _averaging(run), meanings).to_html(),
+        meaning_list(meanings),
     ]
     first, *others = sorted(run.scored_methods, key=lambda method: method != run.config["method"]) or [""]
     for method in [first, *others]:
@@ -71,25 +81,23 @@ def _labels(run: RunRecord) -> str:
     """Say what the labels are, by the rule of the data set."""
     if not run.sites or not run.schema.labels:
         return ""
-    names = ", ".join(run.schema.labels)
+    meanings = label_meanings(run.schema.dataset)
+    names = [f"{label} ({meanings[label]})" if label in meanings else label for label in run.schema.labels]
     rule = next(iter(run.sites.values())).manifest.label_rule
-    return paragraph(f"Label{'s' if run.schema.labels[1:] else ''}: {names}. Rule of the data set: {rule}.")
+    return paragraph(f"Label{'s' if names[1:] else ''}: {', '.join(names)}. Rule of the data set: {rule}.")
 
 
-def _explanation(run: RunRecord, metrics: list[Metric]) -> str:
-    schema = run.schema
-    explained = [metric for metric in metrics if metric.meaning]
-    sentences = [f"{m.label[0].upper()}{m.label[1:]} is {m.meaning}." for m in explained]
+def _averaging(run: RunRecord) -> str:
+    """Say over what metrics are averaged, or in which unit they are."""
+    if not run.sites:
+        return ""
+    schema, shown = run.schema, shown_labels(run.schema)
     if schema.task_kind.standardises_labels:
         unit = schema.label_unit or "the unit of the labels"
-        sentences.append(
-            f"Errors are in {unit}, and the {MEAN_LOSS.label} in standard deviations of the labels."
-        )
-    elif len(shown := shown_labels(schema)) > 1:
-        sentences.append(OF_LABELS)
-    elif len(schema.labels) > 1:
-        sentences.append(OF_THE_EVENT.format(event=next(iter(shown.values()))))
-    return " ".join(sentences)
+        return f"Errors are in {unit}, and the {MEAN_LOSS.label} is in standard deviations of the labels."
+    if len(shown) > 1:
+        return "Metrics are averages over the labels."
+    return OF_THE_EVENT.format(event=next(iter(shown.values()))) if len(schema.labels) > 1 else ""
 
 
 def _method(run: RunRecord, method: str, sums: Arrays) -> list[str]:
@@ -101,9 +109,11 @@ def _method(run: RunRecord, method: str, sums: Arrays) -> list[str]:
         values = (auroc(*pair), average_precision(*pair), calibration_error(*pair))
         rows.append([label, *counts, *map(metric_cell, metrics, values)])
     columns = ["label", *DECISION_COUNTS[:4], *(m.label for m in metrics)]
+    meanings = {m.label: m.meaning for m in metrics} | label_meanings(run.schema.dataset)
+    points = operating_points_table(run, method)
     return [
         figure_row(*label_figures(run.schema, sums)),
-        Table("Results of each label", columns, rows).to_html(),
-        operating_points_table(run, method).to_html(),
+        Table("Results of each label", columns, rows, meanings=meanings).to_html(),
+        points.to_html() if len(points.rows) <= MAX_OPEN_ROWS else details(points.title, points.to_html()),
         details("Reliability in numbers", reliability_table(run.schema, sums).to_html()),
     ]

@@ -27,6 +27,16 @@ MEANING = (
     "PPV is the share of the flagged windows that have the label, and NPV the share of the others that do "
     "not; both hold for this prevalence alone. "
 )
+COLUMN_MEANINGS = {
+    "chosen for": "what the threshold has on validation windows",
+    "threshold": "the lowest probability of the label at which a window is flagged",
+    "prevalence": "the share of windows that have the label",
+    "flagged": "windows at or above the threshold",
+    "sensitivity": "the share of the windows with the label that are flagged",
+    "specificity": "the share of the windows without the label that are not flagged",
+    "PPV": "positive predictive value: the share of the flagged windows that have the label",
+    "NPV": "negative predictive value: the share of the other windows that do not have the label",
+}
 CHOSEN = "Thresholds were chosen on validation windows, and all numbers are those of test windows."
 NOT_CHOSEN = (
     "The run has no scores of validation windows with and without the label, where a threshold could be "
@@ -84,7 +94,8 @@ def operating_points_table(run: RunRecord, method: str) -> Table:
         counts = (point.windows, prevalence, point.flagged)
         rows.append([decision.label, decision.rule, threshold, *counts, *others])
     columns = ["label", "chosen for", "threshold", "windows", "prevalence", "flagged"]
-    return Table(TITLE, [*columns, "sensitivity", "specificity", "PPV", "NPV"], rows)
+    columns += ["sensitivity", "specificity", "PPV", "NPV"]
+    return Table(TITLE, columns, rows, meanings=COLUMN_MEANINGS)
 
 
 def explain_thresholds(run: RunRecord, method: str) -> str:
