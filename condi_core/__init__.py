@@ -1,8 +1,8 @@
 """CondI's method: imputer, task model, training and evaluation.
 
 `Imputer` fits and completes arrays and data frames as scikit-learn's transformers do. `load_model` loads the
-models that a run has trained. Names are imported when they are first used, because torch takes seconds to
-import and much of this package works without it.
+models that a run has trained, and `load_run` all that its directory holds. Names are imported when
+they are first used, because torch takes seconds to import and much of this package works without it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from condi_core.config import ConfigError, RunConfig
     from condi_core.estimator import Imputer
+    from condi_core.loaded_run import LoadedRun, load_run
     from condi_core.loading import load_model
     from condi_core.methods import METHOD_NAMES
     from condi_core.model import TrainedRun
@@ -24,6 +25,7 @@ _HOMES = {
     "ConfigError": "config",
     "Imputation": "outputs",
     "Imputer": "estimator",
+    "LoadedRun": "loaded_run",
     "METHOD_NAMES": "methods",
     "Prediction": "outputs",
     "RunConfig": "config",
@@ -31,6 +33,7 @@ _HOMES = {
     "TrainedRun": "model",
     "WeightsFileError": "weights_file",
     "load_model": "loading",
+    "load_run": "loaded_run",
 }
 
 __all__ = [
@@ -38,12 +41,14 @@ __all__ = [
     "ConfigError",
     "Imputation",
     "Imputer",
+    "LoadedRun",
     "Prediction",
     "RunConfig",
     "Schema",
     "TrainedRun",
     "WeightsFileError",
     "load_model",
+    "load_run",
 ]
 
 

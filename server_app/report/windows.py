@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from condi_core.completed_window import CompletedWindow
 from condi_core.config import ConfigError, RunConfig
 from condi_core.evaluation.catalogue import IMPUTATION_METRICS, missingness_label
 from condi_core.methods import METHODS
@@ -14,7 +15,7 @@ from condi_core.weights_file import WeightsFileError, load_imputer
 from condi_core.windows import Schema
 from data_partitions.window_traces import DrawnWindow, choose_patches, choose_time_unit
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.completed_windows import CompletedWindow, Progress, complete_windows, sites_with_data
+from server_app.report.completed_windows import Progress, complete_windows, sites_with_data
 from server_app.report.markup import Section, figure_row, heading, paragraph, section
 from server_app.report.traces import trace_legend, traces
 

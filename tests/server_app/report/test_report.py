@@ -10,15 +10,16 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+from condi_core.completed_window import complete_rows
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, IMPUTER_ROWS, missingness_label
-from condi_core.run_files import read_history
+from condi_core.run_files import read_config, read_history
 from condi_core.task.kind import SINGLE_LABEL
 from condi_core.weights_file import load_imputer
 from data_partitions.federation import open_federation
 from server_app.artifacts.run_record import ReportError, read_run
 from server_app.cli import app
 from server_app.report import on_completion
-from server_app.report.completed_windows import complete_rows, complete_windows, sites_with_data
+from server_app.report.completed_windows import complete_windows, sites_with_data
 from server_app.report.page import run_page, write_report
 from server_app.report.windows import windows
 from tests.helpers.finished_runs import HOSTILE, Page, write_hostile
@@ -143,12 +144,12 @@ def test_the_worst_window_comes_first_and_its_error_is_of_hidden_samples(made):
 def test_hidden_samples_do_not_change_a_completion(made, tmp_path):
     """A completion does not depend on the values that are hidden from the model."""
     federation = shutil.copytree(made[0], tmp_path / "federation")
-    record = read_run(made[1])
     imputer, schema = load_imputer(made[1] / "imputer.safetensors")
 
     def complete():
         site = open_federation(federation).open_site("south")
-        return complete_rows(record, imputer, schema, site, site.rows("test"), "gaps 50 %")
+        config = read_config(made[1])
+        return complete_rows(config, imputer, schema, site, site.rows("test"), "gaps 50 %")
 
     before = complete()
     for i, m in enumerate(schema.names[:3]):  # south is without the last
