@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from condi_core.config import RunConfig
 from condi_core.run_files import CONFIG_FILE, RESULT_FILE, read_history
@@ -15,8 +16,8 @@ from server_app.study.grid import PlannedRun, StudyGrid
 from server_app.study.timing import time_in_parallel
 from server_app.study.workload import OperationSeconds, Workload
 
-# (schema, settings, methods, workers, threads) → seconds
-TimeOperations = Callable[[Schema, RunConfig, Sequence[str], int, int], OperationSeconds]
+# (schema, settings, methods, some windows, workers, threads) → seconds
+TimeOperations = Callable[[Schema, RunConfig, Sequence[str], Any, int, int], OperationSeconds]
 
 
 class Forecast:
@@ -74,7 +75,7 @@ class Forecast:
         key = (scenario.data, scenario.partition, run.seed if scenario.partition.sites else 0)
         if key not in self._sizes:
             self._sizes[key] = measure_data(self.grid.federations, scenario, run.seed)
-        schema, sites = self._sizes[key]
+        schema, sites, sample = self._sizes[key]
         settings = study.run_settings(scenario, run.seed)
         if epochs := study.local_epochs:
             for phase in ("imputer", "task"):
@@ -84,7 +85,7 @@ class Forecast:
         workers = min(self.workers, len(sites))
         if scenario.data not in self._operations:
             self._operations[scenario.data] = self.time_operations(
-                schema, config, study.methods, workers, self.threads
+                schema, config, study.methods, sample, workers, self.threads
             )
         workload = Workload(config, study.methods, sites, workers, self._operations[scenario.data])
         return workload.seconds(run.trains)

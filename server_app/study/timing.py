@@ -1,4 +1,4 @@
-"""Time the operations of a run on generated windows of the right shape, on this machine."""
+"""Time the operations of a run on some windows, on this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from dataclasses import replace
 from itertools import repeat
 
 import numpy as np
@@ -18,18 +19,24 @@ from condi_core.methods import METHODS, Method
 from condi_core.missingness import Missingness, missingness_mask, sample_training_missingness
 from condi_core.task.batch import TaskBatch
 from condi_core.training import train_steps
-from condi_core.windows import WINDOWS_PER_BLOCK, Schema, Windows
+from condi_core.windows import WINDOWS_PER_BLOCK, Schema, Standardiser, Windows
 from server_app.study.workload import OperationSeconds
 
 OBSERVED_SHARE = 0.6  # of the samples of generated windows
 STEPS = 2  # optimiser steps that are timed together
 LEARNING_RATE = 1e-3
+USUAL_START_SECONDS = 3.0  # of a process, where it is not timed
 
 Clock = Callable[[], float]
+ArrayWindows = tuple[np.ndarray, np.ndarray]
 
 
 def time_operations(
-    schema: Schema, config: RunConfig, methods: Sequence[str], clock: Clock = time.perf_counter
+    schema: Schema,
+    config: RunConfig,
+    methods: Sequence[str],
+    sample: ArrayWindows | None = None,
+    clock: Clock = time.perf_counter,
 ) -> OperationSeconds:
     """Time each operation once after a first time, which is slower.
 
@@ -38,9 +45,12 @@ def time_operations(
     schema : of the windows
     config : settings of the run
     methods : names of the methods, whose task models are timed
+    sample : values and what was measured of some windows, both (window, modality, patch, sample); None:
+        windows are generated, with which closed forms take longer than where less was measured
     clock : returns the time in seconds
     """
-    windows, specs = _generate_windows(schema), [METHODS[method] for method in methods]
+    windows = _generate_windows(schema) if sample is None else _hide_from_sample(schema, config, sample)
+    specs = [METHODS[method] for method in methods]
     imputer = dict.fromkeys(("relation", "prepare", "point", "draw", "imputer_step"), 0.0)
     if any(spec.imputer_training != "none" for spec in specs):
         imputer = _time_imputer(schema, config, windows, clock)
@@ -48,27 +58,42 @@ def time_operations(
     for spec in specs:
         steps[spec.name], scoring[spec.name] = _time_task(schema, config, spec, windows, clock)
     mask = _time(lambda: _hide_samples(schema, windows), clock) / WINDOWS_PER_BLOCK
-    return OperationSeconds(mask=mask, task_step=steps, task_window=scoring, **imputer)
+    return OperationSeconds(
+        start=USUAL_START_SECONDS, mask=mask, task_step=steps, task_window=scoring, **imputer
+    )
 
 
 def time_in_parallel(
-    schema: Schema, config: RunConfig, methods: Sequence[str], workers: int, threads: int = 1
+    schema: Schema,
+    config: RunConfig,
+    methods: Sequence[str],
+    sample: ArrayWindows | None,
+    workers: int,
+    threads: int = 1,
 ) -> OperationSeconds:
     """Time the operations in several processes at once, as sites compute: they slow each other down.
 
     Parameters
     ----------
-    schema, config, methods : as in `time_operations`
+    schema, config, methods, sample : as in `time_operations`
     workers : number of processes
     threads : number of threads of each
     """
     context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch can hang
-    arguments = zip(*repeat((schema, config, methods), workers), strict=True)
+    arguments = zip(*repeat((time.time(), schema, config, methods, sample), workers), strict=True)
     try:
         with ProcessPoolExecutor(workers, context, _use_threads, (threads,)) as pool:
-            return OperationSeconds.mean(list(pool.map(time_operations, *arguments)))
+            return OperationSeconds.mean(list(pool.map(_time_in_new_process, *arguments)))
     except BrokenExecutor:  # most often because memory ran out: one process needs less
-        return time_operations(schema, config, methods)
+        return time_operations(schema, config, methods, sample)
+
+
+def _time_in_new_process(
+    started: float, schema: Schema, config: RunConfig, methods: Sequence[str], sample: ArrayWindows | None
+) -> OperationSeconds:
+    """Time the operations in a process whose start was ordered at a time of `time.time()`."""
+    start = time.time() - started
+    return replace(time_operations(schema, config, methods, sample), start=start)
 
 
 def _use_threads(threads: int) -> None:
@@ -94,6 +119,20 @@ def _generate_windows(schema: Schema) -> Windows:
     return Windows(torch.where(observed, values, 0.0), observed)
 
 
+def _hide_from_sample(schema: Schema, config: RunConfig, sample: ArrayWindows) -> Windows:
+    """Return as many windows as a block has, with the missingness of a run's training."""
+    missingness = Missingness.for_split("train", dict(config.missingness), config.test_overrides)
+    rates = [modality.samples_per_patch for modality in schema.modalities]
+    chosen = np.arange(WINDOWS_PER_BLOCK) % len(sample[0])
+    values, measured = (array[chosen] for array in sample)
+    hidden = [
+        missingness_mask(v, o, missingness, seed=0, record_id=str(i), samples_per_patch=rates)
+        for i, (v, o) in enumerate(zip(values, measured, strict=True))
+    ]
+    observed = torch.from_numpy(measured & ~np.stack(hidden))
+    return Windows(torch.where(observed, torch.from_numpy(values), 0.0), observed)
+
+
 def _hide_samples(schema: Schema, windows: Windows) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     values, observed = (tensor.numpy() for tensor in windows)
@@ -108,6 +147,7 @@ def _hide_samples(schema: Schema, windows: Windows) -> list[np.ndarray]:
 def _time_imputer(schema: Schema, config: RunConfig, windows: Windows, clock: Clock) -> dict[str, float]:
     """Return the seconds of the imputer's operations: those of a window, and those of a step."""
     imputer, generator = DiffusionImputer(schema, config.imputer), torch.Generator().manual_seed(0)
+    imputer.standardiser.fit(Standardiser.sums(*windows))
     target = windows.observed & torch.from_numpy(np.stack(_hide_samples(schema, windows)))
     batch = imputer.prepare(windows.values, windows.observed & ~target, target)
 
@@ -144,6 +184,7 @@ def _time_task(
     """Return the seconds of a step of a method's task model, and of scoring a window."""
     model = spec.model(schema, config.task)
     model.generator = torch.Generator().manual_seed(0)
+    model.standardiser.fit(Standardiser.sums(*windows))
 
     def read(positions: torch.Tensor) -> TaskBatch:
         values, observed = windows.values[positions], windows.observed[positions]

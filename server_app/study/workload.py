@@ -14,7 +14,7 @@ from condi_core.config import RunConfig
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS
 from condi_core.methods import METHODS, Method
 
-ENGINE_SECONDS = 20.0  # that Flower and Ray take to start and end
+ENGINE_STARTS = 6  # starts of Python processes with their imports, one after the other, of a run's engine
 EXCHANGE_SECONDS = 0.2  # that one message to one site takes beyond its work
 EPOCHS_PER_PREPARATION = 4  # as in the imputer's training: steps on a window for each preparation
 SITE_RELATION_STEPS, SITE_RELATION_CANDIDATES = 9, 3  # of the relation of a site
@@ -35,6 +35,7 @@ class OperationSeconds:
 
     Attributes
     ----------
+    start : starting a process that imports torch
     mask : reading a window and simulating its missingness
     relation : a step of EM on a window
     prepare : the closed-form estimate of a window
@@ -45,6 +46,7 @@ class OperationSeconds:
     task_window : scoring a window, by method
     """
 
+    start: float
     mask: float
     relation: float
     prepare: float
@@ -61,7 +63,7 @@ class OperationSeconds:
         def mean_by_method(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:
             return {method: fmean(part[method] for part in numbers) for method in numbers[0]}
 
-        single = ("mask", "relation", "prepare", "point", "draw", "imputer_step")
+        single = ("start", "mask", "relation", "prepare", "point", "draw", "imputer_step")
         return cls(
             **{name: fmean(getattr(operations, name) for operations in timed) for name in single},
             task_step=mean_by_method([operations.task_step for operations in timed]),
@@ -82,7 +84,8 @@ class Workload:
     def seconds(self, trains: bool = True) -> float:
         """Estimate the duration of the run; one that does not train only scores test windows."""
         specs = [METHODS[method] for method in self.methods]
-        total = ENGINE_SECONDS + self._exchange([self.operations.mask * site.train for site in self.sites])
+        total = ENGINE_STARTS * self.operations.start
+        total += self._exchange([self.operations.mask * site.train for site in self.sites])
         for scope in sorted({spec.scope for spec in specs if spec.imputer_training != "none"}):
             of_scope = [spec for spec in specs if spec.scope == scope]
             has_diffusion = any(spec.imputer_training == "diffusion" for spec in of_scope)

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from server_app.cli import app
 from tests.helpers.fake_runs import STUDY_FILE
+from tests.helpers.run_settings import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,20 @@ def test_a_study_that_cannot_run_is_refused_in_a_sentence(tmp_path, monkeypatch,
     result = CliRunner().invoke(app, ["study", *arguments])
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
     assert reason in result.stderr and result.stderr.count("\n") == 1 + ("preparing" in result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"), [("study.toml", 2 * 2 * 4 * (4 + 3)), ("own-hospital/study.toml", 3 * 3 * 3)]
+)
+def test_the_examples_are_planned(tmp_path, monkeypatch, name, cells):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("server_app.study.cli.exit_on_signals", lambda: None)
+    monkeypatch.setattr("server_app.study.forecast.Forecast.seconds", lambda self, run: 1.0)
+    path = PROJECT / "examples" / name
+    result = CliRunner().invoke(app, ["study", str(path), "--dry-run", "--json"])
+    assert result.exit_code == 0, result.stderr
+    plan = json.loads(result.stdout)
+    assert plan["cells"] == cells and not plan["missing"] and not list(tmp_path.iterdir())
 
 
 def test_presets_are_listed_and_shown_and_planned(tmp_path, monkeypatch):
