@@ -20,6 +20,7 @@ from condi_core.evaluation.catalogue import (
 from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
 from condi_core.windows import Schema
 from server_app.artifacts.site_info import MAX_ABS_VALUE
+from server_app.artifacts.tensorboard import OTHER_SCORES, OWN_SCORES
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def final_scores(result: dict[str, Any], method: str) -> dict[str, float]:
 
     The run's own scores have the same names in every run, so that runs of different methods have the same
     columns: `test/auroc` and `test/gaps 50 percent/rmse`. Those of the methods and imputers that it is
-    compared with have their names as well: `test/mask/auroc`.
+    compared with are `compared/mask/auroc` and `compared/gaps 50 percent/linear/rmse`.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def final_scores(result: dict[str, Any], method: str) -> dict[str, float]:
         The run's own method.
     """
     named = {
-        ("" if name == method else f"{name}/") + key: value
+        (OWN_SCORES if name == method else f"{OTHER_SCORES}{name}/") + key: value
         for name, metrics in result["task"].items()
         for key, value in metrics.items()
         if key in TASK_METRICS
@@ -160,13 +161,14 @@ def final_scores(result: dict[str, Any], method: str) -> dict[str, float]:
     for pattern, imputers in result["imputation"].items():
         own = next((row for row in ("condi", "local", "pooled") if row in imputers), "")
         for name, metrics in imputers.items():
+            prefix = f"{OWN_SCORES}{pattern}/" if name == own else f"{OTHER_SCORES}{pattern}/{name}/"
             # A point estimate has no interval.
             has_draws = name in IMPUTER_ROWS and IMPUTER_ROWS[name].draws
             for key, metric in IMPUTATION_METRICS.items():
                 if key in metrics and (has_draws or not metric.of_draws):
-                    named[f"{pattern}/" + ("" if name == own else f"{name}/") + key] = metrics[key]
+                    named[prefix + key] = metrics[key]
     return {
-        "test/" + name.replace("%", "percent").replace(",", ""): float(value)
+        name.replace("%", "percent").replace(",", ""): float(value)
         for name, value in named.items()
         if value is not None and math.isfinite(value)
     }

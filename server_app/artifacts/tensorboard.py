@@ -7,6 +7,7 @@ from typing import Any
 
 from condi_core.run_files import TENSORBOARD_FOLDER
 
+OWN_SCORES, OTHER_SCORES = "test/", "compared/"  # what the names of test scores begin with
 SCALARS = (
     "loss",
     "selection-score",
@@ -82,7 +83,9 @@ class TensorBoardWriter:
                 self._writer.add_scalar(tag, value, 0)
         # TensorBoard takes a bool for a number.
         shown = {k: str(v).lower() if isinstance(v, bool) else v for k, v in settings.items()}
-        for summary in hparams(shown, scores):
+        # TensorBoard takes the columns of all runs from one of them: only the names that all have.
+        columns = {tag: value for tag, value in scores.items() if tag.startswith(OWN_SCORES)}
+        for summary in hparams(shown, columns):
             self._writer.file_writer.add_summary(summary)
 
 
