@@ -20,7 +20,7 @@ MIN_COLUMN_WIDTH = 6  # characters; columns of a text table are not narrowed fur
 Mark = Literal["", "best", "tie"]
 SIGNS: dict[Mark, str] = {"": "", "best": "*", "tie": "~"}
 # A number, perhaps with deviation, unit, interval and sign of a mark. Group 1 is before the decimal point.
-_NUMBER = re.compile(r"([+−-]?\d+)(\.\d+)?(e[+-]\d+)?( ± \S+)?( (?:%|s|[kMG]?B))?( [[(].*[\])])?( [*~])?")
+_NUMBER = re.compile(r"([+−-]?\d+)(\.\d+)?(e[+-]\d+)?( ± \S+)?( (?:%|s|[kMG]?B))?( [\[(].*[\])])?( [*~])?")
 # A spreadsheet runs a cell that begins so. In some countries it separates cells at semicolons.
 _START_OF_FORMULA = re.compile(r"(^|[;\t\n]\s*)(?=[=+\-@\t\n＝＋－＠])")
 

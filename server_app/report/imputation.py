@@ -62,7 +62,7 @@ def imputation(run: RunRecord) -> Section:
         meaning_list(_meanings()),
         details(
             "RMSE of each modality",
-            *(_by_modality(run, pattern, rows, imputers) for pattern, rows in results.items()),
+            side_by_side(*(_by_modality(run, pattern, rows, imputers) for pattern, rows in results.items())),
         ),
     )
 
@@ -110,12 +110,12 @@ def _interval_note(run: RunRecord) -> str:
 
 def _by_modality(run: RunRecord, pattern: str, rows: dict, imputers: list[str]) -> str:
     names = run.schema.names if run.sites else ()
-    rmse = IMPUTATION_METRICS["rmse"]
-    errors: list[list[Value]] = [
-        [imputer_label(i), *(metric_cell(rmse, error) for error in rows[i].get("rmse by modality", []))]
-        for i in imputers
-        if i in rows
+    errors = {i: rows[i].get("rmse by modality", []) for i in imputers if i in rows}
+    errors = {i: of_imputer for i, of_imputer in errors.items() if len(of_imputer) == len(names)}
+    cells: list[list[Value]] = [
+        [name, *(metric_cell(IMPUTATION_METRICS["rmse"], of_imputer[m]) for of_imputer in errors.values())]
+        for m, name in enumerate(names)
     ]
-    errors = [row for row in errors if len(row) == len(names) + 1]
     title = f"RMSE of each modality, {missingness_label(pattern)}"
-    return Table(title, ["imputer", *names], errors).to_html()
+    columns = ["modality", *map(imputer_label, errors)]
+    return Table(title, columns, cells, meanings=_meanings()).to_html() if errors else ""
