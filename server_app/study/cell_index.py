@@ -14,11 +14,13 @@ from typing import Any
 from condi_core.config import UNTRAINED_SETTINGS
 from condi_core.run_files import RESULT_FILE, RunFileError, read_config, read_result
 from server_app.study.federations import short_hash
+from server_app.study.variants import variant_in_run
 
 # Settings that a cell's result does not depend on, or that its key has in another form.
 IGNORED_SETTINGS = UNTRAINED_SETTINGS | {
     "method",
     "compare-with",
+    "method-options",
     "task.learning-rate",
     "task.learning-rate-by-method",
 }
@@ -31,7 +33,7 @@ def cell_key(settings: Mapping[str, Any], federation: str, method: str, rate: fl
     ----------
     settings : all settings of the run, in flat form
     federation : name of the federation's folder
-    method, rate : the method, and its learning rate
+    method, rate : the method with its options, and its learning rate
     """
     relevant = {key: value for key, value in settings.items() if key not in IGNORED_SETTINGS}
     return json.dumps([federation, method, float(rate), sorted(relevant.items())])
@@ -49,7 +51,8 @@ def completed_cells(runs: Path) -> dict[str, Path]:
         # A federation that was prepared before has a name of the study, which is not that of its folder.
         federation, settings = result.parent.name.rpartition("-seed")[0], config.flat()
         for method in methods:
-            key = cell_key(settings, federation, method, config.task.learning_rate_for(method))
+            variant = variant_in_run(method, config)
+            key = cell_key(settings, federation, variant, config.task.learning_rate_for(method))
             cells[key] = result.parent
     return cells
 

@@ -36,6 +36,7 @@ from server_app.study.factors import (
     StudyTable,
 )
 from server_app.study.preset_files import FOLDER, preset_file, preset_summaries
+from server_app.study.variants import method_of_variant, options_setting, split_variant, write_variant
 
 # Settings that a study derives from its own keys, each with the key to write instead.
 STUDY_KEYS = {
@@ -100,6 +101,11 @@ class Study(StudyTable):
     missingness: Annotated[list[dict[str, Any]], Field(min_length=1)] = [{}]
     test_missingness: Annotated[list[str], Field(min_length=1)] = [""]
     settings: dict[str, Any] = {}
+
+    @field_validator("methods")
+    @classmethod
+    def _write_methods_in_one_form(cls, methods: list) -> list:
+        return [write_variant(*split_variant(method)) for method in map(str, methods)]
 
     @field_validator("partition", "missingness", mode="before")
     @classmethod
@@ -175,7 +181,8 @@ def read_study(table: dict[str, Any]) -> Study:
         study = Study.model_validate(table)
     except ValidationError as error:
         raise StudyError("; ".join(_complaint(e) for e in error.errors())) from None
-    complaints = [describe_unknown_method(name) for name in study.methods if name not in METHOD_NAMES]
+    names = map(method_of_variant, study.methods)
+    complaints = [describe_unknown_method(name) for name in names if name not in METHOD_NAMES]
     if study.metric not in TASK_METRICS:
         complaints.append(
             f"unknown metric '{study.metric}'{suggest_name(study.metric, TASK_METRICS, list_all=True)}"
@@ -186,8 +193,11 @@ def read_study(table: dict[str, Any]) -> Study:
         complaints += [f"{key.replace('_', '-')} has {v!r} twice" for v in values if values.count(v) > 1][:1]
     complaints += _data_complaints(study) + _setting_complaints(study) + _missingness_complaints(study)
     if not complaints:
-        for scenario in study.scenarios:
-            methods = {"method": study.methods[0], "compare-with": ",".join(study.methods[1:])}
+        first, *others = study.scenarios
+        pairs = [(first, variant) for variant in study.methods]
+        for scenario, variant in [*pairs, *((other, study.methods[0]) for other in others)]:
+            methods = {"method": method_of_variant(variant), "compare-with": ""}
+            methods["method-options"] = options_setting([variant])
             try:
                 require_valid_settings(study.run_settings(scenario, 0) | methods)
             except RunRejectedError as error:

@@ -14,6 +14,7 @@ from server_app.study.data_sizes import DataSizes, measure_data
 from server_app.study.federations import steps_of_epochs
 from server_app.study.grid import PlannedRun, StudyGrid
 from server_app.study.timing import time_in_parallel
+from server_app.study.variants import method_of_variant
 from server_app.study.workload import OperationSeconds, Workload
 
 # (schema, settings, methods, some windows, workers, threads) → seconds
@@ -82,12 +83,12 @@ class Forecast:
                 batch = int(settings[f"{phase}.batch"])
                 settings[f"{phase}.steps"] = steps_of_epochs(epochs, [s.train for s in sites], batch)
         config = validate_settings(settings)
-        workers = min(self.workers, len(sites))
+        workers, methods = min(self.workers, len(sites)), [method_of_variant(m) for m in study.methods]
         if scenario.data not in self._operations:
             self._operations[scenario.data] = self.time_operations(
-                schema, config, study.methods, sample, workers, self.threads
+                schema, config, methods, sample, workers, self.threads
             )
-        workload = Workload(config, study.methods, sites, workers, self._operations[scenario.data])
+        workload = Workload(config, methods, sites, workers, self._operations[scenario.data])
         return workload.seconds(run.trains)
 
 

@@ -11,13 +11,16 @@ from condi_core.evaluation.catalogue import IMPUTER_ROWS
 from condi_core.methods import METHODS, NAIVE_METHODS
 from condi_core.missingness import describe_settings
 from condi_core.settings_text import parse_values
+from server_app.study.variants import method_of_variant, split_variant
 
 NAIVE_IMPUTERS = [row.name for row in IMPUTER_ROWS.values() if row.naive]
 
 
 def method_label(name: str) -> str:
-    """Return what tables call a method: its label, or its name without one."""
-    return (METHODS[name].label or name) if name in METHODS else name
+    """Return what tables call a method: its label, or its name without one, and its options."""
+    method, options = split_variant(name)
+    label = (METHODS[method].label or method) if method in METHODS else method
+    return f"{label} ({', '.join(f'{key}={value}' for key, value in options.items())})" if options else label
 
 
 def missingness_in_words(text: str) -> str:
@@ -43,6 +46,6 @@ def explain_labels(methods: Iterable[str]) -> str:
     """Write what the labels of methods stand for, such as "FedAvg: zeros and the mask (mask)"."""
     return "; ".join(
         f"{method_label(name)}: {METHODS[name].summary} ({name})"
-        for name in naive_first(methods)
+        for name in naive_first(map(method_of_variant, methods))
         if name in METHODS and METHODS[name].summary != method_label(name)
     )

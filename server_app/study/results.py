@@ -29,6 +29,7 @@ from data_partitions.table import CsvWriter
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.study.design import Scenario
 from server_app.study.statistics import Score
+from server_app.study.variants import method_of_variant
 
 AS_IN_TRAINING = "as in training"
 # Phases that train the imputer of a method, without the suffix for who trains it.
@@ -139,7 +140,8 @@ def validation_loss(run: Path, method: str) -> float:
 
     It never depends on test windows. NaN when there were no validation windows.
     """
-    lines = (line for line in read_history(run) if line["phase"] == f"task-{method}")
+    phase = f"task-{method_of_variant(method)}"
+    lines = (line for line in read_history(run) if line["phase"] == phase)
     losses = [line.get("selection-score", math.nan) for line in lines]
     return min((loss for loss in losses if math.isfinite(loss)), default=math.nan)
 
@@ -150,13 +152,14 @@ def best_rate(losses: Mapping[float, float]) -> float:
 
 
 def read_cell(scenario: Scenario, run: Path, method: str) -> StudyCell:
-    """Read the result of a method in a run folder.
+    """Read the result of a method in a run folder; it may have options, as in `variants`.
 
     Raises
     ------
     RunUnreadableError
         When the folder is damaged.
     """
+    variant, method = method, method_of_variant(method)
     try:
         result, config, roster = read_result(run), read_config(run), read_roster(run)
         lines = [line for line in read_history(run) if line["phase"] in _phases(method)]
@@ -174,7 +177,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> StudyCell:
             missing_fraction=expected_missing_fraction(config, "train", samples_per_patch),
             missing_fraction_in_test=expected_missing_fraction(config, "test", samples_per_patch),
             seed=config.seed,
-            method=method,
+            method=variant,
             learning_rate=config.task.learning_rate_for(method),
             local_steps=config.task.rounds * config.task.steps,
             failures=len(test_failures) + sum(len(line["failures"]) for line in lines),

@@ -16,6 +16,7 @@ from server_app.study.grid import Rates, Settings, StudyGrid
 from server_app.study.progress import StudyProgress
 from server_app.study.results import StudyCell
 from server_app.study.reuse import reuse_training
+from server_app.study.variants import method_of_variant, options_setting, share_runs
 
 
 class RunNotCompletedError(Exception):
@@ -71,8 +72,9 @@ class StudyRunner:
                 if self.grid.key(scenario, seed, m, r) not in self.grid.completed
             }
             num_failed = len(self.failed)
-            for trained, part in self._group_by_training(scenario, seed, missing).items():
-                self._run_once(scenario, seed, settings, part, trained)
+            for trained, group in self._group_by_training(scenario, seed, missing).items():
+                for part in share_runs(group):
+                    self._run_once(scenario, seed, settings, part, trained)
             self.progress.end_run(completed=len(self.failed) == num_failed)
 
     def _group_by_training(self, scenario: Scenario, seed: int, rates: Rates) -> dict[Path | None, Rates]:
@@ -91,14 +93,17 @@ class StudyRunner:
         federation = federation_name(self.grid.study, scenario, seed)
         name = run_name(federation, settings, list(rates), rates)
         path = self.grid.runs / name
-        first, *others = rates
+        first, *others = map(method_of_variant, rates)
         settings = settings | {
             "federation": str(self.grid.federations.path(scenario, seed)),
             "output": str(self.grid.runs),
             "name": name,
             "method": first,
             "compare-with": ",".join(others),
-            "task.learning-rate-by-method": " ".join(f"{m}={r!r}" for m, r in rates.items()),
+            "method-options": options_setting(rates),
+            "task.learning-rate-by-method": " ".join(
+                f"{method_of_variant(m)}={r!r}" for m, r in rates.items()
+            ),
         }
         self.progress.start_run(f"{scenario.label}, seed {seed}")
         self.report_progress(self._progress_line(scenario, seed, rates))
