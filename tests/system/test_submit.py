@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from client_app.node.audit_log import read_entries
-from tests.helpers.hospitals import history, hospitals
+from tests.helpers.hospitals import coordinator, history, hospitals
 from tests.helpers.tiny_federation import write_tiny
 
 pytestmark = pytest.mark.deployment
@@ -49,3 +49,21 @@ def test_a_model_of_200_megabytes_is_trained_and_submit_reports_how_a_run_ended(
     assert os.path.getsize(tmp_path / "runs" / "large" / "task-mask.safetensors") > 200e6
     (line,) = history(tmp_path / "runs" / "large")
     assert line["bytes-up"] > 200e6
+
+
+def test_more_sites_than_are_registered_are_refused_before_a_run_starts(tmp_path):
+    with coordinator(tmp_path / "keys", ["north", "south"]) as running:
+        for site in ("north", "south"):
+            running.register(site)
+        command = ["condi", "submit", "--superlink", f"localhost:{running.api}"]
+        command += ["--root-certificates", str(running.credentials / "ca.crt"), "-c"]
+        sentences = {
+            "min-sites=3": "setting 'min-sites': expected at most 2, the number of sites",
+            "sites='sooth'": "setting 'sites': the SuperLink has no site 'sooth' (did you mean 'south'?).",
+        }
+        for settings, sentence in sentences.items():
+            refused = subprocess.run(
+                [*command, settings], env=running.flower.env, capture_output=True, text=True
+            )
+            assert refused.returncode == 2 and f"Error: {sentence}" in refused.stderr, refused.stderr
+        assert running.flower.flwr("ls", "condi")["runs"] == []
