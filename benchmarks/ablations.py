@@ -17,8 +17,9 @@ from torch import Tensor
 
 from condi_core.config import ImputerConfig
 from condi_core.imputer import closed_form
+from condi_core.imputer.conditioned_batch import ConditionedBatch
 from condi_core.imputer.diffusion import EulerSampler
-from condi_core.imputer.imputer import ConditionedBatch, DiffusionImputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.training import cosine_rate, derive_seed, train_steps
 
 CROPS_PER_WINDOW = 2  # crops of a window before its missingness is drawn again

@@ -34,8 +34,9 @@ from torch import Tensor
 
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, imputation_metrics
 from condi_core.evaluation.imputation import imputation_sums
+from condi_core.imputer.conditioned_batch import ConditionedBatch
 from condi_core.imputer.diffusion import EulerSampler, PredictVelocity
-from condi_core.imputer.imputer import ConditionedBatch, DiffusionImputer, median_over_draws
+from condi_core.imputer.imputer import DiffusionImputer, median_over_draws
 from condi_core.missingness import Missingness, missingness_mask
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError, load_imputer

@@ -100,7 +100,7 @@ class PatchEmbedding(nn.Module):
 
 
 class PatchProjection(nn.Module):
-    """Project tokens to numbers for each sample of their patches, in several channels; starts at zero.
+    """Project tokens to numbers for each sample of their patches, in several channels.
 
     Parameters
     ----------
@@ -108,15 +108,18 @@ class PatchProjection(nn.Module):
     width : of a token
     channels : numbers per sample
     span : consecutive patches that make one token
+    zero : whether the weights start at zero rather than at random
     """
 
-    def __init__(self, groups: Sequence[RateGroup], width: int, channels: int, span: int = 1) -> None:
+    def __init__(
+        self, groups: Sequence[RateGroup], width: int, channels: int, span: int = 1, zero: bool = True
+    ) -> None:
         super().__init__()
         self.groups = tuple(groups)
         self.channels = channels
         self.span = span
         self.by_rate = nn.ModuleList(
-            PerModalityLinear(g.members, width, span * channels * g.samples, zero=True) for g in self.groups
+            PerModalityLinear(g.members, width, span * channels * g.samples, zero) for g in self.groups
         )
 
     def forward(self, tokens: Tensor, patches: int) -> Tensor:

@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 import torch
 from published.outcome import Rows
-from runs import Run
 from torch import Tensor
 
-from condi_core.imputer.imputer import median_over_draws
+from condi_core.imputer.imputer import DiffusionImputer, median_over_draws
 from condi_core.imputer.interpolation import last_value, linear_interpolation
 from condi_core.windows import WINDOWS_PER_BLOCK, zero_unobserved
 from data_partitions.federation import write_federation
@@ -78,9 +77,9 @@ def make_manifest(site: str, windows: dict[str, int]) -> Manifest:
     )  # fmt: skip
 
 
-def score(run: Run, values: np.ndarray, hidden: np.ndarray, num_draws: int) -> Rows:
+def score(imputer: DiffusionImputer, values: np.ndarray, hidden: np.ndarray, num_draws: int) -> Rows:
     """Score the hidden cells of stays (stay, hour, variable) by CondI and by simple methods."""
-    imputer, sums = run.imputer, CellSums()
+    sums = CellSums()
     for start in range(0, len(values), WINDOWS_PER_BLOCK):
         block = slice(start, start + WINDOWS_PER_BLOCK)
         truth = torch.from_numpy(np.nan_to_num(values[block])).float().mT[..., None]

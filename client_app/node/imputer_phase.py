@@ -11,8 +11,9 @@ import torch
 from client_app.node.patients import Patients, public_presence
 from client_app.node.site import Site
 from condi_core.imputer import local_training
+from condi_core.imputer.conditioned_batch import ConditionedBatch
 from condi_core.imputer.diffusion import DiffusionNoise
-from condi_core.imputer.imputer import ConditionedBatch, DiffusionImputer
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.imputer.scoring import score_imputer
 from condi_core.privacy.gradients import train_steps_privately
 from data_partitions.manifest import Split

@@ -95,6 +95,10 @@ class ClosedFormEstimates(nn.Module):
                 reference[:, list(group.members), :, : group.samples] = estimate
         return references
 
+    def covariances(self) -> list[Tensor]:
+        """Return the covariance of the modalities of each rate at one instant."""
+        return [cross_spectrum.covariance() for _, cross_spectrum in self._by_rate()]
+
     def sufficient_statistics(
         self, x: Tensor, observed: Tensor, initial: bool, generator: torch.Generator
     ) -> Iterator[SpectrumStatistics]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from condi_core.attention import Attention
 from condi_core.embeddings import CrossModalEmbedding, ModalityEmbedding, PatchEmbedding, PatchProjection
+from condi_core.imputer.sample_head import SampleHead
 from condi_core.windows import Schema
 
 MAX_DISTANCE = 32  # tokens; attention in time does not distinguish larger distances
@@ -89,7 +90,7 @@ class Encoder(nn.Module):
         self.modality_embedding = ModalityEmbedding(len(schema.modalities), width)
         self.blocks = nn.ModuleList(AxialAttentionBlock(width, heads, pair_width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.head = PatchProjection(schema.rate_groups, width, outputs, span)
+        self.head = SampleHead(schema.rate_groups, width, channels, outputs, span)
 
     def forward(
         self, channels: Tensor, cross_modal: CrossModalEmbedding, observed_fraction: Tensor
@@ -111,7 +112,9 @@ class Encoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, cross_modal, observed_fraction)
         tokens = self.norm(tokens)
-        return tokens, self.head(tokens, channels.shape[2])
+        # What the head tells apart, such as whether a relation is exact, needs full precision.
+        with torch.autocast(channels.device.type, enabled=False):
+            return tokens, self.head(tokens.float(), channels)
 
 
 class Denoiser(nn.Module):

@@ -1,14 +1,15 @@
 """The imputer: closed-form estimates, a refined mean, and a conditional diffusion of the residual.
 
 The encoder predicts the distribution of every missing sample in one pass. Its median is the closed-form
-conditional mean, moved towards simpler baselines where those do better, plus a correction in units of the
-sample's own deviation. A diffusion conditioned on the encoder's tokens draws normal scores, which relate the
-samples in time and across modalities. Observed samples are returned bit for bit.
+conditional mean, moved towards baselines where those do better, plus a correction in units of the sample's
+own deviation. Baselines are simpler estimates, the neighbours in time, and what other modalities determine.
+A diffusion conditioned on the encoder's tokens draws normal scores, which relate the samples in time and
+across modalities. Observed samples are returned bit for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,14 +19,18 @@ from torch.nn import functional as F
 from condi_core.config import ImputerConfig
 from condi_core.embeddings import CrossModalEmbedding
 from condi_core.imputer.closed_form import ClosedFormEstimates, References
+from condi_core.imputer.conditioned_batch import ConditionedBatch
 from condi_core.imputer.denoiser import Denoiser, Encoder
 from condi_core.imputer.diffusion import DiffusionNoise, EulerSampler, add_noise, cpu_randn, velocity
+from condi_core.imputer.instant_relation import RELATION_CHANNELS, InstantRelation, RelationPrediction
 from condi_core.imputer.marginal import MARGINAL_OUTPUTS, MAX_SCORE, Marginal, spread_evenly
 from condi_core.imputer.neighbours import NEIGHBOUR_CHANNELS, describe_neighbours
 from condi_core.windows import Schema, Standardiser, zero_unobserved
 
 TOKEN_SAMPLES = 16  # approximate samples of the fastest modality in a token, where the settings leave it open
 MIXING_SCALE = 0.1  # scale of the mixing logits: one step of training must not spoil a good estimate
+NUM_BASELINES = 7  # between which and the closed-form estimate the median is mixed
+RELATION_LOSS_WEIGHT = 0.1
 CORRECTION_SCALE = 0.5  # scale of the correction, in deviations: small where the estimate is exact
 INPUT_BOUND = 10.0  # largest absolute input of the network, in standard deviations; estimates have no bound
 DENOISER_BATCH = 16  # windows in one pass of the denoiser on a CPU, about as many as its caches hold
@@ -40,52 +45,6 @@ def median_over_draws(draws: Tensor) -> Tensor:
     `Tensor.median` takes the lower of the two middle values, which is biased.
     """
     return draws.quantile(0.5, dim=0)
-
-
-class ConditionedBatch(NamedTuple):
-    """Standardised windows with their closed-form estimates; prepared once, used for many training steps.
-
-    Attributes
-    ----------
-    x : Tensor (batch, modality, patch, sample): the truth where `conditioning` or `target`, else 0
-    conditioning : bool Tensor, what the model may look at
-    target : bool Tensor, what the model is trained or scored on: observed at the site, but hidden from it
-    references : closed-form estimates from the conditioning samples
-    neighbours : Tensor (batch, modality, patch, channel, sample), from `describe_neighbours`
-    """
-
-    x: Tensor
-    conditioning: Tensor
-    target: Tensor
-    references: References
-    neighbours: Tensor
-
-    def select(self, windows: Tensor | slice, patches: slice) -> ConditionedBatch:
-        """Select some windows of the batch, and a range of their patches."""
-        return self._map(lambda tensor: tensor[windows, :, patches])
-
-    def to(self, device: torch.device | str) -> ConditionedBatch:
-        """Move all tensors to a device."""
-        return self._map(lambda tensor: tensor.to(device))
-
-    def _map(self, transform: Callable[[Tensor], Tensor]) -> ConditionedBatch:
-        x, conditioning, target, references, neighbours = self
-        return ConditionedBatch(
-            transform(x),
-            transform(conditioning),
-            transform(target),
-            References(*map(transform, references)),
-            transform(neighbours),
-        )
-
-    @staticmethod
-    def concatenate(batches: Sequence[ConditionedBatch]) -> ConditionedBatch:
-        """Join batches along the batch axis."""
-        x, conditioning, target, references, neighbours = zip(*batches, strict=True)
-        joined = References(*map(torch.cat, zip(*references, strict=True)))
-        return ConditionedBatch(
-            torch.cat(x), torch.cat(conditioning), torch.cat(target), joined, torch.cat(neighbours)
-        )
 
 
 class Completion(NamedTuple):
@@ -124,14 +83,15 @@ class DiffusionImputer(nn.Module):
         self.span = config.token_patches or max(1, min(8, round(TOKEN_SAMPLES / schema.samples)))
         self.encoder = Encoder(
             schema,
-            channels=2 + num_references + NEIGHBOUR_CHANNELS,  # values and mask
-            outputs=MARGINAL_OUTPUTS + 1 + num_references,  # and correction, and a mixing logit per baseline
+            channels=2 + num_references + NEIGHBOUR_CHANNELS + RELATION_CHANNELS,  # values and mask
+            outputs=MARGINAL_OUTPUTS + 1 + NUM_BASELINES,  # and correction, and a mixing logit per baseline
             width=config.width,
             heads=config.heads,
             blocks=config.blocks,
             pair_width=config.pair_width,
             span=self.span,
         )
+        self.instant_relation = InstantRelation(schema.rate_groups)
         self.denoiser = Denoiser(schema, config.width, config.heads, config.pair_width, self.span)
         rates = torch.tensor([float(modality.samples_per_patch) for modality in schema.modalities])
         self.register_buffer("rates", rates[:, None, None], persistent=False)
@@ -162,7 +122,7 @@ class DiffusionImputer(nn.Module):
         """Compute the training loss over the targets.
 
         It is the loss of the distributions of single samples, plus 0.3 times the diffusion loss on the
-        velocity of their normal scores.
+        velocity of their normal scores and 0.1 times the loss of the relation at one instant.
 
         Parameters
         ----------
@@ -177,11 +137,12 @@ class DiffusionImputer(nn.Module):
 
     def loss_given_noise(self, batch: ConditionedBatch, drawn: DiffusionNoise) -> Tensor:
         """Compute the training loss as `loss`, with noise that was drawn before."""
-        tokens, marginal = self._encode(batch)
+        tokens, marginal, relation = self._encode(batch)
         # The mean is over all cells and not over targets, so that the mean of two sites is that of their
         # pool. A patch counts the same in a slow modality as in a fast one, however many samples it has.
         weight = batch.target.float() / (self.rates * batch.target[..., 0].numel())
         marginal_loss = (weight * marginal.loss(batch.x)).sum()
+        relation_loss = (weight * relation.loss(batch.x)).sum()
 
         missing = ~batch.conditioning
         noise, placeholder, t = drawn
@@ -191,7 +152,7 @@ class DiffusionImputer(nn.Module):
         fraction = self._observed_fraction(batch.conditioning)
         v = self.denoiser(noisy, missing, t, tokens, self.cross_modal, fraction)
         diffusion_loss = (weight * (v - velocity(score, noise, t)).square()).sum()
-        return marginal_loss + 0.3 * diffusion_loss
+        return marginal_loss + 0.3 * diffusion_loss + RELATION_LOSS_WEIGHT * relation_loss
 
     @torch.no_grad()
     def impute(
@@ -233,7 +194,7 @@ class DiffusionImputer(nn.Module):
         median : Tensor (batch, modality, patch, sample), standardised
         draws : Tensor (draw, batch, modality, patch, sample), standardised
         """
-        tokens, marginal = self._encode(batch)
+        tokens, marginal, _ = self._encode(batch)
         if not num_draws:
             return marginal.median, marginal.median.new_zeros((0, *marginal.median.shape))
         scores = self._sample_scores(batch, tokens, num_draws, generator)
@@ -258,23 +219,29 @@ class DiffusionImputer(nn.Module):
         scores = [self.sampler.sample(part.flatten(0, 1), predict) for part in start.split(draws_per_pass)]
         return torch.cat(scores).unflatten(0, (num_draws, -1)).clamp(-MAX_SCORE, MAX_SCORE)
 
-    def _encode(self, batch: ConditionedBatch) -> tuple[Tensor, Marginal]:
-        """Return the encoder's tokens, and the distribution of every sample."""
+    def _encode(self, batch: ConditionedBatch) -> tuple[Tensor, Marginal, RelationPrediction]:
+        """Return the encoder's tokens, the distribution of every sample, and what the relation predicts."""
         references, visible = batch.references, zero_unobserved(batch.x, batch.conditioning)
         channels = torch.stack([visible, batch.conditioning.float(), *references], 3)
-        channels = torch.cat([channels, batch.neighbours], 3).clamp(-INPUT_BOUND, INPUT_BOUND)
+        estimate = references.conditional_mean
+        # Exact relations need full precision even where the network runs in less.
+        with torch.autocast(estimate.device.type, enabled=False):
+            relation = self.instant_relation(
+                visible, batch.conditioning, estimate, self.closed_form.covariances()
+            )
+        channels = torch.cat([channels, batch.neighbours, relation.channels], 3)
+        channels = channels.clamp(-INPUT_BOUND, INPUT_BOUND)
         fraction = self._observed_fraction(batch.conditioning)
         tokens, outputs = self.encoder(channels, self.cross_modal, fraction)
         shape, correction, mixing_logits = (
-            outputs.float().movedim(3, 0).split([MARGINAL_OUTPUTS, 1, len(references)])
+            outputs.float().movedim(3, 0).split([MARGINAL_OUTPUTS, 1, NUM_BASELINES])
         )
         deviation, tail, skew = Marginal.bound_shape(shape)
-        estimate = references.conditional_mean
-        modality_mean = torch.zeros_like(estimate)  # of standardised values
-        baselines = torch.stack([references.same_instant, references.interpolation, modality_mean])
-        shift = (torch.tanh(MIXING_SCALE * mixing_logits) * (baselines - estimate)).sum(0)
+        baselines, evidence = _list_baselines(batch, relation)
+        scale = MIXING_SCALE + (1 - MIXING_SCALE) * evidence
+        shift = (torch.tanh(scale * mixing_logits) * (baselines - estimate)).sum(0)
         median = estimate + CORRECTION_SCALE * deviation * correction[0] + shift
-        return tokens, Marginal(median, deviation, tail, skew)
+        return tokens, Marginal(median, deviation, tail, skew), relation
 
     def _observed_fraction(self, conditioning: Tensor) -> Tensor:
         """Return the observed fraction of every token (batch, modality, token)."""
@@ -284,6 +251,16 @@ class DiffusionImputer(nn.Module):
         patches = torch.full((total.shape[2],), float(self.span), device=total.device)
         patches[-1] -= beyond
         return total / patches
+
+
+def _list_baselines(batch: ConditionedBatch, relation: RelationPrediction) -> tuple[Tensor, Tensor]:
+    """Return the baselines (baseline, batch, ...), and evidence in [0, 1] that each of them is exact."""
+    instant, lines = batch.references.same_instant, batch.references.interpolation
+    last, following, window_mean, are_equal = batch.neighbours[:, :, :, 2:].unbind(3)
+    zero = torch.zeros_like(lines)  # as a baseline, the mean of standardised values
+    baselines = [instant, lines, zero, window_mean, last, following, relation.prediction.detach()]
+    evidence = [zero, zero, zero, zero, are_equal, are_equal, relation.trust]
+    return torch.stack(baselines), torch.stack(evidence)
 
 
 def _initial_noise(shape: tuple[int, ...], generator: Generators, device: torch.device) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from condi_core.imputer.imputer import ConditionedBatch, DiffusionImputer
+from condi_core.imputer.conditioned_batch import ConditionedBatch
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.missingness import Missingness, sample_training_missingness
 from condi_core.phase_config import ImputerConfig
 from condi_core.training import train_steps

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from condi_core.embeddings import merge_groups
 from condi_core.windows import RateGroup
 
-NEIGHBOUR_CHANNELS = 5
+NEIGHBOUR_CHANNELS = 6
+EQUAL_DIFFERENCE = 0.03  # of two samples that count as equal, in standard deviations
 
 
 def describe_neighbours(groups: Sequence[RateGroup], x: Tensor, conditioning: Tensor) -> Tensor:
@@ -30,8 +31,9 @@ def describe_neighbours(groups: Sequence[RateGroup], x: Tensor, conditioning: Te
     Returns
     -------
     Tensor (batch, modality, patch, channel, sample): half the logarithm of 1 plus the number of samples to
-    the last observed sample and to the next one, the values of both, and the mean of the modality's observed
-    samples. Where there is none, the number is that of the window, and the value 0.
+    the last observed sample and to the next one, the values of both, the mean of the modality's observed
+    samples, and whether both are equal, which falls from 1 to 0 with their difference. Where there is none,
+    the number is that of the window, and the values are 0.
     """
     parts = []
     for group in groups:
@@ -42,12 +44,15 @@ def describe_neighbours(groups: Sequence[RateGroup], x: Tensor, conditioning: Te
         last = torch.where(observed, time, -1).cummax(-1).values
         following = torch.where(observed, time, length).flip(-1).cummin(-1).values.flip(-1)
         mean = y.sum(-1, keepdim=True) / observed.sum(-1, keepdim=True).clamp(min=1)
+        before = torch.where(last < 0, 0.0, y.gather(-1, last.clamp(min=0)))
+        after = torch.where(following == length, 0.0, y.gather(-1, following.clamp(max=length - 1)))
         channels = [
             torch.where(last < 0, length, time - last).to(y.dtype).log1p() / 2,
             torch.where(following == length, length, following - time).to(y.dtype).log1p() / 2,
-            torch.where(last < 0, 0.0, y.gather(-1, last.clamp(min=0))),
-            torch.where(following == length, 0.0, y.gather(-1, following.clamp(max=length - 1))),
+            before,
+            after,
             mean.expand_as(y),
+            torch.exp(-(before - after).abs() / EQUAL_DIFFERENCE) * ((last >= 0) & (following < length)),
         ]
         grid = torch.stack([channel.view_as(selected) for channel in channels], 3)
         parts.append(F.pad(grid, (0, x.shape[-1] - group.samples)))

@@ -57,12 +57,14 @@ def test_a_slow_modality_costs_what_its_own_samples_cost():
         return sum(p.numel() for p in model.parameters())
 
     width, expected = 16, count_parameters(100, 100, 1, 1)
-    # Each sample has twelve inputs: the encoder reads value, mask, three references and five numbers about
-    # its neighbours, the denoiser noise and mask. It has eight outputs: deviation, tail, skew, correction,
-    # three mixing logits and velocity.
-    per_sample = 12 * width + 8 * (width + 1)
-    assert count_parameters(100, 100, 100, 1) - expected == 99 * per_sample
-    assert count_parameters(100, 100, 2, 1) - expected == per_sample
+    # Each sample has inputs: the encoder reads value, mask, three references, six numbers about neighbours
+    # and five about the relation to other modalities, the denoiser noise and mask. It has 32 numbers of the
+    # sample's head and the velocity as outputs.
+    per_sample = 18 * width + 33 * (width + 1)
+    # Three modalities of one rate and one of another have two more coefficients than two and two.
+    assert count_parameters(100, 100, 100, 1) - expected == 99 * per_sample + 2
+    # Each rate has a layer of the head that reads samples, with as many weights in all.
+    assert count_parameters(100, 100, 2, 1) - expected == per_sample - 2
 
 
 def test_references_of_each_rate_do_not_depend_on_other_rates():
@@ -175,12 +177,16 @@ def test_the_mean_can_be_moved_to_each_baseline(imputer, batch):
     prepared = imputer.prepare(*batch)
     nn.init.zeros_(imputer.encoder.head.by_rate[0].weight)
     estimate, instant, lines = prepared.references
-    for index, expected in enumerate((instant, lines, torch.zeros_like(lines))):
+    last, following, mean = prepared.neighbours[:, :, :, 2:5].unbind(3)
+    with torch.no_grad():
+        relation = imputer._encode(prepared)[2].prediction
+    baselines = (instant, lines, torch.zeros_like(lines), mean, last, following, relation)
+    for index, expected in enumerate(baselines):
         bias = imputer.encoder.head.by_rate[0].bias
         nn.init.zeros_(bias)
-        # After deviation, tail, skew and correction come three mixing logits; the tangent of this one is 1.
+        # After deviation, tail, skew and correction come the mixing logits; the tangent of this one is 1.
         with torch.no_grad():
-            bias.view(4, imputer.span, 7, 5)[:, :, 4 + index] = 100.0
+            bias[:, 4 + index] = 100.0
         torch.testing.assert_close(imputer.sample(prepared, 0)[0], expected, atol=1e-5, rtol=0)
     nn.init.zeros_(bias)
     torch.testing.assert_close(imputer.sample(prepared, 0)[0], estimate)

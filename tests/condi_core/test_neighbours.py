@@ -21,12 +21,12 @@ def test_distances_values_and_mean_of_the_observed_samples():
     by_time = described[0, 0].transpose(1, 2).flatten(0, 1)
     expected = torch.tensor(
         [
-            [half_log(6), half_log(1), 0.0, 3.0, 4.0],
-            [half_log(0), half_log(0), 3.0, 3.0, 4.0],
-            [half_log(1), half_log(2), 3.0, 5.0, 4.0],
-            [half_log(2), half_log(1), 3.0, 5.0, 4.0],
-            [half_log(0), half_log(0), 5.0, 5.0, 4.0],
-            [half_log(1), half_log(6), 5.0, 0.0, 4.0],
+            [half_log(6), half_log(1), 0.0, 3.0, 4.0, 0.0],
+            [half_log(0), half_log(0), 3.0, 3.0, 4.0, 1.0],
+            [half_log(1), half_log(2), 3.0, 5.0, 4.0, 0.0],
+            [half_log(2), half_log(1), 3.0, 5.0, 4.0, 0.0],
+            [half_log(0), half_log(0), 5.0, 5.0, 4.0, 1.0],
+            [half_log(1), half_log(6), 5.0, 0.0, 4.0, 0.0],
         ]
     )
     torch.testing.assert_close(by_time, expected)

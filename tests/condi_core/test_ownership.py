@@ -14,11 +14,16 @@ def test_owners_of_the_imputer(imputer):
     assert {name for name, owner in owners.items() if owner.kind == "pair"} == {
         "cross_modal.weight",
         "closed_form.cross_spectra.0.spectrum",
+        "instant_relation.by_rate.0.weight",
     }
     assert {name for name, owner in owners.items() if owner.kind == "modality"} == {
         "encoder.modality_embedding.weight",
         "encoder.patch_embedding.by_rate.0.weight",
         "encoder.patch_embedding.by_rate.0.bias",
+        "encoder.head.from_token.by_rate.0.weight",
+        "encoder.head.from_token.by_rate.0.bias",
+        "encoder.head.from_sample.0.weight",
+        "encoder.head.from_sample.0.bias",
         "encoder.head.by_rate.0.weight",
         "encoder.head.by_rate.0.bias",
         "denoiser.patch_embedding.by_rate.0.weight",

@@ -2,7 +2,8 @@
 
 import torch
 
-from condi_core.imputer.imputer import ConditionedBatch, DiffusionImputer
+from condi_core.imputer.conditioned_batch import ConditionedBatch
+from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.training import train_steps
 from tests.helpers.toy import imputer_config
 

@@ -26,7 +26,7 @@ from tests.helpers.local_grid import LocalGrid
 from tests.helpers.tiny_federation import NAMES, manifest, site_data, write_tiny
 
 # Numbers of windows that are the length of no other array.
-SIZES = {"train": 23, "val": 11, "test": 13}
+SIZES = {"train": 23, "val": 17, "test": 13}
 LENGTHS = {*SIZES.values(), sum(SIZES.values())}
 PHASE = {"fingerprint", "federation", "phase", "server-round"}
 TRAINED = {"windows", "counts", "loss", "steps", "seconds"}
