@@ -95,7 +95,9 @@ def read_compared_run(path: Path) -> ComparedRun:
 
 def score_run(record: RunRecord) -> ComparedRun:
     """Read from a run everything that is compared; ReportError where a file of it is damaged."""
-    return ComparedRun(record, dict(_scores(record)), dict(_own_scores(record)), _costs(record))
+    task = {method: task_estimates(record, method) for method in record.task}
+    scores = dict(_scores(record, task, rmse_estimates(record)))
+    return ComparedRun(record, scores, dict(_own_scores(record, scores)), _costs(record))
 
 
 def group_runs(runs: Sequence[ComparedRun]) -> list[RunGroup]:
@@ -155,16 +157,16 @@ def _group_names(groups: Sequence[Sequence[ComparedRun]], names: dict[Path, str]
     return result
 
 
-def _scores(run: RunRecord) -> Iterator[tuple[str, MetricScore]]:
+def _scores(
+    run: RunRecord, task: dict[str, dict[str, Estimate]], errors: dict[tuple[str, str], Estimate]
+) -> Iterator[tuple[str, MetricScore]]:
     """Yield the metrics of the task by method, and the RMSE by pattern and imputer."""
-    estimates = {method: task_estimates(run, method) for method in run.task}
     for key, metric in TASK_METRICS.items():
         for method, metrics in run.task.items():
             if metrics.get(key) is not None:
-                score = _score(metrics[key], estimates[method].get(key))
+                score = _score(metrics[key], task[method].get(key))
                 yield f"{metric.label}, {method}", MetricScore(metric, score)
     rmse = IMPUTATION_METRICS["rmse"]
-    errors = rmse_estimates(run)
     for pattern, imputers in run.imputation.items():
         for imputer in imputers_in_order({pattern: imputers}):
             label = f"{rmse.label} {missingness_label(pattern)}, {imputer_label(imputer)}"
@@ -172,33 +174,32 @@ def _scores(run: RunRecord) -> Iterator[tuple[str, MetricScore]]:
             yield label, MetricScore(rmse, score)
 
 
-def _own_scores(run: RunRecord) -> Iterator[tuple[str, MetricScore]]:
+def _own_scores(run: RunRecord, scores: dict[str, MetricScore]) -> Iterator[tuple[str, MetricScore]]:
     """Yield the primary metric of the run's method, and the mean RMSE of its imputer."""
-    method = run.config["method"]
+    rmse = IMPUTATION_METRICS["rmse"]
     if run.sites and run.schema.labels:
-        metric = primary_metric(run.schema.task)
-        if (value := run.task.get(method, {}).get(metric.name)) is not None:
-            score = _score(value, task_estimates(run, method).get(metric.name))
-            yield metric.label, MetricScore(metric, score)
-    errors = rmse_estimates(run)
+        label = primary_metric(run.schema.task).label
+        if scored := scores.get(f"{label}, {run.config['method']}"):
+            yield label, scored
     rows: list[Score] = []
     for pattern, imputers in run.imputation.items():
         own = next((row for row in OWN_IMPUTERS if row in imputers), None)
         if own:
-            rows.append(_score(imputers[own]["rmse"], errors.get((pattern, own))))
+            rows.append(scores[f"{rmse.label} {missingness_label(pattern)}, {imputer_label(own)}"].score)
     if rows and len(rows) == len(run.imputation):
         mean = sum(score.value for score in rows) / len(rows)
-        yield MEAN_RMSE, MetricScore(IMPUTATION_METRICS["rmse"], Score(mean, mean_replicates(rows)))
+        yield MEAN_RMSE, MetricScore(rmse, Score(mean, mean_replicates(rows)))
 
 
 def rmse_estimates(run: RunRecord) -> dict[tuple[str, str], Estimate]:
     """Return the RMSE by pattern and imputer as estimates; where sites trained alone, only their own row."""
     estimates: dict[tuple[str, str], Estimate] = {}
-    for row in IMPUTER_ROWS.values():
-        for pattern, rows in imputation_estimates(run, row.scope).items():
-            scored = rows.get(row.name if row.scope == "federated" else "condi")
-            if scored:
-                estimates[pattern, row.name] = scored["rmse"]
+    for scope in dict.fromkeys(row.scope for row in IMPUTER_ROWS.values()):
+        of_scope = [row.name for row in IMPUTER_ROWS.values() if row.scope == scope]
+        for pattern, rows in imputation_estimates(run, scope).items():
+            for name in of_scope:
+                if scored := rows.get(name if scope == "federated" else "condi"):
+                    estimates[pattern, name] = scored["rmse"]
     return estimates
 
 

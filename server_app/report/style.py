@@ -84,7 +84,7 @@ thead th {
 thead th:first-child { left: 0; z-index: 2; }
 tbody th {
   font-weight: 500; position: sticky; left: 0; background: var(--bg); white-space: nowrap;
-  overflow: hidden; text-overflow: ellipsis; max-width: min(20rem, 52vw);
+  overflow: hidden; text-overflow: ellipsis; max-width: min(26rem, 52vw);
 }
 .n { text-align: right; }
 td.n { white-space: nowrap; }
