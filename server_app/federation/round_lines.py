@@ -1,9 +1,32 @@
-"""What the terminal and the run's log show of a round."""
+"""The line of a round in the history, and what the terminal and the run's log show of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from server_app.federation.outcome import TrainingOutcome
+
+
+def history_line(
+    phase: str, round_: int, rounds: int, trained: TrainingOutcome, loss: float | None, seconds: float
+) -> dict[str, Any]:
+    """Return the line of a round that has not been scored yet; without a loss where sites withhold it."""
+    return {
+        "phase": phase,
+        "round": round_,
+        "rounds": rounds,
+        "loss": loss,
+        "windows": trained.windows,
+        "metrics": {},
+        "bytes-down": trained.exchange.bytes_down,
+        "bytes-up": trained.exchange.bytes_up,
+        "train-seconds": seconds,
+        "seconds": seconds,
+        "sites-asked": len(trained.exchange.requested),
+        "site-seconds": trained.exchange.seconds,
+        "failures": dict(trained.exchange.failures),
+    }
 
 
 def round_line(line: dict[str, Any], remaining_seconds: float) -> str:

@@ -29,7 +29,7 @@ from server_app.federation.late_answers import LateAnswers
 from server_app.federation.messaging import POLL_SECONDS, Quorum, send_and_receive
 from server_app.federation.outcome import EvaluationOutcome, TrainingOutcome
 from server_app.federation.reply_pulling import ReplyPuller
-from server_app.federation.round_lines import round_line, score_line
+from server_app.federation.round_lines import history_line, round_line, score_line
 from server_app.federation.secure_aggregation import SecureTraining
 from server_app.federation.strategy import ModalityFedAvg
 
@@ -159,22 +159,9 @@ class Run:
             # The release is counted before any site receives it: if the round is repeated, there is another.
             self.state.noisy_releases += 1
         self.state.models[phase.model] = trained.state
-        return {
-            "phase": phase.name,
-            "round": round_,
-            "rounds": phase.rounds,
-            # Losses of training patients have no noise, so sites withhold them.
-            "loss": None if self.config.privacy.patient_epsilon else trained.loss,
-            "windows": trained.windows,
-            "metrics": {},
-            "bytes-down": trained.exchange.bytes_down,
-            "bytes-up": trained.exchange.bytes_up,
-            "train-seconds": train_seconds,
-            "seconds": train_seconds,
-            "sites-asked": len(trained.exchange.requested),
-            "site-seconds": trained.exchange.seconds,
-            "failures": dict(trained.exchange.failures),
-        }
+        # Losses of training patients have no noise, so sites withhold them.
+        loss = None if self.config.privacy.patient_epsilon else trained.loss
+        return history_line(phase.name, round_, phase.rounds, trained, loss, train_seconds)
 
     def _train(
         self, phase: Phase, round_: int, config: ConfigRecord, evaluation: ConfigRecord | None
