@@ -25,19 +25,19 @@ def record(folder, name, seconds=2, seed=0, gaps=True, leads=("I", "II", "V1")):
     return samples
 
 
-def partition(path, absent=()):
+def partition(path, absent=(), site="north", windows_schema=SCHEMA):
     """Write a partition of 37 windows, half of whose samples are missing."""
     rng = np.random.default_rng(1)
-    windows = rng.standard_normal((WINDOWS, *SCHEMA.shape)).cumsum(-1).astype(np.float32)
+    windows = rng.standard_normal((WINDOWS, *windows_schema.shape)).cumsum(-1).astype(np.float32)
     windows[rng.random(windows.shape) < 0.5] = np.nan
     modalities = [
         {"name": m.name, "unit": "mV", "rate": 100, "samples_per_patch": 10, "present": m.name not in absent}
-        for m in SCHEMA.modalities
+        for m in windows_schema.modalities
     ]
     manifest = Manifest(
-        dataset="generated", version="1", site="north", modalities=modalities, patch_seconds=0.1, patches=20,
-        labels=SCHEMA.labels, task="multi-label", label_rule="none", license="none", made_by="a test",
-        windows={"train": 0, "val": 0, "test": WINDOWS},
+        dataset="generated", version="1", site=site, modalities=modalities, patch_seconds=0.1,
+        patches=windows_schema.patches, labels=windows_schema.labels, task="multi-label", label_rule="none",
+        license="none", made_by="a test", windows={"train": 0, "val": 0, "test": WINDOWS},
     )  # fmt: skip
     ids = [f"r{i}" for i in range(WINDOWS)]
     index = pd.DataFrame({"record_id": ids, "patient_id": ids, "split": "test"})

@@ -12,18 +12,27 @@ from data_partitions.sources.ptb_xl import LEADS
 from server_app.study.long_form import COLUMNS
 from tests.helpers.documents import DOCUMENTS, name_of, read_blocks
 from tests.helpers.generated_run import schema, write_run
+from tests.helpers.inference_inputs import partition
 from tests.helpers.run_settings import PROJECT
 
 README = PROJECT / "README.md"
-OTHERS = [path for path in DOCUMENTS if path != README and read_blocks(path, "python")]
+TRAINING = PROJECT / "docs" / "python.md"  # which takes seconds
+OTHERS = [
+    pytest.param(path, marks=[pytest.mark.slow] * (path == TRAINING), id=name_of(path))
+    for path in DOCUMENTS
+    if path != README and read_blocks(path, "python")
+]
 GAP = slice(200, 300)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Write what documents read: `runs/demo` with models of a 12-lead ECG, `ecg`, and `studies/quick`."""
+    """Write what documents read: a run and a site of 12-lead ECGs, the record `ecg`, and `studies/quick`."""
     folder = tmp_path_factory.mktemp("documents")
-    write_run(folder / "runs" / "demo", schema(rates=(10,) * 12, patches=100, names=LEADS))
+    leads = schema(rates=(10,) * 12, patches=100, names=LEADS)
+    run = write_run(folder / "runs" / "demo", leads)
+    (run / "roster.json").write_text('{"hospital-0": {"manifest": {"windows": {"test": 37}}}}')
+    partition(folder / "federation" / "hospital-0", site="hospital-0", windows_schema=leads)
     signal = np.random.default_rng(0).standard_normal((1000, 12)).cumsum(0) / 10
     signal[GAP, 3] = np.nan
     wfdb.wrsamp("ecg", 100, ["mV"] * 12, list(LEADS), signal, fmt=["16"] * 12, write_dir=str(folder))
@@ -47,7 +56,7 @@ def run_blocks(path: Path) -> dict[str, object]:
     return names
 
 
-@pytest.mark.parametrize("path", OTHERS, ids=name_of)
+@pytest.mark.parametrize("path", OTHERS)
 def test_blocks_of_python_run(path, folder, monkeypatch):
     monkeypatch.chdir(folder)
     run_blocks(path)
