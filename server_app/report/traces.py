@@ -26,7 +26,7 @@ TRACE_LABELS = {
     "band": "90 % interval",
 }  # by CSS class
 LEFT, PANEL_HEIGHT, HEAD_HEIGHT = 46, 88, 18
-SMALLEST_WIDTH = 1.4  # of the interval of one sample
+SMALLEST_WIDTH, LARGEST_WIDTH = 1.4, 6.0  # of the interval of one sample
 
 
 def traces(title: str, panels: Sequence[Trace], start: float, end: float, unit: TimeUnit) -> str:
@@ -71,7 +71,8 @@ def _panel(panel: Trace, x: LinearScale, top: float) -> list[str]:
         out.append(draw_text(x.start - 5, y(tick) + 4, y.tick_label(tick), "end"))
     positions = [x(t) for t in panel.time]
     spacing = (x.end - x.start) / max(len(positions), 1)
-    area = _interval(positions, [y(v) for v in panel.low], [y(v) for v in panel.high], spacing)
+    width = min(max(spacing, SMALLEST_WIDTH), LARGEST_WIDTH)
+    area = _interval(positions, [y(v) for v in panel.low], [y(v) for v in panel.high], width)
     out.append(f'<path class="band" d="{area}"/>')
     radius = min(max(spacing / 3, 0.9), 2.2)
     for css_class, line in (("truth", panel.target), ("median", panel.median), ("seen", panel.conditioning)):
@@ -85,17 +86,20 @@ def _panel(panel: Trace, x: LinearScale, top: float) -> list[str]:
     return out
 
 
-def _interval(x: Sequence[float], low: Sequence[float], high: Sequence[float], spacing: float) -> str:
-    """Write the data of a path around the areas between two lines, where both are finite."""
+def _interval(x: Sequence[float], low: Sequence[float], high: Sequence[float], width: float) -> str:
+    """Write the data of a path around the areas between two lines, where both are finite.
+
+    An isolated sample needs a `width` to be visible.
+    """
     out: list[str] = []
     area: list[tuple[float, float, float]] = []
     for point in [*zip(x, low, high, strict=True), (0.0, math.nan, math.nan)]:
         if math.isfinite(point[1]) and math.isfinite(point[2]):
             area.append(point)
         elif area:
-            if len(area) == 1:  # an isolated sample needs a width to be visible
-                (a, b, c), half = area[0], max(spacing, SMALLEST_WIDTH) / 2
-                area = [(a - half, b, c), (a + half, b, c)]
+            if len(area) == 1:
+                a, b, c = area[0]
+                area = [(max(a - width / 2, LEFT), b, c), (a + width / 2, b, c)]
             forth = [f"{a:.1f},{b:.1f}" for a, b, _ in area]
             back = [f"{a:.1f},{c:.1f}" for a, _, c in reversed(area)]
             out.append("M" + "L".join(forth + back) + "Z")

@@ -20,7 +20,7 @@ from server_app.report.figures import (
 from server_app.report.label_curves import corners
 from server_app.report.markup import size
 from server_app.report.svg import COLOURS, fit_scale
-from server_app.report.traces import traces
+from server_app.report.traces import LARGEST_WIDTH, traces
 
 
 def points_of(svg, cls):
@@ -100,7 +100,8 @@ def test_a_window_shows_the_interval_and_isolated_samples():
     svg = traces("<t>", [trace], 0, 4, TimeUnit("h", 3600))
     assert ">time (h)</text>" in svg and "&lt;m&gt; (mV)" in svg
     assert [text in svg for text in (">0</text>", ">4</text>")] == [True, True]
-    ((_, low), _, _, (_, high)) = points_of(svg, "band")[0]
+    ((left, low), (right, _), _, (_, high)) = points_of(svg, "band")[0]
+    assert right - left == pytest.approx(LARGEST_WIDTH)
     (_, median) = map(float, re.search(r'class="median" cx="([\d.]+)" cy="([\d.]+)"', svg).groups())
     assert high < median < low
     assert len(re.findall('<circle class="seen"', svg)) == 1 == len(re.findall('<circle class="truth"', svg))
