@@ -13,7 +13,7 @@ from server_app.report.compared_runs import MetricScore, RunGroup, run_names, se
 from server_app.report.configuration import setting_text
 from server_app.report.markup import metric_cell, size
 from server_app.study.ranking import DIGITS, SeedScores, difference_intervals, rank_marks
-from server_app.study.statistics import NO_INTERVAL, Interval, mean_replicates, mean_sd, percentile_interval
+from server_app.study.statistics import NO_INTERVAL, Interval, mean_sd, patient_interval
 
 NOTE_OF_MARKS = (
     "* marks the best of a row, and ~ what ties with it: a 95 % interval of the difference, over seeds or "
@@ -148,7 +148,7 @@ def _score_cell(scores: SeedScores, metric: Metric) -> Cell:
     if cell.value is None:
         return cell
     text = cell.text + ("" if math.isnan(sd) else f" ± {metric.format(sd)}")
-    low, high = percentile_interval(mean_replicates(list(scores.values())))
+    low, high = patient_interval(list(scores.values()))
     interval = "" if math.isnan(low) else f" [{metric.format(low)}, {metric.format(high)}]"
     return Cell(text + interval, mean)
 
@@ -248,7 +248,7 @@ def _fitting_texts(table: Table, width: int) -> Iterator[str]:
 def _json_score(first: RunGroup, group: RunGroup, label: str) -> dict[str, Any]:
     scores = group.scores(label)
     mean, sd = mean_sd([score.value for score in scores.values()])
-    low, high = percentile_interval(mean_replicates(list(scores.values())))
+    low, high = patient_interval(list(scores.values()))
     content: dict[str, Any] = {
         "mean": mean,
         "sd": sd,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from condi_core.evaluation.catalogue import TASK_METRICS
 from server_app.study.labels import method_label, missingness_in_words, naive_first
 from server_app.study.results import AS_IN_TRAINING, StudyCell
-from server_app.study.statistics import mean_replicates, mean_sd, percentile_interval
+from server_app.study.statistics import mean_sd, patient_interval
 from server_app.study.tables import group_by_scenario
 from server_app.study.vector_graphics import remove_frame
 
@@ -23,7 +23,7 @@ INCHES_PER_METHOD = 0.22
 def draw_dots(cells: Sequence[StudyCell], metric: str) -> Figure:
     """Draw a panel for each scenario, with a row per method.
 
-    Small dots are seeds, and the large one is their mean. The line is the 95 % bootstrap interval over test
+    Small dots are seeds, and the large one is their mean. The line is the 95 % interval over test
     patients, in runs that have it.
     """
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def draw_dots(cells: Sequence[StudyCell], metric: str) -> Figure:
             if not scores:
                 continue
             colour = "C0" if method == "condi" else "0.35"
-            low, high = percentile_interval(mean_replicates(scores))
+            low, high = patient_interval(scores)
             if not math.isnan(low):
                 ax.plot([low, high], [i, i], color=colour, lw=1.2)
             ax.plot([score.value for score in scores], [i] * len(scores), ".", color=colour, ms=4, alpha=0.6)

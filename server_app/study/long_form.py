@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from server_app.study.results import CsvValue, StudyCell
-from server_app.study.statistics import percentile_interval
+from server_app.study.statistics import patient_interval
 
 # Columns of results.csv with their meanings, in their order.
 COLUMNS = {
@@ -59,9 +59,8 @@ def _results(cell: StudyCell) -> Iterator[dict[str, CsvValue]]:
             continue
         yield {"part": "task", "metric": metric, "value": value}
         if metric in cell.replicates:
-            for statistic, end in zip(
-                ("low", "high"), percentile_interval(cell.replicates[metric]), strict=True
-            ):
+            interval = patient_interval([cell.score(metric)])
+            for statistic, end in zip(("low", "high"), interval, strict=True):
                 yield {"part": "task", "metric": metric, "statistic": statistic, "value": end}
     for pattern, imputers in cell.imputation.items():
         for imputer, metrics in imputers.items():

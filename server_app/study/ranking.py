@@ -9,10 +9,10 @@ from data_partitions.table import Mark
 from server_app.study.statistics import (
     Interval,
     Score,
-    mean_replicates,
     mean_sd,
-    percentile_interval,
+    patient_interval,
     student_interval,
+    subtract,
 )
 
 DIGITS = 3  # of scores in tables
@@ -24,7 +24,7 @@ def rank_marks(methods: Sequence[SeedScores], higher_is_better: bool = True) -> 
     """Mark the best of several methods and those that tie with it.
 
     A method ties with the best when a 95 % interval of their difference includes 0. There are up to two:
-    Student's over the seeds that both have, and the bootstrap's over test patients. Without either, only
+    Student's over the seeds that both have, and one over test patients. Without either, only
     means that are equal as tables print them tie, because nothing shows that more digits mean anything.
 
     Parameters
@@ -55,12 +55,9 @@ def rank_marks(methods: Sequence[SeedScores], higher_is_better: bool = True) -> 
 
 def difference_intervals(first: SeedScores, second: SeedScores) -> list[Interval]:
     """Return the 95 % intervals of a difference, over seeds and over patients, where they can be computed."""
-    seeds = [seed for seed in first if seed in second]
-    over_seeds = student_interval([first[seed].value - second[seed].value for seed in seeds])
-    replicates = [mean_replicates([scores[seed] for seed in seeds]) for scores in (first, second)]
-    paired = len(replicates[0]) == len(replicates[1])
-    over_patients = percentile_interval(replicates[0] - replicates[1] if paired else replicates[0][:0])
-    return [i for i in (over_seeds, over_patients) if not math.isnan(i[0])]
+    differences = [subtract(first[seed], second[seed]) for seed in first if seed in second]
+    over_seeds = student_interval([difference.value for difference in differences])
+    return [i for i in (over_seeds, patient_interval(differences)) if not math.isnan(i[0])]
 
 
 def _ties(best: SeedScores, scores: SeedScores, mean: float, top: float) -> bool:

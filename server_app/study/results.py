@@ -21,11 +21,14 @@ from condi_core.run_files import (
     read_result,
     read_roster,
     read_versions,
+    sums_path,
     weights_paths,
 )
 from data_partitions.manifest import Split
 from data_partitions.storage import atomic_write
 from data_partitions.table import CsvWriter
+from server_app.artifacts.run_estimates import task_estimates
+from server_app.artifacts.run_record import ReportError, read_run
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.study.design import Scenario
 from server_app.study.statistics import Score
@@ -63,7 +66,7 @@ class StudyCell:
     parameters : number of weights that the method needs; of one site where each site has its own
     code : fingerprint of the code that computed it
     run : name of the run folder
-    replicates : metrics of the task on bootstrap samples of the test patients `(replicate,)`, by metric
+    replicates : metrics of the task in replicates of the test patients `(replicate,)`, by metric
     """
 
     data: str
@@ -190,8 +193,9 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> StudyCell:
             parameters=_num_parameters(run, method),
             code=read_versions(run)["code"],
             run=run.name,
+            replicates=_replicates(run, method),
         )
-    except (OSError, ValueError, KeyError, TypeError, StopIteration, SafetensorError) as error:
+    except (ReportError, OSError, ValueError, KeyError, TypeError, StopIteration, SafetensorError) as error:
         raise RunUnreadableError(
             f"the run in {run} is damaged ({type(error).__name__}: {error}): remove it and run the same "
             "command again"
@@ -202,6 +206,14 @@ def expected_missing_fraction(config: RunConfig, split: Split, samples_per_patch
     """Return the fraction of measured samples that a run's missingness is expected to hide in a split."""
     missingness = Missingness.for_split(split, dict(config.missingness), config.test_overrides)
     return missingness.expected_share(samples_per_patch)
+
+
+def _replicates(run: Path, method: str) -> dict[str, np.ndarray]:
+    """Return the metrics of a method in replicates of the test patients; none of a run without replicates."""
+    if not sums_path(run, f"task-{method}", "replicates").exists():
+        return {}
+    estimates = task_estimates(read_run(run), method)
+    return {name: e.replicates for name, e in estimates.items() if e.replicates is not None}
 
 
 def _imputation_metrics(result: dict[str, Any], method: str) -> dict[str, dict[str, dict[str, float]]]:

@@ -23,7 +23,7 @@ class Score:
     Attributes
     ----------
     value : the score on all test windows
-    replicates : the score on bootstrap samples of the test patients `(replicate,)`; empty where a run has
+    replicates : the score in replicates of the test patients `(replicate,)`; empty where a run has
         none. The n-th replicate of every method of a run has the same patients.
     """
 
@@ -62,9 +62,29 @@ def percentile_interval(replicates: np.ndarray) -> Interval:
 
 
 def mean_replicates(scores: Sequence[Score]) -> np.ndarray:
-    """Return the replicates of the mean of scores, empty unless all have equally many."""
+    """Return the replicates of the mean of scores of one run, empty unless all have equally many."""
     lengths = {len(score.replicates) for score in scores}
     return np.mean([score.replicates for score in scores], axis=0) if len(lengths) == 1 else np.zeros(0)
+
+
+def patient_interval(scores: Sequence[Score]) -> Interval:
+    """Return the 95 % interval over test patients of a mean over runs; NaN unless all have replicates.
+
+    Its ends are the means of the ends. Seeds and scenarios share patients, but their replicates are not
+    paired: this is the interval if their deviations are the same, the widest that they can have.
+    """
+    intervals = [percentile_interval(score.replicates) for score in scores]
+    if not intervals or any(math.isnan(low) for low, _ in intervals):
+        return NO_INTERVAL
+    lows, highs = zip(*intervals, strict=True)
+    return float(np.mean(lows)), float(np.mean(highs))
+
+
+def subtract(first: Score, second: Score) -> Score:
+    """Return the difference of two methods in one run, with the replicates of the same patients."""
+    value = first.value - second.value
+    paired = len(first.replicates) == len(second.replicates)
+    return Score(value, first.replicates - second.replicates) if paired else Score(value)
 
 
 @dataclass(frozen=True)
@@ -76,7 +96,7 @@ class Comparison:
     pairs : number of pairs
     difference : mean of the differences
     test : "Wilcoxon" with `p`, "t" with a 95 % confidence interval from `low` to `high`, or "none"
-    patients : 95 % interval of the difference over bootstrap samples of the test patients
+    patients : 95 % interval of the difference over test patients
     """
 
     pairs: int
@@ -102,16 +122,14 @@ def compare_pairs(
     first, second : scores of the two methods, pair by pair
     higher_is_better : whether the difference is first - second, or else second - first
     """
-    sign = 1 if higher_is_better else -1
-    pairs = [(a, b) for a, b in zip(first, second, strict=True) if not math.isnan(a.value - b.value)]
-    differences = sign * np.array([a.value - b.value for a, b in pairs])
+    better, worse = (first, second) if higher_is_better else (second, first)
+    paired = [subtract(a, b) for a, b in zip(better, worse, strict=True)]
+    paired = [difference for difference in paired if not math.isnan(difference.value)]
+    differences = np.array([difference.value for difference in paired])
     n, unequal = len(differences), differences[differences != 0]
     if n == 0:
         return Comparison(0, math.nan, "none")
-    mean, patients = float(differences.mean()), NO_INTERVAL
-    of_first, of_second = (mean_replicates([pair[i] for pair in pairs]) for i in (0, 1))
-    if len(of_first) == len(of_second):
-        patients = percentile_interval(sign * (of_first - of_second))
+    mean, patients = float(differences.mean()), patient_interval(paired)
     if len(unequal) >= MIN_WILCOXON_PAIRS:
         from scipy import stats
 

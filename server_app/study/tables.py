@@ -17,12 +17,11 @@ from server_app.study.comparison import comparison_table
 from server_app.study.labels import NAIVE_IMPUTERS, method_label, missingness_in_words, naive_first
 from server_app.study.ranking import DIGITS, SeedScores, rank_marks
 from server_app.study.results import AS_IN_TRAINING, StudyCell
-from server_app.study.statistics import Score, mean_replicates, mean_sd, percentile_interval
+from server_app.study.statistics import Score, mean_sd, patient_interval
 
 SEEDS_NOTE = "Mean ± sample standard deviation over seeds. "
 PATIENTS_NOTE = (
-    "Mean ± sample standard deviation over seeds, and in brackets the 95 % bootstrap interval over test "
-    "patients. "
+    "Mean ± sample standard deviation over seeds, and in brackets the 95 % interval over test patients. "
 )
 MARKS_NOTE = (
     "* marks the best mean; ~ marks a tie: a 95 % interval of the difference from the best, paired by seed "
@@ -197,7 +196,7 @@ def _note(scores: Sequence[SeedScores]) -> str:
     several_seeds = any(len(seeds) > 1 for seeds in scores)
     if not (several_seeds or with_patients):
         return "One seed: * marks the best; ~ marks what is equal to it as printed."
-    patients = " or by test patient (bootstrap)" if with_patients else ""
+    patients = " or over test patients" if with_patients else ""
     single = "" if several_seeds else "; with one seed there is no interval over seeds"
     start = PATIENTS_NOTE if with_patients else SEEDS_NOTE
     return start + MARKS_NOTE.format(patients=patients, single=single)
@@ -206,7 +205,7 @@ def _note(scores: Sequence[SeedScores]) -> str:
 def _score_cell(scores: SeedScores) -> Cell:
     """Return mean ± standard deviation over seeds, with the interval over patients where there is one."""
     cell = _mean_sd_cell([score.value for score in scores.values()])
-    low, high = percentile_interval(mean_replicates(list(scores.values())))
+    low, high = patient_interval(list(scores.values()))
     if cell.value is None or math.isnan(low):
         return cell
     return Cell(f"{cell.text} [{low:.{DIGITS}f}, {high:.{DIGITS}f}]", cell.value)

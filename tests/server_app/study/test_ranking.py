@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from server_app.study.ranking import rank_marks
-from server_app.study.statistics import Score, mean_replicates, percentile_interval
+from server_app.study.statistics import Score, patient_interval
 from server_app.study.tables import task_table
 from tests.helpers.study_cells import cell
 
@@ -40,7 +40,7 @@ def test_intervals_over_patients_are_of_paired_differences():
     paired = with_patients(0.88, 0.88 + patients + rng.normal(0, 0.002, 1000))
     noisy = with_patients(0.88, 0.88 + patients + rng.normal(0, 0.02, 1000))
     assert rank_marks([best, paired, noisy]) == ["best", "", "tie"]
-    low, high = percentile_interval(best[0].replicates)
+    low, high = patient_interval([best[0]])
     assert (low, high) == pytest.approx((0.802, 0.998), abs=0.01)
 
 
@@ -51,13 +51,11 @@ def test_a_difference_must_hold_over_seeds_and_over_patients():
     assert rank_marks([best, other]) == ["best", "tie"], "seeds agree, and patients do not"
 
 
-def test_seeds_without_replicates_have_no_interval_over_patients():
-    scores = [Score(0.9, np.ones(5)), Score(0.9)]
-    assert not len(mean_replicates(scores)) and np.isnan(percentile_interval(mean_replicates(scores))[0])
-    assert mean_replicates([Score(1, np.array([1.0, 3.0])), Score(2, np.array([3.0, 5.0]))]).tolist() == [
-        2,
-        4,
-    ]
+def test_the_interval_of_a_mean_over_seeds_is_as_wide_as_those_of_its_seeds():
+    """Seeds share test patients, and their replicates are not paired: their average would be narrower."""
+    scores = [Score(0.5, np.linspace(0.4, 0.6, 401)), Score(0.7, np.linspace(0.8, 0.6, 401))]
+    assert patient_interval(scores) == pytest.approx((0.505, 0.695))
+    assert np.isnan(patient_interval([*scores, Score(0.5)])).all() and np.isnan(patient_interval([])).all()
 
 
 def test_tables_show_the_interval_over_patients_beside_the_spread_of_seeds():
@@ -65,5 +63,5 @@ def test_tables_show_the_interval_over_patients_beside_the_spread_of_seeds():
     cells = [cell("condi", s, 0.84 + 0.01 * s, replicates=draws) for s in (0, 1)] + [cell("mask", 0, 0.7)]
     table = task_table(cells, "a scenario")
     assert [row[1].text for row in table.cells] == ["0.700", "0.845 ± 0.007 [0.802, 0.897]"]
-    assert "bootstrap interval over test patients" in table.note
-    assert "bootstrap" not in task_table([cell("mask", s, 0.7) for s in (0, 1)], "a scenario").note
+    assert "interval over test patients" in table.note
+    assert "test patients" not in task_table([cell("mask", s, 0.7) for s in (0, 1)], "a scenario").note

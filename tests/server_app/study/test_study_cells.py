@@ -4,8 +4,10 @@ import csv
 import json
 import math
 
+import numpy as np
 import pytest
 
+from server_app.artifacts.estimates import Estimate
 from server_app.study.errors import StudyError
 from server_app.study.results import best_rate, write_csv
 from server_app.study.runner import RunNotCompletedError
@@ -262,3 +264,17 @@ def test_a_cell_names_the_code_that_computed_it(tmp_path, monkeypatch):
     monkeypatch.setattr("tests.helpers.fake_runs.fingerprint", lambda: "after")
     cells = tiny_study(tmp_path, FakeRuns(), monkeypatch, seeds=[0, 1]).run_missing_cells()
     assert {(cell.seed, cell.code) for cell in cells} == {(0, "before"), (1, "after")}
+
+
+def test_a_cell_has_the_replicates_that_sites_have_sent(tmp_path, monkeypatch):
+    runner = tiny_study(tmp_path, FakeRuns(), monkeypatch, seeds=[0], missingness={"points": 0.2})
+    cells = runner.run_missing_cells()
+    assert not cells[0].replicates and not len(cells[0].score("auroc").replicates)
+    run = tmp_path / "runs" / cells[0].run
+    (run / "replicates-task-mask.safetensors").touch()
+    estimates = {"auroc": Estimate(0.7, np.array([0.6, 0.8])), "f1": Estimate(0.5)}
+    monkeypatch.setattr("server_app.study.results.read_run", lambda path: path)
+    monkeypatch.setattr("server_app.study.results.task_estimates", lambda path, method: estimates)
+    mask, condi = runner.grid.cells()
+    assert mask.score("auroc").replicates.tolist() == [0.6, 0.8] and list(mask.replicates) == ["auroc"]
+    assert not condi.replicates
