@@ -24,6 +24,7 @@ from condi_core.imputer.relation_estimate import estimate_cross_spectrum
 from condi_core.methods import METHODS, configure_method, make_imputer
 from condi_core.methods.packages import PACKAGES_KEY, require_packages
 from condi_core.ownership import ownership
+from condi_core.protocol import sends_replicates
 from condi_core.task.model import TaskModel
 from data_partitions.manifest import SPLITS, Split
 from data_partitions.user_cache import require_writable
@@ -123,8 +124,12 @@ def _load_imputer(request: Request, site: Site) -> DiffusionImputer:
 
 
 def _score_imputer(site: Site, imputer: DiffusionImputer, split: Split, samples: int = 0) -> RecordDict:
-    sums = imputer_phase.score(site, imputer, split, samples)
+    sums = imputer_phase.score(site, imputer, split, samples, _with_replicates(site, split))
     return RecordDict({"arrays": to_record(sums), "metrics": MetricRecord({})})
+
+
+def _with_replicates(site: Site, split: Split) -> bool:
+    return split == "test" and sends_replicates(site.config)
 
 
 def _load_task(request: Request) -> TaskModel:
@@ -139,7 +144,8 @@ def _read_task_windows(request: Request, model: TaskModel, split: Split) -> task
 
 def _score_task(request: Request, model: TaskModel, split: Split) -> RecordDict:
     windows = _read_task_windows(request, model, split)
-    sums, loss, count = task_phase.score(windows, model, with_subgroups=split == "test")
+    with_replicates = _with_replicates(windows.site, split)
+    sums, loss, count = task_phase.score(windows, model, split == "test", with_replicates)
     metrics = MetricRecord({"loss-sum": loss, "windows": float(count)})
     return RecordDict({"arrays": to_record(sums), "metrics": metrics})
 

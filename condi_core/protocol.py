@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from condi_core.config import RunConfig
 
 COMPLETIONS_MISSING = 404  # error code of a site that has lost its completions and needs the imputer again
 POLICY_REFUSED = 403  # error code of a site whose policy does not let it answer
@@ -13,8 +17,16 @@ POOLED_SITE = "all/sites"  # name of the node with the data of all sites; no rea
 
 SCORE_PREFIX = "score/"  # of the names of scores that a site sends with the weights that it trained
 
+REPLICATES = "replicates"  # name of the replicates of test sums in a reply; see `evaluation.replicates`
+
 MIN_SECURE_SITES = 3  # for secure aggregation: with two sites, each would learn the other's update
 LOSS_RANGE = 64.0  # upper limit of the losses that secure aggregation can carry; larger ones are clipped
+
+
+def sends_replicates(config: RunConfig) -> bool:
+    """Whether sites send replicates of their test sums: not in runs that protect sites or patients."""
+    privacy = config.privacy
+    return not (config.secure_aggregation or privacy.noise_multiplier or privacy.patient_epsilon)
 
 
 @cache

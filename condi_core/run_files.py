@@ -13,6 +13,7 @@ runs/<name>/
   task-<method>.safetensors  the best task model of a method
   val-task-<method>.safetensors   sums of the validation scores of those weights, which set thresholds
   test-<phase>.safetensors   sums of the test scores by site, from which a report draws its curves
+  replicates-<phase>.safetensors  replicates of those sums over patients, from which intervals are read
   result.json                the closing tables as numbers
   versions.json              software versions of the coordinator
   report.html, model-card.md, tensorboard/
@@ -156,6 +157,11 @@ def weights_paths(run: Path, prefix: str) -> dict[Path, str]:
 def sums_path(run: Path, phase: str, split: str = "test") -> Path:
     """Return the path of the sums of a phase's scores on windows of a split, "test" or "val"."""
     return run / f"{split}-{phase}{WEIGHTS_SUFFIX}"
+
+
+def replicates_path(run: Path, phase: str) -> Path:
+    """Return the path of the replicates of the sums of a phase's test scores."""
+    return run / f"replicates-{phase}{WEIGHTS_SUFFIX}"
 
 
 def _read_text(file: Path) -> str:

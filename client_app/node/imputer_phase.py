@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from client_app.node.patients import Patients, public_presence
+from client_app.node.replicates import draw_deviations
 from client_app.node.site import Site
 from condi_core.imputer import local_training
 from condi_core.imputer.conditioned_batch import ConditionedBatch
@@ -65,11 +66,14 @@ def _train_privately(
     return {"loss": 0.0, "steps": steps, "present": public_presence(site), "windows": len(rows)}
 
 
-def score(site: Site, imputer: DiffusionImputer, split: Split, samples: int) -> dict[str, np.ndarray]:
+def score(
+    site: Site, imputer: DiffusionImputer, split: Split, samples: int, with_replicates: bool = False
+) -> dict[str, np.ndarray]:
     """Score the imputer and the naive baselines; see `score_imputer`.
 
     Validation, which selects the best round, uses only samples that the run's missingness does not hide; the
     test is scored on everything that the source measured. The model is trained on neither.
     """
     rows, seed = site.scorable_rows(split), site.config.seed
-    return score_imputer(site, rows, imputer, seed, samples, all_measured=split == "test")
+    deviations = draw_deviations(site, rows) if with_replicates else None
+    return score_imputer(site, rows, imputer, seed, samples, split == "test", deviations)

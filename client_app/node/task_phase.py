@@ -10,12 +10,15 @@ from torch import Tensor
 
 from client_app.node import completions
 from client_app.node.patients import Patients, public_presence
+from client_app.node.replicates import draw_deviations
 from client_app.node.site import Site
+from condi_core.evaluation.replicates import add_up_deviations
 from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import Method
 from condi_core.privacy.gradients import train_steps_privately
 from condi_core.privacy.heads import train_heads_alone
+from condi_core.protocol import REPLICATES
 from condi_core.task.batch import TaskBatch
 from condi_core.task.model import TaskModel
 from condi_core.task.numbers import NumberStandardiser
@@ -201,7 +204,7 @@ def _train_privately(windows: TaskWindows, model: TaskModel, learning_rate: floa
 
 @torch.no_grad()
 def score(
-    windows: TaskWindows, model: TaskModel, with_subgroups: bool = False
+    windows: TaskWindows, model: TaskModel, with_subgroups: bool = False, with_replicates: bool = False
 ) -> tuple[dict[str, np.ndarray], float, int]:
     """Score the labelled windows whose scores may be disclosed; predictions are averaged over draws.
 
@@ -211,16 +214,19 @@ def score(
     model : TaskModel
     with_subgroups : bool
         Whether to add the sums of the subgroups of covariates that may be disclosed.
+    with_replicates : bool
+        Whether to add the replicates over patients, for test windows.
 
     Returns
     -------
     sums : dict
-        Sums of the task metrics by name.
+        Sums of the task metrics by name, and `REPLICATES`, `(replicate, column)`.
     loss : float
         Sum of the loss over windows.
     num_windows : int
     """
     site, loss, num_windows = windows.site, 0.0, 0
+    scored: list[tuple[Tensor, Tensor]] = []
     groups = subgroups(site.schema) if with_subgroups else []
     shapes = subgroup_shapes(model.kind.sum_shapes(len(site.schema.labels)), groups)
     sums = {name: np.zeros(shape) for name, shape in shapes.items()}
@@ -233,7 +239,8 @@ def score(
             outputs.append(model(batch.values, batch.observed, batch.available, batch.covariates))
         labels = batch.labels  # the same for every draw
         predictions = torch.stack([model.predictions(o) for o in outputs]).mean(0).cpu()
-        for name, added in model.kind.sums(predictions, labels.cpu()).items():
+        scored.append((predictions, labels.cpu()))
+        for name, added in model.kind.sums(*scored[-1]).items():
             sums[name] += added
         for group in groups:
             members = torch.from_numpy(group.contains(site.partition.covariates[rows]))
@@ -241,4 +248,8 @@ def score(
                 sums[group.sum_name(name)] += added
         loss += sum(model.loss(o, labels).item() for o in outputs) / len(outputs) * len(rows)
         num_windows += len(rows)
+    if with_replicates:
+        columns = np.zeros((0, model.kind.reduced_columns(len(site.schema.labels))))
+        columns = np.concatenate([columns, *(model.kind.reduced(*block, sums) for block in scored)])
+        sums[REPLICATES] = add_up_deviations(draw_deviations(site, rows_of_split), columns)
     return sums, loss, num_windows

@@ -33,18 +33,31 @@ def classification_sums(
     float64 (label, len(DECISION_COUNTS) + 2 * BINS): the counts, then the histogram of windows with the
     label, then that of windows without it
     """
-    p, y, d = np.asarray(probabilities, np.float64), np.asarray(labels) > 0.5, np.asarray(decided)
-    steps = np.abs(d.argmax(1)[:, None] - np.arange(p.shape[1]))
-    distance = y * steps if exclusive else np.zeros_like(p)
-    counts = [d & y, d & ~y, ~d & y, ~d & ~y, distance]
-    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    y = np.asarray(labels) > 0.5
+    bins = score_bins(probabilities)
     out = np.zeros((y.shape[1], len(DECISION_COUNTS) + 2 * BINS))
-    out[:, : len(DECISION_COUNTS)] = np.stack([c.sum(0) for c in counts], 1)
+    counts = decision_counts_by_window(probabilities, labels, decided, exclusive)
+    out[:, : len(DECISION_COUNTS)] = counts.sum(0)
     for label in range(y.shape[1]):
         positives = np.bincount(bins[y[:, label], label], minlength=BINS)
         negatives = np.bincount(bins[~y[:, label], label], minlength=BINS)
         out[label, len(DECISION_COUNTS) :] = np.concatenate([positives, negatives])
     return out
+
+
+def decision_counts_by_window(
+    probabilities: ArrayLike, labels: ArrayLike, decided: ArrayLike, exclusive: bool = False
+) -> np.ndarray:
+    """Return what each window adds to the decision counts, float64 (batch, label, len(DECISION_COUNTS))."""
+    p, y, d = np.asarray(probabilities), np.asarray(labels) > 0.5, np.asarray(decided)
+    steps = np.abs(d.argmax(1)[:, None] - np.arange(p.shape[1]))
+    distance = y * steps if exclusive else np.zeros(y.shape)
+    return np.stack([d & y, d & ~y, ~d & y, ~d & ~y, distance], 2).astype(np.float64)
+
+
+def score_bins(probabilities: ArrayLike) -> np.ndarray:
+    """Return the bin of each probability in a score histogram."""
+    return np.minimum((np.asarray(probabilities, np.float64) * BINS).astype(int), BINS - 1)
 
 
 def confusion_matrix(decided: ArrayLike, labels: ArrayLike) -> np.ndarray:

@@ -27,11 +27,21 @@ def regression_sums(predictions: ArrayLike, labels: ArrayLike) -> np.ndarray:
     float64 (label, len(REGRESSION_SUMS)): number of windows; sums of absolute and squared errors, of labels
     above 0, of those below 0 without their sign, and of squared labels; number of labels inside the interval
     """
+    parts = _parts_by_window(predictions, labels)
+    return np.stack([part.sum(0, dtype=np.float64) for part in parts], axis=1)
+
+
+def regression_sums_by_window(predictions: ArrayLike, labels: ArrayLike) -> np.ndarray:
+    """Return what each window adds to the sums, float64 (batch, label, len(REGRESSION_SUMS))."""
+    return np.stack(_parts_by_window(predictions, labels), axis=-1).astype(np.float64)
+
+
+def _parts_by_window(predictions: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, ...]:
+    """Return the parts (batch, label) of the sums in their order."""
     y = np.asarray(labels, np.float64)
     p = np.asarray(predictions, np.float64).reshape(*y.shape, COLUMNS_PER_LABEL)
     error, inside = p[..., 0] - y, (p[..., 1] <= y) & (y <= p[..., 2])
-    parts = (np.ones_like(y), np.abs(error), error**2, np.maximum(y, 0), np.maximum(-y, 0), y**2, inside)
-    return np.stack([part.sum(0, dtype=np.float64) for part in parts], axis=1)
+    return np.ones_like(y), np.abs(error), error**2, np.maximum(y, 0), np.maximum(-y, 0), y**2, inside
 
 
 def mean_absolute_error(sums: np.ndarray) -> float:

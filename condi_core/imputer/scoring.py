@@ -13,9 +13,11 @@ from condi_core.evaluation.catalogue import (
     scored_keys,
 )
 from condi_core.evaluation.imputation import imputation_sums_by_window
+from condi_core.evaluation.replicates import add_up_deviations
 from condi_core.imputer.imputer import DiffusionImputer, median_over_draws
 from condi_core.imputer.local_training import WindowSource
 from condi_core.missingness import Missingness
+from condi_core.protocol import REPLICATES
 from condi_core.training import derive_seed
 from condi_core.windows import iterate_blocks, zero_unobserved
 
@@ -27,6 +29,7 @@ def score_imputer(
     seed: int,
     samples: int = 0,
     all_measured: bool = False,
+    deviations: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Score the imputer and the naive baselines on samples that are the same in every round.
 
@@ -39,16 +42,24 @@ def score_imputer(
     samples : draws per window; with 0, draws are not scored
     all_measured : hide samples among all that were measured, and not only among those that the run does not
         hide
+    deviations : (window, replicate), the numbers of the windows' patients for `replicates`
 
     Returns
     -------
     dict
-        Error sums (modality, 5) by missingness pattern and method: `scored_keys` lists the keys.
+        Error sums (modality, 5) by missingness pattern and method: `scored_keys` lists the keys. With
+        deviations also `REPLICATES` (replicate, 5 * key), of the sums over modalities.
     """
     zero = np.zeros((len(source.schema.modalities), len(ERROR_SUMS)))
     sums = {key: zero for key in scored_keys(samples)}
+    weight = source.schema.patch_weights[:, None]
+    by_window: dict[str, list[np.ndarray]] = {key: [np.zeros((0, len(ERROR_SUMS)))] for key in sums}
     for key, block_sums in error_sums_by_block(source, rows, imputer, seed, samples, all_measured):
         sums[key] = sums[key] + block_sums.sum(0)
+        by_window[key].append((weight * block_sums).sum(1))
+    if deviations is not None:
+        columns = np.concatenate([np.concatenate(blocks) for blocks in by_window.values()], 1)
+        sums[REPLICATES] = add_up_deviations(deviations, columns)
     return sums
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from condi_core.evaluation import replicates
 from condi_core.evaluation.catalogue import metrics_of_task
 from condi_core.evaluation.classification import (
     BINS,
@@ -26,6 +27,19 @@ from condi_core.evaluation.regression import COLUMNS_PER_LABEL, REGRESSION_SUMS,
 
 Sums = dict[str, np.ndarray]
 INTERVAL_LEVELS = (0.05, 0.95)  # quantiles at the ends of the interval of a regression
+
+
+def _above_one_half(probabilities: Tensor) -> Tensor:
+    return probabilities >= 0.5
+
+
+def _reduce_decisions(probabilities: Tensor, labels: Tensor, sums: Sums) -> np.ndarray:
+    decided = _above_one_half(probabilities)
+    return replicates.reduce_classification(probabilities, labels, decided, False, sums["task"])
+
+
+def _replicate_decisions(sums: Sums, deviations: np.ndarray) -> Sums:
+    return {"task": replicates.replicate_classification(sums["task"], deviations)}
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,11 @@ class TaskKind:
     num_outputs : number of labels → number of outputs of the task model
     prediction_columns : names of the labels → names of the columns of predictions
     title : what phase 2 does, as the heading of its results
+    reduced_columns : number of labels → number of columns of `reduced`
+    reduced : (predictions, labels, sums of the site) → what each window adds to the reduced sums, from whose
+        deviations a site makes replicates, (batch, column)
+    replicate : (sums of the site, deviations (replicate, column)) → sums in each replicate, by name; those
+        that metrics are read from
     standardises_labels : whether labels are numbers, which the model standardises; loss and predictions are
         then in standard deviations, and `TaskModel.predictions` converts them to the unit of the labels
     """
@@ -62,6 +81,9 @@ class TaskKind:
     label_groups: Callable[[np.ndarray], list[np.ndarray]]
     num_outputs: Callable[[int], int] = lambda labels: labels
     prediction_columns: Callable[[Sequence[str]], list[str]] = list
+    reduced_columns: Callable[[int], int] = replicates.classification_columns
+    reduced: Callable[[Tensor, Tensor, Sums], np.ndarray] = _reduce_decisions
+    replicate: Callable[[Sums, np.ndarray], Sums] = _replicate_decisions
     title: str = "Classification"
     standardises_labels: bool = False
 
@@ -86,10 +108,6 @@ def _count_positives(labels: np.ndarray) -> np.ndarray:
 def _positives_and_negatives(labels: np.ndarray) -> list[np.ndarray]:
     positive = labels > 0.5
     return [*positive.T, *~positive.T]
-
-
-def _above_one_half(probabilities: Tensor) -> Tensor:
-    return probabilities >= 0.5
 
 
 def _multi_label_sums(probabilities: Tensor, labels: Tensor) -> Sums:
@@ -118,6 +136,11 @@ def _single_label_sums(probabilities: Tensor, labels: Tensor) -> Sums:
         "task": classification_sums(probabilities, labels, decided, exclusive=True),
         "confusion": confusion_matrix(decided, labels),
     }
+
+
+def _reduce_exclusive_decisions(probabilities: Tensor, labels: Tensor, sums: Sums) -> np.ndarray:
+    decided = _likeliest(probabilities)
+    return replicates.reduce_classification(probabilities, labels, decided, True, sums["task"])
 
 
 def _interval(outputs: Tensor) -> Tensor:
@@ -161,6 +184,9 @@ NONE = TaskKind(
     num_windows=lambda sums: 0.0,
     label_counts=_count_positives,
     label_groups=lambda labels: [],
+    reduced_columns=lambda labels: 0,
+    reduced=lambda predictions, labels, sums: np.zeros((len(labels), 0)),
+    replicate=lambda sums, deviations: {},
 )
 BINARY = TaskKind(
     name="binary",
@@ -182,6 +208,7 @@ SINGLE_LABEL = TaskKind(
     num_windows=_count_classified_windows,
     label_counts=_count_positives,
     label_groups=_positives_and_negatives,
+    reduced=_reduce_exclusive_decisions,
 )
 ORDINAL = dataclasses.replace(SINGLE_LABEL, name="ordinal")
 REGRESSION = TaskKind(
@@ -195,6 +222,11 @@ REGRESSION = TaskKind(
     label_groups=lambda labels: [],
     num_outputs=lambda labels: COLUMNS_PER_LABEL * labels,
     prediction_columns=_interval_columns,
+    reduced_columns=replicates.regression_columns,
+    reduced=lambda predictions, labels, sums: replicates.reduce_regression(predictions, labels),
+    replicate=lambda sums, deviations: {
+        "errors": replicates.replicate_regression(sums["errors"], deviations)
+    },
     title="Regression",
     standardises_labels=True,
 )

@@ -39,10 +39,8 @@ class Estimate:
         low, high = np.quantile(finite, INTERVAL_QUANTILES)
         return float(low), float(high)
 
-    @property
-    def is_above_zero(self) -> bool:
-        """Whether the interval, or without one the number, is above zero."""
-        return (self.interval or (self.value,))[0] > 0
+
+NO_ESTIMATE = Estimate(math.nan)
 
 
 def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:

@@ -32,6 +32,7 @@ from condi_core.run_files import (
     RunFileMissingError,
     read_config,
     read_roster,
+    replicates_path,
     sums_path,
     weights_path,
 )
@@ -243,6 +244,11 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
             for name, array in named.items()
         }
         self.write(sums_path(self.path, phase, split).name, weights_to_bytes(arrays, {}))
+
+    def save_replicates(self, phase: str, replicates: Arrays) -> None:
+        """Write the replicates of each site's test sums of a phase, if sites sent any."""
+        if replicates:
+            self.write(replicates_path(self.path, phase).name, weights_to_bytes(replicates, {}))
 
     def roster(self) -> dict[str, dict]:
         """Return the sites as they were when the run started; RunError when they cannot be read."""

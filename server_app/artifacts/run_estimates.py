@@ -1,21 +1,36 @@
-"""Read the test scores of a run as estimates: of all sites together, or of one."""
+"""Read the test scores of a run as estimates: of all sites together, or of some."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from condi_core.evaluation.catalogue import imputation_metrics
+import numpy as np
+
+from condi_core.averaging import Arrays
+from condi_core.evaluation.catalogue import ERROR_SUMS, IMPUTER_ROWS, imputation_metrics, scored_keys
+from condi_core.evaluation.replicates import read_replicates
 from server_app.artifacts.estimates import Estimate
-from server_app.artifacts.run_record import RunRecord, sum_over_sites
+from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import PHASE_SUFFIX
+from server_app.artifacts.stored_sums import sum_over_sites
 
 ALL_PATTERNS = "all patterns"  # hidden samples of all missingness patterns together
+# Lowest and highest value of metrics, to which replicates are cut off.
+_RANGES = dict.fromkeys(("auroc", "auprc", "f1", "accuracy", "coverage"), (0.0, 1.0)) | {
+    "kappa": (-1.0, 1.0),
+    "r2": (-math.inf, 1.0),
+}
+_RANGE_OF_ERRORS = (0.0, math.inf)
 
 # {missingness pattern: {row of the imputer: {metric: estimate}}}
 ImputationEstimates = dict[str, dict[str, dict[str, Estimate]]]
 
 
-def task_estimates(run: RunRecord, method: str, sites: Collection[str] = ()) -> dict[str, Estimate]:
+def task_estimates(
+    run: RunRecord, method: str, sites: Collection[str] = (), with_intervals: bool = True
+) -> dict[str, Estimate]:
     """Estimate the metrics of a method's task model.
 
     Parameters
@@ -24,20 +39,29 @@ def task_estimates(run: RunRecord, method: str, sites: Collection[str] = ()) -> 
     method : str
     sites : collection of str
         Sites whose test patients are used; by default all that were scored.
+    with_intervals : bool
+        Whether the estimates have replicates, where every site has sent them; that takes a tenth of a second.
 
     Returns
     -------
     dict
         Estimates by metric; empty if the method was not scored at these sites.
     """
-    by_site = _of_sites(run, f"task-{method}", sites)
+    phase = f"task-{method}"
+    by_site = _of_sites(run, phase, sites)
     if not by_site:
         return {}
-    return {name: Estimate(value) for name, value in run.task_metrics(sum_over_sites(by_site)).items()}
+    total, kind = sum_over_sites(by_site), run.schema.task_kind
+    values, replicates = kind.metrics(total), run.replicates.get(phase, {})
+    if not with_intervals or not by_site.keys() <= replicates.keys():
+        return {name: Estimate(value) for name, value in values.items()}
+    replicated = sum_over_sites({s: kind.replicate(sums, replicates[s]) for s, sums in by_site.items()})
+    of_metrics = {name: total[name] for name in replicated}
+    return _estimates(values, read_replicates(kind.metrics, of_metrics, replicated))
 
 
 def imputation_estimates(
-    run: RunRecord, scope: str = "federated", sites: Collection[str] = ()
+    run: RunRecord, scope: str = "federated", sites: Collection[str] = (), with_intervals: bool = True
 ) -> ImputationEstimates:
     """Estimate the metrics of the imputers that were scored with one scope of training.
 
@@ -48,27 +72,71 @@ def imputation_estimates(
         Who trained the imputer, as in `Method`.
     sites : collection of str
         Sites whose test patients are used; by default all that were scored.
+    with_intervals : bool
+        Whether the estimates have replicates, where every site has sent them.
 
     Returns
     -------
     dict
         The estimates of each missingness pattern, and of `ALL_PATTERNS` together.
     """
-    by_site = _of_sites(run, f"imputer{PHASE_SUFFIX[scope]}", sites)
+    phase = f"imputer{PHASE_SUFFIX[scope]}"
+    by_site = _of_sites(run, phase, sites)
     if not by_site:
         return {}
     weight = run.schema.patch_weights[:, None]
-    result: ImputationEstimates = {}
-    totals: dict[tuple[str, str], list] = {}
-    for key, array in sum_over_sites(by_site).items():
+    totals = {key: (weight * sums).sum(0) for key, sums in sum_over_sites(by_site).items()}
+    replicates = run.replicates.get(phase, {})
+    deviations: dict[str, np.ndarray] = {}
+    if with_intervals and by_site.keys() <= replicates.keys():
+        columns = np.sum([replicates[site] for site in by_site], axis=0, dtype=float)
+        keys = scored_keys(0)
+        keys = keys if columns.shape[1] == len(keys) * len(ERROR_SUMS) else scored_keys(1)
+        deviations = dict(zip(keys, np.split(columns, len(keys), 1), strict=True))
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key in totals:
         pattern, row = key.split("/")
         for name in (pattern, ALL_PATTERNS):
-            totals.setdefault((name, row), []).append((weight * array).sum(0))
-    for (pattern, row), arrays in totals.items():
-        metrics = imputation_metrics(sum(arrays))
-        result.setdefault(pattern, {})[row] = {name: Estimate(value) for name, value in metrics.items()}
+            groups.setdefault((name, row), []).append(key)
+    result: ImputationEstimates = {}
+    for (pattern, row), members in groups.items():
+        total = np.sum([totals[key] for key in members], axis=0)
+        values, of_replicates = imputation_metrics(total), {}
+        if deviations:
+            added = np.sum([deviations[key] for key in members], axis=0)
+            of_replicates = read_replicates(_read_errors, {"errors": total}, {"errors": total + added})
+        result.setdefault(pattern, {})[row] = _estimates(values, of_replicates)
     return result
 
 
-def _of_sites(run: RunRecord, phase: str, sites: Collection[str]) -> dict:
+def estimates_by_row(run: RunRecord) -> ImputationEstimates:
+    """Estimate the metrics of all rows of the tables of imputation, which come from several scopes."""
+    result: ImputationEstimates = {}
+    for row in IMPUTER_ROWS.values():
+        if row.scope != "federated":
+            for pattern, rows in imputation_estimates(run, row.scope).items():
+                own = {row.name: rows["condi"]} if "condi" in rows else {}
+                others = {name: rows[name] for name in rows if not IMPUTER_ROWS[name].learned}
+                result[pattern] = result.get(pattern, {}) | others | own
+    for pattern, rows in imputation_estimates(run).items():
+        result[pattern] = result.get(pattern, {}) | rows
+    return result
+
+
+def _read_errors(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return imputation_metrics(sums["errors"])
+
+
+def _estimates(values: Mapping[str, float], replicates: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
+    def cut(name: str) -> Any:
+        array = replicates.get(name)
+        # Replicates of a perfect score are all equal, which says nothing about other patients.
+        if array is None or np.ptp(array) < 1e-9:
+            return None
+        return np.clip(array, *_RANGES.get(name, _RANGE_OF_ERRORS))
+
+    return {name: Estimate(value, cut(name)) for name, value in values.items()}
+
+
+def _of_sites(run: RunRecord, phase: str, sites: Collection[str]) -> dict[str, Arrays]:
     return {site: sums for site, sums in run.sums.get(phase, {}).items() if not sites or site in sites}

@@ -32,7 +32,7 @@ from data_partitions.sources.demo import DATASET
 from server_app.artifacts import scores
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.artifacts.site_info import SiteInfo
-from server_app.artifacts.stored_sums import open_arrays, read_sums, sum_over_sites
+from server_app.artifacts.stored_sums import open_arrays, read_replicates_of_sites, read_sums, sum_over_sites
 
 Content = TypeVar("Content")
 POSITION_KEYS = ("round", "rounds")  # numbers of a line that give its position in the phase
@@ -99,6 +99,8 @@ class RunRecord:
         Sums of the test scores by phase, site and name; of phases that have been tested.
     validation_sums : dict
         The same of the validation scores of the selected weights, where a label's threshold is chosen.
+    replicates : dict
+        Replicates of the test sums over patients, by phase and site; see `run_estimates`.
     versions : dict of str to str
         Software versions of the coordinator.
     """
@@ -110,6 +112,7 @@ class RunRecord:
     result: Result | None = None
     sums: dict[str, dict[str, Arrays]] = field(default_factory=dict)
     validation_sums: dict[str, dict[str, Arrays]] = field(default_factory=dict)
+    replicates: dict[str, Arrays] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -234,6 +237,7 @@ def read_run(path: Path) -> RunRecord:
         )
         if record.sites:
             record.sums.update(read_sums(path, record.schema, "test"))
+            record.replicates.update(read_replicates_of_sites(path))
             record.validation_sums.update(read_sums(path, record.schema, "val"))
     except RunFileError as error:
         raise ReportError(str(error)) from None

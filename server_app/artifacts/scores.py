@@ -17,7 +17,9 @@ from condi_core.evaluation.catalogue import (
     rmse_over_patterns,
     scored_keys,
 )
+from condi_core.evaluation.replicates import NUM_REPLICATES
 from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
+from condi_core.protocol import REPLICATES
 from condi_core.windows import Schema
 from server_app.artifacts.site_info import MAX_ABS_VALUE
 from server_app.artifacts.tensorboard import OTHER_SCORES, OWN_SCORES
@@ -33,6 +35,14 @@ class Evaluation:
     scalars: tuple[str, ...]  # single numbers that come with the sums
     read: Callable[[Arrays, dict[str, float]], dict[str, float]]  # sums, scalars → metrics
     max_value: float = 1e6  # largest number that sums may have per sample of all windows
+    # split, number of draws → number of columns of the replicates that come with the sums
+    replicate_columns: Callable[[str, int], int] = lambda split, samples: 0
+
+    def reply_shapes(self, split: str, samples: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all arrays of a reply: of the sums and, if it has any, of their replicates."""
+        columns = self.replicate_columns(split, samples)
+        replicates = {REPLICATES: (NUM_REPLICATES, columns)} if columns else {}
+        return {**self.shapes(split, samples), **replicates}
 
 
 # Suffix of the names of phases and models by the scope of training; part of the seeds of random streams.
@@ -40,7 +50,7 @@ PHASE_SUFFIX = {"federated": "", "local": "-local", "centralised": "-pooled"}
 NO_EVALUATION = Evaluation(shapes=lambda split, samples: {}, scalars=(), read=lambda sums, scalars: {})
 
 
-def imputation_evaluation(schema: Schema) -> Evaluation:
+def imputation_evaluation(schema: Schema, with_replicates: bool = False) -> Evaluation:
     """Return the evaluation of imputers: RMSE over all missingness patterns, and that of interpolation."""
     weights = schema.patch_weights
 
@@ -51,10 +61,13 @@ def imputation_evaluation(schema: Schema) -> Evaluation:
         rmse, linear = (rmse_over_patterns(sums, weights, method) for method in ("condi", "linear"))
         return {"score": rmse, "rmse": rmse, "linear": linear}
 
-    return Evaluation(shapes, (), read)
+    def replicate_columns(split: str, samples: int) -> int:
+        return len(ERROR_SUMS) * len(scored_keys(samples)) * (with_replicates and split == "test")
+
+    return Evaluation(shapes, (), read, replicate_columns=replicate_columns)
 
 
-def task_evaluation(schema: Schema) -> Evaluation:
+def task_evaluation(schema: Schema, with_replicates: bool = False) -> Evaluation:
     """Return the evaluation of task models: the mean loss, by which weights are selected, and metrics.
 
     Test windows are also scored by the subgroups of the covariates.
@@ -70,7 +83,11 @@ def task_evaluation(schema: Schema) -> Evaluation:
 
     # Sums of a regression are in the unit of the labels, squared.
     max_value = MAX_ABS_VALUE**2 if schema.task_kind.standardises_labels else Evaluation.max_value
-    return Evaluation(shapes, ("loss-sum", "windows"), read, max_value)
+
+    def replicate_columns(split: str, samples: int) -> int:
+        return schema.task_kind.reduced_columns(len(schema.labels)) * (with_replicates and split == "test")
+
+    return Evaluation(shapes, ("loss-sum", "windows"), read, max_value, replicate_columns)
 
 
 def subgroup_rows(sums: Arrays, schema: Schema) -> dict[str, dict[str, dict[str, float]]]:

@@ -54,6 +54,16 @@ def read_sums(run: Path, schema: Schema, split: str) -> dict[str, dict[str, Arra
     return sums
 
 
+def read_replicates_of_sites(run: Path) -> dict[str, Arrays]:
+    """Read the replicates of the test sums by phase and site; RunFileError when a file is damaged."""
+    replicates: dict[str, Arrays] = {}
+    for file in sorted(weights_paths(run, "replicates-")):
+        with open_arrays(file) as opened:
+            arrays = {site: opened.get_tensor(site) for site in opened.keys()}  # noqa: SIM118 - not a dict
+        replicates[file.stem.removeprefix("replicates-")] = arrays
+    return replicates
+
+
 def open_arrays(file: Path) -> safe_open:
     """Open a file of arrays; RunFileError when it is damaged."""
     try:

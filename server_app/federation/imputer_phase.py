@@ -12,6 +12,7 @@ from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.methods import describe_origin, find_trained_imputer, make_imputer
 from condi_core.ownership import ownership, trainable
 from condi_core.privacy.relation import floor_at_noise
+from condi_core.protocol import sends_replicates
 from condi_core.training import derive_seed
 from condi_core.weights_file import state_arrays
 from server_app.artifacts import scores
@@ -81,7 +82,7 @@ def run_imputer_phase(
         "imputer",
         owners,
         returned=trainable(model),
-        evaluation=scores.imputation_evaluation(schema),
+        evaluation=scores.imputation_evaluation(schema, sends_replicates(run.config)),
         min_sites=min_sites,
         aggregate=keep_separate if scope == "local" else choose(privacy.clip_imputer),
         sampler=site_sampler(run.config),

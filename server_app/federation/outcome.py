@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from condi_core.averaging import Arrays
 from server_app.federation.exchange import Exchange
@@ -17,6 +17,7 @@ class EvaluationOutcome:
     sums: Arrays
     site_sums: dict[str, Arrays]  # what each site added to the sums
     exchange: Exchange
+    site_replicates: Arrays = field(default_factory=dict)  # of each site's sums, of a test
 
 
 @dataclass(frozen=True)

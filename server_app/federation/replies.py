@@ -11,7 +11,7 @@ import numpy as np
 from flwr.app import RecordDict
 
 from condi_core.averaging import Arrays, SiteUpdate
-from condi_core.protocol import SCORE_PREFIX
+from condi_core.protocol import REPLICATES, SCORE_PREFIX
 from condi_core.serialization import PackingError
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import printable
@@ -19,6 +19,7 @@ from server_app.federation.records import num_bytes, to_numpy
 
 MAX_SECONDS = 1e7  # that a site may report to have worked for a reply
 MAX_ABS_WEIGHT = 1e6  # largest magnitude that a weight or a standardised spectrum may have in a reply
+MAX_DEVIATION = 100.0  # of a replicate, in multiples of the largest sum
 
 Reply = TypeVar("Reply")
 
@@ -72,6 +73,7 @@ class EvaluationReply:
     sums: Arrays
     scalars: dict[str, float]
     seconds: float
+    replicates: np.ndarray | None = None  # (replicate, column)
 
 
 def unpack(content: RecordDict, max_bytes: int) -> Content:
@@ -188,7 +190,7 @@ def read_evaluation_reply(
     site : SiteInfo
         The site that replied.
     shapes : mapping of str to tuple of int
-        The sums that were requested.
+        The sums that were requested, perhaps with their `REPLICATES`.
     names : sequence of str
         The scalars that were requested with them.
     max_value : float
@@ -199,7 +201,7 @@ def read_evaluation_reply(
     ReplyError
         The reply is not one that such a site can give.
     """
-    sums, metrics = content.arrays, content.metrics
+    sums, metrics = dict(content.arrays), content.metrics
     windows = max(site.manifest.windows.values())
     largest = max_value * max(windows, 1) * np.prod(site.manifest.shape)
     reported = {name: array.shape for name, array in sums.items()}
@@ -208,6 +210,12 @@ def read_evaluation_reply(
         raise ReplyError(
             f"{printable(odd)} is {reported.get(odd, 'missing')}, expected {shapes.get(odd, 'none')}"
         )
+    replicates = sums.pop(REPLICATES, None)
+    if replicates is not None:
+        if replicates.dtype != np.float32:
+            raise ReplyError(f"{REPLICATES} is {replicates.dtype}, expected float32")
+        if not (np.abs(replicates) <= MAX_DEVIATION * largest).all():  # also where it is not finite
+            raise ReplyError(f"{REPLICATES} has no deviations of sums of counts and errors")
     for name, array in sums.items():
         if array.dtype != np.float64:  # sums of another type could wrap around, or have imaginary parts
             raise ReplyError(f"{name} is {array.dtype}, expected float64")
@@ -220,7 +228,7 @@ def read_evaluation_reply(
     _check_seconds(scalars["seconds"])
     if scalars.get("windows", 0) > windows:
         raise ReplyError("it scored more windows than it has")
-    return EvaluationReply(sums, scalars, scalars["seconds"])
+    return EvaluationReply(sums, scalars, scalars["seconds"], replicates)
 
 
 def _scalars(metrics: Mapping[str, Any], names: Sequence[str]) -> list[float]:

@@ -205,10 +205,10 @@ class Run:
     def test(self, phase: Phase, samples: int = 0) -> EvaluationOutcome:
         """Let sites score the best weights on their test windows, and write the sums."""
         with self._with_resume_hint(f"{phase.name}, test"):
-            outcome = self._retry_when_sites_return(
-                phase, partial(self._evaluate, phase, phase.rounds, "test", samples)
-            )
+            evaluate = partial(self._evaluate, phase, phase.rounds, "test", samples)
+            outcome = self._retry_when_sites_return(phase, evaluate)
         self.directory.save_sums(phase.name, outcome.site_sums)
+        self.directory.save_replicates(phase.name, outcome.site_replicates)
         return outcome
 
     def _retry_when_sites_return(self, phase: Phase, attempt: Callable[[], Outcome]) -> Outcome:

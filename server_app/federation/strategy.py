@@ -250,7 +250,7 @@ class ModalityFedAvg:
         TooFewSitesError
             Fewer than `min_sites` replies are valid.
         """
-        max_bytes = max_packed_size(self.evaluation.shapes(split, samples))
+        max_bytes = max_packed_size(self.evaluation.reply_shapes(split, samples))
         readers: dict[Part, Reader] = {"scores": self._score_reader(split, samples)}
         parts = read_exchange(self.roster, requests, replies, readers, max_bytes)
         return self._add_scores(*parts["scores"], split, samples)
@@ -258,7 +258,7 @@ class ModalityFedAvg:
     def _score_reader(self, split: str, samples: int) -> Reader:
         return partial(
             read_evaluation_reply,
-            shapes=self.evaluation.shapes(split, samples),
+            shapes=self.evaluation.reply_shapes(split, samples),
             names=self.evaluation.scalars,
             max_value=self.evaluation.max_value,
         )
@@ -279,4 +279,6 @@ class ModalityFedAvg:
         known = [score for score in site_scores if math.isfinite(score)]
         has_majority = len(known) >= MIN_SITES_FOR_MEDIAN
         score = float(np.median(known)) if has_majority else metrics["score"]
-        return EvaluationOutcome(metrics, score, sums, {site: r.sums for site, r in valid.items()}, exchange)
+        site_sums = {site: reply.sums for site, reply in valid.items()}
+        replicates = {site: r.replicates for site, r in valid.items() if r.replicates is not None}
+        return EvaluationOutcome(metrics, score, sums, site_sums, exchange, replicates)

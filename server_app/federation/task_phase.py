@@ -9,6 +9,7 @@ import torch
 from condi_core.averaging import Arrays, site_view
 from condi_core.methods import configure_method, describe_origin
 from condi_core.ownership import ownership, trainable
+from condi_core.protocol import sends_replicates
 from condi_core.training import derive_seed
 from condi_core.weights_file import hash_arrays, state_arrays
 from server_app.artifacts import scores
@@ -70,7 +71,7 @@ def run_task_phase(run: Run, roster: Roster, method_name: str) -> TaskResult:
         "task",
         ownership(model),
         returned=trainable(model),
-        evaluation=scores.task_evaluation(schema),
+        evaluation=scores.task_evaluation(schema, sends_replicates(run.config)),
         min_sites=min(run.config.min_sites, len(roster.sites)),
         aggregate=method.combine
         if method.scope == "local"

@@ -13,12 +13,15 @@ from condi_core.evaluation.classification import (
 from condi_core.methods import METHODS
 from data_partitions.dataset_titles import label_meanings
 from data_partitions.table import Table, Value
+from server_app.artifacts.estimates import NO_ESTIMATE, Estimate
+from server_app.artifacts.run_estimates import task_estimates
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.stored_sums import histograms, sum_over_sites
 from server_app.report.label_curves import label_figures, reliability_table
 from server_app.report.markup import (
     Section,
     details,
+    estimate_cell,
     figure_row,
     heading,
     meaning_list,
@@ -44,10 +47,12 @@ def classification(run: RunRecord) -> Section:
         return section(title, paragraph("No task model has been scored on test windows yet."))
     metrics = {**TASK_METRICS, MEAN_LOSS.name: MEAN_LOSS}
     shown = [m for m in metrics.values() if any(m.name in scored for scored in run.task.values())]
-    rows: list[list[Value]] = [
-        [method_title(method), *(metric_cell(m, scored.get(m.name)) for m in shown)]
-        for method, scored in run.task.items()
-    ]
+    rows: list[list[Value]] = []
+    for method, scored in run.task.items():
+        estimates = task_estimates(run, method) if run.sites else {}
+        values = {name: Estimate(value) for name, value in scored.items()}
+        cells = [estimate_cell(m, estimates.get(m.name, values.get(m.name, NO_ESTIMATE))) for m in shown]
+        rows.append([method_title(method), *cells])
     columns, meanings = ["method", *(m.label for m in shown)], {m.label: m.meaning for m in shown}
     parts = [
         _labels(run),

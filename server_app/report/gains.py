@@ -11,7 +11,7 @@ from data_partitions.table import Table, Value
 from server_app.artifacts.estimates import Estimate, combine
 from server_app.artifacts.run_estimates import ALL_PATTERNS, imputation_estimates, task_estimates
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.figures import horizontal_bars
+from server_app.report.interval_figure import interval_rows
 from server_app.report.markup import (
     Section,
     estimate_cell,
@@ -21,7 +21,7 @@ from server_app.report.markup import (
     section,
     side_by_side,
 )
-from server_app.report.small_groups import EXPLANATION, MARK
+from server_app.report.small_groups import EXPLANATION, MARK, why_not_ranked
 
 TITLE = "What each site gained"
 LOCAL = "local"  # the method in which each site trains its own models
@@ -62,7 +62,11 @@ def site_gains(run: RunRecord) -> dict[str, list[Gain]]:
         return {}
     result = {}
     for site in run.sites:
-        gains = [*_task_gains(run, method, site), *_imputation_gains(run, site)]
+        with_intervals = not why_not_ranked(run, site)  # those of few patients would be too narrow
+        gains = [
+            *_task_gains(run, method, site, with_intervals),
+            *_imputation_gains(run, site, with_intervals),
+        ]
         if gains:
             result[site] = gains
     return result
@@ -122,13 +126,14 @@ def _figures(ranked: dict[str, Gain]) -> list[str]:
     if not ranked:
         return []
     label = next(iter(ranked.values())).metric.label
-    gains = sorted(((gain.difference.value, site) for site, gain in ranked.items()), reverse=True)
-    if len(gains) > MAX_BARS:
-        gains = [*gains[: MAX_BARS // 2], *gains[-MAX_BARS // 2 :]]
+    differences = {site: gain.difference for site, gain in ranked.items()}
+    sites = sorted(differences, key=lambda site: -differences[site].value)
+    if len(sites) > MAX_BARS:
+        sites = [*sites[: MAX_BARS // 2], *sites[-MAX_BARS // 2 :]]
     title = f"Gain in {label} over training alone"
-    if len(gains) < len(ranked):
+    if len(sites) < len(ranked):
         title += f", the {MAX_BARS // 2} highest and lowest of {len(ranked)} sites"
-    return [horizontal_bars(title, {site: value for value, site in gains}, label)]
+    return [interval_rows(title, {site: differences[site] for site in sites}, label)]
 
 
 def _why_no_gain(run: RunRecord) -> str:
@@ -143,8 +148,8 @@ def _why_no_gain(run: RunRecord) -> str:
     )
 
 
-def _task_gains(run: RunRecord, method: str, site: str) -> list[Gain]:
-    together, alone = (task_estimates(run, name, [site]) for name in (method, LOCAL))
+def _task_gains(run: RunRecord, method: str, site: str, with_intervals: bool) -> list[Gain]:
+    together, alone = (task_estimates(run, name, [site], with_intervals) for name in (method, LOCAL))
     return [
         Gain(metric, together[metric.name], alone[metric.name])
         for metric in metrics_of_task(run.schema.task)
@@ -152,9 +157,9 @@ def _task_gains(run: RunRecord, method: str, site: str) -> list[Gain]:
     ]
 
 
-def _imputation_gains(run: RunRecord, site: str) -> list[Gain]:
+def _imputation_gains(run: RunRecord, site: str, with_intervals: bool) -> list[Gain]:
     together, alone = (
-        imputation_estimates(run, scope, [site]).get(ALL_PATTERNS, {}).get("condi")
+        imputation_estimates(run, scope, [site], with_intervals).get(ALL_PATTERNS, {}).get("condi")
         for scope in ("federated", "local")
     )
     return [Gain(IMPUTATION_RMSE, together["rmse"], alone["rmse"])] if together and alone else []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
@@ -11,11 +13,14 @@ from condi_core.evaluation.catalogue import (
     missingness_label,
 )
 from data_partitions.table import Table, Value
+from server_app.artifacts.estimates import Estimate
+from server_app.artifacts.run_estimates import estimates_by_row
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.figures import bars
 from server_app.report.markup import (
     Section,
     details,
+    estimate_cell,
     figure_row,
     meaning_list,
     metric_cell,
@@ -44,6 +49,7 @@ def imputation(run: RunRecord) -> Section:
         )
         return section("Imputation", paragraph(reason))
     imputers = imputers_in_order(results)
+    estimates = estimates_by_row(run) if run.sites else {}
     errors = {
         imputer_label(name): [imputation_metric(rows, name, "rmse") for rows in results.values()]
         for name in imputers
@@ -57,7 +63,12 @@ def imputation(run: RunRecord) -> Section:
             "is better."
         ),
         figure_row(bars("Imputation RMSE on hidden samples of test windows", patterns, errors, "RMSE")),
-        side_by_side(*(_table(pattern, rows, imputers) for pattern, rows in results.items())),
+        side_by_side(
+            *(
+                _table(pattern, rows, imputers, estimates.get(pattern, {}))
+                for pattern, rows in results.items()
+            )
+        ),
         _interval_note(run),
         meaning_list(_meanings()),
         details(
@@ -81,11 +92,17 @@ def imputation_metric(rows: dict, imputer: str, key: str) -> float:
     return rows.get(imputer, {}).get(key, math.nan)
 
 
-def _table(pattern: str, rows: dict, imputers: list[str]) -> str:
+def _table(
+    pattern: str, rows: dict, imputers: list[str], estimates: Mapping[str, Mapping[str, Estimate]]
+) -> str:
     cells: list[list[Value]] = []
     for imputer in imputers:
         values = {key: imputation_metric(rows, imputer, key) for key in IMPUTATION_METRICS}
-        numbers = [metric_cell(IMPUTATION_METRICS[key], value) for key, value in values.items()]
+        of_imputer = estimates.get(imputer, {})
+        numbers = [
+            estimate_cell(IMPUTATION_METRICS[key], replace(of_imputer.get(key, Estimate(value)), value=value))
+            for key, value in values.items()
+        ]
         cells.append([imputer_label(imputer), *numbers])
     columns = ["imputer", *(metric.label for metric in IMPUTATION_METRICS.values())]
     title = f"Test windows, {missingness_label(pattern)}"

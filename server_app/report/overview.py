@@ -22,7 +22,7 @@ from server_app.artifacts.run_estimates import ALL_PATTERNS
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.classification import method_title
 from server_app.report.findings import Findings
-from server_app.report.markup import estimate_text, fact_list, percent_text
+from server_app.report.markup import estimate_text, fact_list, paragraph, percent_text
 
 MAX_KEY_NUMBERS = 4
 SPLIT_NAMES: dict[Split, str] = {"train": "training", "test": "test"}
@@ -44,7 +44,27 @@ def overview(findings: Findings) -> str:
         f'<dd class="note">{escape_html(number.note)}</dd></dl>'
         for number in islice(_key_numbers(findings), MAX_KEY_NUMBERS)
     )
-    return f'<div class="numbers">{numbers}</div>{fact_list(facts(findings.run))}'
+    note = paragraph(interval_note(findings.run))
+    return f'<div class="numbers">{numbers}</div>{note}{fact_list(facts(findings.run))}'
+
+
+def interval_note(run: RunRecord) -> str:
+    """Say what the intervals are of, or why there are none."""
+    if run.replicates:
+        return (
+            "In parentheses: 95 % intervals over the test patients. For them, sites send random multiples of "
+            "their sums, and nothing of single patients. They do not show the variation over seeds and over "
+            "hospitals that took no part."
+        )
+    if not run.sums:
+        return ""
+    protected = run.config.get("secure-aggregation") or run.is_private
+    return (
+        "There are no intervals, because sites send nothing for them in runs with secure aggregation or "
+        "differential privacy."
+        if protected
+        else "There are no intervals, because the run is of a version in which sites sent nothing for them."
+    )
 
 
 def verdict(findings: Findings) -> str:
@@ -76,10 +96,14 @@ def _clauses(findings: Findings) -> Iterator[str]:
             unit = f" {schema.label_unit}" if schema.label_unit else ""
             yield f"the {model} reaches {metric.label} {estimate_text(metric, estimate)}{unit}"
     if gains := findings.ranked_gains:
-        better = sum(gain.difference.value > 0 for gain in gains.values())
+        differences = [gain.difference for gain in gains.values()]
+        better = sum(difference.value > 0 for difference in differences)
         label = next(iter(gains.values())).metric.label
         sites = "site gains" if len(gains) == 1 else "sites gain"
-        yield f"{better} of {len(gains)} {sites} {label} over training alone"
+        clearly = sum(bool(d.interval and d.interval[0] > 0) for d in differences)
+        has_intervals = any(difference.interval for difference in differences)
+        beyond = f", {clearly} with an interval above zero" if has_intervals else ""
+        yield f"{better} of {len(gains)} {sites} {label} over training alone{beyond}"
 
 
 def _key_numbers(findings: Findings) -> Iterator[KeyNumber]:

@@ -12,9 +12,10 @@ from client_app.app import app as client_app
 from condi_core.config import RunConfig
 from condi_core.evaluation.catalogue import ERROR_SUMS, scored_keys
 from condi_core.evaluation.classification import BINS, DECISION_COUNTS
+from condi_core.evaluation.replicates import NUM_REPLICATES, classification_columns
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.ownership import trainable
-from condi_core.protocol import SCORE_PREFIX
+from condi_core.protocol import REPLICATES, SCORE_PREFIX
 from condi_core.serialization import PACKED
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
@@ -96,6 +97,10 @@ class Inspector:
         keys, expected = set(KEYS[kind][1]), dict(self.sums.get(kind, {}))
         if kind == "evaluate.imputer" and "points 50 %/condi, draws" not in arrays_of(message):
             expected = without_draws(expected)
+        if kind.startswith("evaluate") and REPLICATES in arrays_of(message):
+            of_task = classification_columns(2)
+            columns = of_task if kind == "evaluate.task" else len(ERROR_SUMS) * len(expected)
+            expected[REPLICATES] = (NUM_REPLICATES, columns)
         if any(name.startswith(SCORE_PREFIX) for name in arrays_of(message)):
             scored = kind.replace("train", "evaluate")
             keys |= {SCORE_PREFIX + key for key in KEYS[scored][1] - {"seconds"}}

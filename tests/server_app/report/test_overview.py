@@ -20,7 +20,7 @@ def test_the_verdict_states_error_and_score_of_the_run(made):
     improvement = Findings(read_run(made[1])).improvement
     assert float(share[1]) == round(100 * abs(improvement.share.value))
     assert share[2] == ("lower" if improvement.error.value < improvement.naive_error.value else "higher")
-    assert f"the classifier reaches AUROC {result['task']['condi']['auroc']:.3f}." in text
+    assert f"the classifier reaches AUROC {result['task']['condi']['auroc']:.3f}" in text
 
 
 def test_the_error_of_all_patterns_pools_their_hidden_samples(made):
