@@ -86,7 +86,7 @@ def take_snapshot(run: Path, now: float | None = None) -> dict[str, Any]:
 def planned_rounds(config: RunConfig, has_labels: bool) -> dict[str, int]:
     """Return the rounds of each phase of a run, in order; early stopping may leave some out."""
     privacy, plan = config.privacy, {}
-    methods = [METHODS[name] for name in config.methods]
+    methods = [METHODS[name] for name in config.methods if name in METHODS]  # others are not installed here
     relation = 0 if privacy.noise_multiplier else config.imputer.relation_rounds
     if privacy.patient_epsilon:
         relation = min(1, relation)
@@ -96,7 +96,7 @@ def planned_rounds(config: RunConfig, has_labels: bool) -> dict[str, int]:
             plan[f"relation{suffix}"] = relation
             plan[f"imputer{suffix}"] = config.imputer.rounds if "diffusion" in training else 0
     if has_labels:
-        plan |= {f"task-{method.name}": config.task.rounds for method in methods}
+        plan |= {f"task-{name}": config.task.rounds for name in config.methods}
     return {name: rounds for name, rounds in plan.items() if rounds}
 
 

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from condi_core.config import RunConfig
 from condi_core.run_files import read_config, read_history
 from server_app.cli import app
 from server_app.watch.snapshot import planned_rounds, seconds_left, take_snapshot
@@ -114,3 +115,8 @@ def test_watch_shows_a_run_once_and_refuses_another_folder(watched, tmp_path):
     assert shown.exit_code == 0 and "no news for" in shown.output and "relation 1" in shown.output
     refused = CliRunner().invoke(app, ["watch", str(tmp_path)])
     assert refused.exit_code == 1 and "is not a run directory: it has no config.json." in refused.output
+
+
+def test_a_run_of_a_method_that_is_not_installed_can_be_watched(small_settings):
+    config = RunConfig.from_flat(small_settings({"method": "own", "compare-with": "mask"}))
+    assert planned_rounds(config, True) == {"task-own": 2, "task-mask": 2}
