@@ -10,7 +10,7 @@ import numpy as np
 
 from condi_core.averaging import Arrays
 from condi_core.evaluation.catalogue import ERROR_SUMS, IMPUTER_ROWS, imputation_metrics, scored_keys
-from condi_core.evaluation.replicates import read_replicates
+from condi_core.evaluation.replicates import NUM_REPLICATES, read_replicates
 from server_app.artifacts.estimates import Estimate
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import PHASE_SUFFIX
@@ -52,7 +52,8 @@ def task_estimates(
     if not by_site:
         return {}
     total, kind = sum_over_sites(by_site), run.schema.task_kind
-    values, replicates = kind.metrics(total), run.replicates.get(phase, {})
+    shape = (NUM_REPLICATES, kind.reduced_columns(len(run.schema.labels)))
+    values, replicates = kind.metrics(total), _of_shapes(run, phase, [shape])
     if not with_intervals or not by_site.keys() <= replicates.keys():
         return {name: Estimate(value) for name, value in values.items()}
     replicated = sum_over_sites({s: kind.replicate(sums, replicates[s]) for s, sums in by_site.items()})
@@ -86,7 +87,8 @@ def imputation_estimates(
         return {}
     weight = run.schema.patch_weights[:, None]
     totals = {key: (weight * sums).sum(0) for key, sums in sum_over_sites(by_site).items()}
-    replicates = run.replicates.get(phase, {})
+    shapes = [(NUM_REPLICATES, len(ERROR_SUMS) * len(scored_keys(samples))) for samples in (0, 1)]
+    replicates = _of_shapes(run, phase, shapes)
     deviations: dict[str, np.ndarray] = {}
     if with_intervals and by_site.keys() <= replicates.keys():
         columns = np.sum([replicates[site] for site in by_site], axis=0, dtype=float)
@@ -136,6 +138,11 @@ def _estimates(values: Mapping[str, float], replicates: Mapping[str, np.ndarray]
         return np.clip(array, *_RANGES.get(name, _RANGE_OF_ERRORS))
 
     return {name: Estimate(value, cut(name)) for name, value in values.items()}
+
+
+def _of_shapes(run: RunRecord, phase: str, shapes: Collection[tuple[int, ...]]) -> Arrays:
+    """Return the replicates of a phase by site, without those that another version has written."""
+    return {site: array for site, array in run.replicates.get(phase, {}).items() if array.shape in shapes}
 
 
 def _of_sites(run: RunRecord, phase: str, sites: Collection[str]) -> dict[str, Arrays]:

@@ -40,7 +40,7 @@ def test_estimates_of_a_site_are_of_its_own_patients(made):
 
     assert rmse("south").replicates.shape == (NUM_REPLICATES,)
     assert rmse("south").interval != rmse().interval
-    del record.replicates["imputer"]["south"]
+    record.replicates["imputer"]["south"] = np.zeros((NUM_REPLICATES, 3))  # as another version may write it
     assert rmse("south").interval is None and rmse().interval is None
 
 
