@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from condi_core.averaging import Arrays, SiteUpdate, average, count_pairs
-from condi_core.evaluation.catalogue import rmse_over_patterns
+from condi_core.evaluation.pattern_sums import rmse_over_patterns
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.imputer.local_training import compute_standardising_sums, train_imputer
 from condi_core.imputer.relation_estimate import (

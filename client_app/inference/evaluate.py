@@ -15,11 +15,8 @@ from client_app.inference.site_data import open_labelled_partition
 from client_app.inference.site_description import SiteSettings
 from client_app.node.site import Site
 from condi_core.config import MissingnessSettings
-from condi_core.evaluation.catalogue import (
-    EVALUATED_MISSINGNESS,
-    imputation_metrics,
-    scored_keys,
-)
+from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, imputation_metrics
+from condi_core.evaluation.pattern_sums import scored_keys
 from condi_core.imputer.scoring import error_sums_by_block
 from condi_core.missingness import Missingness
 from condi_core.model import TrainedRun

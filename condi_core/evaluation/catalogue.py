@@ -281,18 +281,6 @@ def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
     return {name: float(metric.compute(sums)) for name, metric in IMPUTATION_METRICS.items()}
 
 
-def rmse_over_patterns(sums: Sums, patch_weights: np.ndarray, method: str) -> float:
-    """Return the RMSE of an imputer over all missingness patterns, from sums by pattern and method."""
-    errors = [(patch_weights[:, None] * a).sum(0) for key, a in sums.items() if key.endswith(f"/{method}")]
-    return imputation_metrics(sum(errors))["rmse"]
-
-
-def scored_keys(samples: int) -> list[str]:
-    """Return the names `<pattern>/<row>` of the sums of an imputer's evaluation with `samples` draws."""
-    rows = [row for row in IMPUTER_ROWS.values() if row.scope == "federated" and (samples or not row.draws)]
-    return [f"{pattern}/{row.name}" for pattern in EVALUATED_MISSINGNESS for row in rows]
-
-
 def imputer_label(name: str) -> str:
     """Return the label of an imputer's row, or its name if the catalogue does not have it."""
     row = IMPUTER_ROWS.get(name)

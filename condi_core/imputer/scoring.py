@@ -7,12 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from condi_core.evaluation.catalogue import (
-    ERROR_SUMS,
-    EVALUATED_MISSINGNESS,
-    scored_keys,
-)
+from condi_core.evaluation.catalogue import ERROR_SUMS, EVALUATED_MISSINGNESS
 from condi_core.evaluation.imputation import imputation_sums_by_window
+from condi_core.evaluation.pattern_sums import scored_keys
 from condi_core.evaluation.replicates import add_up_deviations
 from condi_core.imputer.imputer import DiffusionImputer, median_over_draws
 from condi_core.imputer.local_training import WindowSource

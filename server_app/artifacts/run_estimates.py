@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from condi_core.averaging import Arrays
-from condi_core.evaluation.catalogue import ERROR_SUMS, IMPUTER_ROWS, imputation_metrics, scored_keys
+from condi_core.evaluation.catalogue import ERROR_SUMS, IMPUTER_ROWS, imputation_metrics
+from condi_core.evaluation.pattern_sums import scored_keys
 from condi_core.evaluation.replicates import NUM_REPLICATES, read_replicates
 from server_app.artifacts.estimates import Estimate
 from server_app.artifacts.run_record import RunRecord

@@ -14,9 +14,8 @@ from condi_core.evaluation.catalogue import (
     IMPUTER_ROWS,
     TASK_METRICS,
     imputation_metrics,
-    rmse_over_patterns,
-    scored_keys,
 )
+from condi_core.evaluation.pattern_sums import rmse_over_patterns, scored_keys
 from condi_core.evaluation.replicates import NUM_REPLICATES
 from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
 from condi_core.protocol import REPLICATES

@@ -36,7 +36,7 @@ abbr { text-decoration: underline dotted var(--muted); text-underline-offset: .1
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr));
   gap: .8rem; margin: 1rem 0;
 }
-.number { background: var(--soft); border-radius: 6px; padding: .7rem .9rem; }
+.number { background: var(--soft); border-radius: 6px; margin: 0; padding: .7rem .9rem; }
 .number .value { font-size: 1.7rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .number .interval { font-size: .95rem; color: var(--muted); white-space: nowrap; }
 .number .note { font-size: .8rem; color: var(--muted); margin-top: .2rem; }

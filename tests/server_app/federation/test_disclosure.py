@@ -10,8 +10,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
 
 from client_app.app import app as client_app
 from condi_core.config import RunConfig
-from condi_core.evaluation.catalogue import ERROR_SUMS, scored_keys
+from condi_core.evaluation.catalogue import ERROR_SUMS
 from condi_core.evaluation.classification import BINS, DECISION_COUNTS
+from condi_core.evaluation.pattern_sums import scored_keys
 from condi_core.evaluation.replicates import NUM_REPLICATES, classification_columns
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.ownership import trainable
