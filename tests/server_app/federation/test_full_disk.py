@@ -28,6 +28,7 @@ def small_disk(path, kilobytes):
         subprocess.run(["umount", "-l", path], check=True)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_full_coordinator_disk_resumes_once_space_is_freed(
     federation, run_local, finished_run, tmp_path
 ):
@@ -47,6 +48,7 @@ def test_a_run_with_a_full_coordinator_disk_resumes_once_space_is_freed(
             assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_site_with_a_full_disk_is_excluded_with_its_reason(
     federation, run_local, tmp_path, monkeypatch, capsys
 ):

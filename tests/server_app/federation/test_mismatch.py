@@ -113,6 +113,7 @@ def test_without_space_for_all_splits_none_is_stored(federation, small_settings,
     assert sorted(cache.rglob("*.npy")) == older and len(older) == 2, "values and masks of one split"
 
 
+@pytest.mark.slow
 def test_test_missingness_changes_only_the_test_scores(federation, run_local, finished_run):
     compare = {"compare-with": "mask"}
     one = finished_run(compare)[0].path

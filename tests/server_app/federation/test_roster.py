@@ -213,6 +213,7 @@ class Flickering(LocalGrid):
         return nodes
 
 
+@pytest.mark.slow
 def test_a_round_waits_for_offline_sites_and_is_repeated(hospitals, run, capsys):
     unbroken, _ = run(hospitals, BOTH_PHASES | {"name": "unbroken"})
     capsys.readouterr()
@@ -247,6 +248,7 @@ def test_a_round_is_repeated_only_once_after_the_wait(hospitals, run):
         run(hospitals, BOTH_PHASES | {"sites-timeout": 0.1}, tamper, Away)
 
 
+@pytest.mark.slow
 def test_sites_that_stay_offline_end_the_run_with_a_checkpoint(hospitals, run):
     class Gone(Flickering):
         offline_queries = 10**9

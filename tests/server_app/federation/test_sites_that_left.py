@@ -46,6 +46,7 @@ def run(tmp_path, small_settings):
     return run
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_a_site_that_has_left_for_good(hospitals, run, tmp_path, monkeypatch, capsys):
     class Killed(BaseException):
         pass

@@ -28,6 +28,7 @@ def scores(directory):
     return json.loads((directory.path / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_scores_equal_those_of_training_again(federation, run_local, tmp_path):
     before, _ = run_local(federation, SHORT | {"compare-with": "mask,estimate", "name": "before"})
     settings = json.loads((before.path / "config.json").read_text())
