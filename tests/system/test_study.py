@@ -20,6 +20,7 @@ from tests.helpers.run_settings import without_paths
 SET_BY_STUDY = (
     "sites",
     "method",
+    "method-options",
     "compare-with",
     "seed",
     "test-missingness",
@@ -66,7 +67,7 @@ def test_an_interrupted_study_resumes_and_writes_its_tables(tmp_path, small_sett
     )
     columns = dict.fromkeys(key for cell in summary["cells"] for key in cell)
     rows = [{column: cell.get(column) for column in columns} for cell in summary["cells"]]
-    with Path(summary["files"]["cells"]).open() as file:
+    with Path(summary["files"]["cells.csv"]).open() as file:
         table = list(csv.DictReader(file))
     as_text = [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows]
     assert table == as_text, "as text, since NaN is not NaN"
@@ -74,7 +75,7 @@ def test_an_interrupted_study_resumes_and_writes_its_tables(tmp_path, small_sett
         result = json.loads((runs / cell["run"] / "result.json").read_text())
         assert cell["auroc"] == result["task"][cell["method"]]["auroc"]
         assert cell["seconds"] > 0 and cell["bytes-up"] > 0 and cell["missing-fraction"] == pytest.approx(0.6)
-    table = Path(summary["files"]["text"]).read_text()
-    assert table.count("Task, ecg, iid, 2 sites; missingness: points=") == 1
-    assert table.index("\n  mask") < table.index("\n  condi")
+    table = Path(summary["files"]["table.txt"]).read_text()
+    assert table.count("Task, ecg, iid, 2 sites; missingness: 60 % of points") == 1
+    assert table.index("\n  FedAvg") < table.index("\n  CondI")
     assert not processes_left(tmp_path)
