@@ -141,6 +141,7 @@ def test_under_privacy_of_patients_a_gradient_does_not_depend_on_other_patients(
     assert torch.equal(spectrum(imputer), before) and not stored(site)
 
 
+@pytest.mark.slow
 def test_commands_use_the_relation_that_the_site_had_in_the_run(federation, run_local, tmp_path):
     run, grid = run_local(federation)
     partition = Partition.open(federation / "site-1")

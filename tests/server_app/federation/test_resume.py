@@ -24,6 +24,7 @@ class Killed(BaseException):
     """Ends a coordinator; nothing in it catches this."""
 
 
+@pytest.mark.slow
 def test_a_run_stopped_after_every_round_ends_with_the_same_weights(
     federation, run_local, finished_run, tmp_path, monkeypatch
 ):

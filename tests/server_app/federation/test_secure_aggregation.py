@@ -137,6 +137,7 @@ def test_an_interrupted_run_can_be_resumed(federation, run_local, finished_run, 
     assert len(open(path / "history.jsonl").readlines()) == 5
 
 
+@pytest.mark.slow
 def test_a_round_that_was_summed_is_not_trained_again_after_an_interruption(federation, run_local, tmp_path):
     def cut_off(request, reply):
         return None if request.metadata.message_type == "evaluate.imputer" else reply
@@ -152,6 +153,7 @@ def test_a_round_that_was_summed_is_not_trained_again_after_an_interruption(fede
     assert lines[1]["seconds"] > lines[1]["train-seconds"]
 
 
+@pytest.mark.slow
 def test_a_site_that_lost_its_completed_windows_ends_the_attempt_before_anything_is_unmasked(
     federation, run_local
 ):
@@ -172,6 +174,7 @@ def test_a_site_that_lost_its_completed_windows_ends_the_attempt_before_anything
     assert all(m.content["config"]["splits"] == ["train", "val", "test"] for m in again)
 
 
+@pytest.mark.slow
 def test_only_seconds_and_trained_modalities_are_sent_unmasked(finished_run):
     _, grid = finished_run(SECURE, nodes=3)
     masked = []
