@@ -37,8 +37,10 @@ from soak import used_memory
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from condi_core.config import RunConfig
+from condi_core.evaluation.replicates import NUM_REPLICATES
 from condi_core.methods import METHODS
 from condi_core.ownership import trainable
+from condi_core.protocol import REPLICATES
 from condi_core.run_files import CONFIG_FILE, RESULT_FILE
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation
@@ -91,9 +93,11 @@ def running_sites(
     schema = Schema.model_validate(manifest.schema_fields())
     task = RunConfig.from_flat(flat_defaults() | {"task.width": width}).task
     trained = trainable(METHODS["mask"].model(schema, task))
-    shapes = task_evaluation(schema).shapes("val", 0)
+    evaluation, keys = task_evaluation(schema, with_replicates=True), hospitals.credentials / "sites"
+    shapes = evaluation.shapes("val", 0)
+    replicates = {REPLICATES: (NUM_REPLICATES, evaluation.replicate_columns("test", 0))}
     sites = [
-        LightSite(i, address, hospitals.credentials / "sites" / name, federation / name, trained, shapes)
+        LightSite(i, address, keys / name, federation / name, trained, shapes, replicates)
         for i, (name, address) in enumerate(zip(names, addresses, strict=True))
     ]
     with light_sites(sites):

@@ -55,6 +55,8 @@ class LightSite:
         Names of the weights that training changes.
     scores : mapping of str to tuple of int
         Shapes of the sums of an evaluation.
+    replicates : mapping of str to tuple of int
+        Shapes of the replicates of these sums, which come with those of test windows.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class LightSite:
         data: Path,
         trained: Collection[str],
         scores: Mapping[str, tuple[int, ...]],
+        replicates: Mapping[str, tuple[int, ...]],
     ) -> None:
         self.number = number
         self.address = address
@@ -72,6 +75,7 @@ class LightSite:
         self.data = data
         self.trained = trained
         self.scores = {name: np.ones(shape) for name, shape in scores.items()}
+        self.replicates = {name: np.zeros(shape, np.float32) for name, shape in replicates.items()}
         self.answered = 0
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -140,7 +144,8 @@ class LightSite:
         settings = message.content.config_records["config"]
         if message.metadata.message_type.startswith("evaluate"):
             metrics = MetricRecord({"loss-sum": 1.0, "windows": 1.0})
-            return RecordDict({"arrays": to_record(self.scores), "metrics": metrics})
+            sums = self.scores | (self.replicates if settings["split"] == "test" else {})
+            return RecordDict({"arrays": to_record(sums), "metrics": metrics})
         state = to_numpy(message.content.array_records["arrays"])
         arrays = {name: state[name] + np.float32(CHANGE * self.number) for name in self.trained}
         metrics = {"windows": 8.0, "loss": 1.0, "steps": 1, "counts": [8.0] * 16}
