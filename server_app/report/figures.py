@@ -163,42 +163,6 @@ def _break_label(label: str, length: int) -> list[str]:
     return [shorten(part.strip(), length) for part in (label[:cut], label[cut:]) if part.strip()]
 
 
-def horizontal_bars(title: str, values: Mapping[str, float], unit: str) -> str:
-    """Draw one horizontal bar per name, to the left of the axis where the value is negative.
-
-    Parameters
-    ----------
-    title : str
-    values : mapping of str to float
-        Value by name. A value that is not finite is not drawn.
-    unit : str
-        Label of the x axis.
-
-    Returns
-    -------
-    str
-        A figure in HTML, or "" when no value is finite.
-    """
-    finite = {name: v for name, v in values.items() if math.isfinite(v)}
-    if not finite:
-        return ""
-    height = 24 * len(finite) + 34
-    x = fit_scale([0.0, *finite.values()], None, 130, WIDTH - 60)
-    out = []
-    for i, (name, value) in enumerate(finite.items()):
-        left, right = sorted((x(0), x(value)))
-        top = 8 + 24 * i
-        out.append(
-            f'<rect class="bar {"c0" if value >= 0 else "c1"}" x="{left:.1f}" y="{top}" '
-            f'width="{max(right - left, 0.5):.1f}" height="16"/>'
-        )
-        out.append(draw_text(4, top + 12, shorten(name, 19), "start", name))
-        out.append(draw_text(right + 4, top + 12, f"{value:+.3f}", "start"))
-    out.append(f'<path class="axis" d="M{x(0):.1f},4V{height - 28}"/>')
-    out.append(draw_text((x.start + x.end) / 2, height - 8, unit, "middle"))
-    return make_figure(title, out, height, [])
-
-
 def heatmap(
     title: str,
     rows: Sequence[str],

@@ -14,7 +14,6 @@ from server_app.report.figures import (
     Series,
     bars,
     heatmap,
-    horizontal_bars,
     lines,
 )
 from server_app.report.label_curves import corners
@@ -66,10 +65,6 @@ def test_bars_are_as_long_as_their_values_and_reach_below_the_axis():
     unit = heights[0]
     assert heights == pytest.approx([unit, unit, 2 * unit, unit / 2, unit], abs=0.2)
     assert svg.count(">b</text>") == 1  # neighbours of one name share it
-    widths = re.findall(
-        r'width="([\d.]+)" height="16"', horizontal_bars("t", {"x": 0.2, "y": -0.1, "z": math.nan}, "u")
-    )
-    assert len(widths) == 2 and float(widths[0]) == pytest.approx(2 * float(widths[1]), abs=0.2)
 
 
 def test_long_names_of_groups_have_two_lines_and_narrow_groups_none():
@@ -81,7 +76,7 @@ def test_long_names_of_groups_have_two_lines_and_narrow_groups_none():
 
 def test_without_finite_values_there_is_no_figure():
     assert lines("t", [Series("s", [(1, math.nan)])], "x", "y") == ""
-    assert bars("t", ["a"], {"s": [math.nan]}, "y") == horizontal_bars("t", {}, "u") == ""
+    assert bars("t", ["a"], {"s": [math.nan]}, "y") == ""
 
 
 def test_the_corners_of_a_roc_curve_have_the_same_area():
