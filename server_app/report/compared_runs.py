@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
-    IMPUTER_ROWS,
     TASK_METRICS,
     Metric,
     imputer_label,
@@ -19,7 +18,7 @@ from condi_core.evaluation.catalogue import (
     primary_metric,
 )
 from server_app.artifacts.estimates import Estimate
-from server_app.artifacts.run_estimates import imputation_estimates, task_estimates
+from server_app.artifacts.run_estimates import ImputationEstimates, estimates_by_row, task_estimates
 from server_app.artifacts.run_record import RunRecord, read_run
 from server_app.report.imputation import imputers_in_order
 from server_app.study.ranking import SeedScores
@@ -96,7 +95,7 @@ def read_compared_run(path: Path) -> ComparedRun:
 def score_run(record: RunRecord) -> ComparedRun:
     """Read from a run everything that is compared; ReportError where a file of it is damaged."""
     task = {method: task_estimates(record, method) for method in record.task}
-    scores = dict(_scores(record, task, rmse_estimates(record)))
+    scores = dict(_scores(record, task, estimates_by_row(record)))
     return ComparedRun(record, scores, dict(_own_scores(record, scores)), _costs(record))
 
 
@@ -158,7 +157,7 @@ def _group_names(groups: Sequence[Sequence[ComparedRun]], names: dict[Path, str]
 
 
 def _scores(
-    run: RunRecord, task: dict[str, dict[str, Estimate]], errors: dict[tuple[str, str], Estimate]
+    run: RunRecord, task: dict[str, dict[str, Estimate]], errors: ImputationEstimates
 ) -> Iterator[tuple[str, MetricScore]]:
     """Yield the metrics of the task by method, and the RMSE by pattern and imputer."""
     for key, metric in TASK_METRICS.items():
@@ -170,7 +169,7 @@ def _scores(
     for pattern, imputers in run.imputation.items():
         for imputer in imputers_in_order({pattern: imputers}):
             label = f"{rmse.label} {missingness_label(pattern)}, {imputer_label(imputer)}"
-            score = _score(imputers[imputer]["rmse"], errors.get((pattern, imputer)))
+            score = _score(imputers[imputer]["rmse"], errors.get(pattern, {}).get(imputer, {}).get("rmse"))
             yield label, MetricScore(rmse, score)
 
 
@@ -191,20 +190,8 @@ def _own_scores(run: RunRecord, scores: dict[str, MetricScore]) -> Iterator[tupl
         yield MEAN_RMSE, MetricScore(rmse, Score(mean, mean_replicates(rows)))
 
 
-def rmse_estimates(run: RunRecord) -> dict[tuple[str, str], Estimate]:
-    """Return the RMSE by pattern and imputer as estimates; where sites trained alone, only their own row."""
-    estimates: dict[tuple[str, str], Estimate] = {}
-    for scope in dict.fromkeys(row.scope for row in IMPUTER_ROWS.values()):
-        of_scope = [row.name for row in IMPUTER_ROWS.values() if row.scope == scope]
-        for pattern, rows in imputation_estimates(run, scope).items():
-            for name in of_scope:
-                if scored := rows.get(name if scope == "federated" else "condi"):
-                    estimates[pattern, name] = scored["rmse"]
-    return estimates
-
-
 def _score(value: float, estimate: Estimate | None) -> Score:
-    """Return a score, with its values over bootstrap samples of the test patients where sites sent them."""
+    """Return a score, with its replicates where sites sent them."""
     if estimate is None or estimate.replicates is None:
         return Score(value)
     return Score(value, estimate.replicates)

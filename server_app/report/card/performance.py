@@ -25,11 +25,10 @@ from condi_core.evaluation.classification import (
 )
 from data_partitions.table import DASH, Cell, Table, Value
 from server_app.artifacts.estimates import Estimate
-from server_app.artifacts.run_estimates import task_estimates
+from server_app.artifacts.run_estimates import estimates_by_row, task_estimates
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.stored_sums import histograms, sum_over_sites
 from server_app.report.classification import method_title
-from server_app.report.compared_runs import rmse_estimates
 from server_app.report.imputation import imputation_metric, imputers_in_order
 from server_app.report.markup import metric_cell
 from server_app.report.operating_points import explain_thresholds, operating_points_table
@@ -40,7 +39,7 @@ from server_app.report.subgroups import explanation, subgroup_tables
 def imputation_results(run: RunRecord) -> list[str]:
     if not run.imputation:
         return []
-    by_site, estimates = site_rmse(run), rmse_estimates(run)
+    by_site, estimates = site_rmse(run), estimates_by_row(run)
     imputers = imputers_in_order(run.imputation)
     rows: list[list[Value]] = []
     for pattern, results in run.imputation.items():
@@ -48,14 +47,17 @@ def imputation_results(run: RunRecord) -> list[str]:
         for name in [name for name in imputers if name in results]:
             values = [(m, imputation_metric(results, name, m.name)) for m in IMPUTATION_METRICS.values()]
             numbers = [metric_cell(metric, value) for metric, value in values]
-            interval = _interval(IMPUTATION_METRICS["rmse"], estimates.get((pattern, name)))
+            interval = _interval(
+                IMPUTATION_METRICS["rmse"], estimates.get(pattern, {}).get(name, {}).get("rmse")
+            )
             numbers[0] = Cell(numbers[0].text + interval, numbers[0].value)
             errors = [of_site.get(pattern, {}).get(name, math.nan) for of_site in by_site.values()]
             rows.append([label, imputer_label(name), *numbers, _range(errors, IMPUTATION_METRICS["rmse"])])
+    of_all = [e for rows in estimates.values() for of_row in rows.values() for e in of_row.values()]
     columns = ["missingness", "imputer", *(metric.label for metric in IMPUTATION_METRICS.values())]
     text = (
         "Scores are on samples of test windows that were hidden from all imputers. Errors are in standard "
-        f"deviations of the modality.{_note_of_intervals(estimates.values())}"
+        f"deviations of the modality.{_note_of_intervals(of_all)}"
     )
     table = Table("", [*columns, "RMSE, lowest to highest site"], rows)
     return ["## Imputation", "", text, "", table.to_markdown()]

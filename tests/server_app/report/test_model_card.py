@@ -163,7 +163,9 @@ def test_a_run_that_ended_before_its_sites_were_known_has_a_card(whole, tmp_path
 def test_intervals_over_patients_are_in_the_tables(whole, monkeypatch):
     estimate = Estimate(0.8, np.linspace(0.7, 0.9, 401))  # the 2.5 % and 97.5 % quantiles are 0.705 and 0.895
     monkeypatch.setattr(performance, "task_estimates", lambda run, method: {"auroc": estimate})
-    monkeypatch.setattr(performance, "rmse_estimates", lambda run: {("gaps 50 %", "condi"): estimate})
+    monkeypatch.setattr(
+        performance, "estimates_by_row", lambda run: {"gaps 50 %": {"condi": {"rmse": estimate}}}
+    )
     record = read_run(whole)
     auroc_text = f"{record.task['mask']['auroc']:.3f} \\[0.705, 0.895\\]"
     assert auroc_text in "\n".join(performance.task_results(record))
