@@ -21,7 +21,7 @@ from client_app.node.update import training_reply
 from condi_core.config import ConfigError
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.imputer.relation_estimate import estimate_cross_spectrum
-from condi_core.methods import METHODS, configure_method, make_imputer
+from condi_core.methods import METHODS, make_imputer
 from condi_core.methods.packages import PACKAGES_KEY, require_packages
 from condi_core.ownership import ownership
 from condi_core.protocol import sends_replicates
@@ -51,7 +51,7 @@ def describe(request: Request) -> RecordDict:
     virtual = is_virtual(request.context)
     if virtual and not request.settings["federation"]:
         return RecordDict({"config": ConfigRecord({"sites": [], "wants-federation": True, "virtual": True})})
-    require_packages(str(request.settings.get(PACKAGES_KEY, "")))
+    require_packages(str(request.settings.get(PACKAGES_KEY, "")), request.policy.methods)
     sites = [_describe_site(request.site(name, check=True)) for name in request.partitions]
     config = ConfigRecord({"sites": sites, "wants-federation": False, "virtual": virtual})
     return RecordDict({"config": config})
@@ -219,11 +219,13 @@ def train_secure(message: Message, context: Context) -> Message:
     action = settings["action"]
     handlers = {"relation": train_relation, "imputer": train_imputer, "task": train_task}
     reply = handlers[action](message, context)
-    site = Request(message, context).site()
+    if reply.has_error():
+        raise secure_aggregation.UpdateRefusedError(reply.error)
+    request = Request(message, context)
+    site = request.site()
     model: TaskModel | DiffusionImputer
     if action == "task":
-        method = configure_method(settings["method"], site.config)
-        model = method.model(site.schema, site.config.task)
+        model = request.method.model(site.schema, site.config.task)
     else:
         model = make_imputer(site.schema, site.config)
     return secure_aggregation.weighted_update(message, reply, ownership(model))

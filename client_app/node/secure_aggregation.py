@@ -140,17 +140,15 @@ def weighted_update(request: Message, reply: Message, owners: dict[str, Owner]) 
     request : Message
         As `unpack_request` left it.
     reply : Message
-        Reply of the phase's handler.
+        Reply of the phase's handler, without an error.
     owners : dict
         Which modalities own each of the model's weights.
 
     Raises
     ------
     UpdateRefusedError
-        When the reply is an error, or an update is not finite or beyond the range.
+        When an update is not finite or beyond the range.
     """
-    if reply.has_error():
-        raise UpdateRefusedError(reply.error)
     settings: dict[str, Any] = dict(request.content.config_records["config"])
     metrics: dict[str, Any] = dict(reply.content.metric_records["metrics"])
     base = to_numpy(request.content.array_records["arrays"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from condi_core.config import ConfigError
 from condi_core.methods import PLUGINS, find_method
@@ -18,15 +18,15 @@ def list_packages(methods: Iterable[str]) -> str:
     return json.dumps(rows) if rows else ""
 
 
-def require_packages(text: str) -> None:
+def require_packages(text: str, allowed: Collection[str]) -> None:
     """Check that this environment has the packages that `list_packages` has written elsewhere.
 
-    Nothing is installed, and nothing of the text is executed.
+    Nothing is installed, nothing of the text is executed, and only methods that are `allowed` are imported.
 
     Raises
     ------
     ConfigError
-        A package is missing, or has another version or other files.
+        A package is missing, not allowed, or has another version or other files.
     PluginError
         A package is the same, and cannot be used here.
     """
@@ -34,6 +34,8 @@ def require_packages(text: str) -> None:
         plugin, needed = PLUGINS.get(name), f"{package} {version}, from which the run has its method '{name}'"
         if plugin is None:
             raise ConfigError(f"this site lacks the package {needed}: install it, or choose other methods")
+        if name not in allowed:
+            raise ConfigError(f"the policy of the site does not allow the method {name}")
         if (plugin.package, plugin.version) != (package, version):
             raise ConfigError(
                 f"this site has the package {plugin.source}, not {needed}: install the same version"

@@ -125,16 +125,20 @@ def test_a_method_of_another_package_is_like_one_of_condi(own):
 
 
 def test_a_site_needs_the_same_package(own, tmp_path, monkeypatch):
-    assert list_packages(["mask", "condi"]) == "" and require_packages("") is None
+    assert list_packages(["mask", "condi"]) == "" and require_packages("", ()) is None
     (row,) = json.loads(list_packages(["mask", "own"]))
     assert row[:3] == ["own", "own-method", "1.0"] and row[3] == own.fingerprint
 
     def refusal(*needed):
         with pytest.raises(ConfigError) as refused:
-            require_packages(json.dumps([needed]))
+            require_packages(json.dumps([needed]), ("own",))
         return str(refused.value)
 
-    require_packages(json.dumps([row]))
+    with pytest.raises(ConfigError, match="the policy of the site does not allow the method own"):
+        require_packages(json.dumps([row]), ("mask",))
+    assert "own_method" not in sys.modules, "what the policy does not allow is not imported"
+    require_packages(json.dumps([row]), ("own",))
+    assert "own_method" in sys.modules
     assert refusal("own", "own-method", "2.0", row[3]) == (
         "this site has the package own-method 1.0, not own-method 2.0, from which the run has its method "
         "'own': install the same version"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from client_app.app import app
 from client_app.node.request import Request, to_numpy
 from client_app.node.site_policy import SitePolicy
 from condi_core.config import RunConfig
+from condi_core.methods.plugins import Plugin
 from condi_core.protocol import fingerprint
 from server_app.app import coordinate
 from tests.helpers.local_grid import LocalGrid
+from tests.helpers.plugin_packages import write_package
 from tests.helpers.run_settings import small_run_settings
 from tests.helpers.task_federation import COVARIATES, write_task_federation
 
@@ -100,6 +103,20 @@ def test_updates_have_the_limit_of_the_policy_whatever_the_run(sites, tmp_path):
 def test_a_message_about_a_method_that_the_settings_of_the_run_do_not_have(sites):
     reply = app(message("query.complete", method="fedprox"), context(sites, methods=["condi", "mask"]))
     assert reply.error.reason == "the policy of the site does not allow the method fedprox"
+
+
+def test_a_coordinator_cannot_make_a_site_import_a_package_that_its_policy_does_not_name(
+    sites, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    write_package(tmp_path)
+    own = Plugin("own", "own-method", "1.0", "own_method:METHOD")
+    for module in ("condi_core.methods", "condi_core.methods.packages"):
+        monkeypatch.setattr(f"{module}.PLUGINS", {"own": own})
+    needed = json.dumps([["own", "own-method", "1.0", own.fingerprint]])
+    reply = app(message(packages=needed), context(sites, methods=["condi", "mask"]))
+    assert reply.error.reason == "the policy of the site does not allow the method own"
+    assert "own_method" not in sys.modules
 
 
 def test_noise_of_the_site_refuses_the_cross_spectrum_also_as_a_part_of_secure_training(sites):
