@@ -143,10 +143,10 @@ def test_the_denoiser_is_trained_on_inputs_like_those_of_sampling(imputer, batch
     values, observed = batch
     conditioning = observed & ~missingness(observed.shape, 0, generator(2))
     prepared = imputer.prepare(values, conditioning, observed & ~conditioning)
-    with torch.no_grad():
-        marginal = imputer._encode(prepared)[1]
+    # With gradients as in the loss: without, attention rounds differently, and scores divide by deviations.
+    marginal = imputer._encode(prepared)[1]
     noise, placeholder, t = torch.randn(values.shape), torch.randn(values.shape), torch.rand(len(values))
-    score = torch.where(observed, marginal.normal_score(prepared.x), placeholder)
+    score = torch.where(observed, marginal.normal_score(prepared.x).detach(), placeholder)
     angle = (t * torch.pi / 2)[:, None, None, None]
     calls = []
     imputer.denoiser.register_forward_pre_hook(lambda module, inputs: calls.append(inputs))
@@ -156,7 +156,7 @@ def test_the_denoiser_is_trained_on_inputs_like_those_of_sampling(imputer, batch
     assert torch.equal(missing, ~conditioning) and torch.equal(times, t)
     assert (noisy[conditioning] == 0).all()
     expected = angle.cos() * score + angle.sin() * noise
-    torch.testing.assert_close(noisy[~conditioning], expected[~conditioning], atol=1e-3, rtol=0)
+    torch.testing.assert_close(noisy[~conditioning], expected[~conditioning], atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_reach_every_parameter(imputer, batch):
