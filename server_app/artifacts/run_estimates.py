@@ -14,7 +14,7 @@ from condi_core.evaluation.pattern_sums import scored_keys
 from condi_core.evaluation.replicates import NUM_REPLICATES, read_replicates
 from server_app.artifacts.estimates import Estimate
 from server_app.artifacts.run_record import RunRecord
-from server_app.artifacts.scores import PHASE_SUFFIX
+from server_app.artifacts.scores import PHASE_SUFFIX, name_network
 from server_app.artifacts.stored_sums import sum_over_sites
 
 ALL_PATTERNS = "all patterns"  # hidden samples of all missingness patterns together
@@ -121,7 +121,7 @@ def estimates_by_row(run: RunRecord) -> ImputationEstimates:
                 own = {row.name: rows["condi"]} if "condi" in rows else {}
                 others = {name: rows[name] for name in rows if not IMPUTER_ROWS[name].learned}
                 result[pattern] = result.get(pattern, {}) | others | own
-    for pattern, rows in imputation_estimates(run).items():
+    for pattern, rows in name_network(imputation_estimates(run), run.own_imputer).items():
         result[pattern] = result.get(pattern, {}) | rows
     return result
 

@@ -18,6 +18,7 @@ from condi_core.methods.method import Method
 from condi_core.methods.plugins import Plugin
 from condi_core.run_files import read_result
 from condi_core.weights_file import load_imputer, read_weights
+from server_app.artifacts.run_estimates import estimates_by_row
 from server_app.artifacts.run_record import read_run
 from server_app.errors import RunError
 from server_app.report.sites import site_rmse
@@ -83,4 +84,6 @@ def test_a_run_trains_scores_and_stores_it(shifted, run_local, federation):
     record = read_run(directory.path)
     assert record.own_imputer == "shifted"
     assert "shifted" in site_rmse(record)["site-0"]["points 50 %"]
+    shown = estimates_by_row(record)["points 50 %"]["shifted"]["rmse"]
+    assert shown.value == rows["shifted"]["rmse"] and shown.replicates is not None
     assert json.loads((directory.path / "config.json").read_text())["method"] == "shifted"
