@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,11 @@ def windows(
         A partition of `data` did not take part in the run.
     """
     file = weights_path(run.path, "imputer")
-    if not run.sites or not file.is_file() or not _has_diffusion_imputer(run):
+    try:
+        methods = RunConfig.from_flat(run.config).methods
+    except ConfigError as error:
+        return _without_windows(f"The settings of the run are not those of this version: {error}.")
+    if not run.sites or not file.is_file() or not _train_diffusion_imputer(methods):
         return _without_windows("The run has no diffusion imputer that was trained by all its sites.")
     if limit == 0 and not data:
         return _without_windows(
@@ -103,12 +108,8 @@ def _introduction(run: RunRecord) -> str:
     return text
 
 
-def _has_diffusion_imputer(run: RunRecord) -> bool:
+def _train_diffusion_imputer(names: Sequence[str]) -> bool:
     """Return whether all sites together trained a diffusion model; `estimate`, for example, needs none."""
-    try:
-        names = RunConfig.from_flat(run.config).methods
-    except ConfigError:
-        return False
     methods = [METHODS[name] for name in names if name in METHODS]
     return any(m.imputer_training == "diffusion" and m.scope == "federated" for m in methods)
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -251,6 +252,14 @@ def test_windows_are_omitted_when_they_take_too_long(made):
     _, section = windows(record, [], limit=1e-9)
     assert "This would take more than 1e-09 s here" in section
     assert "No windows are drawn" in run_page(record, ("windows", section))
+
+
+def test_a_run_with_settings_of_another_version_says_why_it_has_no_windows(made):
+    record = read_run(made[1])
+    older = replace(record, config={k: v for k, v in record.config.items() if k != "method-options"})
+    _, section = windows(older, [])
+    assert "The settings of the run are not those of this version" in section
+    assert "method-options" in section and "has no diffusion imputer" not in section
 
 
 def test_a_missing_run_raises_a_report_error(tmp_path):
