@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+from tests.helpers.documents import DOCUMENTS, name_of
 
 
 def anchors(path: Path) -> set[str]:
@@ -16,7 +15,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(PROJECT).as_posix())
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_links_lead_to_files_and_headings(path):
     wrong = []
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
