@@ -173,8 +173,8 @@ def write_federation(
     return Federation(path, info)
 
 
-def check_same_schema(manifests: Sequence[Manifest]) -> dict[str, str]:
-    """Compare the schema of each site with the one that most sites have.
+def check_same_schema(manifests: Sequence[Manifest], expected_of: Manifest | None = None) -> dict[str, str]:
+    """Compare the schema of each site with the one that most sites have, or with that of one of them.
 
     Returns
     -------
@@ -185,7 +185,8 @@ def check_same_schema(manifests: Sequence[Manifest]) -> dict[str, str]:
         return {}
     schemas = [manifest.schema_fields() for manifest in manifests]
     most_common = Counter(map(repr, schemas)).most_common(1)[0][0]
-    expected = next(schema for schema in schemas if repr(schema) == most_common)
+    of_most = next(schema for schema in schemas if repr(schema) == most_common)
+    expected = expected_of.schema_fields() if expected_of else of_most
     agreeing = [m.site for m, schema in zip(manifests, schemas, strict=True) if schema == expected]
     others = agreeing[0] if len(agreeing) == 1 else f"{len(agreeing)} sites, such as {agreeing[0]}"
     return {

@@ -69,7 +69,7 @@ def admit_sites(grid: Grid, config: RunConfig, roster: Roster, names: Sequence[s
         roll_call = RollCall(grid, config, set(names))
         roll_call.ask_new_nodes()
         roll_call.candidates |= roster.sites
-        answers = compatible_sites(roll_call)
+        answers = compatible_sites(roll_call, next(iter(roster.sites.values())).manifest)
         roll_call.notify_excluded(answers)
         joining = {name: answers.sites[name] for name in names if name in answers.sites}
         problems |= {name: answers.excluded[name] for name in names if name in answers.excluded}

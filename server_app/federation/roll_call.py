@@ -18,6 +18,7 @@ from condi_core.config import RunConfig
 from condi_core.methods.packages import PACKAGES_KEY, list_packages
 from condi_core.protocol import POLICY_REFUSED, fingerprint
 from data_partitions.federation import check_same_schema
+from data_partitions.manifest import Manifest
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError, last_line, printable
 from server_app.federation.messaging import send_and_receive
@@ -152,8 +153,11 @@ def node_names(grid: Grid) -> dict[int, str]:
     return {node.node_id: node.name for node in grid.get_nodes()}
 
 
-def compatible_sites(roll_call: RollCall) -> Roster:
-    """Return the sites that fit together; in a simulation, RunError names those that do not, and why."""
+def compatible_sites(roll_call: RollCall, expected: Manifest | None = None) -> Roster:
+    """Return the sites that fit together, and fit the site with the expected manifest if there is one.
+
+    In a simulation, RunError names those that do not, and why.
+    """
     sites = dict(sorted(roll_call.candidates.items()))
     problems = {name: [reason] for name, reason in roll_call.problems.items()}
     for name, site in sites.items():
@@ -161,7 +165,7 @@ def compatible_sites(roll_call: RollCall) -> Roster:
             problems.setdefault(name, []).append(NO_TRAINING_WINDOWS)
         elif not site.sums[:, 0].sum():
             problems.setdefault(name, []).append("it has no observed sample in its training windows")
-    for name, difference in check_same_schema([site.manifest for site in sites.values()]).items():
+    for name, difference in check_same_schema([site.manifest for site in sites.values()], expected).items():
         problems.setdefault(name, []).append(printable(difference))
     excluded = {name: "; ".join(reasons) for name, reasons in problems.items()}
     # In a simulation of many small hospitals, some have patients of other splits alone.

@@ -138,13 +138,16 @@ def test_a_site_that_is_admitted_has_the_effect_of_a_resumed_run(run, tmp_path, 
             np.testing.assert_array_equal(weights[name], expected[name], err_msg=name)
 
 
-def test_a_site_with_other_data_cannot_join(run, tmp_path, capsys):
-    manifest = tmp_path / "federation" / "site-1" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"waves"', '"other"'))
-    two = {"method": "mask", "compare-with": "", "sites": "site-0,site-2"}
-    path = run(SITES, two, admit={1: ["site-1"]})
-    assert "cannot join: site-1: it does not fit: its dataset is other, expected" in capsys.readouterr().out
-    assert {tuple(sorted(line["site-seconds"])) for line in read_history(path)} == {SITES[::2]}
+def test_sites_with_other_data_cannot_join_even_if_they_are_the_majority(run, tmp_path, capsys):
+    for name in SITES[:2]:
+        manifest = tmp_path / "federation" / name / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"waves"', '"other"'))
+    one = {"method": "mask", "compare-with": "", "sites": "site-2", "min-sites": 1}
+    path = run(SITES, one, admit={1: SITES[:2]})
+    printed = capsys.readouterr().out
+    for name in SITES[:2]:
+        assert f"cannot join: {name}: it does not fit: its dataset is other, expected" in printed
+    assert {tuple(line["site-seconds"]) for line in read_history(path)} == {("site-2",)}
 
 
 def test_the_command_admits_sites_of_a_run_that_has_not_ended(tmp_path, small_settings):
