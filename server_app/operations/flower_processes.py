@@ -76,6 +76,7 @@ class FlowerProcesses:
         self.address = ""
         self._children: list[subprocess.Popen] = []
         self._superexec: subprocess.Popen | None = None
+        self._closing = threading.Event()
 
     def __enter__(self) -> "FlowerProcesses":
         return self
@@ -173,7 +174,8 @@ class FlowerProcesses:
         """End the SuperLink once its SuperExec has ended; it would keep runs that nothing carries out."""
         assert self._superexec is not None
         self._superexec.wait()
-        superlink.terminate()
+        if not self._closing.is_set():  # `close` sends a SIGTERM to each, and a second one is abrupt
+            superlink.terminate()
 
     def superexec_failure(self) -> str:
         """Return why the SuperExec has ended; empty while it runs, or where none was started."""
@@ -229,6 +231,7 @@ class FlowerProcesses:
 
     def close(self) -> None:
         """End all processes and remove the folder."""
+        self._closing.set()
         with signals_ignored():
             end_processes(self._alive)
             shutil.rmtree(self.folder, ignore_errors=True)

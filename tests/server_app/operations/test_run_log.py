@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -89,3 +90,22 @@ def test_a_run_whose_superexec_ends_fails_with_the_reason(monkeypatch):
         with pytest.raises(RunFailedError, match="SuperExec, which .*, has ended: it was ended by SIGKILL"):
             follow_to_end(processes, "1", print)
         superlink.wait(timeout=10)
+
+
+COUNT_SIGTERM = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: open(sys.argv[1], "a").write("x"))
+print("ready", flush=True)
+time.sleep(0.7)
+"""
+
+
+def test_a_superlink_gets_one_signal_when_its_processes_are_closed(tmp_path):
+    signals = tmp_path / "signals"
+    with FlowerProcesses() as processes:
+        superlink = processes.start(sys.executable, "-c", COUNT_SIGTERM, str(signals), stdout=subprocess.PIPE)
+        with superlink.stdout:
+            assert superlink.stdout.readline() == b"ready\n"
+        processes._superexec = processes.start("sleep", "60")
+        threading.Thread(target=processes._end_without_superexec, args=[superlink], daemon=True).start()
+    assert signals.read_text() == "x"
