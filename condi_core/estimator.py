@@ -175,7 +175,13 @@ class Imputer:
 
         training, validated = rows[: len(given.values)], rows[len(given.values) :]
         network = train_single_site(windows, training, validated, config, self.seed, report)
-        self._set_network(network, schema, given.names)
+        others, is_named = {n: getattr(self, n) for n in ("seed", "site", "patch")}, given.names is not None
+        metadata = {
+            "schema": schema.model_dump_json(),
+            "settings": config.model_dump_json(by_alias=True),
+            ESTIMATOR_KEY: json.dumps(others | {"named": is_named}, default=int),
+        }
+        self._set_network(network, schema, is_named, metadata)
         self.history_ = pd.DataFrame(history)
         self._fitted_input = X
         return self
@@ -213,30 +219,22 @@ class Imputer:
             if X is None:
                 raise ValueError("expected X, as a loaded imputer does not hold the windows it was fitted to")
         given = self._read_fitted(X)
-
-        def compute(x: np.ndarray) -> np.ndarray:
-            return self.model_.impute(x, samples=samples, seed=self.seed).quantiles(levels)
-
-        completed = self._complete(given, compute, axis=1)
+        completed = self._complete(
+            given, lambda x: self.model_.impute(x, samples=samples, seed=self.seed).quantiles(levels), axis=1
+        )
         restored = [given.restore(quantile) for quantile in completed]
         if isinstance(restored[0], np.ndarray):
             return np.stack(restored)
         return dict(zip(levels, restored, strict=True))
 
     def save(self, path: str | Path) -> None:
-        """Write weights, schema and parameters to a file in the format of a run's `imputer.safetensors`."""
+        """Write weights, schema and fitted parameters to a file like a run's `imputer.safetensors`."""
         self._require_fitted()
         path, imputer = Path(path), self.model_.imputer
         assert imputer is not None
-        others = {name: getattr(self, name) for name in ("seed", "site", "patch")}
-        metadata = {
-            "schema": self.model_.schema.model_dump_json(),
-            "settings": read_settings(self.get_params()).model_dump_json(by_alias=True),
-            ESTIMATOR_KEY: json.dumps(others | {"named": hasattr(self, "feature_names_in_")}),
-        }
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            temporary.write_bytes(weights_to_bytes(state_arrays(imputer), metadata))
+            temporary.write_bytes(weights_to_bytes(state_arrays(imputer), self._metadata))
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -257,16 +255,18 @@ class Imputer:
         is_named = others.pop("named")
         settings.pop("samples")
         imputer = cls(**settings, **others, device=device)
-        imputer._set_network(network.to(device), schema, schema.names if is_named else None)
+        imputer._set_network(network.to(device), schema, is_named, metadata)
         imputer._fitted_input = None
         return imputer
 
-    def _set_network(self, network: Any, schema: Schema, names: tuple[str, ...] | None) -> None:
+    def _set_network(self, network: Any, schema: Schema, is_named: bool, metadata: dict[str, str]) -> None:
         weights = hash_arrays(state_arrays(network))
         self.model_ = TrainedRun(schema, network, weights, {}, "condi", torch.device(self.device))
         self.n_features_in_ = len(schema.names)
-        if names is not None:
-            self.feature_names_in_ = np.array(names, object)
+        vars(self).pop("feature_names_in_", None)  # of another fit
+        if is_named:
+            self.feature_names_in_ = np.array(schema.names, object)
+        self._metadata = metadata
 
     def _require_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():

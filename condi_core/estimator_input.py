@@ -77,6 +77,8 @@ def _read_array(x: Any) -> EstimatorInput:
 
 def _read_frame(frame: pd.DataFrame, names: tuple[str, ...] | None) -> EstimatorInput:
     columns = tuple(map(str, frame.columns))
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"expected columns with different names, got {', '.join(columns)}: rename them")
     if names is not None and set(columns) != set(names):
         raise ValueError(f"expected the columns {', '.join(names)}, got {', '.join(columns)}")
     try:
@@ -106,7 +108,7 @@ def _read_frame(frame: pd.DataFrame, names: tuple[str, ...] | None) -> Estimator
     positions = np.stack(list(rows.values()))  # (window, time)
 
     def restore(completed: np.ndarray) -> pd.DataFrame:
-        filled = np.empty_like(table)
+        filled = table.copy()
         filled[positions[:, None, :], np.array(order)[None, :, None]] = completed
         return frame.where(frame.notna(), pd.DataFrame(filled, frame.index, frame.columns))
 

@@ -170,6 +170,16 @@ def test_a_saved_imputer_completes_the_same_and_can_be_read_as_a_run(of_frames, 
         Imputer.load(file)
 
 
+def test_it_can_be_fitted_again_and_saves_the_parameters_of_the_fit(tmp_path):
+    imputer = Imputer(**TINY, seed=np.int64(0)).fit(FRAME.loc[["stay 0", "stay 1"]])
+    file = tmp_path / "imputer.safetensors"
+    imputer.fit(SERIES[:2]).set_params(width=16).save(file)
+    assert not hasattr(imputer, "feature_names_in_")
+    loaded = Imputer.load(file)
+    assert loaded.get_params() == Imputer(**TINY).get_params() and not hasattr(loaded, "feature_names_in_")
+    np.testing.assert_array_equal(loaded.transform(SERIES[:2]), imputer.transform(SERIES[:2]))
+
+
 def test_it_says_what_it_is_and_reports_rounds(imputer, capsys):
     assert repr(Imputer(rounds=9)) == "<Imputer(rounds=9), not fitted>"
     assert repr(imputer).endswith("fitted to windows (4, 60) of (channel, time)>")
@@ -212,6 +222,7 @@ def test_invalid_parameters_are_refused(parameters, message):
         (SERIES + 1j, "Complex data not supported"),
         (np.full((1, 4, 60), np.inf), "infinite values"),
         (FRAME.reset_index(), "set_index"),
+        (FRAME.set_axis(list("aacd"), axis=1), "different names, got a, a, c, d: rename them"),
         (FRAME.iloc[:-1], "expected windows of one length, got 59 to 60 rows"),
         ({"one": SERIES[0]}, "list or dictionary of data frames"),
     ],
