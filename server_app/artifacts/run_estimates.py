@@ -12,11 +12,13 @@ from condi_core.averaging import Arrays
 from condi_core.evaluation.catalogue import ERROR_SUMS, IMPUTER_ROWS, imputation_metrics
 from condi_core.evaluation.pattern_sums import scored_keys
 from condi_core.evaluation.replicates import NUM_REPLICATES, read_replicates
+from condi_core.protocol import POOLED_SITE
 from server_app.artifacts.estimates import Estimate
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import PHASE_SUFFIX, name_network
 from server_app.artifacts.stored_sums import sum_over_sites
 
+MIN_PATIENTS = 10  # with fewer, intervals would be too narrow
 ALL_PATTERNS = "all patterns"  # hidden samples of all missingness patterns together
 # Lowest and highest value of metrics, to which replicates are cut off.
 _RANGES = dict.fromkeys(("auroc", "auprc", "f1", "accuracy", "coverage"), (0.0, 1.0)) | {
@@ -29,9 +31,7 @@ _RANGE_OF_ERRORS = (0.0, math.inf)
 ImputationEstimates = dict[str, dict[str, dict[str, Estimate]]]
 
 
-def task_estimates(
-    run: RunRecord, method: str, sites: Collection[str] = (), with_intervals: bool = True
-) -> dict[str, Estimate]:
+def task_estimates(run: RunRecord, method: str, sites: Collection[str] = ()) -> dict[str, Estimate]:
     """Estimate the metrics of a method's task model.
 
     Parameters
@@ -40,13 +40,12 @@ def task_estimates(
     method : str
     sites : collection of str
         Sites whose test patients are used; by default all that were scored.
-    with_intervals : bool
-        Whether the estimates have replicates, where every site has sent them; that takes a tenth of a second.
 
     Returns
     -------
     dict
-        Estimates by metric; empty if the method was not scored at these sites.
+        Estimates by metric; empty if the method was not scored at these sites. They have replicates where
+        every site has sent them and there are enough patients; reading them takes a tenth of a second.
     """
     phase = f"task-{method}"
     by_site = _of_sites(run, phase, sites)
@@ -54,8 +53,8 @@ def task_estimates(
         return {}
     total, kind = sum_over_sites(by_site), run.schema.task_kind
     shape = (NUM_REPLICATES, kind.reduced_columns(len(run.schema.labels)))
-    values, replicates = kind.metrics(total), _of_shapes(run, phase, [shape])
-    if not with_intervals or not by_site.keys() <= replicates.keys():
+    values, replicates = kind.metrics(total), _replicates(run, phase, by_site, [shape])
+    if not replicates:
         return {name: Estimate(value) for name, value in values.items()}
     replicated = sum_over_sites({s: kind.replicate(sums, replicates[s]) for s, sums in by_site.items()})
     of_metrics = {name: total[name] for name in replicated}
@@ -63,7 +62,7 @@ def task_estimates(
 
 
 def imputation_estimates(
-    run: RunRecord, scope: str = "federated", sites: Collection[str] = (), with_intervals: bool = True
+    run: RunRecord, scope: str = "federated", sites: Collection[str] = ()
 ) -> ImputationEstimates:
     """Estimate the metrics of the imputers that were scored with one scope of training.
 
@@ -74,8 +73,6 @@ def imputation_estimates(
         Who trained the imputer, as in `Method`.
     sites : collection of str
         Sites whose test patients are used; by default all that were scored.
-    with_intervals : bool
-        Whether the estimates have replicates, where every site has sent them.
 
     Returns
     -------
@@ -89,10 +86,10 @@ def imputation_estimates(
     weight = run.schema.patch_weights[:, None]
     totals = {key: (weight * sums).sum(0) for key, sums in sum_over_sites(by_site).items()}
     shapes = [(NUM_REPLICATES, len(ERROR_SUMS) * len(scored_keys(samples))) for samples in (0, 1)]
-    replicates = _of_shapes(run, phase, shapes)
+    replicates = _replicates(run, phase, by_site, shapes)
     deviations: dict[str, np.ndarray] = {}
-    if with_intervals and by_site.keys() <= replicates.keys():
-        columns = np.sum([replicates[site] for site in by_site], axis=0, dtype=float)
+    if replicates:
+        columns = np.sum(list(replicates.values()), axis=0, dtype=float)
         keys = scored_keys(0)
         keys = keys if columns.shape[1] == len(keys) * len(ERROR_SUMS) else scored_keys(1)
         deviations = dict(zip(keys, np.split(columns, len(keys), 1), strict=True))
@@ -126,6 +123,11 @@ def estimates_by_row(run: RunRecord) -> ImputationEstimates:
     return result
 
 
+def has_enough_patients(run: RunRecord, sites: Collection[str]) -> bool:
+    """Whether sites have enough test patients together for intervals."""
+    return sum(run.sites[site].patients.get("test") or 0 for site in sites) >= MIN_PATIENTS
+
+
 def _read_errors(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
     return imputation_metrics(sums["errors"])
 
@@ -141,9 +143,19 @@ def _estimates(values: Mapping[str, float], replicates: Mapping[str, np.ndarray]
     return {name: Estimate(value, cut(name)) for name, value in values.items()}
 
 
-def _of_shapes(run: RunRecord, phase: str, shapes: Collection[tuple[int, ...]]) -> Arrays:
-    """Return the replicates of a phase by site, without those that another version has written."""
-    return {site: array for site, array in run.replicates.get(phase, {}).items() if array.shape in shapes}
+def _replicates(
+    run: RunRecord, phase: str, sites: Collection[str], shapes: Collection[tuple[int, ...]]
+) -> Arrays:
+    """Return the replicates of sites; none if one has not sent them, or there are too few patients.
+
+    Those of another shape were written by another version.
+    """
+    members = run.sites if POOLED_SITE in sites else run.sites.keys() & sites
+    if not has_enough_patients(run, members):
+        return {}
+    sent = run.replicates.get(phase, {})
+    complete = all(site in sent and sent[site].shape in shapes for site in sites)
+    return {site: sent[site] for site in sites} if complete else {}
 
 
 def _of_sites(run: RunRecord, phase: str, sites: Collection[str]) -> dict[str, Arrays]:

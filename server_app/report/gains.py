@@ -21,7 +21,7 @@ from server_app.report.markup import (
     section,
     side_by_side,
 )
-from server_app.report.small_groups import EXPLANATION, MARK, why_not_ranked
+from server_app.report.small_groups import EXPLANATION, MARK
 
 TITLE = "What each site gained"
 LOCAL = "local"  # the method in which each site trains its own models
@@ -60,16 +60,8 @@ def site_gains(run: RunRecord) -> dict[str, list[Gain]]:
     method = run.config["method"]
     if not run.sites or (method in METHODS and METHODS[method].scope != "federated"):
         return {}
-    result = {}
-    for site in run.sites:
-        with_intervals = not why_not_ranked(run, site)  # those of few patients would be too narrow
-        gains = [
-            *_task_gains(run, method, site, with_intervals),
-            *_imputation_gains(run, site, with_intervals),
-        ]
-        if gains:
-            result[site] = gains
-    return result
+    gains = {site: [*_task_gains(run, method, site), *_imputation_gains(run, site)] for site in run.sites}
+    return {site: of_site for site, of_site in gains.items() if of_site}
 
 
 def gains_section(run: RunRecord, gains: dict[str, list[Gain]], ranked: dict[str, Gain]) -> Section:
@@ -148,8 +140,8 @@ def _why_no_gain(run: RunRecord) -> str:
     )
 
 
-def _task_gains(run: RunRecord, method: str, site: str, with_intervals: bool) -> list[Gain]:
-    together, alone = (task_estimates(run, name, [site], with_intervals) for name in (method, LOCAL))
+def _task_gains(run: RunRecord, method: str, site: str) -> list[Gain]:
+    together, alone = (task_estimates(run, name, [site]) for name in (method, LOCAL))
     return [
         Gain(metric, together[metric.name], alone[metric.name])
         for metric in metrics_of_task(run.schema.task)
@@ -157,9 +149,9 @@ def _task_gains(run: RunRecord, method: str, site: str, with_intervals: bool) ->
     ]
 
 
-def _imputation_gains(run: RunRecord, site: str, with_intervals: bool) -> list[Gain]:
+def _imputation_gains(run: RunRecord, site: str) -> list[Gain]:
     together, alone = (
-        imputation_estimates(run, scope, [site], with_intervals).get(ALL_PATTERNS, {}).get("condi")
+        imputation_estimates(run, scope, [site]).get(ALL_PATTERNS, {}).get("condi")
         for scope in ("federated", "local")
     )
     return [Gain(IMPUTATION_RMSE, together["rmse"], alone["rmse"])] if together and alone else []

@@ -18,7 +18,7 @@ from data_partitions.dataset_titles import dataset_title
 from data_partitions.manifest import Split
 from data_partitions.table import escape_html
 from server_app.artifacts.estimates import combine
-from server_app.artifacts.run_estimates import ALL_PATTERNS
+from server_app.artifacts.run_estimates import ALL_PATTERNS, MIN_PATIENTS, has_enough_patients
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.classification import method_title
 from server_app.report.findings import Findings
@@ -50,6 +50,10 @@ def overview(findings: Findings) -> str:
 
 def interval_note(run: RunRecord) -> str:
     """Say what the intervals are of, or why there are none."""
+    if run.replicates and not has_enough_patients(run, run.sites):
+        return (
+            f"There are no intervals: with fewer than {MIN_PATIENTS} test patients they would be too narrow."
+        )
     if run.replicates:
         return (
             "In parentheses: 95 % intervals over the test patients. For them, sites send random multiples of "

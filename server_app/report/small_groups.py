@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 from condi_core.evaluation.catalogue import primary_metric
+from server_app.artifacts.run_estimates import MIN_PATIENTS
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.sites import num_scored_windows, site_metrics
 
-MIN_RANKED_PATIENTS = 10  # of a site, subgroup or label; where patients are not known, as many windows
+MIN_RANKED_PATIENTS = (
+    MIN_PATIENTS  # of a site, subgroup or label; where patients are not known, as many windows
+)
 EXPLANATION = (
     f"Results of fewer than {MIN_RANKED_PATIENTS} patients, or of patients who all have the same outcome, "
     "are marked with † and are not ranked."

@@ -38,10 +38,25 @@ def test_estimates_of_a_site_are_of_its_own_patients(made):
     def rmse(*sites):
         return imputation_estimates(record, sites=sites)[ALL_PATTERNS]["condi"]["rmse"]
 
-    assert rmse("south").replicates.shape == (NUM_REPLICATES,)
-    assert rmse("south").interval != rmse().interval
+    _, *others = record.sites
+    two = rmse(*others)
+    assert two.replicates.shape == (NUM_REPLICATES,) and two.interval != rmse().interval
     record.replicates["imputer"]["south"] = np.zeros((NUM_REPLICATES, 3))  # as another version may write it
-    assert rmse("south").interval is None and rmse().interval is None
+    assert rmse(*others).interval is None and rmse().interval is None
+
+
+def test_fewer_than_ten_patients_have_no_interval(made):
+    record = read_run(made[1])
+
+    def rmse(run, *sites):
+        return imputation_estimates(run, sites=sites)[ALL_PATTERNS]["condi"]["rmse"]
+
+    first, *others = record.sites
+    assert [site.patients["test"] for site in record.sites.values()] == [5, 5, 5]
+    assert rmse(record, first).interval is None and rmse(record, *others).interval
+    few = replace(record, sites={name: replace(s, patients={"test": 3}) for name, s in record.sites.items()})
+    assert rmse(few).interval is None and Findings(few).task["auroc"].interval is None
+    assert "fewer than 10 test patients" in interval_note(few)
 
 
 @pytest.mark.parametrize(
