@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from condi_core.config import ConfigError
 from condi_core.missingness.registry import MECHANISMS, SETTINGS
 from condi_core.missingness.setting import Value
+from condi_core.settings_text import suggest_name
 
 
 class MissingnessError(ConfigError):
@@ -82,7 +82,7 @@ class Missingness(Mapping[str, Any]):
         if faults := _find_faults(overrides, of_run=True):
             raise MissingnessError(
                 *(
-                    f"{n}: {fault}" if fault else f"unknown '{n}'{_suggestion(n)}"
+                    f"{n}: {fault}" if fault else f"unknown '{n}'{suggest_name(n, SETTINGS)}"
                     for n, fault in faults.items()
                 )
             )
@@ -146,14 +146,11 @@ def _find_faults(settings: Mapping[str, Any], of_run: bool) -> dict[str, str | N
 
 
 def _describe_faults(settings: Mapping[str, Any], of_run: bool) -> list[str]:
-    return [
-        f"unknown setting 'missingness.{name}'{_suggestion(name, 'missingness.')}"
-        if fault is None
-        else f"setting 'missingness.{name}': {fault}"
-        for name, fault in _find_faults(settings, of_run).items()
-    ]
-
-
-def _suggestion(name: str, prefix: str = "") -> str:
-    matches = get_close_matches(name, list(SETTINGS), n=1, cutoff=0.4)
-    return f" (did you mean '{prefix}{matches[0]}'?)" if matches else ""
+    complaints = []
+    for name, fault in _find_faults(settings, of_run).items():
+        if fault is None:
+            similar = suggest_name(name, SETTINGS).replace("'", "'missingness.", 1)
+            complaints.append(f"unknown setting 'missingness.{name}'{similar}")
+        else:
+            complaints.append(f"setting 'missingness.{name}': {fault}")
+    return complaints
