@@ -96,7 +96,7 @@ def train_single_site(
         model = DiffusionImputer(windows.schema, config)
     model.standardiser.fit(torch.from_numpy(compute_standardising_sums(windows, training)))
     model.to(windows.device).eval()
-    owners, best, lowest_error = ownership(model), state_arrays(model), math.inf
+    owners, lowest_error = ownership(model), math.inf
 
     def finish_round(phase: str, round_: int, rounds: int, start: float, **numbers: float) -> None:
         seconds = time.monotonic() - start

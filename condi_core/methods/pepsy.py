@@ -77,10 +77,10 @@ class PEPSYModel(TaskModel):
 
     def classify_windows(self, values: Tensor, observed: Tensor, available: Tensor) -> Tensor:
         features = self.extract_features(values, observed, available)
-        complete, _, _ = self.reconfigure(features, self.observed_fraction(observed))
+        complete, _ = self.reconfigure(features, self.observed_fraction(observed))
         return self.classify_complete(complete)
 
-    def reconfigure(self, features: Tensor, observed_fraction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def reconfigure(self, features: Tensor, observed_fraction: Tensor) -> tuple[Tensor, Tensor]:
         """Complete the features of all modalities by the controls.
 
         Parameters
@@ -91,7 +91,6 @@ class PEPSYModel(TaskModel):
         Returns
         -------
         complete : Tensor (batch, modality, width)
-        filled : Tensor (batch, modality, width), the features with the mean of the present ones where missing
         similarity : Tensor, a scalar: mean similarity of queries and selected controls
         """
         present = observed_fraction > 0
@@ -102,7 +101,7 @@ class PEPSYModel(TaskModel):
         control = (similarity.softmax(-1)[..., None] * self.controls[selected]).sum(-2)
         identity = self.extractor.modality_embedding.weight.expand_as(features)
         complete = self.compose(torch.cat([identity, features, control], -1))
-        return complete, features, similarity.mean()
+        return complete, similarity.mean()
 
     def classify_complete(self, complete: Tensor) -> Tensor:
         """Compute logits (batch, label): modalities are fused by their similarities, gated and averaged."""
@@ -116,7 +115,7 @@ class PEPSYModel(TaskModel):
         values, observed, available, labels, covariates = batch
         observed_fraction = self.observed_fraction(observed)
         features, present = self.extract_features(values, observed, available), observed_fraction > 0
-        complete, _, similarity = self.reconfigure(features, observed_fraction)
+        complete, similarity = self.reconfigure(features, observed_fraction)
         between_modalities = modality_contrastive_loss(features, present, self.temperature)
         window_mean = masked_mean(complete, present)
         with_window = sum(info_nce(part, window_mean, self.temperature) for part in complete.unbind(1))
