@@ -232,7 +232,7 @@ class RunConfig(Settings):
         return _method_names(self.method, self.compare_with)
 
     def options_of(self, method: str) -> dict[str, int | float | str]:
-        """Return the options of a method that differ from its defaults, such as `{"mu": 0.1}`."""
+        """Return the options that the run gives a method, such as `{"mu": 0.1}`."""
         values = parse_values(self.method_options)
         prefix = f"{method}."
         return {key.removeprefix(prefix): v for key, v in values.items() if key.startswith(prefix)}
