@@ -52,9 +52,8 @@ from tests.helpers.tiny_federation import write_tiny
 
 TIMEOUT_SECONDS = 1800
 STATUS_SECONDS = 60  # between two questions for the status of a run that has no result yet
-END_EXCHANGES = (
-    2  # after the rounds: of the last weights on validation windows, and of the best on test windows
-)
+# After the rounds: of the last weights on validation windows, and of the best on test windows.
+END_EXCHANGES = 2
 
 
 def register_all(hospitals: Coordinator, names: Sequence[str]) -> None:
