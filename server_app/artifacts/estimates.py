@@ -32,12 +32,16 @@ class Estimate:
         """The 95 % percentile interval (Efron and Tibshirani 1993, section 13.3); None without replicates."""
         if self.replicates is None or not math.isfinite(self.value):
             return None
-        finite = self.replicates[np.isfinite(self.replicates)]
-        # A metric that most replicates do not define, such as that of a label with one case, has no interval.
-        if len(finite) < len(self.replicates) / 2:
-            return None
-        low, high = np.quantile(finite, INTERVAL_QUANTILES)
-        return float(low), float(high)
+        return percentile_interval(self.replicates)
+
+
+def percentile_interval(replicates: np.ndarray) -> tuple[float, float] | None:
+    """Return the 95 % interval of the replicates that are finite; None without any."""
+    finite = replicates[np.isfinite(replicates)]
+    if not len(finite):
+        return None
+    low, high = np.quantile(finite, INTERVAL_QUANTILES)
+    return float(low), float(high)
 
 
 NO_ESTIMATE = Estimate(math.nan)

@@ -9,8 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from server_app.artifacts.estimates import percentile_interval
+
 MIN_WILCOXON_PAIRS = 6  # with fewer pairs that differ, a signed-rank test cannot reach p = 0.05
-COVERAGE = 0.95  # of all intervals
+COVERAGE = 0.95  # of intervals over seeds
 
 Interval = tuple[float, float]
 NO_INTERVAL: Interval = (math.nan, math.nan)
@@ -52,15 +54,6 @@ def student_interval(values: Sequence[float] | np.ndarray) -> Interval:
     return mean - half_width, mean + half_width
 
 
-def percentile_interval(replicates: np.ndarray) -> Interval:
-    """Return the 95 % percentile interval of bootstrap replicates; NaN without any."""
-    finite = replicates[np.isfinite(replicates)]
-    if not len(finite):
-        return NO_INTERVAL
-    low, high = np.quantile(finite, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return float(low), float(high)
-
-
 def mean_replicates(scores: Sequence[Score]) -> np.ndarray:
     """Return the replicates of the mean of scores of one run, empty unless all have equally many."""
     lengths = {len(score.replicates) for score in scores}
@@ -74,9 +67,10 @@ def patient_interval(scores: Sequence[Score]) -> Interval:
     paired: this is the interval if their deviations are the same, the widest that they can have.
     """
     intervals = [percentile_interval(score.replicates) for score in scores]
-    if not intervals or any(math.isnan(low) for low, _ in intervals):
+    known = [interval for interval in intervals if interval is not None]
+    if not known or len(known) < len(intervals):
         return NO_INTERVAL
-    lows, highs = zip(*intervals, strict=True)
+    lows, highs = zip(*known, strict=True)
     return float(np.mean(lows)), float(np.mean(highs))
 
 

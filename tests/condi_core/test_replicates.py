@@ -142,3 +142,18 @@ def test_intervals_contain_the_true_value_as_often_as_they_say():
             hits[name] += low <= truth[name] <= high
     for name, count in hits.items():  # the standard error of a share of 300 is 1.3 %
         assert 0.90 <= count / runs <= 0.985, (name, count / runs)
+
+
+@pytest.mark.slow
+def test_intervals_of_few_cases_are_too_narrow():
+    """One case does not tell how cases differ: the docs give these shares."""
+    rng, truth, shares = np.random.default_rng(4), 0.8019, []  # the AUROC of normal scores 1.2 apart
+    for cases in (1, 2, 5, 10):
+        ill, patient, hits = np.arange(60) < cases, np.arange(60), 0
+        for _ in range(200):
+            score = 1 / (1 + np.exp(1 - 1.2 * ill - rng.normal(size=60)))
+            _, replicates = replicate(BINARY, rng, [(score, ill, patient)])
+            low, high = np.quantile(replicates["auroc"], (0.025, 0.975))
+            hits += low <= truth <= high
+        shares.append(hits / 200)
+    assert shares == pytest.approx([0.3, 0.6, 0.8, 0.9], abs=0.08)
