@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from server_app.study.results import CsvValue, StudyCell
-from server_app.study.statistics import patient_interval
+from server_app.study.statistics import Score, patient_interval
 
 # Columns of results.csv with their meanings, in their order.
 COLUMNS = {
@@ -57,15 +57,12 @@ def _results(cell: StudyCell) -> Iterator[dict[str, CsvValue]]:
     for metric, value in cell.metrics.items():
         if value is None:
             continue
-        yield {"part": "task", "metric": metric, "value": value}
-        if metric in cell.replicates:
-            interval = patient_interval([cell.score(metric)])
-            for statistic, end in zip(("low", "high"), interval, strict=True):
-                yield {"part": "task", "metric": metric, "statistic": statistic, "value": end}
+        yield from _with_interval({"part": "task", "metric": metric}, cell.score(metric))
     for pattern, imputers in cell.imputation.items():
         for imputer, metrics in imputers.items():
-            keys: dict[str, CsvValue] = {"part": "imputation", "pattern": pattern, "imputer": imputer}
-            yield from (keys | {"metric": name, "value": number} for name, number in metrics.items())
+            for metric in metrics:
+                keys = {"part": "imputation", "pattern": pattern, "imputer": imputer, "metric": metric}
+                yield from _with_interval(keys, cell.imputation_score(pattern, imputer, metric))
     training: dict[str, CsvValue] = {
         "validation-loss": cell.validation_loss,
         "local-steps": cell.local_steps,
@@ -76,3 +73,11 @@ def _results(cell: StudyCell) -> Iterator[dict[str, CsvValue]]:
         "failures": cell.failures,
     }
     yield from ({"part": "training", "metric": name, "value": number} for name, number in training.items())
+
+
+def _with_interval(keys: Mapping[str, CsvValue], score: Score) -> Iterator[dict[str, CsvValue]]:
+    """Yield a score, and the ends of its interval over test patients where it has replicates."""
+    yield {**keys, "value": score.value}
+    if len(score.replicates):
+        for statistic, end in zip(("low", "high"), patient_interval([score]), strict=True):
+            yield {**keys, "statistic": statistic, "value": end}

@@ -27,7 +27,7 @@ from condi_core.run_files import (
 from data_partitions.manifest import Split
 from data_partitions.storage import atomic_write
 from data_partitions.table import CsvWriter
-from server_app.artifacts.run_estimates import task_estimates
+from server_app.artifacts.run_estimates import estimates_by_row, task_estimates
 from server_app.artifacts.run_record import ReportError, read_run
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.study.design import Scenario
@@ -67,6 +67,7 @@ class StudyCell:
     code : fingerprint of the code that computed it
     run : name of the run folder
     replicates : metrics of the task in replicates of the test patients `(replicate,)`, by metric
+    imputation_replicates : those of imputers `(replicate,)`, by missingness pattern, imputer and metric
     """
 
     data: str
@@ -93,11 +94,19 @@ class StudyCell:
     code: str
     run: str
     replicates: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+    imputation_replicates: Mapping[tuple[str, str, str], np.ndarray] = field(
+        default_factory=dict, compare=False
+    )
 
     def score(self, metric: str) -> Score:
         """Return a metric of the task, NaN where the cell has none, with its replicates."""
         value = self.metrics.get(metric)
         return Score(math.nan if value is None else value, self.replicates.get(metric, np.zeros(0)))
+
+    def imputation_score(self, pattern: str, imputer: str, metric: str) -> Score:
+        """Return a metric of an imputer, with its replicates."""
+        replicates = self.imputation_replicates.get((pattern, imputer, metric), np.zeros(0))
+        return Score(self.imputation[pattern][imputer][metric], replicates)
 
     @property
     def scenario(self) -> tuple[str, str, str, str]:
@@ -194,6 +203,7 @@ def read_cell(scenario: Scenario, run: Path, method: str) -> StudyCell:
             code=read_versions(run)["code"],
             run=run.name,
             replicates=_replicates(run, method),
+            imputation_replicates=_imputation_replicates(run, method),
         )
     except (ReportError, OSError, ValueError, KeyError, TypeError, StopIteration, SafetensorError) as error:
         raise RunUnreadableError(
@@ -214,6 +224,19 @@ def _replicates(run: Path, method: str) -> dict[str, np.ndarray]:
         return {}
     estimates = task_estimates(read_run(run), method)
     return {name: e.replicates for name, e in estimates.items() if e.replicates is not None}
+
+
+def _imputation_replicates(run: Path, method: str) -> dict[tuple[str, str, str], np.ndarray]:
+    """Return the metrics of the run's imputers in replicates of the test patients, if the method has one."""
+    if METHODS[method].imputer_training == "none" or not weights_paths(run, "replicates-imputer"):
+        return {}
+    return {
+        (pattern, imputer, name): estimate.replicates
+        for pattern, imputers in estimates_by_row(read_run(run)).items()
+        for imputer, estimates in imputers.items()
+        for name, estimate in estimates.items()
+        if estimate.replicates is not None
+    }
 
 
 def _imputation_metrics(result: dict[str, Any], method: str) -> dict[str, dict[str, dict[str, float]]]:

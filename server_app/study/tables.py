@@ -118,7 +118,8 @@ def imputation_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
         for pattern, imputers in cell.imputation.items():
             for imputer, metrics in imputers.items():
                 if metrics.get("rmse") is not None:
-                    rmse.setdefault((pattern, imputer), {}).setdefault(cell.seed, Score(metrics["rmse"]))
+                    score = cell.imputation_score(pattern, imputer, "rmse")
+                    rmse.setdefault((pattern, imputer), {}).setdefault(cell.seed, score)
     if not rmse:
         return None
     patterns = list(dict.fromkeys(pattern for pattern, _ in rmse))

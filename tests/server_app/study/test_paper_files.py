@@ -64,14 +64,17 @@ def test_latex_of_odd_texts():
 def test_the_long_form_has_a_number_a_row():
     draws = {"auroc": np.linspace(0.8, 0.9, 101)}
     imputation = {"gaps 50 %": {"linear": {"rmse": 0.4, "mae": 0.3}}}
-    rows = list(long_rows([cell("condi", 3, 0.85, imputation=imputation, replicates=draws)]))
+    errors = {("gaps 50 %", "linear", "rmse"): np.linspace(0.3, 0.5, 101)}
+    changes = {"replicates": draws, "imputation_replicates": errors}
+    rows = list(long_rows([cell("condi", 3, 0.85, imputation=imputation, **changes)]))
     assert all(list(row) == list(COLUMNS) for row in rows)
     assert all(row["seed"] == 3 and row["missingness"] == "points=0.5" for row in rows)
     values = {(r["part"], r["pattern"], r["imputer"], r["metric"], r["statistic"]): r["value"] for r in rows}
-    assert len(values) == len(rows) == 4 + 2 + 2 + 7, "metrics, an interval, the imputation, and training"
+    assert len(values) == len(rows) == (4 + 2) + (2 + 2) + 7, "task, imputation, and training"
     assert values["task", "", "", "auroc", "estimate"] == 0.85
     assert values["task", "", "", "auroc", "low"] == pytest.approx(0.8025)
     assert values["imputation", "gaps 50 %", "linear", "rmse", "estimate"] == 0.4
+    assert values["imputation", "gaps 50 %", "linear", "rmse", "high"] == pytest.approx(0.495)
     assert values["training", "", "", "seconds", "estimate"] == 2.0
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from server_app.study.ranking import rank_marks
 from server_app.study.statistics import Score, patient_interval
-from server_app.study.tables import task_table
+from server_app.study.tables import imputation_table, task_table
 from tests.helpers.study_cells import cell
 
 
@@ -65,3 +65,22 @@ def test_tables_show_the_interval_over_patients_beside_the_spread_of_seeds():
     assert [row[1].text for row in table.cells] == ["0.700", "0.845 ± 0.007 [0.802, 0.897]"]
     assert "interval over test patients" in table.note
     assert "test patients" not in task_table([cell("mask", s, 0.7) for s in (0, 1)], "a scenario").note
+
+
+def test_the_table_of_imputers_has_intervals_and_ties_over_patients():
+    rmse = {"linear": 0.44, "estimate": 0.43, "condi": 0.4}
+    patients = np.linspace(-0.04, 0.04, 401)
+    draws = {"linear": 0.44 - patients, "estimate": 0.43 + patients, "condi": 0.4 + patients}
+    one = cell(
+        "condi",
+        0,
+        0.84,
+        imputation={"gaps 50 %": {name: {"rmse": value} for name, value in rmse.items()}},
+        imputation_replicates={("gaps 50 %", name, "rmse"): array for name, array in draws.items()},
+    )
+    table = imputation_table([one], "a scenario")
+    assert {row[0].text: (row[1].text, row[1].mark) for row in table.cells} == {
+        "linear interpolation": ("0.440 [0.402, 0.478]", "tie"),
+        "closed-form estimate": ("0.430 [0.392, 0.468]", ""),
+        "CondI, point estimate": ("0.400 [0.362, 0.438]", "best"),
+    }

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from condi_core.run_files import read_result
 from server_app.artifacts.estimates import Estimate
 from server_app.study.errors import StudyError
-from server_app.study.results import best_rate, write_csv
+from server_app.study.results import _imputation_replicates, best_rate, write_csv
 from server_app.study.runner import RunNotCompletedError
 from tests.helpers.fake_runs import FakeRuns, plain, tiny_study
 
@@ -278,3 +279,12 @@ def test_a_cell_has_the_replicates_that_sites_have_sent(tmp_path, monkeypatch):
     mask, condi = runner.grid.cells()
     assert mask.score("auroc").replicates.tolist() == [0.6, 0.8] and list(mask.replicates) == ["auroc"]
     assert not condi.replicates
+
+
+def test_a_cell_has_replicates_of_each_score_of_its_imputers(made):
+    assert not _imputation_replicates(made[1], "mask")
+    replicates = _imputation_replicates(made[1], "condi")
+    for pattern, imputers in read_result(made[1])["imputation"].items():
+        for imputer, metrics in imputers.items():
+            drawn = replicates[pattern, imputer, "rmse"]
+            assert drawn.min() < metrics["rmse"] < drawn.max()
