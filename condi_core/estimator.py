@@ -153,11 +153,11 @@ class Imputer:
         ValueError
             X cannot be used. The message says what to do.
         """
-        config, given = read_settings(self.get_params()), read_input(X)
-        schema = make_schema(given, self.patch)
-        parts = [given]
+        config, inputs = read_settings(self.get_params()), read_input(X)
+        schema = make_schema(inputs, self.patch)
+        parts = [inputs]
         if validation is not None:
-            parts.append(read_windows_of(schema, validation, given.names))
+            parts.append(read_windows_of(schema, validation, inputs.names))
         values = np.concatenate([part.values for part in parts]).astype(np.float32)
         windows = ArrayWindows(
             self.site,
@@ -173,9 +173,9 @@ class Imputer:
             if self.verbose:
                 print(format_round(line), flush=True)
 
-        training, validated = rows[: len(given.values)], rows[len(given.values) :]
+        training, validated = rows[: len(inputs.values)], rows[len(inputs.values) :]
         network = train_single_site(windows, training, validated, config, self.seed, report)
-        others, is_named = {n: getattr(self, n) for n in ("seed", "site", "patch")}, given.names is not None
+        others, is_named = {n: getattr(self, n) for n in ("seed", "site", "patch")}, inputs.names is not None
         metadata = {
             "schema": schema.model_dump_json(),
             "settings": config.model_dump_json(by_alias=True),
@@ -188,8 +188,8 @@ class Imputer:
 
     def transform(self, X: Any) -> Any:  # noqa: N803 - as scikit-learn
         """Complete windows by the median of each missing sample; what comes back has the type of X."""
-        given = self._read_fitted(X)
-        return given.restore(self._complete(given, lambda x: self.model_.impute(x).point, axis=0))
+        inputs = self._read_fitted(X)
+        return inputs.restore(self._complete(inputs, lambda x: self.model_.impute(x).point, axis=0))
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:  # noqa: N803
         """Train on windows and complete them."""
@@ -218,11 +218,11 @@ class Imputer:
             X = self._fitted_input  # noqa: N806
             if X is None:
                 raise ValueError("expected X, as a loaded imputer does not hold the windows it was fitted to")
-        given = self._read_fitted(X)
+        inputs = self._read_fitted(X)
         completed = self._complete(
-            given, lambda x: self.model_.impute(x, samples=samples, seed=self.seed).quantiles(levels), axis=1
+            inputs, lambda x: self.model_.impute(x, samples=samples, seed=self.seed).quantiles(levels), axis=1
         )
-        restored = [given.restore(quantile) for quantile in completed]
+        restored = [inputs.restore(quantile) for quantile in completed]
         if isinstance(restored[0], np.ndarray):
             return np.stack(restored)
         return dict(zip(levels, restored, strict=True))

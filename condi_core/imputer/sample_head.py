@@ -59,8 +59,8 @@ class SampleHead(nn.Module):
         """
         context, parts = self.from_token(tokens, channels.shape[2]), []
         for group, from_sample, to_outputs in zip(self.groups, self.from_sample, self.by_rate, strict=True):
-            part, own = (group.select(x).movedim(-1, 3) for x in (context, channels))
-            hidden = part.flatten(2, 3) + from_sample(own.flatten(2, 3))
+            part, inputs = (group.select(x).movedim(-1, 3) for x in (context, channels))
+            hidden = part.flatten(2, 3) + from_sample(inputs.flatten(2, 3))
             # Inputs reach tens of deviations, and few steps must not move what belongs to these too far.
             hidden = self.norm(hidden)
             hidden = hidden + self.mix(F.gelu(hidden))

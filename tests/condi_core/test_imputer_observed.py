@@ -140,11 +140,11 @@ def test_windows_do_not_influence_each_other(imputer, batch):
     estimate_cross_spectra(imputer, *batch)
     together = imputer.prepare(values, observed)
     mean = imputer.sample(together, 0)[0]
-    for kept in (torch.arange(6) % 2 == 0, torch.arange(6) % 2 == 1):
-        x, mask = (torch.where(kept[:, None, None, None], t, t.flip(2)) for t in (values, observed))
+    for unchanged in (torch.arange(6) % 2 == 0, torch.arange(6) % 2 == 1):
+        x, mask = (torch.where(unchanged[:, None, None, None], t, t.flip(2)) for t in (values, observed))
         prepared, everything = imputer.prepare(x, mask), slice(None)
-        assert same_batch(prepared.select(kept, everything), together.select(kept, everything))
-        assert torch.equal(imputer.sample(prepared, 0)[0][kept], mean[kept])
+        assert same_batch(prepared.select(unchanged, everything), together.select(unchanged, everything))
+        assert torch.equal(imputer.sample(prepared, 0)[0][unchanged], mean[unchanged])
     for i in range(6):
         single = imputer.prepare(values[i : i + 1], observed[i : i + 1])
         # Conjugate gradients that are stopped early amplify rounding errors.
