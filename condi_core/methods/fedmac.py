@@ -36,8 +36,8 @@ class CrossModalAggregator(TaskModel):
         self,
         schema: Schema,
         config: TaskConfig,
-        contrastive_weight: float = CONTRASTIVE_WEIGHT,
-        temperature: float = TEMPERATURE,
+        contrastive_weight: float,
+        temperature: float,
     ) -> None:
         super().__init__(schema, config)
         self.contrastive_weight, self.temperature = contrastive_weight, temperature

@@ -85,10 +85,10 @@ class PAMFModel(TaskModel):
         self,
         schema: Schema,
         config: TaskConfig,
-        source_deviation: float = SOURCE_DEVIATION,
-        max_rate: float = MAX_RATE,
-        flow_weight: float = FLOW_WEIGHT,
-        euler_steps: int = EULER_STEPS,
+        source_deviation: float,
+        max_rate: float,
+        flow_weight: float,
+        euler_steps: int,
     ) -> None:
         super().__init__(schema, config)
         self.source_deviation, self.max_rate = source_deviation, max_rate

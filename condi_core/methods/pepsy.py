@@ -56,11 +56,11 @@ class PEPSYModel(TaskModel):
         self,
         schema: Schema,
         config: TaskConfig,
-        controls: int = CONTROLS,
-        selected: int = SELECTED,
-        contrastive_weight: float = CONTRASTIVE_WEIGHT,
-        query_weight: float = QUERY_WEIGHT,
-        temperature: float = TEMPERATURE,
+        controls: int,
+        selected: int,
+        contrastive_weight: float,
+        query_weight: float,
+        temperature: float,
     ) -> None:
         super().__init__(schema, config)
         self.selected, self.temperature = selected, temperature

@@ -30,7 +30,7 @@ MAX_RATE = 0.9  # largest share of modalities or of time that a window loses; ou
 class RobustModel(TaskModel):
     """The task model, which trains on windows that have lost modalities or stretches."""
 
-    def __init__(self, schema: Schema, config: TaskConfig, max_rate: float = MAX_RATE) -> None:
+    def __init__(self, schema: Schema, config: TaskConfig, max_rate: float) -> None:
         super().__init__(schema, config)
         self.max_rate = max_rate
 

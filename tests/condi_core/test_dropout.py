@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from condi_core.methods.robust import MAX_RATE, RobustModel
+from condi_core.methods.robust import MAX_RATE, METHOD
 from condi_core.task.batch import TaskBatch
 from condi_core.task.dropout import drop_modalities, drop_stretches
 from tests.helpers.toy import schema, task_config
@@ -44,7 +44,7 @@ def test_a_stretch_is_consecutive_and_has_the_length_of_the_rate(rate):
 
 def test_a_robust_model_drops_in_training_only():
     torch.manual_seed(0)
-    model = RobustModel(schema(), task_config())
+    model = METHOD.model(schema(), task_config())
     observed = torch.ones(3000, 4, 12, 5, dtype=torch.bool)
     model.generator = generator()
     stays = model.drop(observed)

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from condi_core.imputer.interpolation import linear_interpolation
-from condi_core.methods.pamf import PAMFModel
+from condi_core.methods.pamf import METHOD
 from tests.helpers.toy import perturb, schema, standardise, task_config, windows
 
 
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return perturb(PAMFModel(schema(rates=(5, 5, 1, 5)), task_config())).eval()
+    return perturb(METHOD.model(schema(rates=(5, 5, 1, 5)), task_config())).eval()
 
 
 @pytest.fixture
