@@ -56,9 +56,9 @@ def interval_note(run: RunRecord) -> str:
         )
     if run.replicates:
         return (
-            "In parentheses: 95 % intervals over the test patients. For them, sites send random multiples of "
-            "their sums, and nothing of single patients. They do not show the variation over seeds and over "
-            "hospitals that took no part."
+            "In parentheses: 95 % intervals over the test patients. For them, sites send sums over patients, "
+            "each multiplied by a random number of the patient. Intervals of labels that few patients have "
+            "are too narrow. They do not show the variation over seeds and over hospitals that took no part."
         )
     if not run.sums:
         return ""

@@ -170,5 +170,5 @@ def _interval(metric: Metric, estimate: Estimate | None) -> str:
 
 def _note_of_intervals(estimates: Iterable[Estimate]) -> str:
     if any(estimate.interval for estimate in estimates):
-        return " In brackets are 95 % intervals over test patients (bootstrap)."
+        return " In brackets are 95 % intervals over test patients."
     return ""
