@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from condi_core.config import RunConfig
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS
+from condi_core.imputer.local_training import EPOCHS_PER_PREPARATION
+from condi_core.imputer.relation_estimate import CANDIDATE_STEPS, MAX_WINDOWS
 from condi_core.methods import METHODS, Method
+from server_app.federation.client_sampling import num_sampled_sites
 
 ENGINE_STARTS = 6  # starts of Python processes with their imports, one after the other, of a run's engine
 EXCHANGE_SECONDS = 0.2  # that one message to one site takes beyond its work
-EPOCHS_PER_PREPARATION = 4  # as in the imputer's training: steps on a window for each preparation
-SITE_RELATION_STEPS, SITE_RELATION_CANDIDATES = 9, 3  # of the relation of a site
-MAX_RELATION_WINDOWS, MAX_VALIDATED_WINDOWS = 256, 16
 
 
 class SiteWindows(NamedTuple):
@@ -118,9 +118,9 @@ class Workload:
 
     def _site_relation_seconds(self, site: SiteWindows) -> float:
         ops = self.operations
-        steps = SITE_RELATION_STEPS * min(site.train, MAX_RELATION_WINDOWS) * ops.relation
-        candidates = SITE_RELATION_CANDIDATES * len(EVALUATED_MISSINGNESS)
-        return steps + candidates * min(site.val, MAX_VALIDATED_WINDOWS) * (ops.mask + ops.prepare)
+        steps = max(CANDIDATE_STEPS) * min(site.train, MAX_WINDOWS["train"]) * ops.relation
+        scored = (1 + len(CANDIDATE_STEPS)) * len(EVALUATED_MISSINGNESS)  # also with the relation of all
+        return steps + scored * min(site.val, MAX_WINDOWS["val"]) * (ops.mask + ops.prepare)
 
     def _task_seconds(self, spec: Method, trains: bool) -> float:
         """Estimate phase 2 of a method: completion, training with its validation, and the test."""
@@ -145,7 +145,7 @@ class Workload:
 
     def _participants(self, scope: str) -> tuple[list[SiteWindows], int]:
         """Return the sites that are asked, and how many are sampled in a round; a pool is one site."""
-        num_sampled = max(1, round(self.config.sites_per_round * len(self.sites)))
+        num_sampled = num_sampled_sites(len(self.sites), self.config.sites_per_round)
         if scope == "centralised":
             return [SiteWindows(*(sum(numbers) for numbers in zip(*self.sites, strict=True)))], num_sampled
         return list(self.sites), num_sampled
