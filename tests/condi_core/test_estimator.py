@@ -170,6 +170,20 @@ def test_a_saved_imputer_completes_the_same_and_can_be_read_as_a_run(of_frames, 
         Imputer.load(file)
 
 
+def test_the_round_with_the_lowest_error_on_validation_windows_is_selected(monkeypatch):
+    rounds, errors = [], iter([0.5, 0.2, 0.9])
+
+    def score(windows, rows, network, seed):
+        rounds.append([parameter.detach().clone() for parameter in network.parameters()])
+        return {}
+
+    monkeypatch.setattr("condi_core.single_site.score_imputer", score)
+    monkeypatch.setattr("condi_core.single_site.rmse_over_patterns", lambda *_: next(errors))
+    network = Imputer(**TINY | {"rounds": 3}).fit(SERIES[:2], validation=SERIES[2:3]).model_.imputer
+    same = [all(map(torch.equal, weights, network.parameters())) for weights in rounds]
+    assert same == [False, True, False]
+
+
 def test_it_can_be_fitted_again_and_saves_the_parameters_of_the_fit(tmp_path):
     imputer = Imputer(**TINY, seed=np.int64(0)).fit(FRAME.loc[["stay 0", "stay 1"]])
     file = tmp_path / "imputer.safetensors"
