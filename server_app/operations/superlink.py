@@ -45,8 +45,9 @@ def raise_sqlite_busy_timeout(seconds: int = BUSY_TIMEOUT_SECONDS) -> None:
 
 
 def use_single_connection(seconds: int = BUSY_TIMEOUT_SECONDS) -> None:
-    """Let the threads of this process take turns with one connection to each database.
+    """Let the threads of this process take turns with one connection of each of Flower's stores.
 
+    Nested sessions of two stores with the same database share one connection, so that none waits for another.
     With several connections, threads sleep while they wait for SQLite's lock, up to 0.1 s after it is free.
     A thread that waits for a connection is woken at once.
     """
