@@ -23,16 +23,16 @@ from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.artifacts.tracking import Tracking
 from server_app.compared_methods import select_methods
 from server_app.errors import RunError, RunErrorFilter, printable
-from server_app.federation.client_sampling import num_sampled_sites
 from server_app.federation.differential_privacy import privacy_budget
 from server_app.federation.imputer_phase import run_imputer_phase
-from server_app.federation.joining_sites import SitesJoin, admit_sites, forget_requests
+from server_app.federation.joining_sites import SitesJoin, admit_sites, forget_requests, refuse_late_requests
 from server_app.federation.method_selection import methods_for_data, rosters_by_scope
 from server_app.federation.observed_grid import ObservedGrid
 from server_app.federation.roster import Roster
 from server_app.federation.roster_collection import collect_roster
 from server_app.federation.rounds import Run
-from server_app.federation.secure_aggregation import notes_on_withheld, require_secure_sites
+from server_app.federation.secure_aggregation import notes_on_withheld
+from server_app.federation.site_counts import check_number_of_sites
 from server_app.federation.task_phase import run_task_phase
 from server_app.operations.end_command import require_program, run_end_command
 from server_app.operations.run_queue import wait_for_turn
@@ -109,7 +109,7 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunPro
         lock.enter_context(wait_for_turn(output_folder(config), grid.get_node_ids))
     before = directory.roster() if directory else {}
     roster, federation = collect_roster(grid, config, make_demo, before)
-    _check_number_of_sites(config, roster)
+    check_number_of_sites(config, roster)
     methods = methods_for_data(methods, roster, config)
     rosters_by_scope(methods, roster)  # raises before there is a run directory
     notes = notes_on_withheld(roster) if config.secure_aggregation else []
@@ -140,32 +140,15 @@ def _coordinate(grid: Grid, config: RunConfig, lock: ExitStack, progress: RunPro
     return directory
 
 
-def _check_number_of_sites(config: RunConfig, roster: Roster) -> None:
-    """Raise RunError when there are too few sites for the run's settings."""
-    for of_phase in (roster, roster.labelled_sites()) if roster.schema.labels else (roster,):
-        if config.secure_aggregation:
-            require_secure_sites(of_phase)
-        num_sites = len(of_phase.sites)
-        fractions = {
-            "sites-per-round": config.sites_per_round,
-            "sites-per-evaluation": config.sites_per_evaluation,
-        }
-        for setting, fraction in fractions.items():
-            num_sampled = num_sampled_sites(num_sites, fraction)
-            if num_sampled < min(config.min_sites, num_sites):
-                raise RunError(
-                    f"{setting}={fraction:g} selects {num_sampled} of {num_sites} sites "
-                    f"per round, but min-sites is {config.min_sites}: raise {setting} or lower min-sites"
-                )
-
-
 def _complete_phases(
     run: Run, methods: Sequence[Method], roster: Roster, progress: RunProgress
 ) -> dict[str, dict]:
     """Run both phases, with the sites that join on the way; return what result.json holds."""
     while True:
         try:
-            return _run_phases(run, methods, rosters_by_scope(methods, roster))
+            result = _run_phases(run, methods, rosters_by_scope(methods, roster))
+            refuse_late_requests(run.directory.path)
+            return result
         except SitesJoin as request:
             roster = admit_sites(run.grid, run.config, roster, request.names)
             run.directory.write_json(ROSTER_FILE, roster.to_json())

@@ -14,6 +14,7 @@ from server_app.errors import RunError
 from server_app.federation.roll_call import RollCall, compatible_sites
 from server_app.federation.roster import Roster
 from server_app.federation.roster_collection import joining_obstacle
+from server_app.federation.site_counts import check_number_of_sites
 
 
 class SitesJoin(Exception):  # noqa: N818  # nothing is wrong
@@ -71,8 +72,10 @@ def admit_sites(grid: Grid, config: RunConfig, roster: Roster, names: Sequence[s
         roll_call.candidates |= roster.sites
         answers = compatible_sites(roll_call, next(iter(roster.sites.values())).manifest)
         roll_call.notify_excluded(answers)
-        joining = {name: answers.sites[name] for name in names if name in answers.sites}
+        fitting = {name: answers.sites[name] for name in names if name in answers.sites}
         problems |= {name: answers.excluded[name] for name in names if name in answers.excluded}
+        check_number_of_sites(config, Roster({**roster.sites, **fitting}))
+        joining = fitting
     except RunError as error:
         problems = dict.fromkeys(names, str(error))
     for name in joining:
@@ -87,3 +90,15 @@ def admit_sites(grid: Grid, config: RunConfig, roster: Roster, names: Sequence[s
 def forget_requests(run: Path, names: Sequence[str]) -> None:
     """Remove sites from those that are to join: they have been asked."""
     write_joining(run, read_joining(run) - set(names))
+
+
+def refuse_late_requests(run: Path) -> None:
+    """Say of sites that were to join after the last round had begun that they cannot."""
+    try:
+        names = read_joining(run)
+    except RunFileError:
+        return  # noted in the last round
+    for name in sorted(names):
+        print(f"cannot join: {name}: the run has no round left", flush=True)
+    if names:
+        forget_requests(run, sorted(names))

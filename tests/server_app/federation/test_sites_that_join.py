@@ -170,3 +170,23 @@ def test_the_command_admits_sites_of_a_run_that_has_not_ended(tmp_path, small_se
     secure = {"secure-aggregation": True, "averaging": "mean"}
     fixed = write_watched_run(tmp_path / "fixed", small_settings(secure), [line("imputer", 1)])
     assert "no site can join a run with secure-aggregation" in admit(fixed, "other").output
+
+
+MASK = {"method": "mask", "compare-with": "", "sites": "site-0,site-2"}
+
+
+def test_a_site_with_which_the_sampling_would_fail_cannot_join(run, monkeypatch, capsys):
+    def refuse(config, roster):
+        if len(roster.sites) == 3:
+            raise RunError("sites-per-round=0.5 selects 1 of 3 sites")
+
+    monkeypatch.setattr("server_app.federation.joining_sites.check_number_of_sites", refuse)
+    path = run(SITES, MASK, admit={1: ["site-1"]})
+    assert "cannot join: site-1: sites-per-round=0.5 selects 1 of 3 sites" in capsys.readouterr().out
+    assert {tuple(sorted(line["site-seconds"])) for line in read_history(path)} == {SITES[::2]}
+
+
+def test_a_site_that_is_admitted_after_the_last_round_has_begun_is_refused(run, capsys):
+    path = run(SITES, MASK, admit={2: ["site-1"]})
+    assert "cannot join: site-1: the run has no round left" in capsys.readouterr().out
+    assert read_joining(path) == set()
