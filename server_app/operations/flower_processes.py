@@ -23,11 +23,17 @@ from condi_core.flower_environment import make_flower_environment
 from server_app.errors import line_with_error
 from server_app.operations import guarded_flower
 from server_app.operations.guarded_flower import write_operator_token
-from server_app.operations.processes import end_processes, pids_with_environment, signals_ignored
+from server_app.operations.processes import (
+    end_processes,
+    pids_with_environment,
+    pids_with_working_directory,
+    signals_ignored,
+)
 
 CERTIFICATE_DAYS = 365  # longer than any run
 SUPERLINK_START_SECONDS = 60
 ENVIRONMENT_MARK = "CONDI_PROCESSES"  # an environment variable that all descendants inherit
+EMPTY_FOLDER = "empty"  # in the folder, the working directory of all processes
 OWNER_FILE = "owner.pid"  # in the folder, with the id of the process that made it
 
 
@@ -56,7 +62,7 @@ class FlowerProcesses:
         usable = len(root) < 30 and root.isascii() and " " not in root
         self.folder = Path(tempfile.mkdtemp(prefix="condi-", dir=root if usable else "/tmp"))
         # Ray imports from the working directory before anything else, so the directory must be empty.
-        self.empty = self.folder / "empty"
+        self.empty = self.folder / EMPTY_FOLDER
         self.empty.mkdir()
         (self.folder / OWNER_FILE).write_text(str(os.getpid()))
         self.env = make_flower_environment() | {
@@ -239,7 +245,16 @@ class FlowerProcesses:
     def _alive(self) -> set[int]:
         """Return the process ids of all descendants that have not ended."""
         children = {child.pid for child in self._children if child.poll() is None}
-        return children | pids_with_environment(f"{ENVIRONMENT_MARK}={self.folder}")
+        return children | pids_of_folder(self.folder)
+
+
+def pids_of_folder(folder: Path) -> set[int]:
+    """Return the ids of the processes that descend from those started in a temporary folder.
+
+    Ray's processes overwrite the start of their environment with a title, and so some lose the mark.
+    """
+    marked = pids_with_environment(f"{ENVIRONMENT_MARK}={folder}")
+    return marked | pids_with_working_directory(folder / EMPTY_FOLDER)
 
 
 def free_port() -> int:

@@ -13,18 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server_app.operations.flower_processes import (
-    ENVIRONMENT_MARK,
     OWNER_FILE,
     FlowerError,
     FlowerProcesses,
+    pids_of_folder,
 )
-from server_app.operations.processes import (
-    Process,
-    descendants,
-    end_processes,
-    list_processes,
-    pids_with_environment,
-)
+from server_app.operations.processes import Process, descendants, end_processes, list_processes
 
 FLOWER_PORT = "8000"  # of a SuperLink that is started without --port
 
@@ -83,14 +77,12 @@ class LocalSuperLink:
         """End the SuperLink and everything that it started."""
         # Some have no other parent than the system once the SuperLink has ended.
         family = descendants(self.process.pid, list_processes())
-        mark = f"{ENVIRONMENT_MARK}={self.folder}"
 
         def find_alive() -> set[int]:
             nonlocal family
             processes = list_processes()
-            family |= descendants(self.process.pid, processes) | (
-                pids_with_environment(mark) if self.folder else set()
-            )
+            started = pids_of_folder(self.folder) if self.folder else set()
+            family |= descendants(self.process.pid, processes) | started
             return {pid for pid in family if pid in processes}
 
         end_processes(find_alive)

@@ -72,6 +72,19 @@ def pids_with_environment(variable: str) -> set[int]:
     return pids
 
 
+def pids_with_working_directory(folder: Path) -> set[int]:
+    """Return the ids of processes whose working directory is a folder (none outside Linux)."""
+    pids = set()
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            directory = os.readlink(link).removesuffix(" (deleted)")
+        except OSError:
+            continue  # the process has ended, or it belongs to another user
+        if directory == str(folder):
+            pids.add(int(link.parent.name))
+    return pids
+
+
 def end_processes(find_alive: Callable[[], set[int]]) -> None:
     """End the processes that `find_alive` returns, until there are none."""
     for number in (signal.SIGTERM, signal.SIGKILL):

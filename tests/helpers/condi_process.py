@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from server_app.operations.processes import pids_with_environment
+
+END_SECONDS = 5  # in which helpers of Python's multiprocessing end, once they notice that `condi` has
 CONDI = Path(sys.executable).with_name("condi")
 
 
@@ -17,14 +21,9 @@ def run_condi(*arguments, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
 
-def processes_left(cwd: Path) -> list[str]:
+def processes_left(cwd: Path) -> set[int]:
     """Return the ids of processes that `condi` has left behind: they have inherited its environment."""
-    mark = f"CONDI_TEST={cwd}".encode()
-    left = []
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark in environment.read_bytes().split(b"\0"):
-                left.append(environment.parent.name)
-        except OSError:  # the process has ended meanwhile, or belongs to somebody else
-            continue
+    deadline = time.monotonic() + END_SECONDS
+    while (left := pids_with_environment(f"CONDI_TEST={cwd}")) and time.monotonic() < deadline:
+        time.sleep(0.1)
     return left

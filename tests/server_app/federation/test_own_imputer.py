@@ -66,7 +66,8 @@ def shifted(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_trains_scores_and_stores_it(shifted, run_local, federation):
+def test_a_run_trains_scores_and_stores_it(shifted, run_local, federation, monkeypatch):
+    monkeypatch.setattr("server_app.artifacts.run_estimates.MIN_PATIENTS", 9)  # there are no more
     changes = {"method": "shifted", "compare-with": "estimate", "imputer.learning-rate": 0.1}
     with pytest.raises((ConfigError, RunError), match="'shifted' and 'estimate' train different imputers"):
         run_local(federation, changes)

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from server_app.operations import processes
+from server_app.operations.flower_processes import FlowerProcesses
 from server_app.operations.processes import Process, descendants, end_processes, list_processes
 
 
@@ -33,3 +34,14 @@ def test_a_process_that_ignores_sigterm_is_killed(monkeypatch):
         end_processes(lambda: {child.pid} if child.poll() is None else set())
         assert child.returncode == -9
     assert child.pid not in list_processes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+def test_descendants_that_have_lost_the_mark_in_their_environment_are_ended():
+    with FlowerProcesses() as processes:
+        bare = ["env", "-i", "sleep", "60"]
+        parent = processes.start("sh", "-c", f"{' '.join(bare)} & echo $!", stdout=subprocess.PIPE)
+        orphan = int(parent.stdout.readline())
+        parent.wait()
+        assert orphan in list_processes()
+    assert orphan not in list_processes()
