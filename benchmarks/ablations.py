@@ -20,6 +20,7 @@ from condi_core.imputer import closed_form
 from condi_core.imputer.conditioned_batch import ConditionedBatch
 from condi_core.imputer.diffusion import EulerSampler
 from condi_core.imputer.imputer import DiffusionImputer
+from condi_core.imputer.instant_relation import RELATION_CHANNELS, RelationPrediction
 from condi_core.training import cosine_rate, derive_seed, train_steps
 
 CROPS_PER_WINDOW = 2  # crops of a window before its missingness is drawn again
@@ -33,11 +34,16 @@ def ablation_patches(imputer: DiffusionImputer) -> dict[str, list]:
     def zeros(*args: Tensor) -> closed_form.References:
         return closed_form.References(*map(torch.zeros_like, estimate(*args)))
 
+    def predict_zero(x: Tensor, *_: object) -> RelationPrediction:
+        channels = x.new_zeros(*x.shape[:3], RELATION_CHANNELS, x.shape[3])
+        return RelationPrediction(torch.zeros_like(x), torch.zeros_like(x), x.new_zeros(()), channels)
+
     return {
         "CondI": [],
         "no cross-modal attention": [
             patch.object(b.modality_attention, "forward", lambda x, bias: x) for b in blocks
         ],
+        "no relation at one instant": [patch.object(imputer.instant_relation, "forward", predict_zero)],
         "no W_cond": [patch.object(imputer.cross_modal, "forward", lambda to_heads: 0.0)],
         "no estimate": [patch.object(imputer.closed_form, "forward", zeros)],
         "no record adaptation": [patch.object(closed_form, "EM_STEPS", 0)],

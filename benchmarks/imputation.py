@@ -8,7 +8,8 @@ masks, which are fixed by missingness pattern and record id. SAITS and CSDI are 
 windows, on one thread, for as long as phase 1 took all sites together, or for --minutes (see `peers.py`; they
 need '.[bench]').
 
-Errors are in standard deviations of the modality; CRPS is the MAE where a method gives only a point.
+Errors are in standard deviations of the modality; CRPS is the MAE where a method gives only a point. The
+summary CRPS is of the mean, the smallest and the largest hidden sample of each modality in a window.
 CSDI is scored on one piece of each of some evenly spaced windows. /linear is the ratio to the RMSE of linear
 interpolation on the cells that the method was scored on. With --ablations, CondI is trained again for
 some steps on the pooled windows, complete and with parts removed, from the same weights and cross-spectrum.
@@ -32,6 +33,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from ablations import score_ablations
+from joint_scores import summary_scores
 from runs import Pool, Run, pool, run_condi, run_federation, training_windows
 from torch import Tensor
 
@@ -46,17 +48,17 @@ from condi_core.windows import WINDOWS_PER_BLOCK, zero_unobserved
 DRAWS = 20
 SAME_INSTANT = "same-instant least squares"
 CLOSED_FORM = "closed-form estimate"
-METRICS = {"mae": "MAE", "rmse": "RMSE", "ratio": "/linear", "crps": "CRPS", "coverage": "90 % coverage"}
+METRICS = {
+    "mae": "MAE", "rmse": "RMSE", "ratio": "/linear", "crps": "CRPS", "coverage": "90 % coverage",
+    "summary": "summary CRPS",
+}  # fmt: skip
 COSTS = {"training": "s of training", "scoring": "s of scoring", "parameters": "parameters"}
 Method = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """Maps values in source units and the conditioning mask to a point and draws, in standardised units."""
 
 
 class Dataset(NamedTuple):
-    """How a data set is prepared, trained on and scored.
-
-    The names of `masks` seed random streams, so that they must never change.
-    """
+    """How a data set is prepared, trained on and scored; names of `masks` seed streams: never change them."""
 
     prepare: str  # arguments of `condi prepare`
     settings: str  # of phase 1
@@ -155,8 +157,7 @@ def score(method: Method, imputer: DiffusionImputer, windows: Pool, dataset: Dat
     """Return `{pattern: metrics}` and `{"cost": {"scoring": seconds}}`; NaN of a method does not count."""
     scores, seconds = {}, 0.0
     for kind, missingness in dataset.masks.items():
-        # The sums of ERROR_SUMS, then squared errors of one draw and of linear interpolation.
-        sums = np.zeros((windows.values.shape[1], 7))
+        sums, summaries = np.zeros((windows.values.shape[1], 6)), []  # ERROR_SUMS, and squares of linear
         for start in range(0, len(windows.records), WINDOWS_PER_BLOCK):
             block = windows.select(slice(start, start + WINDOWS_PER_BLOCK))
             hidden = block.hidden(repeat((missingness, derive_seed("benchmark", kind))))
@@ -167,30 +168,29 @@ def score(method: Method, imputer: DiffusionImputer, windows: Pool, dataset: Dat
             seconds += time.process_time() - start_time
             target &= ~point.isnan()
             visible = zero_unobserved(truth, conditioning).flatten(2)
-            interpolation = linear_interpolation(visible, conditioning.flatten(2)).view_as(truth)
-            one_draw = point if draws is None else draws[0]
-            squares = [imputation_sums(truth, x, target)[:, 2] for x in (one_draw, interpolation)]
-            sums += np.column_stack([imputation_sums(truth, point, target, draws), *squares])
+            lines = linear_interpolation(visible, conditioning.flatten(2)).view_as(truth)
+            squares = imputation_sums(truth, lines, target)[:, 2]
+            sums += np.column_stack([imputation_sums(truth, point, target, draws), squares])
+            if draws is not None:
+                summaries += summary_scores(truth, target, draws).mean(1).tolist()
         parts = {kind: slice(None)} | {p: which for p, (mask, which) in dataset.parts.items() if mask == kind}
         scores |= {part: metrics_of(sums[which].sum(0), draws is not None) for part, which in parts.items()}
+        if summaries:
+            scores[kind]["summary"] = float(np.mean(summaries))
     return scores | {"cost": {"scoring": seconds}}
 
 
 def metrics_of(sums: np.ndarray, has_draws: bool) -> dict[str, float]:
     """Return the metrics that follow from error sums."""
     metrics = imputation_metrics(sums[:5])
-    one_draw, interpolation = np.sqrt(sums[5:] / sums[0])
-    metrics |= {"ratio": metrics["rmse"] / interpolation, "one draw": one_draw}
+    metrics["ratio"] = metrics["rmse"] / np.sqrt(sums[5] / sums[0])
     return metrics if has_draws else {key: metrics[key] for key in ("mae", "rmse", "ratio", "crps")}
 
 
 def compare(
     run: Run, training: Pool, test: Pool, csdi_test: Pool | None, dataset: Dataset, minutes: float
 ) -> dict[str, dict]:
-    """Return the scores of all methods, with seconds of training and numbers of parameters.
-
-    CSDI is scored on `csdi_test`; without it, SAITS and CSDI are not trained.
-    """
+    """Return the scores of all methods and their cost; SAITS and CSDI only with `csdi_test`."""
     spectrum_size = sum(x.numel() for x in run.imputer.closed_form.state_dict().values())
     imputer_size = spectrum_size + sum(p.numel() for p in run.imputer.parameters())
     spectrum_seconds = run.seconds["relation"]
@@ -280,19 +280,18 @@ def main() -> None:
             federation = Path(folder) / "federation"
             source = ["--source", options.source, "--seed", seed] if options.source else []
             run_condi("prepare", options.dataset, *source, "--out", federation, *dataset.prepare.split())
-            settings = f"{options.run_config or dataset.settings} seed={seed}"
-            run = run_federation(federation, settings)
+            run = run_federation(federation, f"{options.run_config or dataset.settings} seed={seed}")
             training, test = pool(federation, "train"), pool(federation, "test")
         test = test.spread(options.windows) if options.windows else test
         csdi_test = test.spread(options.csdi_windows or dataset.csdi_windows)
         compared.append(compare(run, training, test, csdi_test if peers else None, dataset, options.minutes))
         if options.ablations:
-            scored = partial(score_condi, windows=test, dataset=dataset)
-            ablated.append(score_ablations(run, training, options.ablation_steps, scored))
+            score_test = partial(score_condi, windows=test, dataset=dataset)
+            ablated.append(score_ablations(run, training, options.ablation_steps, score_test))
     out = {"dataset": options.dataset, "test windows": len(test.records)}
     out["methods"] = print_tables(options.dataset, compared, METRICS)
     if ablated:
-        out["ablations"] = print_tables("ablations", ablated, METRICS | {"one draw": "one draw"})
+        out["ablations"] = print_tables("ablations", ablated, METRICS)
     print(json.dumps(out))
 
 

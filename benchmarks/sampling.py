@@ -11,6 +11,7 @@ sampler starts from the same noise. The columns, each over hidden cells, are:
 - one draw: RMSE of single draws, as a ratio to that of linear interpolation;
 - energy: mean over windows of (E|X - x| - E|X - X'|/2) / √(hidden cells), in standard deviations (Gneiting
   and Raftery 2007). Unlike the CRPS it depends on whether the cells of a draw belong together;
+- summary: CRPS of the mean, the smallest and the largest hidden sample of each modality in a window;
 - bpm: for ECGs, the error of the heart rate of a lead completed by one draw, against that of all true leads;
 - seconds per window, for the mean and all draws, without the closed-form estimate.
 
@@ -29,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from joint_scores import energy_scores, summary_scores
 from samplers import DDIMSampler, DDPMSampler, HeunSampler
 from torch import Tensor
 
@@ -48,7 +50,7 @@ from data_partitions.partition import Partition
 SAMPLERS = {"flow": EulerSampler, "ddim": DDIMSampler, "heun": HeunSampler, "ancestral": DDPMSampler}
 EVALUATIONS = (1, 2, 4, 8, 16, 50)
 ECG = ("ptb-xl", "demo")
-COLUMNS = ("median", "crps", "coverage", "one draw", "energy", "bpm", "seconds")
+COLUMNS = ("median", "crps", "coverage", "one draw", "energy", "summary", "bpm", "seconds")
 
 
 class NormalHead:
@@ -135,25 +137,13 @@ def heart_rate_errors(batch: ConditionedBatch, draws: Tensor, schema: Schema) ->
     return errors
 
 
-def energy_scores(batch: ConditionedBatch, draws: Tensor) -> list[float]:
-    """Return the score of each window; a single draw is a point, which is scored by its distance."""
-    scores = []
-    for x, target, completions in zip(batch.x, batch.target, draws.transpose(0, 1), strict=True):
-        if not target.any():
-            continue
-        cells, n = completions[:, target], len(completions)
-        distance = torch.cdist(cells, x[target][None]).mean()
-        spread = torch.cdist(cells, cells).sum() / max(n * (n - 1), 1)
-        scores.append(float((distance - spread / 2) / target.sum().sqrt()))
-    return scores
-
-
 def evaluate(
     prepared: list[ConditionedBatch], schema: Schema, sample: Callable[[ConditionedBatch], Tensor]
 ) -> dict[str, float]:
     """Score the draws (draw, batch, modality, patch, sample) of `sample`; RMSEs are not yet ratios."""
     sums, squares, seconds = 0, 0.0, 0.0
     energy: list[float] = []
+    summaries: list[float] = []
     bpm_errors: list[float] = []
     torch.manual_seed(0)
     for batch in prepared:
@@ -162,7 +152,9 @@ def evaluate(
         seconds += time.perf_counter() - start
         sums = sums + imputation_sums(batch.x, median_over_draws(draws), batch.target, draws).sum(0)
         squares += float((batch.target * (draws - batch.x).square()).mean(0).sum(dtype=torch.float64))
-        energy += energy_scores(batch, draws)
+        energy += energy_scores(batch.x, batch.target, draws)
+        if len(draws) > 1:
+            summaries += summary_scores(batch.x, batch.target, draws).flatten().tolist()
         if schema.dataset in ECG and len(schema.rate_groups) == 1:
             bpm_errors += heart_rate_errors(batch, draws, schema)
     median = imputation_metrics(sums)
@@ -172,6 +164,7 @@ def evaluate(
         "coverage": median["coverage"],
         "one draw": (squares / max(sums[0], 1)) ** 0.5,
         "energy": float(np.mean(energy)),
+        "summary": float(np.mean(summaries)) if summaries else float("nan"),
         "bpm": float(np.mean(bpm_errors)) if bpm_errors else float("nan"),
         "seconds": seconds / sum(len(batch.x) for batch in prepared),
     }
