@@ -21,8 +21,9 @@ from zscored import write_source
 
 from condi_core.methods import METHODS
 from data_partitions.storage import atomic_directory
+from server_app.artifacts.estimates import Estimate
 from server_app.study.ranking import rank_marks
-from server_app.study.statistics import Score, mean_sd
+from server_app.study.statistics import mean_sd
 
 STUDY = Path(__file__).with_name("comparison.toml")
 PARTITIONS = {"ptb-xl": 'split = "iid"\nsites = 4', "physionet-2012": 'split = "natural"'}
@@ -56,7 +57,7 @@ def standing(cells: pd.DataFrame) -> pd.DataFrame:
     for pattern, group in cells.groupby(["missingness", "missingness-in-test"], sort=False):
         scores = {name: mean_sd(list(of)) for name, of in group.groupby("method", sort=False)[METRIC]}
         by_seed = [
-            {seed: Score(value) for seed, value in zip(of["seed"], of[METRIC], strict=True)}
+            {seed: Estimate(value) for seed, value in zip(of["seed"], of[METRIC], strict=True)}
             for _, of in group.groupby("method", sort=False)
         ]
         marks = dict(zip(scores, rank_marks(by_seed), strict=True))

@@ -21,7 +21,8 @@ class Estimate:
     value : float
         NaN where the data do not define it.
     replicates : ndarray, shape (replicate,), or None
-        The same number, computed from replicates of the sums; None where sites sent none.
+        The same number, computed from replicates of the sums; None where sites sent none. The n-th
+        replicate of every number of a run has the same patients.
     """
 
     value: float
@@ -29,26 +30,24 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % percentile interval (Efron and Tibshirani 1993, section 13.3); None without replicates."""
+        """The 95 % percentile interval (Efron and Tibshirani 1993, section 13.3).
+
+        It is of the replicates that are finite, and None where the number or all replicates are not.
+        """
         if self.replicates is None or not math.isfinite(self.value):
             return None
-        return percentile_interval(self.replicates)
-
-
-def percentile_interval(replicates: np.ndarray) -> tuple[float, float] | None:
-    """Return the 95 % interval of the replicates that are finite; None without any."""
-    finite = replicates[np.isfinite(replicates)]
-    if not len(finite):
-        return None
-    low, high = np.quantile(finite, INTERVAL_QUANTILES)
-    return float(low), float(high)
+        finite = self.replicates[np.isfinite(self.replicates)]
+        if not len(finite):
+            return None
+        low, high = np.quantile(finite, INTERVAL_QUANTILES)
+        return float(low), float(high)
 
 
 NO_ESTIMATE = Estimate(math.nan)
 
 
 def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
-    """Compute a number from estimates of the same patients, in every replicate.
+    """Compute a number from estimates of the same patients, in every replicate if all have equally many.
 
     Parameters
     ----------
@@ -56,6 +55,7 @@ def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
         Takes as many numbers as there are estimates, or as many arrays of them.
     *estimates : Estimate
     """
+    value = float(function(*(e.value for e in estimates)))
     replicates = [e.replicates for e in estimates if e.replicates is not None]
-    complete = len(replicates) == len(estimates)
-    return Estimate(function(*(e.value for e in estimates)), function(*replicates) if complete else None)
+    paired = len(replicates) == len(estimates) and len({len(r) for r in replicates}) == 1
+    return Estimate(value, function(*replicates) if paired else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +17,11 @@ from condi_core.evaluation.catalogue import (
     missingness_label,
     primary_metric,
 )
-from server_app.artifacts.estimates import Estimate
+from server_app.artifacts.estimates import NO_ESTIMATE, Estimate, combine
 from server_app.artifacts.run_estimates import ImputationEstimates, estimates_by_row, task_estimates
 from server_app.artifacts.run_record import RunRecord, read_run
 from server_app.report.imputation import imputers_in_order
 from server_app.study.ranking import SeedScores
-from server_app.study.statistics import Score, mean_replicates
 
 # They do not change what a run computes.
 OPERATING_SETTINGS = frozenset(
@@ -36,7 +35,7 @@ class MetricScore(NamedTuple):
     """A score and the metric that it is of."""
 
     metric: Metric
-    score: Score
+    score: Estimate
 
 
 @dataclass(frozen=True)
@@ -163,13 +162,14 @@ def _scores(
     for key, metric in TASK_METRICS.items():
         for method, metrics in run.task.items():
             if metrics.get(key) is not None:
-                score = _score(metrics[key], task[method].get(key))
+                score = replace(task[method].get(key, NO_ESTIMATE), value=metrics[key])
                 yield f"{metric.label}, {method}", MetricScore(metric, score)
     rmse = IMPUTATION_METRICS["rmse"]
     for pattern, imputers in run.imputation.items():
         for imputer in imputers_in_order({pattern: imputers}):
             label = f"{rmse.label} {missingness_label(pattern)}, {imputer_label(imputer)}"
-            score = _score(imputers[imputer]["rmse"], errors.get(pattern, {}).get(imputer, {}).get("rmse"))
+            estimates = errors.get(pattern, {}).get(imputer, {})
+            score = replace(estimates.get("rmse", NO_ESTIMATE), value=imputers[imputer]["rmse"])
             yield label, MetricScore(rmse, score)
 
 
@@ -180,21 +180,14 @@ def _own_scores(run: RunRecord, scores: dict[str, MetricScore]) -> Iterator[tupl
         label = primary_metric(run.schema.task).label
         if scored := scores.get(f"{label}, {run.config['method']}"):
             yield label, scored
-    rows: list[Score] = []
+    rows: list[Estimate] = []
     for pattern, imputers in run.imputation.items():
         own = next((row for row in OWN_IMPUTERS if row in imputers), None)
         if own:
             rows.append(scores[f"{rmse.label} {missingness_label(pattern)}, {imputer_label(own)}"].score)
     if rows and len(rows) == len(run.imputation):
-        mean = sum(score.value for score in rows) / len(rows)
-        yield MEAN_RMSE, MetricScore(rmse, Score(mean, mean_replicates(rows)))
-
-
-def _score(value: float, estimate: Estimate | None) -> Score:
-    """Return a score, with its replicates where sites sent them."""
-    if estimate is None or estimate.replicates is None:
-        return Score(value)
-    return Score(value, estimate.replicates)
+        mean = combine(lambda *values: sum(values) / len(values), *rows)
+        yield MEAN_RMSE, MetricScore(rmse, mean)
 
 
 def _costs(run: RunRecord) -> dict[str, float]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from condi_core.evaluation.catalogue import TASK_METRICS
 from data_partitions.table import DASH, Table
+from server_app.artifacts.estimates import Estimate
 from server_app.study.labels import method_label, naive_first
 from server_app.study.results import StudyCell
-from server_app.study.statistics import Comparison, Score, adjust_holm, compare_pairs
+from server_app.study.statistics import Comparison, adjust_holm, compare_pairs
 
 COMPARISON_NOTE = (
     "Wilcoxon's signed-rank test, two-sided, if at least six pairs differ; otherwise Student's 95 % "
@@ -49,7 +50,7 @@ def comparison_table(cells: Sequence[StudyCell], metric: str, method: str = "con
 
 def comparisons(cells: Sequence[StudyCell], metric: str, method: str = "condi") -> dict[str, Comparison]:
     """Compare a method with each other method, by its name, over pairs of the same scenario and seed."""
-    scores: dict[str, dict[tuple, Score]] = {}
+    scores: dict[str, dict[tuple, Estimate]] = {}
     for cell in cells:
         if cell.metrics.get(metric) is not None:
             scores.setdefault(cell.method, {})[cell.scenario, cell.seed] = cell.score(metric)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from server_app.artifacts.estimates import Estimate
 from server_app.study.results import CsvValue, StudyCell
-from server_app.study.statistics import Score, patient_interval
 
 # Columns of results.csv with their meanings, in their order.
 COLUMNS = {
@@ -75,9 +75,9 @@ def _results(cell: StudyCell) -> Iterator[dict[str, CsvValue]]:
     yield from ({"part": "training", "metric": name, "value": number} for name, number in training.items())
 
 
-def _with_interval(keys: Mapping[str, CsvValue], score: Score) -> Iterator[dict[str, CsvValue]]:
-    """Yield a score, and the ends of its interval over test patients where it has replicates."""
+def _with_interval(keys: Mapping[str, CsvValue], score: Estimate) -> Iterator[dict[str, CsvValue]]:
+    """Yield a score, and the ends of its interval over test patients where it has one."""
     yield {**keys, "value": score.value}
-    if len(score.replicates):
-        for statistic, end in zip(("low", "high"), patient_interval([score]), strict=True):
+    if score.interval:
+        for statistic, end in zip(("low", "high"), score.interval, strict=True):
             yield {**keys, "statistic": statistic, "value": end}

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 
 from data_partitions.table import Mark
+from server_app.artifacts.estimates import Estimate, combine
 from server_app.study.statistics import (
     Interval,
-    Score,
     mean_sd,
     patient_interval,
     student_interval,
-    subtract,
 )
 
 DIGITS = 3  # of scores in tables
 
-SeedScores = Mapping[int, Score]  # by seed
+SeedScores = Mapping[int, Estimate]  # by seed
 
 
 def rank_marks(methods: Sequence[SeedScores], higher_is_better: bool = True) -> list[Mark]:
@@ -55,7 +55,7 @@ def rank_marks(methods: Sequence[SeedScores], higher_is_better: bool = True) -> 
 
 def difference_intervals(first: SeedScores, second: SeedScores) -> list[Interval]:
     """Return the 95 % intervals of a difference, over seeds and over patients, where they can be computed."""
-    differences = [subtract(first[seed], second[seed]) for seed in first if seed in second]
+    differences = [combine(operator.sub, first[seed], second[seed]) for seed in first if seed in second]
     over_seeds = student_interval([difference.value for difference in differences])
     return [i for i in (over_seeds, patient_interval(differences)) if not math.isnan(i[0])]
 

@@ -27,11 +27,11 @@ from condi_core.run_files import (
 from data_partitions.manifest import Split
 from data_partitions.storage import atomic_write
 from data_partitions.table import CsvWriter
+from server_app.artifacts.estimates import Estimate
 from server_app.artifacts.run_estimates import estimates_by_row, task_estimates
 from server_app.artifacts.run_record import ReportError, read_run
 from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.study.design import Scenario
-from server_app.study.statistics import Score
 from server_app.study.variants import method_of_variant
 
 AS_IN_TRAINING = "as in training"
@@ -98,15 +98,15 @@ class StudyCell:
         default_factory=dict, compare=False
     )
 
-    def score(self, metric: str) -> Score:
+    def score(self, metric: str) -> Estimate:
         """Return a metric of the task, NaN where the cell has none, with its replicates."""
         value = self.metrics.get(metric)
-        return Score(math.nan if value is None else value, self.replicates.get(metric, np.zeros(0)))
+        return Estimate(math.nan if value is None else value, self.replicates.get(metric))
 
-    def imputation_score(self, pattern: str, imputer: str, metric: str) -> Score:
+    def imputation_score(self, pattern: str, imputer: str, metric: str) -> Estimate:
         """Return a metric of an imputer, with its replicates."""
-        replicates = self.imputation_replicates.get((pattern, imputer, metric), np.zeros(0))
-        return Score(self.imputation[pattern][imputer][metric], replicates)
+        replicates = self.imputation_replicates.get((pattern, imputer, metric))
+        return Estimate(self.imputation[pattern][imputer][metric], replicates)
 
     @property
     def scenario(self) -> tuple[str, str, str, str]:

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from server_app.artifacts.estimates import percentile_interval
+from server_app.artifacts.estimates import Estimate, combine
 
 MIN_WILCOXON_PAIRS = 6  # with fewer pairs that differ, a signed-rank test cannot reach p = 0.05
 COVERAGE = 0.95  # of intervals over seeds
 
 Interval = tuple[float, float]
 NO_INTERVAL: Interval = (math.nan, math.nan)
-
-
-@dataclass(frozen=True)
-class Score:
-    """A score of one cell.
-
-    Attributes
-    ----------
-    value : the score on all test windows
-    replicates : the score in replicates of the test patients `(replicate,)`; empty where a run has
-        none. The n-th replicate of every method of a run has the same patients.
-    """
-
-    value: float
-    replicates: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def mean_sd(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
@@ -54,31 +40,18 @@ def student_interval(values: Sequence[float] | np.ndarray) -> Interval:
     return mean - half_width, mean + half_width
 
 
-def mean_replicates(scores: Sequence[Score]) -> np.ndarray:
-    """Return the replicates of the mean of scores of one run, empty unless all have equally many."""
-    lengths = {len(score.replicates) for score in scores}
-    return np.mean([score.replicates for score in scores], axis=0) if len(lengths) == 1 else np.zeros(0)
-
-
-def patient_interval(scores: Sequence[Score]) -> Interval:
+def patient_interval(scores: Sequence[Estimate]) -> Interval:
     """Return the 95 % interval over test patients of a mean over runs; NaN unless all have replicates.
 
     Its ends are the means of the ends. Seeds and scenarios share patients, but their replicates are not
     paired: this is the interval if their deviations are the same, the widest that they can have.
     """
-    intervals = [percentile_interval(score.replicates) for score in scores]
+    intervals = [score.interval for score in scores]
     known = [interval for interval in intervals if interval is not None]
     if not known or len(known) < len(intervals):
         return NO_INTERVAL
     lows, highs = zip(*known, strict=True)
     return float(np.mean(lows)), float(np.mean(highs))
-
-
-def subtract(first: Score, second: Score) -> Score:
-    """Return the difference of two methods in one run, with the replicates of the same patients."""
-    value = first.value - second.value
-    paired = len(first.replicates) == len(second.replicates)
-    return Score(value, first.replicates - second.replicates) if paired else Score(value)
 
 
 @dataclass(frozen=True)
@@ -103,7 +76,7 @@ class Comparison:
 
 
 def compare_pairs(
-    first: Sequence[Score], second: Sequence[Score], higher_is_better: bool = True
+    first: Sequence[Estimate], second: Sequence[Estimate], higher_is_better: bool = True
 ) -> Comparison:
     """Compare two methods by the differences of their pairs; pairs with a NaN are excluded.
 
@@ -117,7 +90,7 @@ def compare_pairs(
     higher_is_better : whether the difference is first - second, or else second - first
     """
     better, worse = (first, second) if higher_is_better else (second, first)
-    paired = [subtract(a, b) for a, b in zip(better, worse, strict=True)]
+    paired = [combine(operator.sub, a, b) for a, b in zip(better, worse, strict=True)]
     paired = [difference for difference in paired if not math.isnan(difference.value)]
     differences = np.array([difference.value for difference in paired])
     n, unequal = len(differences), differences[differences != 0]

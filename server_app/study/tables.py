@@ -13,11 +13,12 @@ from condi_core.evaluation.catalogue import (
     missingness_label,
 )
 from data_partitions.table import DASH, Cell, Table
+from server_app.artifacts.estimates import Estimate
 from server_app.study.comparison import comparison_table
 from server_app.study.labels import NAIVE_IMPUTERS, method_label, missingness_in_words, naive_first
 from server_app.study.ranking import DIGITS, SeedScores, rank_marks
 from server_app.study.results import AS_IN_TRAINING, StudyCell
-from server_app.study.statistics import Score, mean_sd, patient_interval
+from server_app.study.statistics import mean_sd, patient_interval
 
 SEEDS_NOTE = "Mean ± sample standard deviation over seeds. "
 PATIENTS_NOTE = (
@@ -113,7 +114,7 @@ def task_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
 def imputation_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
     """Return the RMSE of imputers in standard deviations, by missingness pattern."""
     # Every cell of a run has the same scores of imputers: one of each seed is enough.
-    rmse: dict[tuple[str, str], dict[int, Score]] = {}
+    rmse: dict[tuple[str, str], dict[int, Estimate]] = {}
     for cell in cells:
         for pattern, imputers in cell.imputation.items():
             for imputer, metrics in imputers.items():
@@ -193,7 +194,7 @@ def _marked_table(
 
 def _note(scores: Sequence[SeedScores]) -> str:
     """Explain deviations, intervals and marks, as far as the scores have them."""
-    with_patients = any(len(score.replicates) for seeds in scores for score in seeds.values())
+    with_patients = any(score.replicates is not None for seeds in scores for score in seeds.values())
     several_seeds = any(len(seeds) > 1 for seeds in scores)
     if not (several_seeds or with_patients):
         return "One seed: * marks the best; ~ marks what is equal to it as printed."

@@ -9,6 +9,7 @@ from condi_core.config import RunConfig
 from condi_core.evaluation.catalogue import TASK_METRICS, TaskMetric, metrics_of_task
 from condi_core.task.kind import MULTI_LABEL, SINGLE_LABEL
 from server_app.artifacts import scores
+from server_app.artifacts.estimates import Estimate
 from server_app.artifacts.run_record import read_run
 from server_app.artifacts.stored_sums import sum_over_sites
 from server_app.report.classification import classification
@@ -18,7 +19,6 @@ from server_app.report.rounds import training
 from server_app.report.sites import by_site
 from server_app.report.summary import summary_table
 from server_app.study.design import read_study
-from server_app.study.statistics import Score
 from server_app.study.tables import scored_metric, task_table
 
 RECALL = TaskMetric(
@@ -65,7 +65,9 @@ def test_a_metric_of_the_catalogue_is_in_every_table(record, made):
     assert RECALL.label in model_card(record)
     assert score_run(record).scores[f"{RECALL.label}, condi"].score.value == value
     metrics = record.task["condi"]
-    cell = SimpleNamespace(method="condi", metrics=metrics, seed=0, score=lambda name: Score(metrics[name]))
+    cell = SimpleNamespace(
+        method="condi", metrics=metrics, seed=0, score=lambda name: Estimate(metrics[name])
+    )
     assert RECALL.label in task_table([cell], "scenario").columns
     assert task_table([SimpleNamespace(method="condi", metrics={})], "scenario") is None
     assert scored_metric([cell], "recall") == "recall" and scored_metric([cell], "mae") == "auroc"

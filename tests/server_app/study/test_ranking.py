@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
+from server_app.artifacts.estimates import Estimate
 from server_app.study.ranking import rank_marks
-from server_app.study.statistics import Score, patient_interval
+from server_app.study.statistics import patient_interval
 from server_app.study.tables import imputation_table, task_table
 from tests.helpers.study_cells import cell
 
 
 def by_seed(*values):
-    return {seed: Score(value) for seed, value in enumerate(values)}
+    return {seed: Estimate(value) for seed, value in enumerate(values)}
 
 
 def test_a_tie_is_a_difference_whose_interval_over_seeds_includes_0():
@@ -30,7 +31,7 @@ def test_without_an_interval_only_means_that_print_equally_tie():
 
 
 def with_patients(value, replicates):
-    return {0: Score(value, np.asarray(replicates))}
+    return {0: Estimate(value, np.asarray(replicates))}
 
 
 def test_intervals_over_patients_are_of_paired_differences():
@@ -46,16 +47,16 @@ def test_intervals_over_patients_are_of_paired_differences():
 
 def test_a_difference_must_hold_over_seeds_and_over_patients():
     replicates = np.linspace(-0.1, 0.1, 101)
-    best = {s: Score(0.9 + 0.001 * s, 0.9 + replicates) for s in range(3)}
-    other = {s: Score(0.88 + 0.001 * s, 0.88 - replicates) for s in range(3)}
+    best = {s: Estimate(0.9 + 0.001 * s, 0.9 + replicates) for s in range(3)}
+    other = {s: Estimate(0.88 + 0.001 * s, 0.88 - replicates) for s in range(3)}
     assert rank_marks([best, other]) == ["best", "tie"], "seeds agree, and patients do not"
 
 
 def test_the_interval_of_a_mean_over_seeds_is_as_wide_as_those_of_its_seeds():
     """Seeds share test patients, and their replicates are not paired: their average would be narrower."""
-    scores = [Score(0.5, np.linspace(0.4, 0.6, 401)), Score(0.7, np.linspace(0.8, 0.6, 401))]
+    scores = [Estimate(0.5, np.linspace(0.4, 0.6, 401)), Estimate(0.7, np.linspace(0.8, 0.6, 401))]
     assert patient_interval(scores) == pytest.approx((0.505, 0.695))
-    assert np.isnan(patient_interval([*scores, Score(0.5)])).all() and np.isnan(patient_interval([])).all()
+    assert np.isnan(patient_interval([*scores, Estimate(0.5)])).all() and np.isnan(patient_interval([])).all()
 
 
 def test_tables_show_the_interval_over_patients_beside_the_spread_of_seeds():

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from server_app.artifacts.estimates import Estimate
 from server_app.study.comparison import comparison_table, comparisons
 from server_app.study.curves import curve_panels
 from server_app.study.labels import naive_first
 from server_app.study.page import write_results
-from server_app.study.statistics import Score, adjust_holm, compare_pairs, mean_sd
+from server_app.study.statistics import adjust_holm, compare_pairs, mean_sd
 from server_app.study.tables import all_tables, overview_tables, task_table
 from tests.helpers.study_cells import CELLS, cell
 
@@ -23,7 +24,9 @@ def test_mean_and_sample_deviation():
 
 
 def compare(first, second, **options):
-    return compare_pairs([Score(value) for value in first], [Score(value) for value in second], **options)
+    return compare_pairs(
+        [Estimate(value) for value in first], [Estimate(value) for value in second], **options
+    )
 
 
 def test_wilcoxon_on_a_known_example():
