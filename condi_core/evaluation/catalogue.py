@@ -6,7 +6,7 @@ here is computed by every run and appears in all of them. This module does not n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -279,6 +279,12 @@ def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
     if not sums[0]:
         return dict.fromkeys(IMPUTATION_METRICS, float("nan"))
     return {name: float(metric.compute(sums)) for name, metric in IMPUTATION_METRICS.items()}
+
+
+def find_own_imputer(names: Collection[str]) -> str | None:
+    """Return which of the scored imputers is a run's own: the first whose network phase 1 has trained."""
+    rows = (row for row in IMPUTER_ROWS.values() if not (row.naive or row.draws))
+    return next((row.name for row in rows if row.name in names), None)
 
 
 def imputer_label(name: str) -> str:

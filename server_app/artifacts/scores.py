@@ -13,6 +13,7 @@ from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
     IMPUTER_ROWS,
     TASK_METRICS,
+    find_own_imputer,
     imputation_metrics,
 )
 from condi_core.evaluation.pattern_sums import rmse_over_patterns, scored_keys
@@ -175,7 +176,7 @@ def final_scores(result: dict[str, Any], method: str) -> dict[str, float]:
         if key in TASK_METRICS
     }
     for pattern, imputers in result["imputation"].items():
-        own = next((row for row in ("condi", "local", "pooled") if row in imputers), "")
+        own = find_own_imputer(imputers)
         for name, metrics in imputers.items():
             prefix = f"{OWN_SCORES}{pattern}/" if name == own else f"{OTHER_SCORES}{pattern}/{name}/"
             # A point estimate has no interval.

@@ -13,6 +13,7 @@ from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
     TASK_METRICS,
     Metric,
+    find_own_imputer,
     imputer_label,
     missingness_label,
     primary_metric,
@@ -28,7 +29,6 @@ OPERATING_SETTINGS = frozenset(
     {"name", "output", "resume", "on-end", "track", "queue", "sites-timeout", "round-timeout"}
 )
 MEAN_RMSE = "imputation RMSE"
-OWN_IMPUTERS = ("condi", "local", "pooled")  # the first of them that a run has is its own
 
 
 class MetricScore(NamedTuple):
@@ -182,8 +182,7 @@ def _own_scores(run: RunRecord, scores: dict[str, MetricScore]) -> Iterator[tupl
             yield label, scored
     rows: list[Estimate] = []
     for pattern, imputers in run.imputation.items():
-        own = next((row for row in OWN_IMPUTERS if row in imputers), None)
-        if own:
+        if own := find_own_imputer(imputers):
             rows.append(scores[f"{rmse.label} {missingness_label(pattern)}, {imputer_label(own)}"].score)
     if rows and len(rows) == len(run.imputation):
         mean = combine(lambda *values: sum(values) / len(values), *rows)

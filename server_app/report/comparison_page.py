@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from condi_core.evaluation.catalogue import IMPUTATION_METRICS, TASK_METRICS, missingness_label
+from condi_core.evaluation.catalogue import (
+    IMPUTATION_METRICS,
+    TASK_METRICS,
+    find_own_imputer,
+    missingness_label,
+)
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.compared_runs import OWN_IMPUTERS, RunGroup, run_names
+from server_app.report.compared_runs import RunGroup, run_names
 from server_app.report.comparison import all_tables_of
 from server_app.report.figures import Series, bars, lines
 from server_app.report.markup import figure_row, page, section
@@ -74,7 +79,8 @@ def _figures(groups: Sequence[RunGroup]) -> list[str]:
 
 def _own_rmse(record: RunRecord, pattern: str) -> float | None:
     imputers = record.imputation.get(pattern, {})
-    return next((imputers[row]["rmse"] for row in OWN_IMPUTERS if row in imputers), None)
+    own = find_own_imputer(imputers)
+    return imputers[own]["rmse"] if own else None
 
 
 def _curves(groups: Sequence[RunGroup]) -> list[str]:

@@ -16,6 +16,7 @@ from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
     TASK_METRICS,
     Metric,
+    find_own_imputer,
     missingness_label,
 )
 from server_app.artifacts.run_record import RunRecord
@@ -64,8 +65,8 @@ def _scored_tasks(run: RunRecord) -> Iterator[dict[str, Any]]:
     name = run.schema.dataset
     dataset = {"type": _identifier(name), "name": name, "split": "test"}
     for pattern, imputers in run.imputation.items():
-        # The run's own imputer, or the only one that it has. What draws are for is scored on draws.
-        point = next((row for row in ("condi", "local", "pooled") if row in imputers), "")
+        # What draws are for is scored on draws.
+        point = find_own_imputer(imputers) or ""
         values = {key: imputation_metric(imputers, point, key) for key in ("rmse", "mae")}
         values |= {key: imputation_metric(imputers, "condi, draws", key) for key in ("crps", "coverage")}
         if metrics := _hub_metrics(IMPUTATION_METRICS, values):
