@@ -44,10 +44,10 @@ def hole_error(completed: np.ndarray, leads: np.ndarray) -> float:
     return float(np.sqrt(np.mean((completed[HOLE, 1] / 1000 - leads[HOLE, 1]) ** 2)))
 
 
-def write_ecg_run(folder: Path) -> Path:
-    """Train on windows of the leads, with which a hole is filled to 0.05 mV; return the run directory."""
+def write_ecg_federation(path: Path, site: str) -> Path:
+    """Write a federation of one site with windows of the leads, and return it."""
     manifest = Manifest(
-        dataset="limb-leads", version="1", site="north", license="none", made_by="a test",
+        dataset="limb-leads", version="1", site=site, license="none", made_by="a test",
         modalities=[
             Modality(name=name, unit="mV", rate=RATE, samples_per_patch=SAMPLES, present=True, range=(-5, 5))
             for name in LEADS
@@ -64,7 +64,11 @@ def write_ecg_run(folder: Path) -> Path:
         ecg(PATCHES * SAMPLES / RATE, seed, 1.6 if fast[seed] else 1.0).T.reshape(manifest.shape)
         for seed in range(len(splits))
     ]
-    federation = folder / "federation"
     parts = [(manifest, index, windows)]
-    write_federation(federation, parts, dataset="limb-leads", split="natural", seed=0, made_by="a test")
+    return write_federation(path, parts, dataset="limb-leads", split="natural", seed=0, made_by="a test").path
+
+
+def write_ecg_run(folder: Path) -> Path:
+    """Train on windows of the leads, with which a hole is filled to 0.05 mV; return the run directory."""
+    federation = write_ecg_federation(folder / "federation", "north")
     return run_in(folder, federation, small_run_settings({"name": "ecg", "sites-timeout": 0.2}))
