@@ -50,8 +50,8 @@ def evaluate_run(
         `site`, `windows`, `patients`, and `labelled`, the number of windows with labels; `skipped`, why files
         could not be used; `notes`, what was unusual in the others;
         `imputation` as `{missingness pattern: {method: metrics}}`, empty without an imputer;
-        `task` as `{method: metrics}` of the windows with labels, with the `reliability` of each class in
-        ten bins of equal width, empty ones included (the report of a run has bins of about as many windows);
+        `task` as `{method: metrics}` of the windows with labels, with the `reliability` of each class:
+        mean score, observed rate and number of windows of each bin of `reliability`, as in a run's report;
         `subgroups` as `{method: {covariate: {subgroup: {"windows", "patients", "metrics"}}}}`, where metrics
         of fewer patients than `privacy.smallest-count` are None.
     """

@@ -11,7 +11,8 @@ import torch
 from client_app.inference.bootstrap import Metrics, with_intervals
 from client_app.node.site import Site
 from condi_core.evaluation.catalogue import CALIBRATION_ERROR, TaskMetric, metrics_of_task
-from condi_core.evaluation.classification import calibration, score_histograms
+from condi_core.evaluation.classification import score_histograms
+from condi_core.evaluation.reliability import reliability
 from condi_core.evaluation.subgroups import subgroups
 from condi_core.model import TrainedRun
 from condi_core.windows import iterate_blocks
@@ -47,7 +48,10 @@ class TaskEvaluation:
         sums = self.kind.sums(predictions, self.labels)
         if "task" in sums:  # score histograms, which only classification has
             histograms = zip(self.model.schema.labels, score_histograms(sums["task"]), strict=True)
-            results["reliability"] = {label: calibration(*pair).tolist() for label, pair in histograms}
+            results["reliability"] = {
+                label: [[one.mean_score, one.observed_rate, one.windows] for one in reliability(*pair)]
+                for label, pair in histograms
+            }
         by_group: SubgroupResults = {}
         for group in subgroups(self.model.schema):
             members = np.flatnonzero(group.contains(self.covariates))

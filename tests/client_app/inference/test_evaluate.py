@@ -55,7 +55,9 @@ def test_the_test_windows_of_a_run_give_its_numbers(run, tmp_path, monkeypatch):
         for metric, value in expected["task"][method].items():
             if metric in evaluation["task"][method]:
                 np.testing.assert_allclose(evaluation["task"][method][metric]["value"], value, rtol=1e-3)
-        assert set(evaluation["task"][method]["reliability"]) == {"slow", "fast"}
+        reliability = evaluation["task"][method]["reliability"]
+        windows = [sum(one[2] for one in bins) for bins in reliability.values()]
+        assert set(reliability) == {"slow", "fast"} and windows == [evaluation["labelled"]] * 2
 
 
 def test_all_windows_are_evaluated_only_at_sites_that_took_no_part(run, tmp_path):
