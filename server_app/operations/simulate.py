@@ -168,7 +168,10 @@ def run(
 
 
 def _settings_of_run(folder: Path) -> dict[str, SettingValue]:
-    """Return the settings that a run was started with, without those of its location."""
+    """Return the settings that a run was started with, without its location and its sites.
+
+    Without `sites`, a resumed run has those of its roster, to which sites may have been admitted since.
+    """
     from condi_core.run_files import RunFileError, read_config
 
     try:
@@ -177,4 +180,4 @@ def _settings_of_run(folder: Path) -> dict[str, SettingValue]:
         raise RunRejectedError(
             f"There is no run to resume in {folder}: it has no readable config.json."
         ) from None
-    return {key: value for key, value in saved.items() if key not in ("name", "output", "resume")}
+    return {key: value for key, value in saved.items() if key not in ("name", "output", "resume", "sites")}

@@ -19,6 +19,7 @@ from server_app.artifacts.participation import read_joining, write_joining
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.cli import app
 from server_app.errors import RunError
+from server_app.operations.simulate import _settings_of_run
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.tiny_federation import write_tiny
 from tests.helpers.watched_run import line, write_watched_run
@@ -35,7 +36,8 @@ class Killed(BaseException):
 def run(tmp_path, small_settings, monkeypatch):
     """`run(sites, changes, saves, admit)`: a run of registered sites, killed after a number of saves.
 
-    `admit` has names of sites that are to join after a number of saves, by this number.
+    `admit` has names of sites that are to join after a number of saves, by this number. Without `sites`, one
+    virtual node has those of the federation.
     """
     folder = write_tiny(tmp_path / "federation", sites=3)
     common = {
@@ -65,7 +67,7 @@ def run(tmp_path, small_settings, monkeypatch):
         nodes = [
             {"data": str(folder / name), "cache": str(tmp_path / "cache" / name), "registered": name}
             for name in sites
-        ]
+        ] or [{"partition-id": 0, "num-partitions": 1}]
         with monkeypatch.context() as patch:
             patch.setattr(RunDirectory, "save", save_and_die)
             return coordinate(LocalGrid(client_app, nodes, settings), RunConfig.from_flat(settings)).path
@@ -173,6 +175,18 @@ def test_the_command_admits_sites_of_a_run_that_has_not_ended(tmp_path, small_se
 
 
 MASK = {"method": "mask", "compare-with": "", "sites": "site-0,site-2"}
+
+
+def test_a_simulation_is_resumed_with_a_site_that_its_setting_sites_does_not_name(run, tmp_path):
+    path = tmp_path / "runs" / "simulated"
+    simulated = {"name": "simulated", "federation": str(tmp_path / "federation")}
+    with pytest.raises(Killed):
+        run((), MASK | simulated, saves=2, admit={1: ["site-1"]})
+    resumed = {"resume": str(path)}
+    with pytest.raises(RunError, match="site-1 took part .* resume it without the setting sites"):
+        run((), MASK | simulated | resumed)
+    run((), _settings_of_run(path) | resumed)
+    assert [sorted(line["site-seconds"]) for line in read_history(path)] == [list(SITES[::2]), list(SITES)]
 
 
 def test_a_site_with_which_the_sampling_would_fail_cannot_join(run, monkeypatch, capsys):
