@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import version
@@ -90,5 +89,3 @@ def condi(
     ] = False,
 ) -> None:
     """Federated learning for clinical time series with missing samples, stretches or signals."""
-    # Pictures are files. A notebook's backend, which this environment may lack, would stop matplotlib.
-    os.environ["MPLBACKEND"] = "Agg"

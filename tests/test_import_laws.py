@@ -64,6 +64,13 @@ def test_imports_run_one_way(folder):
 
 
 @pytest.mark.parametrize("folder", PACKAGES)
+def test_pictures_are_drawn_without_pyplot_and_its_backend(folder):
+    """A notebook names its backend in the environment, and others may lack it."""
+    imported = {module for _, tree in modules(folder) for module in imported_modules(tree)}
+    assert not any(module.startswith("matplotlib.pyplot") for module in imported)
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
 def test_variables_are_named_by_what_they_hold(folder):
     wrong = [
         f"{file}: {name}"

@@ -14,7 +14,6 @@ def test_the_notebook_fits_completes_and_draws(tmp_path, monkeypatch):
     import nbformat
     from nbclient import NotebookClient
 
-    monkeypatch.delenv("MPLBACKEND", raising=False)  # commands set it in this process
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
