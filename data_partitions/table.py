@@ -60,7 +60,7 @@ class Table:
         What names of columns and rows stand for; HTML shows it as a tooltip.
 
     A column other than the first that has a number is aligned to the right. Its decimal points are below each
-    other where all its cells are numbers. A cell of a text table may have several lines.
+    other where all its cells are numbers of one unit. A cell of a text table may have several lines.
     """
 
     title: str
@@ -232,7 +232,8 @@ def _shorter_ends(texts: Sequence[str], numeric: bool) -> list[str]:
     """Return what each text of a column lacks after its decimal point to be as wide as the longest."""
     matches = [_NUMBER.fullmatch(text) for text in texts]
     is_number = [match or text in ("", DASH) for match, text in zip(matches, texts, strict=True)]
-    if not numeric or not all(is_number):
+    units = {match[5] for match in matches if match}
+    if not numeric or not all(is_number) or len(units) > 1:  # kB below MB: not the same digits
         return [""] * len(texts)
     ends = [text[match.end(1) :] if match else "" for match, text in zip(matches, texts, strict=True)]
     return [max(ends, key=len)[len(end) :] for end in ends]

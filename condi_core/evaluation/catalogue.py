@@ -164,7 +164,12 @@ TASK_METRICS: dict[str, TaskMetric] = _by_name(
     ),
 )
 # The loss that training minimises, by which weights are selected; not a metric of the table of a task.
-MEAN_LOSS = Metric(name="score", label="mean loss", higher_is_better=False)
+MEAN_LOSS = Metric(
+    name="score",
+    label="mean loss",
+    meaning="what training minimises; on validation windows, weights are selected by it",
+    higher_is_better=False,
+)
 # A run's result does not contain it: `condi evaluate` reports it.
 CALIBRATION_ERROR = TaskMetric(
     name="calibration error",

@@ -135,8 +135,8 @@ def _read_errors(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
 def _estimates(values: Mapping[str, float], replicates: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     def cut(name: str) -> Any:
         array = replicates.get(name)
-        # Replicates of a perfect score are all equal, which says nothing about other patients.
-        if array is None or np.ptp(array) < 1e-9:
+        # Replicates of a perfect score are all equal up to rounding, which says nothing about other patients.
+        if array is None or np.ptp(array) < 1e-6:
             return None
         return np.clip(array, *_RANGES.get(name, _RANGE_OF_ERRORS))
 

@@ -36,8 +36,9 @@ OF_THE_EVENT = "Curves, AUPRC and operating points are those of {event}: the oth
 OF_CURVES = (
     "By chance, the ROC curve is the diagonal, and the precision-recall curve is at the prevalence of the "
     "label, drawn as a dashed line. In the reliability diagram, windows are put into bins by their predicted "
-    "probability, with about as many windows in each. On the diagonal, probabilities are right on average. "
-    "Vertical bars are 95 % intervals for independent windows; they are drawn where there is one label."
+    "probability, with about equally many windows in each. On the diagonal, probabilities are right on "
+    "average. Vertical bars are 95 % intervals for independent windows; they are drawn where there is one "
+    "label."
 )
 
 

@@ -15,6 +15,7 @@ from server_app.report.svg import (
     LinearScale,
     draw_axes,
     draw_text,
+    find_left_end,
     fit_scale,
     make_figure,
     path_data,
@@ -77,11 +78,12 @@ def lines(
     if not points:
         return ""
     height = 300 if x_range and y_range else 220
-    x = fit_scale([p[0] for p in points], x_range, 54, WIDTH - 12, 6, integers)
     y = fit_scale([p[1] for p in points], y_range, height - 38, 10, 6 if y_range else 4)
+    x = fit_scale([p[0] for p in points], x_range, find_left_end(y), WIDTH - 12, 6, integers)
     out = draw_axes(x, y, x_label, y_label, height)
     if diagonal:
-        out.append(f'<path class="even" d="M{x(0):.1f},{y(0):.1f}L{x(1):.1f},{y(1):.1f}"/>')
+        low, high = max(x.low, y.low), min(x.high, y.high)
+        out.append(f'<path class="even" d="M{x(low):.1f},{y(low):.1f}L{x(high):.1f},{y(high):.1f}"/>')
     for i, level in enumerate(levels):
         out.append(f'<path class="level {series_class(i)}" d="M{x.start},{y(level):.1f}H{x.end}"/>')
     for i, line in enumerate(series):
@@ -124,8 +126,8 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
     if not finite:
         return ""
     height = 230
-    x = LinearScale(0, len(groups), 54, WIDTH - 8)
     y = fit_scale([0.0, *finite], None, height - 38, 10)
+    x = LinearScale(0, len(groups), find_left_end(y), WIDTH - 8)
     out = draw_axes(x, y, "", y_label, height, ticks_x=False)
     bar_width = 0.82 / len(series)
     for g, group in enumerate(groups):
@@ -155,11 +157,11 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
 
 
 def _break_label(label: str, length: int) -> list[str]:
-    """Break a label that is too long into two lines, and shorten those that still are."""
+    """Break a label that is too long into two lines between its words, and shorten those that still are."""
     if len(label) <= length:
         return [label]
-    breaks = [i + 1 for i, c in enumerate(label) if c in " -_" and i <= length]
-    cut = max(breaks, default=length)
+    breaks = [i + 1 for i, c in enumerate(label) if c in " -_"]
+    cut = max((i for i in breaks if i <= length + 1), default=min(breaks, default=len(label)))
     return [shorten(part.strip(), length) for part in (label[:cut], label[cut:]) if part.strip()]
 
 

@@ -74,9 +74,9 @@ def gains_section(run: RunRecord, gains: dict[str, list[Gain]], ranked: dict[str
     return section(
         TITLE,
         paragraph(
-            f"Each site's test patients, with the models that all sites trained together ({method}) and with "
-            "those that the site trained on its own data (local). A gain is positive where training together "
-            f"is better. {EXPLANATION}"
+            "The test patients of each site were scored by the models that all sites trained together "
+            f"({method}), and by those that the site trained on its own data (local). A gain is positive "
+            f"where training together is better. {EXPLANATION}"
         ),
         figure_row(*_figures(ranked)),
         side_by_side(

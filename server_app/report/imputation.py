@@ -69,7 +69,7 @@ def imputation(run: RunRecord) -> Section:
                 for pattern, rows in results.items()
             )
         ),
-        _interval_note(run),
+        paragraph(note) if (note := expect_coverage(run)) else "",
         meaning_list(_meanings()),
         details(
             "RMSE of each modality",
@@ -115,11 +115,12 @@ def _meanings() -> dict[str, str]:
     return metrics | {imputer_label(name): meaning for name, meaning in IMPUTER_MEANINGS.items()}
 
 
-def _interval_note(run: RunRecord) -> str:
+def expect_coverage(run: RunRecord) -> str:
+    """Say which share of the hidden samples few draws have in their 90 % interval; "" with enough draws."""
     n = run.config.get("imputer.samples", 0)
     if not 1 < n < 19:
         return ""
-    return paragraph(
+    return (
         f"With {n} draws, the 90 % interval ends at the lowest and the highest draw, so that "
         f"{percent_text((n - 1) / (n + 1), 0)} of the samples are expected inside it."
     )

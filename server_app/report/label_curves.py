@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -42,6 +43,7 @@ def label_figures(schema: Schema, sums: Arrays) -> list[str]:
         if positives.sum() and negatives.sum()
     }
     bins = {label: reliability(*pair) for label, pair in scored.items()}
+    shares = (0.0, _highest_share(bins.values()))
     return [
         _decisions(schema, sums),
         lines(
@@ -67,8 +69,8 @@ def label_figures(schema: Schema, sums: Arrays) -> list[str]:
             [_reliability_series(label, of_label) for label, of_label in bins.items()],
             f"mean predicted probability, {_describe_bins(bins.values())}",
             "observed rate",
-            x_range=UNIT,
-            y_range=UNIT,
+            x_range=shares,
+            y_range=shares,
             diagonal=True,
         ),
     ]
@@ -83,7 +85,7 @@ def reliability_table(schema: Schema, sums: Arrays) -> Table:
             shares = (percent(one.mean_score), percent(one.observed_rate))
             rows.append([label, one.windows, one.positives, *shares, low, high])
     columns = ["label", "windows", "with the label", "mean predicted", "observed", "95 % from", "to"]
-    return Table("Reliability in bins of about as many windows", columns, rows)
+    return Table("Reliability in bins of about equally many windows", columns, rows)
 
 
 def corners(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
@@ -96,6 +98,12 @@ def corners(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
         corner = np.concatenate([[True], ~straight, [True]])
         x, y = x[corner], y[corner]
     return list(zip(x.tolist(), y.tolist(), strict=True))
+
+
+def _highest_share(bins: Iterable[list[ReliabilityBin]]) -> float:
+    """Return a tenth that no probability, rate or interval is above: those of rare events are all small."""
+    shares = [share for of_label in bins for one in of_label for share in (one.mean_score, one.interval[1])]
+    return min(1.0, math.ceil(10 * max(shares, default=1.0)) / 10)
 
 
 def _describe_bins(bins: Iterable[list[ReliabilityBin]]) -> str:

@@ -47,17 +47,26 @@ def page(title: str, summary: str, sections: Sequence[Section], overview: str = 
 
 
 def size(count: float) -> Cell:
-    """Format a number of bytes."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return Cell(f"{value:.3g} {unit}", count)
-        value /= 1000
-    return Cell(f"{value:.3g} GB", count)
+    """Format a number of bytes with three digits."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB"):
+        if value >= 1000:
+            value, unit = value / 1000, larger
+    decimals = 0 if unit == "B" or value >= 99.95 else 1 if value >= 9.995 else 2
+    return Cell(f"{value:.{decimals}f} {unit}", count)
 
 
 def seconds(value: float) -> Cell:
     return Cell(f"{value:.1f} s", value)
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration in its two largest units."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def percent_text(value: float, digits: int = 1) -> str:
@@ -80,11 +89,14 @@ def estimate_text(metric: Metric, estimate: Estimate, signed: bool = False) -> s
     """Write an estimate of a metric, or with `signed` of a difference, with its interval in parentheses."""
 
     def write(value: float) -> str:
-        text = metric_cell(metric, value).text
-        return f"+{text}" if signed and value > 0 else text.replace("-", "−")
+        text = metric_cell(metric, abs(value)).text
+        if not any(digit in text for digit in "123456789"):  # zero as printed has no sign
+            return text
+        return ("−" if value < 0 else "+" if signed else "") + text
 
-    interval = estimate.interval
-    return write(estimate.value) + (f" ({' to '.join(map(write, interval))})" if interval else "")
+    text, ends = write(estimate.value), [write(end) for end in estimate.interval or ()]
+    # An interval without width is of decisions that are the same for all patients.
+    return f"{text} ({' to '.join(ends)})" if {*ends} - {text} else text
 
 
 def estimate_cell(metric: Metric, estimate: Estimate, signed: bool = False) -> Cell:

@@ -88,7 +88,7 @@ def operating_points_table(run: RunRecord, method: str) -> Table:
     rows: list[list[Value]] = []
     for decision in label_decisions(run, method):
         point = decision.point
-        threshold = Cell(f"{point.threshold:.3f}", point.threshold)
+        threshold = Cell(_threshold_text(point.threshold), point.threshold)
         shares = (point.prevalence, point.sensitivity, point.specificity, point.ppv, point.npv)
         prevalence, *others = map(percent, shares)
         counts = (point.windows, prevalence, point.flagged)
@@ -96,6 +96,11 @@ def operating_points_table(run: RunRecord, method: str) -> Table:
     columns = ["label", "chosen for", "threshold", "windows", "prevalence", "flagged"]
     columns += ["sensitivity", "specificity", "PPV", "NPV"]
     return Table(TITLE, columns, rows, meanings=COLUMN_MEANINGS)
+
+
+def _threshold_text(threshold: float) -> str:
+    """Write a threshold with three decimals, and a small one with two digits."""
+    return f"{threshold:.3f}" if threshold >= 0.01 or threshold == 0 else f"{threshold:.2g}"
 
 
 def explain_thresholds(run: RunRecord, method: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -22,7 +22,8 @@ from server_app.artifacts.run_estimates import ALL_PATTERNS, MIN_PATIENTS, has_e
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.classification import method_title
 from server_app.report.findings import Findings
-from server_app.report.markup import estimate_text, fact_list, paragraph, percent_text
+from server_app.report.imputation import expect_coverage
+from server_app.report.markup import duration_text, estimate_text, fact_list, paragraph, percent_text
 
 MAX_KEY_NUMBERS = 4
 SPLIT_NAMES: dict[Split, str] = {"train": "training", "test": "test"}
@@ -103,11 +104,15 @@ def _clauses(findings: Findings) -> Iterator[str]:
         differences = [gain.difference for gain in gains.values()]
         better = sum(difference.value > 0 for difference in differences)
         label = next(iter(gains.values())).metric.label
-        sites = "site gains" if len(gains) == 1 else "sites gain"
-        clearly = sum(bool(d.interval and d.interval[0] > 0) for d in differences)
-        has_intervals = any(difference.interval for difference in differences)
-        beyond = f", {clearly} with an interval above zero" if has_intervals else ""
-        yield f"{better} of {len(gains)} {sites} {label} over training alone{beyond}"
+        of_sites = f"{better or 'none'} of {len(gains)} site{'s'[: len(gains) > 1]}"
+        intervals = [difference.interval for difference in differences if difference.interval]
+        above, below = (sum(sign * low > 0 < sign * high for low, high in intervals) for sign in (1, -1))
+        text = f"compared with training alone, {label} is better at {of_sites}"
+        text += f" (interval above zero at {above or 'none'})" if intervals and better else ""
+        if worse := sum(difference.value < 0 for difference in differences):
+            text += f" and worse at {worse}"
+            text += f" (interval below zero at {below or 'none'})" if intervals else ""
+        yield text
 
 
 def _key_numbers(findings: Findings) -> Iterator[KeyNumber]:
@@ -137,7 +142,8 @@ def _key_numbers(findings: Findings) -> Iterator[KeyNumber]:
         )
     if draws := findings.imputation.get(ALL_PATTERNS, {}).get("condi, draws"):
         text = estimate_text(coverage, draws["coverage"])
-        yield KeyNumber("Hidden samples in their 90 % interval", text, coverage.meaning)
+        note = expect_coverage(findings.run) or coverage.meaning
+        yield KeyNumber("Hidden samples in their 90 % interval", text, note)
     yield from metrics
     for pattern, rows in findings.imputation.items():
         if pattern != ALL_PATTERNS and "condi" in rows:
@@ -172,7 +178,7 @@ def facts(run: RunRecord) -> dict[str, str]:
         seconds = sum(line.seconds for line in run.history)
         if progress:
             seconds = max(seconds, progress["written"] - progress["started"])
-        result["Duration"] = str(timedelta(seconds=round(seconds)))
+        result["Duration"] = duration_text(seconds)
     result["Status"] = _status(run, progress)
     result["Seed"] = str(run.config["seed"])
     return {name: fact for name, fact in result.items() if fact}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from condi_core.windows import Schema
 from data_partitions.dataset_titles import dataset_title, label_meanings
+from data_partitions.description.durations import format_seconds
 from data_partitions.manifest import SPLITS
 from data_partitions.table import DASH, Cell, Table, Value
 from server_app.artifacts.run_record import RunRecord
@@ -24,9 +25,9 @@ def participants(run: RunRecord) -> Section:
     length = schema.patches * schema.patch_seconds
     text = (
         f"Data set: {schema.dataset} ({dataset_title(schema.dataset)}), version {manifest.version} (licence: "
-        f"{manifest.license}). A window has "
-        f"{length:g} s in {schema.patches} patches of {schema.patch_seconds:g} s, and {len(schema.names)} "
-        f"modalities. Task: {describe_task(schema)} ({manifest.label_rule})."
+        f"{manifest.license}). A window is {format_seconds(length)} long, with {schema.patches} patches of "
+        f"{format_seconds(schema.patch_seconds)}, and has {len(schema.names)} modalities. Task: "
+        f"{describe_task(schema)} ({manifest.label_rule})."
     )
     some_unlabelled = any(site.labelled != site.manifest.windows for site in run.sites.values())
     shows_labelled = bool(schema.labels) and some_unlabelled

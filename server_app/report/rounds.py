@@ -32,8 +32,9 @@ def training(run: RunRecord) -> Section:
             "A run has these phases: relation estimates how the modalities vary together, imputer trains the "
             "imputer, and task-<method> trains the classifier of a method; -local stands for local training "
             "and -pooled for centralised training. Metrics are computed on the validation windows of all "
-            "sites together. The asterisk (*) marks the round whose weights were selected. RMSE is in "
-            "standard deviations of the modality."
+            "sites together. The asterisk (*) marks the round whose weights were selected, by the smallest "
+            "selection score: the median over sites of the validation loss, and of the RMSE of an imputer. "
+            "RMSE is in standard deviations of the modality."
         )
     ]
     if any(line.loss is None for line in run.history):
@@ -66,7 +67,9 @@ def cost(run: RunRecord) -> Section:
         "received",
         *(f"training, {site_label(s)}" for s in sites),
     ]
-    models: list[list[Value]] = [[name, count] for name, count in run.parameters().items()]
+    models: list[list[Value]] = [
+        [name, Cell(f"{count:,}", count)] for name, count in count_parameters(run).items()
+    ]
     phases = [line.phase for line in run.history]
     megabytes = {
         "sent to sites": [line.bytes_down / 1e6 for line in run.history],
@@ -82,6 +85,15 @@ def cost(run: RunRecord) -> Section:
         paragraph("Sizes are those of the arrays. The tables of the section Training have every round."),
         Table("Size of the models", ["model", "parameters"], models).to_html() if models else "",
     )
+
+
+def count_parameters(run: RunRecord) -> dict[str, int]:
+    """Return the number of parameters of each model; those that every site has for itself are one model."""
+    counts = {}
+    for model, count in run.parameters().items():
+        name, _, site = model.partition(".")
+        counts[f"{name}, one for each site" if site else name] = count
+    return counts
 
 
 def _figures(phase: str, rounds: list[Round]) -> list[str]:
@@ -112,8 +124,8 @@ def _labels() -> dict[str, str]:
     """Label the numbers of a round by their keys, in the order of columns."""
     return {
         "loss": "training loss",
-        "metrics.score": "validation score",
-        "selection-score": "score of the selection",
+        "metrics.score": "validation loss",
+        "selection-score": "selection score",
         "metrics.rmse": "RMSE",
         "metrics.linear": f"RMSE, {imputer_label('linear')}",
         **{f"metrics.{name}": metric.label for name, metric in TASK_METRICS.items()},
@@ -129,6 +141,10 @@ def _labels() -> dict[str, str]:
 def _tables(phase: str, rounds: list[Round], best: int | None) -> str:
     numbers = [line.numbers() for line in rounds]
     present = dict.fromkeys(key for row in numbers for key in row)
+    if "metrics.rmse" in present:
+        present.pop("metrics.score", None)  # the same number
+    if phase.startswith("relation"):
+        present.pop("loss", None)  # it adds up sums
     labels = _labels()
     site_keys = [key for key in present if key.startswith("site-seconds.")]
     keys = [key for key in labels if key in present]
@@ -158,5 +174,9 @@ def _cell(key: str, value: float | None) -> Value:
         return size(value)
     if "seconds" in key:
         return seconds(value)
+    if key == "loss" or key.endswith("score"):
+        return Cell(f"{value:.4f}", value) if math.isfinite(value) else None
+    if key in ("metrics.rmse", "metrics.linear"):
+        return metric_cell(IMPUTATION_METRICS["rmse"], value)
     metric = TASK_METRICS.get(key.removeprefix("metrics."))
     return metric_cell(metric, value) if metric else value

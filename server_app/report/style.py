@@ -137,6 +137,7 @@ circle.seen { fill: var(--fg); }
 .key.median { --c: var(--c1); }
 .key.band { --c: var(--c1); opacity: .35; height: .7em; }
 
+@media (max-width: 600px) { tbody th { white-space: normal; overflow-wrap: anywhere; } }
 @media print { nav { display: none; } .scroll { max-height: none; } figure { break-inside: avoid; } }
 """
 

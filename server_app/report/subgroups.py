@@ -40,6 +40,8 @@ def subgroup_tables(run: RunRecord, methods: Collection[str] = ()) -> list[Table
             by_method = [results[method][covariate][group] for method in results]
             values = [metric_cell(m, of_method[m.name]) for m in metrics for of_method in by_method]
             num_windows = max(of_method["windows"] for of_method in by_method)
+            if not num_windows and not run.config.get("privacy.smallest-count"):
+                continue  # no patient is in it
             rows.append([mark_small(group, num_windows), num_windows, *values])
         title = f"Test windows by {covariate}"
         tables.append(Table(title, [covariate, "windows", *columns], rows, meanings=meanings))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from data_partitions.table import escape_html, format_number
 
 WIDTH = 360
+CHARACTER_WIDTH = 6.5  # of a digit of a tick
 COLOURS = 8  # series after these repeat the colours, with dashed lines
 
 
@@ -63,6 +64,11 @@ def fit_scale(
     if not fixed:
         low, high = step * math.floor(low / step + 1e-6), step * math.ceil(high / step - 1e-6)
     return LinearScale(low, high, start, end, step)
+
+
+def find_left_end(y: LinearScale) -> float:
+    """Return where an x axis starts, beside the label and the ticks of a y axis."""
+    return max(54.0, 26 + CHARACTER_WIDTH * max(len(y.tick_label(tick)) for tick in y.ticks()))
 
 
 def draw_axes(

@@ -117,7 +117,8 @@ def _train_diffusion_imputer(names: Sequence[str]) -> bool:
 def _figure(window: CompletedWindow, rank: int, count: int, schema: Schema) -> str:
     rates = np.array([m.samples_per_patch for m in schema.modalities])
     by_modality = window.squared_error.sum((1, 2)) / np.maximum(window.target.sum((1, 2)), 1)
-    chosen = sorted(np.argsort(-by_modality, kind="stable")[:MAX_MODALITIES])
+    largest = np.argsort(-by_modality, kind="stable")[:MAX_MODALITIES]
+    chosen = sorted(m for m in largest if window.target[m].any())
     by_patch = (window.squared_error[chosen] / rates[chosen][:, None, None]).sum((0, 2))
     shown = choose_patches(by_patch, MAX_SAMPLES // int(rates[chosen].max()))
     unit = choose_time_unit((shown.stop - shown.start) * schema.patch_seconds)

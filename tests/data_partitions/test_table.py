@@ -30,6 +30,12 @@ def test_numbers_are_aligned_by_their_decimal_points():
     ]
 
 
+def test_numbers_of_several_units_are_aligned_at_their_end():
+    sizes = [[name, Cell(text, 1.0)] for name, text in (("a", "1.34 MB"), ("b", "108 kB"))]
+    assert Table("", ["", "size"], sizes).to_text().splitlines()[1:] == ["a  1.34 MB", "b   108 kB"]
+    assert 'class="pad"' not in Table("", ["", "size"], sizes).to_html()
+
+
 def test_markdown_and_html_escape_their_cells():
     lines = TABLE.to_markdown().splitlines()
     assert lines[0] == "### T\\|" and lines[2] == "|  | a\\|b | c |" and lines[3] == "| --- | ---: | ---: |"

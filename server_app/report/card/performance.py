@@ -24,13 +24,13 @@ from condi_core.evaluation.classification import (
     calibration_error,
 )
 from data_partitions.table import DASH, Cell, Table, Value
-from server_app.artifacts.estimates import Estimate
+from server_app.artifacts.estimates import NO_ESTIMATE, Estimate
 from server_app.artifacts.run_estimates import estimates_by_row, task_estimates
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.stored_sums import histograms, sum_over_sites
 from server_app.report.classification import method_title
-from server_app.report.imputation import imputation_metric, imputers_in_order
-from server_app.report.markup import metric_cell
+from server_app.report.imputation import expect_coverage, imputation_metric, imputers_in_order
+from server_app.report.markup import estimate_cell, metric_cell
 from server_app.report.operating_points import explain_thresholds, operating_points_table
 from server_app.report.sites import site_metrics, site_rmse
 from server_app.report.subgroups import explanation, subgroup_tables
@@ -45,20 +45,19 @@ def imputation_results(run: RunRecord) -> list[str]:
     for pattern, results in run.imputation.items():
         label = missingness_label(pattern)
         for name in [name for name in imputers if name in results]:
-            values = [(m, imputation_metric(results, name, m.name)) for m in IMPUTATION_METRICS.values()]
-            numbers = [metric_cell(metric, value) for metric, value in values]
-            interval = _interval(
-                IMPUTATION_METRICS["rmse"], estimates.get(pattern, {}).get(name, {}).get("rmse")
-            )
-            numbers[0] = Cell(numbers[0].text + interval, numbers[0].value)
+            of_row = estimates.get(pattern, {}).get(name, {})
+            numbers = [
+                _number(m, imputation_metric(results, name, m.name), of_row.get(m.name))
+                for m in IMPUTATION_METRICS.values()
+            ]
             errors = [of_site.get(pattern, {}).get(name, math.nan) for of_site in by_site.values()]
             rows.append([label, imputer_label(name), *numbers, _range(errors, IMPUTATION_METRICS["rmse"])])
     of_all = [e for rows in estimates.values() for of_row in rows.values() for e in of_row.values()]
     columns = ["missingness", "imputer", *(metric.label for metric in IMPUTATION_METRICS.values())]
     text = (
         "Scores are on samples of test windows that were hidden from all imputers. Errors are in standard "
-        f"deviations of the modality.{_note_of_intervals(of_all)}"
-    )
+        f"deviations of the modality.{_note_of_intervals(of_all)} {expect_coverage(run)}"
+    ).strip()
     table = Table("", [*columns, "RMSE, lowest to highest site"], rows)
     return ["## Imputation", "", text, "", table.to_markdown()]
 
@@ -70,14 +69,9 @@ def task_results(run: RunRecord) -> list[str]:
     estimates = {method: task_estimates(run, method) for method in run.task}
     rows: list[list[Value]] = []
     for method, values in run.task.items():
-        numbers = [metric_cell(metric, values.get(metric.name)) for metric in metrics]
-        intervals = [_interval(metric, estimates[method].get(metric.name)) for metric in metrics]
-        rows.append(
-            [
-                method_title(method),
-                *(Cell(n.text + i, n.value) for n, i in zip(numbers, intervals, strict=True)),
-            ]
-        )
+        of_method = estimates[method]
+        numbers = [_number(m, values.get(m.name, math.nan), of_method.get(m.name)) for m in metrics]
+        rows.append([method_title(method), *numbers])
         by_site = site_metrics(run, method).values()
         ranges = [_range([of_site.get(m.name, math.nan) for of_site in by_site], m) for m in metrics]
         if any(text != DASH for text in ranges):
@@ -158,17 +152,12 @@ def _range(values: list[float], metric: Metric) -> str:
     return f"{metric.format(min(finite))} to {metric.format(max(finite))}" if len(finite) > 1 else DASH
 
 
-def _interval(metric: Metric, estimate: Estimate | None) -> str:
-    """Return a 95 % interval in brackets, where sites sent replicates of their test patients."""
-    interval = estimate.interval if estimate else None
-    return (
-        f" [{metric_cell(metric, interval[0]).text}, {metric_cell(metric, interval[1]).text}]"
-        if interval
-        else ""
-    )
+def _number(metric: Metric, value: float, estimate: Estimate | None) -> Cell:
+    """Return a number with its 95 % interval, where sites sent replicates of their test patients."""
+    return estimate_cell(metric, replace(estimate or NO_ESTIMATE, value=value))
 
 
 def _note_of_intervals(estimates: Iterable[Estimate]) -> str:
     if any(estimate.interval for estimate in estimates):
-        return " In brackets are 95 % intervals over test patients."
+        return " In parentheses are 95 % intervals over test patients."
     return ""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from condi_core.methods import METHODS
 from condi_core.run_files import RunFileError, read_progress
 from data_partitions.dataset_titles import dataset_title, label_meanings
+from data_partitions.description.durations import format_seconds
 from data_partitions.manifest import SPLITS
 from data_partitions.table import Table, Value, escape_markdown
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.configuration import setting_text
+from server_app.report.markup import duration_text
 from server_app.report.participants import SPLIT_LABELS, describe_task
+from server_app.report.rounds import count_parameters
 
 
 def models(run: RunRecord) -> list[str]:
@@ -23,10 +27,14 @@ def models(run: RunRecord) -> list[str]:
         "",
         f"- Method `{escape_markdown(method)}`: {escape_markdown(summary)}; seed {run.config['seed']}",
     ]
-    for model, count in run.parameters().items():
-        best = run.best_round(model.partition(".")[0])
+    files = Counter(model.partition(".")[0] for model in run.parameters())
+    for model, count in count_parameters(run).items():
+        name = model.partition(",")[0]
+        best = run.best_round(name)
         selected = f", weights of round {best}" if best else ""
-        lines.append(f"- `{escape_markdown(model)}.safetensors`: {count} parameters{selected}")
+        file = f"{name}.safetensors" if model == name else f"{name}.SITE.safetensors"
+        of_sites = "" if model == name else f", one for each of {files[name]} sites"
+        lines.append(f"- `{escape_markdown(file)}`: {count:,} parameters{selected}{of_sites}")
     lines.append(f"- Trained: {training_dates(run)}")
     if run.result is None:
         lines.append("- The run is not finished: this card shows the results so far.")
@@ -35,8 +43,7 @@ def models(run: RunRecord) -> list[str]:
 
 def training_dates(run: RunRecord) -> str:
     """Say when the run was trained, in UTC, and for how long its rounds took."""
-    hours = sum(line.seconds for line in run.history) / 3600
-    duration = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+    duration = duration_text(sum(line.seconds for line in run.history))
     try:
         progress = read_progress(run.path)
         first, last = (datetime.fromtimestamp(progress[key], UTC) for key in ("started", "written"))
@@ -50,7 +57,7 @@ def training_data(run: RunRecord) -> list[str]:
     if not run.sites:
         return ["## Training data", "", "No site has taken part yet."]
     schema, manifest = run.schema, next(iter(run.sites.values())).manifest
-    modalities = ", ".join(f"{m.name} ({m.unit}, {m.rate:g} Hz)" for m in manifest.modalities)
+    modalities = ", ".join(f"{m.name} ({m.unit}, {_rate(m.rate)})" for m in manifest.modalities)
     selection = (
         "the weights of the last round were used"
         if run.is_private
@@ -63,7 +70,8 @@ def training_data(run: RunRecord) -> list[str]:
         "",
         f"- Data set: {escape_markdown(schema.dataset)}, version {version}{_title(schema.dataset)}",
         f"- Licence of the data: {escape_markdown(manifest.license)}",
-        f"- Window: {schema.patches} patches of {schema.patch_seconds:g} s",
+        f"- Window: {format_seconds(schema.patches * schema.patch_seconds)}, "
+        f"with {schema.patches} patches of {format_seconds(schema.patch_seconds)}",
         f"- Modalities: {escape_markdown(modalities)}",
         f"- Task: {escape_markdown(describe_task(schema))}{_label_meanings(run)}",
         f"- Label rule: {escape_markdown(manifest.label_rule)}",
@@ -91,6 +99,11 @@ def _sites_table(run: RunRecord) -> Table:
     things = ["patients", "windows"] if shows_patients else ["windows"]
     columns_of_splits = [f"{SPLIT_LABELS[split]} {thing}" for thing in things for split in SPLITS]
     return Table("", ["site", *columns_of_splits, "missing modalities"], rows)
+
+
+def _rate(rate: float) -> str:
+    """Write a sampling rate in Hz; a slow one as the time between samples."""
+    return f"{rate:g} Hz" if rate >= 1 else f"every {format_seconds(round(1 / rate, 6))}"
 
 
 def _title(dataset: str) -> str:

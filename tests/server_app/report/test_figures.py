@@ -112,4 +112,24 @@ def test_cells_are_shaded_by_their_share_and_colours_repeat():
 
 
 def test_sizes_have_a_unit():
-    assert size(1234567).text == "1.23 MB" and size(999).text == "999 B"
+    sizes = (1234567, 999, 7_000_000, 63_900, 837_400, 2.5e12)
+    assert [size(n).text for n in sizes] == ["1.23 MB", "999 B", "7.00 MB", "63.9 kB", "837 kB", "2500 GB"]
+
+
+def test_ticks_have_space_beside_the_label_of_the_axis():
+    svg = lines("t", [Series("s", [(1, 0.2683), (2, 0.2696)])], "round", "mean loss")
+    ends = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end">([\d.]+)<', svg)
+    assert len(ends) >= 3
+    for end, text in ends:
+        assert float(end) - 6.5 * len(text) >= 18, "the label of the axis ends at 14"
+
+
+def test_a_name_is_not_broken_inside_a_word():
+    svg = bars("t", ["relation", *["imputer-local"] * 2, *"abcdefgh"], {"s": [1.0] * 11}, "y")
+    assert {"rel…", "imputer-", "local"} <= set(re.findall(r">([^<>]+)</text>", svg)) and ">ion<" not in svg
+
+
+def test_the_diagonal_ends_where_the_axes_do():
+    svg = lines("t", [Series("s", [(0.1, 0.2)])], "x", "y", x_range=(0, 0.4), y_range=(0, 0.4), diagonal=True)
+    ((left, bottom), (right, top)) = points_of(svg, "even")[0]
+    assert (left, right) == pytest.approx((54, 348)) and (bottom, top) == pytest.approx((262, 10))

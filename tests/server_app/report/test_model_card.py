@@ -45,7 +45,7 @@ def test_the_card_has_data_scores_and_their_range_over_sites(whole, card, result
     linear = result["imputation"]["gaps 50 %"]["linear"]
     row = next(x for x in card.splitlines() if x.startswith("| 50 % in gaps | linear interpolation | "))
     cells = row.split(" | ")
-    assert cells[2].startswith(f"{linear['rmse']:.3f}") and cells[3] == f"{linear['mae']:.3f}"
+    assert cells[2].startswith(f"{linear['rmse']:.3f}") and cells[3].startswith(f"{linear['mae']:.3f}")
     assert "| all sites | 24 | 9 | 15 | 24 | 9 | 15 |" in card, "patients and windows of each split"
     for text in (
         "waves, version 1",
@@ -167,9 +167,9 @@ def test_intervals_over_patients_are_in_the_tables(whole, monkeypatch):
         performance, "estimates_by_row", lambda run: {"gaps 50 %": {"condi": {"rmse": estimate}}}
     )
     record = read_run(whole)
-    auroc_text = f"{record.task['mask']['auroc']:.3f} \\[0.705, 0.895\\]"
+    auroc_text = f"{record.task['mask']['auroc']:.3f} (0.705 to 0.895)"
     assert auroc_text in "\n".join(performance.task_results(record))
     text = "\n".join(performance.imputation_results(record))
     rmse = record.imputation["gaps 50 %"]["condi"]["rmse"]
-    assert f"| 50 % in gaps | CondI, point estimate | {rmse:.3f} \\[0.705, 0.895\\] |" in text
+    assert f"| 50 % in gaps | CondI, point estimate | {rmse:.3f} (0.705 to 0.895) |" in text
     assert "95 % intervals over test patients" in text
