@@ -34,7 +34,7 @@ def training(run: RunRecord) -> Section:
             "and -pooled for centralised training. Metrics are computed on the validation windows of all "
             "sites together. The asterisk (*) marks the round whose weights were selected, by the smallest "
             "selection score: the median over sites of the validation loss, and of the RMSE of an imputer. "
-            "RMSE is in standard deviations of the modality."
+            "The RMSE of an imputer is in standard deviations of the modality."
         )
     ]
     if any(line.loss is None for line in run.history):
@@ -108,7 +108,7 @@ def _figures(phase: str, rounds: list[Round]) -> list[str]:
         loss = [Series("loss", losses)]
         figures.append(lines(f"{phase}: training loss", loss, "round", MEAN_LOSS.label, integers=True))
     keys = [key for key in dict.fromkeys(k for r in rounds for k in r.metrics) if key != MEAN_LOSS.name]
-    errors = [key for key in keys if key in ("rmse", "linear")]
+    errors = [key for key in keys if key in ("rmse", "linear")] if phase.startswith("imputer") else []
     names = {name: metric.label for name, metric in TASK_METRICS.items()}
     names |= {"rmse": "imputer", "linear": imputer_label("linear")}
     series = [Series(names.get(key, key), points(key)) for key in errors or keys]
@@ -141,7 +141,7 @@ def _labels() -> dict[str, str]:
 def _tables(phase: str, rounds: list[Round], best: int | None) -> str:
     numbers = [line.numbers() for line in rounds]
     present = dict.fromkeys(key for row in numbers for key in row)
-    if "metrics.rmse" in present:
+    if phase.startswith("imputer"):
         present.pop("metrics.score", None)  # the same number
     if phase.startswith("relation"):
         present.pop("loss", None)  # it adds up sums
