@@ -21,8 +21,8 @@ NOTE_OF_MARKS = (
 )
 NOTE_OF_DIFFERENCES = (
     "Of the seeds that both have, or of the means where they share none. Scores that are the same everywhere "
-    "are omitted. In brackets the wider of the 95 % intervals over seeds and over test patients, where there "
-    "is one."
+    "are omitted. In parentheses the wider of the 95 % intervals over seeds and over test patients, where "
+    "there is one."
 )
 NOTE_OF_RANKS = (
     "By the first score. Scores are of the run's own method and imputer, and imputation RMSE is the mean "
@@ -149,7 +149,7 @@ def _score_cell(scores: SeedScores, metric: Metric) -> Cell:
         return cell
     text = cell.text + ("" if math.isnan(sd) else f" ± {metric.format(sd)}")
     low, high = patient_interval(list(scores.values()))
-    interval = "" if math.isnan(low) else f" [{metric.format(low)}, {metric.format(high)}]"
+    interval = "" if math.isnan(low) else f" ({metric.format(low)} to {metric.format(high)})"
     return Cell(text + interval, mean)
 
 
@@ -157,7 +157,7 @@ def _difference_cell(first: RunGroup, other: RunGroup, label: str, metric: Metri
     difference, interval = _difference(first.scores(label, own), other.scores(label, own))
     if math.isnan(difference):
         return Cell(DASH)
-    ends = f" [{', '.join(_signed(metric, end) for end in interval)}]" if interval else ""
+    ends = f" ({' to '.join(_signed(metric, end) for end in interval)})" if interval else ""
     return Cell(_signed(metric, difference) + ends, difference)
 
 

@@ -22,7 +22,7 @@ from server_app.study.statistics import mean_sd, patient_interval
 
 SEEDS_NOTE = "Mean ± sample standard deviation over seeds. "
 PATIENTS_NOTE = (
-    "Mean ± sample standard deviation over seeds, and in brackets the 95 % interval over test patients. "
+    "Mean ± sample standard deviation over seeds, and in parentheses the 95 % interval over test patients. "
 )
 MARKS_NOTE = (
     "* marks the best mean; ~ marks a tie: a 95 % interval of the difference from the best, paired by seed "
@@ -210,7 +210,7 @@ def _score_cell(scores: SeedScores) -> Cell:
     low, high = patient_interval(list(scores.values()))
     if cell.value is None or math.isnan(low):
         return cell
-    return Cell(f"{cell.text} [{low:.{DIGITS}f}, {high:.{DIGITS}f}]", cell.value)
+    return Cell(f"{cell.text} ({low:.{DIGITS}f} to {high:.{DIGITS}f})", cell.value)
 
 
 def _is_higher_better(metric: Metric) -> bool:

@@ -103,7 +103,7 @@ def test_the_tables_have_deviations_differences_and_ranks(replicates, monkeypatc
     ranking = output.partition("Ranking")[2].splitlines()
     rows = [line.split()[0] for line in ranking if "seeds)" in line and "condi" in line]
     assert rows[:2] == ["b", "a"], "the best comes first"
-    assert "+0.105 [+0.041, +0.169]" in output
+    assert "+0.105 (+0.041 to +0.169)" in output
 
 
 def test_intervals_over_patients_are_those_of_the_runs(runs, monkeypatch):
@@ -118,7 +118,7 @@ def test_intervals_over_patients_are_those_of_the_runs(runs, monkeypatch):
     first, second = (group["results"]["AUROC, condi"] for group in content.values())
     assert first["interval over patients"] == pytest.approx([0.605, 0.795])
     assert second["interval of the difference"] == pytest.approx([0.1, 0.1])
-    assert "[0.605, 0.795]" in called("compare", runs[0], runs[2]).output
+    assert "(0.605 to 0.795)" in called("compare", runs[0], runs[2]).output
 
 
 def test_equal_settings_with_equal_seeds_are_not_seeds_of_a_group(runs):

@@ -63,7 +63,7 @@ def test_tables_show_the_interval_over_patients_beside_the_spread_of_seeds():
     draws = {"auroc": np.linspace(0.8, 0.9, 401)}
     cells = [cell("condi", s, 0.84 + 0.01 * s, replicates=draws) for s in (0, 1)] + [cell("mask", 0, 0.7)]
     table = task_table(cells, "a scenario")
-    assert [row[1].text for row in table.cells] == ["0.700", "0.845 ± 0.007 [0.802, 0.897]"]
+    assert [row[1].text for row in table.cells] == ["0.700", "0.845 ± 0.007 (0.802 to 0.897)"]
     assert "interval over test patients" in table.note
     assert "test patients" not in task_table([cell("mask", s, 0.7) for s in (0, 1)], "a scenario").note
 
@@ -81,7 +81,7 @@ def test_the_table_of_imputers_has_intervals_and_ties_over_patients():
     )
     table = imputation_table([one], "a scenario")
     assert {row[0].text: (row[1].text, row[1].mark) for row in table.cells} == {
-        "linear interpolation": ("0.440 [0.402, 0.478]", "tie"),
-        "closed-form estimate": ("0.430 [0.392, 0.468]", ""),
-        "CondI, point estimate": ("0.400 [0.362, 0.438]", "best"),
+        "linear interpolation": ("0.440 (0.402 to 0.478)", "tie"),
+        "closed-form estimate": ("0.430 (0.392 to 0.468)", ""),
+        "CondI, point estimate": ("0.400 (0.362 to 0.438)", "best"),
     }
