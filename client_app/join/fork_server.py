@@ -7,6 +7,7 @@ and loads the app's code itself.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -151,6 +152,9 @@ def main() -> None:
     for library in LIBRARIES:
         import_module(library)
     shorten_first_pulls()
+    # Garbage collection in a fork would visit, and so copy, all memory that it shares with this process.
+    gc.collect()
+    gc.freeze()
     if command := serve(connection):
         run_client_app(command)
 
