@@ -57,8 +57,9 @@ def test_a_restarted_node_is_not_waited_for(ask):
 
 
 def test_other_nodes_are_waited_for_until_the_timeout(ask):
+    start = time.monotonic()
     replies, num_pulls = ask(restart_after=float("inf"), timeout=0.2)
-    assert replies == ["m0"] and num_pulls > 10
+    assert replies == ["m0"] and num_pulls > 2 and time.monotonic() - start >= 0.2
 
 
 def test_a_line_says_for_which_sites_and_how_long_the_run_waits(monkeypatch, capsys):
