@@ -15,7 +15,7 @@ def test_progress_maintenance_and_a_queue_that_a_bad_run_does_not_block(tmp_path
     federation, runs = write_tiny(tmp_path / "federation", sites=2), tmp_path / "runs"
     common = {"method": "mask", "compare_with": "", "queue": True, "min_sites": 1}
     with hospitals(tmp_path / "keys", federation, ["site-0", "site-1"]) as running:
-        first = running.run(settings(**common, name="first", task__rounds=8, sites="site-0,site-1"))
+        first = running.run(settings(**common, name="first", task__rounds=40, sites="site-0,site-1"))
         wait_for(lambda: (runs / "first" / "progress.json").exists(), running.flower.folder / "superlink.log")
         bad = running.run(settings(**common | {"min_sites": 9, "sites_timeout": 1.0}, name="bad"))
         wait_for(lambda: "queued behind 1 run" in running.log(bad), running.flower.folder / "superlink.log")
