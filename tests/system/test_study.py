@@ -37,7 +37,9 @@ def wait_for_file(process, folder, pattern):
 @pytest.mark.engine
 def test_an_interrupted_study_resumes_and_writes_its_tables(tmp_path, small_settings):
     demo.write_source(tmp_path / "source", patients=40)
-    settings = without_paths(small_settings({"imputer.relation-rounds": 0, "sites-timeout": 120.0}))
+    settings = without_paths(
+        small_settings({"imputer.relation-rounds": 0, "task.rounds": 10, "sites-timeout": 120.0})
+    )
     lines = [
         f"{key} = {json.dumps(value)}"
         for key, value in settings.items()
