@@ -49,7 +49,7 @@ class TaskEvaluation:
         if "task" in sums:  # score histograms, which only classification has
             histograms = zip(self.model.schema.labels, score_histograms(sums["task"]), strict=True)
             results["reliability"] = {
-                label: [[one.mean_score, one.observed_rate, one.windows] for one in reliability(*pair)]
+                label: [[part.mean_score, part.observed_rate, part.windows] for part in reliability(*pair)]
                 for label, pair in histograms
             }
         by_group: SubgroupResults = {}

@@ -6,13 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from condi_core.evaluation.catalogue import (
-    CALIBRATION_ERROR,
-    TASK_METRICS,
-    TaskMetric,
-    imputer_label,
-    missingness_label,
-)
+from condi_core.evaluation.catalogue import CALIBRATION_ERROR, TASK_METRICS, TaskMetric, missingness_label
+from condi_core.evaluation.imputers import imputer_label
 from data_partitions.table import Cell, Table, Value
 
 

@@ -6,7 +6,7 @@ here is computed by every run and appears in all of them. This module does not n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from condi_core.evaluation import classification, regression
 
 Sums = Mapping[str, np.ndarray]
 Compute = dict[str, Callable[[Sums], float]]  # by kind of task
-Item = TypeVar("Item", bound="Metric | ImputerRow | MissingnessPattern")
+Item = TypeVar("Item", bound="Metric | MissingnessPattern")
 EXCLUSIVE = ("single-label", "ordinal")  # kinds of task in which a window has exactly one label
 CLASSIFICATION = ("binary", "multi-label", *EXCLUSIVE)
 ERROR_SUMS = ("count", "absolute", "squared", "quantile", "covered")  # the sums of an imputer, in this order
@@ -215,39 +215,6 @@ IMPUTATION_METRICS: dict[str, ImputationMetric] = _by_name(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImputerRow:
-    """An imputer in the tables of an evaluation; all rows are scored on the same hidden samples.
-
-    Attributes
-    ----------
-    name : its key in result.json and in the names of sums
-    label : its name in tables and figures
-    naive : whether it is a baseline without a diffusion model
-    learned : whether it depends on the training of phase 1
-    draws : whether its point is the median of draws, which have a quantile loss and an interval
-    scope : who trains the imputer; for one that is not federated, this is the only row that a run reports
-    """
-
-    name: str
-    label: str
-    naive: bool = False
-    learned: bool = True
-    draws: bool = False
-    scope: str = "federated"
-
-
-IMPUTER_ROWS: dict[str, ImputerRow] = _by_name(
-    ImputerRow(name="mean", label="mean of the modality", naive=True, learned=False),
-    ImputerRow(name="linear", label="linear interpolation", naive=True, learned=False),
-    ImputerRow(name="estimate", label="closed-form estimate", naive=True),
-    ImputerRow(name="condi", label="CondI, point estimate"),
-    ImputerRow(name="condi, draws", label="CondI, median of draws", draws=True),
-    ImputerRow(name="local", label="local training", scope="local"),
-    ImputerRow(name="pooled", label="centralised training", scope="centralised"),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
 class MissingnessPattern:
     """A missingness pattern that every imputer is scored under.
 
@@ -284,18 +251,6 @@ def imputation_metrics(sums: np.ndarray) -> dict[str, float]:
     if not sums[0]:
         return dict.fromkeys(IMPUTATION_METRICS, float("nan"))
     return {name: float(metric.compute(sums)) for name, metric in IMPUTATION_METRICS.items()}
-
-
-def find_own_imputer(names: Collection[str]) -> str | None:
-    """Return which of the scored imputers is a run's own: the first whose network phase 1 has trained."""
-    rows = (row for row in IMPUTER_ROWS.values() if not (row.naive or row.draws))
-    return next((row.name for row in rows if row.name in names), None)
-
-
-def imputer_label(name: str) -> str:
-    """Return the label of an imputer's row, or its name if the catalogue does not have it."""
-    row = IMPUTER_ROWS.get(name)
-    return row.label if row else name
 
 
 def missingness_label(name: str) -> str:

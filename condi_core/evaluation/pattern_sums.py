@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, IMPUTER_ROWS, imputation_metrics
+from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, imputation_metrics
+from condi_core.evaluation.imputers import IMPUTER_ROWS
 
 
 def rmse_over_patterns(sums: Mapping[str, np.ndarray], patch_weights: np.ndarray, method: str) -> float:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from condi_core.averaging import Arrays
-from condi_core.evaluation.catalogue import ERROR_SUMS, IMPUTER_ROWS, imputation_metrics
+from condi_core.evaluation.catalogue import ERROR_SUMS, imputation_metrics
+from condi_core.evaluation.imputers import IMPUTER_ROWS
 from condi_core.evaluation.pattern_sums import scored_keys
 from condi_core.evaluation.replicates import NUM_REPLICATES, read_replicates
 from condi_core.protocol import POOLED_SITE
@@ -18,7 +19,7 @@ from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.scores import PHASE_SUFFIX, name_network
 from server_app.artifacts.stored_sums import sum_over_sites
 
-MIN_PATIENTS = 10  # with fewer, intervals would be too narrow
+MIN_PATIENTS = 10  # of a number with an interval, which would be too narrow, or with a rank
 ALL_PATTERNS = "all patterns"  # hidden samples of all missingness patterns together
 # Lowest and highest value of metrics, to which replicates are cut off.
 _RANGES = dict.fromkeys(("auroc", "auprc", "f1", "accuracy", "coverage"), (0.0, 1.0)) | {

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from condi_core.averaging import Arrays
-from condi_core.evaluation.catalogue import IMPUTER_ROWS
+from condi_core.evaluation.imputers import IMPUTER_ROWS
 from condi_core.run_files import (
     HISTORY_FILE,
     RESULT_FILE,

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from condi_core.averaging import Arrays
-from condi_core.evaluation.catalogue import (
-    ERROR_SUMS,
-    IMPUTATION_METRICS,
-    IMPUTER_ROWS,
-    TASK_METRICS,
-    find_own_imputer,
-    imputation_metrics,
-)
+from condi_core.evaluation.catalogue import ERROR_SUMS, IMPUTATION_METRICS, TASK_METRICS, imputation_metrics
+from condi_core.evaluation.imputers import IMPUTER_ROWS, find_own_imputer
 from condi_core.evaluation.pattern_sums import rmse_over_patterns, scored_keys
 from condi_core.evaluation.replicates import NUM_REPLICATES
 from condi_core.evaluation.subgroups import subgroup_shapes, subgroups

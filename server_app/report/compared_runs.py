@@ -13,11 +13,10 @@ from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
     TASK_METRICS,
     Metric,
-    find_own_imputer,
-    imputer_label,
     missingness_label,
     primary_metric,
 )
+from condi_core.evaluation.imputers import find_own_imputer, imputer_label
 from server_app.artifacts.estimates import NO_ESTIMATE, Estimate, combine
 from server_app.artifacts.run_estimates import ImputationEstimates, estimates_by_row, task_estimates
 from server_app.artifacts.run_record import RunRecord, read_run

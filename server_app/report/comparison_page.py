@@ -5,12 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from condi_core.evaluation.catalogue import (
-    IMPUTATION_METRICS,
-    TASK_METRICS,
-    find_own_imputer,
-    missingness_label,
-)
+from condi_core.evaluation.catalogue import IMPUTATION_METRICS, TASK_METRICS, missingness_label
+from condi_core.evaluation.imputers import find_own_imputer
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.compared_runs import RunGroup, run_names
 from server_app.report.comparison import all_tables_of

@@ -6,12 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from condi_core.evaluation.catalogue import (
-    IMPUTATION_METRICS,
-    IMPUTER_ROWS,
-    imputer_label,
-    missingness_label,
-)
+from condi_core.evaluation.catalogue import IMPUTATION_METRICS, missingness_label
+from condi_core.evaluation.imputers import IMPUTER_ROWS, imputer_label
 from data_partitions.table import Table, Value
 from server_app.artifacts.estimates import Estimate
 from server_app.artifacts.run_estimates import estimates_by_row

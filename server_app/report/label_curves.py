@@ -80,10 +80,10 @@ def reliability_table(schema: Schema, sums: Arrays) -> Table:
     """Make a table of the bins of the reliability diagram with their counts."""
     rows: list[list[Value]] = []
     for k, label in shown_labels(schema).items():
-        for one in reliability(*histograms(sums, k)):
-            low, high = map(percent, one.interval)
-            shares = (percent(one.mean_score), percent(one.observed_rate))
-            rows.append([label, one.windows, one.positives, *shares, low, high])
+        for part in reliability(*histograms(sums, k)):
+            low, high = map(percent, part.interval)
+            shares = (percent(part.mean_score), percent(part.observed_rate))
+            rows.append([label, part.windows, part.positives, *shares, low, high])
     columns = ["label", "windows", "with the label", "mean predicted", "observed", "95 % from", "to"]
     return Table("Reliability in bins of about equally many windows", columns, rows)
 
@@ -102,23 +102,24 @@ def corners(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
 
 def _highest_share(bins: Iterable[list[ReliabilityBin]]) -> float:
     """Return a tenth that no probability, rate or interval is above: those of rare events are all small."""
-    shares = [share for of_label in bins for one in of_label for share in (one.mean_score, one.interval[1])]
-    return min(1.0, math.ceil(10 * max(shares, default=1.0)) / 10)
+    parts = [part for of_label in bins for part in of_label]
+    highest = max((max(part.mean_score, part.interval[1]) for part in parts), default=1.0)
+    return min(1.0, math.ceil(10 * highest) / 10)
 
 
 def _describe_bins(bins: Iterable[list[ReliabilityBin]]) -> str:
-    windows = [one.windows for of_label in bins for one in of_label]
+    windows = [part.windows for of_label in bins for part in of_label]
     low, high = min(windows, default=0), max(windows, default=0)
     return f"bins of {low:.0f} windows" if low == high else f"bins of {low:.0f} to {high:.0f} windows"
 
 
 def _reliability_series(label: str, bins: list[ReliabilityBin]) -> Series:
     notes = [
-        f"{label}: predicted {one.mean_score:.0%}, observed {one.positives:.0f} of {one.windows:.0f}"
-        for one in bins
+        f"{label}: predicted {part.mean_score:.0%}, observed {part.positives:.0f} of {part.windows:.0f}"
+        for part in bins
     ]
-    points = [(one.mean_score, one.observed_rate) for one in bins]
-    return Series(label, points, intervals=[one.interval for one in bins], notes=notes)
+    points = [(part.mean_score, part.observed_rate) for part in bins]
+    return Series(label, points, intervals=[part.interval for part in bins], notes=notes)
 
 
 def _decisions(schema: Schema, sums: Arrays) -> str:

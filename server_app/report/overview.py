@@ -7,12 +7,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from condi_core.evaluation.catalogue import (
-    IMPUTATION_METRICS,
-    imputer_label,
-    metrics_of_task,
-    missingness_label,
-)
+from condi_core.evaluation.catalogue import IMPUTATION_METRICS, metrics_of_task, missingness_label
+from condi_core.evaluation.imputers import imputer_label
 from condi_core.run_files import RunFileError, read_progress
 from data_partitions.dataset_titles import dataset_title
 from data_partitions.manifest import Split
@@ -104,7 +100,7 @@ def _clauses(findings: Findings) -> Iterator[str]:
         differences = [gain.difference for gain in gains.values()]
         better = sum(difference.value > 0 for difference in differences)
         label = next(iter(gains.values())).metric.label
-        of_sites = f"{better or 'none'} of {len(gains)} site{'s'[: len(gains) > 1]}"
+        of_sites = f"{better or 'none'} of {len(gains)} {'sites' if len(gains) > 1 else 'site'}"
         intervals = [difference.interval for difference in differences if difference.interval]
         above, below = (sum(sign * low > 0 < sign * high for low, high in intervals) for sign in (1, -1))
         text = f"compared with training alone, {label} is better at {of_sites}"

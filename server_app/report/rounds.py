@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from condi_core.evaluation.catalogue import IMPUTATION_METRICS, MEAN_LOSS, TASK_METRICS, imputer_label
+from condi_core.evaluation.catalogue import IMPUTATION_METRICS, MEAN_LOSS, TASK_METRICS
+from condi_core.evaluation.imputers import imputer_label
 from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.run_record import Round, RunRecord
 from server_app.report.figures import Series, bars, lines

@@ -6,12 +6,11 @@ import math
 
 from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
-    IMPUTER_ROWS,
     TASK_METRICS,
-    imputer_label,
     missingness_label,
     primary_metric,
 )
+from condi_core.evaluation.imputers import IMPUTER_ROWS, imputer_label
 from data_partitions.table import Table, Value
 from server_app.artifacts import scores
 from server_app.artifacts.run_record import RunRecord

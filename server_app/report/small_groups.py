@@ -9,11 +9,8 @@ from server_app.artifacts.run_estimates import MIN_PATIENTS
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.sites import num_scored_windows, site_metrics
 
-MIN_RANKED_PATIENTS = (
-    MIN_PATIENTS  # of a site, subgroup or label; where patients are not known, as many windows
-)
 EXPLANATION = (
-    f"Results of fewer than {MIN_RANKED_PATIENTS} patients, or of patients who all have the same outcome, "
+    f"Results of fewer than {MIN_PATIENTS} patients, or of patients who all have the same outcome, "
     "are marked with † and are not ranked."
 )
 MARK = " †"
@@ -33,12 +30,12 @@ def why_not_ranked(run: RunRecord, site: str) -> str:
         A few words.
     """
     patients = run.sites[site].patients.get("test") if site in run.sites else None
-    if patients is not None and patients < MIN_RANKED_PATIENTS:
+    if patients is not None and patients < MIN_PATIENTS:
         return "few patients"
     metrics = site_metrics(run, run.config["method"]).get(site)
     if metrics is None:
         return ""
-    if patients is None and num_scored_windows(run, run.config["method"], site) < MIN_RANKED_PATIENTS:
+    if patients is None and num_scored_windows(run, run.config["method"], site) < MIN_PATIENTS:
         return "few windows"
     if not math.isfinite(metrics.get(primary_metric(run.schema.task).name, math.nan)):
         return "one outcome only"
@@ -47,4 +44,4 @@ def why_not_ranked(run: RunRecord, site: str) -> str:
 
 def mark_small(name: str, number: float) -> str:
     """Mark the name of a group of so many patients or windows, if they are few."""
-    return name + MARK if number < MIN_RANKED_PATIENTS else name
+    return name + MARK if number < MIN_PATIENTS else name

@@ -7,10 +7,11 @@ from collections.abc import Collection
 from condi_core.evaluation.catalogue import metrics_of_task
 from data_partitions.table import Table, Value
 from server_app.artifacts import scores
+from server_app.artifacts.run_estimates import MIN_PATIENTS
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.stored_sums import sum_over_sites
 from server_app.report.markup import Section, metric_cell, paragraph, section
-from server_app.report.small_groups import MARK, MIN_RANKED_PATIENTS, mark_small
+from server_app.report.small_groups import MARK, mark_small
 
 # {method: {covariate: {subgroup: metrics, with the number of "windows"}}}
 SubgroupScores = dict[str, dict[str, dict[str, dict[str, float]]]]
@@ -52,7 +53,7 @@ def explanation(run: RunRecord) -> str:
     """Say what the tables of subgroups show, and what is withheld."""
     text = (
         "Test windows of all sites together. Differences between small subgroups may be due to chance: those "
-        f"with fewer than {MIN_RANKED_PATIENTS} windows are marked with{MARK}."
+        f"with fewer than {MIN_PATIENTS} windows are marked with{MARK}."
     )
     if smallest_count := run.config.get("privacy.smallest-count"):
         text += (

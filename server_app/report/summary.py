@@ -6,11 +6,8 @@ import textwrap
 from pathlib import Path
 
 from condi_core.config import RunConfig
-from condi_core.evaluation.catalogue import (
-    imputer_label,
-    metrics_of_task,
-    missingness_label,
-)
+from condi_core.evaluation.catalogue import metrics_of_task, missingness_label
+from condi_core.evaluation.imputers import imputer_label
 from condi_core.methods import METHODS
 from condi_core.windows import Schema
 from data_partitions.table import Cell, Table, Value

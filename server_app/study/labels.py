@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from condi_core.evaluation.catalogue import IMPUTER_ROWS
+from condi_core.evaluation.imputers import IMPUTER_ROWS
 from condi_core.methods import METHODS, NAIVE_METHODS
 from condi_core.missingness import describe_settings
 from condi_core.settings_text import parse_values

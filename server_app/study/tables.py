@@ -5,13 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from condi_core.evaluation.catalogue import (
-    IMPUTATION_METRICS,
-    TASK_METRICS,
-    Metric,
-    imputer_label,
-    missingness_label,
-)
+from condi_core.evaluation.catalogue import IMPUTATION_METRICS, TASK_METRICS, Metric, missingness_label
+from condi_core.evaluation.imputers import imputer_label
 from data_partitions.table import DASH, Cell, Table
 from server_app.artifacts.estimates import Estimate
 from server_app.study.comparison import comparison_table

@@ -12,13 +12,8 @@ from typing import Any
 
 import yaml
 
-from condi_core.evaluation.catalogue import (
-    IMPUTATION_METRICS,
-    TASK_METRICS,
-    Metric,
-    find_own_imputer,
-    missingness_label,
-)
+from condi_core.evaluation.catalogue import IMPUTATION_METRICS, TASK_METRICS, Metric, missingness_label
+from condi_core.evaluation.imputers import find_own_imputer
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.imputation import imputation_metric
 

@@ -14,7 +14,6 @@ from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
     TASK_METRICS,
     Metric,
-    imputer_label,
     metrics_of_task,
     missingness_label,
 )
@@ -23,6 +22,7 @@ from condi_core.evaluation.classification import (
     average_precision,
     calibration_error,
 )
+from condi_core.evaluation.imputers import imputer_label
 from data_partitions.table import DASH, Cell, Table, Value
 from server_app.artifacts.estimates import NO_ESTIMATE, Estimate
 from server_app.artifacts.run_estimates import estimates_by_row, task_estimates

@@ -28,7 +28,7 @@ def test_a_run_without_local_training_says_how_to_add_it(run):
 
 
 def test_gains_are_differences_of_site_scores(compared, monkeypatch):
-    monkeypatch.setattr(small_groups, "MIN_RANKED_PATIENTS", 5)
+    monkeypatch.setattr(small_groups, "MIN_PATIENTS", 5)
     page = Page(write_report(compared, limit=0.0).read_text())
     sums = {m: load_file(compared / f"test-task-{m}.safetensors") for m in ("condi", "local")}
     for site, gain in zip(sorted(HOSTILE), page.column(CAPTION, "gain"), strict=True):

@@ -12,7 +12,8 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from condi_core.completed_window import complete_rows
-from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, IMPUTER_ROWS, missingness_label
+from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, missingness_label
+from condi_core.evaluation.imputers import IMPUTER_ROWS
 from condi_core.run_files import read_config, read_history
 from condi_core.task.kind import SINGLE_LABEL
 from condi_core.weights_file import load_imputer
