@@ -56,7 +56,7 @@ def test_the_test_windows_of_a_run_give_its_numbers(run, tmp_path, monkeypatch):
             if metric in evaluation["task"][method]:
                 np.testing.assert_allclose(evaluation["task"][method][metric]["value"], value, rtol=1e-3)
         reliability = evaluation["task"][method]["reliability"]
-        windows = [sum(one[2] for one in bins) for bins in reliability.values()]
+        windows = [sum(row[2] for row in bins) for bins in reliability.values()]
         assert set(reliability) == {"slow", "fast"} and windows == [evaluation["labelled"]] * 2
 
 

@@ -54,9 +54,10 @@ def test_fewer_than_ten_patients_have_no_interval(made):
     first, *others = record.sites
     assert [site.patients["test"] for site in record.sites.values()] == [5, 5, 5]
     assert rmse(record, first).interval is None and rmse(record, *others).interval
-    few = replace(record, sites={name: replace(s, patients={"test": 3}) for name, s in record.sites.items()})
-    assert rmse(few).interval is None and Findings(few).task["auroc"].interval is None
-    assert "fewer than 10 test patients" in interval_note(few)
+    sites = {name: replace(site, patients={"test": 3}) for name, site in record.sites.items()}
+    small = replace(record, sites=sites)
+    assert rmse(small).interval is None and Findings(small).task["auroc"].interval is None
+    assert "fewer than 10 test patients" in interval_note(small)
 
 
 @pytest.mark.parametrize(

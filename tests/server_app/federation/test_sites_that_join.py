@@ -144,8 +144,8 @@ def test_sites_with_other_data_cannot_join_even_if_they_are_the_majority(run, tm
     for name in SITES[:2]:
         manifest = tmp_path / "federation" / name / "manifest.json"
         manifest.write_text(manifest.read_text().replace('"waves"', '"other"'))
-    one = {"method": "mask", "compare-with": "", "sites": "site-2", "min-sites": 1}
-    path = run(SITES, one, admit={1: SITES[:2]})
+    alone = {"method": "mask", "compare-with": "", "sites": "site-2", "min-sites": 1}
+    path = run(SITES, alone, admit={1: SITES[:2]})
     printed = capsys.readouterr().out
     for name in SITES[:2]:
         assert f"cannot join: {name}: it does not fit: its dataset is other, expected" in printed
