@@ -19,9 +19,7 @@ from condi_core.imputer.interpolation import linear_interpolation, same_instant_
 from condi_core.windows import RateGroup, Schema
 
 CERTAIN_VARIANCE = 0.01  # conditional variance below which the modalities at one instant determine a sample
-EM_STEPS = (
-    6  # EM steps that adapt the cross-spectrum to each window; short windows have too little data for it
-)
+EM_STEPS = 4  # that adapt the cross-spectrum to each window; short windows have too little data for it
 MAX_GAIN = (
     3.0  # largest ratio of a modality's amplitude in a window to the median one that is not a wrong gain
 )

@@ -1,8 +1,19 @@
 """The conditional distribution of a window given its observed samples, under a Gaussian process.
 
-Windows with few observed samples are solved exactly, others by conjugate gradients in coordinates that are
-white over the population (`window_covariance`). The observed samples give these coordinates, the coordinates
-give an estimate of the window's own covariance, and that gives better coordinates.
+Windows with few observed samples are solved exactly (`factorisation`), others by conjugate gradients. Let z
+be the complete window as it would be measured, with noise of variance s², and Q the inverse of its covariance
+C. The process is stationary on a circle that extends beyond the window, so that C and Q are filters, with one
+matrix per frequency. Given the observed samples z_o, the mean of the missing ones, z_m, solves
+
+    Q_mm z_m = -Q_mo z_o,
+
+and the mean of the window without noise is x = z - s² Q z. Conjugate gradients for z_m need about half the
+iterations of those for coordinates of the whole window: observed samples hold exactly from the start, and
+given observed neighbours, missing samples depend little on each other, so that Q_mm is well conditioned. Only
+long gaps make it less so. The preconditioner takes observed samples for information that is spread evenly
+over time, which makes it a filter as well, (Q + D)⁻¹ with a diagonal D (`window_covariance`).
+
+The completed window gives an estimate of its own covariance, and that completes it better (EM).
 """
 
 from __future__ import annotations
@@ -11,14 +22,15 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from condi_core.imputer.cross_spectrum import CrossSpectrum
 from condi_core.imputer.diffusion import cpu_randn
 from condi_core.imputer.factorisation import MAX_SAMPLES, factorised_mean
 from condi_core.imputer.interpolation import same_instant_regression
-from condi_core.imputer.window_covariance import StationaryPrior, WindowCovariance
+from condi_core.imputer.window_covariance import MAX_BLOCKS, StationaryPrior, WindowCovariance
 
-CG_ITERATIONS = 16  # iterations of conjugate gradients; half as many before each EM step
+CG_ITERATIONS = 14  # of conjugate gradients, half as many before each EM step: gaps take the most
 NOISE_VARIANCE = 0.01  # assumed variance of the measurement noise, as a fraction of a modality's variance
 POWER_WEIGHT = 100  # weight of the population's power against the window's own, in samples
 
@@ -36,10 +48,10 @@ def conditional_mean(
 ) -> Tensor:
     """Estimate every sample given all observed samples, at all times and in all modalities.
 
-    Solves the normal equations (s² K⁻¹ + Bᴴ M B) u = Bᴴ M x by conjugate gradients, where M is
-    `conditioning` and x = B u, and again after each of the `em_steps` that adapt K to the window. With
-    `em_steps` the window is first divided by its root mean square, so that the noise is a fraction of the
-    window's own power. Without, windows of at most `max_factorised` observed samples are solved exactly.
+    Solves for the missing samples by conjugate gradients, and again after each of the `em_steps` that adapt Q
+    to the window. With `em_steps` the window is first divided by its root mean square, so that the noise is a
+    fraction of the window's own power. Without, windows of at most `max_factorised` observed samples are
+    solved exactly.
 
     With a `generator` the result is one draw from the conditional distribution (Matheron's rule), so that
     variance is not lost when S is estimated from it. Draws are those of the population.
@@ -49,7 +61,7 @@ def conditional_mean(
     x : Tensor (batch, modality, time), standardised, 0 where not `conditioning`
     conditioning : Tensor of the same shape, bool: the observed samples
     cross_spectrum : S of these modalities
-    em_steps : EM steps that adapt K to each window
+    em_steps : EM steps that adapt Q to each window
     iterations : iterations of conjugate gradients at the end; half as many before each EM step
     generator : source of the draw; None: the mean
     noise_variance : s², the variance of the measurement noise
@@ -67,17 +79,12 @@ def conditional_mean(
     """
     if em_steps and generator is not None:
         raise ValueError(f"a draw follows the shared cross-spectrum: set em_steps to 0, not {em_steps}")
-    prior, order = StationaryPrior(cross_spectrum, x.shape[-1]), (2, 1, 0)
-    if em_steps:
-        return _adapted_mean(prior, x, conditioning, em_steps, iterations, noise_variance, initial)
     draw = torch.zeros_like(x)
     if generator is not None:
-        shape = x.permute(order).shape
-        white = cpu_randn((prior.fft_length, *shape[1:]), generator, x.device)
-        draw = prior.to_window(prior.to_spectrum(white)).permute(order)
-        noise = math.sqrt(noise_variance) * cpu_randn(shape, generator, x.device).permute(order)
-        x = torch.where(conditioning, x - draw - noise, 0.0)
-    is_small = conditioning.flatten(1).sum(1) <= max_factorised
+        draw, noise = _draw_population(x, cross_spectrum, generator)
+        x = torch.where(conditioning, x - draw - math.sqrt(noise_variance) * noise, 0.0)
+    # Adapting takes iterations, except for a window without observed samples.
+    is_small = conditioning.flatten(1).sum(1) <= (0 if em_steps else max_factorised)
     result = torch.empty_like(x)
     if is_small.any():
         result[is_small] = factorised_mean(
@@ -86,38 +93,49 @@ def conditional_mean(
     if not is_small.all():
         if initial is None:
             initial = same_instant_regression(x, conditioning, cross_spectrum.covariance())[0]
-        mask, y, start = (
-            t[~is_small].to(x.dtype).permute(order).contiguous() for t in (conditioning, x, initial)
+        x, conditioning, initial = (t[~is_small] for t in (x, conditioning, initial))
+        result[~is_small] = _iterated_mean(
+            x, conditioning, cross_spectrum, em_steps, iterations, noise_variance, initial
         )
-        u = _by_window(prior.whiten(start, noise_variance))
-        u = _solve(WindowCovariance(prior, mask, noise_variance), y, iterations, u)
-        result[~is_small] = prior.to_window(_by_window(u)).permute(order)
     return result + draw
 
 
-def _adapted_mean(
-    prior: StationaryPrior,
+def _draw_population(
+    x: Tensor, cross_spectrum: CrossSpectrum, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw windows from the population, and standard normal noise, in the shape of `x`."""
+    root, fft_length = StationaryPrior(cross_spectrum).root, cross_spectrum.fft_length
+    windows, modalities, time = x.shape
+    white = cpu_randn((fft_length, modalities, windows), generator, x.device)
+    spectrum = torch.bmm(root, torch.fft.rfft(white, dim=0, norm="ortho"))
+    draw = torch.fft.irfft(spectrum, n=fft_length, dim=0, norm="ortho")[:time]
+    noise = cpu_randn((time, modalities, windows), generator, x.device)
+    return draw.permute(2, 1, 0), noise.permute(2, 1, 0)
+
+
+def _iterated_mean(
     x: Tensor,
     conditioning: Tensor,
+    cross_spectrum: CrossSpectrum,
     em_steps: int,
     iterations: int,
     noise_variance: float,
-    initial: Tensor | None,
+    initial: Tensor,
 ) -> Tensor:
-    """Estimate every sample under a covariance of the coordinates that is adapted to each window."""
-    if initial is None:
-        initial = same_instant_regression(x, conditioning, prior.covariance)[0]
-    scale, order = _window_scale(x, conditioning), (2, 1, 0)
-    y, start = ((t / scale).permute(order).contiguous() for t in (x, initial))
-    mask = conditioning.to(x.dtype).permute(order).contiguous()
-    covariance = WindowCovariance(prior, mask, noise_variance)
-    u = _by_window(prior.whiten(start, noise_variance))
+    """Estimate every sample by conjugate gradients, under a covariance that is adapted to each window."""
+    prior = StationaryPrior(cross_spectrum, MAX_BLOCKS if em_steps else None)
+    scale = _window_scale(x, conditioning) if em_steps else torch.ones_like(x[:, :1, :1])
+    beyond = (0, prior.fft_length - x.shape[-1])
+    z = F.pad(torch.where(conditioning, x, initial) / scale, beyond)
+    missing = F.pad((~conditioning).to(x.dtype), beyond, value=1.0)
+    covariance = WindowCovariance(prior, 1 - missing.mean(2), noise_variance)
     for _ in range(em_steps):
         # K need not be exact, since more steps follow, and each starts where the one before has ended.
-        u = _solve(covariance, y, iterations // 2, u)
-        covariance = covariance.em_step(u)
-    u = _solve(covariance, y, iterations, u)
-    return prior.to_window(_by_window(u)).permute(order) * scale
+        z = _complete(covariance, z, missing, iterations // 2)
+        covariance = covariance.em_step(z)
+    z = _complete(covariance, z, missing, iterations)
+    noise = noise_variance * prior.filter(covariance.inverse, z)
+    return (z - noise)[..., : x.shape[-1]] * scale
 
 
 def _window_scale(x: Tensor, conditioning: Tensor) -> Tensor:
@@ -127,43 +145,34 @@ def _window_scale(x: Tensor, conditioning: Tensor) -> Tensor:
     return ((power + POWER_WEIGHT) / (count + POWER_WEIGHT)).sqrt()
 
 
-def _solve(covariance: WindowCovariance, y: Tensor, iterations: int, u: Tensor) -> Tensor:
-    """Solve for the coordinates (window, modality, frequency) by preconditioned conjugate gradients from `u`.
+def _complete(covariance: WindowCovariance, z: Tensor, missing: Tensor, iterations: int) -> Tensor:
+    """Solve for the missing samples of windows by preconditioned conjugate gradients.
 
-    Vectors of the iteration have one contiguous stretch per window, which is what sums over windows need.
+    Parameters
+    ----------
+    covariance : of the windows
+    z : Tensor (window, modality, time) on the circle; missing samples are those to start from
+    missing : Tensor of the same shape, 1 where a sample is missing, 0 where it is observed
+    iterations : of conjugate gradients
+
+    Returns
+    -------
+    Tensor like `z`, with the same observed samples
     """
-    prior, mask, noise_variance = covariance.prior, covariance.conditioning, covariance.noise_variance
 
-    def apply_system(u: Tensor) -> Tensor:
-        data = prior.apply_adjoint(mask * prior.to_window(_by_window(u)))
-        return _by_window(data).add_(covariance.apply_precision(u), alpha=noise_variance)
+    def apply(matrices: Tensor, x: Tensor) -> Tensor:
+        return missing * covariance.prior.filter(matrices, x)
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
-        # The product is over the whole circle of frequencies, of which only one half is stored.
-        total = 2 * _real_products(a, b) - _real_products(a[..., :1], b[..., :1])
-        if prior.fft_length % 2 == 0:
-            total = total - _real_products(a[..., -1:], b[..., -1:])
-        return total[:, None, None]
+        return (a * b).sum((1, 2), keepdim=True)
 
-    r = _by_window(prior.apply_adjoint(mask * y)) - apply_system(u)
-    p = s = covariance.precondition(r)
-    rs = dot(r, s)
+    residual = -apply(covariance.inverse, z)
+    direction, previous = torch.zeros_like(z), torch.ones_like(z[:, :1, :1])
     for _ in range(iterations):
-        sp = apply_system(p)
-        step = rs / dot(p, sp).clamp(min=1e-20)
-        u, r = u + step * p, r - step * sp
-        s = covariance.precondition(r)
-        new = dot(r, s)
-        p, rs = s + new / rs.clamp(min=1e-20) * p, new
-    return u
-
-
-def _by_window(x: Tensor) -> Tensor:
-    """Bring (frequency, modality, window) to (window, modality, frequency), and back."""
-    return x.permute(2, 1, 0).contiguous()
-
-
-def _real_products(a: Tensor, b: Tensor) -> Tensor:
-    """Return the real part of the inner product of each window (window,)."""
-    a, b = (torch.view_as_real(x.contiguous()).flatten(1) for x in (a, b))
-    return (a[:, None] @ b[:, :, None])[:, 0, 0]
+        preconditioned = apply(covariance.preconditioner, residual)
+        decrease = dot(residual, preconditioned)
+        direction = preconditioned + decrease / previous.clamp(min=1e-20) * direction
+        product = apply(covariance.inverse, direction)
+        step = decrease / dot(direction, product).clamp(min=1e-20)
+        z, residual, previous = z + step * direction, residual - step * product, decrease
+    return z

@@ -1,12 +1,17 @@
-"""The covariance of a window in coordinates that are white over the population, and how it is estimated.
+"""The covariance of a window, in which it differs from the population, and how that is estimated.
 
-A window is x = S^½ u, where S is the cross-spectrum that all sites share and u are coordinates (frequency,
-modality, window). Over the population u is white. In a single window it has a covariance K, one matrix per
-window and frequency band, that describes how the window deviates from the population: the leads of one heart
-are related more closely than those of hearts in general. Steps of EM (Dempster, Laird, Rubin 1977) lead to
-the posterior mode of K under an inverse Wishart prior around the identity.
+A window is x = S^½ u, where S is the cross-spectrum that all sites share and u are coordinates at each
+frequency. Over the population u is white. In a single window it has a covariance K, one matrix per window and
+frequency band, that describes how the window deviates from the population: the leads of one heart are related
+more closely than those of hearts in general.
 
-Working in u needs no inverse of S, so that modalities which follow from others (limb leads) do no harm.
+A complete window that is measured with noise of variance s², z = x + e, has the covariance
+C = S^½ K S^½ + s² I at each frequency. Given z, its coordinates have the mean K S^½ C⁻¹ z and the covariance
+(K⁻¹ + S / s²)⁻¹. From these, steps of EM (Dempster, Laird, Rubin 1977) lead to the posterior mode of K under
+an inverse Wishart prior around the identity. The more is missing, the smaller are the steps of EM, so they
+are over-relaxed: log K goes further in the same direction by a constant factor. Fixed points remain the same,
+and a local mode attracts for any factor below 2 (Salakhutdinov, Roweis 2003). Being a step of the logarithm,
+it keeps K positive definite.
 """
 
 from __future__ import annotations
@@ -23,143 +28,146 @@ from condi_core.imputer.cross_spectrum import CrossSpectrum
 BANDS = 8  # frequency bands with one K each: narrow at low frequencies, wide at high ones
 MIN_BAND_BINS = 16  # smallest mean number of frequencies per band; short windows have fewer bands
 BAND_WARP = 0.04  # fraction of the highest frequency below which bands are about equally wide
-BLOCKS = 8  # blocks of frequencies of a band, in which the remaining uncertainty is taken for constant
+MAX_BLOCKS = 192  # of frequencies that share matrices: a bit finer than the 129 at which S was estimated
 PRIOR_WEIGHT = 1.0  # weight of the population in K, in frequencies of a band per modality
+OVERRELAXATION = 1.6  # steps of log K as multiples of those of EM
+LOG_RANGE = math.log(1e3)  # largest absolute eigenvalue of log K
+RELATIVE_NOISE = 1e-6  # fraction of the power at a frequency, without which C can be singular in float32
+OBSERVED_WEIGHT = 0.2  # of observed samples in the preconditioner, found by trial on ECG
 
 
 class Band(NamedTuple):
-    """Frequency bins `start` to `end` (exclusive), in blocks of `width` bins; `middle` is a bin of each."""
+    """The `blocks` of a frequency band, which have `bins` frequencies."""
 
-    start: int
-    end: int
-    width: int
-    middle: Tensor
+    blocks: slice
+    bins: int
 
 
 class StationaryPrior:
-    """The linear map between windows and coordinates that are white over the population.
+    """The cross-spectrum of the population in blocks of frequencies, and filters in such blocks.
 
-    Coordinates are `(frequency, modality, window)`, windows `(time, modality, window)`.
+    Spectra are `(window, block, modality, frequency)`, windows `(window, modality, time)` on a circle. All
+    frequencies of a block share the S of its middle, so that a window has one matrix per block.
 
     Parameters
     ----------
     cross_spectrum : S
-    time : samples of a window
+    max_blocks : number of blocks of equal width; None: one for each frequency
     """
 
-    def __init__(self, cross_spectrum: CrossSpectrum, time: int) -> None:
+    def __init__(self, cross_spectrum: CrossSpectrum, max_blocks: int | None = None) -> None:
         self.fft_length = cross_spectrum.fft_length
-        self.time = time
-        self.eigenvalues, self.eigenvectors = cross_spectrum.eigendecomposition()
-        self.root = self.with_eigenvalues(self.eigenvalues.sqrt())
-        self.covariance = cross_spectrum.covariance()
-        self.bands = _divide_frequencies(self.fft_length // 2 + 1, self.root.device)
+        self.frequencies = self.fft_length // 2 + 1
+        values, vectors = cross_spectrum.eigendecomposition()
+        root = (vectors * values.sqrt()[:, None, :]) @ vectors.mH
+        middle = _middles(self.frequencies, max_blocks or self.frequencies)
+        self.root = root[middle.to(root.device)]
+        self.bands = _divide_blocks(middle, self.frequencies)
 
-    def with_eigenvalues(self, eigenvalues: Tensor) -> Tensor:
-        """Return the matrix with the eigenvectors of S and other `eigenvalues` (frequency, modality)."""
-        return (self.eigenvectors * eigenvalues[:, None, :]) @ self.eigenvectors.mH
+    def to_spectrum(self, x: Tensor, blocks: int) -> Tensor:
+        """Transform a window, which is extended by zeros to the circle."""
+        spectrum, width = torch.fft.rfft(x, n=self.fft_length, norm="ortho"), -(-self.frequencies // blocks)
+        padded = F.pad(spectrum, (0, blocks * width - self.frequencies))
+        return padded.unflatten(2, (blocks, width)).transpose(1, 2)
 
-    def to_window(self, u: Tensor) -> Tensor:
-        """Map coordinates to the window."""
-        spectrum = torch.bmm(self.root, u)
-        return torch.fft.irfft(spectrum, n=self.fft_length, dim=0, norm="ortho")[: self.time]
-
-    def apply_adjoint(self, x: Tensor) -> Tensor:
-        """Apply the adjoint of `to_window`."""
-        return torch.bmm(self.root, self.to_spectrum(x))
-
-    def to_spectrum(self, x: Tensor) -> Tensor:
-        """Transform a window, extended by zeros, to frequencies."""
-        return torch.fft.rfft(x, n=self.fft_length, dim=0, norm="ortho").contiguous()
-
-    def whiten(self, x: Tensor, noise_variance: float) -> Tensor:
-        """Return the expected coordinates of a complete window measured with noise."""
-        gain = self.with_eigenvalues(self.eigenvalues.sqrt() / (self.eigenvalues + noise_variance))
-        return torch.bmm(gain, self.to_spectrum(x))
+    def filter(self, matrices: Tensor, x: Tensor) -> Tensor:
+        """Multiply the spectrum of windows by one matrix per block, and return to the whole circle."""
+        # Unlike @, einsum does not copy matrices that all windows share.
+        spectrum = torch.einsum("...bij,...bjf->...ibf", matrices, self.to_spectrum(x, matrices.shape[-3]))
+        spectrum = spectrum.flatten(2)[..., : self.frequencies]
+        return torch.fft.irfft(spectrum, n=self.fft_length, norm="ortho")
 
 
 class WindowCovariance:
-    """The covariance K of the coordinates of each window, as K⁻¹ per frequency band.
+    """The covariance C of windows that are measured with noise, and what follows from it.
 
     Parameters
     ----------
-    prior : the map between windows and coordinates
-    conditioning : Tensor (time, modality, window), 1 where a sample is observed
-    noise_variance : variance of the measurement noise
-    precision : K⁻¹ of each band, Tensor (window, modality, modality); None: the identity, the population's
+    prior : the cross-spectrum in blocks
+    observed : Tensor (window, modality), fraction of the circle that is observed, below 1
+    noise_variance : s², variance of the measurement noise
+    log_k : log K of each window and band, Tensor (window, band, modality, modality); None: that of the
+        population, 0
+
+    Attributes
+    ----------
+    inverse : C⁻¹ of each block, Tensor (window, block, modality, modality)
+    preconditioner : approximate covariance of missing samples given all observed ones, in at most MAX_BLOCKS
+        blocks, of such a shape
     """
 
     def __init__(
-        self,
-        prior: StationaryPrior,
-        conditioning: Tensor,
-        noise_variance: float,
-        precision: list[Tensor] | None = None,
+        self, prior: StationaryPrior, observed: Tensor, noise_variance: float, log_k: Tensor | None = None
     ) -> None:
-        self.prior = prior
-        self.conditioning = conditioning
-        self.noise_variance = noise_variance
-        self.precision = precision
-        self.posterior = self._approximate_posterior()
+        self.prior, self.observed, self.noise_variance = prior, observed, noise_variance
+        self.eye = torch.eye(prior.root.shape[1], device=prior.root.device, dtype=prior.root.dtype)
+        self.log_k = self.eye.new_zeros((1, len(prior.bands), *self.eye.shape)) if log_k is None else log_k
+        values, vectors = torch.linalg.eigh(self.log_k)
+        scale = values.clamp(-LOG_RANGE, LOG_RANGE).exp()[..., None, :]
+        # These are (window, band, 1, modality, modality), to be multiplied with matrices of blocks.
+        self.k, self.precision = ((vectors * v @ vectors.mH)[:, :, None] for v in (scale, 1 / scale))
+        self.inverse = _invert(self._noisy_covariance())
+        self.preconditioner = self._approximate_posterior()
 
-    def _approximate_posterior(self) -> list[Tensor]:
-        """Return (s² K⁻¹ + Bᴴ M B)⁻¹ in the mean field, of blocks of frequencies (window, block, m, m).
+    def _noisy_covariance(self) -> Tensor:
+        """Return C, with noise that float32 can represent beside the power of all modalities."""
+        roots = (self.prior.root[band.blocks] for band in self.prior.bands)
+        covariance = torch.cat([r @ k @ r for r, k in zip(roots, self.k.unbind(1), strict=True)], 1)
+        power = covariance.diagonal(dim1=2, dim2=3).real.sum(2)[..., None, None]
+        return covariance + (self.noise_variance + RELATIVE_NOISE * power) * self.eye
+
+    def _approximate_posterior(self) -> Tensor:
+        """Return the covariance of what is missing given what is observed, in the mean field.
 
         Which fraction of each modality is observed decides: samples missing here and there count as if all
-        were observed a little less precisely. All frequencies of a block have the matrix of its middle.
+        were observed less precisely.
         """
-        fraction = self.conditioning.sum(0).mT / self.prior.fft_length
-        root = self.prior.root[torch.cat([band.middle for band in self.prior.bands])]
-        information = root.mH @ (fraction[:, None, :, None] * root)
-        parts = information.split([len(band.middle) for band in self.prior.bands], 1)
-        eye = torch.eye(root.shape[1], device=root.device)
-        previous = self.precision or [eye.expand(len(fraction), -1, -1)] * len(parts)
-        penalised = [part + self.noise_variance * p[:, None] for part, p in zip(parts, previous, strict=True)]
-        return list(torch.linalg.inv(torch.cat(penalised, 1)).split([p.shape[1] for p in parts], 1))
+        precision = self.inverse.diagonal(dim1=2, dim2=3).real.mean(1)
+        information = OBSERVED_WEIGHT * self.observed / (1 - self.observed) * precision
+        inverse = self.inverse[:, _middles(self.inverse.shape[1], MAX_BLOCKS).to(self.inverse.device)]
+        return _invert(inverse + torch.diag_embed(information)[:, None])
 
-    def apply_precision(self, u: Tensor) -> Tensor:
-        """Return K⁻¹ u, of coordinates (window, modality, frequency)."""
-        if self.precision is None:
-            return u
-        bands = zip(self.precision, self.prior.bands, strict=True)
-        return torch.cat([p @ u[..., band.start : band.end] for p, band in bands], 2)
-
-    def precondition(self, r: Tensor) -> Tensor:
-        """Apply the approximate posterior to `r` (window, modality, frequency)."""
-        parts = []
-        for posterior, block in zip(self.posterior, self.prior.bands, strict=True):
-            width, blocks = block.width, len(block.middle)
-            part = r[..., block.start : block.end]
-            padded = F.pad(part, (0, width * blocks - part.shape[2])).unflatten(2, (blocks, width))
-            product = posterior @ padded.transpose(1, 2)
-            parts.append(product.transpose(1, 2).flatten(2)[..., : part.shape[2]])
-        return torch.cat(parts, 2)
-
-    def em_step(self, u: Tensor) -> WindowCovariance:
-        """Estimate K again from the posterior means of the coordinates (window, modality, frequency)."""
-        m, prior = u.shape[1], self.prior
-        eye, weight = torch.eye(m, device=u.device, dtype=u.dtype), PRIOR_WEIGHT * m
-        estimates = []
-        for posterior, block in zip(self.posterior, prior.bands, strict=True):
-            part, frequencies = u[..., block.start : block.end], block.end - block.start
-            uncertainty = self.noise_variance * posterior.mean(1)
-            moment = part @ part.mH + frequencies * uncertainty
-            estimates.append((weight * eye + moment) / (weight + frequencies))
-        values, vectors = torch.linalg.eigh(torch.stack(estimates))
-        precision = (vectors / values.clamp(1e-3, 1e3)[..., None, :]) @ vectors.mH
-        return WindowCovariance(prior, self.conditioning, self.noise_variance, list(precision))
+    def em_step(self, z: Tensor) -> WindowCovariance:
+        """Estimate K again from windows (window, modality, time) that are completed on the whole circle."""
+        weighted = self.inverse @ self.prior.to_spectrum(z, self.inverse.shape[1])
+        weight, estimates = PRIOR_WEIGHT * len(self.eye), []
+        fraction = self.observed[:, None, :, None]
+        for i, band in enumerate(self.prior.bands):
+            root, k = self.prior.root[band.blocks], self.k[:, i]
+            u = (k @ (root @ weighted[:, band.blocks])).transpose(1, 2).flatten(2)
+            # What remains uncertain varies little from one block to the next.
+            root = root[::2]
+            information = root @ (fraction * root) / self.noise_variance
+            uncertainty = _invert(information + self.precision[:, i]).mean(1)
+            moment = u @ u.mH + band.bins * uncertainty
+            estimates.append((weight * self.eye + moment) / (weight + band.bins))
+        values, vectors = torch.linalg.eigh(torch.stack(estimates, 1))
+        estimated = vectors * values.log()[..., None, :] @ vectors.mH
+        log_k = torch.lerp(self.log_k, estimated, OVERRELAXATION)
+        return WindowCovariance(self.prior, self.observed, self.noise_variance, log_k)
 
 
-def _divide_frequencies(frequencies: int, device: torch.device) -> list[Band]:
-    """Divide frequency bins into bands, and each of these into blocks."""
-    bands = max(1, min(BANDS, frequencies // MIN_BAND_BINS))
-    relative = torch.arange(frequencies) / max(frequencies - 1, 1)
+def _invert(matrix: Tensor) -> Tensor:
+    """Return the inverse of positive definite matrices, which is positive semi-definite as well."""
+    eye = torch.eye(matrix.shape[-1], device=matrix.device, dtype=matrix.dtype)
+    factor = torch.linalg.solve_triangular(torch.linalg.cholesky(matrix), eye, upper=False)
+    return factor.mH @ factor
+
+
+def _middles(count: int, max_blocks: int) -> Tensor:
+    """Return the middle of each block, of at most `max_blocks` that have equal widths except for the last."""
+    width = -(-count // max_blocks)
+    return (torch.arange(0, count, width) + width // 2).clamp(max=count - 1)
+
+
+def _divide_blocks(middle: Tensor, frequencies: int) -> list[Band]:
+    """Divide blocks of frequencies, of which each has a `middle`, into bands."""
+    bands, width = max(1, min(BANDS, frequencies // MIN_BAND_BINS)), -(-frequencies // len(middle))
+    relative = middle / max(frequencies - 1, 1)
     warped = torch.log1p(relative / BAND_WARP) / math.log1p(1 / BAND_WARP)
     band = (warped * bands).long().clamp(max=bands - 1)
-    edges = [0, *(band.diff().nonzero().flatten() + 1).tolist(), frequencies]
-    divided = []
-    for start, end in zip(edges, edges[1:], strict=False):
-        width = -(-(end - start) // BLOCKS)
-        middle = torch.arange(start, end, width, device=device) + width // 2
-        divided.append(Band(start, end, width, middle.clamp(max=end - 1)))
-    return divided
+    edges = [0, *(band.diff().nonzero().flatten() + 1).tolist(), len(band)]
+    return [
+        Band(slice(start, end), min(end * width, frequencies) - start * width)
+        for start, end in zip(edges, edges[1:], strict=False)
+    ]

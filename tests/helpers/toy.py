@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from condi_core.config import ImputerConfig, RunConfig, TaskConfig
+from condi_core.imputer.cross_spectrum import CrossSpectrum
 from condi_core.windows import Schema
 from tests.helpers.run_settings import flat_defaults
 
@@ -98,6 +99,18 @@ def ar_process(count: int, time: int, coefficients: Tensor, mixing: Tensor, gene
         if step >= 100:
             out.append(x)
     return torch.stack(out, -1)
+
+
+def related_windows(modalities: int, time: int, seed: int = 0) -> tuple[CrossSpectrum, Tensor]:
+    """Return a cross-spectrum with lags, estimated from windows of a process, and some of the windows."""
+    generator = torch.Generator().manual_seed(seed)
+    a = 0.6 * torch.eye(modalities) + 0.3 * torch.diag(torch.ones(modalities - 1), 1)
+    b = torch.randn(modalities, modalities, generator=generator) / modalities**0.5
+    x = ar_process(200, time, a, b, generator)
+    x = x / x.std((0, 2), keepdim=True)
+    cross_spectrum = CrossSpectrum(range(modalities), time)
+    cross_spectrum.spectrum.copy_(cross_spectrum.sum_periodograms(x) / len(x))
+    return cross_spectrum, x[:5]
 
 
 def run_em(cross_spectrum, x: Tensor, observed: Tensor, rounds: int, generator: torch.Generator) -> None:
