@@ -13,7 +13,8 @@ from flwr.app import ConfigRecord, Message
 
 from condi_core.averaging import Arrays
 from condi_core.protocol import SCORE_PREFIX
-from server_app.federation.records import to_numpy, to_record
+from condi_core.serialization import unpack_arrays
+from server_app.federation.records import to_record
 
 CLAIMED_WINDOWS = 10**9
 TRAINING = ("train.imputer", "train.task")
@@ -26,8 +27,8 @@ def change_arrays(actions: tuple[str, ...], change: Change) -> Attack:
 
     def attack(request: Message, reply: Message) -> None:
         if request.metadata.message_type in actions:
-            base = to_numpy(request.content.array_records["arrays"])
-            arrays = to_numpy(reply.content.array_records["arrays"])
+            base = unpack_arrays(request.content["arrays"])
+            arrays = unpack_arrays(reply.content["arrays"])
             changed: Arrays = {
                 n: change(a.astype(float), base[n]).astype(a.dtype) for n, a in arrays.items() if n in base
             }
@@ -78,7 +79,7 @@ def falsify_scores(request: Message, reply: Message) -> None:
     prefix, first = (SCORE_PREFIX, 2) if with_update else ("", 1)
     factor = 0.0 if config["server-round"] == first else 1000.0
     if action == "imputer":
-        arrays = to_numpy(reply.content.array_records["arrays"])
+        arrays = unpack_arrays(reply.content["arrays"])
         false = {n: a * [1, factor, factor, factor, 1] for n, a in arrays.items() if n.startswith(prefix)}
         reply.content["arrays"] = to_record(arrays | false)
     else:

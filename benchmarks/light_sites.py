@@ -31,8 +31,9 @@ from flwr.supercore.task_identity import TaskIdentity
 from grpc import RpcError
 
 from client_app.app import app
-from client_app.node.request import to_numpy, to_record
+from client_app.node.request import to_record
 from condi_core.protocol import SCORE_PREFIX
+from condi_core.serialization import unpack_arrays
 
 POLL_SECONDS = (0.2, 3.0)  # shortest and longest wait for the next message, a tenth of the idle time between
 CHANGE = 1e-3  # of all weights, times the number of the site
@@ -146,7 +147,7 @@ class LightSite:
             metrics = MetricRecord({"loss-sum": 1.0, "windows": 1.0})
             sums = self.scores | (self.replicates if settings["split"] == "test" else {})
             return RecordDict({"arrays": to_record(sums), "metrics": metrics})
-        state = to_numpy(message.content.array_records["arrays"])
+        state = unpack_arrays(message.content["arrays"])
         arrays = {name: state[name] + np.float32(CHANGE * self.number) for name in self.trained}
         metrics = {"windows": 8.0, "loss": 1.0, "steps": 1, "counts": [8.0] * 16}
         if settings["evaluate"]:

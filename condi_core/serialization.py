@@ -1,19 +1,22 @@
 """Pack many arrays as one, for messages between coordinator and sites.
 
-Flower sends, stores, counts and acknowledges each array of a record separately, which a SuperLink does in
-several transactions of its database, one after the other. A model has hundreds of arrays.
+Flower sends, stores, counts and acknowledges each object of a message separately, which a SuperLink does in
+several transactions of its database, one after the other. A model has hundreds of arrays, and an array alone
+in its record is three objects: record, array and piece of it. As bytes in a ConfigRecord it is one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 PACKED = "safetensors"  # name of the one array, and the format of its bytes
+MAX_OBJECT_BYTES = 5 * 2**20  # of arrays that are sent as one object: the size of Flower's pieces of an array
 HEADER_BYTES = 4096  # upper bound of the part of a file that does not depend on its arrays
 BYTES_PER_ARRAY = 250  # upper bound of an array's entry in the header, without its name
 
@@ -48,12 +51,12 @@ def widen(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {n: a.astype(np.float32) if a.dtype == np.float16 else a for n, a in arrays.items()}
 
 
-def from_bytes(record: Mapping[str, bytes], max_bytes: float = math.inf) -> dict[str, np.ndarray]:
+def unpack_arrays(record: Mapping[str, Any], max_bytes: float = math.inf) -> dict[str, np.ndarray]:
     """Unpack the arrays of a record, in the order of their names.
 
     Parameters
     ----------
-    record : one entry PACKED, as `to_bytes` makes it
+    record : one entry PACKED: bytes as `to_bytes` makes them, or a Flower array that has these as its `data`
     max_bytes : limit of its size; without it, a record with many empty arrays could take gigabytes of memory
 
     Raises
@@ -61,14 +64,25 @@ def from_bytes(record: Mapping[str, bytes], max_bytes: float = math.inf) -> dict
     PackingError
         The record has other entries, is too large, or cannot be read.
     """
-    if set(record) != {PACKED}:
-        raise PackingError(f"its arrays are not packed as one, {PACKED}")
-    if len(record[PACKED]) > max_bytes:
-        raise PackingError(f"its arrays take {len(record[PACKED])} bytes, expected at most {max_bytes:g}")
+    packed = _packed_bytes(record)
+    if len(packed) > max_bytes:
+        raise PackingError(f"its arrays take {len(packed)} bytes, expected at most {max_bytes:g}")
     try:
-        return dict(sorted(load(record[PACKED]).items()))
+        return dict(sorted(load(packed).items()))
     except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a type that numpy does not know
         raise PackingError(f"its arrays cannot be read ({type(error).__name__})") from None
+
+
+def packed_size(record: Mapping[str, Any]) -> int:
+    """Return the size of a record's arrays in bytes; PackingError when it has none that are packed as one."""
+    return len(_packed_bytes(record))
+
+
+def _packed_bytes(record: Mapping[str, Any]) -> bytes:
+    packed = getattr(record[PACKED], "data", record[PACKED]) if set(record) == {PACKED} else None
+    if not isinstance(packed, bytes):
+        raise PackingError(f"its arrays are not packed as one, {PACKED}")
+    return packed
 
 
 def max_packed_size(shapes: Mapping[str, tuple[int, ...]]) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, Message
 
-from condi_core.serialization import PackingError, from_bytes
+from condi_core.serialization import PackingError, unpack_arrays
 
 MAX_NUMBERS = 16  # of a list, which is else given by its length
 MAX_CHARACTERS = 200
@@ -38,23 +38,24 @@ def summarise_reply(reply: Message, contents: Iterable[bytes]) -> dict[str, Any]
     summary: dict[str, Any] = {"bytes": size, "sha256": digest.hexdigest()}
     if reply.has_error():
         return summary | {"error": reply.error.code, "reason": reply.error.reason}
-    records = reply.content
-    arrays = {name: _summarise_arrays(record) for name, record in records.array_records.items()}
-    others: dict[str, Any] = {**records.metric_records} | {**records.config_records}
-    values = {
-        name: {key: _summarise(value) for key, value in record.items()} for name, record in others.items()
-    }
+    arrays: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for name, record in reply.content.items():
+        try:
+            arrays[name] = _summarise_arrays(unpack_arrays(record))
+        except PackingError:
+            if isinstance(record, ArrayRecord):  # of an app that packs arrays in another way
+                arrays[name] = {
+                    key: {"shape": list(array.shape), "bytes": len(array.data)}
+                    for key, array in record.items()
+                }
+            else:
+                values[name] = {key: _summarise(value) for key, value in record.items()}
     return summary | {"arrays": arrays, "values": values}
 
 
-def _summarise_arrays(record: ArrayRecord) -> dict[str, Any]:
+def _summarise_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return shape and L2 norm of each array."""
-    try:
-        arrays = from_bytes({name: array.data for name, array in record.items()})
-    except PackingError:  # of an app that packs arrays in another way
-        return {
-            name: {"shape": list(array.shape), "bytes": len(array.data)} for name, array in record.items()
-        }
     return {
         name: {
             "shape": list(array.shape),

@@ -1,7 +1,7 @@
 """From the coordinator's message to a request of one site, and from the site's result to its reply.
 
-Requests carry a ConfigRecord `config` and, where a model travels, an ArrayRecord `arrays`, packed into one
-array. Replies carry `arrays`, and numbers in a MetricRecord `metrics`. A failure becomes an error reply of
+Requests carry a ConfigRecord `config` and, where a model travels, a record `arrays` that is packed as one.
+Replies carry `arrays`, and numbers in a MetricRecord `metrics`. A failure becomes an error reply of
 one sentence; its details stay in the site's own log, as they may name records.
 """
 
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from torch import nn
 
 from client_app.device import exclusive_use, find_device
@@ -31,7 +31,7 @@ from client_app.node.site_policy import NO_POLICY, SitePolicy
 from condi_core.config import ConfigError, RunConfig
 from condi_core.methods import Method, PluginError, configure_method
 from condi_core.protocol import COMPLETIONS_MISSING, POOLED_SITE, fingerprint
-from condi_core.serialization import PACKED, PackingError, from_bytes, to_bytes, widen
+from condi_core.serialization import MAX_OBJECT_BYTES, PACKED, PackingError, to_bytes, unpack_arrays, widen
 from condi_core.training import derive_seed
 from data_partitions import DataError
 from data_partitions.partition import Partition
@@ -147,7 +147,7 @@ class Request:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights of the message."""
-        return widen(to_numpy(self.message.content.array_records["arrays"]))
+        return widen(unpack_arrays(self.message.content["arrays"]))
 
     def load(self, model: ModelType, device: torch.device) -> ModelType:
         """Load the weights of the message into `model`, and move it to `device` for evaluation."""
@@ -254,16 +254,13 @@ class _Watchdog(threading.Timer):
         os._exit(1)
 
 
-def to_numpy(record: ArrayRecord) -> dict[str, np.ndarray]:
-    """Unpack the arrays of a message."""
-    return from_bytes({name: array.data for name, array in record.items()})
-
-
-def to_record(arrays: dict[str, np.ndarray]) -> ArrayRecord:
-    """Pack arrays into one, for a message."""
+def to_record(arrays: dict[str, np.ndarray]) -> ArrayRecord | ConfigRecord:
+    """Pack arrays as one, for a message."""
     return packed_record(to_bytes(arrays))
 
 
-def packed_record(packed: bytes) -> ArrayRecord:
+def packed_record(packed: bytes) -> ArrayRecord | ConfigRecord:
     """Wrap arrays that `to_bytes` packed, for a message."""
+    if len(packed) <= MAX_OBJECT_BYTES:
+        return ConfigRecord({PACKED: packed})
     return ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})

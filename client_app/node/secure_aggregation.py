@@ -22,9 +22,10 @@ from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from flwr.compat.common.recorddict_compat import fitres_to_recorddict, recorddict_to_fitins
 
-from client_app.node.request import CLIENT_APP_FAILED, packed_record, to_numpy
+from client_app.node.request import CLIENT_APP_FAILED, packed_record
 from condi_core.ownership import Owner, aggregation_weights
 from condi_core.protocol import LOSS_RANGE, MIN_SECURE_SITES
+from condi_core.serialization import unpack_arrays
 
 # Records of a site's state within a run: the round that it masked last, and the sum that it unmasked last.
 MASKED, UNMASKED = "condi.masked", "condi.unmasked"
@@ -151,14 +152,14 @@ def weighted_update(request: Message, reply: Message, owners: dict[str, Owner]) 
     """
     settings: dict[str, Any] = dict(request.content.config_records["config"])
     metrics: dict[str, Any] = dict(reply.content.metric_records["metrics"])
-    base = to_numpy(request.content.array_records["arrays"])
+    base = unpack_arrays(request.content["arrays"])
     windows = metrics["windows"] / settings["most-windows"]
     modalities = round(len(metrics["counts"]) ** 0.5)
     counts = np.array(metrics["counts"]).reshape(modalities, modalities) / settings["most-counted"]
     num_owners = np.frombuffer(settings["num-owners"], "<u4").reshape(modalities, modalities)
     counts = np.where(num_owners >= MIN_SECURE_SITES, counts, 0)
     parts = []
-    for name, array in sorted(to_numpy(reply.content.array_records["arrays"]).items()):
+    for name, array in sorted(unpack_arrays(reply.content["arrays"]).items()):
         update = (array.astype(np.float64) - base[name]) / settings["range"]
         if not np.abs(update).max(initial=0) <= 1:  # also when it is not a number
             reason = (

@@ -10,9 +10,10 @@ from flwr.app import MetricRecord, RecordDict
 from torch import nn
 
 from client_app.node.local_noise import protect_update
-from client_app.node.request import Request, to_numpy, to_record
+from client_app.node.request import Request, to_record
 from condi_core.averaging import count_pairs
 from condi_core.protocol import SCORE_PREFIX
+from condi_core.serialization import unpack_arrays
 
 
 def training_reply(
@@ -43,7 +44,7 @@ def training_reply(
     }
     arrays = _round_weights(weights) if request.config.transport == "float16" else dict(weights)
     if scores:
-        arrays |= _with_prefix(to_numpy(scores.array_records["arrays"]))
+        arrays |= _with_prefix(unpack_arrays(scores["arrays"]))
         metrics |= _with_prefix(scores.metric_records["metrics"])
     return RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)})
 

@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from flwr.app import Message, RecordDict
 
 from condi_core.averaging import Arrays
+from condi_core.serialization import packed_size
 from condi_core.weights_file import hash_arrays
 from server_app.errors import last_line
 from server_app.federation.messaging import send_and_receive
-from server_app.federation.records import num_bytes, records_by_site
+from server_app.federation.records import records_by_site
 from server_app.federation.roster import Roster
 from server_app.federation.rounds import Run
 
@@ -39,7 +40,7 @@ class CompletionStep:
             content = RecordDict({"arrays": record, "config": config})
             node = self.roster.sites[name].node_id
             requests.append(Message(content, node, "query.complete", group_id=name))
-            sent += num_bytes(record)
+            sent += packed_size(record)
         for reply in send_and_receive(self.run.grid, requests, self.run.config.round_timeout):
             if reply.has_error():
                 reason = last_line(reply.error.reason)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from flwr.app import Message
 
+from condi_core.serialization import packed_size
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import RunError, TooFewSitesError, last_line
 from server_app.federation.late_answers import NOT_SENT
-from server_app.federation.records import num_bytes
 from server_app.federation.replies import Content, ReplyError, read_reply, unpack
 from server_app.federation.roster import Roster
 
@@ -87,7 +87,7 @@ def read_exchange(
     """
     replies = list(replies)
     sent = [request for request in requests if request.metadata.message_id != NOT_SENT]
-    bytes_down = sum(num_bytes(request.content.array_records["arrays"]) for request in sent)
+    bytes_down = sum(packed_size(request.content["arrays"]) for request in sent)
     contents = [_unpack(roster, reply, max_bytes) for reply in replies]
     bytes_up = sum(content.num_bytes for content in contents if isinstance(content, Content))
     result = {}

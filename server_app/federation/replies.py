@@ -12,10 +12,9 @@ from flwr.app import RecordDict
 
 from condi_core.averaging import Arrays, SiteUpdate
 from condi_core.protocol import REPLICATES, SCORE_PREFIX
-from condi_core.serialization import PackingError
+from condi_core.serialization import PackingError, packed_size, unpack_arrays
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import printable
-from server_app.federation.records import num_bytes, to_numpy
 
 MAX_SECONDS = 1e7  # that a site may report to have worked for a reply
 MAX_ABS_WEIGHT = 1e6  # largest magnitude that a weight or a standardised spectrum may have in a reply
@@ -78,11 +77,11 @@ class EvaluationReply:
 
 def unpack(content: RecordDict, max_bytes: int) -> Content:
     """Unpack the records `arrays` and `metrics` of a reply; ReplyError for anything that goes wrong."""
-    if "arrays" not in content.array_records or "metrics" not in content.metric_records:
+    if "arrays" not in content or "metrics" not in content.metric_records:
         raise ReplyError("its arrays or metrics are missing")
-    record = content.array_records["arrays"]
+    record, metrics = content["arrays"], content.metric_records["metrics"]
     try:
-        return Content(to_numpy(record, max_bytes), content.metric_records["metrics"], num_bytes(record))
+        return Content(unpack_arrays(record, max_bytes), metrics, packed_size(record))
     except PackingError as error:
         raise ReplyError(str(error)) from None
     except Exception as error:

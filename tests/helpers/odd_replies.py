@@ -8,8 +8,8 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 from condi_core.protocol import COMPLETIONS_MISSING
-from condi_core.serialization import PACKED
-from server_app.federation.records import to_numpy, to_record
+from condi_core.serialization import PACKED, unpack_arrays
+from server_app.federation.records import to_record
 
 ODD_TEXTS = ("", "\x1b]0;owned\x07\x1b[2J", "../../x", "a\nb", "\ud800", "x" * 10**6, "<script>alert(1)")
 ODD_NUMBERS: tuple[Any, ...] = (
@@ -28,7 +28,7 @@ def mutate(reply: Message, rng: np.random.Generator) -> Message | None:
     if kind == "error" or reply.has_error():
         return _error(reply, rng)
     content = reply.content
-    if kind == "records" or "arrays" not in content.array_records:
+    if kind == "records" or "arrays" not in content:
         _change_records(content, rng)
     elif kind == "metrics":
         _change_metrics(content, rng)
@@ -65,9 +65,9 @@ def _change_metrics(content: RecordDict, rng: np.random.Generator) -> None:
 def _change_arrays(content: RecordDict, rng: np.random.Generator) -> None:
     if rng.random() < 0.1:
         packed = [b"", b"{}", rng.bytes(100), b"\xff" * 10**6][rng.integers(4)]
-        content["arrays"] = ArrayRecord({PACKED: Array("uint8", (len(packed),), PACKED, packed)})
+        content["arrays"] = ConfigRecord({PACKED: packed})
         return
-    arrays = to_numpy(content.array_records["arrays"])
+    arrays = unpack_arrays(content["arrays"])
     name = str(rng.choice(sorted(arrays))) if arrays else "x"
     array = arrays.pop(name, np.zeros(3, np.float32))
     arrays[name] = _change_array(array, rng)

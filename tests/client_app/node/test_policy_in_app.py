@@ -11,11 +11,12 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from client_app.app import app
-from client_app.node.request import Request, to_numpy
+from client_app.node.request import Request
 from client_app.node.site_policy import SitePolicy
 from condi_core.config import RunConfig
 from condi_core.methods.plugins import Plugin
 from condi_core.protocol import fingerprint
+from condi_core.serialization import unpack_arrays
 from server_app.app import coordinate
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.plugin_packages import write_package
@@ -95,7 +96,7 @@ def test_updates_have_the_limit_of_the_policy_whatever_the_run(sites, tmp_path):
     grid = LocalGrid(app, nodes, settings)
     coordinate(grid, RunConfig.from_flat(settings))
     (pair,) = (p for p in zip(grid.sent, grid.received, strict=True) if "train" in p[0].metadata.message_type)
-    start, sent = (to_numpy(message.content.array_records["arrays"]) for message in pair)
+    start, sent = (unpack_arrays(message.content["arrays"]) for message in pair)
     change = sum(np.square(array.astype(float) - start[name]).sum() for name, array in sent.items())
     assert change**0.5 == pytest.approx(1e-3, rel=1e-3)
 

@@ -8,11 +8,11 @@ from client_app.inference.opening import open_run
 from client_app.node import site_relation
 from client_app.node.completion_cache import RELATION_SUFFIX, completions_folder, default_cache
 from client_app.node.imputer_phase import compute_standardising_sums
-from client_app.node.request import to_numpy
 from client_app.node.site_relation import use_site_relation
 from condi_core.imputer import relation_estimate
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.loading import load_model
+from condi_core.serialization import unpack_arrays
 from data_partitions.partition import Partition
 from tests.helpers.site_partition import open_sites
 
@@ -153,7 +153,7 @@ def test_commands_use_the_relation_that_the_site_had_in_the_run(federation, run_
     phases = [message.content.config_records["config"].get("phase") for message in grid.sent]
     replies = [reply for reply in grid.received if reply.has_content() and "arrays" in reply.content]
     assert phases.count("relation") == 3  # each site sends sums in the one round, and no spectrum afterwards
-    sent = [r for r in replies if NAME in to_numpy(r.content["arrays"])]
+    sent = [r for r in replies if NAME in unpack_arrays(r.content["arrays"])]
     assert len(sent) == phases.count("relation")
 
 

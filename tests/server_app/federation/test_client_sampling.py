@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from condi_core.config import ConfigError, RunConfig
+from condi_core.serialization import packed_size
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.errors import RunError
 from server_app.federation.client_sampling import num_sampled_sites, sample_sites
@@ -73,12 +74,12 @@ def test_a_run_asks_the_sampled_sites_only(four, run_local):
         assert line["sites-asked"] == n == len(line["site-seconds"]) and not line["failures"]
         assert line["windows"] == 8 * n
     weights = to_record(load_file(directory.path / "task-condi.safetensors"))
-    size = sum(len(array.data) for array in weights.values())
+    size = packed_size(weights)
     imputer = to_record(load_file(directory.path / "imputer.safetensors"))
     first, *others = [line["bytes-down"] for line in history if line["phase"] == "task-condi"]
     # Two train, and the others evaluate what the round before has trained; at the end all evaluate.
     assert others == [(2 + 2) * size, (2 + 2 + 4) * size]
-    assert first - 2 * size == 4 * sum(len(array.data) for array in imputer.values()), "all complete"
+    assert first - 2 * size == 4 * packed_size(imputer), "all complete"
 
 
 def test_a_resumed_run_samples_the_same_sites(four, run_local, monkeypatch):

@@ -11,13 +11,14 @@ from safetensors.numpy import load_file
 
 from client_app.app import app as client_app
 from client_app.node import task_phase
-from client_app.node.request import Request, to_numpy
+from client_app.node.request import Request
 from client_app.node.site import Site, pool_sites
 from condi_core import load_model
 from condi_core.config import ConfigError, RunConfig
 from condi_core.methods import METHODS
 from condi_core.methods.fedprox import METHOD as FEDPROX
 from condi_core.protocol import POOLED_SITE
+from condi_core.serialization import unpack_arrays
 from condi_core.weights_file import WeightsFileError
 from data_partitions import DataError
 from data_partitions.federation import write_federation
@@ -56,7 +57,7 @@ def sent(grid, action, round_, site):
     for m in grid.sent:
         if m.metadata.message_type == f"train.{action}" and m.metadata.group_id == site:
             if m.content["config"]["server-round"] == round_:
-                return to_numpy(m.content["arrays"])
+                return unpack_arrays(m.content["arrays"])
     raise AssertionError(f"{site} was not asked")
 
 
@@ -64,7 +65,7 @@ def answered(grid, action, round_, site):
     """Return the arrays of the reply of a site in a round of training."""
     replies = [m for m in grid.received if m.metadata.group_id == site and m.has_content()]
     replies = [m for m in replies if m.metadata.message_type == f"train.{action}"]
-    return to_numpy(replies[round_ - 1].content["arrays"])
+    return unpack_arrays(replies[round_ - 1].content["arrays"])
 
 
 @pytest.mark.parametrize("name", METHODS)

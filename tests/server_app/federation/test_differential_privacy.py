@@ -12,10 +12,11 @@ from safetensors.numpy import load_file
 
 from condi_core.averaging import SiteUpdate
 from condi_core.config import RunConfig
+from condi_core.serialization import unpack_arrays
 from server_app.errors import RunError
 from server_app.federation.aggregation import choose_aggregator
 from server_app.federation.differential_privacy import clip_update, epsilon, private_average
-from server_app.federation.records import to_numpy, to_record
+from server_app.federation.records import to_record
 from tests.helpers.run_settings import PROJECT, flat_defaults
 from tests.helpers.small_models import BASE, OWNERS, counts_with, filled
 
@@ -149,7 +150,7 @@ def test_a_private_run_reports_its_epsilon(federation, run_local, finished_run, 
         """Give the second round larger errors, so that the first would be the best."""
         settings = request.content["config"]
         if request.metadata.message_type == "evaluate.imputer" and settings["server-round"] == 2:
-            sums = {k: 100 * array for k, array in to_numpy(reply.content["arrays"]).items()}
+            sums = {k: 100 * array for k, array in unpack_arrays(reply.content["arrays"]).items()}
             sums |= {k: a * np.array([0.01, 1, 1, 1, 1]) for k, a in sums.items()}
             reply.content["arrays"] = to_record(sums)
         return reply
@@ -167,7 +168,7 @@ def test_a_private_run_reports_its_epsilon(federation, run_local, finished_run, 
     assert not [m for m in grid.sent if m.metadata.message_type == "train.relation"]
 
     rounds = [m for m in grid.sent if m.metadata.message_type == "train.imputer"]
-    first, second = (to_numpy(rounds[i].content["arrays"]) for i in (0, -1))
+    first, second = (unpack_arrays(rounds[i].content["arrays"]) for i in (0, -1))
     final = load_file(directory.path / "imputer.safetensors")
     trained = {k for k in first if not np.array_equal(first[k], second[k])}
     assert not any("standardiser" in k or k.endswith("spectrum") for k in trained) and len(trained) > 20
@@ -186,7 +187,7 @@ def test_noise_does_not_show_that_a_site_was_refused_or_did_not_answer(federatio
         if request.metadata.message_type == "train.imputer" and request.metadata.group_id == "site-2":
             if answers is None:
                 return None
-            arrays = to_numpy(reply.content["arrays"])
+            arrays = unpack_arrays(reply.content["arrays"])
             reply.content["arrays"] = to_record(
                 {name: np.full_like(a, answers) for name, a in arrays.items()}
             )
@@ -195,7 +196,7 @@ def test_noise_does_not_show_that_a_site_was_refused_or_did_not_answer(federatio
     directory, grid = run_local(federation, changes | {"task.rounds": 1}, fail)
     [line] = [json.loads(text) for text in open(directory.path / "history.jsonl") if '"imputer"' in text]
     assert list(line["failures"]) == ["site-2"]
-    start = to_numpy(
+    start = unpack_arrays(
         next(m for m in grid.sent if m.metadata.message_type == "train.imputer").content["arrays"]
     )
     final = load_file(directory.path / "imputer.safetensors")

@@ -6,7 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pandas as pd
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
+from flwr.app import ConfigRecord, MetricRecord
 
 from client_app.app import app as client_app
 from condi_core.config import RunConfig
@@ -17,13 +17,13 @@ from condi_core.evaluation.replicates import NUM_REPLICATES, classification_colu
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.ownership import trainable
 from condi_core.protocol import REPLICATES, SCORE_PREFIX
-from condi_core.serialization import PACKED
+from condi_core.serialization import PACKED, unpack_arrays
 from condi_core.task.model import TaskModel
 from condi_core.windows import Schema
 from data_partitions.federation import open_federation, write_federation
 from server_app.app import coordinate
 from server_app.errors import RunError
-from server_app.federation.records import to_numpy, to_record
+from server_app.federation.records import to_record
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.tiny_federation import NAMES, manifest, site_data, write_tiny
 
@@ -130,7 +130,7 @@ class Inspector:
             # By chance, one number in thousands equals a measured value.
             assert values.size < 10 or np.isin(values, self.raw).mean() < 0.05, name
         for record in message.content.values():
-            if not isinstance(record, ArrayRecord):
+            if set(record) != {PACKED}:
                 self._texts(dict(record))
         self._texts([message.metadata.group_id, *message.content, *arrays])
 
@@ -146,15 +146,15 @@ def without_draws(shapes):
 
 
 def arrays_of(message):
-    return to_numpy(message.content["arrays"]) if "arrays" in message.content else {}
+    return unpack_arrays(message.content["arrays"]) if "arrays" in message.content else {}
 
 
 def add(content, **arrays):
-    content["arrays"] = to_record(to_numpy(content["arrays"]) | arrays)
+    content["arrays"] = to_record(unpack_arrays(content["arrays"]) | arrays)
 
 
 def add_window(content):
-    name, array = max(to_numpy(content["arrays"]).items(), key=lambda item: item[1].size)
+    name, array = max(unpack_arrays(content["arrays"]).items(), key=lambda item: item[1].size)
     values = np.resize(np.ravel(site_data("site-0", seed=0, **SIZES)[1][0]), array.shape)
     add(content, **{name: values.astype(np.float32)})
 
@@ -171,7 +171,7 @@ LEAKS = [
     ("train.task", lambda c: add(c, **{"site-1-3": np.zeros(1, np.float32)})),
     ("evaluate.task", lambda c: add(c, **{"loss by window": np.zeros(13)})),
     ("evaluate.task", lambda c: add(c, task=np.zeros((13, 2)))),
-    ("evaluate.task", lambda c: c["arrays"].update({"loss by window": Array(np.zeros(13))})),
+    ("evaluate.task", lambda c: c["arrays"].update({"loss by window": [0.0] * 13})),
     ("evaluate.imputer", lambda c: c["metrics"].update({"worst": 1.0})),
     ("train.imputer", add_window),
     ("train.imputer", lambda c: c["metrics"].update({"counts": [0.0] * 23})),

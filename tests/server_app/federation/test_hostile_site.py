@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from client_app.app import app as client_app
 from condi_core.config import RunConfig
+from condi_core.serialization import unpack_arrays
 from server_app.artifacts.site_info import SiteInfo
 from server_app.errors import MAX_REASON_CHARS
-from server_app.federation.records import to_numpy, to_record
+from server_app.federation.records import to_record
 from server_app.federation.replies import ReplyError
 from server_app.federation.roster_collection import collect_roster
 from server_app.federation.spectra import check_spectra
@@ -51,8 +52,8 @@ def changing(action, change):
     def tamper(request, reply):
         to = request.metadata
         if to.message_type == action and to.group_id == HOSTILE and not reply.has_error():
-            base = to_numpy(request.content.array_records["arrays"])
-            arrays = to_numpy(reply.content.array_records["arrays"])
+            base = unpack_arrays(request.content["arrays"])
+            arrays = unpack_arrays(reply.content["arrays"])
             changed = {
                 n: change(a.astype(np.float64), base[n]).astype(a.dtype)
                 for n, a in arrays.items()

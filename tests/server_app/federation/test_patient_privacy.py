@@ -19,12 +19,12 @@ from condi_core.privacy.accounting import Mechanism, compute_epsilon
 from condi_core.privacy.noise import secure_gaussian_noise
 from condi_core.privacy.plan import sampling_rate
 from condi_core.run_files import read_history
+from condi_core.serialization import unpack_arrays
 from data_partitions.federation import open_federation, write_federation
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.compared_methods import select_methods
 from server_app.errors import RunError
 from server_app.federation import imputer_phase
-from server_app.federation.records import to_numpy
 from tests.helpers.run_settings import small_run_settings
 from tests.helpers.tiny_federation import manifest, site_data
 
@@ -106,7 +106,7 @@ def test_without_epsilon_the_other_settings_of_patients_do_not_matter(federation
 def test_equal_private_runs_have_other_weights_and_the_same_stored_releases(federation, run_local):
     private = [run_local(federation, PRIVATE | {"name": name})[1] for name in ("first", "second")]
     ends = [
-        to_numpy([m for m in g.sent if "evaluate.task" in m.metadata.message_type][-1].content["arrays"])
+        unpack_arrays([m for m in g.sent if "evaluate.task" in m.metadata.message_type][-1].content["arrays"])
         for g in private
     ]
     trained = {k for k in ends[0] if not np.array_equal(ends[0][k], ends[1][k])}

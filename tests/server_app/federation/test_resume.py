@@ -82,7 +82,7 @@ def test_a_second_coordinator_of_a_run_is_refused_and_every_noisy_average_is_cou
                 run_local(federation, noise | {"resume": str(path)})
             refusals.append(str(refused.value))
         if action.startswith("evaluate") or request.content["config"].get("evaluate"):
-            disclosed.add((action, request.content.array_records["arrays"][PACKED].data))
+            disclosed.add((action, request.content["arrays"][PACKED]))
         return reply
 
     directory, _ = run_local(federation, noise | {"name": "run"}, resume_during_the_first_training)

@@ -10,13 +10,14 @@ from safetensors.numpy import load_file
 
 from condi_core.evaluation.classification import BINS, DECISION_COUNTS
 from condi_core.protocol import SCORE_PREFIX
+from condi_core.serialization import unpack_arrays
 from condi_core.task.kind import MULTI_LABEL
 from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed
 from condi_core.windows import Standardiser
 from data_partitions.federation import write_federation
 from server_app.errors import RunError
-from server_app.federation.records import to_numpy, to_record
+from server_app.federation.records import to_record
 from server_app.federation.standardising_sums import combine_sums
 from tests.helpers.site_partition import open_sites
 from tests.helpers.tiny_federation import manifest, site_data, write_tiny
@@ -31,12 +32,12 @@ def weights(directory, names=MODELS):
 
 def first_sent(grid, kind):
     """Return the arrays of the first message of a kind that was sent."""
-    return to_numpy(next(m for m in grid.sent if m.metadata.message_type == kind).content["arrays"])
+    return unpack_arrays(next(m for m in grid.sent if m.metadata.message_type == kind).content["arrays"])
 
 
 def received(grid):
     """Return the arrays of all replies that have any."""
-    return [to_numpy(m.content["arrays"]) for m in grid.received if "arrays" in m.content]
+    return [unpack_arrays(m.content["arrays"]) for m in grid.received if "arrays" in m.content]
 
 
 def same(one, two):
@@ -127,7 +128,7 @@ def test_relation_equals_the_pooled_one(federation, run_local, small_settings):
     changes = {"imputer.relation-rounds": 2, "imputer.rounds": 1, "imputer.samples": 0, "task.rounds": 1}
     _, grid = run_local(federation, changes)
     requests = [m for m in grid.sent if m.metadata.message_type == "train.relation"]
-    second, after = to_numpy(requests[-1].content["arrays"]), first_sent(grid, "train.imputer")
+    second, after = unpack_arrays(requests[-1].content["arrays"]), first_sent(grid, "train.imputer")
 
     x = [site.read(site.partition.rows("train")) for site in open_sites(federation, small_settings())]
     values, observed = (torch.cat([w[i] for w in x]).flatten(2).double().numpy() for i in (0, 1))
@@ -218,7 +219,7 @@ def test_one_failing_site_only_loses_its_reply_of_that_round(federation, run_loc
 def test_a_poisoned_reply_never_reaches_the_average(federation, run_local):
     def tamper(request, reply):
         if request.metadata.message_type == "train.task" and request.metadata.group_id == "site-2":
-            arrays = to_numpy(reply.content["arrays"])
+            arrays = unpack_arrays(reply.content["arrays"])
             reply.content["arrays"] = to_record({k: np.full_like(a, np.nan) for k, a in arrays.items()})
         return reply
 
@@ -281,7 +282,7 @@ def test_sites_are_weighted_by_their_training_windows(tmp_path, run_local):
     _, grid = run_local(tmp_path / "f", {"missingness.modality-by-window": 0.0})
     for reply in grid.received:
         metrics = reply.content.get("metrics", {})
-        if "counts" in metrics and SPECTRUM not in to_numpy(reply.content["arrays"]):
+        if "counts" in metrics and SPECTRUM not in unpack_arrays(reply.content["arrays"]):
             n = {"site-0": 4.0, "site-1": 20.0}[reply.metadata.group_id]
             diagonal = np.array(metrics["counts"]).reshape(4, 4).diagonal()
             assert metrics["windows"] == n and (diagonal[:3] == n).all()

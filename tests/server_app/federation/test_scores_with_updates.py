@@ -12,7 +12,7 @@ from client_app.app import app as client_app
 from client_app.node.request import Request
 from client_app.node.site_policy import MESSAGES, SitePolicy
 from condi_core.protocol import POLICY_REFUSED, SCORE_PREFIX
-from server_app.federation.records import to_numpy
+from condi_core.serialization import unpack_arrays
 
 
 def exchanges(grid, action):
@@ -53,8 +53,8 @@ def test_scores_with_an_update_equal_those_of_an_evaluation(finished_run, action
         alone = Message(content, to.dst_node_id, f"evaluate.{action}", group_id=to.group_id)
         alone.metadata.__dict__["_message_id"] = "x"
         expected = client_app(alone, grid.contexts[to.dst_node_id]).content
-        arrays, metrics = to_numpy(reply.content["arrays"]), reply.content["metrics"]
-        for name, sums in to_numpy(expected["arrays"]).items():
+        arrays, metrics = unpack_arrays(reply.content["arrays"]), reply.content["metrics"]
+        for name, sums in unpack_arrays(expected["arrays"]).items():
             np.testing.assert_array_equal(arrays[SCORE_PREFIX + name], sums)
         for name, value in expected["metrics"].items():
             assert name == "seconds" or metrics[SCORE_PREFIX + name] == value
@@ -77,7 +77,7 @@ def test_the_weights_with_the_lowest_score_are_those_that_were_scored(federation
     assert [line["selection-score"] * 3 for line in lines] == pytest.approx([2.0, 1.0, 3.0])
     second = next(q for q, _ in exchanges(grid, "task") if q.content["config"]["server-round"] == 3)
     best = load_file(directory.path / "task-mask.safetensors")
-    sent = to_numpy(second.content["arrays"])
+    sent = unpack_arrays(second.content["arrays"])
     assert best.keys() == sent.keys() and all(np.array_equal(best[name], sent[name]) for name in best)
 
 

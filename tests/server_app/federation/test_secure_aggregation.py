@@ -14,8 +14,9 @@ from client_app.node import secure_aggregation as at_site
 from condi_core.config import ConfigError, RunConfig
 from condi_core.ownership import aggregation_weights
 from condi_core.protocol import COMPLETIONS_MISSING
+from condi_core.serialization import unpack_arrays
 from server_app.errors import RunError
-from server_app.federation.records import to_numpy, to_record
+from server_app.federation.records import to_record
 from server_app.federation.secure_aggregation import RANGES
 from tests.helpers.secure_rounds import failing, secure_round, stage, write_four_sites
 from tests.helpers.tiny_federation import write_tiny
@@ -204,7 +205,7 @@ def test_a_site_refuses_to_mask_numbers_out_of_range(tmp_path, run_local, monkey
     def spoil(request, reply, owners):
         settings = request.content["config"]
         if (settings["site"], settings["action"], settings["server-round"]) == ("site-1", "imputer", 1):
-            arrays = to_numpy(reply.content["arrays"])
+            arrays = unpack_arrays(reply.content["arrays"])
             name = sorted(arrays)[0]
             reply.content["arrays"] = to_record(arrays | {name: np.full_like(arrays[name], bad)})
         return weighted(request, reply, owners)

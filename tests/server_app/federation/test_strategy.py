@@ -81,7 +81,7 @@ def exchange(strategy, answers, round_=1):
         ),
         ({"arrays": {f"none-{i}": np.zeros(0) for i in range(99)}}, "expected at most"),
         ({"record": ArrayRecord({"shared": Array(np.zeros(2, np.float32))})}, "not packed as one"),
-        ({"record": ArrayRecord({**to_record(filled(10)), "more": Array(np.zeros(2))})}, "not packed as one"),
+        ({"record": ConfigRecord({**to_record(filled(10)), "more": 1.0})}, "not packed as one"),
         ({"record": ArrayRecord({PACKED: Array(np.arange(99))})}, "cannot be read (SafetensorError)"),
         (Error(2, "Traceback\n  lines\nValueError: it broke"), "ValueError: it broke"),
         (Error(2), "no reason given"),

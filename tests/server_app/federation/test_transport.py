@@ -9,8 +9,8 @@ from safetensors.numpy import load_file
 from client_app.node.update import _round_weights
 from condi_core.config import ConfigError, RunConfig
 from condi_core.protocol import SCORE_PREFIX
-from condi_core.serialization import halve_exact, round_to_half, widen
-from server_app.federation.records import to_numpy, to_record
+from condi_core.serialization import halve_exact, round_to_half, unpack_arrays, widen
+from server_app.federation.records import to_record
 
 HALF = {"transport": "float16"}
 
@@ -21,7 +21,7 @@ def half_run(finished_run):
 
 
 def arrays_of(messages, kind):
-    return [to_numpy(m.content["arrays"]) for m in messages if m.metadata.message_type == kind]
+    return [unpack_arrays(m.content["arrays"]) for m in messages if m.metadata.message_type == kind]
 
 
 @pytest.mark.parametrize("action", ["imputer", "task"])
@@ -70,7 +70,7 @@ def test_weights_differ_from_those_of_float32_by_rounding(half_run, finished_run
 def test_a_reply_of_another_precision_is_refused(federation, run_local):
     def tamper(request, reply):
         if request.metadata.message_type == "train.task" and request.metadata.group_id == "site-2":
-            reply.content["arrays"] = to_record(widen(to_numpy(reply.content["arrays"])))
+            reply.content["arrays"] = to_record(widen(unpack_arrays(reply.content["arrays"])))
         return reply
 
     directory, _ = run_local(federation, HALF | {"method": "mask"}, tamper)
