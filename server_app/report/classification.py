@@ -30,6 +30,7 @@ from server_app.report.markup import (
     section,
 )
 from server_app.report.operating_points import explain_thresholds, operating_points_table, shown_labels
+from server_app.report.small_groups import mark_label
 
 MAX_OPEN_ROWS = 20  # of a table of labels; longer ones are folded
 OF_THE_EVENT = "Curves, AUPRC and operating points are those of {event}: the other label mirrors them."
@@ -108,14 +109,16 @@ def _averaging(run: RunRecord) -> str:
 
 def _method(run: RunRecord, method: str, sums: Arrays) -> list[str]:
     metrics = (TASK_METRICS["auroc"], TASK_METRICS["auprc"], CALIBRATION_ERROR)
+    meanings, of_labels = {m.label: m.meaning for m in metrics}, label_meanings(run.schema.dataset)
     rows: list[list[Value]] = []
     for k, label in shown_labels(run.schema).items():
-        pair = histograms(sums, k)
+        name, pair = mark_label(label, sums, k), histograms(sums, k)
         counts = sums["task"][k, : len(DECISION_COUNTS) - 1].tolist()
         values = (auroc(*pair), average_precision(*pair), calibration_error(*pair))
-        rows.append([label, *counts, *map(metric_cell, metrics, values)])
+        rows.append([name, *counts, *map(metric_cell, metrics, values)])
+        if label in of_labels:
+            meanings[name] = of_labels[label]
     columns = ["label", *DECISION_COUNTS[:4], *(m.label for m in metrics)]
-    meanings = {m.label: m.meaning for m in metrics} | label_meanings(run.schema.dataset)
     points = operating_points_table(run, method)
     return [
         figure_row(*label_figures(run.schema, sums)),

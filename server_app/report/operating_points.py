@@ -18,6 +18,7 @@ from data_partitions.table import Cell, Table, Value
 from server_app.artifacts.run_record import RunRecord
 from server_app.artifacts.stored_sums import histograms, sum_over_sites
 from server_app.report.markup import percent
+from server_app.report.small_groups import OF_LABELS, mark_small
 
 TITLE = "Operating points on test windows"
 FIXED_RULE = "fixed beforehand"
@@ -92,7 +93,7 @@ def operating_points_table(run: RunRecord, method: str) -> Table:
         shares = (point.prevalence, point.sensitivity, point.specificity, point.ppv, point.npv)
         prevalence, *others = map(percent, shares)
         counts = (point.windows, prevalence, point.flagged)
-        rows.append([decision.label, decision.rule, threshold, *counts, *others])
+        rows.append([_marked_label(decision), decision.rule, threshold, *counts, *others])
     columns = ["label", "chosen for", "threshold", "windows", "prevalence", "flagged"]
     columns += ["sensitivity", "specificity", "PPV", "NPV"]
     return Table(TITLE, columns, rows, meanings=COLUMN_MEANINGS)
@@ -104,9 +105,16 @@ def _threshold_text(threshold: float) -> str:
 
 
 def explain_thresholds(run: RunRecord, method: str) -> str:
-    """Say what the columns of the table are, and where its thresholds come from."""
-    chosen = any(decision.rule != FIXED_RULE for decision in label_decisions(run, method))
-    return MEANING + (CHOSEN if chosen else NOT_CHOSEN)
+    """Say what the columns of the table are, where its thresholds come from, and what its marks mean."""
+    decisions = label_decisions(run, method)
+    chosen = any(decision.rule != FIXED_RULE for decision in decisions)
+    is_marked = any(_marked_label(decision) != decision.label for decision in decisions)
+    return MEANING + (CHOSEN if chosen else NOT_CHOSEN) + (f" {OF_LABELS}" if is_marked else "")
+
+
+def _marked_label(decision: LabelDecision) -> str:
+    point = decision.point
+    return mark_small(decision.label, min(point.positives, point.windows - point.positives))
 
 
 def _thresholds(validation: Arrays, label: int) -> dict[str, float]:

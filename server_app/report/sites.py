@@ -12,9 +12,7 @@ from condi_core.evaluation.catalogue import (
 )
 from condi_core.evaluation.imputers import IMPUTER_ROWS, imputer_label
 from data_partitions.table import Table, Value
-from server_app.artifacts import scores
 from server_app.artifacts.run_record import RunRecord
-from server_app.artifacts.scores import PHASE_SUFFIX
 from server_app.report.figures import bars
 from server_app.report.markup import (
     Section,
@@ -25,6 +23,8 @@ from server_app.report.markup import (
     side_by_side,
     site_label,
 )
+from server_app.report.site_scores import num_scored_windows, site_metrics, site_rmse
+from server_app.report.small_groups import MARK, OF_SITES, has_few_patients, why_not_ranked
 
 TITLE = "Results of each site"
 MAX_BARS = 30  # groups of a figure
@@ -34,38 +34,18 @@ def by_site(run: RunRecord) -> Section:
     """Return the folded section with the test scores of all methods at each site."""
     if not run.sums:
         return folded_section(TITLE, paragraph("The run has no test scores of single sites yet."))
-    return folded_section(TITLE, _imputation(run), _classification(run))
-
-
-def site_rmse(run: RunRecord) -> dict[str, dict[str, dict[str, float]]]:
-    """Return `{site: {missingness pattern: {imputer: RMSE}}}` of every imputer."""
-    results: dict[str, dict[str, dict]] = {}
-    for scope, suffix in PHASE_SUFFIX.items():
-        for site, sums in run.sums.get(f"imputer{suffix}", {}).items():
-            rows = scores.imputation_rows(sums, run.schema)
-            rows = scores.name_network(rows, run.own_imputer if scope == "federated" else "")
-            scores.add_imputation(results.setdefault(site, {}), rows, scope)
-    return {
-        site: {
-            pattern: {imputer: metrics["rmse"] for imputer, metrics in rows.items()}
-            for pattern, rows in patterns.items()
-        }
-        for site, patterns in results.items()
-    }
-
-
-def site_metrics(run: RunRecord, method: str) -> dict[str, dict[str, float]]:
-    """Return `{site: metrics}` of a method's classifier on the test windows of each site."""
-    return {site: run.task_metrics(sums) for site, sums in run.sums.get(f"task-{method}", {}).items()}
+    is_marked = any(has_few_patients(run, site) or why_not_ranked(run, site) for site in run.sites)
+    explanation = paragraph(OF_SITES) if is_marked else ""
+    return folded_section(TITLE, explanation, _imputation(run), _classification(run))
 
 
 def _imputation(run: RunRecord) -> str:
     errors = site_rmse(run)
     patterns = dict.fromkeys(pattern for of_site in errors.values() for pattern in of_site)
-    return side_by_side(*(_imputation_table(errors, pattern) for pattern in patterns))
+    return side_by_side(*(_imputation_table(run, errors, pattern) for pattern in patterns))
 
 
-def _imputation_table(errors: dict[str, dict[str, dict[str, float]]], pattern: str) -> str:
+def _imputation_table(run: RunRecord, errors: dict[str, dict[str, dict[str, float]]], pattern: str) -> str:
     by_site = {site: of_site.get(pattern, {}) for site, of_site in errors.items()}
     imputers = [
         name
@@ -76,7 +56,10 @@ def _imputation_table(errors: dict[str, dict[str, dict[str, float]]], pattern: s
     # An imputer of another package has the name of its method.
     imputers += [name for name in all_names if name not in IMPUTER_ROWS and not name.endswith(", draws")]
     rows: list[list[Value]] = [
-        [site_label(site), *(metric_cell(IMPUTATION_METRICS["rmse"], rmse.get(name)) for name in imputers)]
+        [
+            site_label(site) + (MARK if has_few_patients(run, site) else ""),
+            *(metric_cell(IMPUTATION_METRICS["rmse"], rmse.get(name)) for name in imputers),
+        ]
         for site, rmse in by_site.items()
     ]
     title = f"Imputation RMSE on the test windows of each site, {missingness_label(pattern)}"
@@ -102,7 +85,7 @@ def _classification(run: RunRecord) -> str:
             for key in keys
             for method in methods
         ]
-        rows.append([site, num_windows, *values])
+        rows.append([_marked(run, site), num_windows, *values])
     columns = [f"{TASK_METRICS[key].label}, {method}" for key in keys for method in methods]
     title = f"{run.schema.task_kind.title} of the test windows of each site"
     meanings = {
@@ -123,10 +106,16 @@ def _bars_of_sites(run: RunRecord, results: dict[str, dict[str, dict[str, float]
         method: [of_sites.get(site, {}).get(key, math.nan) for site in run.sites]
         for method, of_sites in results.items()
     }
-    return figure_row(bars(f"{label} on the test windows of each site", list(run.sites), scores, label))
+    return figure_row(
+        bars(
+            f"{label} on the test windows of each site",
+            [_marked(run, site) for site in run.sites],
+            scores,
+            label,
+        )
+    )
 
 
-def num_scored_windows(run: RunRecord, method: str, site: str) -> float:
-    """Count the test windows of a site on which a method was scored."""
-    sums = run.sums[f"task-{method}"].get(site)
-    return 0.0 if sums is None else run.schema.task_kind.num_windows(sums)
+def _marked(run: RunRecord, site: str) -> str:
+    """Mark the name of a site whose results are too uncertain to be compared."""
+    return site + MARK if why_not_ranked(run, site) else site

@@ -32,7 +32,8 @@ from server_app.report.classification import method_title
 from server_app.report.imputation import expect_coverage, imputation_metric, imputers_in_order
 from server_app.report.markup import estimate_cell, metric_cell
 from server_app.report.operating_points import explain_thresholds, operating_points_table
-from server_app.report.sites import site_metrics, site_rmse
+from server_app.report.site_scores import site_metrics, site_rmse
+from server_app.report.small_groups import mark_label
 from server_app.report.subgroups import explanation, subgroup_tables
 
 
@@ -128,7 +129,7 @@ def _labels_of_classification(run: RunRecord, sums: Arrays) -> Table:
         positives, negatives = pair = histograms(sums, k)
         values = (auroc(*pair), average_precision(*pair), calibration_error(*pair))
         counts = (positives.sum(), negatives.sum())
-        rows.append([label, *counts, *map(metric_cell, metrics, values)])
+        rows.append([mark_label(label, sums, k), *counts, *map(metric_cell, metrics, values)])
     columns = ["label", "windows with it", "without it", *(metric.label for metric in metrics)]
     return Table("", columns, rows)
 

@@ -26,7 +26,7 @@ from data_partitions.partition import Partition
 from server_app.app import coordinate
 from server_app.artifacts.run_record import read_run
 from server_app.errors import RunError
-from server_app.report.sites import site_metrics
+from server_app.report.site_scores import site_metrics
 from tests.helpers.local_grid import LocalGrid
 from tests.helpers.site_partition import open_sites
 from tests.helpers.tiny_federation import manifest, site_data, write_tiny

@@ -21,7 +21,7 @@ from condi_core.weights_file import load_imputer, read_weights
 from server_app.artifacts.run_estimates import estimates_by_row
 from server_app.artifacts.run_record import read_run
 from server_app.errors import RunError
-from server_app.report.sites import site_rmse
+from server_app.report.site_scores import site_rmse
 
 
 class ShiftedEstimate(DiffusionImputer):
