@@ -172,10 +172,10 @@ def compatible_sites(roll_call: RollCall, expected: Manifest | None = None) -> R
     faults = {name: reason for name, reason in excluded.items() if reason != NO_TRAINING_WINDOWS}
     if faults and roll_call.virtual:
         # Virtual nodes have no names that a person knows, and their reasons name the site or the file.
-        reasons = "; ".join(
+        reasons = dict.fromkeys(
             reason if name in roll_call.problem_nodes else f"site {name}: {reason}"
             for name, reason in faults.items()
         )
-        raise RunError(f"the federation cannot start: {reasons}")
+        raise RunError(f"the federation cannot start: {'; '.join(reasons)}")
     compatible = {name: site for name, site in sites.items() if name not in excluded}
     return Roster(compatible, excluded, roll_call.virtual)

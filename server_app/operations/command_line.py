@@ -75,6 +75,9 @@ def exit_on_run_errors(
         path = save_failure_log(error.log, failure_logs) if failure_logs else None
         if path is not None:
             exit_with(1, f"{error} (log: {path})")
-        exit_with(1, "" if log.last and log.last in str(error) else str(error))
+        is_printed = (
+            log.last and log.last.casefold() in str(error).casefold()
+        )  # the reason's first letter is raised
+        exit_with(1, "" if is_printed else str(error))
     except KeyboardInterrupt:
         exit_with(130, "stopped.")

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from server_app.operations.processes import pids_with_environment
 
@@ -14,9 +16,11 @@ END_SECONDS = 5  # in which helpers of Python's multiprocessing end, once they n
 CONDI = Path(sys.executable).with_name("condi")
 
 
-def run_condi(*arguments, cwd: Path) -> subprocess.CompletedProcess:
-    """Run `condi` in a folder; its processes carry that folder in their environment."""
-    env = os.environ | {"CONDI_TEST": str(cwd)}
+def run_condi(
+    *arguments, cwd: Path, variables: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess:
+    """Run `condi` in a folder, with further variables in its environment, which also names that folder."""
+    env = os.environ | {"CONDI_TEST": str(cwd)} | variables
     command = [CONDI, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 

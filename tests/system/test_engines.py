@@ -65,13 +65,37 @@ def test_secure_aggregation_in_simulation(run_local, small, tmp_path):
 
 
 @pytest.mark.engine
+def test_a_run_in_surroundings_that_would_break_flower_or_ray(federation, run_local, small, tmp_path):
+    temporary = tmp_path / "zwei Wörter"
+    temporary.mkdir()
+    surroundings = {
+        "TMPDIR": str(temporary),
+        "ALL_PROXY": "socks5://127.0.0.1:9",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "MPLBACKEND": "module://a_notebook.backend",
+        "HOME": "/proc/nobody",  # not even root can write there
+        "CONDI_CACHE": str(tmp_path / "cache"),
+    }
+    completed = run_condi(
+        "run", "--federation", federation, "--out", "runs", "--name", "odd",
+        "-c", as_pairs(small), "--nodes", 2,
+        cwd=tmp_path, variables=surroundings,
+    )  # fmt: skip
+    assert completed.returncode == 0, completed.stderr + completed.stdout
+    assert "Traceback" not in completed.stdout + completed.stderr
+    local, _ = run_local(federation, {"compare-with": "mask", "name": "usual"})
+    assert_close(*(load_file(d / "task-condi.safetensors") for d in (tmp_path / "runs" / "odd", local.path)))
+    assert not processes_left(tmp_path) and not list(temporary.iterdir())
+
+
+@pytest.mark.engine
 def test_a_failed_run_gives_its_reason_in_one_sentence(tmp_path, small):
     path = write_tiny(tmp_path / "federation", sites=2)
     (tmp_path / "runs" / "taken" / "notes").mkdir(parents=True)
     options = ("--name", "taken", "-c", as_pairs(small))
     completed = run_condi("run", "--federation", path, *options, cwd=tmp_path)
     assert completed.returncode == 1
-    assert "runs/taken exists: choose another name" in completed.stderr
+    assert completed.stderr.count("runs/taken exists: choose another name") == 1
     assert "Traceback" not in completed.stdout + completed.stderr
     assert not processes_left(tmp_path)
 

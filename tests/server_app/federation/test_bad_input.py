@@ -46,6 +46,16 @@ def in_units(unit):
     )
 
 
+def test_a_reason_that_sites_of_a_simulation_share_is_given_once(small_settings):
+    settings = small_settings({})
+    calls = roll_call.RollCall(LocalGrid(client_app, [], settings), RunConfig.from_flat(settings), set())
+    calls.virtual = True
+    calls.problem_nodes = {"node 1": 1, "node 2": 2, "node 3": 3}
+    calls.problems = dict.fromkeys(calls.problem_nodes, "nothing can be written to /cache")
+    with pytest.raises(RunError, match="^the federation cannot start: nothing can be written to /cache$"):
+        roll_call.compatible_sites(calls)
+
+
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
