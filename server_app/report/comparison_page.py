@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from condi_core.evaluation.catalogue import IMPUTATION_METRICS, TASK_METRICS, missingness_label
+from condi_core.evaluation.catalogue import IMPUTATION_METRICS, MEAN_LOSS, TASK_METRICS, missingness_label
 from condi_core.evaluation.imputers import find_own_imputer
 from server_app.artifacts.run_record import RunRecord
 from server_app.report.compared_runs import RunGroup, run_names
@@ -85,8 +85,9 @@ def _curves(groups: Sequence[RunGroup]) -> list[str]:
     records = [run.record for group in groups for run in group.runs]
     for phase in dict.fromkeys(phase for record in records for phase in record.phases):
         series = [Series(group.name, _curve(group, phase)) for group in groups]
-        label = "RMSE" if phase.startswith("imputer") else "loss"
-        figures.append(lines(f"{phase}: validation {label}", series, "round", label, integers=True))
+        rmse = IMPUTATION_METRICS["rmse"].label
+        name, label = (rmse, rmse) if phase.startswith("imputer") else ("loss", MEAN_LOSS.label)
+        figures.append(lines(f"{phase}: validation {name}", series, "round", label, integers=True))
     return figures
 
 

@@ -38,7 +38,8 @@ class LinearScale:
     def tick_label(self, tick: float) -> str:
         """Write a tick with as many decimals as the step, so that those of an axis are aligned."""
         decimals = max(0, -math.floor(math.log10(self.step) + 1e-9))
-        return f"{tick:.{decimals}f}" if decimals < 6 else format_number(tick)
+        label = f"{tick:.{decimals}f}" if decimals < 6 else format_number(tick)
+        return label.replace("-", "−")
 
 
 def fit_scale(

@@ -49,6 +49,8 @@ def test_ticks_of_an_axis_have_the_same_decimals():
     assert [scale.tick_label(t) for t in scale.ticks()] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
     scale = fit_scale([1, 30], None, 0, 100, 6, integers=True)
     assert [scale.tick_label(t) for t in scale.ticks()] == ["0", "5", "10", "15", "20", "25", "30"]
+    scale = fit_scale([-0.5, 0.5], None, 0, 100, 2)
+    assert [scale.tick_label(t) for t in scale.ticks()] == ["−0.5", "0.0", "0.5"]
 
 
 def test_a_line_is_interrupted_where_a_value_is_missing():
