@@ -1,6 +1,6 @@
 """Measure what the imputer costs: estimate, training step, completed windows, memory.
 
-    python benchmarks/imputer.py [--threads 1] [--device cuda] [--windows 128]
+    python benchmarks/imputer.py [--threads 1] [--device cuda] [--windows 128] [--peers]
 
 The windows are generated, of three kinds. Half of the samples of an ECG are observed, and a fifth of those of
 an ICU stay, as in PhysioNet 2012. Settings are pyproject's, and each kind runs in a separate process.
@@ -8,8 +8,8 @@ Milliseconds are the best of three runs; they are also given as a multiple of a 
 process, a matrix product of 1024 × 1024 float32, so that machines can be compared. A training step is loss,
 gradient and AdamW on a crop; its estimate, of the whole window, serves EPOCHS_PER_PREPARATION steps.
 Completion includes its estimate. Memory is the peak of the process with Python and torch, or on a GPU what
-torch allocated there. On a GPU the network is measured in
-bfloat16 as well; the estimate stays in float32.
+torch allocated there. On a GPU the network is measured in bfloat16 as well; the estimate stays in float32.
+With --peers, SAITS and CSDI (see `peers.py`; they need '.[bench]') complete the same windows, untrained.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from multiprocessing import get_context
 
 import torch
@@ -35,6 +36,7 @@ from server_app.operations.run_config import default_settings
 
 ICU_TOKEN_PATCHES = 8  # of one hour each
 NUM_STAYS = 800
+CSDI_WINDOWS = 2  # that it is measured on: it takes seconds for each
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,10 @@ def peak_memory(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def make_tasks(
-    kind: WindowKind, threads: int, device: str, half: bool = False
-) -> dict[str, Callable[[], object]]:
-    """Return what is measured, each for a batch; with `half` the network runs in bfloat16."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
+def make_schema(kind: WindowKind) -> Schema:
+    """Return the schema of generated windows."""
     _, modalities, patches, samples = kind.windows
-    schema = Schema(
+    return Schema(
         dataset="generated",
         modalities=tuple(
             Schema.Modality(name=f"m{i}", unit="u", samples_per_patch=samples) for i in range(modalities)
@@ -113,14 +111,27 @@ def make_tasks(
         labels=("no", "yes"),
         task="single-label",
     )
+
+
+def generate_windows(kind: WindowKind, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return values and what of them is observed."""
+    values = torch.randn(kind.windows, device=device)
+    return values, torch.rand(kind.windows, device=device) < kind.observed
+
+
+def make_tasks(
+    kind: WindowKind, threads: int, device: str, half: bool = False
+) -> dict[str, Callable[[], object]]:
+    """Return what is measured, each for a batch; with `half` the network runs in bfloat16."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
     config = imputer_config(kind.settings)
-    imputer = DiffusionImputer(schema, config).to(device)
+    imputer = DiffusionImputer(make_schema(kind), config).to(device)
     optimizer = torch.optim.AdamW(imputer.parameters(), lr=config.learning_rate)
     generator = torch.Generator().manual_seed(0)
-    values = torch.randn(kind.windows, device=device)
-    conditioning = torch.rand(kind.windows, device=device) < kind.observed
+    values, conditioning = generate_windows(kind, device)
     prepared = imputer.prepare(values, conditioning, ~conditioning)
-    crop = prepared.select(slice(None), slice(config.crop or patches))
+    crop = prepared.select(slice(None), slice(config.crop or kind.windows[2]))
     precision = torch.autocast(device, torch.bfloat16, enabled=half)
 
     def train_step() -> None:
@@ -145,14 +156,34 @@ def make_tasks(
     }
 
 
-def measure(kind: WindowKind, threads: int, device: str, half: bool) -> dict[str, float]:
-    """Return the milliseconds of all tasks and of the yardstick, and the memory."""
+def measure(kind: WindowKind, threads: int, device: str, half: bool, peers: bool) -> dict[str, float]:
+    """Return the milliseconds of all tasks and of the yardstick, and the memory without that of peers."""
     tasks = make_tasks(kind, threads, device, half)
     results = {"yardstick": measure_yardstick(device)}
     results |= {name: best_milliseconds(task, device) for name, task in tasks.items()}
     estimate_per_step = results["estimate"] / EPOCHS_PER_PREPARATION
     results["step with its estimate"] = results["training step"] + estimate_per_step
-    return results | {"memory, MB": peak_memory(device)}
+    results["memory, MB"] = peak_memory(device)
+    return results | (measure_peers(kind) if peers else {})
+
+
+def measure_peers(kind: WindowKind) -> dict[str, float]:
+    """Return the milliseconds in which SAITS and CSDI complete a batch; those of CSDI are of a part of it."""
+    from peers import Csdi, Saits
+
+    schema = make_schema(kind)
+    standardiser = DiffusionImputer(schema, imputer_config(kind.settings)).standardiser
+    values, conditioning = generate_windows(kind, "cpu")
+    saits, csdi = Saits(schema, standardiser, 0), Csdi(schema, standardiser, kind.draws)
+    start = time.perf_counter()
+    csdi(values[:CSDI_WINDOWS], conditioning[:CSDI_WINDOWS])
+    windows, _, patches, samples = kind.windows
+    pieces = windows / CSDI_WINDOWS * patches * samples / csdi.steps  # one of each window was completed
+    seconds_of_csdi = (time.perf_counter() - start) * pieces
+    return {
+        "SAITS, point": best_milliseconds(lambda: saits(values, conditioning), "cpu"),
+        f"CSDI, median of {kind.draws}": 1000 * seconds_of_csdi,
+    }
 
 
 def seconds_per_stay(threads: int) -> float:
@@ -185,7 +216,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--windows", type=int, help="windows in a batch instead of 32 (8 of 10 s)")
+    parser.add_argument("--peers", action="store_true", help="measure SAITS and CSDI as well, on the CPU")
     options = parser.parse_args()
+    if options.peers and (options.device == "cuda" or not find_spec("pypots")):
+        sys.exit("Error: --peers needs PyPOTS (pip install -e '.[bench]') and the CPU")
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("Error: torch finds no GPU here: run without --device cuda")
     out: dict[str, object] = {"threads": options.threads, "device": options.device}
@@ -194,7 +228,9 @@ def main() -> None:
             if options.windows:
                 kind = replace(kind, windows=(options.windows, *kind.windows[1:]))
             with make_pool(1) as worker:
-                results = worker.submit(measure, kind, options.threads, options.device, half).result()
+                results = worker.submit(
+                    measure, kind, options.threads, options.device, half, options.peers
+                ).result()
             name += ", bfloat16" if half else ""
             out[name] = {what: round(value, 3) for what, value in results.items()}
             unit, memory = results.pop("yardstick"), results.pop("memory, MB")

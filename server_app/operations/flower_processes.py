@@ -82,6 +82,7 @@ class FlowerProcesses:
         self.address = ""
         self._children: list[subprocess.Popen] = []
         self._superexec: subprocess.Popen | None = None
+        self.superexec_log = self.folder / "superexec.log"
         self._closing = threading.Event()
 
     def __enter__(self) -> "FlowerProcesses":
@@ -153,18 +154,20 @@ class FlowerProcesses:
         write_operator_token(token.read_text(), address, Path(self.env["FLWR_HOME"]))
         secret = ("--superexec-auth-secret-file", f"{keys}/superexec.secret")
         log = self.folder / "superlink.log"
-        with log.open("wb") as sink:
-            options: dict[str, Any] = {"stdout": sink, "stderr": subprocess.STDOUT}
+        # Of two logs, since a SuperExec that reaches another user's program fails as well.
+        with log.open("wb") as sink, self.superexec_log.open("wb") as superexec_sink:
             superlink = self.start(
                 sys.executable, "-P", guarded_flower.__file__, "superlink", str(token),
                 "--host", "127.0.0.1", "--port", str(port), "--isolation", "process", *secret,
                 "--ssl-ca-certfile", f"{keys}/ca.crt", "--ssl-certfile", f"{keys}/superlink.crt",
-                "--ssl-keyfile", f"{keys}/superlink.key", *arguments, **options,
+                "--ssl-keyfile", f"{keys}/superlink.key", *arguments,
+                stdout=sink, stderr=subprocess.STDOUT,
             )  # fmt: skip
             self._superexec = self.start(
                 sys.executable, "-P", guarded_flower.__file__, "superexec", str(self.folder),
                 "--runtime-api-address", address, "--root-certificates", f"{keys}/ca.crt", *secret,
-                "--parent-pid", str(superlink.pid), **options,
+                "--parent-pid", str(superlink.pid),
+                stdout=superexec_sink, stderr=subprocess.STDOUT,
             )  # fmt: skip
         trust = ssl.create_default_context(cafile=keys / "ca.crt")
         deadline = time.monotonic() + SUPERLINK_START_SECONDS
@@ -189,7 +192,7 @@ class FlowerProcesses:
             return ""
         if self._superexec.returncode < 0:
             return f"it was ended by {signal.Signals(-self._superexec.returncode).name}"
-        return line_with_error((self.folder / "superlink.log").read_text(errors="replace"))
+        return line_with_error(self.superexec_log.read_text(errors="replace"))
 
     def flwr(self, *arguments: str) -> dict:
         """Run a `flwr` command and return its answer, which is JSON.
