@@ -22,6 +22,7 @@ MIN_POLL_SECONDS = 0.2
 POLL_FRACTION = 0.05  # of the time since the requests: a reply is noticed at most this much later
 WAITING_LINE_SECONDS = 30.0  # after which a line says for how long the run has been waiting
 MAX_LISTED_NAMES = 5
+MESSAGES_PER_PUSH = 8  # whose parts follow; sites that see a message ask for its parts until they are there
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,10 @@ def _send_and_receive(
         replies += quorum.late.refuse_busy(requests)
     refused = {reply.metadata.group_id for reply in replies}
     sent = [request for request in requests if request.metadata.group_id not in refused]
-    pushed, start = set(grid.push_messages(sent)), time.monotonic()
+    pushed: set[str] = set()
+    for first in range(0, len(sent), MESSAGES_PER_PUSH):
+        pushed.update(grid.push_messages(sent[first : first + MESSAGES_PER_PUSH]))
+    start = time.monotonic()
     waiting = {request.metadata.message_id: request for request in sent}
     waiting = {message: request for message, request in waiting.items() if message in pushed}
     lost: set[str] = set()

@@ -18,6 +18,7 @@ class Grid:
         self.restart_after = restart_after
         self.num_pulls = 0
         self.sent = {}
+        self.sizes = []  # of groups of messages
 
     def get_nodes(self):
         started = "later" if self.num_pulls > self.restart_after else "at first"
@@ -27,10 +28,12 @@ class Grid:
         ]
 
     def push_messages(self, messages):
-        for number, message in enumerate(messages):
-            message.metadata.__dict__["_message_id"] = f"m{number}"
-            self.sent[f"m{number}"] = message
-        return list(self.sent)
+        self.sizes.append(len(messages))
+        ids = [f"m{len(self.sent) + number}" for number in range(len(messages))]
+        for id_, message in zip(ids, messages, strict=True):
+            message.metadata.__dict__["_message_id"] = id_
+            self.sent[id_] = message
+        return ids
 
     def pull_messages(self, ids):
         self.num_pulls += 1
@@ -60,6 +63,14 @@ def test_other_nodes_are_waited_for_until_the_timeout(ask):
     start = time.monotonic()
     replies, num_pulls = ask(restart_after=float("inf"), timeout=0.2)
     assert replies == ["m0"] and num_pulls > 2 and time.monotonic() - start >= 0.2
+
+
+def test_messages_to_many_sites_are_sent_in_groups(ask, monkeypatch):
+    monkeypatch.setattr(messaging, "MESSAGES_PER_PUSH", 2)
+    grid = Grid(restart_after=0)
+    messages = [Message(RecordDict(), 7 + number % 2, "query.x") for number in range(5)]
+    send_and_receive(grid, messages, 0.1)
+    assert grid.sizes == [2, 2, 1] and [*grid.sent.values()] == messages
 
 
 def test_a_line_says_for_which_sites_and_how_long_the_run_waits(monkeypatch, capsys):
