@@ -35,7 +35,7 @@ from client_app.node.request import to_record
 from condi_core.protocol import SCORE_PREFIX
 from condi_core.serialization import unpack_arrays
 
-POLL_SECONDS = (0.2, 3.0)  # shortest and longest wait for the next message, a tenth of the idle time between
+POLL_SECONDS = (0.2, 3.0)  # shortest and longest wait before the next message is asked for
 CHANGE = 1e-3  # of all weights, times the number of the site
 
 
@@ -93,16 +93,17 @@ class LightSite:
         with connection as functions:
             self.node_id, self.receive, self.send, self.get_run, self.get_fab, *objects = functions
             self.pull_object, self.push_object, self.confirm = objects
-            active = time.monotonic()
+            active, last_gap = time.monotonic(), 0.0
             while not self.stopping.is_set():
                 try:
                     has_answered = self._answer_next()
                 except RunNotRunningException:
                     has_answered = False
+                idle = time.monotonic() - active
                 if has_answered:
-                    active = time.monotonic()
+                    active, last_gap, idle = time.monotonic(), idle, 0.0
                 shortest, longest = POLL_SECONDS
-                self.stopping.wait(min(max(0.1 * (time.monotonic() - active), shortest), longest))
+                self.stopping.wait(min(max(0.1 * idle, 0.1 * last_gap, shortest), longest))
 
     def _answer_next(self) -> bool:
         """Answer a message if there is one, as `flwr.supernode.start_client_internal` and an app do."""

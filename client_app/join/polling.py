@@ -7,34 +7,42 @@ from typing import Any
 
 MIN_POLL_SECONDS = 0.1
 FIRST_PULL_SECONDS = 0.05  # after which a part of a message that was not there yet is asked for again
-IDLE_FRACTION = 0.1  # of the idle time, which is waited before Flower asks again
+IDLE_FRACTION = 0.1  # of an idle time, which is waited before Flower asks again
 
 
 class AdaptiveClock:
     """Stands for the module `time` in a loop of Flower: short waits after activity, long ones when idle.
+
+    The idle time before the last activity counts like that since then. In a large federation it is long, and
+    its many nodes would slow down the coordinator if they asked often after each message.
 
     Parameters
     ----------
     max_seconds : float
         Longest wait, that of Flower.
     idle_fraction : float
-        Of the time since the last activity, which is waited.
+        Of the longer of the two idle times, which is waited.
     """
 
     def __init__(self, max_seconds: float, idle_fraction: float = IDLE_FRACTION) -> None:
         self._max_seconds = max_seconds
         self._idle_fraction = idle_fraction
         self._last_activity = time.monotonic()
+        self._last_idle_seconds = 0.0  # before the last activity
+        self._is_idle = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
 
     def note_activity(self) -> None:
         """Start again with short waits."""
-        self._last_activity = time.monotonic()
+        now = time.monotonic()
+        if self._is_idle:
+            self._last_idle_seconds, self._is_idle = now - self._last_activity, False
+        self._last_activity = now
 
     def sleep(self, seconds: float) -> None:
-        """Wait for a fraction of the time since the last activity, within 0.1 s and the longest wait.
+        """Wait for a fraction of the idle time, within 0.1 s and the longest wait.
 
         Shorter waits than the longest are for an app or a message that is on its way, and are activity.
         """
@@ -42,7 +50,8 @@ class AdaptiveClock:
             self.note_activity()
             time.sleep(min(seconds, MIN_POLL_SECONDS))
             return
-        idle_seconds = time.monotonic() - self._last_activity
+        self._is_idle = True
+        idle_seconds = max(time.monotonic() - self._last_activity, self._last_idle_seconds)
         time.sleep(min(max(self._idle_fraction * idle_seconds, MIN_POLL_SECONDS), self._max_seconds))
 
 

@@ -62,9 +62,18 @@ def test_waits_grow_with_the_idle_time_up_to_the_longest(clock):
         start = clock.now
         adaptive.sleep(3)
         assert clock.waits[-1] == pytest.approx(min(max(0.1 * start, 0.1), 3.0))
-    adaptive.note_activity()
+
+
+def test_waits_are_as_long_as_the_idle_time_before_the_last_message_suggests(clock):
+    adaptive = AdaptiveClock(max_seconds=3.0)
     adaptive.sleep(3)
-    assert clock.waits[-1] == 0.1
+    active = 0.0
+    for idle_seconds in (100.0, 12.0, 4.0):
+        clock.now = active = active + idle_seconds
+        adaptive.note_activity()
+        adaptive.note_activity()  # as of an app that follows its message
+        adaptive.sleep(3)
+        assert clock.waits[-1] == pytest.approx(min(0.1 * idle_seconds, 3.0))
 
 
 def test_a_superexec_asks_more_often_than_a_node(clock):
