@@ -184,18 +184,21 @@ def plot(results: list[dict], file: Path) -> None:
     """Draw overhead and memory over the number of sites."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3), layout="constrained")
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     sites = [result["sites"] for result in results]
-    left.plot(sites, [result["s of overhead a training exchange"] for result in results], "o-")
-    left.set(xlabel="sites", ylabel="s of overhead a training exchange", xscale="log", yscale="log")
-    for kind in ("superlink", "server app"):
+    seconds = [result["s of overhead a training exchange"] for result in results]
+    left.plot(sites, seconds, "o-", label="measured")
+    left.plot(sites, [seconds[0] / sites[0] * n for n in sites], "--", color="grey", label="proportional")
+    left.set(xlabel="sites", ylabel="overhead of an exchange (s)", xscale="log", yscale="log")
+    for kind, label in (("superlink", "SuperLink"), ("server app", "ServerApp")):
         megabytes = [result["MB in the first quarter, and in the last"][kind][-1] for result in results]
-        right.plot(sites, megabytes, "o-", label=kind)
+        right.plot(sites, megabytes, "o-", label=label)
     right.plot(sites, [result["MB of database"] for result in results], "o-", label="database")
-    right.set(xlabel="sites", ylabel="MB", xscale="log")
-    right.legend()
+    right.set(xlabel="sites", ylabel="memory and disk (MB)", xscale="log")
+    right.set_ylim(0, 1.4 * right.dataLim.ymax)  # with room for the legend
     for axes in (left, right):
+        axes.legend(loc="upper left", fontsize="small")
         axes.set_xticks(sites, map(str, sites))
         axes.minorticks_off()
         axes.grid(alpha=0.3)
