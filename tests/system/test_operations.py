@@ -15,12 +15,9 @@ def test_progress_maintenance_and_a_queue_that_a_bad_run_does_not_block(tmp_path
     federation, runs = write_tiny(tmp_path / "federation", sites=2), tmp_path / "runs"
     common = {"method": "mask", "compare_with": "", "queue": True, "min_sites": 1}
     with hospitals(tmp_path / "keys", federation, ["site-0", "site-1"]) as running:
-        first = running.run(settings(**common, name="first", task__rounds=40, sites="site-0,site-1"))
+        held = {"sites": "site-0,site-1", "sites_timeout": 300.0}
+        first = running.run(settings(**common, **held, name="first", task__rounds=8))
         wait_for(lambda: (runs / "first" / "progress.json").exists(), running.flower.folder / "superlink.log")
-        bad = running.run(settings(**common | {"min_sites": 9, "sites_timeout": 1.0}, name="bad"))
-        wait_for(lambda: "queued behind 1 run" in running.log(bad), running.flower.folder / "superlink.log")
-        last = running.run(settings(**common, name="last", task__rounds=1))
-
         states: set[str] = set()
 
         def has_rounds(number: int) -> bool:
@@ -29,6 +26,10 @@ def test_progress_maintenance_and_a_queue_that_a_bad_run_does_not_block(tmp_path
             return len(snapshot["history"]) >= number
 
         wait_for(lambda: has_rounds(1) and "trains" in states, runs / "first" / "progress.json")
+        write_drained(runs / "first", ["site-0", "site-1"])  # so that the run waits until others are queued
+        bad = running.run(settings(**common | {"min_sites": 9, "sites_timeout": 1.0}, name="bad"))
+        wait_for(lambda: "queued behind 1 run" in running.log(bad), running.flower.folder / "superlink.log")
+        last = running.run(settings(**common, name="last", task__rounds=1))
         write_drained(runs / "first", ["site-1"])
         assert running.wait(first, 600) == "finished:completed"
         assert running.wait(bad, 600) == "finished:failed"
