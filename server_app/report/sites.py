@@ -34,7 +34,7 @@ def by_site(run: RunRecord) -> Section:
     """Return the folded section with the test scores of all methods at each site."""
     if not run.sums:
         return folded_section(TITLE, paragraph("The run has no test scores of single sites yet."))
-    is_marked = any(has_few_patients(run, site) or why_not_ranked(run, site) for site in run.sites)
+    is_marked = any(why_not_ranked(run, site) for site in run.sites)
     explanation = paragraph(OF_SITES) if is_marked else ""
     return folded_section(TITLE, explanation, _imputation(run), _classification(run))
 

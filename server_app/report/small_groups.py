@@ -40,7 +40,7 @@ def why_not_ranked(run: RunRecord, site: str) -> str:
         A few words.
     """
     if has_few_patients(run, site):
-        return "few patients"
+        return "few windows" if _test_patients(run, site) is None else "few patients"
     metrics = site_metrics(run, run.config["method"]).get(site)
     if metrics is None:
         return ""
@@ -51,11 +51,15 @@ def why_not_ranked(run: RunRecord, site: str) -> str:
 
 def has_few_patients(run: RunRecord, site: str) -> bool:
     """Return whether a site has few test patients, or few test windows where it withholds its patients."""
-    method = run.config["method"]
-    patients = run.sites[site].patients.get("test") if site in run.sites else None
+    method, patients = run.config["method"], _test_patients(run, site)
     if patients is None:
         return site in site_metrics(run, method) and num_scored_windows(run, method, site) < MIN_PATIENTS
     return patients < MIN_PATIENTS
+
+
+def _test_patients(run: RunRecord, site: str) -> int | None:
+    """Return how many test patients a site has; None where it withholds that."""
+    return run.sites[site].patients.get("test") if site in run.sites else None
 
 
 def mark_label(label: str, sums: Arrays, position: int) -> str:
