@@ -75,9 +75,8 @@ def exit_on_run_errors(
         path = save_failure_log(error.log, failure_logs) if failure_logs else None
         if path is not None:
             exit_with(1, f"{error} (log: {path})")
-        is_printed = (
-            log.last and log.last.casefold() in str(error).casefold()
-        )  # the reason's first letter is raised
+        # The first letter of the reason has become a capital.
+        is_printed = log.last and log.last.casefold() in str(error).casefold()
         exit_with(1, "" if is_printed else str(error))
     except KeyboardInterrupt:
         exit_with(130, "stopped.")

@@ -154,7 +154,7 @@ class FlowerProcesses:
         write_operator_token(token.read_text(), address, Path(self.env["FLWR_HOME"]))
         secret = ("--superexec-auth-secret-file", f"{keys}/superexec.secret")
         log = self.folder / "superlink.log"
-        # Of two logs, since a SuperExec that reaches another user's program fails as well.
+        # Two logs, because a SuperExec fails as well when another user's program has the port.
         with log.open("wb") as sink, self.superexec_log.open("wb") as superexec_sink:
             superlink = self.start(
                 sys.executable, "-P", guarded_flower.__file__, "superlink", str(token),
