@@ -49,8 +49,9 @@ def plot_sites(partitions: Sequence[Partition], out: str | Path) -> None:
     if len(partitions) > 1:
         drawn = [(partition, _typical_row(partition, 0)) for partition in partitions[:MAX_WINDOWS]]
     else:
-        (one,) = partitions
-        drawn = [(one, _typical_row(one, number)) for number in range(min(MAX_WINDOWS, len(one)))]
+        (partition,) = partitions
+        count = min(MAX_WINDOWS, len(partition))
+        drawn = [(partition, _typical_row(partition, offset)) for offset in range(count)]
     measured = np.any([partition.read([row])[1][0].any((1, 2)) for partition, row in drawn], axis=0)
     rows, listed = split_by_data(measured.tolist(), MAX_ROWS)
     windows_height = max(3.0, 0.32 * len(rows) + 1.2)

@@ -31,6 +31,6 @@ def test_missed_and_invented_beats_and_the_place_and_height_of_the_others_are_me
     rows = fidelity.score_record(annotation, real, completed, hidden)
     scores = fidelity.summarise(rows)
     assert scores["beats"] == 4 and scores["missed, %"] == 25 and scores["invented, %"] == 25
-    found = pd.DataFrame(rows).dropna(subset="R, ms")
-    np.testing.assert_allclose(found["R, ms"], [20, 0, 0], atol=2)
-    np.testing.assert_allclose(found["height, %"], [0, 20, 0], atol=1)
+    matched = pd.DataFrame(rows).dropna(subset="R, ms")
+    np.testing.assert_allclose(matched["R, ms"], [20, 0, 0], atol=2)
+    np.testing.assert_allclose(matched["height, %"], [0, 20, 0], atol=1)

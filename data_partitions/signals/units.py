@@ -69,8 +69,8 @@ def conversion(from_unit: str, to_unit: str) -> Conversion:
     source, target = _parse(from_unit), _parse(to_unit)
     if source.dimensionality != target.dimensionality:
         raise UnitError(_describe_mismatch(from_unit, to_unit))
-    zero, one = (_convert(value, source, target) for value in (0, 1))
-    return Conversion(float(one - zero), float(zero))
+    of_0, of_1 = (_convert(value, source, target) for value in (0, 1))
+    return Conversion(float(of_1 - of_0), float(of_0))
 
 
 @cache

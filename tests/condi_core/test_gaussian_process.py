@@ -66,14 +66,14 @@ def test_conditional_mean_is_exact_where_the_spectrum_is_nearly_singular(kind):
     observed = torch.rand(x.shape, generator=torch.Generator().manual_seed(13)) < 0.5
     observed[:, 1, 20:40] = False
     y = torch.where(observed, x, 0.0)
-    exact, few = (
+    exact, default = (
         conditional_mean(y, observed, cross_spectrum, iterations=n, max_factorised=0)
         for n in (150, CG_ITERATIONS)
     )
     for i in range(len(x)):
         expected, _ = dense_conditional(cross_spectrum, x[i], observed[i])
         assert (exact[i] - expected).abs().max() < 1e-3
-        assert (few[i] - expected).square().mean().sqrt() < 0.05 * expected.square().mean().sqrt()
+        assert (default[i] - expected).square().mean().sqrt() < 0.05 * expected.square().mean().sqrt()
 
 
 def test_more_iterations_come_closer_to_the_exact_mean():

@@ -142,8 +142,8 @@ def test_mechanisms_are_independent_and_compose_by_union():
 
 def test_more_points_hide_a_superset():
     for dependence in ("mcar", "mnar"):
-        few, many = (mask({"points": share, "points_mechanism": dependence}) for share in (0.2, 0.6))
-        assert (many | few == many).all() and many.sum() > few.sum()
+        smaller, larger = (mask({"points": share, "points_mechanism": dependence}) for share in (0.2, 0.6))
+        assert (larger | smaller == larger).all() and larger.sum() > smaller.sum()
 
 
 def test_a_mask_does_not_depend_on_which_samples_are_observed():

@@ -47,7 +47,7 @@ def test_thresholds_reach_what_their_rules_say(scores):
     assert chosen.sensitivity + chosen.specificity == pytest.approx(best)
     sensitive = operating_point(*pair, sensitive_threshold(*pair))
     assert sensitive.sensitivity >= 0.9
-    assert sensitive.specificity == max(one.specificity for one in points if one.sensitivity >= 0.9)
+    assert sensitive.specificity == max(point.specificity for point in points if point.sensitivity >= 0.9)
 
 
 def test_between_separate_scores_the_threshold_is_in_the_middle():
@@ -71,16 +71,18 @@ def test_the_area_below_the_precision_recall_curve_is_the_auprc(scores):
 def test_bins_of_reliability_have_as_many_windows_and_the_rates_of_their_windows(scores):
     p, y = scores
     bins = reliability(*histograms(p, y))
-    assert len(bins) == 10 and all(abs(one.windows - 70) <= 2 for one in bins)
+    assert len(bins) == 10 and all(abs(bin_.windows - 70) <= 2 for bin_ in bins)
     order = np.argsort(p, kind="stable")
     assert bins[0].observed_rate == pytest.approx(y[order[: int(bins[0].windows)]].mean())
     assert bins[0].mean_score == pytest.approx(p[order[: int(bins[0].windows)]].mean(), abs=0.5 / BINS)
-    assert sum(one.positives for one in bins) == y.sum()
+    assert sum(bin_.positives for bin_ in bins) == y.sum()
 
 
 def test_equal_scores_are_in_one_bin_and_without_windows_there_is_none():
-    (one,) = reliability(*histograms(np.full(400, 0.25), np.arange(400) % 4 == 0))
-    assert (one.windows, one.positives) == (400, 100) and one.mean_score == pytest.approx(0.25, abs=1 / BINS)
+    (bin_,) = reliability(*histograms(np.full(400, 0.25), np.arange(400) % 4 == 0))
+    assert (bin_.windows, bin_.positives) == (400, 100) and bin_.mean_score == pytest.approx(
+        0.25, abs=1 / BINS
+    )
     assert reliability(np.zeros(BINS), np.zeros(BINS)) == []
 
 

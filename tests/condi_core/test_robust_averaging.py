@@ -172,5 +172,5 @@ def test_a_site_that_claims_few_steps_does_not_move_the_average_of_fednova_far(r
     claimed = limit_claims([*updates[:-1], scaled(updates[-1], -1.0)._replace(steps=1)], 2.0)
     result = robust_aggregator(rule, normalised_average)(BASE, OWNERS, claimed)
     assert largest_difference(result, average(BASE, OWNERS, updates)) < 1.1
-    few = limit_claims([*updates[:-1], updates[-1]._replace(steps=30)], 2.0)
-    assert [update.steps for update in few] == [40, 40, 40, 30]
+    limited = limit_claims([*updates[:-1], updates[-1]._replace(steps=30)], 2.0)
+    assert [update.steps for update in limited] == [40, 40, 40, 30]

@@ -26,9 +26,9 @@ def ecg(seconds: float = 4, seed: int = 0, beats_per_second: float = 1.2, rate: 
     def wave(centre: float, width: float, height: float) -> np.ndarray:
         return height * np.exp(-0.5 * ((phase - centre) / width) ** 2)
 
-    two = wave(0.2, 0.03, 0.15) + wave(0.4, 0.012, 1.0) + wave(0.43, 0.012, -0.2) + wave(0.65, 0.05, 0.3)
-    one = wave(0.2, 0.03, 0.08) + wave(0.4, 0.015, 0.5) + wave(0.43, 0.012, -0.3) + wave(0.65, 0.05, 0.2)
-    leads = np.stack([one, two, two - one], 1)
+    lead_ii = wave(0.2, 0.03, 0.15) + wave(0.4, 0.012, 1.0) + wave(0.43, 0.012, -0.2) + wave(0.65, 0.05, 0.3)
+    lead_i = wave(0.2, 0.03, 0.08) + wave(0.4, 0.015, 0.5) + wave(0.43, 0.012, -0.3) + wave(0.65, 0.05, 0.2)
+    leads = np.stack([lead_i, lead_ii, lead_ii - lead_i], 1)
     return leads + 0.005 * np.random.default_rng(seed).standard_normal(leads.shape)
 
 

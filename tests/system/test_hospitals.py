@@ -30,8 +30,8 @@ def test_a_federation_of_185_hospitals_ends(tmp_path, run_local, capsys):
         )
     )
     description = read_description(tmp_path / "dataset.toml")
-    few = {name: description.signals[name] for name in SIGNALS}
-    reader = DescribedDataset(description.model_copy(update={"signals": few}))
+    selected = {name: description.signals[name] for name in SIGNALS}
+    reader = DescribedDataset(description.model_copy(update={"signals": selected}))
     prepare_federation(reader, source, tmp_path / "all", smallest_site=0)
     assert len(open_federation(tmp_path / "all").sites) == 185
 

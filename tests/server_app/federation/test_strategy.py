@@ -179,8 +179,10 @@ def test_order_of_replies_does_not_matter(strategy):
                 RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(metrics)}), reply_to=message
             )
         )
-    one, two = (strategy.aggregate_train(BASE, requests, order).state for order in (replies, replies[::-1]))
-    assert all(np.array_equal(one[k], two[k]) for k in BASE)
+    in_order, reversed_ = (
+        strategy.aggregate_train(BASE, requests, order).state for order in (replies, replies[::-1])
+    )
+    assert all(np.array_equal(in_order[k], reversed_[k]) for k in BASE)
 
 
 GOOD = {"task": np.ones((2, len(DECISION_COUNTS) + 2 * BINS))}
