@@ -28,11 +28,11 @@ from server_app.report.markup import (
     metric_cell,
     paragraph,
     section,
+    table_or_folded,
 )
 from server_app.report.operating_points import explain_thresholds, operating_points_table, shown_labels
 from server_app.report.small_groups import mark_label
 
-MAX_OPEN_ROWS = 20  # of a table of labels; longer ones are folded
 OF_THE_EVENT = "Curves, AUPRC and operating points are those of {event}: the other label mirrors them."
 OF_CURVES = (
     "By chance, the ROC curve is the diagonal, and the precision-recall curve is at the prevalence of the "
@@ -123,6 +123,6 @@ def _method(run: RunRecord, method: str, sums: Arrays) -> list[str]:
     return [
         figure_row(*label_figures(run.schema, sums)),
         Table("Results of each label", columns, rows, meanings=meanings).to_html(),
-        points.to_html() if len(points.rows) <= MAX_OPEN_ROWS else details(points.title, points.to_html()),
+        table_or_folded(points),
         details("Reliability in numbers", reliability_table(run.schema, sums).to_html()),
     ]

@@ -20,6 +20,7 @@ from server_app.report.markup import (
     paragraph,
     section,
     side_by_side,
+    table_or_folded,
 )
 from server_app.report.small_groups import EXPLANATION, MARK
 
@@ -111,7 +112,7 @@ def _table(run: RunRecord, gains: dict[str, Gain], ranked: Collection[str]) -> s
         for site, gain in gains.items()
     ]
     columns = ["site", "test patients", "gain", "together", "alone"]
-    return Table(f"{metric.label}, gain over training alone", columns, rows).to_html()
+    return table_or_folded(Table(f"{metric.label}, gain over training alone", columns, rows))
 
 
 def _figures(ranked: dict[str, Gain]) -> list[str]:

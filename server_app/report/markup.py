@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 
 from condi_core.evaluation.catalogue import Metric
 from condi_core.protocol import POOLED_SITE
-from data_partitions.table import DASH, Cell, escape_html
+from data_partitions.table import DASH, Cell, Table, escape_html
 from server_app.artifacts.estimates import Estimate
 from server_app.report.style import SCRIPT, STYLE
 
 Section = tuple[str, str]  # its anchor and its HTML
+MAX_OPEN_ROWS = 20  # of a table; longer ones are folded
 
 
 def page(title: str, summary: str, sections: Sequence[Section], overview: str = "") -> str:
@@ -141,6 +142,14 @@ def paragraph(text: str) -> str:
 def details(summary: str, *parts: str) -> str:
     """Make a block that is closed until the reader opens it."""
     return f"<details><summary>{escape_html(summary)}</summary>{''.join(parts)}</details>"
+
+
+def table_or_folded(table: Table) -> str:
+    """Show a table, closed until the reader opens it if it is long."""
+    html = table.to_html()
+    return (
+        html if len(table.rows) <= MAX_OPEN_ROWS else details(f"{table.title} ({len(table.rows)} rows)", html)
+    )
 
 
 def side_by_side(*tables: str) -> str:

@@ -11,7 +11,16 @@ from data_partitions.description.durations import format_seconds
 from data_partitions.manifest import SPLITS
 from data_partitions.table import DASH, Cell, Table, Value
 from server_app.artifacts.run_record import RunRecord
-from server_app.report.markup import Section, details, meaning_list, paragraph, percent, section, site_label
+from server_app.report.markup import (
+    Section,
+    details,
+    meaning_list,
+    paragraph,
+    percent,
+    section,
+    site_label,
+    table_or_folded,
+)
 
 TITLE = "Participating sites"
 SPLIT_LABELS = {"train": "training", "val": "validation", "test": "test"}
@@ -55,7 +64,7 @@ def participants(run: RunRecord) -> Section:
     return section(
         TITLE,
         paragraph(text),
-        Table("Sites with their windows and labels", [*columns, *labels], rows).to_html(),
+        table_or_folded(Table("Sites with their windows and labels", [*columns, *labels], rows)),
         meaning_list({label: meanings.get(label, "") for label in schema.labels}),
         details("Share of each modality that was available in training", _available_shares(run)),
         _failures(run),
@@ -97,4 +106,4 @@ def _failures(run: RunRecord) -> str:
         ]
     if not rows:
         return paragraph("Every site sent a valid reply in every round.")
-    return Table("Sites without a valid reply", ["when", "site", "reason"], rows).to_html()
+    return table_or_folded(Table("Sites without a valid reply", ["when", "site", "reason"], rows))

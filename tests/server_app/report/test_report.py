@@ -20,7 +20,7 @@ from condi_core.weights_file import load_imputer
 from data_partitions.federation import open_federation
 from server_app.artifacts.run_record import ReportError, read_run
 from server_app.cli import app
-from server_app.report import on_completion
+from server_app.report import markup, on_completion
 from server_app.report.completed_windows import complete_windows, sites_with_data
 from server_app.report.page import run_page, write_report
 from server_app.report.windows import windows
@@ -271,3 +271,11 @@ def test_a_run_with_settings_of_another_version_says_why_it_has_no_windows(made)
 def test_a_missing_run_raises_a_report_error(tmp_path):
     with pytest.raises(ReportError, match="there is no run at"):
         write_report(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(("max_open_rows", "is_folded"), [(3, False), (2, True)])
+def test_long_tables_are_folded(run, monkeypatch, max_open_rows, is_folded):
+    monkeypatch.setattr(markup, "MAX_OPEN_ROWS", max_open_rows)
+    html = write_report(run, limit=0.0).read_text()
+    assert ("<summary>Sites with their windows and labels (3 rows)</summary>" in html) == is_folded
+    assert len(Page(html).tables["Sites with their windows and labels"]) == 4
