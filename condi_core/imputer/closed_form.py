@@ -29,7 +29,7 @@ MAX_GAIN = (
     3.0  # largest ratio of a modality's amplitude in a window to the median one that is not a wrong gain
 )
 GAIN_WEIGHT = 20  # samples that the usual power of a modality counts as, against those of the window
-MAX_MISFIT = 1.25  # of a window whose gains are taken to be right; over the population it is 1 on average
+MAX_MISFIT = 2.0  # of a window whose gains are taken to be right; over the population it is 1 on average
 
 
 class References(NamedTuple):
@@ -184,5 +184,5 @@ def trust_in_absent(x: Tensor, observed: Tensor, covariance: Tensor) -> Tensor:
         return torch.ones_like(x[..., :1])
     power = torch.where(observed, x, 0.0).square().sum((1, 2))
     misfit = mahalanobis_distance(x, observed, covariance) / power.clamp(min=1e-9)
-    trust = (MAX_MISFIT / misfit.clamp(min=MAX_MISFIT)).square()
+    trust = (MAX_MISFIT / misfit.clamp(min=MAX_MISFIT)) ** 4
     return torch.where(is_absent, trust[:, None, None], 1.0)
