@@ -5,7 +5,7 @@
 Each seed is a run of `condi run` with the method `local`. Both imputers complete the same test windows of a
 site, under the same masks. Prints for each site and missingness pattern the ratio of the RMSE after training
 together to that after training alone (below 1: better together), the mean over seeds with the sample standard
-deviation, then the largest ratios, and one JSON line.
+deviation, then the largest ratios, and one JSON line. Sites without test windows are left out.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def run_together_and_alone(federation: Path, settings: str, folder: Path) -> tup
          "-c", f"compare-with='local' {settings}")  # fmt: skip
     run, ratios = read_run(folder / "run"), {}
     for site in run.sites:
+        if not run.sites[site].manifest.windows["test"]:
+            continue
         together, alone = (imputation_estimates(run, scope, [site]) for scope in ("federated", "local"))
         ratios[site] = {
             pattern: together[pattern]["condi"]["rmse"].value / alone[pattern]["condi"]["rmse"].value
@@ -52,7 +54,7 @@ def print_ratios(runs: list[Ratios], windows: dict[str, int]) -> None:
         for pattern, values in zip(patterns, cells, strict=True):
             means[pattern].append(float(np.mean(values)))
         row = "".join(f"{mean_and_deviation(values):>22}" for values in cells)
-        print(f"{site:<{width}}{windows.get(site, 0):>18}{row}")
+        print(f"{site:<{width}}{windows[site]:>18}{row}")
     print(f"{'largest':<{width + 18}}" + "".join(f"{max(values):>22.3f}" for values in means.values()))
 
 

@@ -15,21 +15,13 @@ from torch import Tensor, nn
 
 from condi_core.imputer.cross_spectrum import CrossSpectrum
 from condi_core.imputer.gaussian_process import conditional_mean
-from condi_core.imputer.interpolation import (
-    linear_interpolation,
-    mahalanobis_distance,
-    same_instant_regression,
-)
+from condi_core.imputer.interpolation import linear_interpolation, same_instant_regression
+from condi_core.imputer.wrong_gains import compute_shrinkage, wrong_gains
 from condi_core.windows import RateGroup, Schema
 
 CERTAIN_VARIANCE = 0.01  # conditional variance below which the modalities at one instant determine a sample
-UNCERTAIN_VARIANCE = 0.1  # above which an absent modality is not determined if gains may be wrong
+UNCERTAIN_VARIANCE = 0.1  # conditional variance above which the estimate of a missing modality is shrunk
 EM_STEPS = 4  # that adapt the cross-spectrum to each window; short windows have too little data for it
-MAX_GAIN = (
-    3.0  # largest ratio of a modality's amplitude in a window to the median one that is not a wrong gain
-)
-GAIN_WEIGHT = 20  # samples that the usual power of a modality counts as, against those of the window
-MAX_MISFIT = 2.0  # of a window whose gains are taken to be right; over the population it is 1 on average
 
 
 class References(NamedTuple):
@@ -97,8 +89,8 @@ class ClosedFormEstimates(nn.Module):
             mean = conditional_mean(y, mask, cross_spectrum, em_steps, initial=initial)
             mean = torch.where(variance < CERTAIN_VARIANCE, instant, mean)
             if not cross_spectrum.is_short:
-                trust = trust_in_absent(y, mask, covariance)
-                gain = torch.where(variance > UNCERTAIN_VARIANCE, gain * trust, gain)
+                shrinkage = compute_shrinkage(y, mask, covariance)
+                gain = torch.where(variance > UNCERTAIN_VARIANCE, gain * shrinkage, gain)
             for reference, estimate in zip(references, (mean, instant, lines), strict=True):
                 estimate = (estimate * gain).view_as(selected)
                 reference[:, list(group.members), :, : group.samples] = estimate
@@ -137,52 +129,3 @@ class ClosedFormEstimates(nn.Module):
 
     def _by_rate(self) -> Iterator[tuple[RateGroup, CrossSpectrum]]:
         return zip(self.groups, cast(Iterable[CrossSpectrum], self.cross_spectra), strict=True)
-
-
-def wrong_gains(x: Tensor, observed: Tensor) -> Tensor:
-    """Return the factor by which the amplitude of each modality of a window exceeds what is plausible.
-
-    A gain in a file's header can be wrong by any factor, lead by lead, and relations to other leads are then
-    wrong by the same factor. It shows in that the power of the lead is far from those of the others.
-
-    Parameters
-    ----------
-    x, observed : Tensor (batch, modality, time), standardised
-
-    Returns
-    -------
-    Tensor (batch, modality, 1), 1 where the amplitude is within `MAX_GAIN` of the median one
-    """
-    count = observed.sum(2, keepdim=True)
-    power = torch.where(observed, x, 0.0).square().sum(2, keepdim=True)
-    amplitude = ((power + GAIN_WEIGHT) / (count + GAIN_WEIGHT)).sqrt()
-    # Of the modalities that were observed; without any, all amplitudes are 1.
-    median = torch.where(count > 0, amplitude, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num(1.0)
-    ratio = torch.where(count > 0, amplitude / median, 1.0)
-    return ratio / ratio.clamp(1 / MAX_GAIN, MAX_GAIN)
-
-
-def trust_in_absent(x: Tensor, observed: Tensor, covariance: Tensor) -> Tensor:
-    """Return the factor of uncertain estimates of modalities that are absent from a window.
-
-    Where gains are wrong by factors that differ between modalities, observed modalities contradict what
-    holds between them at one instant, such as that lead II is the sum of leads I and III. The estimate of an
-    absent modality is then wrong by an unknown factor, and on average worse than the mean.
-
-    Parameters
-    ----------
-    x, observed : Tensor (batch, modality, time), standardised
-    covariance : Tensor (modality, modality) of the modalities at one instant
-
-    Returns
-    -------
-    Tensor (batch, modality, 1), 1 where a modality was observed, or where the misfit is at most `MAX_MISFIT`:
-    the squared Mahalanobis distance of what was observed from 0, divided by its sum of squares
-    """
-    is_absent = ~observed.any(2, keepdim=True)
-    if not is_absent.any():
-        return torch.ones_like(x[..., :1])
-    power = torch.where(observed, x, 0.0).square().sum((1, 2))
-    misfit = mahalanobis_distance(x, observed, covariance) / power.clamp(min=1e-9)
-    trust = (MAX_MISFIT / misfit.clamp(min=MAX_MISFIT)) ** 4
-    return torch.where(is_absent, trust[:, None, None], 1.0)

@@ -64,32 +64,14 @@ def same_instant_regression(
     mean, variance : Tensor (batch, modality, time), conditional on what was observed at that instant
     """
     s = observed.transpose(1, 2).to(x.dtype)
-    gram, to_observed = _covariance_of_observed(s, covariance, noise_variance), covariance * s[..., None, :]
+    gram, to_observed = covariance_of_observed(s, covariance, noise_variance), covariance * s[..., None, :]
     gain = torch.linalg.solve(gram, to_observed.mT).mT
     mean = (gain @ x.transpose(1, 2)[..., None]).squeeze(-1)
     variance = covariance.diagonal() - (gain * to_observed).sum(-1)
     return mean.transpose(1, 2), variance.clamp(min=0).transpose(1, 2)
 
 
-def mahalanobis_distance(
-    x: Tensor, observed: Tensor, covariance: Tensor, noise_variance: float = 1e-3
-) -> Tensor:
-    """Sum the squared Mahalanobis distances, from 0, of what was observed at each instant.
-
-    Parameters
-    ----------
-    x, observed, covariance, noise_variance : as of `same_instant_regression`
-
-    Returns
-    -------
-    Tensor (batch,), which is on average the number of observed samples
-    """
-    s = observed.transpose(1, 2).to(x.dtype)
-    gram, y = _covariance_of_observed(s, covariance, noise_variance), s * x.transpose(1, 2)
-    return (y * torch.linalg.solve(gram, y[..., None]).squeeze(-1)).sum((1, 2))
-
-
-def _covariance_of_observed(s: Tensor, covariance: Tensor, noise_variance: float) -> Tensor:
+def covariance_of_observed(s: Tensor, covariance: Tensor, noise_variance: float) -> Tensor:
     """Return the covariance (..., modality, modality) of observed modalities, those where `s` is 1.
 
     Rows and columns of the others become those of the identity: one solve serves all patterns.

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from condi_core.imputer import closed_form
-from condi_core.imputer.closed_form import References, trust_in_absent, wrong_gains
+from condi_core.imputer.closed_form import References
 from condi_core.imputer.imputer import DiffusionImputer
+from condi_core.imputer.wrong_gains import compute_shrinkage, wrong_gains
 from tests.helpers.toy import (
     MEANS,
     STDS,
@@ -173,22 +174,22 @@ def test_a_wrong_gain_of_one_modality_does_not_spoil_the_others(monkeypatch):
     assert error(wrong) > 8 * error(truth)
 
 
-def test_an_absent_modality_is_trusted_as_far_as_the_others_agree():
-    """The third of four modalities is the sum of two, and the absent fourth follows it."""
+def test_a_missing_modality_is_shrunk_where_the_others_contradict_each_other():
+    """The third of four modalities is the sum of two, and the missing fourth follows it."""
     first, second, noise = torch.randn(3, 200, 1, 400, generator=generator())
     third = (first + second) / 2**0.5
     x = torch.cat([first, second, third, (third + noise) / 2**0.5], 1)
     covariance, observed = x.transpose(0, 1).flatten(1).cov(), torch.ones_like(x, dtype=torch.bool)
-    assert (trust_in_absent(x, observed, covariance) == 1).all()
+    assert (compute_shrinkage(x, observed, covariance) == 1).all()
     observed[:, 3] = False
     gains = torch.exp(0.3 * torch.randn(200, 4, 1, generator=generator(1)))
-    right, wrong = (trust_in_absent(windows, observed, covariance) for windows in (x, gains * x))
+    right, wrong = (compute_shrinkage(windows, observed, covariance) for windows in (x, gains * x))
     assert (right[:, :3] == 1).all() and (wrong[:, :3] == 1).all()
     assert right[:, 3].mean() > 0.99 and wrong[:, 3].median() < 0.02
 
 
-def test_with_wrong_gains_an_absent_modality_is_hardly_worse_than_its_mean(monkeypatch):
-    """The gains of all modalities are wrong, and nothing observed says what that of the absent one is."""
+def test_with_wrong_gains_a_missing_modality_is_hardly_worse_than_its_mean(monkeypatch):
+    """The gains of all modalities are wrong, and nothing observed says what that of the missing one is."""
     of = schema(patches=24)
     values, complete = windows(of, 40, share=1.0)
     means, deviations = MEANS[:, None, None], STDS[:, None, None]
@@ -203,15 +204,41 @@ def test_with_wrong_gains_an_absent_modality_is_hardly_worse_than_its_mean(monke
     conditioning[:, 3] = False
 
     def error(x):
-        """Return the error of the absent modality, divided by that of its mean."""
+        """Return the error of the missing modality, divided by that of its mean."""
         mean = model.closed_form(torch.where(conditioning, x, 0.0), conditioning).conditional_mean
         return ((mean - x)[:, 3].square().mean() / x[:, 3].square().mean()).sqrt()
 
     right = error(truth)
     assert error(gains * truth) < 1.2
-    monkeypatch.setattr(closed_form, "trust_in_absent", lambda x, *_: torch.ones_like(x[..., :1]))
+    monkeypatch.setattr(closed_form, "compute_shrinkage", lambda x, *_: torch.ones_like(x[..., :1]))
     assert error(gains * truth) > 3
     assert right == pytest.approx(float(error(truth)), rel=0.01)
+
+
+def test_only_uncertain_estimates_of_a_missing_modality_are_shrunk(monkeypatch):
+    of = schema(patches=24)
+    values, complete = windows(of, 20, share=1.0)
+    means, deviations = MEANS[:, None, None], STDS[:, None, None]
+    values[:, 2] = means[2] + deviations[2] * ((values - means) / deviations)[:, :2].mean(1)
+    values[:, 3] = means[3] + deviations[3] * torch.randn(values[:, 3].shape, generator=generator(3))
+    model = DiffusionImputer(of, imputer_config())
+    standardise(model, values, complete)
+    estimate_cross_spectra(model, values, complete, rounds=1)
+    conditioning, truth = complete.clone(), model.standardiser(values, complete)
+
+    def estimates(missing):
+        """Return the estimates of a missing modality, and those that are shrunk by a tenth."""
+        conditioning[:] = True
+        conditioning[:, missing] = False
+        visible = torch.where(conditioning, truth, 0.0)
+        for factor in (1.0, 0.1):
+            monkeypatch.setattr(closed_form, "compute_shrinkage", lambda x, *_, f=factor: x[..., :1] * 0 + f)
+            yield model.closed_form(visible, conditioning).conditional_mean[:, missing]
+
+    certain, shrunk = estimates(2)
+    assert torch.equal(certain, shrunk)
+    uncertain, shrunk = estimates(3)
+    torch.testing.assert_close(shrunk, 0.1 * uncertain)
 
 
 def test_the_mean_can_be_moved_to_each_baseline(imputer, batch):
