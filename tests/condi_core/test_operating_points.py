@@ -80,9 +80,8 @@ def test_bins_of_reliability_have_as_many_windows_and_the_rates_of_their_windows
 
 def test_equal_scores_are_in_one_bin_and_without_windows_there_is_none():
     (bin_,) = reliability(*histograms(np.full(400, 0.25), np.arange(400) % 4 == 0))
-    assert (bin_.windows, bin_.positives) == (400, 100) and bin_.mean_score == pytest.approx(
-        0.25, abs=1 / BINS
-    )
+    assert (bin_.windows, bin_.positives) == (400, 100)
+    assert bin_.mean_score == pytest.approx(0.25, abs=1 / BINS)
     assert reliability(np.zeros(BINS), np.zeros(BINS)) == []
 
 
