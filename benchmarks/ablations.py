@@ -17,10 +17,12 @@ from torch import Tensor
 
 from condi_core.config import ImputerConfig
 from condi_core.imputer import closed_form
+from condi_core.imputer import imputer as imputer_module
 from condi_core.imputer.conditioned_batch import ConditionedBatch
 from condi_core.imputer.diffusion import EulerSampler
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.imputer.instant_relation import RELATION_CHANNELS, RelationPrediction
+from condi_core.imputer.marginal import TAIL_RANGE, Marginal
 from condi_core.training import cosine_rate, derive_seed, train_steps
 
 CROPS_PER_WINDOW = 2  # crops of a window before its missingness is drawn again
@@ -38,6 +40,17 @@ def ablation_patches(imputer: DiffusionImputer) -> dict[str, list]:
         channels = x.new_zeros(*x.shape[:3], RELATION_CHANNELS, x.shape[3])
         return RelationPrediction(torch.zeros_like(x), torch.zeros_like(x), x.new_zeros(()), channels)
 
+    bound_shape = Marginal.bound_shape
+
+    def bound_normal_shape(outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        deviation, tail, skew = bound_shape(outputs)
+        return deviation, torch.full_like(tail, TAIL_RANGE[0]), torch.zeros_like(skew)
+
+    # A velocity of 0 has no gradient, and it leaves standard normal residuals unchanged.
+    no_diffusion = [
+        patch.object(imputer.denoiser, "forward", lambda noisy, *_: torch.zeros_like(noisy)),
+        patch.object(imputer, "sampler", EulerSampler(1)),
+    ]
     return {
         "CondI": [],
         "no cross-modal attention": [
@@ -47,10 +60,11 @@ def ablation_patches(imputer: DiffusionImputer) -> dict[str, list]:
         "no W_cond": [patch.object(imputer.cross_modal, "forward", lambda to_heads: 0.0)],
         "no estimate": [patch.object(imputer.closed_form, "forward", zeros)],
         "no record adaptation": [patch.object(closed_form, "EM_STEPS", 0)],
-        # A velocity of 0 has no gradient, and it leaves standard normal residuals unchanged.
-        "no diffusion": [
-            patch.object(imputer.denoiser, "forward", lambda noisy, *_: torch.zeros_like(noisy)),
-            patch.object(imputer, "sampler", EulerSampler(1)),
+        "no diffusion": no_diffusion,
+        "independent normal residuals": [
+            *no_diffusion,
+            patch.object(Marginal, "bound_shape", bound_normal_shape),
+            patch.object(imputer_module, "spread_evenly", lambda scores: scores),
         ],
     }
 
