@@ -11,7 +11,7 @@ from server_app.artifacts.scores import final_scores
 from server_app.artifacts.tensorboard import TensorBoardWriter
 
 # They say where files are and how a run is operated; a command may hold a password.
-UNTRACKED_SETTINGS = frozenset({"output", "name", "resume", "queue", "on-end", "track"})
+UNTRACKED_SETTINGS = frozenset({"federation", "output", "name", "resume", "queue", "on-end", "track"})
 
 
 class Tracking:

@@ -49,6 +49,7 @@ def test_an_interrupted_and_resumed_run_is_one_run_of_mlflow(tmp_path, small_set
     (tracked,) = client.search_runs([experiment])
     assert (tracked.info.run_name, tracked.info.status) == ("resumed", "FINISHED")
     assert tracked.data.params["imputer.rounds"] == "2" and tracked.data.params["method"] == "condi"
+    assert str(federation) not in str(tracked.data.params)
     assert "secret" not in str(tracked.data) and "script" not in str(tracked.data.metrics)
 
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
