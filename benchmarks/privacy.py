@@ -40,8 +40,7 @@ from condi_core.privacy.relation import floor_at_noise
 from condi_core.training import cosine_rate, derive_seed
 from condi_core.windows import mean_and_std
 from data_partitions.federation import open_federation
-from server_app.federation.differential_privacy import epsilon as site_epsilon
-from server_app.federation.differential_privacy import private_average
+from server_app.federation.differential_privacy import compute_site_epsilon, private_average
 from server_app.federation.standardising_sums import combine_sums
 
 SETTINGS = {
@@ -113,7 +112,7 @@ def measure(options: argparse.Namespace, changes: dict, seed: int) -> dict[str, 
             result["noise of gradients"] = float(np.mean([plan.gradients for plan in plans]))
         result["patients"] = float(np.mean([len(Patients(s, s.partition.rows("train"))) for s in sites]))
     if noise := config.privacy.noise_multiplier:
-        result["epsilon of sites"] = site_epsilon(noise, config.task.rounds, config.privacy.delta)
+        result["epsilon of sites"] = compute_site_epsilon(noise, config.task.rounds, config.privacy.delta)
     return result
 
 

@@ -11,6 +11,9 @@ from pydantic_core import PydanticCustomError
 from condi_core.phase_config import NonNegativeInt, Settings
 from condi_core.settings_text import parse_values
 
+MIN_NOISE_MULTIPLIER = 1e-9  # epsilon is about 1e19 then
+PATIENT_EPSILONS = (0.01, 1e4)  # rounded losses alone spend 0.001, and noise for more cannot be computed
+
 
 class PrivacyConfig(Settings):
     """Settings of withheld counts and of differential privacy."""
@@ -36,6 +39,21 @@ class PrivacyConfig(Settings):
             if not is_range:
                 raise PydanticCustomError("ranges", f"the range of '{name}' must be LOW:HIGH, got '{limits}'")
         return text
+
+    @field_validator("noise_multiplier")
+    @classmethod
+    def _noise_has_an_epsilon(cls, multiplier: float) -> float:
+        if 0 < multiplier < MIN_NOISE_MULTIPLIER:
+            raise PydanticCustomError("noise", f"must be 0 or at least {MIN_NOISE_MULTIPLIER:g}")
+        return multiplier
+
+    @field_validator("patient_epsilon")
+    @classmethod
+    def _epsilon_can_be_reached(cls, epsilon: float) -> float:
+        low, high = PATIENT_EPSILONS
+        if epsilon and not low <= epsilon <= high:
+            raise PydanticCustomError("epsilon", f"must be 0 or from {low:g} to {high:g}")
+        return epsilon
 
     @field_validator("patient_epsilon")
     @classmethod

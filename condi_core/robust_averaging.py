@@ -121,8 +121,8 @@ def select_by_krum(base: Arrays, owners: Owners, updates: Sequence[SiteUpdate]) 
     farthest = np.argsort(np.where(known.any(1), scores, -1), kind="stable")[number - num_excluded :]
     excluded = {int(i) for i in farthest if known[i].any()}
     is_owner = np.stack([update.counts > 0 for update in updates])
-    num_owners, num_kept = is_owner.sum(0), is_owner[[i not in excluded for i in range(number)]].sum(0)
-    has_majority = (num_owners >= MIN_OWNERS) & (2 * num_kept > num_owners)
+    num_owners, num_remaining = is_owner.sum(0), is_owner[[i not in excluded for i in range(number)]].sum(0)
+    has_majority = (num_owners >= MIN_OWNERS) & (2 * num_remaining > num_owners)
     return [
         update._replace(windows=0.0, counts=np.where(has_majority, 0, update.counts))
         if i in excluded

@@ -40,7 +40,7 @@ def check_folder_name(text: str) -> str:
 
 
 def parse_pairs(text: str) -> dict[str, str]:
-    """Return {"a": "1", "b": "x"} for "a=1 b=x".
+    """Return {"a": "1", "b c": "x"} for "a=1 'b c=x'".
 
     Raises
     ------
@@ -49,10 +49,14 @@ def parse_pairs(text: str) -> dict[str, str]:
         on unchanged.
     """
     pairs: dict[str, str] = {}
-    for pair in text.split():
+    try:
+        parts = shlex.split(text)
+    except ValueError:  # a quotation mark without another one
+        parts = [""]
+    for pair in parts:
         key, equals, value = pair.partition("=")
         if not (key and equals and value) or key in pairs:
-            raise PydanticCustomError("pairs", "must be pairs such as 'one=0.1 other=0.2', each key once")
+            raise PydanticCustomError("pairs", "must be pairs such as 'first=0.1 second=0.2', each key once")
         pairs[key] = value
     return pairs
 
@@ -96,5 +100,5 @@ def describe_error(error: Mapping[str, Any], noun: str, value: Any = None) -> st
     location = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{noun} '{location}' is missing"
-    message, given = error["msg"], error["input"] if value is None else value
-    return f"{noun} '{location}': {message[0].lower()}{message[1:]}, got {given!r}"
+    message, received = error["msg"], error["input"] if value is None else value
+    return f"{noun} '{location}': {message[0].lower()}{message[1:]}, got {received!r}"

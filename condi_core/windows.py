@@ -17,6 +17,8 @@ from torch import Tensor
 from condi_core.task.kind import TASK_KINDS, TaskKind
 
 WINDOWS_PER_BLOCK = 16  # windows processed at once outside training
+ROUNDING = 1e-13  # relative error of sums of squares, below which a variance is none
+SMALLEST_STD = torch.finfo(torch.float32).tiny  # by which float32 can still be divided
 
 
 class RateGroup(NamedTuple):
@@ -159,12 +161,13 @@ def zero_unobserved(values: Tensor, observed: Tensor) -> Tensor:
 def mean_and_std(sums: Tensor) -> tuple[Tensor, Tensor]:
     """Compute mean and standard deviation, both (row,), from sums (row, 3): count, sum, sum of squares.
 
-    A constant row, and one without numbers, has a standard deviation of 1.
+    A row that is constant up to rounding, and one without numbers, has a standard deviation of 1.
     """
     count, total, squares = sums.double().unbind(1)
     mean = total / count.clamp(min=1)
-    variance = squares / count.clamp(min=1) - mean**2
-    constant = variance <= 1e-12 * mean**2 + 1e-12
+    power = squares / count.clamp(min=1)
+    variance = power - mean**2
+    constant = variance <= ROUNDING * power + SMALLEST_STD**2
     return mean, torch.where(constant, 1.0, variance.clamp(min=0).sqrt())
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from client_app.node.site_policy import SitePolicy
-from condi_core.privacy.accounting import Mechanism, compute_epsilon
+from condi_core.privacy.accounting import GaussianRelease, compute_epsilon
 from condi_core.privacy.noise import secure_gaussian_noise
 
 SENSITIVITY = 2.0  # of a shortened change, in units of its norm
@@ -57,4 +57,6 @@ def protect_update(
 
 def compute_local_epsilon(policy: SitePolicy, updates: int, delta: float) -> float:
     """Return the epsilon of updates with the site's own noise, when all data of the site are replaced."""
-    return compute_epsilon([Mechanism(policy.update_noise_multiplier / SENSITIVITY, 1.0, updates)], delta)
+    return compute_epsilon(
+        [GaussianRelease(policy.update_noise_multiplier / SENSITIVITY, 1.0, updates)], delta
+    )

@@ -8,7 +8,7 @@ import numpy as np
 
 from client_app.node.privacy_ledger import spend_privacy
 from client_app.node.site import Site
-from condi_core.privacy.accounting import Mechanism
+from condi_core.privacy.accounting import GaussianRelease
 from condi_core.privacy.gradients import GradientPrivacy
 from condi_core.privacy.noise import choose_windows, sample_patients
 from condi_core.privacy.plan import PrivacyPlan, plan_privacy, sampling_rate
@@ -51,7 +51,7 @@ class Patients:
     def spend_on_steps(self, phase: str, batch: int, steps: int) -> GradientPrivacy:
         """Record the steps of a round in the site's ledger; return the bound and noise of their gradients."""
         noise, rate = plan_of_site(self.site).gradients, sampling_rate(batch, len(self))
-        spend_privacy(self.site, f"steps of {phase}", Mechanism(noise, rate, steps))
+        spend_privacy(self.site, f"steps of {phase}", GaussianRelease(noise, rate, steps))
         return GradientPrivacy(self.site.config.privacy.clip_patient, noise, rate * len(self))
 
 

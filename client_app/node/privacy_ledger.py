@@ -12,14 +12,14 @@ from pathlib import Path
 from client_app.node.audit_log import append_entry, read_entries
 from client_app.node.site import Site
 from condi_core.config import ConfigError
-from condi_core.privacy.accounting import Mechanism, compute_epsilon
+from condi_core.privacy.accounting import GaussianRelease, compute_epsilon
 from data_partitions.locks import hold_lock
 
 ENTRY_KIND = "privacy"
 
 
 def spend_privacy(
-    site: Site, release: str, mechanism: Mechanism, planned: Sequence[Mechanism] | None = None
+    site: Site, release: str, mechanism: GaussianRelease, planned: Sequence[GaussianRelease] | None = None
 ) -> None:
     """Record a release in the audit log; without a log, as in a simulation, do nothing.
 
@@ -28,9 +28,9 @@ def spend_privacy(
     site : Site
     release : str
         What is released, such as "relation".
-    mechanism : Mechanism
+    mechanism : GaussianRelease
         Noise of the release.
-    planned : sequence of Mechanism, optional
+    planned : sequence of GaussianRelease, optional
         All that the run is going to release. By default the release alone.
 
     Raises
@@ -47,7 +47,9 @@ def spend_privacy(
         _spend(site, site.audit, release, mechanism, planned or [mechanism])
 
 
-def _spend(site: Site, log: Path, release: str, mechanism: Mechanism, planned: Sequence[Mechanism]) -> None:
+def _spend(
+    site: Site, log: Path, release: str, mechanism: GaussianRelease, planned: Sequence[GaussianRelease]
+) -> None:
     spent = read_spending(read_entries(log) if log.exists() else [])
     limit, delta = site.policy.max_epsilon, site.policy.delta
     if limit and compute_epsilon([*spent, *planned], delta) > limit:
@@ -61,7 +63,7 @@ def _spend(site: Site, log: Path, release: str, mechanism: Mechanism, planned: S
     append_entry(log, ENTRY_KIND, release=release, **mechanism._asdict(), **fields)
 
 
-def read_spending(entries: Sequence[dict]) -> list[Mechanism]:
+def read_spending(entries: Sequence[dict]) -> list[GaussianRelease]:
     """Return the releases that the entries of an audit log have."""
     spent = [entry for entry in entries if entry["kind"] == ENTRY_KIND]
-    return [Mechanism(*(entry[name] for name in Mechanism._fields)) for entry in spent]
+    return [GaussianRelease(*(entry[name] for name in GaussianRelease._fields)) for entry in spent]

@@ -21,7 +21,7 @@ from condi_core.config import ConfigError
 from condi_core.imputer.cross_spectrum import CrossSpectrum
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.privacy import relation, standardising
-from condi_core.privacy.accounting import Mechanism
+from condi_core.privacy.accounting import GaussianRelease
 from condi_core.privacy.gradients import sum_clipped
 from condi_core.privacy.noise import secure_gaussian_noise
 from condi_core.protocol import fingerprint
@@ -42,7 +42,7 @@ def release_standardising_sums(site: Site) -> np.ndarray:
 
     limits = [part.tolist() for part in ranges]
     mean, deviation = _release_mean(site, histograms, [norm], noise, "histograms", limits, is_first=True)
-    location = standardising.locate(mean, deviation, ranges)
+    location = standardising.locate_values(mean, deviation, ranges)
     located = location.interval
     norm = standardising.MOMENTS_NORM * modalities**0.5
 
@@ -67,12 +67,12 @@ def release_relation(site: Site, imputer: DiffusionImputer) -> tuple[dict[str, n
     def contribute(values: Tensor, observed: Tensor) -> list[Tensor]:
         x = standardiser(values, observed)
         parts = [
-            relation.contributions(
+            relation.compute_contributions(
                 cross_spectrum, group.select(x).flatten(2), group.select(observed).flatten(2)
             )
             for group, cross_spectrum in zip(groups, cross_spectra, strict=True)
         ]
-        moments, spectra = zip(*(relation.split(part) for part in parts), strict=True)
+        moments, spectra = zip(*(relation.split_contribution(part) for part in parts), strict=True)
         return [torch.cat(moments, 1), torch.cat(spectra, 1)]
 
     norms = relation.clipping_norms(len(site.schema.modalities), len(groups))
@@ -81,12 +81,15 @@ def release_relation(site: Site, imputer: DiffusionImputer) -> tuple[dict[str, n
     present = torch.from_numpy(public_presence(site)[0])
     windows = len(site.partition.rows("train"))
     counts, spectra = np.zeros((len(present),) * 2), {}
-    moments, powers = mean[: -relation.BANDS * len(groups)], mean[-relation.BANDS * len(groups) :]
+    num_powers = relation.NUM_BANDS * len(groups)
+    moments, powers = mean[:-num_powers], mean[-num_powers:]
     for i, (group, cross_spectrum) in enumerate(zip(groups, cross_spectra, strict=True)):
         size = relation.num_moments(len(group.members))
-        own, moments = moments[:size], moments[size:]
-        own = torch.cat([own, powers[i * relation.BANDS : (i + 1) * relation.BANDS]])
-        released = relation.release(cross_spectrum, own, deviation, present[list(group.members)])
+        of_group, moments = moments[:size], moments[size:]
+        of_group = torch.cat([of_group, powers[i * relation.NUM_BANDS : (i + 1) * relation.NUM_BANDS]])
+        released = relation.release_relation(
+            cross_spectrum, of_group, deviation, present[list(group.members)]
+        )
         spectra[f"closed_form.cross_spectra.{i}.spectrum"] = released.spectrum.numpy()
         counts[np.ix_(group.members, group.members)] = windows * released.shares.clamp(0, 1).numpy()
     imputer.standardiser.to(site.device)
@@ -111,9 +114,10 @@ def value_ranges(site: Site) -> standardising.Interval:
         elif modality.range:
             limits.append(modality.range)
         else:
+            pairs = " or ".join(f"'{key}=LOW:HIGH'" for key in (modality.name, modality.unit) if key)
             raise ConfigError(
                 f"privacy.patient-epsilon needs a range of {modality.name}, which has no plausible one: add "
-                f"'{modality.name}=LOW:HIGH' or '{modality.unit}=LOW:HIGH' to privacy.value-ranges"
+                f"{pairs} to privacy.value-ranges"
             )
     ends = torch.tensor(limits, dtype=torch.float64)
     return standardising.Interval(ends.mean(1), (ends[:, 1] - ends[:, 0]) / 2)
@@ -145,7 +149,7 @@ def _release_mean(
         if path.exists():
             return torch.from_numpy(np.load(path, allow_pickle=False)), deviation
         planned = plan_of_site(site).releases if is_first else None
-        spend_privacy(site, kind, Mechanism(noise_multiplier), planned)
+        spend_privacy(site, kind, GaussianRelease(noise_multiplier), planned)
         mean = _compute_mean(site, contribute, norms, patients)
         mean = mean + deviation * torch.from_numpy(secure_gaussian_noise(tuple(mean.shape)))
         with atomic_write(path) as file:
@@ -161,7 +165,7 @@ def _compute_mean(
 ) -> Tensor:
     """Compute the mean over patients of clipped contributions, without noise."""
     rows = site.partition.rows("train")
-    position = {row: i for i, own in enumerate(patients.rows_by_patient) for row in own.tolist()}
+    position = {row: i for i, windows in enumerate(patients.rows_by_patient) for row in windows.tolist()}
     totals: list[Tensor] = []
     for block in iterate_blocks(rows):
         parts = contribute(*site.read(block))

@@ -123,7 +123,7 @@ def compute_standardising_sums(site: Site) -> dict[str, list[list[float]]]:
 
 
 def train(windows: TaskWindows, model: TaskModel, seed: int, learning_rate: float, deadline: float) -> dict:
-    """Take local steps on the classification loss; windows are used in turn, each completed by one draw.
+    """Take local steps on the loss of the task; windows are used in turn, each completed by one draw.
 
     With `privacy.patient-epsilon`, steps sample patients and have noise, and neither depends on the seed.
 

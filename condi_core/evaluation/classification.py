@@ -113,7 +113,7 @@ def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
     if not positives.sum():
         return float("nan")
     right, wrong = positives[::-1].cumsum(), negatives[::-1].cumsum()
-    precision = right / np.maximum(right + wrong, 1)
+    precision = right / np.where(right + wrong > 0, right + wrong, 1)
     return float((positives[::-1] * precision).sum() / positives.sum())
 
 
@@ -152,7 +152,7 @@ def window_accuracy(sums: np.ndarray) -> float:
 
 
 def kappa(sums: np.ndarray) -> float:
-    """Compute Cohen's kappa of exclusive labels; NaN without data.
+    """Compute Cohen's kappa of exclusive labels; NaN without data, or if all are of one label.
 
     It is 1 - observed disagreement / disagreement of independent decisions of the same margins (Cohen 1960).
     """

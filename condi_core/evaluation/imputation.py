@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from condi_core.quantiles import quantiles_of_draws
+
 LEVELS = torch.linspace(0.05, 0.95, 19)  # levels of the quantiles whose losses are averaged
 
 
@@ -60,4 +62,4 @@ def quantiles(draws: Tensor, levels: Tensor = LEVELS) -> Tensor:
     """
     n = len(draws)
     positions = (levels.to(draws.device) * (n + 1) - 1) / max(n - 1, 1)
-    return torch.quantile(draws, positions.clamp(0, 1), dim=0)
+    return quantiles_of_draws(draws, positions.clamp(0, 1))

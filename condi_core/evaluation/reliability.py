@@ -12,7 +12,7 @@ import numpy as np
 
 WINDOWS_PER_BIN = 50  # about as many windows decide about the number of bins
 MIN_BINS, MAX_BINS = 3, 10
-Z = 1.959964  # of a 95 % interval
+NORMAL_QUANTILE = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,12 @@ class ReliabilityBin:
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the observed rate for independent windows (Wilson, JASA 22:209-212, 1927)."""
         n, p = self.windows, self.observed_rate
-        centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-        half = Z / (1 + Z**2 / n) * (p * (1 - p) / n + Z**2 / (4 * n**2)) ** 0.5
+        centre = (p + NORMAL_QUANTILE**2 / (2 * n)) / (1 + NORMAL_QUANTILE**2 / n)
+        half = (
+            NORMAL_QUANTILE
+            / (1 + NORMAL_QUANTILE**2 / n)
+            * (p * (1 - p) / n + NORMAL_QUANTILE**2 / (4 * n**2)) ** 0.5
+        )
         return max(centre - half, 0.0), min(centre + half, 1.0)
 
 

@@ -120,7 +120,7 @@ class Encoder(nn.Module):
 class Denoiser(nn.Module):
     """Predict the velocity of the diffusion of missing samples, given the encoder's tokens.
 
-    The prediction starts at zero, which is the exact answer for independent normal residuals.
+    The prediction starts at zero, which is the exact answer for independent normal scores.
 
     Parameters
     ----------

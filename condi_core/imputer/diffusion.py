@@ -49,8 +49,8 @@ class DiffusionNoise(NamedTuple):
 
     Attributes
     ----------
-    noise : Tensor (batch, modality, patch, sample), standard normal, which is added to the residual
-    placeholder : Tensor of the same shape, standard normal, the residual of what was never measured
+    noise : Tensor (batch, modality, patch, sample), standard normal, which is added to the normal scores
+    placeholder : Tensor of the same shape, standard normal, the scores of what was never measured
     t : Tensor (batch,), diffusion times in [0, 1]
     """
 
@@ -81,7 +81,7 @@ def predict_at(predict: PredictVelocity, x: Tensor, t: float) -> Tensor:
 class EulerSampler:
     """Euler's method on the probability flow dx/dθ = v: deterministic, first order.
 
-    A standard normal, which residuals are to first order, has velocity 0 and is left unchanged by any number
+    A standard normal, as normal scores are to first order, has velocity 0 and is left unchanged by any number
     of steps. A single step overshoots: it carries a mean μ to πμ/2. `benchmarks/sampling.py` compares it with
     other samplers.
 

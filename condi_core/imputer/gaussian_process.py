@@ -42,7 +42,6 @@ def conditional_mean(
     em_steps: int = 0,
     iterations: int = CG_ITERATIONS,
     generator: torch.Generator | None = None,
-    noise_variance: float = NOISE_VARIANCE,
     initial: Tensor | None = None,
     max_factorised: int = MAX_SAMPLES,
 ) -> Tensor:
@@ -64,7 +63,6 @@ def conditional_mean(
     em_steps : EM steps that adapt Q to each window
     iterations : iterations of conjugate gradients at the end; half as many before each EM step
     generator : source of the draw; None: the mean
-    noise_variance : s², the variance of the measurement noise
     initial : Tensor like `x`, the estimate to start from; None: regression on the same instant
     max_factorised : observed samples up to which a window is solved by a factorisation; 0: never
 
@@ -82,21 +80,19 @@ def conditional_mean(
     draw = torch.zeros_like(x)
     if generator is not None:
         draw, noise = _draw_population(x, cross_spectrum, generator)
-        x = torch.where(conditioning, x - draw - math.sqrt(noise_variance) * noise, 0.0)
+        x = torch.where(conditioning, x - draw - math.sqrt(NOISE_VARIANCE) * noise, 0.0)
     # Adapting takes iterations, except for a window without observed samples.
     is_small = conditioning.flatten(1).sum(1) <= (0 if em_steps else max_factorised)
     result = torch.empty_like(x)
     if is_small.any():
         result[is_small] = factorised_mean(
-            x[is_small], conditioning[is_small], cross_spectrum, noise_variance
+            x[is_small], conditioning[is_small], cross_spectrum, NOISE_VARIANCE
         )
     if not is_small.all():
         if initial is None:
             initial = same_instant_regression(x, conditioning, cross_spectrum.covariance())[0]
         x, conditioning, initial = (t[~is_small] for t in (x, conditioning, initial))
-        result[~is_small] = _iterated_mean(
-            x, conditioning, cross_spectrum, em_steps, iterations, noise_variance, initial
-        )
+        result[~is_small] = _iterated_mean(x, conditioning, cross_spectrum, em_steps, iterations, initial)
     return result + draw
 
 
@@ -119,7 +115,6 @@ def _iterated_mean(
     cross_spectrum: CrossSpectrum,
     em_steps: int,
     iterations: int,
-    noise_variance: float,
     initial: Tensor,
 ) -> Tensor:
     """Estimate every sample by conjugate gradients, under a covariance that is adapted to each window."""
@@ -128,13 +123,13 @@ def _iterated_mean(
     beyond = (0, prior.fft_length - x.shape[-1])
     z = F.pad(torch.where(conditioning, x, initial) / scale, beyond)
     missing = F.pad((~conditioning).to(x.dtype), beyond, value=1.0)
-    covariance = WindowCovariance(prior, 1 - missing.mean(2), noise_variance)
+    covariance = WindowCovariance(prior, 1 - missing.mean(2), NOISE_VARIANCE)
     for _ in range(em_steps):
         # K need not be exact, since more steps follow, and each starts where the one before has ended.
         z = _complete(covariance, z, missing, iterations // 2)
         covariance = covariance.em_step(z)
     z = _complete(covariance, z, missing, iterations)
-    noise = noise_variance * prior.filter(covariance.inverse, z)
+    noise = NOISE_VARIANCE * prior.filter(covariance.inverse, z)
     return (z - noise)[..., : x.shape[-1]] * scale
 
 

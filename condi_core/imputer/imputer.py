@@ -1,4 +1,4 @@
-"""The imputer: closed-form estimates, a refined mean, and a conditional diffusion of the residual.
+"""The imputer: closed-form estimates, a refined median, and a conditional diffusion of normal scores.
 
 The encoder predicts the distribution of every missing sample in one pass. Its median is the closed-form
 conditional mean, moved towards baselines where those do better, plus a correction in units of the sample's
@@ -25,6 +25,7 @@ from condi_core.imputer.diffusion import DiffusionNoise, EulerSampler, add_noise
 from condi_core.imputer.instant_relation import RELATION_CHANNELS, InstantRelation, RelationPrediction
 from condi_core.imputer.marginal import MARGINAL_OUTPUTS, MAX_SCORE, Marginal, spread_evenly
 from condi_core.imputer.neighbours import NEIGHBOUR_CHANNELS, describe_neighbours
+from condi_core.quantiles import quantiles_of_draws
 from condi_core.windows import Schema, Standardiser, zero_unobserved
 
 TOKEN_SAMPLES = 16  # approximate samples of the fastest modality in a token, where the settings leave it open
@@ -44,7 +45,7 @@ def median_over_draws(draws: Tensor) -> Tensor:
 
     `Tensor.median` takes the lower of the two middle values, which is biased.
     """
-    return draws.quantile(0.5, dim=0)
+    return quantiles_of_draws(draws, draws.new_tensor([0.5]))[0]
 
 
 class Completion(NamedTuple):

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from condi_core.windows import Schema, Standardiser
 
+NOISE_AT_INSTANT = 1e-3  # variance of the measurement noise, as a fraction of a modality's variance
+
 
 def linear_interpolation(x: Tensor, observed: Tensor) -> Tensor:
     """Interpolate linearly between observed samples.
@@ -35,7 +37,6 @@ def linear_interpolation(x: Tensor, observed: Tensor) -> Tensor:
     left = x.gather(-1, before.clamp(min=0))
     right = x.gather(-1, after.clamp(max=length - 1))
     left = torch.where(before < 0, right, left)
-    right = torch.where(after >= length, left, right)
     fraction = (time - before) / (after - before).clamp(min=1)
     filled = torch.where((before < 0) | (after >= length), left, left + (right - left) * fraction)
     return torch.where(observed.any(-1, keepdim=True), filled, 0.0)
@@ -48,36 +49,33 @@ def last_value(x: Tensor, observed: Tensor) -> Tensor:
     return torch.where(last < 0, 0.0, x.gather(-1, last.clamp(min=0)))
 
 
-def same_instant_regression(
-    x: Tensor, observed: Tensor, covariance: Tensor, noise_variance: float = 1e-3
-) -> tuple[Tensor, Tensor]:
+def same_instant_regression(x: Tensor, observed: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Regress every sample on all modalities observed at the same instant.
 
     Parameters
     ----------
     x, observed : Tensor (batch, modality, time)
     covariance : Tensor (modality, modality) of the modalities at one instant
-    noise_variance : variance of the measurement noise
 
     Returns
     -------
     mean, variance : Tensor (batch, modality, time), conditional on what was observed at that instant
     """
     s = observed.transpose(1, 2).to(x.dtype)
-    gram, to_observed = covariance_of_observed(s, covariance, noise_variance), covariance * s[..., None, :]
+    gram, to_observed = covariance_of_observed(s, covariance), covariance * s[..., None, :]
     gain = torch.linalg.solve(gram, to_observed.mT).mT
     mean = (gain @ x.transpose(1, 2)[..., None]).squeeze(-1)
     variance = covariance.diagonal() - (gain * to_observed).sum(-1)
     return mean.transpose(1, 2), variance.clamp(min=0).transpose(1, 2)
 
 
-def covariance_of_observed(s: Tensor, covariance: Tensor, noise_variance: float) -> Tensor:
+def covariance_of_observed(s: Tensor, covariance: Tensor) -> Tensor:
     """Return the covariance (..., modality, modality) of observed modalities, those where `s` is 1.
 
     Rows and columns of the others become those of the identity: one solve serves all patterns.
     """
     eye = torch.eye(s.shape[-1], device=s.device, dtype=s.dtype)
-    return s[..., :, None] * (covariance + noise_variance * eye) * s[..., None, :] + torch.diag_embed(1 - s)
+    return s[..., :, None] * (covariance + NOISE_AT_INSTANT * eye) * s[..., None, :] + torch.diag_embed(1 - s)
 
 
 def interpolate_windows(

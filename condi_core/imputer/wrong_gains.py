@@ -17,7 +17,6 @@ MAX_GAIN = 3.0  # largest ratio of a modality's amplitude in a window to the med
 GAIN_WEIGHT = 20  # samples that the usual power of a modality counts as, against those of the window
 MAX_MISFIT = 2.0  # of a window whose gains are taken to be right; over the population it is 1 on average
 MISFIT_EXPONENT = 4  # of the shrinkage by the misfit
-NOISE_VARIANCE = 1e-3  # of the measurement, in the squared Mahalanobis distance
 
 
 def wrong_gains(x: Tensor, observed: Tensor) -> Tensor:
@@ -62,7 +61,7 @@ def compute_shrinkage(x: Tensor, observed: Tensor, covariance: Tensor) -> Tensor
         return torch.ones_like(x[..., :1])
     weight = observed.transpose(1, 2).to(x.dtype)
     y = weight * x.transpose(1, 2)
-    scaled = torch.linalg.solve(covariance_of_observed(weight, covariance, NOISE_VARIANCE), y[..., None])
+    scaled = torch.linalg.solve(covariance_of_observed(weight, covariance), y[..., None])
     misfit = (y * scaled.squeeze(-1)).sum((1, 2)) / y.square().sum((1, 2)).clamp(min=1e-9)
     shrinkage = (MAX_MISFIT / misfit.clamp(min=MAX_MISFIT)) ** MISFIT_EXPONENT
     return torch.where(is_missing, shrinkage[:, None, None], 1.0)

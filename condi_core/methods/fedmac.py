@@ -51,7 +51,7 @@ class CrossModalAggregator(TaskModel):
         return torch.lerp(features, mixed, self.gate(torch.cat([features, mixed], -1)).sigmoid())
 
     def classify_aggregated(self, aggregated: Tensor) -> Tensor:
-        """Compute logits (batch, label) from aggregated features (batch, modality, width)."""
+        """Compute the outputs (batch, output) from aggregated features (batch, modality, width)."""
         tokens = torch.cat([self.cls_token.expand(len(aggregated), 1, -1), aggregated], 1)
         pooled = self.pooling_attention(tokens, aggregated.new_zeros(()))[:, 0]
         everywhere = torch.ones_like(aggregated[..., 0])

@@ -32,8 +32,10 @@ def correlated_average(
     blocks = [_update_blocks(site_view(base, update.site), owners, update, m) for update in updates]
     result = average(base, owners, updates)
     for k, update in enumerate(updates):
-        cosines = [[_cosine(a, b) for a, b in zip(blocks[k], other, strict=True)] for other in blocks]
-        edges = np.exp(np.array(cosines) / temperature)  # (site, block)
+        cosines = np.array(
+            [[_cosine(a, b) for a, b in zip(blocks[k], other, strict=True)] for other in blocks]
+        )
+        edges = np.exp((cosines - cosines.max(0)) / temperature)  # (site, block); only ratios matter
         reweighted = [
             u._replace(counts=u.counts * edge[:m, None], windows=u.windows * edge[m])
             for u, edge in zip(updates, edges, strict=True)

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from condi_core.averaging import Arrays, SiteUpdate, average
+from condi_core.averaging import Arrays, SiteUpdate, average, site_view
 from condi_core.config import ConfigError, TaskConfig
 from condi_core.methods.method import Count, Method, NonNegative, Positive, Share
 from condi_core.ownership import Owner
@@ -104,7 +104,7 @@ class PEPSYModel(TaskModel):
         return complete, similarity.mean()
 
     def classify_complete(self, complete: Tensor) -> Tensor:
-        """Compute logits (batch, label): modalities are fused by their similarities, gated and averaged."""
+        """Compute the outputs (batch, output): modalities are fused by similarity, gated and averaged."""
         similarity = (complete @ complete.mT * complete.shape[-1] ** -0.5).softmax(-1)
         mixed = similarity @ complete
         gate = self.gate(torch.cat([complete, mixed], -1)).sigmoid()
@@ -146,7 +146,11 @@ def merge_profiles(
             is_similar = cosine[np.arange(len(profile)), nearest] >= merge_cosine
             weight = other.windows * is_similar[:, None]
             total, total_weight = total + weight * other_profile[nearest], total_weight + weight
-        result[f"{site}/controls"] = (total / total_weight).astype(base["controls"].dtype)
+        start = site_view(base, site)[
+            "controls"
+        ]  # for a site without weight, which robust averaging excluded
+        mean = np.where(total_weight > 0, total / np.where(total_weight > 0, total_weight, 1), start)
+        result[f"{site}/controls"] = mean.astype(base["controls"].dtype)
     return result
 
 

@@ -18,7 +18,7 @@ RELATIVE_DISCRETISATION = 5e-4  # of large privacy losses, as a fraction of the 
 NOISE_TOLERANCE = 5e-3  # of the calibrated noise multiplier, relative
 
 
-class Mechanism(NamedTuple):
+class GaussianRelease(NamedTuple):
     """Releases of a sum of clipped contributions of patients with Gaussian noise.
 
     Attributes
@@ -33,7 +33,7 @@ class Mechanism(NamedTuple):
     releases: int = 1
 
 
-def compute_epsilon(mechanisms: Iterable[Mechanism], delta: float) -> float:
+def compute_epsilon(mechanisms: Iterable[GaussianRelease], delta: float) -> float:
     """Return the epsilon of (epsilon, delta) differential privacy of all releases together.
 
     Parameters
@@ -45,12 +45,12 @@ def compute_epsilon(mechanisms: Iterable[Mechanism], delta: float) -> float:
     for mechanism in mechanisms:
         key = mechanism.noise_multiplier, mechanism.sampling_rate
         counts[key] = counts.get(key, 0) + mechanism.releases
-    merged = tuple(Mechanism(*key, count) for key, count in sorted(counts.items()) if count)
+    merged = tuple(GaussianRelease(*key, count) for key, count in sorted(counts.items()) if count)
     return _composed_epsilon(merged, delta) if merged else 0.0
 
 
 @lru_cache(maxsize=256)
-def _composed_epsilon(mechanisms: tuple[Mechanism, ...], delta: float) -> float:
+def _composed_epsilon(mechanisms: tuple[GaussianRelease, ...], delta: float) -> float:
     from dp_accounting import NeighboringRelation, pld
 
     mu_squared = _limit_of_mu_squared(mechanisms)
@@ -62,7 +62,7 @@ def _composed_epsilon(mechanisms: tuple[Mechanism, ...], delta: float) -> float:
     return float(accountant.compose(_event(mechanisms)).get_epsilon(delta))
 
 
-def _limit_of_mu_squared(mechanisms: Iterable[Mechanism]) -> float:
+def _limit_of_mu_squared(mechanisms: Iterable[GaussianRelease]) -> float:
     """Return the square of mu of the Gaussian mechanism that many releases are like (Bu et al. 2020)."""
     total = 0.0
     for noise_multiplier, rate, count in mechanisms:
@@ -71,7 +71,7 @@ def _limit_of_mu_squared(mechanisms: Iterable[Mechanism]) -> float:
     return total
 
 
-def _event(mechanisms: Iterable[Mechanism]) -> Any:
+def _event(mechanisms: Iterable[GaussianRelease]) -> Any:
     from dp_accounting import ComposedDpEvent, GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
 
     events = []
@@ -93,7 +93,7 @@ def gaussian_multiplier(epsilon: float, delta: float) -> float:
 
 @lru_cache(maxsize=256)
 def calibrate_sampled_noise(
-    sampled: tuple[tuple[float, int], ...], others: tuple[Mechanism, ...], epsilon: float, delta: float
+    sampled: tuple[tuple[float, int], ...], others: tuple[GaussianRelease, ...], epsilon: float, delta: float
 ) -> float:
     """Return the noise multiplier with which all releases together have the wanted epsilon.
 
@@ -105,11 +105,11 @@ def calibrate_sampled_noise(
     """
 
     def epsilon_at(multiplier: float) -> float:
-        return compute_epsilon([*others, *(Mechanism(multiplier, *pair) for pair in sampled)], delta)
+        return compute_epsilon([*others, *(GaussianRelease(multiplier, *pair) for pair in sampled)], delta)
 
     # The central limit of sampled Gaussian releases (Bu et al. 2020, theorem 5) starts the search.
     mu_squared = gaussian_multiplier(epsilon, delta) ** -2 - sum(o.noise_multiplier**-2 for o in others)
-    if mu_squared <= 0:
+    if mu_squared <= 0 or compute_epsilon(others, delta) >= epsilon:
         raise ValueError("the other releases spend more than epsilon")
     rates = sum(rate**2 * count for rate, count in sampled)
     low = high = 1 / math.sqrt(math.log1p(mu_squared / rates))

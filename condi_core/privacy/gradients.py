@@ -95,8 +95,10 @@ def sum_clipped_gradients(
     objective = _Objective(model, loss)
 
     def patient_loss(weights: dict[str, Tensor], window: Any) -> Tensor:
-        one = pytree.tree_map(lambda tensor: tensor[None], window)
-        return functional_call(objective, {f"model.{name}": w for name, w in weights.items()}, (one,))
+        batch_of_one = pytree.tree_map(lambda tensor: tensor[None], window)
+        return functional_call(
+            objective, {f"model.{name}": w for name, w in weights.items()}, (batch_of_one,)
+        )
 
     gradients_of = vmap(grad(patient_loss), in_dims=(None, 0))
     for start in range(0, len(pytree.tree_leaves(batch)[0]), PATIENTS_PER_PASS):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from condi_core.config import RunConfig
 from condi_core.methods import METHODS
-from condi_core.privacy.accounting import Mechanism, calibrate_sampled_noise, split_budget
+from condi_core.privacy.accounting import GaussianRelease, calibrate_sampled_noise, split_budget
 
 STANDARDISING_SHARE = 0.1  # of the budget, of each of the two releases; see `split_budget`
 RELATION_SHARE = 0.4
@@ -31,7 +31,7 @@ class PrivacyPlan(NamedTuple):
     standardising: float
     relation: float
     gradients: float
-    releases: tuple[Mechanism, ...]
+    releases: tuple[GaussianRelease, ...]
 
 
 def sampling_rate(batch: int, patients: int) -> float:
@@ -61,9 +61,9 @@ def plan_privacy(config: RunConfig, patients: int, labelled_patients: int) -> Pr
         )
         if times and number
     ]
-    others = tuple(map(Mechanism, multipliers))
+    others = tuple(map(GaussianRelease, multipliers))
     gradients = 0.0
     if sampled:
         gradients = calibrate_sampled_noise(tuple(sampled), others, privacy.patient_epsilon, privacy.delta)
-    releases = *others, *(Mechanism(gradients, *pair) for pair in sampled)
+    releases = *others, *(GaussianRelease(gradients, *pair) for pair in sampled)
     return PrivacyPlan(multipliers[0], multipliers[2] if has_relation else 0.0, gradients, releases)

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from condi_core.imputer.cross_spectrum import CrossSpectrum, mean_over_circle
 
-BANDS = 16  # of the power spectrum, narrow at low frequencies
+NUM_BANDS = 16  # of the power spectrum, narrow at low frequencies
 SHARE_WEIGHT = 0.25  # of shares in a contribution: they have a low rank, which removes much of their noise
 SPECTRUM_WEIGHT = 0.25  # of log powers in a contribution
 MAX_LOG_RATIO = 4.0  # of a band's power to that of the prior spectrum
 SPECTRUM_NORM = 1.5  # clipping norm of log powers
-MAX_VARIANCE = 50.0  # of a standardised modality
+MAX_RELEASED_VARIANCE = 50.0  # of a standardised modality
 
 
 def clipping_norms(modalities: int, rates: int) -> tuple[float, float]:
@@ -39,9 +39,9 @@ def num_moments(modalities: int) -> int:
     return modalities * (modalities + 1)
 
 
-def split(contribution: Tensor) -> tuple[Tensor, Tensor]:
+def split_contribution(contribution: Tensor) -> tuple[Tensor, Tensor]:
     """Split a contribution (..., entry) into moments with shares, and log powers."""
-    return contribution[..., :-BANDS], contribution[..., -BANDS:]
+    return contribution[..., :-NUM_BANDS], contribution[..., -NUM_BANDS:]
 
 
 class ReleasedRelation(NamedTuple):
@@ -57,7 +57,7 @@ class ReleasedRelation(NamedTuple):
     shares: Tensor
 
 
-def contributions(cross_spectrum: CrossSpectrum, x: Tensor, observed: Tensor) -> Tensor:
+def compute_contributions(cross_spectrum: CrossSpectrum, x: Tensor, observed: Tensor) -> Tensor:
     """Compute what windows contribute, before clipping.
 
     Parameters
@@ -80,7 +80,7 @@ def contributions(cross_spectrum: CrossSpectrum, x: Tensor, observed: Tensor) ->
     return torch.cat([_pack(moments), SHARE_WEIGHT * _pack(both), SPECTRUM_WEIGHT * spectrum], 1)
 
 
-def release(
+def release_relation(
     cross_spectrum: CrossSpectrum, mean: Tensor, deviation: float, present: Tensor
 ) -> ReleasedRelation:
     """Turn the noisy mean of contributions into a cross-spectrum.
@@ -94,13 +94,13 @@ def release(
     """
     m = len(present)
     pairs = m * (m + 1) // 2
-    moments, both, ratios = mean.split([pairs, pairs, BANDS])
+    moments, both, ratios = mean.split([pairs, pairs, NUM_BANDS])
     noise = deviation / SHARE_WEIGHT
     shares = _remove_noise(_unpack(both / SHARE_WEIGHT, m), noise)
     known = (shares > 2 * noise / math.sqrt(m)) & present & present[:, None]
     covariance = torch.where(known, _unpack(moments, m) / shares.clamp(min=1e-6), 0.0)
     shares = torch.where(known, shares, 0.0)
-    variance = covariance.diagonal().clamp(1e-3, MAX_VARIANCE)
+    variance = covariance.diagonal().clamp(1e-3, MAX_RELEASED_VARIANCE)
     limit = (variance * variance[:, None]).sqrt()  # no covariance is larger
     covariance = covariance.clamp(-limit, limit)
     covariance.diagonal().copy_(variance)
@@ -152,7 +152,7 @@ def _remove_noise(matrix: Tensor, deviation: float) -> Tensor:
 def _band_edges(cross_spectrum: CrossSpectrum) -> list[int]:
     """Return the first frequency of each band, and the number of frequencies."""
     bins = len(cross_spectrum.prior_spectrum)
-    return [round(bins * ((4 ** (b / BANDS) - 1) / 3)) for b in range(BANDS + 1)]
+    return [round(bins * ((4 ** (b / NUM_BANDS) - 1) / 3)) for b in range(NUM_BANDS + 1)]
 
 
 def _log_ratios(cross_spectrum: CrossSpectrum, x: Tensor, mask: Tensor) -> Tensor:

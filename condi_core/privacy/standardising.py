@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-BINS = 32  # of the plausible range
+NUM_HISTOGRAM_BINS = 32  # of the plausible range
 HISTOGRAM_NORM = 0.7  # to which the histograms of a patient are clipped, times √modalities
 MOMENTS_NORM = 0.35  # to which the moments of a patient are clipped, times √modalities
 MIN_HALF_MASS = 6.0  # mass that locates values, in standard deviations of the noise of a bin
@@ -57,10 +57,12 @@ def histogram_contributions(values: Tensor, observed: Tensor, ranges: Interval) 
     -------
     Tensor (window, modality · bin), float64; zeros where nothing was observed
     """
-    position = (_relative(values, ranges) + 1) / 2 * BINS
-    bins = position.clamp(0, BINS - 1).long().flatten(2)
+    position = (_relative(values, ranges) + 1) / 2 * NUM_HISTOGRAM_BINS
+    bins = position.clamp(0, NUM_HISTOGRAM_BINS - 1).long().flatten(2)
     weights = observed.double().flatten(2)
-    counts = torch.zeros(*bins.shape[:2], BINS, dtype=torch.float64).scatter_add_(2, bins, weights)
+    counts = torch.zeros(*bins.shape[:2], NUM_HISTOGRAM_BINS, dtype=torch.float64).scatter_add_(
+        2, bins, weights
+    )
     return (counts / counts.sum(2, keepdim=True).clamp(min=1)).flatten(1)
 
 
@@ -77,7 +79,7 @@ def moment_contributions(values: Tensor, observed: Tensor, located: Interval) ->
     return torch.stack([relative.sum(2) / count, (relative.square().sum(2) / count).sqrt()], 2).flatten(1)
 
 
-def locate(histograms: Tensor, bin_noise: float, ranges: Interval) -> Location:
+def locate_values(histograms: Tensor, bin_noise: float, ranges: Interval) -> Location:
     """Locate the values of each modality around the shortest interval with half of them.
 
     Parameters
@@ -86,15 +88,15 @@ def locate(histograms: Tensor, bin_noise: float, ranges: Interval) -> Location:
     bin_noise : standard deviation of the noise of each bin
     ranges : plausible ranges
     """
-    cumulative = torch.nn.functional.pad(histograms.view(-1, BINS).cumsum(1), (1, 0))
+    cumulative = torch.nn.functional.pad(histograms.view(-1, NUM_HISTOGRAM_BINS).cumsum(1), (1, 0))
     masses = cumulative[:, None, :] - cumulative[:, :, None]  # (modality, first bin, bin after the last)
-    width = torch.arange(BINS + 1)[None, :] - torch.arange(BINS + 1)[:, None]
+    width = torch.arange(NUM_HISTOGRAM_BINS + 1)[None, :] - torch.arange(NUM_HISTOGRAM_BINS + 1)[:, None]
     # Of the intervals with half of the values, the shortest, and of those the one with most values.
     is_half = (masses >= cumulative[:, -1].clamp(min=0)[:, None, None] / 2) & (width >= MIN_WIDTH)
     score = torch.where(is_half, masses - 1e3 * width, -torch.inf).flatten(1)
     best = score.argmax(1)
-    first, last = best // (BINS + 1), best % (BINS + 1)
-    bin_width = 2 * ranges.half_width / BINS
+    first, last = best // (NUM_HISTOGRAM_BINS + 1), best % (NUM_HISTOGRAM_BINS + 1)
+    bin_width = 2 * ranges.half_width / NUM_HISTOGRAM_BINS
     centre = ranges.centre - ranges.half_width + (first + last) / 2 * bin_width
     half_width = torch.minimum(HALF_WIDTH * (last - first) * bin_width, 2 * ranges.half_width)
     mass = cumulative[:, -1]
@@ -102,7 +104,7 @@ def locate(histograms: Tensor, bin_noise: float, ranges: Interval) -> Location:
     interval = Interval(
         torch.where(is_located, centre, ranges.centre), torch.where(is_located, half_width, ranges.half_width)
     )
-    return Location(interval, is_located, (mass + 2 * bin_noise * BINS**0.5).clamp(1e-6, 1))
+    return Location(interval, is_located, (mass + 2 * bin_noise * NUM_HISTOGRAM_BINS**0.5).clamp(1e-6, 1))
 
 
 def sums_from_moments(moments: Tensor, location: Location, counts: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from condi_core.run_files import DRAINED_FILE, JOINING_FILE, RunFileMissingError, read_json
+from data_partitions.locks import hold_lock
 from data_partitions.storage import atomic_write
 
 
@@ -18,9 +19,9 @@ def read_drained(run: Path) -> set[str]:
     return _read(run / DRAINED_FILE)
 
 
-def write_drained(run: Path, sites: Collection[str]) -> None:
-    """Replace the sites that are not asked."""
-    _write(run / DRAINED_FILE, sites)
+def change_drained(run: Path, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
+    """Add sites to those that are not asked, then remove some; RunFileError when the file is damaged."""
+    _change(run / DRAINED_FILE, added, removed)
 
 
 def read_joining(run: Path) -> set[str]:
@@ -28,9 +29,9 @@ def read_joining(run: Path) -> set[str]:
     return _read(run / JOINING_FILE)
 
 
-def write_joining(run: Path, sites: Collection[str]) -> None:
-    """Replace the sites that are to join."""
-    _write(run / JOINING_FILE, sites)
+def change_joining(run: Path, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
+    """Add sites to those that are to join, then remove some; RunFileError when the file is damaged."""
+    _change(run / JOINING_FILE, added, removed)
 
 
 def _read(file: Path) -> set[str]:
@@ -40,9 +41,12 @@ def _read(file: Path) -> set[str]:
         return set()
 
 
-def _write(file: Path, sites: Collection[str]) -> None:
-    with atomic_write(file) as out:
-        out.write(json.dumps(sorted(sites)).encode())
+def _change(file: Path, added: Collection[str], removed: Collection[str]) -> None:
+    # The operator and the coordinator's app may both change a file.
+    with hold_lock(file.with_name(f".{file.stem}.lock"), file, wait=True):
+        sites = (_read(file) | set(added)) - set(removed)
+        with atomic_write(file) as out:
+            out.write(json.dumps(sorted(sites)).encode())
 
 
 def _require_names(content: object) -> set[str]:

@@ -31,7 +31,7 @@ from condi_core.privacy_config import PrivacyConfig
 
 def privacy_budget(privacy: PrivacyConfig, averages: int) -> dict[str, float]:
     """Return the privacy that a run has spent, for its result."""
-    bound = epsilon(privacy.noise_multiplier, averages, privacy.delta)
+    bound = compute_site_epsilon(privacy.noise_multiplier, averages, privacy.delta)
     settings = privacy.model_dump(
         by_alias=True, include={"noise_multiplier", "clip_imputer", "clip_task", "delta"}
     )
@@ -91,7 +91,7 @@ def clip_update(update: Arrays, norm: float) -> Arrays:
     return update if length <= norm else {name: piece * (norm / length) for name, piece in update.items()}
 
 
-def epsilon(noise_multiplier: float, averages: int, delta: float) -> float:
+def compute_site_epsilon(noise_multiplier: float, averages: int, delta: float) -> float:
     """Return the epsilon of (epsilon, delta) differential privacy when all data of one site are replaced.
 
     The bound is exact: T averages of a multiplier z are one Gaussian mechanism of sensitivity over noise

@@ -98,9 +98,9 @@ def run_imputer_phase(
     print(f"sites score the best {name} on their test windows", flush=True)
     outcome = run.test(phase, samples=config.samples if diffusion and scope == "federated" else 0)
     metadata = {"schema": schema.model_dump_json(), "settings": config.model_dump_json(by_alias=True)}
-    own = _own_imputer(run.config)
-    if own:
-        metadata |= {"method": own, **describe_origin(own, run.config)}
+    method = _own_imputer(run.config)
+    if method:
+        metadata |= {"method": method, **describe_origin(method, run.config)}
     run.directory.save_model(name, run.state.best[name], lambda site: metadata, roster.sites)
     sums = outcome.sums
     if not diffusion:  # scores of an untrained network are of no use
@@ -108,7 +108,7 @@ def run_imputer_phase(
         site_sums = {site: _without_network(added) for site, added in outcome.site_sums.items()}
         run.directory.save_sums(name, site_sums)
     rows = scores.imputation_rows(sums, schema)
-    return scores.name_network(rows, own if scope == "federated" else ""), outcome.exchange.answers()
+    return scores.name_network(rows, method if scope == "federated" else ""), outcome.exchange.answers()
 
 
 def _own_imputer(config: RunConfig) -> str:

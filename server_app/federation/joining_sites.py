@@ -9,7 +9,7 @@ from flwr.serverapp import Grid
 
 from condi_core.config import RunConfig
 from condi_core.run_files import RunFileError
-from server_app.artifacts.participation import read_joining, write_joining
+from server_app.artifacts.participation import change_joining, read_joining
 from server_app.errors import RunError
 from server_app.federation.roll_call import RollCall, compatible_sites
 from server_app.federation.roster import Roster
@@ -89,7 +89,7 @@ def admit_sites(grid: Grid, config: RunConfig, roster: Roster, names: Sequence[s
 
 def forget_requests(run: Path, names: Sequence[str]) -> None:
     """Remove sites from those that are to join: they have been asked."""
-    write_joining(run, read_joining(run) - set(names))
+    change_joining(run, removed=names)
 
 
 def refuse_late_requests(run: Path) -> None:

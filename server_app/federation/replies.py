@@ -160,7 +160,7 @@ def read_training_reply(
         raise ReplyError("its counts, seconds, windows, loss or steps are missing or not finite")
     if (counts < 0).any() or windows <= 0 or not 1 <= steps <= max_steps:
         raise ReplyError("it trained on no window, in no step, or in more steps than were requested")
-    _check_seconds(seconds)
+    check_seconds(seconds)
     if windows != site.manifest.windows["train"]:
         raise ReplyError(f"it reports {windows:g} windows, but has {site.manifest.windows['train']}")
     if counts.max() > windows * (math.prod(site.manifest.shape[1:]) if counts_samples else 1):
@@ -224,7 +224,7 @@ def read_evaluation_reply(
     values = np.array(list(scalars.values()))
     if not np.isfinite(values).all() or (values < 0).any() or (values > largest).any():
         raise ReplyError(f"its {', '.join(scalars)} are missing, not finite, negative or too large")
-    _check_seconds(scalars["seconds"])
+    check_seconds(scalars["seconds"])
     if scalars.get("windows", 0) > windows:
         raise ReplyError("it scored more windows than it has")
     return EvaluationReply(sums, scalars, scalars["seconds"], replicates)
@@ -236,6 +236,7 @@ def _scalars(metrics: Mapping[str, Any], names: Sequence[str]) -> list[float]:
     return [float(value) if isinstance(value, int | float) else float("nan") for value in values]
 
 
-def _check_seconds(seconds: float) -> None:
+def check_seconds(seconds: float) -> None:
+    """Raise ReplyError unless the seconds that a site reports are a plausible number."""
     if not 0 <= seconds <= MAX_SECONDS:
         raise ReplyError(f"it reports {seconds:g} seconds, expected 0 to {MAX_SECONDS:g}")

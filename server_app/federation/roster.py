@@ -102,18 +102,18 @@ class Roster:
                 f"the data of {', '.join(changed)} differ from those with which the run started: "
                 f"{NEW_RUN_HINT}"
             )
-        left = sorted(before.keys() - now.keys())
-        if left and self.virtual:
+        missing = sorted(before.keys() - now.keys())
+        if missing and self.virtual:
             raise RunError(
-                f"{', '.join(left)} took part when the run started, and in a simulation all sites are here: "
-                "resume it without the setting sites"
+                f"{', '.join(missing)} took part when the run started, and in a simulation all sites are "
+                "here: resume it without the setting sites"
             )
         # Flower's ids of nodes are random 64-bit numbers. It drops messages to others.
         absent = {
             name: SiteInfo.read(SUPERLINK_NODE_ID + number, {**before[name], "name": name})
-            for number, name in enumerate(left, start=1)
+            for number, name in enumerate(missing, start=1)
         }
-        reasons = dict.fromkeys(left, "it took part when the run started, and `sites` does not name it")
+        reasons = dict.fromkeys(missing, "it took part when the run started, and `sites` does not name it")
         sites = dict(sorted({**self.sites, **absent}.items()))
         return Roster(sites, {**self.excluded, **reasons}, self.virtual)
 

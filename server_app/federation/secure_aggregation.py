@@ -77,8 +77,8 @@ def notes_on_withheld(roster: Roster) -> list[str]:
     for sites, of_phase in phases.items():
         num_owners = _num_owners(of_phase)
         parts = [", ".join(_names_below(of_phase, num_owners))]
-        if num_few := np.triu(num_owners < MIN_SECURE_SITES, 1).sum():
-            parts.append(f"both modalities of {num_few} of {math.comb(len(num_owners), 2)} pairs")
+        if num_withheld_pairs := np.triu(num_owners < MIN_SECURE_SITES, 1).sum():
+            parts.append(f"both modalities of {num_withheld_pairs} of {math.comb(len(num_owners), 2)} pairs")
         if what := " and ".join(filter(None, parts)):
             notes.setdefault(what, sites)
     return [
@@ -100,8 +100,8 @@ def _observed_pairs(site: SiteInfo) -> np.ndarray:
 
 
 def _names_below(roster: Roster, num_sites: np.ndarray) -> list[str]:
-    few = num_sites.diagonal() < MIN_SECURE_SITES
-    return [name for name, is_withheld in zip(roster.schema.names, few, strict=True) if is_withheld]
+    is_below = num_sites.diagonal() < MIN_SECURE_SITES
+    return [name for name, is_withheld in zip(roster.schema.names, is_below, strict=True) if is_withheld]
 
 
 class SecureTraining:

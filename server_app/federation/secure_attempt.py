@@ -27,6 +27,7 @@ from condi_core.protocol import COMPLETIONS_MISSING, MIN_SECURE_SITES
 from condi_core.serialization import PACKED, to_bytes
 from server_app.errors import TooFewSitesError
 from server_app.federation.messaging import send_and_receive
+from server_app.federation.replies import ReplyError, check_seconds
 from server_app.federation.roster import Roster
 
 
@@ -122,7 +123,7 @@ class SecureAttempt:
         try:
             with _quiet_workflow():
                 workflow(cast(Grid, self.grid), context)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, ReplyError) as error:
             raise TooFewSitesError(
                 f"nothing could be summed: a site did not follow the protocol ({type(error).__name__})",
                 self.requested,
@@ -216,7 +217,9 @@ class _ProtocolStrategy:
         """Take the mean, which is the same in every result, and the seconds that sites report unmasked."""
         order = list(self.nodes)
         for proxy, result in sorted(results, key=lambda pair: order.index(pair[0].node_id)):
-            self.seconds[self.nodes[proxy.node_id]] = float(result.metrics["seconds"])
+            seconds = float(result.metrics["seconds"])
+            check_seconds(seconds)
+            self.seconds[self.nodes[proxy.node_id]] = seconds
             self.mean = parameters_to_ndarrays(result.parameters)
         return None, {}
 

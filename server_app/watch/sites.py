@@ -37,7 +37,7 @@ def sites(
     """
     from condi_core.run_files import RunFileError, read_config
     from data_partitions.table import Table
-    from server_app.artifacts.participation import read_drained, read_joining, write_drained
+    from server_app.artifacts.participation import change_drained, read_drained, read_joining
     from server_app.watch.snapshot import take_snapshot
 
     try:
@@ -51,7 +51,7 @@ def sites(
         if admit:
             _request_to_join(run, admit, take_snapshot(run))
         if drain or readmit:
-            write_drained(run, (read_drained(run) | set(drain or ())) - set(readmit or ()))
+            change_drained(run, drain or (), readmit or ())
         drained = read_drained(run)
         joining = read_joining(run)
         while wait and (working := _working(take_snapshot(run), drained)):
@@ -70,7 +70,7 @@ def sites(
 def _request_to_join(run: Path, names: list[str], snapshot: dict) -> None:
     """Note that sites are to join, unless no site can."""
     from condi_core.run_files import read_config, read_roster
-    from server_app.artifacts.participation import read_joining, write_joining
+    from server_app.artifacts.participation import change_joining
     from server_app.federation.roster_collection import joining_obstacle
 
     if known := sorted(set(names) & read_roster(run).keys()):
@@ -79,7 +79,7 @@ def _request_to_join(run: Path, names: list[str], snapshot: dict) -> None:
         exit_with(2, f"no site can join a run {obstacle}.")
     if snapshot["status"] != "running":
         exit_with(2, f"{run} has ended: resume it with the names of all sites in `sites`.")
-    write_joining(run, read_joining(run) | set(names))
+    change_joining(run, names)
 
 
 def _working(snapshot: dict, drained: set[str]) -> list[str]:

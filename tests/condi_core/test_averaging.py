@@ -117,6 +117,14 @@ def test_fedmsplit_weights_blocks_by_the_similarity_of_updates():
     assert not np.allclose(site_view(out, "a")["shared"], site_view(out, "b")["shared"])
 
 
+def test_fedmsplit_at_a_small_temperature_takes_the_block_of_the_most_similar_site():
+    a, b = update_of("a", 2.0), update_of("b", 3.0)
+    b.arrays["shared"] = 2 * BASE["shared"] - a.arrays["shared"]
+    out = correlated_average(BASE, OWNERS, [a, b], temperature=1e-4)
+    for s in (a, b):
+        np.testing.assert_allclose(site_view(out, s.site)["shared"], s.arrays["shared"], atol=1e-6)
+
+
 def test_fedmsplit_keeps_what_no_site_trained():
     out = correlated_average(BASE, OWNERS, [update_of("a", 2.0, (1, 1, 0)), update_of("b", 3.0, (1, 0, 0))])
     assert (out["b/rows"][2] == BASE["rows"][2]).all() and (out["b/some"] == BASE["some"]).all()
@@ -144,6 +152,14 @@ def test_pepsy_does_not_change_controls_without_a_similar_one():
         sites.append(SiteUpdate(controls(row), np.ones((1, 1)), 1.0, 1, name))
     out = merge_profiles(base, {"controls": SHARED}, sites)
     assert out["a/controls"].tolist() == [[1, 0]] and out["b/controls"].tolist() == [[0, 1]]
+
+
+def test_pepsy_keeps_the_controls_of_a_site_without_weight():
+    base = controls([0.0, 0.0]) | {"b/controls": np.array([[0.0, 5.0]], np.float32)}
+    sites = [SiteUpdate(controls([1.0, 0.0]), np.ones((1, 1)), 1.0, 1, "a")]
+    sites.append(SiteUpdate(controls([0.0, 1.0]), np.ones((1, 1)), 0.0, 1, "b"))  # excluded as an outlier
+    out = merge_profiles(base, {"controls": SHARED}, sites)
+    assert out["a/controls"].tolist() == [[1, 0]] and out["b/controls"].tolist() == [[0, 5]]
 
 
 def test_the_example_of_a_method_of_another_package_weighs_windows_to_a_power(monkeypatch):

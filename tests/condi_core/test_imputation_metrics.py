@@ -11,6 +11,8 @@ from condi_core.evaluation.catalogue import (
     imputation_metrics,
 )
 from condi_core.evaluation.imputation import LEVELS, imputation_sums
+from condi_core.imputer.imputer import median_over_draws
+from condi_core.quantiles import quantiles_of_draws
 from tests.helpers.toy import corrupt
 
 SHAPE = (6, 4, 12, 5)
@@ -114,3 +116,11 @@ def test_imputation_metrics_of_nothing_are_not_numbers(scored):
     empty = imputation_sums(truth, point, torch.zeros_like(hidden))
     assert (empty == 0).all()
     assert all(math.isnan(v) for v in imputation_metrics(empty[0]).values())
+
+
+@pytest.mark.parametrize("number", [1, 2, 19, 20])
+def test_quantiles_of_draws_are_those_of_torch_to_the_bit(number):
+    draws = torch.randn(number, 3, 7, generator=torch.Generator().manual_seed(number))
+    positions = torch.linspace(0, 1, 21)
+    assert torch.equal(quantiles_of_draws(draws, positions), torch.quantile(draws, positions, dim=0))
+    assert torch.equal(median_over_draws(draws), draws.quantile(0.5, dim=0))

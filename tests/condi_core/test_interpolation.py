@@ -18,7 +18,7 @@ def test_same_instant_is_the_dense_formula():
     observed[0, :, 0] = False
     observed[0, :, 1] = True
     y = torch.where(observed, x, 0.0)
-    mean, variance = same_instant_regression(y, observed, c, noise_variance=1e-3)
+    mean, variance = same_instant_regression(y, observed, c)
     d = c.double()
     for b in range(3):
         for t in range(20):

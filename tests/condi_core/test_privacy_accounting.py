@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from condi_core.privacy.accounting import (
-    Mechanism,
+    GaussianRelease,
     calibrate_sampled_noise,
     compute_epsilon,
     split_budget,
 )
 from condi_core.privacy.plan import plan_privacy, sampling_rate
-from server_app.federation.differential_privacy import epsilon as gaussian_epsilon
+from server_app.federation.differential_privacy import compute_site_epsilon
 from tests.helpers.toy import settings
 
 DELTA = 1e-5
@@ -52,7 +52,7 @@ def convolved_delta(noise: float, rate: float, steps: int, epsilon: float) -> fl
 
 @pytest.mark.parametrize(("noise", "rate", "steps"), [(1.0, 0.05, 100), (2.0, 0.5, 20), (1.5, 0.1, 1)])
 def test_epsilon_of_sampled_gradients_is_that_of_their_convolved_privacy_losses(noise, rate, steps):
-    epsilon = compute_epsilon([Mechanism(noise, rate, steps)], DELTA)
+    epsilon = compute_epsilon([GaussianRelease(noise, rate, steps)], DELTA)
     assert convolved_delta(noise, rate, steps, epsilon) == pytest.approx(DELTA, rel=0.02)
     assert epsilon < renyi_epsilon(noise, rate, steps) < 1.5 * epsilon
 
@@ -60,13 +60,13 @@ def test_epsilon_of_sampled_gradients_is_that_of_their_convolved_privacy_losses(
 @pytest.mark.parametrize("releases", [1, 9])
 def test_without_sampling_epsilon_is_the_exact_one_of_the_gaussian_mechanism(releases):
     # That of sites is for a sensitivity of two norms.
-    expected = gaussian_epsilon(2 * 3.0, releases, DELTA)
-    assert compute_epsilon([Mechanism(3.0, 1.0, releases)], DELTA) == pytest.approx(expected, rel=2e-3)
+    expected = compute_site_epsilon(2 * 3.0, releases, DELTA)
+    assert compute_epsilon([GaussianRelease(3.0, 1.0, releases)], DELTA) == pytest.approx(expected, rel=2e-3)
 
 
 def test_releases_add_up_in_any_order_and_none_costs_nothing():
-    first, second = Mechanism(2.0), Mechanism(1.2, 0.1, 30)
-    split = [Mechanism(1.2, 0.1, 10), first, Mechanism(1.2, 0.1, 20)]
+    first, second = GaussianRelease(2.0), GaussianRelease(1.2, 0.1, 30)
+    split = [GaussianRelease(1.2, 0.1, 10), first, GaussianRelease(1.2, 0.1, 20)]
     assert compute_epsilon([first, second], DELTA) == compute_epsilon(split, DELTA)
     assert compute_epsilon([first, second], DELTA) > compute_epsilon([second], DELTA)
     assert compute_epsilon([], DELTA) == 0
@@ -74,13 +74,15 @@ def test_releases_add_up_in_any_order_and_none_costs_nothing():
 
 def test_shares_of_the_budget_add_up_to_it():
     multipliers = split_budget([0.1, 0.3, 0.6], 2.0, DELTA)
-    assert compute_epsilon(map(Mechanism, multipliers), DELTA) == pytest.approx(2.0, rel=3e-3)
+    assert compute_epsilon(map(GaussianRelease, multipliers), DELTA) == pytest.approx(2.0, rel=3e-3)
 
 
 def test_calibrated_noise_spends_the_budget_and_no_more():
-    others = (Mechanism(3.0), Mechanism(5.0))
+    others = (GaussianRelease(3.0), GaussianRelease(5.0))
     noise = calibrate_sampled_noise(((0.05, 60), (0.2, 20)), others, 3.0, DELTA)
-    spent = compute_epsilon([*others, Mechanism(noise, 0.05, 60), Mechanism(noise, 0.2, 20)], DELTA)
+    spent = compute_epsilon(
+        [*others, GaussianRelease(noise, 0.05, 60), GaussianRelease(noise, 0.2, 20)], DELTA
+    )
     assert 2.95 < spent <= 3.0
 
 
@@ -92,10 +94,10 @@ def test_a_plan_spends_epsilon_on_all_that_a_run_releases():
     steps = [config.imputer.rounds * config.imputer.steps, 2 * config.task.rounds * config.task.steps]
     spent = compute_epsilon(
         [
-            Mechanism(plan.standardising, releases=2),
-            Mechanism(plan.relation),
-            Mechanism(plan.gradients, 0.1, steps[0]),
-            Mechanism(plan.gradients, 0.3, steps[1]),
+            GaussianRelease(plan.standardising, releases=2),
+            GaussianRelease(plan.relation),
+            GaussianRelease(plan.gradients, 0.1, steps[0]),
+            GaussianRelease(plan.gradients, 0.3, steps[1]),
         ],
         DELTA,
     )

@@ -25,7 +25,7 @@ def values_of(count=400, presence=1.0):
 def sums_with_noise(bin_noise, presence=1.0):
     values, observed = values_of(presence=presence)
     histograms = standardising.histogram_contributions(values, observed, RANGES).mean(0)
-    location = standardising.locate(histograms, bin_noise, RANGES)
+    location = standardising.locate_values(histograms, bin_noise, RANGES)
     moments = standardising.moment_contributions(values, observed, location.interval).mean(0)
     sums = standardising.sums_from_moments(moments, location, torch.tensor([10.0, 10.0]).double())
     mean, squares = sums[:, 1] / sums[:, 0], sums[:, 2] / sums[:, 0]
@@ -67,22 +67,22 @@ def related_windows(share):
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_the_relation_has_the_covariance_and_spectrum_of_the_windows(share):
     cross_spectrum, (x, observed) = CrossSpectrum((0, 1, 2), 96), related_windows(share)
-    mean = relation.contributions(cross_spectrum, x, observed).mean(0)
-    released = relation.release(cross_spectrum, mean, 1e-6, torch.ones(3, dtype=torch.bool))
+    mean = relation.compute_contributions(cross_spectrum, x, observed).mean(0)
+    released = relation.release_relation(cross_spectrum, mean, 1e-6, torch.ones(3, dtype=torch.bool))
     covariance = mean_over_circle(released.spectrum[..., 0], cross_spectrum.circle)
     expected = torch.tensor([[1.0, -1, 0], [-1, 1, 0], [0, 0, 1]])
     assert covariance.numpy() == pytest.approx(expected.numpy(), abs=0.06)
     power = released.spectrum[0, 0, :, 0]
     assert int(power.argmax()) == pytest.approx(0.6 / (2 * np.pi) * 96, abs=3), "the frequency of the wave"
-    absent = relation.release(cross_spectrum, mean, 1e-6, torch.tensor([True, True, False]))
+    absent = relation.release_relation(cross_spectrum, mean, 1e-6, torch.tensor([True, True, False]))
     assert absent.shares[2].tolist() == [0, 0, 0]
 
 
 def test_contributions_have_the_length_that_clipping_assumes():
     x, observed = related_windows(1.0)
-    parts = relation.contributions(CrossSpectrum((0, 1, 2), 96), x, observed)
-    moments, powers = relation.split(parts)
-    assert moments.shape[1] == relation.num_moments(3) and powers.shape[1] == relation.BANDS
+    parts = relation.compute_contributions(CrossSpectrum((0, 1, 2), 96), x, observed)
+    moments, powers = relation.split_contribution(parts)
+    assert moments.shape[1] == relation.num_moments(3) and powers.shape[1] == relation.NUM_BANDS
     matrices = torch.einsum("bit,bjt->bij", x.double(), x.double()) / 96
     expected = (matrices.flatten(1).norm(dim=1) ** 2 + (relation.SHARE_WEIGHT * 3) ** 2).sqrt()
     assert moments.norm(dim=1).numpy() == pytest.approx(expected.numpy(), rel=1e-6)
@@ -106,12 +106,16 @@ def test_noise_of_a_few_hundred_patients_hides_no_pair_of_modalities():
     x = torch.randn(patients, 1, 96, generator=generator) + 0.5 * torch.randn(
         patients, modalities, 96, generator=generator
     )
-    parts = relation.split(relation.contributions(cross_spectrum, x, torch.ones(x.shape, dtype=torch.bool)))
+    parts = relation.split_contribution(
+        relation.compute_contributions(cross_spectrum, x, torch.ones(x.shape, dtype=torch.bool))
+    )
     norms = relation.clipping_norms(modalities, 1)
     sums = [sum_clipped({"": part}, norm)[""] for part, norm in zip(parts, norms, strict=True)]
     deviation = multiplier * float(np.linalg.norm(norms)) / patients
     for _ in range(20):
         noise = torch.randn(len(torch.cat(sums)), dtype=torch.float64, generator=generator)
         mean = torch.cat(sums) / patients + deviation * noise
-        released = relation.release(cross_spectrum, mean, deviation, torch.ones(modalities, dtype=torch.bool))
+        released = relation.release_relation(
+            cross_spectrum, mean, deviation, torch.ones(modalities, dtype=torch.bool)
+        )
         assert (released.shares > 0).all()

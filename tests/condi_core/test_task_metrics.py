@@ -57,6 +57,8 @@ def test_average_precision_is_the_mean_of_precision_at_each_positive():
     # The average precision of uninformative scores is the prevalence.
     assert average_precision(histogram(np.full(3, 0.5)), histogram(np.full(9, 0.5))) == pytest.approx(0.25)
     assert math.isnan(average_precision(np.zeros(BINS), p))
+    # Replicates are sums over weighted patients, of which there may be less than 1 in a bin.
+    assert average_precision(0.1 * p, 0.1 * n) == pytest.approx(average_precision(p, n))
 
 
 def decided(true, chosen, labels):

@@ -96,9 +96,10 @@ def test_without_windows_the_standardiser_keeps_its_initial_values():
     assert standardiser.std.tolist() == [1] * 4
 
 
-def test_small_deviation_on_a_large_mean_is_not_lost():
+@pytest.mark.parametrize(("mean", "deviation"), [(1000, 0.01), (1e6, 0.5), (0, 1e-7), (1e-6, 1e-9), (0, 1e6)])
+def test_a_deviation_of_any_size_is_not_lost(mean, deviation):
     generator = torch.Generator().manual_seed(0)
-    values = 1000 + 0.01 * torch.randn(20, 1, 12, 5, generator=generator)
+    values = mean + deviation * torch.randn(20, 1, 12, 5, generator=generator)
     standardiser = Standardiser(1)
     standardiser.fit(standardiser.sums(values, torch.ones_like(values, dtype=torch.bool)))
     assert standardiser.std.item() == pytest.approx(values.double().std().item(), rel=1e-3)

@@ -90,8 +90,9 @@ def test_impossible_missingness_is_refused(key, value):
         ("points=1", "points: expected a share below 1"),
         ("points=many", "points: expected a share from 0 to 1, got 'many'"),
         ("gap-patches=2.5", "gap-patches: expected a whole number of at least 1, got 2.5"),
-        ("points", "must be pairs such as 'one=0.1 other=0.2', each key once"),
+        ("points", "must be pairs such as 'first=0.1 second=0.2', each key once"),
         ("points=0.1 points=0.2", "must be pairs"),
+        ("points='0.1", "must be pairs"),
     ],
 )
 def test_impossible_missingness_of_test_windows_is_refused(text, reason):

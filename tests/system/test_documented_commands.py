@@ -71,7 +71,9 @@ def test_commands_and_their_settings_are_those_of_the_program(path):
             entries = parse(line).get("run_config") or ()
         except click.UsageError as error:
             pytest.fail(f"{line}: {error.format_message()}")
-        stated = [entry for entry in entries if not entry.endswith(".toml")]  # which are files of the reader's
+        stated = [
+            entry for entry in entries if not entry.endswith(".toml")
+        ]  # which are files of the reader's
         settings = default_settings() | read_run_config(stated)
         RunConfig.from_flat(settings)
         Missingness.from_settings({k[12:]: v for k, v in settings.items() if k.startswith("missingness.")})

@@ -36,5 +36,7 @@ def test_the_commands_to_try_a_federation_run_in_order_in_an_empty_folder(tmp_pa
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert re.search(r"^hospital-0 +registered ", ended.stdout, re.M), ended.stdout
     assert (folder / "runs" / "trial" / "result.json").exists()
-    assert re.search(r"^ *mask: zeros and the mask +0\.\d{3} ", ended.stdout, re.M), ended.stdout  # not withheld
+    assert re.search(r"^ *mask: zeros and the mask +0\.\d{3} ", ended.stdout, re.M), (
+        ended.stdout
+    )  # not withheld
     assert "flower.ai" not in "".join(file.read_text() for file in folder.glob("*.log"))

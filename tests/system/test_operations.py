@@ -2,7 +2,7 @@
 
 import pytest
 
-from server_app.artifacts.participation import write_drained
+from server_app.artifacts.participation import change_drained
 from server_app.watch.snapshot import take_snapshot
 from tests.helpers.hospitals import history, hospitals, wait_for
 from tests.helpers.tiny_federation import write_tiny
@@ -26,11 +26,11 @@ def test_progress_maintenance_and_a_queue_that_a_bad_run_does_not_block(tmp_path
             return len(snapshot["history"]) >= number
 
         wait_for(lambda: has_rounds(1) and "trains" in states, runs / "first" / "progress.json")
-        write_drained(runs / "first", ["site-0", "site-1"])  # so that the run waits until others are queued
+        change_drained(runs / "first", ["site-0", "site-1"])  # so that the run waits until others are queued
         bad = running.run(settings(**common | {"min_sites": 9, "sites_timeout": 1.0}, name="bad"))
         wait_for(lambda: "queued behind 1 run" in running.log(bad), running.flower.folder / "superlink.log")
         last = running.run(settings(**common, name="last", task__rounds=1))
-        write_drained(runs / "first", ["site-1"])
+        change_drained(runs / "first", removed=["site-0"])
         assert running.wait(first, 600) == "finished:completed"
         assert running.wait(bad, 600) == "finished:failed"
         assert running.wait(last, 600) == "finished:completed"

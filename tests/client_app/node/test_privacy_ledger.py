@@ -17,7 +17,7 @@ from client_app.node.site import Site
 from client_app.node.site_policy import SitePolicy
 from condi_core.config import ConfigError, RunConfig
 from condi_core.imputer.imputer import DiffusionImputer
-from condi_core.privacy.accounting import Mechanism, compute_epsilon
+from condi_core.privacy.accounting import GaussianRelease, compute_epsilon
 from condi_core.protocol import fingerprint
 from data_partitions.federation import open_federation
 from data_partitions.locks import InUseError, hold_lock
@@ -72,7 +72,7 @@ def test_a_release_that_is_given_again_is_spent_once(site):
 
 
 def test_rounds_beyond_the_plan_are_refused_at_the_limit(site):
-    mechanism = Mechanism(plan_of_site(site).gradients, 0.5, 2)
+    mechanism = GaussianRelease(plan_of_site(site).gradients, 0.5, 2)
     with pytest.raises(ConfigError, match="more than max-epsilon=5"):
         for _ in range(100):
             spend_privacy(site, "steps of task", mechanism)
@@ -86,15 +86,15 @@ def test_one_process_at_a_time_decides_what_still_fits_the_budget(site, monkeypa
         return read_spending(entries)
 
     monkeypatch.setattr(privacy_ledger, "read_spending", spend_at_once)
-    spend_privacy(site, "relation", Mechanism(9.0))
+    spend_privacy(site, "relation", GaussianRelease(9.0))
     assert [path.name for path in site.audit.parent.glob("audit*")] == ["audit.jsonl"]
 
 
 def test_without_a_limit_the_ledger_only_records(site):
     site = dataclasses.replace(site, policy=SitePolicy(smallest_count=0))
     for seed in range(2):
-        spend_privacy(site, "relation", Mechanism(0.4 + seed))
-    assert read_spending(read_entries(site.audit)) == [Mechanism(0.4), Mechanism(1.4)]
+        spend_privacy(site, "relation", GaussianRelease(0.4 + seed))
+    assert read_spending(read_entries(site.audit)) == [GaussianRelease(0.4), GaussianRelease(1.4)]
 
 
 def test_the_log_is_the_one_of_the_node(site):

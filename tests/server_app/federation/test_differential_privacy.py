@@ -15,7 +15,7 @@ from condi_core.config import RunConfig
 from condi_core.serialization import unpack_arrays
 from server_app.errors import RunError
 from server_app.federation.aggregation import choose_aggregator
-from server_app.federation.differential_privacy import clip_update, epsilon, private_average
+from server_app.federation.differential_privacy import clip_update, compute_site_epsilon, private_average
 from server_app.federation.records import to_record
 from tests.helpers.run_settings import PROJECT, flat_defaults
 from tests.helpers.small_models import BASE, OWNERS, counts_with, filled
@@ -42,7 +42,7 @@ def minus(one, two):
     ],
 )
 def test_epsilon_of_one_average_has_the_known_values(mu, delta, expected):
-    assert epsilon(2 / mu, 1, delta) == pytest.approx(expected, rel=1e-7, abs=1e-6)
+    assert compute_site_epsilon(2 / mu, 1, delta) == pytest.approx(expected, rel=1e-7, abs=1e-6)
 
 
 @pytest.mark.parametrize("averages", [1, 4, 25])
@@ -50,7 +50,7 @@ def test_epsilon_of_one_average_has_the_known_values(mu, delta, expected):
 def test_delta_at_epsilon_is_the_divergence_of_all_averages_together(averages, multiplier):
     """The divergence of two products of normals, by integration over the sum of their log-ratios."""
     delta = 1e-4
-    e = epsilon(multiplier, averages, delta)
+    e = compute_site_epsilon(multiplier, averages, delta)
     variance = averages * (2 / multiplier) ** 2  # of the log-ratio, whose mean is half of it
     ratio, step = np.linspace(-12, 12, 400_001, retstep=True)
     loss = variance / 2 + math.sqrt(variance) * ratio
@@ -59,9 +59,11 @@ def test_delta_at_epsilon_is_the_divergence_of_all_averages_together(averages, m
 
 
 def test_epsilon_of_several_rounds_equals_that_of_one_with_less_noise():
-    assert epsilon(5.0, 16, 1e-5) == pytest.approx(epsilon(5 / 4, 1, 1e-5), rel=1e-8)
-    assert epsilon(1.0, 0, 1e-5) == 0
-    assert epsilon(1e-3, 1, 1e-5) == pytest.approx(2000**2 / 2, rel=0.01)  # almost no noise
+    assert compute_site_epsilon(5.0, 16, 1e-5) == pytest.approx(
+        compute_site_epsilon(5 / 4, 1, 1e-5), rel=1e-8
+    )
+    assert compute_site_epsilon(1.0, 0, 1e-5) == 0
+    assert compute_site_epsilon(1e-3, 1, 1e-5) == pytest.approx(2000**2 / 2, rel=0.01)  # almost no noise
 
 
 def test_all_arrays_of_an_update_are_clipped_by_one_factor():
@@ -161,7 +163,7 @@ def test_a_private_run_reports_its_epsilon(federation, run_local, finished_run, 
     assert scores[1] > 5 * scores[0]
     budget = json.loads((directory.path / "result.json").read_text())["privacy"]
     assert budget["averages"] == 6 and budget["noise-multiplier"] == 0.5  # two rounds, of three models
-    assert budget["epsilon"] == epsilon(0.5, 6, 1e-5)
+    assert budget["epsilon"] == compute_site_epsilon(0.5, 6, 1e-5)
     output = capsys.readouterr().out
     assert f"Differential privacy of a site: epsilon {budget['epsilon']:.3g} at delta 1e-05" in output
     assert "was not written" not in output
@@ -219,10 +221,11 @@ def test_documents_state_epsilon_of_the_settings_beside_it():
     fewer = settings["imputer.rounds"] + settings["task.rounds"]
     text = (PROJECT / "docs" / "results.md").read_text()
     assert (averages, fewer) == (13, 8)
-    assert f"gives out 13 averages, with epsilon {epsilon(1.0, 13, 1e-5):.0f} at noise 1" in " ".join(
-        text.split()
+    assert (
+        f"gives out 13 averages, with epsilon {compute_site_epsilon(1.0, 13, 1e-5):.0f} at noise 1"
+        in " ".join(text.split())
     )
-    assert re.search(rf"\| noise 1 \|.*\| {epsilon(1.0, 8, 1e-5):.0f} \|", text)
+    assert re.search(rf"\| noise 1 \|.*\| {compute_site_epsilon(1.0, 8, 1e-5):.0f} \|", text)
 
 
 @pytest.mark.slow

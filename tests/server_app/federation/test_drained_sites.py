@@ -1,12 +1,14 @@
 """Sites that are drained for maintenance during a run, and readmitted."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 from typer.testing import CliRunner
 
 from condi_core.run_files import read_history
-from server_app.artifacts.participation import read_drained, write_drained
+from server_app.artifacts.participation import change_drained, read_drained
 from server_app.cli import app
 from server_app.errors import RunError
 from server_app.federation.drained_sites import wait_for_undrained
@@ -22,9 +24,9 @@ def drain_in_round(run, drain: int, readmit: int):
         config = request.content.config_records.get("config", {})
         if request.metadata.message_type == "train.task":
             if config["server-round"] == drain:
-                write_drained(run, ["site-1"])
+                change_drained(run, ["site-1"])
             if config["server-round"] == readmit:
-                write_drained(run, [])
+                change_drained(run, removed=["site-1"])
         return reply
 
     return tamper
@@ -68,10 +70,19 @@ def test_sites_that_only_score_do_not_stand_in_for_those_that_train(tmp_path):
 
     requests = [ask("a", "train.task"), ask("b", "train.task"), ask("c", "evaluate.task")]
     requests.append(ask("d", "evaluate.task"))
-    write_drained(tmp_path, ["b"])
+    change_drained(tmp_path, ["b"])
     assert wait_for_undrained(tmp_path, requests, 1, 0.0) == [requests[0], *requests[2:]]
     with pytest.raises(RunError, match="3 of 4 sites are not drained, but min-sites is 2: readmit b"):
         wait_for_undrained(tmp_path, requests, 2, 0.0)
+
+
+def test_changes_of_several_processes_at_once_are_all_noted(tmp_path):
+    change_drained(tmp_path, [f"old-{i}" for i in range(50)])
+    with ThreadPoolExecutor(2) as pool:
+        add = pool.map(lambda i: change_drained(tmp_path, [f"new-{i}"]), range(50))
+        remove = pool.map(lambda i: change_drained(tmp_path, removed=[f"old-{i}"]), range(50))
+        list(zip(add, remove, strict=True))
+    assert read_drained(tmp_path) == {f"new-{i}" for i in range(50)}
 
 
 def test_the_command_drains_readmits_and_refuses_unknown_sites(tmp_path, small_settings):

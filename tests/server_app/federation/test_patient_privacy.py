@@ -2,6 +2,7 @@
 
 import json
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,12 @@ from client_app.node.private_releases import release_relation, release_standardi
 from client_app.node.site import Site
 from condi_core.config import ConfigError, RunConfig
 from condi_core.imputer.imputer import DiffusionImputer
-from condi_core.privacy.accounting import Mechanism, compute_epsilon
+from condi_core.privacy.accounting import GaussianRelease, compute_epsilon
 from condi_core.privacy.noise import secure_gaussian_noise
 from condi_core.privacy.plan import sampling_rate
 from condi_core.run_files import read_history
 from condi_core.serialization import unpack_arrays
+from condi_core.windows import Schema
 from data_partitions.federation import open_federation, write_federation
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.compared_methods import select_methods
@@ -121,9 +123,9 @@ def test_a_site_releases_no_more_than_epsilon(tmp_path):
     rate = sampling_rate(4, 20)
     steps = config.imputer.rounds * config.imputer.steps + config.task.rounds * config.task.steps
     releases = [
-        Mechanism(plan.standardising, releases=2),
-        Mechanism(plan.relation),
-        Mechanism(plan.gradients, rate, steps),
+        GaussianRelease(plan.standardising, releases=2),
+        GaussianRelease(plan.relation),
+        GaussianRelease(plan.gradients, rate, steps),
     ]
     assert 39 < compute_epsilon(releases, 1e-5) <= 40
 
@@ -244,11 +246,25 @@ def test_a_modality_without_a_range_is_refused_in_a_sentence(tmp_path):
     assert ranges.centre.tolist() == [0, 0, 0, 5] and ranges.half_width.tolist() == [8, 8, 8, 5]
 
 
+def test_a_modality_with_a_blank_in_its_name_and_no_unit_can_have_a_range(tmp_path):
+    path = write_patients(tmp_path / "f", 2, windows_each=1)
+    site = open_site(path, tmp_path, **{"privacy.value-ranges": "'heart rate=30:200' mV=-8:8"})
+    pulse, pain = (Schema.Modality(name=n, unit="", samples_per_patch=1) for n in ("heart rate", "pain"))
+    of_pulse, of_pain = (
+        SimpleNamespace(config=site.config, schema=SimpleNamespace(modalities=[m])) for m in (pulse, pain)
+    )
+    assert value_ranges(of_pulse).centre.tolist() == [115]
+    with pytest.raises(ConfigError, match="add 'pain=LOW:HIGH' to privacy.value-ranges"):
+        value_ranges(of_pain)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"privacy.noise-multiplier": 1.0}, "cannot be combined with privacy.noise-multiplier"),
         ({"task.covariates": True}, "task.covariates cannot be combined with privacy.patient-epsilon"),
+        ({"privacy.patient-epsilon": 0.001}, "must be 0 or from 0.01 to 10000, got 0.001"),
+        ({"privacy.patient-epsilon": 1e7}, "must be 0 or from 0.01 to 10000"),
         ({"privacy.value-ranges": "mV=2:1"}, "the range of 'mV' must be LOW:HIGH"),
         ({"method": "fedmac"}, "'fedmac' compares windows of different patients"),
         ({"method": "mifl"}, "'mifl' compares windows of different patients"),

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from condi_core.protocol import COMPLETIONS_MISSING
 from condi_core.serialization import unpack_arrays
 from server_app.errors import RunError
 from server_app.federation.records import to_record
+from server_app.federation.replies import ReplyError
 from server_app.federation.secure_aggregation import RANGES
+from server_app.federation.secure_attempt import _ProtocolStrategy
 from tests.helpers.secure_rounds import failing, secure_round, stage, write_four_sites
 from tests.helpers.tiny_federation import write_tiny
 
@@ -196,6 +199,15 @@ def test_only_seconds_and_trained_modalities_are_sent_unmasked(finished_run):
     numbers = np.concatenate([np.frombuffer(m[128:], np.int64) for m in masked if len(m) > 10_000])
     assert len(numbers) > 10_000 and numbers.mean() / 2**32 == pytest.approx(0.5, abs=0.01)
     assert numbers.std() / 2**32 == pytest.approx(12**-0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), -1.0, 1e12])
+def test_impossible_seconds_of_a_site_are_refused(seconds):
+    strategy = _ProtocolStrategy({1: "site-1"}, {}, {})
+    result = SimpleNamespace(metrics={"seconds": seconds}, parameters=None)
+    with pytest.raises(ReplyError, match="it reports .* seconds"):
+        strategy.aggregate_fit(1, [(SimpleNamespace(node_id=1), result)], [])
+    assert not strategy.seconds
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 9.0])

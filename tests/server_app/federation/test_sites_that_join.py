@@ -15,7 +15,7 @@ from client_app.app import app as client_app
 from condi_core.config import RunConfig
 from condi_core.run_files import read_history
 from server_app.app import coordinate
-from server_app.artifacts.participation import read_joining, write_joining
+from server_app.artifacts.participation import change_joining, read_joining
 from server_app.artifacts.run_directory import RunDirectory
 from server_app.cli import app
 from server_app.errors import RunError
@@ -59,7 +59,7 @@ def run(tmp_path, small_settings, monkeypatch):
             save(self, state)
             count += 1
             if names := (admit or {}).get(count):
-                write_joining(self.path, names)
+                change_joining(self.path, names)
             if count == saves:
                 raise Killed
 

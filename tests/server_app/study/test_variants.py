@@ -37,7 +37,7 @@ def test_each_variant_is_a_method_and_runs_where_its_method_is_once(tmp_path, mo
     [
         (["fedprox nu=1"], "method 'fedprox' has no option 'nu' (did you mean 'mu'?)"),
         (["mask", "fedprx mu=1"], "unknown method 'fedprx' (did you mean 'fedprox'?)"),
-        (["fedprox mu"], "key 'methods': must be pairs such as 'one=0.1 other=0.2', each key once"),
+        (["fedprox mu"], "key 'methods': must be pairs such as 'first=0.1 second=0.2', each key once"),
         (["fedprox mu=0.1", "fedprox mu=0.10"], "methods has 'fedprox mu=0.1' twice"),
     ],
 )
