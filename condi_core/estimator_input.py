@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_complex_dtype, is_integer_dtype, is_numeric_dtype
+
+from condi_core.window_arrays import read_floats
 
 
 class EstimatorInput(NamedTuple):
@@ -51,16 +55,7 @@ def read_input(x: Any, names: tuple[str, ...] | None = None) -> EstimatorInput:
 
 
 def _read_array(x: Any) -> EstimatorInput:
-    try:
-        array = np.asarray(x)
-        if np.iscomplexobj(array):
-            raise TypeError("Complex data not supported")
-        array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"expected X as an array of numbers (n, channel, time), got one that cannot become floats "
-            f"({error}): give windows of equal length, and NaN where nothing was observed"
-        ) from None
+    array = read_floats(x, "X")
     if array.ndim not in (2, 3) or not array.size:
         raise ValueError(
             f"expected X as an array (n, channel, time), or (channel, time) for one window, got shape "
@@ -77,17 +72,14 @@ def _read_array(x: Any) -> EstimatorInput:
 
 def _read_frame(frame: pd.DataFrame, names: tuple[str, ...] | None) -> EstimatorInput:
     columns = tuple(map(str, frame.columns))
+    if not columns:
+        raise ValueError("expected a data frame with a column per channel, got none: give at least one")
     if len(set(columns)) < len(columns):
         raise ValueError(f"expected columns with different names, got {', '.join(columns)}: rename them")
     if names is not None and set(columns) != set(names):
         raise ValueError(f"expected the columns {', '.join(names)}, got {', '.join(columns)}")
-    try:
-        table = frame.to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
-        raise ValueError(
-            "expected a data frame with numbers in all columns: put what identifies a window and its times "
-            "into the index, X.set_index(['window', 'time'])"
-        ) from None
+    _require_numbers(frame)
+    table = frame.to_numpy(np.float64, na_value=np.nan)
     _require_finite(table)
     if frame.index.nlevels > 2 or not len(frame):
         raise ValueError(
@@ -96,8 +88,8 @@ def _read_frame(frame: pd.DataFrame, names: tuple[str, ...] | None) -> Estimator
         )
     rows = {"0": np.arange(len(frame))}
     if frame.index.nlevels == 2:
-        codes, names_of_windows = pd.factorize(frame.index.get_level_values(0))
-        rows = {str(name): np.flatnonzero(codes == code) for code, name in enumerate(names_of_windows)}
+        codes, labels = pd.factorize(frame.index.get_level_values(0), use_na_sentinel=False)
+        rows = {name: np.flatnonzero(codes == code) for code, name in enumerate(_name_windows(labels))}
     lengths = {len(positions) for positions in rows.values()}
     if len(lengths) > 1:
         raise ValueError(
@@ -110,7 +102,8 @@ def _read_frame(frame: pd.DataFrame, names: tuple[str, ...] | None) -> Estimator
     def restore(completed: np.ndarray) -> pd.DataFrame:
         filled = table.copy()
         filled[positions[:, None, :], np.array(order)[None, :, None]] = completed
-        return frame.where(frame.notna(), pd.DataFrame(filled, frame.index, frame.columns))
+        restored = frame.astype(dict.fromkeys(_find_incomplete_integers(frame), "Float64"))
+        return restored.where(frame.notna(), pd.DataFrame(filled, frame.index, frame.columns))
 
     values = table[positions][:, :, order].transpose(0, 2, 1)
     return EstimatorInput(values, np.array(list(rows)), names or columns, restore)
@@ -122,7 +115,7 @@ def _read_frames(frames: Any, names: tuple[str, ...] | None) -> EstimatorInput:
         raise ValueError(
             "expected a list or dictionary of data frames, one per window, with an index of one level (time)"
         )
-    keys = [str(key) for key in items]
+    keys = _name_windows(items)
     inner = read_input(pd.concat(list(items.values()), keys=keys), names)
 
     def restore(completed: np.ndarray) -> Any:
@@ -133,6 +126,44 @@ def _read_frames(frames: Any, names: tuple[str, ...] | None) -> EstimatorInput:
     return inner._replace(restore=restore)
 
 
+def _name_windows(labels: Iterable[Any]) -> list[str]:
+    """Write the labels of windows as text, by which they must differ."""
+    labels = list(labels)
+    if any(map(pd.isna, labels)):
+        raise ValueError("expected a name for each window, got a missing one: name it in the index")
+    names = [str(label) for label in labels]
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"expected windows with different names, got '{repeated[0]}' twice: rename them")
+    return names
+
+
+def _require_numbers(frame: pd.DataFrame) -> None:
+    for name, kind in frame.infer_objects().dtypes.items():
+        if not is_numeric_dtype(kind) or is_complex_dtype(kind):
+            raise ValueError(
+                f"expected numbers in all columns, got {kind} in '{name}': put what identifies a window and "
+                "its times into the index, X.set_index(['window', 'time']), and convert signals by "
+                "astype(float)"
+            )
+
+
+def _find_incomplete_integers(frame: pd.DataFrame) -> list[Any]:
+    """List the columns with missing values whose type, of integers or bools, cannot hold a completed one."""
+    has_missing = frame.isna().any()
+    return [
+        name
+        for name, kind in frame.dtypes.items()
+        if has_missing[name] and (is_integer_dtype(kind) or is_bool_dtype(kind))
+    ]
+
+
 def _require_finite(array: np.ndarray) -> None:
     if np.isinf(array).any():
         raise ValueError("X has infinite values: mark what was not observed by NaN")
+    with np.errstate(over="ignore"):
+        is_too_large = np.isinf(array.astype(np.float32))
+    if is_too_large.any():
+        raise ValueError(
+            f"expected numbers up to {np.finfo(np.float32).max:.2g}, the largest of float32, got "
+            f"{array[is_too_large][0]:.2g}: give X in a larger unit"
+        )

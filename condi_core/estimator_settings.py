@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -56,21 +57,23 @@ def make_schema(windows: EstimatorInput, patch: int | None) -> Schema:
     Raises
     ------
     ConfigError
-        Windows cannot be divided into such patches.
+        `patch` is no positive integer, or windows cannot be divided into such patches.
     """
     channels, length = windows.values.shape[1:]
     if patch is None:
         divisors = [n for n in range(MAX_PATCH, 1, -1) if not length % n and length // n >= MIN_PATCHES]
         patch = divisors[0] if divisors else 1
-    if patch < 1 or length % patch:
+    if not isinstance(patch, Integral) or isinstance(patch, bool) or patch < 1:
+        raise ConfigError(f"parameter 'patch' must be a positive integer or None, got {patch!r}")
+    if length % patch:
         raise ConfigError(f"parameter 'patch' must divide the {length} samples of a window, got {patch}")
     names = windows.names or tuple(f"channel {i}" for i in range(channels))
     return Schema.model_validate(
         {
             "dataset": "arrays" if windows.names is None else "data frames",
-            "modalities": [{"name": name, "unit": "", "samples_per_patch": patch} for name in names],
+            "modalities": [{"name": name, "unit": "", "samples_per_patch": int(patch)} for name in names],
             "patch_seconds": float(patch),
-            "patches": length // patch,
+            "patches": length // int(patch),
             "labels": (),
             "task": "none",
         }

@@ -38,6 +38,43 @@ class WindowArrays(NamedTuple):
         return numbers[..., 0, :] if self.is_single else numbers
 
 
+def read_floats(numbers: ArrayLike, name: str) -> np.ndarray:
+    """Read an array of floats, float32 or else float64, with NaN where a masked array is masked.
+
+    Parameters
+    ----------
+    numbers : array, or nested lists
+    name : of the argument, for messages
+
+    Raises
+    ------
+    ValueError
+        They are no numbers, or rows differ in their length.
+    """
+    try:
+        array = np.asanyarray(numbers)
+        if np.iscomplexobj(array):
+            raise TypeError("Complex data not supported")
+        array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        reason = str(error).split(". ")[0]
+        raise ValueError(
+            f"expected {name} as an array of numbers, got one that cannot become floats ({reason}): "
+            "give rows of equal length, and NaN where nothing was observed"
+        ) from None
+    return np.asarray(np.ma.filled(array, np.nan))
+
+
+def _read_masks(observed: ArrayLike) -> np.ndarray:
+    try:
+        return np.ma.filled(observed, False)
+    except ValueError:
+        raise ValueError(
+            "expected observed as an array of bools, got rows of different lengths: give one bool for each "
+            "value"
+        ) from None
+
+
 def read_windows(schema: Schema, values: ArrayLike, observed: ArrayLike | None = None) -> WindowArrays:
     """Check windows in one of three shapes.
 
@@ -56,10 +93,8 @@ def read_windows(schema: Schema, values: ArrayLike, observed: ArrayLike | None =
     ValueError
         The arrays have another shape or type. The message says how to get there.
     """
-    x = np.asarray(values, np.float32)
-    masks = ~np.isnan(x) if observed is None else np.ma.filled(observed, False)
-    if np.ma.isMaskedArray(values):  # its mask says what was not observed
-        masks = masks & ~np.ma.getmaskarray(values)
+    x = read_floats(values, "values").astype(np.float32, copy=False)
+    masks = ~np.isnan(x) if observed is None else _read_masks(observed)
     channels, patches, samples = schema.shape
     is_joined = x.ndim in (2, 3) and x.shape[-2:] == (channels, patches * samples)
     if not (is_joined or (x.ndim == 4 and x.shape[1:] == schema.shape)) or not x.size:
@@ -75,6 +110,7 @@ def read_windows(schema: Schema, values: ArrayLike, observed: ArrayLike | None =
         )
     if masks.dtype != bool:
         raise ValueError(f"expected observed to be bool, got {masks.dtype}: give observed.astype(bool)")
+    masks = masks & ~np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else masks
     shape = (-1, *schema.shape)
     return WindowArrays(x.reshape(shape), masks.reshape(shape), x.shape)
 
