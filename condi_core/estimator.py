@@ -16,6 +16,7 @@ import torch
 from condi_core.estimator_input import EstimatorInput, read_input
 from condi_core.estimator_settings import make_schema, read_settings, read_windows_of
 from condi_core.model import TrainedRun
+from condi_core.outputs import read_levels, require_samples
 from condi_core.settings_text import suggest_name
 from condi_core.single_site import ArrayWindows, format_round, train_single_site
 from condi_core.weights_file import hash_arrays, load_imputer, read_weights, state_arrays, weights_to_bytes
@@ -31,10 +32,10 @@ class NotFittedError(ValueError, AttributeError):
 class Imputer:
     """Complete missing samples of time series by CondI's imputer, trained on the same data.
 
-    X is an array (n, channel, time) with NaN where nothing was observed, or (channel, time) for one window;
-    or a data frame with a column per channel and a row per time, of one window, or of several by the first of
-    two levels of its index; or a list or dictionary of data frames. All windows have one length. What comes
-    back has the type of X, and its observed values are unchanged.
+    X is an array (n, channel, time) with NaN, or a mask, where nothing was observed, or (channel, time) for
+    one window; or a data frame with a column per channel and a row per time, of one window, or of several by
+    the first of two levels of its index; or a list or dictionary of data frames. All windows have one length.
+    What comes back has the type of X, without a mask, and its observed values are unchanged.
 
     The weights are, bit for bit, those of `condi run` with one site of the same name, windows, record ids,
     seed and settings, without simulated missingness, differential privacy or other averaging. Record ids are
@@ -195,12 +196,7 @@ class Imputer:
         """Train on windows and complete them."""
         return self.fit(X, y, **fit_params).transform(X)
 
-    def quantiles(
-        self,
-        levels: Sequence[float],
-        X: Any = None,  # noqa: N803 - as scikit-learn
-        samples: int = 100,
-    ) -> Any:
+    def quantiles(self, levels: Sequence[float], X: Any = None, samples: int = 100) -> Any:  # noqa: N803
         """Compute quantiles of each missing sample; those of an observed one are its value.
 
         Parameters
@@ -213,6 +209,8 @@ class Imputer:
         -------
         An array (level, n, channel, time), or for data frames a dictionary from level to what has their type.
         """
+        read_levels(levels)
+        require_samples(samples, least=1)
         if X is None:
             self._require_fitted()
             X = self._fitted_input  # noqa: N806

@@ -14,11 +14,11 @@ from torch import Tensor
 from condi_core.imputer.imputer import DiffusionImputer
 from condi_core.imputer.interpolation import interpolate_windows
 from condi_core.methods import Method
-from condi_core.outputs import Imputation, Prediction
+from condi_core.outputs import Imputation, Prediction, require_samples
 from condi_core.task.model import TaskModel
 from condi_core.training import derive_seed
 from condi_core.weights_file import WeightsFileError
-from condi_core.window_arrays import WindowArrays, read_windows
+from condi_core.window_arrays import WindowArrays, read_floats, read_windows
 from condi_core.windows import WINDOWS_PER_BLOCK, Schema, zero_unobserved
 
 
@@ -100,7 +100,7 @@ class TrainedRun:
         Raises
         ------
         ValueError
-            The arrays have another shape or type, or an observed value is not finite.
+            The arrays have another shape or type, an observed value is not finite, or `samples` is negative.
         WeightsFileError
             The run has no trained imputer.
         """
@@ -109,6 +109,7 @@ class TrainedRun:
             raise WeightsFileError(
                 "this run has no trained imputer: choose a run with a method that trains one, such as condi"
             )
+        require_samples(samples)
         windows = read_windows(self.schema, values, observed)
         points, draws, padding = [], [], self._padding.to(self.device)
         low, high = (limit.to(self.device) for limit in self._limits)
@@ -152,11 +153,12 @@ class TrainedRun:
         Raises
         ------
         ValueError
-            The arrays have another shape or type, or an observed value is not finite.
+            The arrays have another shape or type, an observed value is not finite, or `samples` is negative.
         WeightsFileError
             The run has no task model of the method.
         """
         classifier = self.find_classifier(method)
+        require_samples(samples)
         windows = read_windows(self.schema, values, observed)
         recorded = self._covariate_blocks(covariates, windows)
         num_draws = samples if classifier.method.imputer_training == "diffusion" else 0
@@ -235,7 +237,7 @@ class TrainedRun:
         shape = (len(windows.values), len(self.schema.covariates))
         numbers = np.full(shape, np.nan, np.float32)
         if covariates is not None:
-            numbers = np.asarray(covariates, np.float32)
+            numbers = read_floats(covariates, "covariates").astype(np.float32)
             numbers = numbers[None] if windows.is_single and numbers.ndim == 1 else numbers
         if numbers.shape != shape:
             raise ValueError(f"expected covariates of shape {shape}, got {numbers.shape}")

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from condi_core.evaluation.imputation import quantiles
+
+
+def read_levels(levels: Sequence[float]) -> np.ndarray:
+    """Read the levels of quantiles, float32 (level,); ValueError unless all are between 0 and 1."""
+    try:
+        numbers = np.asarray(levels, np.float32)
+        is_valid = numbers.ndim == 1 and numbers.size and ((numbers >= 0) & (numbers <= 1)).all()
+    except (TypeError, ValueError):
+        is_valid = False
+    if not is_valid:
+        raise ValueError(f"expected a list of levels between 0 and 1, such as [0.05, 0.95], got {levels!r}")
+    return numbers
+
+
+def require_samples(samples: int, least: int = 0) -> None:
+    """Raise ValueError unless `samples`, a number of draws, is an integer that is not below `least`."""
+    if not isinstance(samples, Integral) or samples < least:
+        raise ValueError(
+            f"expected samples, a number of draws, as an integer from {least} up, got {samples!r}"
+        )
 
 
 class Imputation(NamedTuple):
@@ -41,11 +62,12 @@ class Imputation(NamedTuple):
         Raises
         ------
         ValueError
-            There are no draws.
+            There are no draws, or levels are not between 0 and 1.
         """
+        checked = read_levels(levels)
         if not len(self.draws):
             raise ValueError("quantiles need draws, and there are none: call `impute` with samples above 0")
-        return quantiles(torch.from_numpy(self.draws), torch.tensor(levels)).numpy()
+        return quantiles(torch.from_numpy(self.draws), torch.from_numpy(checked)).numpy()
 
 
 class Prediction(NamedTuple):

@@ -72,6 +72,25 @@ def test_columns_without_missing_values_keep_their_type(of_frames):
     assert (completed["d"] == 5).all() and not completed.isna().any().any()
 
 
+def test_the_mask_of_a_masked_array_marks_what_was_not_observed(imputer):
+    masked = np.ma.masked_array(np.where(MISSING, 999.0, TRUTH)[:2], MISSING[:2])
+    expected = imputer.transform(SERIES[:2].astype(np.float64))
+    np.testing.assert_array_equal(imputer.transform(masked), expected)
+    counts = np.ma.masked_array(np.round(10 * TRUTH[:2]).astype(int), MISSING[:2])
+    completed = imputer.transform(counts)
+    assert completed.dtype == np.float64 and (completed[~MISSING[:2]] == counts.compressed()).all()
+
+
+def test_columns_of_integers_and_bools_with_missing_values_come_back_as_floats(of_frames):
+    frame = FRAME.loc["stay 0"].assign(c=5, d=True).astype({"c": "Int64", "d": "boolean"})
+    frame.iloc[3, 2:] = pd.NA
+    completed = of_frames.transform(frame)
+    assert (completed.dtypes[["c", "d"]] == "Float64").all() and not completed.isna().any().any()
+    assert (completed["c"].drop(3) == 5).all() and (completed["d"].drop(3) == 1).all()
+    by_level = of_frames.quantiles([0.5], frame, samples=2)
+    assert by_level[0.5]["c"].dtype == "Float64" and frame["c"].dtype == "Int64"
+
+
 def test_quantiles_are_ordered_and_equal_what_was_observed(imputer, of_frames):
     low, median, high = imputer.quantiles([0.05, 0.5, 0.95], SERIES[:2], samples=19)
     observed = ~MISSING[:2]
@@ -205,14 +224,6 @@ def test_it_says_what_it_is_and_reports_rounds(imputer, capsys):
     np.testing.assert_array_equal(of_fitted, verbose.quantiles([0.5], SERIES[:2], samples=3))
 
 
-@pytest.mark.parametrize("length, patch", [(1000, 10), (500, 10), (60, 1), (48, 1), (100, 2), (997, 1)])
-def test_a_patch_divides_the_window_and_leaves_forty_or_has_one_sample(length, patch):
-    from condi_core.estimator_input import read_input
-    from condi_core.estimator_settings import make_schema
-
-    assert make_schema(read_input(np.zeros((1, 2, length))), None).shape == (2, length // patch, patch)
-
-
 @pytest.mark.parametrize(
     "parameters, message",
     [
@@ -220,6 +231,9 @@ def test_a_patch_divides_the_window_and_leaves_forty_or_has_one_sample(length, p
         ({"learning_rate": -1.0}, "parameter 'learning_rate'.* got -1"),
         ({"heads": 3}, "parameter 'heads'"),
         ({"patch": 7}, "parameter 'patch' must divide the 60 samples of a window, got 7"),
+        ({"patch": 0}, "parameter 'patch' must be a positive integer or None, got 0"),
+        ({"patch": 2.5}, "parameter 'patch' must be a positive integer or None, got 2.5"),
+        ({"patch": "5"}, "parameter 'patch' must be a positive integer or None, got '5'"),
     ],
 )
 def test_invalid_parameters_are_refused(parameters, message):
@@ -228,22 +242,23 @@ def test_invalid_parameters_are_refused(parameters, message):
 
 
 @pytest.mark.parametrize(
-    "x, message",
+    "levels, samples, message",
     [
-        (np.zeros(60), r"\(channel, time\) for one window, got shape \(60,\)"),
-        (np.zeros((0, 4, 60)), "give at least one window"),
-        ([["a", "b"]], "cannot become floats"),
-        (SERIES + 1j, "Complex data not supported"),
-        (np.full((1, 4, 60), np.inf), "infinite values"),
-        (FRAME.reset_index(), "set_index"),
-        (FRAME.set_axis(list("aacd"), axis=1), "different names, got a, a, c, d: rename them"),
-        (FRAME.iloc[:-1], "expected windows of one length, got 59 to 60 rows"),
-        ({"one": SERIES[0]}, "list or dictionary of data frames"),
+        ([5, 95], 9, r"levels between 0 and 1, such as \[0.05, 0.95\], got \[5, 95\]"),
+        ([], 9, r"levels between 0 and 1.* got \[\]"),
+        (0.5, 9, "a list of levels .* got 0.5"),
+        ([np.nan], 9, "levels between 0 and 1.* got .nan"),
+        ([0.5], -1, "samples, a number of draws, as an integer from 1 up, got -1"),
+        ([0.5], 0, "from 1 up, got 0"),
+        ([0.5], 2.0, "from 1 up, got 2.0"),
     ],
 )
-def test_what_is_no_windows_is_refused_with_what_to_do(x, message):
+def test_wrong_levels_and_draws_are_refused_before_anything_is_drawn(
+    imputer, monkeypatch, levels, samples, message
+):
+    monkeypatch.setattr(imputer.model_, "impute", None)
     with pytest.raises(ValueError, match=message):
-        Imputer(**TINY).fit(x)
+        imputer.quantiles(levels, SERIES, samples=samples)
 
 
 def test_other_windows_than_those_fitted_are_refused(imputer, of_frames):

@@ -4,6 +4,7 @@ import json
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -119,6 +120,16 @@ def test_quantiles_are_those_of_the_draws(model):
     np.testing.assert_allclose(imputation.quantiles(levels), ordered, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="quantiles need draws"):
         model.impute(windows(1)).quantiles(levels)
+    of_array = imputation.quantiles(np.array(levels))  # float64
+    np.testing.assert_array_equal(of_array, imputation.quantiles(levels))
+    with pytest.raises(ValueError, match=r"levels between 0 and 1, such as .*, got \[5, 95\]"):
+        imputation.quantiles([5, 95])
+
+
+def test_a_negative_number_of_draws_is_refused(model):
+    for call in (model.impute, model.predict):
+        with pytest.raises(ValueError, match="a number of draws, as an integer from 0 up, got -1"):
+            call(windows(1), samples=-1)
 
 
 def test_predictions_come_with_their_spread(model):
@@ -197,6 +208,11 @@ def test_a_run_says_what_it_is(model):
         (np.zeros((1, 3, 20, 10)), np.ones((1, 3, 200), bool), "observed of the shape of values"),
         (np.zeros((1, 3, 20, 10)), np.ones((1, 3, 20, 10)), "to be bool"),
         (np.full((1, 3, 20, 10), np.nan), np.ones((1, 3, 20, 10), bool), "not finite"),
+        (np.ma.zeros((1, 3, 20, 10)), np.ones((1, 3, 200), bool), "observed of the shape of values"),
+        ([[1.0, pd.NA]], None, "expected values as an array of numbers, got one that cannot become floats"),
+        ([[1.0], [1.0, 2.0]], None, "got one that .* with a sequence.: give rows of equal length, and NaN"),
+        (np.zeros((3, 200)) + 1j, None, "Complex data not supported"),
+        (np.zeros((3, 200)), [[True], [True, False]], "observed as an array of bools, got rows of different"),
     ],
 )
 def test_other_arrays_are_refused(model, values, observed, message):
