@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,15 +13,26 @@ import pandas as pd
 import torch
 
 from condi_core.estimator_input import EstimatorInput, read_input
-from condi_core.estimator_settings import make_schema, read_settings, read_windows_of
+from condi_core.estimator_settings import (
+    make_schema,
+    read_parameters,
+    read_settings,
+    read_windows_of,
+    write_parameters,
+)
 from condi_core.model import TrainedRun
 from condi_core.outputs import read_levels, require_samples
 from condi_core.settings_text import suggest_name
 from condi_core.single_site import ArrayWindows, format_round, train_single_site
-from condi_core.weights_file import hash_arrays, load_imputer, read_weights, state_arrays, weights_to_bytes
+from condi_core.weights_file import (
+    hash_arrays,
+    load_imputer,
+    read_weights,
+    require_compatible,
+    state_arrays,
+    weights_to_bytes,
+)
 from condi_core.windows import Schema, iterate_blocks
-
-ESTIMATOR_KEY = "estimator"  # in the metadata of a file: parameters that are not settings of phase 1
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -109,9 +119,7 @@ class Imputer:
 
     def __repr__(self) -> str:
         defaults = type(self)().get_params()
-        changed = [
-            f"{name}={value!r}" for name, value in self.get_params().items() if value != defaults[name]
-        ]
+        changed = [f"{n}={value!r}" for n, value in self.get_params().items() if value != defaults[n]]
         state = "not fitted"
         if hasattr(self, "model_"):
             channels, patches, samples = self.model_.schema.shape
@@ -176,12 +184,8 @@ class Imputer:
 
         training, validated = rows[: len(inputs.values)], rows[len(inputs.values) :]
         network = train_single_site(windows, training, validated, config, self.seed, report)
-        others, is_named = {n: getattr(self, n) for n in ("seed", "site", "patch")}, inputs.names is not None
-        metadata = {
-            "schema": schema.model_dump_json(),
-            "settings": config.model_dump_json(by_alias=True),
-            ESTIMATOR_KEY: json.dumps(others | {"named": is_named}, default=int),
-        }
+        is_named = inputs.names is not None
+        metadata = write_parameters(self.get_params(), config, schema, is_named)
         self._set_network(network, schema, is_named, metadata)
         self.history_ = pd.DataFrame(history)
         self._fitted_input = X
@@ -248,11 +252,9 @@ class Imputer:
         """
         network, schema = load_imputer(path)
         metadata = read_weights(Path(path))[1]
-        settings = {name.replace("-", "_"): v for name, v in json.loads(metadata["settings"]).items()}
-        others = json.loads(metadata.get(ESTIMATOR_KEY, json.dumps({"patch": schema.samples, "named": True})))
-        is_named = others.pop("named")
-        settings.pop("samples")
-        imputer = cls(**settings, **others, device=device)
+        with require_compatible(path):
+            parameters, is_named = read_parameters(metadata, schema)
+            imputer = cls(**parameters, device=device)
         imputer._set_network(network.to(device), schema, is_named, metadata)
         imputer._fitted_input = None
         return imputer

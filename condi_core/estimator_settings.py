@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
@@ -15,6 +16,7 @@ from condi_core.phase_config import ImputerConfig
 from condi_core.settings_text import describe_error
 from condi_core.windows import Schema
 
+ESTIMATOR_KEY = "estimator"  # in the metadata of a file: parameters that are not settings of phase 1
 MAX_PATCH, MIN_PATCHES = 10, 40  # of a patch that is chosen: its samples, and the patches of a window
 
 
@@ -44,6 +46,28 @@ def read_settings(parameters: Mapping[str, Any]) -> ImputerConfig:
             text = describe_error(e, "parameter", plain.get(name))
             complaints.append(text.replace(f"'{name}'", f"'{name.replace('-', '_')}'"))
         raise ConfigError(*complaints) from None
+
+
+def write_parameters(
+    parameters: Mapping[str, Any], config: ImputerConfig, schema: Schema, is_named: bool
+) -> dict[str, str]:
+    """Return the metadata of a file, from which `read_parameters` reads."""
+    others = {name: parameters[name] for name in ("seed", "site", "patch")}
+    return {
+        "schema": schema.model_dump_json(),
+        "settings": config.model_dump_json(by_alias=True),
+        ESTIMATOR_KEY: json.dumps(others | {"named": is_named}, default=int),
+    }
+
+
+def read_parameters(metadata: Mapping[str, str], schema: Schema) -> tuple[dict[str, Any], bool]:
+    """Read the parameters of `Imputer`, but its device, and whether its channels have names, from a file."""
+    settings = {name.replace("-", "_"): value for name, value in json.loads(metadata["settings"]).items()}
+    settings.pop("samples", None)
+    of_run = json.dumps({"patch": schema.samples, "named": True})
+    others = json.loads(metadata.get(ESTIMATOR_KEY, of_run))
+    is_named = others.pop("named")
+    return settings | others, is_named
 
 
 def make_schema(windows: EstimatorInput, patch: int | None) -> Schema:

@@ -71,7 +71,7 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise WeightsFileError(
             f"there is no {path.name} in {path.parent}: give the folder of a run"
         ) from None
-    except (SafetensorError, OSError, TypeError) as error:
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: types unknown here
         reason = str(error).splitlines()[0]
         raise WeightsFileError(f"{path} holds no weights, or is damaged ({reason}): copy it again") from None
     checksum = metadata.pop(CHECKSUM_KEY, None)
@@ -104,7 +104,7 @@ def load_imputer(path: str | Path) -> tuple[DiffusionImputer, Schema]:
         The file is missing, damaged or altered, or holds another model.
     """
     arrays, metadata = read_weights(Path(path))
-    with _require_compatible(path):
+    with require_compatible(path):
         schema = Schema.model_validate_json(metadata["schema"])
         make = method_of(path, metadata).imputer if "method" in metadata else DiffusionImputer
         model = make(schema, ImputerConfig.model_validate_json(metadata["settings"]))
@@ -133,7 +133,7 @@ def load_task(path: str | Path) -> tuple[TaskModel, Schema, TaskConfig, dict[str
         The file is missing, damaged or altered, or holds another model.
     """
     arrays, metadata = read_weights(Path(path))
-    with _require_compatible(path):
+    with require_compatible(path):
         schema = Schema.model_validate_json(metadata["schema"])
         config = TaskConfig.model_validate_json(metadata["settings"])
         if "imputer" not in metadata:
@@ -150,7 +150,13 @@ def method_of(path: str | Path, metadata: Mapping[str, str]) -> Method:
             f"{path} has a model of the method '{metadata['method']}', which is not installed here: "
             f"install {metadata.get('package', 'the version of CondI that has trained it')}"
         )
-    return METHODS[metadata["method"]].with_options(json.loads(metadata.get("options", "{}")))
+    try:
+        options = dict(json.loads(metadata.get("options", "{}")))
+    except (TypeError, ValueError):
+        raise WeightsFileError(
+            f"{path} has no readable options of its method, got {metadata['options']!r}: train it again"
+        ) from None
+    return METHODS[metadata["method"]].with_options(options)
 
 
 def _load_arrays(model: torch.nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
@@ -158,11 +164,13 @@ def _load_arrays(model: torch.nn.Module, arrays: Mapping[str, np.ndarray]) -> No
 
 
 @contextmanager
-def _require_compatible(path: str | Path) -> Iterator[None]:
+def require_compatible(path: str | Path) -> Iterator[None]:
     """Turn the errors of an undamaged file that holds another model into a WeightsFileError."""
     try:
         yield
-    except (ConfigError, KeyError, RuntimeError, TypeError, ValidationError) as error:
+    except WeightsFileError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, ValidationError):
             reason = describe_error(error.errors()[0], "setting")
         elif isinstance(error, KeyError):
@@ -170,7 +178,7 @@ def _require_compatible(path: str | Path) -> Iterator[None]:
         elif isinstance(error, ConfigError):
             reason = str(error)
         else:
-            reason = "its weights are not those that its settings state"
+            reason = "its weights or metadata are not those that its settings state"
         raise WeightsFileError(
             f"{path} is not a model that this version can use ({reason}): use the version that trained it, "
             "which the run's versions.json names, or train it again"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from condi_core.task.kind import TASK_KINDS, TaskKind
@@ -19,6 +19,7 @@ from condi_core.task.kind import TASK_KINDS, TaskKind
 WINDOWS_PER_BLOCK = 16  # windows processed at once outside training
 ROUNDING = 1e-13  # relative error of sums of squares, below which a variance is none
 SMALLEST_STD = torch.finfo(torch.float32).tiny  # by which float32 can still be divided
+MAX_SAMPLES = 10**7  # in a patch, and patches in a window, as in manifests
 
 
 class RateGroup(NamedTuple):
@@ -71,7 +72,7 @@ class Schema(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")
         name: str
         unit: str
-        samples_per_patch: int
+        samples_per_patch: int = Field(ge=1, le=MAX_SAMPLES)
         range: tuple[float, float] | None = None  # plausible values
 
     class Covariate(BaseModel):
@@ -84,9 +85,9 @@ class Schema(BaseModel):
         groups: tuple[float, ...] = ()
 
     dataset: str
-    modalities: tuple[Modality, ...]
-    patch_seconds: float
-    patches: int
+    modalities: tuple[Modality, ...] = Field(min_length=1)
+    patch_seconds: float = Field(gt=0, allow_inf_nan=False)
+    patches: int = Field(ge=1, le=MAX_SAMPLES)
     labels: tuple[str, ...]
     task: str
     label_unit: str = ""

@@ -196,14 +196,6 @@ def mean_over_circle(half: Tensor, length: int) -> Tensor:
 
 def _next_fast_length(n: int) -> int:
     """Return the smallest even number from `n` up whose prime factors are at most 5: fast to transform."""
-
-    def is_smooth(k: int) -> bool:
-        for p in (2, 3, 5):
-            while k % p == 0:
-                k //= p
-        return k == 1
-
-    n += n % 2
-    while not is_smooth(n):
-        n += 2
-    return n
+    powers = range(n.bit_length())
+    odd_factors = [3**i * 5**j for i in powers for j in powers]
+    return min(odd << max((-(-n // odd) - 1).bit_length(), 1) for odd in odd_factors)

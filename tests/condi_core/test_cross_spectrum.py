@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from condi_core.imputer.cross_spectrum import EIGENVALUE_FLOOR, SEGMENT_SAMPLES, CrossSpectrum
+from condi_core.imputer.cross_spectrum import (
+    EIGENVALUE_FLOOR,
+    SEGMENT_SAMPLES,
+    CrossSpectrum,
+    _next_fast_length,
+)
 from tests.helpers.toy import ar_process, run_em
 
 
@@ -247,3 +252,8 @@ def test_results_follow_a_spectrum_that_changes():
     torch.testing.assert_close(cross_spectrum.covariance(), 2 * before)
     cross_spectrum.load_state_dict({"spectrum": 3 * cross_spectrum.spectrum})
     torch.testing.assert_close(cross_spectrum.covariance(), 6 * before)
+
+
+@pytest.mark.parametrize("n, length", [(1, 2), (7, 8), (257, 270), (2 * 3**5 * 5, 2430), (10**14, 10**14)])
+def test_windows_are_padded_to_a_length_that_is_fast_to_transform(n, length):
+    assert _next_fast_length(n) == length

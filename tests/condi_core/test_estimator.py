@@ -11,6 +11,7 @@ import torch
 from condi_core import ConfigError, Imputer, WeightsFileError, load_model
 from condi_core.estimator import NotFittedError
 from condi_core.phase_config import ImputerConfig
+from condi_core.weights_file import read_weights, weights_to_bytes
 from tests.helpers.run_settings import flat_defaults
 from tests.helpers.tiny_federation import NAMES, site_data
 
@@ -184,6 +185,11 @@ def test_a_saved_imputer_completes_the_same_and_can_be_read_as_a_run(of_frames, 
     assert pickle.loads(pickle.dumps(loaded)).model_.imputer_hash == of_frames.model_.imputer_hash
     with pytest.raises(ValueError, match="expected X, as a loaded imputer does not hold"):
         loaded.quantiles([0.5])
+    arrays, metadata = read_weights(file)
+    for estimator, reason in (("{", "its weights or metadata are not those"), ("{}", "it has no named")):
+        file.write_bytes(weights_to_bytes(arrays, metadata | {"estimator": estimator}))
+        with pytest.raises(WeightsFileError, match=reason):
+            Imputer.load(file)
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(WeightsFileError, match="damaged"):
         Imputer.load(file)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from condi_core.windows import Standardiser, iterate_blocks, zero_unobserved
+from condi_core.windows import Schema, Standardiser, iterate_blocks, zero_unobserved
 from tests.helpers.toy import MEANS, STDS, corrupt, schema, windows
 
 
@@ -14,6 +15,22 @@ def test_the_schema_has_the_shape_of_the_fastest_modality():
     assert mixed.shape == (3, 9, 7)
     assert mixed.names == ("m0", "m1", "m2")
     assert mixed.patch_weights.tolist() == [1 / 2, 1 / 7, 1]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"modalities": []}, "modalities\n.*at least 1 item"),
+        ({"modalities": [{"name": "m", "unit": "", "samples_per_patch": 0}]}, "greater than or equal to 1"),
+        ({"patches": 0}, "patches\n.*greater than or equal to 1"),
+        ({"patches": 10**8}, "patches\n.*less than or equal to 10000000"),
+        ({"patch_seconds": 0.0}, "patch_seconds\n.*greater than 0"),
+        ({"patch_seconds": np.inf}, "patch_seconds\n.*finite"),
+    ],
+)
+def test_a_schema_without_samples_is_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        Schema.model_validate(schema().model_dump() | changes)
 
 
 def test_blocks_hold_all_rows_in_order():
