@@ -149,11 +149,10 @@ def _require_numbers(frame: pd.DataFrame) -> None:
 
 def _find_incomplete_integers(frame: pd.DataFrame) -> list[Any]:
     """List the columns with missing values whose type, of integers or bools, cannot hold a completed one."""
-    has_missing = frame.isna().any()
     return [
         name
-        for name, kind in frame.dtypes.items()
-        if has_missing[name] and (is_integer_dtype(kind) or is_bool_dtype(kind))
+        for (name, kind), has_missing in zip(frame.dtypes.items(), frame.isna().any(), strict=True)
+        if has_missing and (is_integer_dtype(kind) or is_bool_dtype(kind))
     ]
 
 
