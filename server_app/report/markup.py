@@ -48,10 +48,10 @@ def page(title: str, summary: str, sections: Sequence[Section], overview: str = 
 
 
 def size(count: float) -> Cell:
-    """Format a number of bytes with three digits."""
+    """Format a number of bytes with three digits, and whole ones below 1000; from 1000 PB on with more."""
     value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value >= 1000:
+    for larger in ("kB", "MB", "GB", "TB", "PB"):
+        if value >= 999.5:  # which three digits round up
             value, unit = value / 1000, larger
     decimals = 0 if unit == "B" or value >= 99.95 else 1 if value >= 9.995 else 2
     return Cell(f"{value:.{decimals}f} {unit}", count)

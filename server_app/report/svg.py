@@ -14,6 +14,8 @@ from data_partitions.table import escape_html, format_number
 
 WIDTH = 360
 CHARACTER_WIDTH = 6.5  # of a digit of a tick
+MAX_TICK_CHARACTERS = 16
+LARGEST = 1e300  # of a number in a figure, as differences of larger ones overflow
 COLOURS = 8  # series after these repeat the colours, with dashed lines
 
 
@@ -28,7 +30,7 @@ class LinearScale:
     step: float = 0.0  # between ticks; 0: none
 
     def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+        return self.start + (_bound(value) - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
         """Return the multiples of the step inside the range."""
@@ -39,6 +41,7 @@ class LinearScale:
         """Write a tick with as many decimals as the step, so that those of an axis are aligned."""
         decimals = max(0, -math.floor(math.log10(self.step) + 1e-9))
         label = f"{tick:.{decimals}f}" if decimals < 6 else format_number(tick)
+        label = label if len(label) <= MAX_TICK_CHARACTERS else f"{tick:.8g}"
         return label.replace("-", "−")
 
 
@@ -53,11 +56,13 @@ def fit_scale(
     """Map the range of values, or a fixed one, to positions.
 
     The range of values is extended to the ticks around it, `about` as many as are asked for. Their step is 1,
-    2 or 5 times a power of ten.
+    2 or 5 times a power of ten. Numbers beyond `LARGEST` are at the end of the axis.
     """
-    low, high = fixed or (float(min(values)), float(max(values)))
-    if high - low < 1e-9 * max(abs(high), abs(low), 1e-9):
-        low, high = low - 0.5, high + 0.5
+    low, high = map(_bound, fixed or (float(min(values)), float(max(values))))
+    largest = max(abs(high), abs(low))
+    if high - low < 1e-9 * max(largest, 1e-9):
+        margin = max(0.5, 1e-6 * largest)
+        low, high = low - margin, high + margin
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
@@ -65,6 +70,11 @@ def fit_scale(
     if not fixed:
         low, high = step * math.floor(low / step + 1e-6), step * math.ceil(high / step - 1e-6)
     return LinearScale(low, high, start, end, step)
+
+
+def _bound(value: float) -> float:
+    """Bring a number into the range that can be drawn; NaN stays."""
+    return min(max(float(value), -LARGEST), LARGEST)
 
 
 def find_left_end(y: LinearScale) -> float:

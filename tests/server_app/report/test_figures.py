@@ -44,6 +44,24 @@ def test_ticks_enclose_the_values_and_are_evenly_spaced(low, width, about):
     assert np.allclose(np.diff(ticks), scale.step, rtol=1e-3, atol=1e-9 * abs(low))
 
 
+@pytest.mark.parametrize(
+    "values, ends",
+    [
+        ([1e17, 1e17], ("9.99999e+16", "1.000001e+17")),
+        ([-1e308, 1e308], ("−1e+300", "1e+300")),
+        ([3.0], ("2.5", "3.5")),
+    ],
+)
+def test_equal_and_very_large_values_have_a_scale(values, ends):
+    scale = fit_scale(values, None, 0, 100)
+    ticks = scale.ticks()
+    assert (scale.tick_label(ticks[0]), scale.tick_label(ticks[-1])) == ends
+    expected = [50, 50] if values[0] == values[-1] else [0, 100]
+    assert [scale(value) for value in values] == pytest.approx(expected[: len(values)])
+    assert math.isnan(scale(math.nan))
+    assert "inf" not in lines("t", [Series("s", list(enumerate(values)))], "x", "y")
+
+
 def test_ticks_of_an_axis_have_the_same_decimals():
     scale = fit_scale([0.0, 1.0], (0.0, 1.0), 0, 100, 6)
     assert [scale.tick_label(t) for t in scale.ticks()] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
@@ -115,7 +133,9 @@ def test_cells_are_shaded_by_their_share_and_colours_repeat():
 
 def test_sizes_have_a_unit():
     sizes = (1234567, 999, 7_000_000, 63_900, 837_400, 2.5e12)
-    assert [size(n).text for n in sizes] == ["1.23 MB", "999 B", "7.00 MB", "63.9 kB", "837 kB", "2500 GB"]
+    assert [size(n).text for n in sizes] == ["1.23 MB", "999 B", "7.00 MB", "63.9 kB", "837 kB", "2.50 TB"]
+    rounded = (999_499, 999_950, 5e12, 999.7e12)
+    assert [size(n).text for n in rounded] == ["999 kB", "1.00 MB", "5.00 TB", "1.00 PB"]
 
 
 def test_ticks_have_space_beside_the_label_of_the_axis():
