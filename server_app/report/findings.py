@@ -56,6 +56,8 @@ class Findings:
         if row is None or "linear" not in rows:
             return None
         error, naive = rows[row]["rmse"], rows["linear"]["rmse"]
+        if not naive.value:  # of an exact interpolation there is no share
+            return None
         share = combine(lambda own, other: 1 - own / other, error, naive)
         return Improvement(share, error, naive) if math.isfinite(share.value) else None
 

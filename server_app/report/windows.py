@@ -116,9 +116,10 @@ def _train_diffusion_imputer(names: Sequence[str]) -> bool:
 
 def _figure(window: CompletedWindow, rank: int, count: int, schema: Schema) -> str:
     rates = np.array([m.samples_per_patch for m in schema.modalities])
-    by_modality = window.squared_error.sum((1, 2)) / np.maximum(window.target.sum((1, 2)), 1)
-    largest = np.argsort(-by_modality, kind="stable")[:MAX_MODALITIES]
-    chosen = sorted(m for m in largest if window.target[m].any())
+    hidden = window.target.sum((1, 2))
+    by_modality = window.squared_error.sum((1, 2)) / np.maximum(hidden, 1)
+    largest = [m for m in np.argsort(-by_modality, kind="stable") if hidden[m]]
+    chosen = sorted(largest[:MAX_MODALITIES])
     by_patch = (window.squared_error[chosen] / rates[chosen][:, None, None]).sum((0, 2))
     shown = choose_patches(by_patch, MAX_SAMPLES // int(rates[chosen].max()))
     unit = choose_time_unit((shown.stop - shown.start) * schema.patch_seconds)

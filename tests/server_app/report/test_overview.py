@@ -41,6 +41,13 @@ def test_the_error_of_all_patterns_pools_their_hidden_samples(made):
         assert rows[pattern]["condi"]["rmse"].value == pytest.approx(imputers["condi"]["rmse"])
 
 
+def test_of_an_exact_interpolation_there_is_no_share(made):
+    findings = Findings(read_run(made[1]))
+    rows = {"condi": {"rmse": Estimate(0.1)}, "linear": {"rmse": Estimate(0.0)}}
+    findings.imputation = {"all patterns": rows}
+    assert findings.improvement is None and "linear interpolation" not in overview(findings)
+
+
 def test_facts_count_patients_and_say_when_and_how_long(made):
     of_run = facts(read_run(made[1]))
     assert of_run["Sites"] == "3" and of_run["Patients"] == "24 training, 15 test"

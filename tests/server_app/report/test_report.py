@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from condi_core.completed_window import complete_rows
+from condi_core.completed_window import CompletedWindow, complete_rows
 from condi_core.evaluation.catalogue import EVALUATED_MISSINGNESS, missingness_label
 from condi_core.evaluation.imputers import IMPUTER_ROWS
 from condi_core.run_files import read_config, read_history
@@ -23,7 +23,7 @@ from server_app.cli import app
 from server_app.report import markup, on_completion
 from server_app.report.completed_windows import complete_windows, sites_with_data
 from server_app.report.page import run_page, write_report
-from server_app.report.windows import windows
+from server_app.report.windows import MAX_MODALITIES, _figure, windows
 from tests.helpers.finished_runs import HOSTILE, Page, write_hostile
 
 
@@ -146,6 +146,16 @@ def test_the_worst_window_comes_first_and_its_error_is_of_hidden_samples(made):
     worst = max(completed_windows["gaps 50 %"], key=lambda w: w.rmse)
     first = [name for name in Page(section).figures if "(worst of 15)" in name]
     assert any(worst.record in name for name in first)
+
+
+def test_a_window_without_errors_shows_the_modalities_with_hidden_samples(made):
+    _, schema = load_imputer(made[1] / "imputer.safetensors")
+    zeros, target = np.zeros(schema.shape), np.zeros(schema.shape, bool)
+    target[-1, 0, 0] = True
+    window = CompletedWindow("s", "r", zeros, ~target, target, np.zeros((3, *schema.shape)), zeros, 0.0)
+    figure = _figure(window, 0, 1, schema)
+    assert len(schema.names) > MAX_MODALITIES and f">{schema.names[-1]} (" in figure
+    assert not any(f">{name} (" in figure for name in schema.names[:-1])
 
 
 def test_hidden_samples_do_not_change_a_completion(made, tmp_path):
