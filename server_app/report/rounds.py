@@ -33,9 +33,8 @@ def training(run: RunRecord) -> Section:
             "A run has these phases: relation estimates how the modalities vary together, imputer trains the "
             "imputer, and task-<method> trains the classifier of a method; -local stands for local training "
             "and -pooled for centralised training. Metrics are computed on the validation windows of all "
-            "sites together. The asterisk (*) marks the round whose weights were selected, by the smallest "
-            "selection score: the median over sites of the validation loss, and of the RMSE of an imputer. "
-            "The RMSE of an imputer is in standard deviations of the modality."
+            "sites together. The asterisk (*) marks the round whose weights were selected, "
+            f"{_explain_selection(run)}. The RMSE of an imputer is in standard deviations of the modality."
         )
     ]
     if any(line.loss is None for line in run.history):
@@ -49,6 +48,15 @@ def training(run: RunRecord) -> Section:
             _tables(phase, rounds, run.best_round(phase)),
         ]
     return folded_section("Training", *parts)
+
+
+def _explain_selection(run: RunRecord) -> str:
+    if run.is_private:
+        return "the last one, as the choice by scores would reveal something of the patients"
+    return (
+        "by the smallest selection score: the median over sites of the validation loss, and of the RMSE of "
+        "an imputer, or with too few sites for a majority that of all windows"
+    )
 
 
 def cost(run: RunRecord) -> Section:

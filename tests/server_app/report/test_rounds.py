@@ -3,6 +3,8 @@
 import json
 import math
 
+import pytest
+
 from condi_core.run_files import read_history
 from server_app.report.page import write_report
 from tests.helpers.finished_runs import Page
@@ -36,6 +38,18 @@ def test_a_withheld_training_loss_is_a_gap_and_is_said(run):
     assert sentence in page.text and sentence not in drawn.text
     assert "imputer: training loss" in drawn.figures and "imputer: training loss" not in page.figures
     assert "training loss" not in [text for text, _ in page.tables["imputer, every round"][0]]
+
+
+@pytest.mark.parametrize("name", ["noise-multiplier", "patient-epsilon"])
+def test_with_privacy_the_last_round_is_selected_and_said(run, name):
+    by_score = "by the smallest selection score: the median over sites of the validation loss"
+    assert by_score in Page(write_report(run, limit=0.0).read_text()).text
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {f"privacy.{name}": 1.0}))
+    page = Page(write_report(run, limit=0.0).read_text())
+    assert "weights were selected, the last one, as the choice by scores would reveal" in page.text
+    assert by_score not in page.text
+    assert [row[0][0] for row in page.tables["imputer, every round"][1:]] == ["1", "2 *"]
 
 
 def test_the_selected_round_has_the_lowest_score(run):
