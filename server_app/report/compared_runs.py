@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from condi_core.config import UNTRAINED_SETTINGS
 from condi_core.evaluation.catalogue import (
     IMPUTATION_METRICS,
     TASK_METRICS,
@@ -23,10 +24,8 @@ from server_app.artifacts.run_record import RunRecord, read_run
 from server_app.report.imputation import imputers_in_order
 from server_app.study.ranking import SeedScores
 
-# They do not change what a run computes.
-OPERATING_SETTINGS = frozenset(
-    {"name", "output", "resume", "on-end", "track", "queue", "sites-timeout", "round-timeout"}
-)
+# They do not change what a run computes. Which sites take part does.
+OPERATING_SETTINGS = UNTRAINED_SETTINGS - {"federation", "sites", "min-sites", "quorum"}
 MEAN_RMSE = "imputation RMSE"
 
 

@@ -81,20 +81,14 @@ def gains_section(run: RunRecord, gains: dict[str, list[Gain]], ranked: dict[str
         ),
         figure_row(*_figures(ranked)),
         side_by_side(
-            *(
-                _table(
-                    run,
-                    {site: gain for site in order for gain in gains[site] if gain.metric == metric},
-                    ranked,
-                )
-                for metric in metrics.values()
-            )
+            *(_table(run, _select_gains(gains, order, metric), ranked) for metric in metrics.values())
         ),
         meaning_list({label: metric.meaning for label, metric in metrics.items()}),
     )
 
 
-def _of_metric(gains: dict[str, list[Gain]], sites: Sequence[str], metric: Metric) -> dict[str, Gain]:
+def _select_gains(gains: dict[str, list[Gain]], sites: Sequence[str], metric: Metric) -> dict[str, Gain]:
+    """Select the gains in one metric, in the order of `sites`."""
     return {site: gain for site in sites for gain in gains[site] if gain.metric == metric}
 
 

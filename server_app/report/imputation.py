@@ -112,13 +112,17 @@ def _meanings() -> dict[str, str]:
 
 
 def expect_coverage(run: RunRecord) -> str:
+    """Say which share of the hidden samples the run's draws have in their 90 % interval, if they are few."""
+    return expect_coverage_of(run.config.get("imputer.samples", 0))
+
+
+def expect_coverage_of(draws: int) -> str:
     """Say which share of the hidden samples few draws have in their 90 % interval; "" with enough draws."""
-    n = run.config.get("imputer.samples", 0)
-    if not 1 < n < 19:
+    if not 1 < draws < 19:
         return ""
     return (
-        f"With {n} draws, the 90 % interval ends at the lowest and the highest draw, so that "
-        f"{percent_text((n - 1) / (n + 1), 0)} of the samples are expected inside it."
+        f"With {draws} draws, the 90 % interval ends at the lowest and the highest draw, so that "
+        f"{percent_text((draws - 1) / (draws + 1), 0)} of the samples are expected inside it."
     )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from condi_core.config import RunConfig
 from condi_core.evaluation.catalogue import metrics_of_task, missingness_label
 from condi_core.evaluation.imputers import imputer_label
-from condi_core.methods import METHODS
 from condi_core.windows import Schema
 from data_partitions.table import Cell, Table, Value
-from server_app.report.imputation import imputers_in_order
+from server_app.report.classification import method_title
+from server_app.report.imputation import expect_coverage_of, imputers_in_order
 from server_app.report.markup import percent_text
 
 
@@ -73,11 +73,7 @@ def _imputation(results: dict[str, dict[str, dict]], draws: int) -> Table:
     ]
     if coverage:
         rows.append(["in 90 % interval", *(Cell(percent_text(c, 0), c) for c in coverage)])
-        if draws < 19:
-            note = (
-                f"With {draws} draws, {percent_text((draws - 1) / (draws + 1), 0)} are expected inside the "
-                "interval, which ends at the lowest and the highest draw."
-            )
+        note = expect_coverage_of(draws)
     title = "Imputation of test windows: RMSE (and CRPS) in standard deviations"
     return Table(title, ["", *map(missingness_label, results)], rows, note)
 
@@ -86,7 +82,7 @@ def _task(results: dict[str, dict], schema: Schema) -> Table:
     metrics = metrics_of_task(schema.task)
     rows: list[list[Value]] = [
         [
-            f"{method}: {METHODS[method].summary}",
+            method_title(method),
             *(Cell(m.format(values[m.name]), values[m.name]) for m in metrics),
         ]
         for method, values in results.items()

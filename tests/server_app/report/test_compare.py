@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from server_app.artifacts.estimates import Estimate
+from server_app.artifacts.run_record import read_run
 from server_app.artifacts.tensorboard import TensorBoardWriter
 from server_app.cli import app
 from server_app.errors import RunError
@@ -59,6 +61,15 @@ def replicates(runs, tmp_path_factory):
         (path / "result.json").write_text(json.dumps(result))
         paths.append(path)
     return paths
+
+
+@pytest.mark.parametrize(
+    ("setting", "differs"), [("quorum", True), ("min-sites", True), ("round-timeout", False)]
+)
+def test_settings_that_change_no_result_are_not_compared(runs, setting, differs):
+    record = read_run(runs[0])
+    other = replace(record, config=record.config | {setting: "changed"})
+    assert (compared_runs.settings_of(other) != compared_runs.settings_of(record)) == differs
 
 
 def test_differing_settings_and_the_scores_of_all_runs_are_compared(runs):
