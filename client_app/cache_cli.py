@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -78,4 +79,4 @@ def _clear(context: typer.Context, folder: CacheOption = None) -> None:
 def _folder(folder: Path | None) -> Path:
     from client_app.node.completion_cache import default_cache
 
-    return (folder or default_cache()).expanduser().absolute()
+    return Path(os.path.expanduser(folder or default_cache())).absolute()

@@ -104,7 +104,7 @@ def read_result(run: Path) -> dict[str, Any]:
 
 def read_versions(run: Path) -> dict[str, str]:
     """Read the software versions of the coordinator. RunFileError as in `read_config`."""
-    return read_json(run / VERSIONS_FILE, _require_dict)
+    return read_json(run / VERSIONS_FILE, _require_dict_of_texts)
 
 
 def read_progress(run: Path) -> dict[str, Any]:
@@ -176,6 +176,12 @@ def _read_text(file: Path) -> str:
 def _require_dict(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("a JSON object was expected")
+    return content
+
+
+def _require_dict_of_texts(content: Any) -> dict[str, str]:
+    if not all(isinstance(value, str) for value in _require_dict(content).values()):
+        raise ValueError("a JSON object of texts was expected")
     return content
 
 

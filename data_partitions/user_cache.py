@@ -17,7 +17,7 @@ CACHE_VARIABLE = "CONDI_CACHE"  # an environment variable that names another fol
 def user_cache() -> Path:
     """Return the folder that the variable CONDI_CACHE names; by default one in the user's cache folder."""
     folder = os.environ.get(CACHE_VARIABLE)
-    return Path(folder).expanduser().absolute() if folder else platformdirs.user_cache_path("condi")
+    return Path(os.path.expanduser(folder)).absolute() if folder else platformdirs.user_cache_path("condi")
 
 
 def require_writable(folder: Path, remedy: str) -> None:

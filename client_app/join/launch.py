@@ -198,4 +198,4 @@ def _require_home() -> None:
 
 
 def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+    return Path(os.path.expanduser(path)).absolute()

@@ -40,10 +40,14 @@ _ROWS = (
 IMPUTER_ROWS: dict[str, ImputerRow] = {row.name: row for row in _ROWS}
 
 
-def find_own_imputer(names: Collection[str]) -> str | None:
-    """Return which of the scored imputers is a run's own: the first whose network phase 1 has trained."""
-    rows = (row for row in IMPUTER_ROWS.values() if not (row.naive or row.draws))
-    return next((row.name for row in rows if row.name in names), None)
+def find_own_imputer(names: Collection[str], scope: str = "federated") -> str | None:
+    """Return which of the scored imputers is a run's own.
+
+    It is the first whose network phase 1 has trained: of those that were trained in the scope of the run's
+    method, if there is any.
+    """
+    rows = [row for row in IMPUTER_ROWS.values() if not (row.naive or row.draws) and row.name in names]
+    return next((row.name for row in sorted(rows, key=lambda row: row.scope != scope)), None)
 
 
 def imputer_label(name: str) -> str:

@@ -61,9 +61,18 @@ __all__ = [
     "describe_origin",
     "describe_unknown_method",
     "find_method",
+    "find_scope",
     "find_trained_imputer",
     "make_imputer",
 ]
+
+
+def find_scope(name: str) -> str:
+    """Return who trains a method's models; "federated" for a method that is not installed here."""
+    try:
+        return find_method(name).scope
+    except (KeyError, PluginError):
+        return "federated"
 
 
 def find_method(name: str) -> Method:

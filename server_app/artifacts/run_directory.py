@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -65,7 +66,7 @@ def versions() -> dict[str, str]:
 
 def output_folder(config: RunConfig) -> Path:
     """Return the folder in which a run has its directory."""
-    return (Path(config.output).expanduser() if config.output else Path("runs")).absolute()
+    return (Path(os.path.expanduser(config.output)) if config.output else Path("runs")).absolute()
 
 
 @dataclass
@@ -151,7 +152,7 @@ class RunDirectory(AbstractContextManager["RunDirectory"]):
         RunError
             There is no such run, its settings are damaged, or it was trained with others.
         """
-        directory = cls(Path(config.resume).expanduser().absolute())
+        directory = cls(Path(os.path.expanduser(config.resume)).absolute())
         try:
             before = read_config(directory.path)
         except RunFileMissingError:

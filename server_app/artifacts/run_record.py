@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from condi_core.averaging import Arrays
 from condi_core.evaluation.imputers import IMPUTER_ROWS
+from condi_core.methods import find_scope
 from condi_core.run_files import (
     HISTORY_FILE,
     RESULT_FILE,
@@ -73,10 +74,19 @@ class Round(_Read):
 class Result(_Read):
     """result.json: `{missingness pattern: {method: metrics}}` of imputers, `{method: metrics}` of tasks."""
 
-    imputation: dict[str, dict[str, dict[str, Any]]]
-    task: dict[str, dict[str, Any]]
+    imputation: dict[str, dict[str, dict[str, float | list[float]]]]
+    task: dict[str, dict[str, float]]
     answered: dict[str, dict] = Field(default_factory=dict)
     privacy: dict[str, float] | None = None
+
+    @field_validator("imputation")
+    @classmethod
+    def _imputers_have_errors(cls, imputation: dict[str, dict[str, dict]]) -> dict[str, dict[str, dict]]:
+        for pattern, imputers in imputation.items():
+            for name, metrics in imputers.items():
+                if missing := {"rmse", "mae"} - metrics.keys():
+                    raise ValueError(f"{name} has no {', '.join(sorted(missing))} of {pattern}")
+        return imputation
 
 
 @dataclass(frozen=True)
@@ -132,6 +142,11 @@ class RunRecord:
     def is_synthetic(self) -> bool:
         """Whether all data are the generated demo, so that no patient is in them."""
         return {site.manifest.dataset for site in self.sites.values()} == {DATASET}
+
+    @property
+    def scope(self) -> str:
+        """Who trains the models of the run's method; "federated" where the method is not installed here."""
+        return find_scope(str(self.config.get("method", "")))
 
     @property
     def phases(self) -> dict[str, list[Round]]:

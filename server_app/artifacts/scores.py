@@ -13,6 +13,7 @@ from condi_core.evaluation.imputers import IMPUTER_ROWS, find_own_imputer
 from condi_core.evaluation.pattern_sums import rmse_over_patterns, scored_keys
 from condi_core.evaluation.replicates import NUM_REPLICATES
 from condi_core.evaluation.subgroups import subgroup_shapes, subgroups
+from condi_core.methods import find_scope
 from condi_core.protocol import REPLICATES
 from condi_core.windows import Schema
 from server_app.artifacts.site_info import MAX_ABS_VALUE
@@ -170,7 +171,7 @@ def final_scores(result: dict[str, Any], method: str) -> dict[str, float]:
         if key in TASK_METRICS
     }
     for pattern, imputers in result["imputation"].items():
-        own = find_own_imputer(imputers)
+        own = find_own_imputer(imputers, find_scope(method))
         for name, metrics in imputers.items():
             prefix = f"{OWN_SCORES}{pattern}/" if name == own else f"{OTHER_SCORES}{pattern}/{name}/"
             # A point estimate has no interval.

@@ -10,7 +10,7 @@ from typing import cast
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -98,13 +98,18 @@ def read_private_key(path: Path) -> ec.EllipticCurvePrivateKey | None:
     try:
         content = path.read_bytes()
         load = load_ssh_private_key if b"OPENSSH" in content else load_pem_private_key
-        return cast(ec.EllipticCurvePrivateKey, load(content, None))  # others that can sign do as well
+        key = load(content, None)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
         raise CredentialsError(
             f"{path} is not a private key without a passphrase: restore the right file, or remove it"
         ) from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):  # others sign in another way
+        raise CredentialsError(
+            f"{path} is a key of another kind ({type(key).__name__}): expected one of elliptic curves or RSA"
+        )
+    return cast(ec.EllipticCurvePrivateKey, key)  # an RSA key is used in the same way
 
 
 def expiry_warning(file_name: str, certificate: x509.Certificate, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +35,7 @@ def credentials(
     from server_app.operations.certificates import CredentialsError, expiry_warning
     from server_app.operations.credentials import Credentials
 
-    issued = Credentials(folder.expanduser().absolute())
+    issued = Credentials(Path(os.path.expanduser(folder)).absolute())
     try:
         issued.issue(host or [], site or [], days)
     except (CredentialsError, OSError) as error:

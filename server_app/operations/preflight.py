@@ -6,6 +6,7 @@ packages, and settings of privacy and secure aggregation, which some methods exc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -58,13 +59,13 @@ def require_startable(settings: Mapping[str, SettingValue]) -> None:
     try:
         require_program(config.on_end)
         require_tracker(config.track)
-        sites = list_sites(Path(config.federation).expanduser()) if config.federation else DEMO_SITES
+        sites = list_sites(Path(os.path.expanduser(config.federation))) if config.federation else DEMO_SITES
         require_sites(config, sites, "the federation has")
     except (DataError, RunError) as error:
         raise RunRejectedError(f"{error}.") from None
-    if config.output and (output := Path(config.output).expanduser()).exists() and not output.is_dir():
+    if config.output and (output := Path(os.path.expanduser(config.output))).exists() and not output.is_dir():
         raise RunRejectedError(f"setting 'output': expected a folder, but {output} is a file.")
-    if config.resume and not (Path(config.resume).expanduser() / CONFIG_FILE).is_file():
+    if config.resume and not (Path(os.path.expanduser(config.resume)) / CONFIG_FILE).is_file():
         raise RunRejectedError(
             f"setting 'resume': there is no run to resume in {config.resume}: it has no {CONFIG_FILE}."
         )

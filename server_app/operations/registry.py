@@ -91,15 +91,25 @@ def registered_names(superlink: str, root_certificates: Path | None) -> list[str
 
 
 def _connect(superlink: str, root_certificates: Path | None) -> ControlHttpClient:
+    """Prepare a connection, or exit where the address or the certificate cannot be used."""
+    import ssl
+
+    import httpx
     from flwr.supercore.control import ControlHttpClient
     from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
-    return ControlHttpClient.from_server_address(
-        superlink,
-        insecure=root_certificates is None,
-        root_certificates=root_certificates.read_bytes() if root_certificates else None,
-        interceptors=[RuntimeVersionHttpInterceptor(component_name="condi registry")],
-    )
+    try:
+        httpx.URL(f"http://{superlink}")  # is read in the first request otherwise
+        return ControlHttpClient.from_server_address(
+            superlink,
+            insecure=root_certificates is None,
+            root_certificates=root_certificates.read_bytes() if root_certificates else None,
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="condi registry")],
+        )
+    except ssl.SSLError:
+        exit_with(2, f"{root_certificates} holds no certificate: give the ca.crt of the coordinator.")
+    except (httpx.InvalidURL, ValueError) as error:
+        exit_with(2, f"expected HOST:PORT as --superlink, got '{superlink}' ({error}).")
 
 
 def _list_nodes(client: ControlHttpClient) -> list[NodeInfo]:

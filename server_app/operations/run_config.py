@@ -1,6 +1,7 @@
 """Read settings of a run as a user writes them, in pairs or TOML files, and the defaults of the others."""
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -57,7 +58,7 @@ def read_run_config(entries: Iterable[str]) -> dict[str, SettingValue]:
     for entry in entries:
         try:
             if entry.endswith(".toml"):
-                table = tomllib.loads(Path(entry).expanduser().read_text())
+                table = tomllib.loads(Path(os.path.expanduser(entry)).read_text())
             elif rest := pair.sub("", entry).strip():
                 raise ValueError(f"{rest!r} is not of the form key=value")
             else:

@@ -23,6 +23,7 @@ from server_app.operations.command_line import (
     Verbose,
     exit_on_run_errors,
     exit_on_signals,
+    exit_with,
     line_printer,
 )
 from server_app.operations.flower_processes import FlowerError, FlowerProcesses
@@ -108,9 +109,9 @@ def run(
     federation: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder that `condi prepare` wrote.")
     ] = None,
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder in which run folders are.")] = Path(
-        "runs"
-    ),
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder in which run folders are; default: runs.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder.")] = None,
     resume: Annotated[
         Path | None,
@@ -136,19 +137,22 @@ def run(
 ) -> None:
     """Run a federation on this machine, with a virtual node for every site."""
     exit_on_signals()
-    out = out.expanduser().absolute()
+    if resume is not None and (out is not None or name is not None):
+        exit_with(2, "a resumed run goes on in its own folder: leave out --out and --name.")
     log = ReadableLog()
-    with exit_on_run_errors(log, failure_logs=out):
+    with exit_on_run_errors(log, failure_logs=(out or Path("runs")).absolute()):
         settings = read_run_config(run_config or [])
         if resume is not None:
             # A resumed run has its own settings unless others are given, which it will then refuse.
             settings = _settings_of_run(resume) | settings | {"resume": str(resume)}
         if federation is not None:
             settings["federation"] = str(federation)
-        settings.setdefault("output", str(out))
+        if out is not None:
+            settings["output"] = str(out)
+        settings.setdefault("output", "runs")
         for key in PATH_SETTINGS:
             if settings.get(key):  # the app has another working directory
-                settings[key] = str(Path(str(settings[key])).expanduser().absolute())
+                settings[key] = str(Path(os.path.expanduser(str(settings[key]))).absolute())
         if name is not None:
             settings["name"] = name
         require_startable(settings)
@@ -162,7 +166,7 @@ def run(
             cpus_per_node=cpus_per_node,
             gpus_per_node=gpus_per_node,
             ray=ray,
-            cache=cache and cache.expanduser().absolute(),
+            cache=cache and Path(os.path.expanduser(cache)).absolute(),
             show=line_printer(log, quiet, verbose),
         )
 

@@ -180,7 +180,7 @@ def _own_scores(run: RunRecord, scores: dict[str, MetricScore]) -> Iterator[tupl
             yield label, scored
     rows: list[Estimate] = []
     for pattern, imputers in run.imputation.items():
-        if own := find_own_imputer(imputers):
+        if own := find_own_imputer(imputers, run.scope):
             rows.append(scores[f"{rmse.label} {missingness_label(pattern)}, {imputer_label(own)}"].score)
     if rows and len(rows) == len(run.imputation):
         mean = combine(lambda *values: sum(values) / len(values), *rows)

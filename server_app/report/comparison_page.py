@@ -75,7 +75,7 @@ def _figures(groups: Sequence[RunGroup]) -> list[str]:
 
 def _own_rmse(record: RunRecord, pattern: str) -> float | None:
     imputers = record.imputation.get(pattern, {})
-    own = find_own_imputer(imputers)
+    own = find_own_imputer(imputers, record.scope)
     return imputers[own]["rmse"] if own else None
 
 

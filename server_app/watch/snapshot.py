@@ -11,6 +11,7 @@ from condi_core.config import RunConfig
 from condi_core.methods import METHODS
 from condi_core.run_files import (
     RunFileMissingError,
+    interpret,
     read_config,
     read_history,
     read_progress,
@@ -56,6 +57,12 @@ def take_snapshot(run: Path, now: float | None = None) -> dict[str, Any]:
         history = read_history(run)
     except RunFileMissingError:  # before the end of the first round
         history = []
+    return interpret(run, lambda: _compose(run, now, config, roster, progress, history))
+
+
+def _compose(
+    run: Path, now: float, config: RunConfig, roster: dict, progress: dict, history: list[dict]
+) -> dict[str, Any]:
     status = progress["status"]
     if status == "running" and now - progress["written"] > SILENCE_SECONDS:
         status = "silent"

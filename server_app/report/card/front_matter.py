@@ -61,7 +61,7 @@ def _scored_tasks(run: RunRecord) -> Iterator[dict[str, Any]]:
     dataset = {"type": _identifier(name), "name": name, "split": "test"}
     for pattern, imputers in run.imputation.items():
         # What draws are for is scored on draws.
-        point = find_own_imputer(imputers) or ""
+        point = find_own_imputer(imputers, run.scope) or ""
         values = {key: imputation_metric(imputers, point, key) for key in ("rmse", "mae")}
         values |= {key: imputation_metric(imputers, "condi, draws", key) for key in ("crps", "coverage")}
         if metrics := _hub_metrics(IMPUTATION_METRICS, values):

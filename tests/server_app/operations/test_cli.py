@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -41,6 +42,35 @@ def test_an_unknown_command_is_refused_with_the_nearest() -> None:
 def test_help_imports_no_slow_package(name: str) -> None:
     result = subprocess.run([sys.executable, "-c", PRINT_HELP, name], capture_output=True, text=True)
     assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["registry", "--superlink", "localhost:1:2"], 2, "expected HOST:PORT as --superlink"),
+        (["submit", "--superlink", "localhost:1:2"], 2, "expected HOST:PORT as --superlink"),
+        (["registry", "--superlink", "localhost:1", "--root-certificates", "{}/ca.crt"], 2, "no certificate"),
+        (["submit", "--superlink", "localhost:1", "-c", "~nobody-here/a.toml"], 2, "~nobody-here/a.toml"),
+        (["run", "--resume", "{}", "--name", "again"], 2, "leave out --out and --name"),
+        (["run", "--resume", "{}", "--out", "{}"], 2, "leave out --out and --name"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_sentence(tmp_path, arguments, status, sentence) -> None:
+    (tmp_path / "ca.crt").write_text("garbage")
+    done = CliRunner().invoke(app, [argument.format(tmp_path) for argument in arguments])
+    assert done.exit_code == status and sentence in " ".join(done.output.split())
+    assert not done.exception or isinstance(done.exception, SystemExit)
+
+
+def test_out_decides_where_a_run_is_written(tmp_path, monkeypatch) -> None:
+    started = []
+    monkeypatch.setattr(
+        "server_app.operations.simulate.simulate", lambda settings, **_: started.append(settings)
+    )
+    monkeypatch.setattr("server_app.operations.simulate.require_startable", lambda settings: None)
+    for arguments in (["--out", str(tmp_path / "a"), "-c", "output='/b'"], ["-c", "output='/b'"], []):
+        assert CliRunner().invoke(app, ["run", *arguments]).exit_code == 0
+    assert [s["output"] for s in started] == [str(tmp_path / "a"), "/b", str(Path("runs").absolute())]
 
 
 def test_the_version_is_that_of_the_package() -> None:

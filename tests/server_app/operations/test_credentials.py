@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from typer.testing import CliRunner
 
@@ -180,6 +180,12 @@ def test_refuses_a_host_that_the_certificate_is_not_valid_for(folder):
     )
 
 
+def write_key(key) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
 def swap(folder: Path, other: Path, name: str) -> None:
     (folder / name).write_bytes((other / name).read_bytes())
 
@@ -200,6 +206,10 @@ def swap(folder: Path, other: Path, name: str) -> None:
         (lambda f, o: swap(f, o, "sites/alpha/ca.crt"), "{f}/sites/alpha/ca.crt differs from the"),
         (lambda f, o: (f / "ca.crt").write_text("x"), "{f}/ca.crt is not a certificate in PEM"),
         (lambda f, o: (f / "superlink.key").write_text("x"), "{f}/superlink.key is not a private key"),
+        (
+            lambda f, o: (f / "ca.key").write_bytes(write_key(ed25519.Ed25519PrivateKey.generate())),
+            "{f}/ca.key is a key of another kind (Ed25519PrivateKey): expected one of elliptic curves or RSA",
+        ),
         (
             lambda f, o: (f / "ca.key").chmod(0o640),
             "{f}/ca.key can be read by other users: run chmod 600 {f}/ca.key",

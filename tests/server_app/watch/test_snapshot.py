@@ -40,6 +40,24 @@ def test_sites_at_work_idle_away_and_excluded(watched):
     assert (snapshot["run"], snapshot["status"], snapshot["seconds"]) == ("mine", "running", 600)
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("progress.json", "{}"),
+        ("progress.json", '{"status": "running"}'),
+        ("history.jsonl", '{"phase": "x"}\n'),
+        ("roster.json", '{"north": {}}'),
+    ],
+)
+def test_a_damaged_run_is_refused_in_one_sentence(watched, file, content):
+    (watched / file).write_text(content)
+    for command in (["watch", str(watched), "--once"], ["sites", str(watched)]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 1 and "is damaged or was written by another version" in " ".join(
+            done.output.split()
+        )
+
+
 def test_the_time_left_needs_a_round_of_every_kind(watched):
     assert take_snapshot(watched, NOW)["seconds-left"] is None  # no task model has been trained
     with (watched / "history.jsonl").open("a") as file:
