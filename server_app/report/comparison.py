@@ -11,13 +11,15 @@ from condi_core.evaluation.catalogue import TASK_METRICS, Metric
 from data_partitions.table import DASH, Cell, Mark, Table, Value
 from server_app.report.compared_runs import MetricScore, RunGroup, run_names, settings_of
 from server_app.report.configuration import setting_text
-from server_app.report.markup import metric_cell, size
-from server_app.study.ranking import DIGITS, SeedScores, difference_intervals, rank_marks
+from server_app.report.markup import size
+from server_app.study.ranking import DIGITS, SeedScores, difference_intervals, rank_marks, shared_scores
+from server_app.study.score_cell import score_cell
 from server_app.study.statistics import NO_INTERVAL, Interval, mean_sd, patient_interval
 
 NOTE_OF_MARKS = (
-    "* marks the best of a row, and ~ what ties with it: a 95 % interval of the difference, over seeds or "
-    "over test patients, includes 0. Without an interval, only what is equal as printed ties."
+    "* marks the best of a row over the seeds that all have, and ~ what ties with it: a 95 % interval of the "
+    "difference, over seeds or over test patients, includes 0. Without an interval, only what is equal as "
+    "printed ties."
 )
 NOTE_OF_DIFFERENCES = (
     "Of the seeds that both have, or of the means where they share none. Scores that are the same everywhere "
@@ -25,8 +27,9 @@ NOTE_OF_DIFFERENCES = (
     "there is one."
 )
 NOTE_OF_RANKS = (
-    "By the first score. Scores are of the run's own method and imputer, and imputation RMSE is the mean "
-    "over the missingness patterns. One seed says little: seeds often differ more than settings."
+    "By the first score, over the seeds that all have. Scores are of the run's own method and imputer, and "
+    "imputation RMSE is the mean over the missingness patterns. One seed says little: seeds often differ "
+    "more than settings."
 )
 NOTE_OF_OTHER_DATA = "The runs are not ranked, because they have different data sets or tasks."
 MINUS = "−"
@@ -132,25 +135,13 @@ def _costs(groups: Sequence[RunGroup]) -> list[str]:
 def _score_cells(groups: Sequence[RunGroup], label: str, metric: Metric) -> Iterator[Value]:
     """Yield mean ± standard deviation; the best and its ties are marked unless all are equal."""
     scores = [group.scores(label) for group in groups]
-    cells = [_score_cell(of_group, metric) for of_group in scores]
+    cells = [score_cell(of_group, metric) for of_group in scores]
     printed = {metric.format(cell.value) for cell in cells if cell.value is not None}
     marks: list[Mark] = [""] * len(scores)
-    if metric.higher_is_better is not None and len(printed) > 1:
+    if len(printed) > 1:
         marks = rank_marks(scores, metric.higher_is_better)
     for cell, mark in zip(cells, marks, strict=True):
         yield Cell(cell.text, cell.value, mark)
-
-
-def _score_cell(scores: SeedScores, metric: Metric) -> Cell:
-    values = [score.value for score in scores.values()]
-    mean, sd = mean_sd(values)
-    cell = metric_cell(metric, mean)
-    if cell.value is None:
-        return cell
-    text = cell.text + ("" if math.isnan(sd) else f" ± {metric.format(sd)}")
-    low, high = patient_interval(list(scores.values()))
-    interval = "" if math.isnan(low) else f" ({metric.format(low)} to {metric.format(high)})"
-    return Cell(text + interval, mean)
 
 
 def _difference_cell(first: RunGroup, other: RunGroup, label: str, metric: Metric, own: bool = False) -> Cell:
@@ -188,11 +179,15 @@ def _own_metrics(groups: Sequence[RunGroup]) -> dict[str, MetricScore]:
 
 
 def _places(groups: Sequence[RunGroup]) -> dict[str, int]:
-    """Return the place of each group, by the first score that any of them has."""
+    """Return the place of each group, by the first score that any of them has, over seeds that all share."""
     label, scored = next(iter(_own_metrics(groups).items()), ("", None))
     if scored is None:
         return {}
-    means = {g.name: mean_sd([s.value for s in g.scores(label, own=True).values()])[0] for g in groups}
+    shared = shared_scores([g.scores(label, own=True) for g in groups])
+    means = {
+        g.name: mean_sd([score.value for score in scores.values()])[0]
+        for g, scores in zip(groups, shared, strict=True)
+    }
     known = {name: mean for name, mean in means.items() if not math.isnan(mean)}
     sign = 1 if scored.metric.higher_is_better is not False else -1
     return {
@@ -208,14 +203,14 @@ def _ranking(groups: Sequence[RunGroup]) -> Table:
         columns += [label, "difference"]
     rows: list[list[Value]] = []
     marks = {
-        label: rank_marks([g.scores(label, own=True) for g in groups], scored.metric.higher_is_better is True)
+        label: rank_marks([g.scores(label, own=True) for g in groups], scored.metric.higher_is_better)
         for label, scored in metrics.items()
     }
     for i in sorted(range(len(groups)), key=lambda i: places.get(groups[i].name, math.inf)):
         group = groups[i]
         row: list[Value] = [group.name, places.get(group.name), group.first.config["method"]]
         for label, scored in metrics.items():
-            cell = _score_cell(group.scores(label, own=True), scored.metric)
+            cell = score_cell(group.scores(label, own=True), scored.metric)
             row.append(Cell(cell.text, cell.value, marks[label][i]))
             row.append(
                 _difference_cell(groups[0], group, label, scored.metric, own=True) if i else Cell(DASH)

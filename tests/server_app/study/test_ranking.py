@@ -30,6 +30,19 @@ def test_without_an_interval_only_means_that_print_equally_tie():
     assert rank_marks([by_seed(float("nan"))]) == [""]
 
 
+def test_methods_are_ranked_over_the_seeds_that_all_share():
+    """An interrupted study lacks cells: a method without the hard seed would win by its mean."""
+    assert rank_marks([by_seed(0.80, 0.60), by_seed(0.79)]) == ["best", ""]
+    assert rank_marks([by_seed(0.80, 0.60), by_seed(0.79), {}]) == ["best", "", ""], "it has no score"
+    assert rank_marks([by_seed(0.80), {1: Estimate(0.79)}]) == ["", ""], "nothing is shared"
+    # Over both seeds of the first two the interval of the difference includes 0; over seed 0 it does not.
+    assert rank_marks([by_seed(0.80, 0.60), by_seed(0.79, 0.62), by_seed(0.70)]) == ["best", "", ""]
+
+
+def test_nothing_is_best_where_a_certain_value_is():
+    assert rank_marks([by_seed(1.0), by_seed(0.9)], higher_is_better=None) == ["", ""]
+
+
 def with_patients(value, replicates):
     return {0: Estimate(value, np.asarray(replicates))}
 
