@@ -32,12 +32,12 @@ def comparison_table(cells: Sequence[StudyCell], metric: str, method: str = "con
     for other, c in results.items():
         evidence = {
             "Wilcoxon": f"p = {c.p:.2g} (Holm {adjusted[other]:.2g})",
-            "t": f"{c.low:+.3f} to {c.high:+.3f} (95 %, Student's t)",
+            "t": f"{_signed(c.low, metric)} to {_signed(c.high, metric)} (95 %, Student's t)",
             "none": "too few pairs that differ",
         }[c.test]
-        rows.append([method_label(other), f"{c.difference:+.3f}", str(c.pairs), evidence])
+        rows.append([method_label(other), _signed(c.difference, metric), str(c.pairs), evidence])
         if not math.isnan(c.patients[0]):
-            rows[-1].append(f"{c.patients[0]:+.3f} to {c.patients[1]:+.3f}")
+            rows[-1].append(" to ".join(_signed(end, metric) for end in c.patients))
     label = TASK_METRICS[metric].label
     name = method_label(method)
     title = f"{name} compared with the other methods, {label}, over all scenarios"
@@ -49,7 +49,10 @@ def comparison_table(cells: Sequence[StudyCell], metric: str, method: str = "con
 
 
 def comparisons(cells: Sequence[StudyCell], metric: str, method: str = "condi") -> dict[str, Comparison]:
-    """Compare a method with each other method, by its name, over pairs of the same scenario and seed."""
+    """Compare a method with each other method, by its name, over pairs of the same scenario and seed.
+
+    A method without a pair of defined scores is not compared.
+    """
     scores: dict[str, dict[tuple, Estimate]] = {}
     for cell in cells:
         if cell.metrics.get(metric) is not None:
@@ -57,8 +60,13 @@ def comparisons(cells: Sequence[StudyCell], metric: str, method: str = "condi") 
     results = {}
     for other in naive_first(list(scores)):
         pairs = [pair for pair in scores.get(method, {}) if pair in scores[other]]
-        if other != method and pairs:
-            results[other] = compare_pairs(
-                [scores[method][pair] for pair in pairs], [scores[other][pair] for pair in pairs]
-            )
+        compared = compare_pairs(
+            [scores[method][pair] for pair in pairs], [scores[other][pair] for pair in pairs]
+        )
+        if other != method and compared.pairs:
+            results[other] = compared
     return results
+
+
+def _signed(difference: float, metric: str) -> str:
+    return ("" if difference < 0 else "+") + TASK_METRICS[metric].format(difference)

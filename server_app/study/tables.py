@@ -11,17 +11,18 @@ from data_partitions.table import DASH, Cell, Table
 from server_app.artifacts.estimates import Estimate
 from server_app.study.comparison import comparison_table
 from server_app.study.labels import NAIVE_IMPUTERS, method_label, missingness_in_words, naive_first
-from server_app.study.ranking import DIGITS, SeedScores, rank_marks
+from server_app.study.ranking import SeedScores, rank_marks
 from server_app.study.results import AS_IN_TRAINING, StudyCell
-from server_app.study.statistics import mean_sd, patient_interval
+from server_app.study.score_cell import score_cell
+from server_app.study.statistics import mean_sd
 
 SEEDS_NOTE = "Mean ± sample standard deviation over seeds. "
 PATIENTS_NOTE = (
     "Mean ± sample standard deviation over seeds, and in parentheses the 95 % interval over test patients. "
 )
 MARKS_NOTE = (
-    "* marks the best mean; ~ marks a tie: a 95 % interval of the difference from the best, paired by seed "
-    "(Student's t){patients}, includes 0{single}."
+    "* marks the best mean over the seeds that all have; ~ marks a tie: a 95 % interval of the difference "
+    "from the best, paired by seed (Student's t){patients}, includes 0{single}."
 )
 COST_NOTE = "Phase 1 counts for each method that uses its imputer."
 
@@ -81,8 +82,8 @@ def overview_tables(cells: Sequence[StudyCell], metric: str) -> list[Table]:
         methods = naive_first([cell.method for group in scenarios for cell in group])
         values = [[_scores(group, method, metric) for method in methods] for group in scenarios]
         title = f"{TASK_METRICS[metric].label}, {data}, {partition}; {heading}"
-        higher = [_is_higher_better(TASK_METRICS[metric])] * len(columns)
-        tables.append(_marked_table(title, columns, [method_label(m) for m in methods], values, higher))
+        labels = [method_label(method) for method in methods]
+        tables.append(_marked_table(title, columns, labels, values, [TASK_METRICS[metric]] * len(columns)))
     return tables
 
 
@@ -101,9 +102,9 @@ def task_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
     values = [[_scores(cells, method, metric) for method in methods] for metric in metrics]
     num_seeds = [str(sum(cell.method == method for cell in cells)) for method in methods]
     columns = [TASK_METRICS[metric].label for metric in metrics]
-    higher = [_is_higher_better(TASK_METRICS[metric]) for metric in metrics]
     labels = [method_label(method) for method in methods]
-    return _marked_table(f"Task, {scenario}", columns, labels, values, higher, last=("seeds", num_seeds))
+    of_columns = [TASK_METRICS[metric] for metric in metrics]
+    return _marked_table(f"Task, {scenario}", columns, labels, values, of_columns, last=("seeds", num_seeds))
 
 
 def imputation_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
@@ -126,7 +127,7 @@ def imputation_table(cells: Sequence[StudyCell], scenario: str) -> Table | None:
         [missingness_label(pattern) for pattern in patterns],
         [imputer_label(name) for name in names],
         values,
-        [_is_higher_better(IMPUTATION_METRICS["rmse"])] * len(patterns),
+        [IMPUTATION_METRICS["rmse"]] * len(patterns),
     )
 
 
@@ -160,7 +161,7 @@ def _marked_table(
     columns: Sequence[str],
     names: Sequence[str],
     values: Sequence[Sequence[SeedScores]],
-    higher_is_better: Sequence[bool],
+    metrics: Sequence[Metric],
     last: tuple[str, Sequence[str]] | None = None,
 ) -> Table:
     """Return a table of mean ± standard deviation, with the best of each column marked.
@@ -170,14 +171,14 @@ def _marked_table(
     title : title of the table
     columns, names : names of the columns and of the rows
     values : the scores over seeds, by column and row
-    higher_is_better : whether the best of each column is the highest
+    metrics : the metric of each column
     last : name and texts of a further column
     """
     rows: list[list[Cell]] = [[Cell(name)] for name in names]
-    for column, is_higher_better in zip(values, higher_is_better, strict=True):
-        marks = rank_marks(column, is_higher_better)
+    for column, metric in zip(values, metrics, strict=True):
+        marks = rank_marks(column, metric.higher_is_better)
         for row, scores, mark in zip(rows, column, marks, strict=True):
-            cell = _score_cell(scores)
+            cell = score_cell(scores, metric)
             row.append(Cell(cell.text, cell.value, mark))
     header = ["", *columns]
     if last is not None:
@@ -199,20 +200,7 @@ def _note(scores: Sequence[SeedScores]) -> str:
     return start + MARKS_NOTE.format(patients=patients, single=single)
 
 
-def _score_cell(scores: SeedScores) -> Cell:
-    """Return mean ± standard deviation over seeds, with the interval over patients where there is one."""
-    cell = _mean_sd_cell([score.value for score in scores.values()])
-    low, high = patient_interval(list(scores.values()))
-    if cell.value is None or math.isnan(low):
-        return cell
-    return Cell(f"{cell.text} ({low:.{DIGITS}f} to {high:.{DIGITS}f})", cell.value)
-
-
-def _is_higher_better(metric: Metric) -> bool:
-    return metric.higher_is_better is not False
-
-
-def _mean_sd_cell(values: Sequence[float], digits: int = DIGITS) -> Cell:
+def _mean_sd_cell(values: Sequence[float], digits: int) -> Cell:
     mean, sd = mean_sd(values)
     if math.isnan(mean):
         return Cell(DASH)

@@ -139,6 +139,23 @@ def test_the_comparison_has_a_p_value_or_a_confidence_interval():
     assert few[0][2] == "2" and few[0][3].endswith("(95 %, Student's t)")
 
 
+def test_coverage_is_a_share_of_which_none_is_best():
+    """Ideally it is 90 %: neither the highest nor the lowest is marked."""
+    shares = {"condi": 0.91, "mask": 1.0}
+    cells = [cell(m, s, None, metrics={"coverage": share}) for m, share in shares.items() for s in (0, 1)]
+    others = [replace(c, missingness="none") for c in cells]
+    for table in (task_table(cells, "a scenario"), *overview_tables([*cells, *others], "coverage")):
+        assert [row[1].text for row in table.cells] == ["100.0 % ± 0.0 %", "91.0 % ± 0.0 %"]
+        assert [row[1].mark for row in table.cells] == ["", ""]
+    assert texts(comparison_table(cells, "coverage"))[0][:3] == ["FedAvg", "-9.0 %", "2"]
+
+
+def test_methods_without_a_pair_that_is_defined_are_not_compared():
+    cells = [cell("condi", 0, 0.9), cell("mask", 0, math.nan), cell("linear", 0, 0.8)]
+    assert comparisons(cells, "auroc").keys() == {"linear"}
+    assert comparison_table(cells[:2], "auroc") is None
+
+
 def test_curves_are_over_the_fraction_that_is_missing_in_test():
     (panel,) = curve_panels(CELLS, "auroc")
     assert list(panel.lines) == ["mask", "condi"]
