@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from condi_core.config import RunConfig
-from condi_core.run_files import CONFIG_FILE, RESULT_FILE, read_history
+from condi_core.run_files import RESULT_FILE, VERSIONS_FILE, read_history
 from condi_core.windows import Schema
 from server_app.settings import validate_settings
 from server_app.study.data_sizes import DataSizes, measure_data
@@ -93,6 +93,10 @@ class Forecast:
 
 
 def finished_seconds(run: Path) -> float:
-    """Return how long a finished run took, at least its rounds: copied files have no times of their own."""
-    written = (run / RESULT_FILE).stat().st_mtime - (run / CONFIG_FILE).stat().st_mtime
-    return max(written, sum(line["seconds"] for line in read_history(run)))
+    """Return how long a finished run took, at least its rounds.
+
+    Every start writes the versions again, so that the pause before a resumption does not count. Copied files
+    have no times of their own, and rounds before a resumption are in the history alone.
+    """
+    since_start = (run / RESULT_FILE).stat().st_mtime - (run / VERSIONS_FILE).stat().st_mtime
+    return max(since_start, sum(line["seconds"] for line in read_history(run)))

@@ -138,8 +138,8 @@ def test_finished_runs_correct_the_forecast(tmp_path, monkeypatch):
     study = {"seeds": [0, 1, 2, 3, 4, 5], "data": {"waves": {"federation": str(tmp_path / "w")}}}
     runner.run_missing_cells()
     for result in tmp_path.glob("runs/*/result.json"):  # as if each run had taken 500 s
-        written = (result.parent / "config.json").stat().st_mtime
-        os.utime(result, (written + 500, written + 500))
+        started = (result.parent / "versions.json").stat().st_mtime
+        os.utime(result, (started + 500, started + 500))
     larger = tiny_study(tmp_path, FakeRuns(), monkeypatch, **study)
     after = summarise_plan(larger.grid, forecast_of(larger))
     assert after["seconds"] == pytest.approx(6 * 500) and "6 finished runs" in after["basis"]
@@ -151,6 +151,15 @@ def test_the_time_of_a_copied_run_is_at_least_that_of_its_rounds(tmp_path, monke
     runner.run_missing_cells()
     (run,) = (tmp_path / "runs").iterdir()
     assert finished_seconds(run) == pytest.approx(10 + 2 * 3), "rounds of one second each"
+
+
+def test_the_pause_before_a_resumption_does_not_count(tmp_path, monkeypatch):
+    runner = tiny_study(tmp_path, FakeRuns(), monkeypatch, seeds=[0], missingness={"points": 0.2})
+    runner.run_missing_cells()
+    (run,) = (tmp_path / "runs").iterdir()
+    for file, written in {"config.json": 0, "versions.json": 80_000, "result.json": 80_030}.items():
+        os.utime(run / file, (written, written))
+    assert finished_seconds(run) == 30, "from the resumption on, which is more than the rounds"
 
 
 def test_a_dry_run_names_everything_that_is_missing_and_has_no_time(tmp_path, monkeypatch):
