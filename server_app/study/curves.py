@@ -23,7 +23,7 @@ _AMOUNT = re.compile(r"(^|, )[\d.]+( %)?( of| in)? ")
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot; the line of a method has (missing fraction, mean, standard deviation), by fraction."""
+    """One plot; the line of a method has (missing fraction, mean, standard deviation) of each scenario."""
 
     title: str
     lines: dict[str, list[tuple[float, float, float]]]
@@ -45,13 +45,16 @@ def curve_panels(cells: Sequence[StudyCell], metric: str) -> list[Panel]:
         members = group + [c for c in cells if c not in group and _is_endpoint(c, data, partition, pattern)]
         lines = {}
         for method in naive_first([cell.method for cell in members]):
-            by_fraction: dict[float, list[float]] = {}
+            # Scenarios that hide the same share in different ways are not seeds of one.
+            by_scenario: dict[tuple[float, str], list[float]] = {}
             for cell in members:
                 score = cell.metrics.get(metric)
                 if cell.method == method and score is not None:
-                    by_fraction.setdefault(round(cell.missing_fraction_in_test, 6), []).append(score)
-            lines[method] = [(fraction, *mean_sd(scores)) for fraction, scores in sorted(by_fraction.items())]
-        if any(len(line) > 1 for line in lines.values()):
+                    key = round(cell.missing_fraction_in_test, 6), cell.missingness_in_test
+                    by_scenario.setdefault(key, []).append(score)
+            if by_scenario:
+                lines[method] = [(key[0], *mean_sd(scores)) for key, scores in sorted(by_scenario.items())]
+        if any(len({fraction for fraction, *_ in line}) > 1 for line in lines.values()):
             panels.append(Panel(f"{data}, {partition}: {pattern}", lines))
     return panels
 

@@ -165,6 +165,21 @@ def test_curves_are_over_the_fraction_that_is_missing_in_test():
     assert curve_panels(CELLS[:6], "auroc") == [], "a single fraction is not a curve"
 
 
+def test_scenarios_that_hide_the_same_share_are_points_of_their_own():
+    """Points of 20 % and gaps of 50 % hide 60 %, and so they do the other way round: no two seeds."""
+    scenarios = {"points=0.2 gaps=0.5": 0.8, "points=0.5 gaps=0.2": 0.6, "points=0.5 gaps=0.5": 0.5}
+    cells = [
+        cell("mask", seed, auroc + 0.01 * seed, share, missingness=name, missingness_in_test=name)
+        for (name, auroc), share in zip(scenarios.items(), (0.6, 0.6, 0.75), strict=True)
+        for seed in (0, 1)
+    ]
+    (panel,) = curve_panels(cells, "auroc")
+    fractions, means, deviations = zip(*panel.lines["mask"], strict=True)
+    assert fractions == (0.6, 0.6, 0.75) and means == pytest.approx((0.805, 0.605, 0.505))
+    assert deviations == pytest.approx((0.00707,) * 3, abs=1e-5)
+    assert curve_panels(cells[:4], "auroc") == [], "a single fraction is not a curve"
+
+
 def test_other_missingness_in_test_has_a_panel_for_each_training():
     cells = [
         cell("mask", 0, 0.8, 0.4),
