@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from data_partitions.errors import DataError
+from data_partitions.figure_file import save_figure
 from data_partitions.inspection import count_windows_with
 from data_partitions.partition import Partition
 from data_partitions.storage import atomic_write
@@ -65,7 +66,7 @@ def plot_sites(partitions: Sequence[Partition], out: str | Path) -> None:
     _draw_label_counts(below.subplots(), partitions)
     try:
         with atomic_write(Path(out)) as file:  # private to this user, as it shows patients' windows
-            figure.savefig(file, format=Path(out).suffix[1:] or None, dpi=110)
+            save_figure(figure, file, format=Path(out).suffix[1:] or None, dpi=110)
     except ValueError as error:  # an unknown suffix
         raise DataError(f"cannot draw to {out}: {error}") from None
 

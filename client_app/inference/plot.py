@@ -15,6 +15,7 @@ from condi_core.missingness import Missingness, missingness_mask
 from condi_core.run_files import weights_path
 from condi_core.weights_file import WeightsFileError, load_imputer
 from data_partitions import DataError
+from data_partitions.figure_file import save_figure
 from data_partitions.partition import Partition
 from data_partitions.storage import atomic_write
 from data_partitions.window_traces import (
@@ -87,7 +88,7 @@ def plot_window(
     figure = Figure(layout="constrained")
     _draw(figure, window, shown, f"{name}: {share:.0%} of the measured samples hidden".replace("%", " %"))
     with atomic_write(out) as file:  # private to this user, as it shows a patient's window
-        figure.savefig(file, format=out.suffix[1:] or None, dpi=130)
+        save_figure(figure, file, format=out.suffix[1:] or None, dpi=130)
     return name
 
 

@@ -42,19 +42,20 @@ def write_results(
     text = "\n\n".join([*(table.to_text(width=None) for table in tables), *notes]) + "\n"
     markdown = "\n\n".join([f"## {name}", *(table.to_markdown() for table in tables), *notes]) + "\n"
     latex = [to_latex(table, f"tab:study-{number}") for number, table in enumerate(tables, start=1)]
-    figures = _draw_figures(cells, metric)
+    write_csv([cell.row() for cell in cells], folder / "cells.csv")
+    write_csv(list(long_rows(cells)), folder / "results.csv")
     contents: dict[str, str | bytes] = {
         "table.txt": text,
         "table.md": markdown,
         "tables.tex": "\n".join([PREAMBLE, *latex]),
-        "study.html": _html(name, study, tables, figures, notes),
-        **figures,
     }
-    write_csv([cell.row() for cell in cells], folder / "cells.csv")
-    write_csv(list(long_rows(cells)), folder / "results.csv")
-    for file, content in contents.items():
+    for file, content in contents.items():  # before the figures, so that a fault of theirs takes no numbers
         replace_file(folder / file, content)
-    return text, {file: str(folder / file) for file in ("cells.csv", "results.csv", *contents)}
+    figures = _draw_figures(cells, metric)
+    drawn = {"study.html": _html(name, study, tables, figures, notes), **figures}
+    for file, content in drawn.items():
+        replace_file(folder / file, content)
+    return text, {file: str(folder / file) for file in ("cells.csv", "results.csv", *contents, *drawn)}
 
 
 def _draw_figures(cells: Sequence[StudyCell], metric: str) -> dict[str, bytes]:

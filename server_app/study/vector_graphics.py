@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+from data_partitions.figure_file import save_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -41,5 +43,5 @@ def render(figure: Figure, file_format: str) -> bytes:
 
     out = io.BytesIO()
     with rc_context(STYLE):
-        figure.savefig(out, format=file_format, metadata=METADATA[file_format])
+        save_figure(figure, out, format=file_format, metadata=METADATA[file_format])
     return out.getvalue()

@@ -205,6 +205,25 @@ def test_the_page_has_tables_curves_and_the_study(tmp_path):
     assert ">AUROC</text>" in (tmp_path / "scores.svg").read_text(), "text stays text"
 
 
+def test_dollar_signs_in_names_are_no_formulas(tmp_path):
+    """Of two, matplotlib makes a formula, and of what is none an error."""
+    name = "cost $ of % $ icu_a"
+    write_results(tmp_path, "x", "", [replace(c, data=name, partition=name) for c in CELLS], "auroc")
+    for figure in ("scores.svg", "curves.svg"):
+        assert f"{name}, {name}" in (tmp_path / figure).read_text()
+
+
+def test_a_figure_that_fails_takes_no_numbers(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise ValueError
+
+    monkeypatch.setattr("server_app.study.page.draw_dots", fail)
+    with pytest.raises(ValueError):
+        write_results(tmp_path, "x", "", CELLS, "auroc")
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"cells.csv", "results.csv", "table.txt", "table.md", "tables.tex"}
+
+
 def test_cells_of_different_code_are_noted(tmp_path, monkeypatch):
     monkeypatch.setattr("server_app.study.page.matplotlib_is_installed", lambda: False)
     text, paths = write_results(tmp_path, "x", "", [*CELLS, cell("mask", 9, 0.1, code="y")], "auroc")
