@@ -25,10 +25,12 @@ from data_partitions.errors import DataError
 from data_partitions.layout import list_sites
 from server_app.operations.preflight import require_sites, require_valid_settings
 from server_app.operations.run_config import RunRejectedError, SettingValue, default_settings
+from server_app.paths import expand_user
 from server_app.settings import validate_settings
 from server_app.study.errors import StudyError
 from server_app.study.factors import (
     AS_PREPARED,
+    NUM_SEEDS,
     AsPrepared,
     DatasetSpec,
     PositiveFloat,
@@ -154,8 +156,10 @@ def load_study(name: str) -> Study:
     ------
     StudyError
         When there is no such study, or it is not valid.
+    RunError
+        When a path has a home folder that is unknown.
     """
-    path = preset_file(name) if name in preset_summaries() else Path(name).expanduser()
+    path = preset_file(name) if name in preset_summaries() else expand_user(Path(name))
     try:
         table = tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -187,7 +191,9 @@ def read_study(table: dict[str, Any]) -> Study:
         complaints.append(
             f"unknown metric '{study.metric}'{suggest_name(study.metric, TASK_METRICS, list_all=True)}"
         )
-    complaints += [f"seed {s!r} is not a whole number from 0" for s in study.seeds if not _is_seed(s)]
+    complaints += [
+        f"seed {s!r} is not a whole number from 0 to {NUM_SEEDS - 1}" for s in study.seeds if not _is_seed(s)
+    ]
     for key in ("methods", "seeds", "learning_rates"):
         values = getattr(study, key)
         complaints += [f"{key.replace('_', '-')} has {v!r} twice" for v in values if values.count(v) > 1][:1]
@@ -221,7 +227,7 @@ def _require_sites(study: Study, scenario: Scenario) -> None:
 
 
 def _is_seed(seed: Any) -> bool:
-    return isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0
+    return isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < NUM_SEEDS
 
 
 def _data_complaints(study: Study) -> list[str]:
@@ -257,8 +263,14 @@ def _missingness_complaints(study: Study) -> list[str]:
         for key in keys
         if key not in SETTINGS
     ]
-    empty = {key for table in study.missingness for key, value in table.items() if value == []}
-    return complaints + [f"missingness: {key} has no entry" for key in sorted(empty)]
+    for key, value in ((key, value) for table in study.missingness for key, value in table.items()):
+        if value == []:
+            complaints.append(f"missingness: {key} has no entry")
+        elif any(isinstance(v, list | dict) for v in (value if isinstance(value, list) else [value])):
+            complaints.append(
+                f"missingness: expected a value of {key} or a list of values, got {value!r}: write numbers"
+            )
+    return list(dict.fromkeys(complaints))
 
 
 def _complaint(error: Any) -> str:

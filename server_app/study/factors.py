@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from server_app.paths import expand_user
+
+NUM_SEEDS = 2**63  # settings are written as signed numbers of 64 bits
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -40,9 +43,9 @@ class DatasetSpec(StudyTable):
     options: dict[str, str | int | float | bool] = {}
 
     def relative_to(self, base: Path) -> DatasetSpec:
-        """Return the data set with paths that start from `base`."""
+        """Return the data set with paths that start from `base`; RunError as in `expand_user`."""
         paths = {key: getattr(self, key) for key in ("file", "local", "federation", "source")}
-        absolute = {key: str(base / Path(path).expanduser()) for key, path in paths.items() if path}
+        absolute = {key: str(base / expand_user(Path(path))) for key, path in paths.items() if path}
         return self.model_copy(update=absolute)
 
     def complaints(self) -> Iterator[str]:
@@ -66,7 +69,7 @@ class SplitSpec(StudyTable):
     sites: Annotated[int, Field(ge=1)] | None = None
     alpha: PositiveFloat = 0.5
     modalities: int | str = "all"
-    seed: Annotated[int, Field(ge=0)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=NUM_SEEDS)] | None = None
 
     @property
     def label(self) -> str:

@@ -20,6 +20,11 @@ from tests.helpers.run_settings import PROJECT
         (["honest", "--source", "ptb-xl=nowhere"], "data ptb-xl: there is no folder "),
         (["honest", "--source", "ptb=x"], "the study has no data 'ptb': it has ptb-xl"),
         (["honest", "--source", "ptb-xl"], "write a data set's name and folder, as DATA=FOLDER"),
+        (["~nosuchuser/study.toml"], "got ~nosuchuser/study.toml, whose home folder is unknown: write the"),
+        (["honest", "--source", "ptb-xl=~nosuchuser"], "expected a path, got ~nosuchuser, whose home folder"),
+        (["honest", "--out", "~nosuchuser/x"], "expected a path, got ~nosuchuser/x, whose home folder"),
+        (["home.toml"], "expected a path, got ~nosuchuser/source, whose home folder is unknown"),
+        (["seed.toml", "--dry-run"], "seed 99999999999999999999 is not a whole number from 0 to 92233720368"),
         (["--show", "fast"], "there is no preset 'fast': choose from honest, paper, quick"),
     ],
 )
@@ -27,6 +32,8 @@ def test_a_study_that_cannot_run_is_refused_in_a_sentence(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("server_app.study.cli.exit_on_signals", lambda: None)
     (tmp_path / "study.toml").write_text(STUDY_FILE.replace("iid", "idd"))
+    (tmp_path / "home.toml").write_text(STUDY_FILE.replace('"source"', '"~nosuchuser/source"'))
+    (tmp_path / "seed.toml").write_text(STUDY_FILE.replace("[0]", "[99999999999999999999]"))
     result = CliRunner().invoke(app, ["study", *arguments])
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
     assert reason in result.stderr and result.stderr.count("\n") == 1 + ("preparing" in result.stderr)

@@ -19,6 +19,11 @@ from tests.helpers.fake_runs import STUDY
         ({"methods": ["maks"]}, "unknown method 'maks' (did you mean 'mask'?)"),
         ({"methods": ["mask", "mask"]}, "methods has 'mask' twice"),
         ({"seeds": [0, -1]}, "seed -1 is not a whole number from 0"),
+        ({"seeds": [2**63]}, "seed 9223372036854775808 is not a whole number from 0 to 9223372036854775807"),
+        (
+            {"partition": {"split": "iid", "seed": 2**63}},
+            "key 'partition.0.seed': input should be less than 9223372036854775808",
+        ),
         ({"seeds": []}, "key 'seeds': list should have at least 1 item"),
         ({"data": {"a": {"dataset": "ptbxl"}}}, "key 'data.a.dataset': input should be 'demo', 'ptb-xl'"),
         ({"data": {"a": {"dataset": "demo", "sorce": "x"}}}, "'sorce' of data.a (did you mean 'source'?)"),
@@ -36,6 +41,15 @@ from tests.helpers.fake_runs import STUDY
         ({"partition": {"split": "iid", "site": 3}}, "'site' of partition.0 (did you mean 'sites'?)"),
         ({"missingness": {"point": [0.1]}}, "unknown key 'point' of missingness (did you mean 'points'?)"),
         ({"missingness": {"points": []}}, "missingness: points has no entry"),
+        (
+            {"missingness": {"points": [[0.1, 0.2]]}},
+            "missingness: expected a value of points or a list of values, got [[0.1, 0.2]]",
+        ),
+        (
+            {"missingness": {"points": {"a": 1}}},
+            "expected a value of points or a list of values, got {'a': 1}",
+        ),
+        ({"missingness": {"points": [0.1, {"a": 1}]}}, "list of values, got [0.1, {'a': 1}]: write numbers"),
         (
             {"missingness": {"points": [0.2, 1.2]}},
             "setting 'missingness.points': expected a share from 0 to 1, got 1.2",
