@@ -44,15 +44,15 @@ def write_results(
     latex = [to_latex(table, f"tab:study-{number}") for number, table in enumerate(tables, start=1)]
     write_csv([cell.row() for cell in cells], folder / "cells.csv")
     write_csv(list(long_rows(cells)), folder / "results.csv")
-    contents: dict[str, str | bytes] = {
+    contents = {
         "table.txt": text,
         "table.md": markdown,
         "tables.tex": "\n".join([PREAMBLE, *latex]),
     }
-    for file, content in contents.items():  # before the figures, so that a fault of theirs takes no numbers
-        replace_file(folder / file, content)
+    for file, table_text in contents.items():  # first, so that a fault of figures takes no numbers
+        replace_file(folder / file, table_text)
     figures = _draw_figures(cells, metric)
-    drawn = {"study.html": _html(name, study, tables, figures, notes), **figures}
+    drawn: dict[str, str | bytes] = {"study.html": _html(name, study, tables, figures, notes), **figures}
     for file, content in drawn.items():
         replace_file(folder / file, content)
     return text, {file: str(folder / file) for file in ("cells.csv", "results.csv", *contents, *drawn)}
