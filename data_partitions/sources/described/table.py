@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from data_partitions.description.durations import SECONDS
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.expansion import open_unpacked, require_plausible_size, text_bytes
-from data_partitions.sentences import suggest
+from data_partitions.sentences import count_noun, suggest
 from data_partitions.sources.described.faults import description_error
 from data_partitions.sources.described.files import match_files
 
@@ -102,21 +104,41 @@ def read_cells(file: Path, separator: str = ",", encoding: str = "utf-8-sig") ->
             table = _read_parquet(file)
         else:
             with open_unpacked(file) as opened:
-                table = pd.read_csv(
-                    opened,
-                    sep=separator,
-                    encoding=encoding,
-                    dtype=str,
-                    keep_default_na=False,
-                    skipinitialspace=True,
-                )
+                text = io.TextIOWrapper(opened, encoding, newline="").read()
+            table = _parse_csv(file, text, separator)
     except DataError:
         raise
-    except (ValueError, OSError, LookupError) as error:  # errors of parsers and encodings are ValueErrors
+    except (ValueError, OSError, LookupError, csv.Error) as error:  # ValueErrors of parsers and encodings
         raise DataError(f"{file} is not a readable table ({' '.join(str(error).split())[:200]})") from None
     table = table.apply(lambda column: column.str.strip())
     table.columns = [str(name).strip() for name in table.columns]
     return table.mask(table.isin(MISSING_TEXTS), "")
+
+
+def _parse_csv(file: Path, text: str, separator: str) -> pd.DataFrame:
+    """Return the cells of a csv text; DataError when a row has other cells than the header has names.
+
+    Empty cells after the last name are dropped, as of rows that end with a separator.
+    """
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    rows = (row for row in lines if len(row) > 1 or "".join(row).strip())
+    width = len(next(rows, []))
+    for number, row in enumerate(rows, start=2):
+        if len(row) < width or "".join(row[width:]).strip():
+            raise DataError(
+                f"{file}: row {number} has {count_noun(len(row), 'cell')}, the header has {width}: correct the "
+                "row, or give the separator of the cells"
+            )
+    # Else pandas would make an index of the first column, where rows are longer than the header.
+    return pd.read_csv(
+        io.StringIO(text, newline=""),
+        sep=separator,
+        dtype=str,
+        keep_default_na=False,
+        skipinitialspace=True,
+        index_col=False,
+        usecols=range(width),
+    )
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:

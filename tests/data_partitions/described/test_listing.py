@@ -5,6 +5,7 @@ import pytest
 from data_partitions.errors import DataError
 from data_partitions.sources.described.files import fill_pattern, match_files
 from data_partitions.sources.described.listing import list_recordings
+from data_partitions.sources.described.table import read_cells
 from tests.helpers.descriptions import describe
 
 
@@ -84,6 +85,25 @@ def test_a_recording_with_two_different_rows_is_named_and_left_out(tmp_path):
         "1 row of the table without a text in record",
         "recording 1 has 2 different rows in the table, where one was expected",
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["stay,patient,died\ns1,p1,1\ns2,p2,\n", "stay,patient,died\ns1,p1,1,\n\ns2,p2,,\n",
+     "stay,patient,died\r\ns1,p1,1\r\ns2, p2,,,\r\n", 'stay,patient,died,\r"s1",p1,1,\rs2,"p2",,\r'],
+)  # fmt: skip
+def test_separators_at_the_ends_of_rows_do_not_shift_columns(tmp_path, text):
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    table = read_cells(tmp_path / "t.csv")
+    cells = table[["stay", "patient", "died"]].to_dict("list")
+    assert cells == {"stay": ["s1", "s2"], "patient": ["p1", "p2"], "died": ["1", ""]}
+
+
+@pytest.mark.parametrize(("row", "cells"), [("s2,p2", "2 cells"), ("s2,p2,0,9", "4 cells"), ("s2", "1 cell")])
+def test_rows_of_another_width_than_the_header_are_refused(tmp_path, row, cells):
+    (tmp_path / "t.csv").write_text(f'stay,patient,died\n\ns1,"a\nb",1\n{row}\n')
+    with pytest.raises(DataError, match=f"t.csv: row 3 has {cells}, the header has 3: correct the row"):
+        read_cells(tmp_path / "t.csv")
 
 
 def test_parquet_tables_have_the_texts_of_csv_tables(tmp_path):
