@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_partitions.cell_texts import normalise
 from data_partitions.checks.finding import Finding, describe_error
 from data_partitions.checks.guess.folder import sample_evenly
 from data_partitions.checks.leakage import find_telling_covariates
@@ -19,7 +20,7 @@ from data_partitions.sentences import count_noun
 from data_partitions.sources.described.annotations import AnnotationReader
 from data_partitions.sources.described.covariates import CovariateReader
 from data_partitions.sources.described.label_texts import compare_texts, count_texts, list_counts
-from data_partitions.sources.described.labels import LabelRule, normalise
+from data_partitions.sources.described.labels import LabelRule
 from data_partitions.sources.described.listing import ListedRecording
 from data_partitions.sources.described.sampled import opening_options
 
@@ -59,6 +60,11 @@ def check_annotations(
             texts.update(normalise(annotation.text) for annotation in reader.read(listed, recording))
         except DataError as error:
             faults.append(str(error))
+    try:
+        for sentence in reader.describe_ids(listed.record for listed in recordings):
+            yield Finding("warning", "annotations", sentence.removesuffix("."))
+    except DataError as error:
+        yield Finding("error", "annotations", str(error))
     complete = len(chosen) == len(recordings)
     of_sample = (
         f"of {count_noun(len(chosen), 'recording')} that were sampled" if not complete else "recordings"

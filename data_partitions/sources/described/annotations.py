@@ -5,16 +5,17 @@ Kinds of files: EDF+, csv, WFDB annotators, and the xml of the National Sleep Re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from data_partitions.cell_texts import normalise
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.recordings.recording import Recording
-from data_partitions.sentences import count_noun
+from data_partitions.sentences import count_noun, list_some, quote_some
 from data_partitions.sources.described.files import fields_of_pattern, fill_pattern, match_files
 from data_partitions.sources.described.listing import ListedRecording
 from data_partitions.sources.described.table import parse_time, read_cells
@@ -44,6 +45,9 @@ class AnnotationReader:
         self._table_file: Path | None = None
         self._table = pd.DataFrame()
         self._rows: dict[str, pd.DataFrame] | None = None
+        self._ids: dict[Path, list[str]] = {}  # of the recordings of csv files
+        self._with_rows: list[str] = []
+        self._without_rows: list[str] = []
 
     def read(self, listed: ListedRecording, recording: Recording) -> list[Annotation]:
         """Return the annotations of a recording by onset, without those to drop; DataError if unreadable."""
@@ -61,9 +65,41 @@ class AnnotationReader:
                     raise DataError(f"{file} has no column {column}: it has {', '.join(table.columns)}")
             columns = [column for column in (self.record_column, "record") if column in table]
             self._table_file, self._table = file, table
-            groups = table.groupby(columns[0]) if columns else ()
-            self._rows = {str(name): rows for name, rows in groups} if columns else None
-        return self._table if self._rows is None else self._rows.get(listed.record, self._table.iloc[:0])
+            self._rows = None
+            if columns:
+                ids = table[columns[0]].map(normalise)
+                self._rows = {str(name): rows for name, rows in table.groupby(ids)}
+                self._ids[file] = list(self._rows)
+        if self._rows is None:
+            return self._table
+        record = normalise(listed.record)
+        (self._with_rows if record in self._rows else self._without_rows).append(listed.record)
+        return self._rows.get(record, self._table.iloc[:0])
+
+    def describe_ids(self, recordings: Iterable[str]) -> list[str]:
+        """Return sentences on recordings that were read without a row in their csv file, and rows of no one.
+
+        DataError when no recording that was read has a row. `recordings` are all of the source.
+        """
+        if not self._ids:
+            return []
+        names = set(map(normalise, recordings))
+        others = [name for ids in self._ids.values() for name in ids if name not in names]
+        if not self._with_rows:
+            raise DataError(
+                f"no recording has a row in {list_some(self._ids)}: recordings are "
+                f"{quote_some(self._without_rows, 3)}, and rows are of {quote_some(others, 3)}"
+            )
+        sentences = []
+        if without := self._without_rows:
+            sentences.append(
+                f"Recordings without a row of annotations ({len(without)}): {quote_some(without, 3)}."
+            )
+        if others:
+            sentences.append(
+                f"Rows of annotations that are of no recording ({len(others)} ids): {quote_some(others, 3)}."
+            )
+        return sentences
 
     def _file_of(self, listed: ListedRecording) -> Path:
         path = self.section.path

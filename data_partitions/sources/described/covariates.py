@@ -6,11 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from data_partitions.cell_texts import normalise
 from data_partitions.description.sections import CovariateSection, Description
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sentences import quote_some
 from data_partitions.sources.described.faults import require_column
-from data_partitions.sources.described.listing import normalise
 from data_partitions.sources.described.table import parse_number
 
 

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from data_partitions.cell_texts import normalise
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sentences import count_noun, find_nearest, list_some, quote_some
 from data_partitions.sources.described.faults import description_error
 from data_partitions.sources.described.labels import LabelRule
-from data_partitions.sources.described.listing import ListedRecording, normalise
+from data_partitions.sources.described.listing import ListedRecording
 
 ADVICE = "add it to a class or to task.drop"
 

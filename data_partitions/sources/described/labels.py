@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from data_partitions.cell_texts import normalise
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.sentences import find_nearest, quote_some, suggest
 from data_partitions.sources.described.annotations import Annotation
 from data_partitions.sources.described.faults import description_error, require_column
-from data_partitions.sources.described.listing import normalise
 from data_partitions.sources.described.table import parse_number
 
 # Columns of windows, next to which those of the labels are.

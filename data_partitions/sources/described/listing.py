@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from data_partitions.cell_texts import normalise
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.sentences import count_noun, quote_some, suggest
@@ -23,8 +23,6 @@ from data_partitions.sources.described.files import (
 )
 from data_partitions.sources.described.parts import split_files
 from data_partitions.sources.described.table import read_table
-
-_WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 
 
 @dataclass(frozen=True)
@@ -133,13 +131,6 @@ def _list_files(description: Description, matches: list[MatchedFile], source: Pa
         for name, files in by_name.items()
     ]
     return Listing(recordings, columns=tuple(recordings[0].row), faults=faults)
-
-
-def normalise(text: str) -> str:
-    """Return a text without blanks around it, and a whole number without its decimals."""
-    text = text.strip()
-    number = _WHOLE_NUMBER.fullmatch(text)
-    return number[1] if number else text
 
 
 def _describe_repetition(name: str, files: list[MatchedFile]) -> str:

@@ -52,10 +52,13 @@ class SampledRecordings:
         self.annotations = (
             AnnotationReader(description, source) if description.annotations is not None else None
         )
+        self._names: list[str] = []  # of all recordings
 
     def list(self, log: PreparationLog) -> Listing:
         """List the recordings; see `WindowReader`."""
-        return list_recordings(self.description, self.source)
+        listing = list_recordings(self.description, self.source)
+        self._names = [listed.record for listed in listing.recordings]
+        return listing
 
     def open(self, file: Path, part: str = "") -> tuple[Recording, Match]:
         """Open a file, or a recording in it, and find its channels; DataError when it cannot be used."""
@@ -74,6 +77,9 @@ class SampledRecordings:
                 named = listed.record in str(error)
                 log.reject(error if named else DataError(f"recording {listed.record}: {error}"))
             log.progress("reading headers", done, len(recordings))
+        if self.annotations is not None:
+            for sentence in self.annotations.describe_ids(self._names):
+                log.note(sentence)
         require_annotations(self.rule, texts, log)
 
     def _cut(self, listed: ListedRecording, texts: Counter[str], log: PreparationLog) -> RecordingWindows:

@@ -126,8 +126,8 @@ def _parse_csv(file: Path, text: str, separator: str) -> pd.DataFrame:
     for number, row in enumerate(rows, start=2):
         if len(row) < width or "".join(row[width:]).strip():
             raise DataError(
-                f"{file}: row {number} has {count_noun(len(row), 'cell')}, the header has {width}: correct the "
-                "row, or give the separator of the cells"
+                f"{file}: row {number} has {count_noun(len(row), 'cell')}, the header has {width}: correct "
+                "the row, or give the separator of the cells"
             )
     # Else pandas would make an index of the first column, where rows are longer than the header.
     return pd.read_csv(

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import wfdb
 
+from data_partitions.checks.text_findings import check_annotations
 from data_partitions.errors import DataError
+from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings import open_recording
 from data_partitions.sources.described.annotations import Annotation, AnnotationReader
-from data_partitions.sources.described.listing import list_recordings
+from data_partitions.sources.described.listing import ListedRecording, list_recordings
+from data_partitions.sources.described.reader import DescribedDataset
 from tests.helpers.descriptions import describe
 from tests.helpers.wfdb_files import draw_samples, write_record
 
@@ -89,6 +92,40 @@ def test_one_csv_file_has_the_annotations_of_all_recordings(source):
     (source / "all.csv").write_text("record,onset,text\nr1,5,a\nr2,6,b\nr1,7,c\n")
     annotations = read(source, **{"from": "csv", "path": "all.csv"})
     assert annotations == [[Annotation(5, 0, "a"), Annotation(7, 0, "c")], [Annotation(6, 0, "b")]]
+
+
+@pytest.mark.parametrize(("record", "ids"), [("1", "1.0"), ("2.0", "2"), ("007", "007.0"), ("a.0", "a.0")])
+def test_ids_of_recordings_match_however_whole_numbers_are_written(tmp_path, record, ids):
+    write_record(tmp_path, "r", draw_samples(SECONDS))
+    (tmp_path / "all.csv").write_text(f"record,onset,text\n{ids},5,a\n")
+    reader = AnnotationReader(describe(annotations={"from": "csv", "path": "all.csv"}), tmp_path)
+    listed = ListedRecording(record, "p", "", tmp_path / "r.hea", {"record": record})
+    assert reader.read(listed, open_recording(listed.file)) == [Annotation(5, 0, "a")]
+    assert reader.describe_ids([record]) == []
+
+
+def test_ids_without_a_recording_and_recordings_without_rows_are_noted(source):
+    write_record(source, "r3", draw_samples(SECONDS, seed=3))
+    (source / "all.csv").write_text("record,onset,text\nr1,5,a\nr2,5,a\nr4,6,b\n7,7,a\n")
+    task = {"kind": "binary", "of": "window", "event": ["a"]}
+    description = describe(annotations={"from": "csv", "path": "all.csv"}, task=task)
+    log = PreparationLog()
+    index = DescribedDataset(description).index(source, log)
+    assert set(index["recording_id"]) == {"r1", "r2", "r3"}
+    assert 'Recordings without a row of annotations (1): "r3".' in log.notes
+    assert 'Rows of annotations that are of no recording (2 ids): "7", "r4".' in log.notes
+    findings = [finding.sentence for finding in check_annotations(description, source, recordings(source))]
+    assert 'Recordings without a row of annotations (1): "r3"' in findings
+    (source / "all.csv").write_text("record,onset,text\nR1,5,a\n")
+    sentence = 'no recording has a row in .*all.csv: recordings are "r1", "r2", "r3", and rows are of "R1"'
+    with pytest.raises(DataError, match=sentence):
+        DescribedDataset(description).index(source, log)
+    findings = [finding.level for finding in check_annotations(description, source, recordings(source))]
+    assert findings == ["error"]
+
+
+def recordings(source):
+    return list_recordings(describe(), source).recordings
 
 
 def test_xml_of_the_sleep_research_resource_has_scored_events(source):
