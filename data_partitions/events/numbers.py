@@ -35,13 +35,13 @@ def read_numbers(
     if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
         texts = pc.utf8_trim_whitespace(cells)
         is_missing = pc.is_in(texts, pa.array(list(missing), texts.type))
-        texts = pc.if_else(is_missing, None, texts)
-        if decimal != ".":
-            texts = pc.replace_substring(texts, decimal, ".")
+        texts = written = pc.if_else(is_missing, None, texts)
+        if decimal != ".":  # a point is perhaps between thousands: such a cell is not a number
+            written = pc.replace_substring(pc.replace_substring(texts, ".", "?"), decimal, ".")
         try:
-            numbers = np.asarray(pc.fill_null(texts.cast(pa.float64()), np.nan))
+            numbers = np.asarray(pc.fill_null(written.cast(pa.float64()), np.nan))
         except ValueError:
-            numbers = pd.to_numeric(texts.to_pandas(), errors="coerce").to_numpy(float)
+            numbers = pd.to_numeric(written.to_pandas(), errors="coerce").to_numpy(float)
             wrong = np.flatnonzero(np.isnan(numbers) & np.asarray(pc.is_valid(texts)))
             wrong = wrong[[texts[int(i)].as_py().lower() not in ("", "nan") for i in wrong]]
             if len(wrong):

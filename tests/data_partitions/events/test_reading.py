@@ -50,6 +50,15 @@ def test_long_csv_with_units_by_row_and_decimal_commas(tmp_path):
     assert_values(read_table(describe(files, SIGNALS), [write(tmp_path / "a.csv", LONG)]), EXPECTED)
 
 
+def test_points_between_thousands_are_no_decimals_where_these_have_commas(tmp_path):
+    log = PreparationLog()
+    text = LONG.replace("0;HR;80;", "0;HR;1.070;").replace("36,5", "1.036,5")
+    files = {"variable": "name", "value": "x", "value-unit": "unit", "separator": ";", "decimal": ","}
+    windows = read_table(describe(files, SIGNALS), [write(tmp_path / "a.csv", text)], log=log)
+    assert_values(windows, [[82, NAN, NAN, 90], [NAN, 37, NAN, 38.25]])
+    assert any("2 cells" in note and '"1.070"' in note for note in log.notes)
+
+
 @pytest.mark.parametrize(
     ("encoding", "text"),
     [
