@@ -6,6 +6,7 @@ Kinds of files: EDF+, csv, WFDB annotators, and the xml of the National Sleep Re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from data_partitions.recordings.recording import Recording
 from data_partitions.sentences import count_noun, list_some, quote_some
 from data_partitions.sources.described.files import fields_of_pattern, fill_pattern, match_files
 from data_partitions.sources.described.listing import ListedRecording
-from data_partitions.sources.described.table import parse_time, read_cells
+from data_partitions.sources.described.table import parse_stamp, parse_time, read_cells, subtract_start
 
 NOTE_SYMBOL = "+"  # of a WFDB annotation whose text is a note, such as a rhythm
 
@@ -179,27 +180,29 @@ def _read_csv(
 ) -> list[Annotation]:
     section = reader.section
     table = reader.rows_of(file, listed)
+    is_stamped = section.time_unit == "datetime"
+    unit = "s" if is_stamped else section.time_unit
     annotations = []
     for row in table.to_dict("records"):
         try:
-            onset = parse_time(row[section.onset], section.time_unit, "")
-            if section.time_unit == "datetime":
-                onset -= _start_of(recording, file)
-            unit = "s" if section.time_unit == "datetime" else section.time_unit
+            stamp = parse_stamp(row[section.onset]) if is_stamped else None
+            onset = 0.0 if is_stamped else parse_time(row[section.onset], unit, "")
             duration = parse_time(row.get(section.duration) or "0", unit, "")
         except ValueError:
             raise DataError(
                 f'{file} has onset "{row[section.onset]}" and duration "{row.get(section.duration, "")}", '
                 f"where times in {section.time_unit} were expected"
             ) from None
+        if stamp is not None:
+            onset = subtract_start(stamp, _start_of(recording, file), file, recording.file)
         annotations.append(Annotation(onset, duration, row[section.text]))
     return annotations
 
 
-def _start_of(recording: Recording, file: Path) -> float:
+def _start_of(recording: Recording, file: Path) -> datetime:
     if recording.start is None:
         raise DataError(f"{file} has time stamps, but {recording.file} does not state when it starts")
-    return parse_time(recording.start.isoformat(), "datetime", "")
+    return recording.start
 
 
 def _read_nsrr_xml(

@@ -9,7 +9,7 @@ from data_partitions.preparation_log import PreparationLog
 from data_partitions.recordings.recording import Recording
 from data_partitions.sources.described.faults import require_column
 from data_partitions.sources.described.listing import ListedRecording
-from data_partitions.sources.described.table import parse_time
+from data_partitions.sources.described.table import parse_stamp, parse_time, subtract_start
 
 
 def find_time(description: Description, key: str, listed: ListedRecording, recording: Recording) -> float:
@@ -21,18 +21,17 @@ def find_time(description: Description, key: str, listed: ListedRecording, recor
     column = description.window.start if key == "window.start" else table.end
     require_column(description, key, column, listed.row)
     try:
-        time = parse_time(listed.row[column], table.time_unit, table.time_format)
         if table.time_unit != "datetime":
-            return time
-        if table.start:
-            return time - parse_time(listed.row[table.start], table.time_unit, table.time_format)
+            return parse_time(listed.row[column], table.time_unit, table.time_format, table.decimal)
+        time = parse_stamp(listed.row[column], table.time_format)
+        start = parse_stamp(listed.row[table.start], table.time_format) if table.start else recording.start
     except ValueError:
         raise DataError(
             f'recording {listed.record} has "{listed.row[column]}" as {column}, where a time was expected'
         ) from None
-    if recording.start is None:
+    if start is None:
         raise DataError(f"{recording.file} does not state when it starts: state table.start")
-    return time - parse_time(recording.start.isoformat(), "datetime", "")
+    return subtract_start(time, start, column, table.start or recording.file)
 
 
 def ends_early(

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_partitions.cell_texts import normalise
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.manifest import Split
@@ -52,9 +53,9 @@ def _split_by_hash(description: Description, recordings: Sequence[ListedRecordin
 def _split_by_column(description: Description, recordings: Sequence[ListedRecording]) -> dict[str, Split]:
     section = description.split
     require_column(description, "split.column", section.column, recordings[0].row)
-    split_of_text: dict[str, Split] = dict.fromkeys(section.val, "val")
-    split_of_text.update(dict.fromkeys(section.test, "test"))
-    texts = Counter(listed.row[section.column] for listed in recordings)
+    split_of_text: dict[str, Split] = dict.fromkeys(map(normalise, section.val), "val")
+    split_of_text.update(dict.fromkeys(map(normalise, section.test), "test"))
+    texts = Counter(normalise(listed.row[section.column]) for listed in recordings)
     if not any(text in split_of_text for text in texts):
         raise description_error(
             description,
@@ -64,7 +65,7 @@ def _split_by_column(description: Description, recordings: Sequence[ListedRecord
         )
     splits: dict[str, Split] = {}
     for listed in recordings:
-        split = split_of_text.get(listed.row[section.column], "train")
+        split = split_of_text.get(normalise(listed.row[section.column]), "train")
         if splits.setdefault(listed.patient, split) != split:
             raise DataError(
                 f"patient {listed.patient} is in {splits[listed.patient]} and in {split} by the column "

@@ -94,14 +94,19 @@ def _used_columns(description: Description) -> set[str]:
 def _read_part(description: Description, file: Path) -> pd.DataFrame:
     section = description.table
     encoding = "utf-8-sig" if section.encoding.lower() in ("utf-8", "utf8") else section.encoding
-    return read_cells(file, section.separator, encoding)
+    return read_cells(file, section.separator, encoding, section.decimal)
 
 
-def read_cells(file: Path, separator: str = ",", encoding: str = "utf-8-sig") -> pd.DataFrame:
-    """Read a csv (also compressed with gzip) or parquet file as text; DataError when it cannot be read."""
+def read_cells(
+    file: Path, separator: str = ",", encoding: str = "utf-8-sig", decimal: str = "."
+) -> pd.DataFrame:
+    """Read a csv (also compressed with gzip) or parquet file as text; DataError when it cannot be read.
+
+    Numbers of a parquet file get the decimal mark of the description, as those of a csv file have it.
+    """
     try:
         if file.suffix.lower() in (".parquet", ".pq"):
-            table = _read_parquet(file)
+            table = _read_parquet(file, decimal)
         else:
             with open_unpacked(file) as opened:
                 text = io.TextIOWrapper(opened, encoding, newline="").read()
@@ -141,7 +146,7 @@ def _parse_csv(file: Path, text: str, separator: str) -> pd.DataFrame:
     )
 
 
-def _read_parquet(file: Path) -> pd.DataFrame:
+def _read_parquet(file: Path, decimal: str) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -152,19 +157,40 @@ def _read_parquet(file: Path) -> pd.DataFrame:
     size = sum(text_bytes(chunk) for name in columns for chunk in table[name].chunks)
     require_plausible_size(file, file.stat().st_size, size)
     texts = {name: table[name].cast(pa.string()).to_pandas().fillna("") for name in table.column_names}
+    for field in schema:
+        if pa.types.is_floating(field.type) or pa.types.is_decimal(field.type):
+            texts[field.name] = texts[field.name].str.replace(".", decimal)
     return pd.DataFrame(texts, dtype=str)
 
 
-def parse_time(text: str, unit: str, time_format: str) -> float:
+def parse_time(text: str, unit: str, time_format: str, decimal: str = ".") -> float:
     """Return a time in s: since 1970 for time stamps, else elapsed; ValueError when it is not a time."""
     if unit != "datetime":
-        if not math.isfinite(elapsed := float(text)):
+        if not math.isfinite(elapsed := float(text.replace(decimal, "."))):
             raise ValueError(f"{text} is not a time")
         return elapsed * SECONDS[unit]
-    time = datetime.strptime(text, time_format) if time_format else datetime.fromisoformat(text)
+    time = parse_stamp(text, time_format)
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+def parse_stamp(text: str, time_format: str = "") -> datetime:
+    """Return a time stamp, by default of ISO 8601; ValueError when it is none."""
+    return datetime.strptime(text, time_format) if time_format else datetime.fromisoformat(text)
+
+
+def subtract_start(time: datetime, start: datetime, of_time: object, of_start: object) -> float:
+    """Return the time since a start in s; DataError, with the names of both, if one alone has a zone."""
+    if (time.tzinfo is None) != (start.tzinfo is None):
+        words = ("no time zone", "one") if time.tzinfo is None else ("a time zone", "none")
+        raise DataError(
+            f"times of {of_time} have {words[0]} and the start in {of_start} has {words[1]}, and so they "
+            "cannot be compared: write all with their zone, or all in one local time"
+        )
+    return (time - start).total_seconds()
 
 
 def parse_number(text: str, decimal: str = ".") -> float:
     """Return a number that is written with a decimal point or comma; ValueError when it is none."""
-    return float(text.replace(decimal, ".") if decimal != "." else text)
+    if decimal != "." and "." in text:
+        raise ValueError(f"{text} has a point, perhaps between thousands")
+    return float(text.replace(decimal, "."))

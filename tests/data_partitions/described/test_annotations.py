@@ -14,6 +14,7 @@ from data_partitions.recordings import open_recording
 from data_partitions.sources.described.annotations import Annotation, AnnotationReader
 from data_partitions.sources.described.listing import ListedRecording, list_recordings
 from data_partitions.sources.described.reader import DescribedDataset
+from data_partitions.sources.described.recording_times import find_time
 from tests.helpers.descriptions import describe
 from tests.helpers.wfdb_files import draw_samples, write_record
 
@@ -86,6 +87,27 @@ def test_csv_files_have_elapsed_times_or_time_stamps(source, time_unit, onsets, 
         "time_unit": time_unit,
     }
     assert read(source, **section)[0] == [Annotation(0, 30, "W"), Annotation(30, 30, "N")]
+
+
+def test_time_stamps_with_a_zone_are_refused_where_the_start_has_none(source):
+    for name in ("r1", "r2"):
+        (source / f"{name}.csv").write_text("onset,text\n2026-02-01T12:00:30+01:00,a\n")
+    sentence = "times of .*r1.csv have a time zone and the start in .*r1.hea has none, and so they cannot be"
+    with pytest.raises(DataError, match=sentence):
+        read(source, **{"from": "csv", "path": "{record}.csv", "time_unit": "datetime"})
+
+
+@pytest.mark.parametrize("start", ["", "begin"])
+def test_times_of_the_table_with_a_zone_are_refused_where_the_start_has_none(source, start):
+    table = {"path": "t.csv", "record": "record", "start": start}
+    description = describe(table=table, window={"length": "10 s", "start": "seen"})
+    row = {"seen": "2026-02-01 12:00:30", "begin": "2026-02-01 12:00:10"}
+    listed = ListedRecording("r1", "p", "", source / "r1.hea", row)
+    recording = open_recording(listed.file)
+    assert find_time(description, "window.start", listed, recording) == (20 if start else 30)
+    row["seen"] += "Z"
+    with pytest.raises(DataError, match="times of seen have a time zone and the start in .* has none"):
+        find_time(description, "window.start", listed, recording)
 
 
 def test_one_csv_file_has_the_annotations_of_all_recordings(source):

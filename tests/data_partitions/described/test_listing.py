@@ -1,11 +1,14 @@
 """Files by patterns, and the rows of the table that belong to them."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data_partitions.errors import DataError
 from data_partitions.sources.described.files import fill_pattern, match_files
-from data_partitions.sources.described.listing import list_recordings
-from data_partitions.sources.described.table import read_cells
+from data_partitions.sources.described.listing import ListedRecording, list_recordings
+from data_partitions.sources.described.splits import split_patients
+from data_partitions.sources.described.table import parse_number, read_cells
 from tests.helpers.descriptions import describe
 
 
@@ -107,9 +110,6 @@ def test_rows_of_another_width_than_the_header_are_refused(tmp_path, row, cells)
 
 
 def test_parquet_tables_have_the_texts_of_csv_tables(tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     make_files(tmp_path, "1.hea", "2.hea")
     pq.write_table(
         pa.table({"record": [1, 2], "age": [50.0, None], "sex": ["f", "m"]}), tmp_path / "t.parquet"
@@ -119,6 +119,23 @@ def test_parquet_tables_have_the_texts_of_csv_tables(tmp_path):
         ("1", "50", "f"),
         ("2", "", "m"),
     ]
+
+
+def test_numbers_have_the_decimal_mark_of_the_description(tmp_path):
+    pq.write_table(pa.table({"age": [50.5, 60.0], "text": ["1.0", "b"]}), tmp_path / "t.parquet")
+    cells = read_cells(tmp_path / "t.parquet", decimal=",")
+    assert cells.to_dict("list") == {"age": ["50,5", "60"], "text": ["1.0", "b"]}
+    assert parse_number("50,5", ",") == parse_number("50.5") == 50.5
+    with pytest.raises(ValueError, match="1.070 has a point"):
+        parse_number("1.070", ",")
+
+
+def test_splits_by_column_hold_however_whole_numbers_are_written(tmp_path):
+    split = {"by": "column", "column": "fold", "val": [9], "test": ["10.0"]}
+    folds = {"a": "1.0", "b": "9.0", "c": "10", "d": "10.0", "e": "9"}
+    recordings = [ListedRecording(name, name, "", tmp_path, {"fold": fold}) for name, fold in folds.items()]
+    splits = split_patients(describe(split=split), tmp_path, recordings)
+    assert splits == {"a": "train", "b": "val", "c": "test", "d": "test", "e": "val"}
 
 
 @pytest.mark.parametrize(
