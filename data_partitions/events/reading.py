@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from data_partitions.cell_texts import normalise
 from data_partitions.description.sections import FilesSection
 from data_partitions.errors import DataError
 from data_partitions.events.channels import ChannelMap
@@ -104,7 +105,7 @@ class EventReader:
         if not self._needs_record:
             positions = np.array([recordings.find(file.record) for file in rows.files], np.int64)
             return positions[rows.file_of_row]
-        return map_texts(rows.columns[self.section.record], recordings.find)
+        return map_texts(rows.columns[self.section.record], lambda name: recordings.find(normalise(name)))
 
     def read_times(self, rows: Rows, selected: np.ndarray) -> np.ndarray:
         """Return the times of the selected rows, int64 (µs); NO_TIME where there is none."""

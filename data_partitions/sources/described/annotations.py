@@ -120,8 +120,10 @@ class AnnotationReader:
         if self._files is None:
             self._files = {}
             for match in match_files(self.source, pattern, names):
-                self._files.setdefault(tuple(match.fields[name] for name in names), []).append(match.path)
-        files = self._files.get(tuple(listed.row[name] for name in names), [])
+                self._files.setdefault(tuple(normalise(match.fields[name]) for name in names), []).append(
+                    match.path
+                )
+        files = self._files.get(tuple(normalise(listed.row[name]) for name in names), [])
         if len(files) != 1:
             expected = fill_pattern(pattern, {**{n: "*" for n in fields_of_pattern(pattern)}, **listed.row})
             raise DataError(

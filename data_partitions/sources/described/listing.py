@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pandas as pd
 from data_partitions.cell_texts import normalise
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
-from data_partitions.sentences import count_noun, quote_some, suggest
+from data_partitions.sentences import count_noun, join_words, quote_some, suggest
 from data_partitions.sources.described.faults import description_error, require_column
 from data_partitions.sources.described.files import (
     MatchedFile,
@@ -81,12 +81,12 @@ def name_recording(description: Description, match: MatchedFile, source: Path) -
     """Return the name of a file's recording: a field, a pattern of fields, or else its path."""
     named = description.table.record
     if "{" in named:
-        return _fill(description, "table.record", named, match.fields)
+        return normalise(_fill(description, "table.record", named, match.fields))
     for name in (named, "record"):
         if name and name in match.fields:
-            return match.fields[name]
+            return normalise(match.fields[name])
     path = Path(match.member) if match.member else match.path.relative_to(source)
-    return path.with_suffix("").as_posix()
+    return normalise(path.with_suffix("").as_posix())
 
 
 def _fill(description: Description, key: str, pattern: str, fields: Mapping[str, str]) -> str:
@@ -115,7 +115,7 @@ def describe_row(
     """Return a recording with its patient and its hospital, by the texts of its row."""
     section = description.table
     row = {"record": record, **row}
-    patient = _text_of(description, "table.patient", section.patient, row, record)
+    patient = normalise(_text_of(description, "table.patient", section.patient, row, record))
     site = normalise(_text_of(description, "table.site", section.site, row, ""))
     names = (name for name, texts in section.sites.items() if site in map(normalise, texts))
     return ListedRecording(record, patient, next(names, site), file, row, part)
@@ -138,16 +138,20 @@ def _describe_repetition(name: str, files: list[MatchedFile]) -> str:
     return f"recording {name} has {len(files)} files, of which only the first is read: {paths}"
 
 
-def unique_rows(table: pd.DataFrame, column: str) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the rows of the recordings that have one row, and a sentence about each other one."""
+def unique_rows(table: pd.DataFrame, keys: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the rows of the recordings that have one row, and a sentence about each other one.
+
+    A recording is named by the texts in all of the columns `keys`.
+    """
     table = table.drop_duplicates()
     faults = []
-    if (unnamed := table[column] == "").any():
-        faults.append(f"{count_noun(int(unnamed.sum()), 'row')} of the table without a text in {column}")
-    repeated = table[column].duplicated(keep=False) & ~unnamed
+    if (unnamed := (table[list(keys)] == "").any(axis=1)).any():
+        columns = join_words(keys, "or")
+        faults.append(f"{count_noun(int(unnamed.sum()), 'row')} of the table without a text in {columns}")
+    repeated = table.duplicated(list(keys), keep=False) & ~unnamed
     faults += [
-        f"recording {name} has {count} different rows in the table, where one was expected"
-        for name, count in table.loc[repeated, column].value_counts(sort=False).items()
+        f"recording {'/'.join(name)} has {count} different rows in the table, where one was expected"
+        for name, count in Counter(table.loc[repeated, list(keys)].itertuples(index=False, name=None)).items()
     ]
     rows: list[dict[str, str]] = table[~unnamed & ~repeated].to_dict("records")  # type: ignore[assignment]
     return rows, faults
@@ -164,16 +168,16 @@ def _join(description: Description, table: pd.DataFrame, matches: list[MatchedFi
     if not keys and not column:
         column = "record"
         require_column(description, "table.record", section.record or column, table.columns)
-    rows, faults = unique_rows(table, column or keys[0])
+    rows, faults = unique_rows(table, [column] if column else keys)
     by_key: dict[tuple[str, ...], list[MatchedFile]] = defaultdict(list)
     for match in matches:
-        key = [match.fields[name] for name in keys] or [name_recording(description, match, source)]
+        key = [normalise(match.fields[name]) for name in keys] or [name_recording(description, match, source)]
         by_key[tuple(key)].append(match)
     recordings, without_file = [], []
     for row in rows:
         files = by_key.pop(tuple(row[name] for name in keys or [column]), [])
         if not files:
-            without_file.append(row[column or keys[0]])
+            without_file.append(row[column] if column else "/".join(row[name] for name in keys))
             continue
         texts = {**files[0].fields, **row}
         name = row[column] if column else name_recording(description, files[0], source)

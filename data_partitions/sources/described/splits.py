@@ -89,7 +89,7 @@ def _split_by_file(
     unknown = sorted(set(table["split"]) - set(MEDS_SPLITS))
     if unknown:
         raise DataError(f"{file} has split {quote_some(unknown)}, expected {quote_some(MEDS_SPLITS)}")
-    split_of_subject = dict(zip(table["subject_id"], table["split"], strict=True))
+    split_of_subject = dict(zip(table["subject_id"].map(normalise), table["split"], strict=True))
     patients = {listed.patient for listed in recordings}
     missing = sorted(patients - set(split_of_subject))
     if missing:

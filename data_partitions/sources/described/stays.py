@@ -113,7 +113,7 @@ def _list_rows(
     else:
         column = description.table.record or description.files.record
         require_column(description, "table.record", column, table.columns)
-        of_table, faults = unique_rows(table, column)
+        of_table, faults = unique_rows(table, [column])
         rows = {row[column]: row for row in of_table}
     known = set(names or rows)
     used = [name for name in rows if name in known]

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from data_partitions.cell_texts import normalise
 from data_partitions.description.durations import SECONDS
 from data_partitions.description.sections import Description
 from data_partitions.errors import DataError
 from data_partitions.expansion import open_unpacked, require_plausible_size, text_bytes
 from data_partitions.sentences import count_noun, suggest
 from data_partitions.sources.described.faults import description_error
-from data_partitions.sources.described.files import match_files
+from data_partitions.sources.described.files import fields_of_pattern, match_files
 
 MISSING_TEXTS = ("", "NA", "NaN", "nan", "null", "None", "<NA>", "NaT")
 
@@ -55,13 +56,14 @@ def _join_tables(description: Description, source: Path, table: pd.DataFrame) ->
         file = source / section.path
         if not file.is_file():
             raise description_error(description, f"{key}.path", f"there is no {file}")
-        other = _read_part(description, file).drop_duplicates()
+        other = _read_part(description, file)
         for where, wanted, names in ((f"{key}.on", section.on, table), (f"{key}.key", column, other)):
             if wanted not in names:
                 raise description_error(
                     description, where, f'there is no column "{wanted}"{suggest(wanted, names.columns)}'
                 )
-        other = other[other[column] != ""].set_index(column, drop=False)
+        table[section.on], other[column] = table[section.on].map(normalise), other[column].map(normalise)
+        other = other[other[column] != ""].drop_duplicates().set_index(column, drop=False)
         used = other[other.index.isin(table[section.on])]
         if used.empty:
             raise description_error(
@@ -79,8 +81,18 @@ def _join_tables(description: Description, source: Path, table: pd.DataFrame) ->
                 )
         for added in other.columns.difference(table.columns, sort=False):
             table[added] = table[section.on].map(used[added]).fillna("")
+    for column in _id_columns(description) & set(table.columns):
+        table[column] = table[column].map(normalise)
     table.attrs["clashes"] = clashes
     return table
+
+
+def _id_columns(description: Description) -> set[str]:
+    """Return the columns with names of recordings or patients, or with parts of them."""
+    table, files = description.table, description.files
+    named = [table.record, files.record, table.patient]
+    patterns = [files.path, *(text for text in named if "{" in text)]
+    return {"record", *named, *(field for pattern in patterns for field in fields_of_pattern(pattern))}
 
 
 def _used_columns(description: Description) -> set[str]:

@@ -138,6 +138,43 @@ def test_splits_by_column_hold_however_whole_numbers_are_written(tmp_path):
     assert splits == {"a": "train", "b": "val", "c": "test", "d": "test", "e": "val"}
 
 
+def test_ids_are_the_same_however_whole_numbers_are_written(tmp_path):
+    make_files(tmp_path, "1.hea", "2.hea", "007.hea", "4.0.hea")
+    (tmp_path / "t.csv").write_text(
+        "record,who,ward\n1.0,1,5.0\n2,1.0,5\n2.0,1,5\n007,01,6\n4,2,6.0\n7,8,6\n"
+    )
+    (tmp_path / "wards.csv").write_text("ward,unit\n5,medical\n6.0,surgical\n6,surgical\n")
+    join = {"wards": {"path": "wards.csv", "on": "ward"}}
+    table = {"path": "t.csv", "record": "record", "patient": "who", "site": "unit", "join": join}
+    listing = list_recordings(describe(table=table), tmp_path)
+    assert [(r.record, r.patient, r.site, r.file.name) for r in listing.recordings] == [
+        ("1", "1", "medical", "1.hea"),
+        ("2", "1", "medical", "2.hea"),
+        ("007", "01", "surgical", "007.hea"),
+        ("4", "2", "surgical", "4.0.hea"),
+    ]
+    assert listing.rows_without_file == ["7"] and not listing.faults
+
+
+def test_a_row_is_of_a_recording_by_all_fields_of_its_path(tmp_path):
+    make_files(tmp_path, "p1/n1.hea", "p1/n2.hea", "p2/n1.hea", "p3/n1.hea")
+    text = "patient,night,age\np1,n1,5\np1,n2,5\np2,n1,6\np3,n1,7\np3,n1,8\np4,n1,9\np5,,9\n"
+    (tmp_path / "t.csv").write_text(text)
+    table = {"path": "t.csv", "record": "{patient}-{night}", "patient": "patient"}
+    description = describe(files={"format": "wfdb", "path": "{patient}/{night}.hea"}, table=table)
+    listing = list_recordings(description, tmp_path)
+    assert [(r.record, r.patient, r.row["age"]) for r in listing.recordings] == [
+        ("p1-n1", "p1", "5"),
+        ("p1-n2", "p1", "5"),
+        ("p2-n1", "p2", "6"),
+    ]
+    assert listing.rows_without_file == ["p4/n1"]
+    assert listing.faults == [
+        "1 row of the table without a text in patient or night",
+        "recording p3/n1 has 2 different rows in the table, where one was expected",
+    ]
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [

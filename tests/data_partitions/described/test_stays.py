@@ -1,8 +1,12 @@
 """Stays in tables over time: their start and end, rows of joined tables, and properties from the files."""
 
 import re
+from datetime import datetime
+from decimal import Decimal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data_partitions import DataError
@@ -127,6 +131,19 @@ def test_a_time_zone_in_the_table_alone_is_refused(source):
     (source / "stays.csv").write_text(re.sub(r"(\d\d:\d\d),", r"\1+01:00,", STAYS))
     with pytest.raises(DataError, match="times of stays.csv have a time zone and those of .*csv have none"):
         read(describe(), source)
+
+
+def test_stays_match_their_rows_however_ids_are_written(tmp_path):
+    times = pa.array([datetime(2024, 3, 1, hour) for hour in (10, 11)] * 2)
+    ids = pa.array([Decimal(number) for number in (1, 1, 2, 2)], pa.decimal128(10, 2))
+    pq.write_table(pa.table({"id": ids, "time": times, "HR": [1.0, 2, 3, 4]}), tmp_path / "m.parquet")
+    (tmp_path / "stays.csv").write_text(
+        "stay,patient,in,died\n1.0,7,2024-03-01 10:00,1\n2,7.0,2024-03-01 10:00,0\n"
+    )
+    files = {"format": "parquet", "path": "m.parquet"}
+    description = describe(files=files, table={"end": ""}, window={"length": "2 h", "take": "first"})
+    rows, windows = read(description, tmp_path)
+    assert windows == {"1": [1, 2], "2": [3, 4]} and rows["patient_id"].tolist() == ["7", "7"]
 
 
 def test_tables_are_joined_and_texts_of_sites_have_names(source):
