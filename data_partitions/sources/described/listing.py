@@ -125,7 +125,11 @@ def _list_files(description: Description, matches: list[MatchedFile], source: Pa
     by_name: dict[str, list[MatchedFile]] = defaultdict(list)
     for match in matches:
         by_name[name_recording(description, match, source)].append(match)
-    faults = [_describe_repetition(name, files) for name, files in by_name.items() if len(files) > 1]
+    faults = [
+        describe_repetition(name, [match.path for match in files])
+        for name, files in by_name.items()
+        if len(files) > 1
+    ]
     recordings = [
         describe_row(description, name, files[0].path, files[0].fields, files[0].part)
         for name, files in by_name.items()
@@ -133,8 +137,9 @@ def _list_files(description: Description, matches: list[MatchedFile], source: Pa
     return Listing(recordings, columns=tuple(recordings[0].row), faults=faults)
 
 
-def _describe_repetition(name: str, files: list[MatchedFile]) -> str:
-    paths = quote_some((str(match.path) for match in files), 2)
+def describe_repetition(name: str, files: Sequence[object]) -> str:
+    """Say that a recording has several files, which are given as texts or paths."""
+    paths = quote_some(files, 2)
     return f"recording {name} has {len(files)} files, of which only the first is read: {paths}"
 
 
@@ -182,7 +187,7 @@ def _join(description: Description, table: pd.DataFrame, matches: list[MatchedFi
         texts = {**files[0].fields, **row}
         name = row[column] if column else name_recording(description, files[0], source)
         if len(files) > 1:
-            faults.append(_describe_repetition(name, files))
+            faults.append(describe_repetition(name, [match.path for match in files]))
         recordings.append(describe_row(description, name, files[0].path, texts, files[0].part))
     without_row = [match.part or match.path.name for files in by_key.values() for match in files]
     if not recordings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from data_partitions.sources.described.faults import description_error, require_
 from data_partitions.sources.described.files import describe_files, match_files
 from data_partitions.sources.described.listing import (
     Listing,
+    describe_repetition,
     describe_row,
     name_recording,
     unique_rows,
@@ -45,10 +47,15 @@ def is_over_time(description: Description) -> bool:
     return description.files.format == "meds" or bool(description.files.time)
 
 
-def find_event_files(
+def find_event_files(description: Description, source: Path) -> list[EventFile]:
+    """Find the files of a description, of each recording the first; DataError when there is none."""
+    return _first_files(_find_files(description, source))
+
+
+def _find_files(
     description: Description, source: Path, columns: tuple[str, ...] = ()
-) -> list[EventFile]:
-    """Find the files of a description; DataError when there is none."""
+) -> dict[str, list[EventFile]]:
+    """Find the files by the name of their recording, "" where a column names it."""
     pattern, has_column = description.files.path, bool(description.files.record)
     matches = match_files(source, pattern, columns, in_archives=True)
     if not matches:
@@ -56,10 +63,15 @@ def find_event_files(
             description, "files.path", f'no file fits "{pattern}": {describe_files(source)}'
         )
     shared = has_column or description.files.format == "meds"
-    return [
-        EventFile(match.path, "" if shared else name_recording(description, match, source), match.member)
-        for match in matches
-    ]
+    files: dict[str, list[EventFile]] = defaultdict(list)
+    for match in matches:
+        name = "" if shared else name_recording(description, match, source)
+        files[name].append(EventFile(match.path, name, match.member))
+    return files
+
+
+def _first_files(files: Mapping[str, list[EventFile]]) -> list[EventFile]:
+    return [file for name, of_name in files.items() for file in (of_name[:1] if name else of_name)]
 
 
 def list_stays(description: Description, source: Path, log: PreparationLog) -> Stays:
@@ -69,7 +81,11 @@ def list_stays(description: Description, source: Path, log: PreparationLog) -> S
     properties of the recordings.
     """
     table = read_table(description, source)
-    files = find_event_files(description, source, () if table is None else tuple(table.columns))
+    by_name = _find_files(description, source, () if table is None else tuple(table.columns))
+    repeated = [
+        describe_repetition(name, of_name) for name, of_name in by_name.items() if name and of_name[1:]
+    ]
+    files = _first_files(by_name)
     if description.files.format == "meds":
         rows, times = list_meds_stays(description, source, files, table, log)
         recordings = [
@@ -82,8 +98,11 @@ def list_stays(description: Description, source: Path, log: PreparationLog) -> S
     if table is None or _needs_index(description):
         index = index_recordings(files, description.files, log, description.table.properties)
     names = [file.record for file in files if file.record] if index is None else list(index.index)
+    if index is not None and not names:
+        raise DataError(f"no file of {source} can be read{log.explain()}")
     listing = _list_rows(description, table, files, names, index)
-    listing = replace(listing, clashes=[] if table is None else table.attrs.get("clashes", []))
+    clashes = [] if table is None else table.attrs.get("clashes", [])
+    listing = replace(listing, faults=[*repeated, *listing.faults], clashes=clashes)
     return Stays(listing, _find_times(description, listing, index, files), files)
 
 

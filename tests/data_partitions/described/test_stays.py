@@ -146,6 +146,39 @@ def test_stays_match_their_rows_however_ids_are_written(tmp_path):
     assert windows == {"1": [1, 2], "2": [3, 4]} and rows["patient_id"].tolist() == ["7", "7"]
 
 
+def test_of_several_files_of_a_stay_the_first_is_read_and_the_stay_is_named(tmp_path):
+    for ward, rate in (("A", 1), ("B", 5)):
+        for stay in ("s1", "s2")[: 2 if ward == "A" else 1]:
+            (tmp_path / ward).mkdir(exist_ok=True)
+            (tmp_path / ward / f"{stay}.csv").write_text(f"time,HR\n0,{rate}\n1,{rate}\n")
+    files = {"path": "**/{record}.csv", "record": "", "time-unit": "h"}
+    table = {"path": "", "record": "", "patient": "", "start": "", "end": ""}
+    window = {"length": "2 h", "take": "first"}
+    log = PreparationLog()
+    _, windows = read(
+        describe(files=files, table=table, window=window, task={"kind": "none", "column": ""}), tmp_path, log
+    )
+    assert windows == {"s1": [1, 1], "s2": [1, 1]}
+    first, second = (f'"{tmp_path / ward / "s1.csv"}"' for ward in "AB")
+    assert log.rejected == [f"recording s1 has 2 files, of which only the first is read: {first}, {second}"]
+
+
+def test_files_of_which_none_can_be_read_are_refused_with_the_reason(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text("")
+    files = {"path": "{record}.csv", "record": ""}
+    table = {"path": "", "record": "", "patient": "", "start": "", "end": ""}
+    sentence = (
+        "no file of .* can be read; the first of 2 rejected records: .*a.csv cannot be read: it has no header"
+    )
+    with pytest.raises(DataError, match=sentence):
+        read(
+            describe(files=files, table=table, task={"kind": "none", "column": ""}),
+            tmp_path,
+            PreparationLog(),
+        )
+
+
 def test_tables_are_joined_and_texts_of_sites_have_names(source):
     join = {"wards": {"path": "wards.csv", "on": "ward"}}
     table = {"join": join, "site": "unit", "sites": {"internal": ["medical"], "or": ["surgical"]}}
