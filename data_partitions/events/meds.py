@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data_partitions.cell_texts import normalise
 from data_partitions.description.sections import FilesSection
 from data_partitions.errors import DataError
 from data_partitions.events.codes import Codes
@@ -108,10 +109,14 @@ def list_labelled(
     return _add_ends(stays[columns].reset_index(drop=True), occurrences, end, BIRTH)
 
 
-def read_label_file(file: Path, needs_labels: bool = True) -> pd.DataFrame:
-    """Read a label file: `subject`, `prediction_us` and `label`, the text of its first value column."""
+def read_label_file(file: Path, log: PreparationLog, needs_labels: bool = True) -> pd.DataFrame:
+    """Read a label file: `subject`, `prediction_us` and `label`, the text of its first value column.
+
+    Rows without a subject or a time that can be read are left out and counted.
+    """
     try:
-        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
+        is_parquet = file.suffix == ".parquet"
+        table = pd.read_parquet(file) if is_parquet else pd.read_csv(file, dtype=str, index_col=False)
     except (OSError, ValueError) as error:
         words = " ".join(str(error).split())
         raise DataError(f"{file} is not a readable label file ({words})") from None
@@ -122,16 +127,28 @@ def read_label_file(file: Path, needs_labels: bool = True) -> pd.DataFrame:
             f"{file} has no {', '.join(missing) or 'value'}: a MEDS label file has subject_id, "
             f"prediction_time and one of {', '.join(LABEL_COLUMNS)}"
         )
-    times = pd.to_datetime(table["prediction_time"], errors="coerce")
-    texts = table[values[0]].map(_format_label) if values else ""
+    times = table["prediction_time"]
+    if not pd.api.types.is_datetime64_any_dtype(times):
+        times = pd.to_datetime(times, format="ISO8601", errors="coerce", utc=True)
+    times = pd.to_datetime(times, utc=True)
+    subjects = table["subject_id"].map(_format_subject)
     labels = pd.DataFrame(
         {
-            "subject": table["subject_id"].astype(str),
-            "prediction_us": times.to_numpy("datetime64[us]").astype(np.int64),
-            "label": texts,
+            "subject": subjects,
+            "prediction_us": times.dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.int64),
+            "label": table[values[0]].map(_format_label) if values else "",
         }
     )
-    return labels[times.notna().to_numpy()].reset_index(drop=True)
+    usable = times.notna() & (subjects != "")
+    log.count(
+        "{} rows of the label file are left out, as they have no subject or no time that can be read.",
+        int((~usable).sum()),
+    )
+    return labels[usable.to_numpy()].reset_index(drop=True)
+
+
+def _format_subject(value: object) -> str:
+    return "" if value is None or value != value else normalise(str(value))
 
 
 def _add_ends(stays: pd.DataFrame, occurrences: pd.DataFrame, end: str, birth: str) -> pd.DataFrame:
@@ -151,4 +168,5 @@ def _add_ends(stays: pd.DataFrame, occurrences: pd.DataFrame, end: str, birth: s
 def _format_label(value: object) -> str:
     if value is None or value != value:
         return ""
-    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
+    text = str(value).strip()
+    return text.lower() if text in ("True", "False", "TRUE", "FALSE") else text

@@ -46,7 +46,7 @@ def list_meds_stays(
         if not file.is_file():
             raise description_error(description, "task.file", f"there is no {file}")
         length = round(description.window.length * US_PER_SECOND)
-        labels = read_label_file(file, needs_labels=description.task.kind != "none")
+        labels = read_label_file(file, log, needs_labels=description.task.kind != "none")
         stays = list_labelled(occurrences, labels, start, end, length, log)
     elif start:
         stays = list_stays(occurrences, start, end)

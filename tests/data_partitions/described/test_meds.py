@@ -8,6 +8,7 @@ from data_partitions import DataError
 from data_partitions.checks.guess.guess import guess_description
 from data_partitions.description.reading import read_description
 from data_partitions.description.sections import Description
+from data_partitions.events.meds import read_label_file
 from data_partitions.preparation_log import PreparationLog
 from data_partitions.sources.described.reader import DescribedDataset
 
@@ -121,6 +122,18 @@ def test_labels_are_of_windows_that_end_before_the_prediction(source, start, kep
         )
     else:  # the last 4 h before the prediction
         assert windows["2-1"][0, 1, 0] == 80 and np.isnan(windows["1-2"]).all()
+
+
+def test_a_csv_label_file_keeps_rows_however_they_are_written(tmp_path):
+    rows = ["1,2024-03-01,True,", "2,2024-03-01 10:00:00,false,", "3.0,2024-03-01T10:00:00.5,,",
+            ",2024-03-01,True,", "5,noon,True,"]  # fmt: skip
+    text = "\n".join(["subject_id,prediction_time,boolean_value", *rows])
+    (tmp_path / "labels.csv").write_text(text)
+    log = PreparationLog()
+    labels = read_label_file(tmp_path / "labels.csv", log)
+    assert labels["subject"].tolist() == ["1", "2", "3"] and labels["label"].tolist() == ["true", "false", ""]
+    assert (labels["prediction_us"] - labels["prediction_us"][0]).tolist() == [0, 36e9, 36e9 + 5e5]
+    assert log.counted()[0].startswith("2 rows of the label file are left out, as they have no subject")
 
 
 def test_labels_without_any_window_are_refused_with_the_reason(source):
