@@ -14,6 +14,7 @@ from typing import Any
 
 from data_partitions.errors import DataError
 from data_partitions.expansion import require_plausible_length
+from data_partitions.file_walk import walk_files
 from data_partitions.recordings import (
     array_recording,
     csv_recording,
@@ -131,10 +132,9 @@ def find_recordings(path: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for file in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    for file in map(Path, walk_files(folder)):
         # In a folder of recordings, a parquet file is nearly always a table about them.
-        if _is_supported(file) and file.suffix.lower() != ".parquet" and file.is_file() and not hidden:
+        if _is_supported(file) and file.suffix.lower() != ".parquet" and file.is_file():
             yield file
 
 

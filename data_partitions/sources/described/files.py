@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from data_partitions.errors import DataError
 from data_partitions.events.files import ARCHIVE_SUFFIXES, is_archive, list_members
+from data_partitions.file_walk import walk_files
 from data_partitions.sentences import count_noun, quote_some, suggest
 
 # Copies of all files, beside those that `condi impute` completed.
@@ -144,8 +145,6 @@ def _walk(source: Path, pattern: str) -> Iterator[str]:
     first = _PART.search(pattern)
     fixed = pattern[: first.start()] if first else pattern
     start = fixed.rpartition("/")[0]
-    for folder, folders, names in os.walk(source / start):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = Path(folder).relative_to(source).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        yield from (prefix + name for name in names if not name.startswith("."))
+    # `relative_to` takes several times as long, which counts for many small files.
+    skipped = len(os.path.join(source, ""))
+    yield from (path[skipped:] for path in walk_files(os.path.join(source, start)))

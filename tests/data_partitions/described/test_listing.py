@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_partitions.errors import DataError
+from data_partitions.recordings import find_recordings
 from data_partitions.sources.described.files import fill_pattern, match_files
 from data_partitions.sources.described.listing import ListedRecording, list_recordings
 from data_partitions.sources.described.splits import split_patients
@@ -41,6 +42,23 @@ def test_quantiles_beside_completed_files_are_matched_only_where_nothing_else_is
     make_files(tmp_path, "r1.hea", "quantiles/q05/r1.hea", "quantiles/q95/r1.hea")
     assert [match.path.name for match in match_files(tmp_path, "**/{record}.hea")] == ["r1.hea"]
     assert len(match_files(tmp_path, "quantiles/*/{record}.hea")) == 2
+
+
+def test_linked_folders_are_followed_without_end(tmp_path):
+    source = tmp_path / "source"
+    make_files(source, "a/1.hea", "a/.hidden/2.hea")
+    make_files(tmp_path, "disk/c/3.hea")
+    (source / "b").symlink_to(tmp_path / "disk")
+    (source / "also").symlink_to(tmp_path / "disk")
+    (source / "a" / "up").symlink_to(source)
+    (tmp_path / "disk" / "c" / "same").symlink_to(tmp_path / "disk" / "c")
+    expected = ["a/1.hea", "also/c/3.hea", "b/c/3.hea"]
+    for folder in (source, tmp_path / "source" / ".." / "source"):
+        paths = [
+            match.path.relative_to(folder).as_posix() for match in match_files(folder, "**/{record}.hea")
+        ]
+        assert paths == expected
+    assert [file.relative_to(source).as_posix() for file in find_recordings(source)] == expected
 
 
 def test_patterns_are_filled_with_fields():
