@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -158,12 +159,10 @@ def _read_wfdb(
 def _read_edf(
     reader: AnnotationReader, file: Path, listed: ListedRecording, recording: Recording
 ) -> list[Annotation]:
-    import mne
-
     from data_partitions.recordings.edf_header import read_edf_header
 
     try:
-        content = mne.read_annotations(file)
+        content = _read_edf_annotations(file)
     except Exception as error:
         raise DataError(f"{file} has no readable EDF+ annotations ({_first_line(error)})") from None
     late = 0.0
@@ -175,6 +174,19 @@ def _read_edf(
         late = (time_of_day - of_recording + 12 * 3600) % (24 * 3600) - 12 * 3600
     rows = zip(content.onset, content.duration, content.description, strict=True)
     return [Annotation(float(onset) + late, float(duration), text.strip()) for onset, duration, text in rows]
+
+
+def _read_edf_annotations(file: Path) -> Any:
+    """Read EDF+ annotations; mne takes lower-case suffixes only, and UTF-8 unless it is another encoding."""
+    import mne
+
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / f"annotations{file.suffix.lower()}"
+        link.symlink_to(file.resolve())
+        try:
+            return mne.read_annotations(link)
+        except UnicodeDecodeError:
+            return mne.read_annotations(link, encoding="latin1")
 
 
 def _read_csv(

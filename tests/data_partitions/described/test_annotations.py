@@ -157,15 +157,23 @@ def test_xml_of_the_sleep_research_resource_has_scored_events(source):
     assert read(source, **section)[0] == [Annotation(0, 30, "Wake|0"), Annotation(30, 30, "Stage 2 sleep|2")]
 
 
-def test_annotations_of_edf_files_are_in_the_file_itself(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("n1.edf", "utf-8"), ("n1.EDF", "utf-8"), ("n1.edf", "latin-1")]
+)
+def test_annotations_of_edf_files_are_in_the_file_itself(tmp_path, name, encoding):
     signal = edfio.EdfSignal(np.zeros(6000), 100, label="I", physical_dimension="mV", physical_range=(-5, 5))
-    annotations = [edfio.EdfAnnotation(10, 20, "apnea"), edfio.EdfAnnotation(40.5, None, "arousal")]
+    annotations = [edfio.EdfAnnotation(10, 20, "apnée"), edfio.EdfAnnotation(40.5, None, "arousal")]
     recording = edfio.Recording(startdate=datetime(2026, 2, 1).date())
     edfio.Edf([signal], annotations=annotations, recording=recording).write(tmp_path / "n1.edf")
-    description = describe(files={"format": "edf", "path": "*.edf"}, annotations={"from": "edf+"})
+    content = (tmp_path / "n1.edf").read_bytes()
+    written = content.replace("é".encode(), "é".encode(encoding).ljust(2))
+    (tmp_path / "n1.edf").unlink()
+    (tmp_path / name).write_bytes(written)
+    description = describe(files={"format": "edf", "path": "*"}, annotations={"from": "edf+"})
     (listed,) = list_recordings(description, tmp_path).recordings
-    read_annotations = AnnotationReader(description, tmp_path).read(listed, open_recording(listed.file))
-    assert read_annotations == [Annotation(10, 20, "apnea"), Annotation(40.5, 0, "arousal")]
+    first, second = AnnotationReader(description, tmp_path).read(listed, open_recording(listed.file))
+    assert (first.onset, first.duration, first.text.replace(" ", "")) == (10, 20, "apnée")
+    assert second == Annotation(40.5, 0, "arousal")
 
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "x"><!ENTITY c "&b;&b;&b;&b;">]>'
