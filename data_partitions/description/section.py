@@ -101,6 +101,20 @@ def _check_take(value: Any) -> Any:
     return value
 
 
+def _check_separator(value: Any) -> Any:
+    if not (isinstance(value, str) and len(value) == 1 and value not in '\r\n"'):
+        raise ValueError(f'expected one character, such as ";" or "\\t", got {value!r}')
+    return value
+
+
+def _check_encoding(value: Any) -> Any:
+    try:
+        "".encode(value)  # also refuses codecs that are not of text
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(f'expected an encoding, such as "utf-8" or "latin-1", got {value!r}') from None
+    return value
+
+
 def _to_patch(value: Any) -> Any:
     return value if value == "auto" else parse_seconds(value)
 
@@ -129,4 +143,6 @@ ChannelNames = str | tuple[str, Literal["-"], str]
 Channels = Annotated[tuple[ChannelNames, ...], BeforeValidator(_to_channels)]
 Range = Annotated[tuple[float, float], BeforeValidator(_to_range)]
 Take = Annotated[str, BeforeValidator(_check_take)]
+Separator = Annotated[str, BeforeValidator(_check_separator)]
+Encoding = Annotated[str, BeforeValidator(_check_encoding)]
 Shares = Annotated[dict[Split, float], AfterValidator(_check_shares)]

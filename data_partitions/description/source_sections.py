@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import PositiveFloat
 
-from data_partitions.description.section import Section, Text, Texts, local
+from data_partitions.description.section import Encoding, Section, Separator, Text, Texts, local
 from data_partitions.manifest import Name
 
 Format = Literal["wfdb", "edf", "csv", "parquet", "npy", "meds"]
@@ -95,9 +95,9 @@ class FilesSection(Section):
     variable: str = local("")
     value: str = local("")
     value_unit: str = local("")
-    separator: str = local(",")
+    separator: Separator = local(",")
     decimal: Literal[".", ","] = local(".")
-    encoding: str = local("utf-8")
+    encoding: Encoding = local("utf-8")
     missing: Texts = local(("", "NA", "NaN", "nan", "null"))
     ends_of_range: Literal["measured", "missing"] = local("measured")
     gains: Literal["header", "none"] = local("header")
@@ -175,9 +175,9 @@ class TableSection(Section):
     end: str = local("")
     time_unit: TimeUnit = local("datetime")
     time_format: str = local("")
-    separator: str = local(",")
+    separator: Separator = local(",")
     decimal: Literal[".", ","] = local(".")
-    encoding: str = local("utf-8")
+    encoding: Encoding = local("utf-8")
 
 
 class AnnotationsSection(Section):

@@ -95,6 +95,14 @@ CASES = {
     "range of one number": (("[-10, 10]", "[10]"), "expected the lowest and the highest value"),
     "infinite number": (("rate = 250", "rate = inf"), "line 19: `rate` in [signals.CC5]: expected"),
     "negative rate": (("rate = 250", "rate = -250"), "expected a number above 0, got -250"),
+    "separator of two characters": (
+        ("[table]\n", '[table]\nseparator = ";;"\n'),
+        '`separator` in [table]: expected one character, such as ";" or "\\t", got \';;\'',
+    ),
+    "unknown encoding": (
+        ("[table]\n", '[table]\nencoding = "latin9x"\n'),
+        '`encoding` in [table]: expected an encoding, such as "utf-8" or "latin-1", got \'latin9x\'',
+    ),
     "boolean": (
         ('"mV"', "true"),
         "dataset.toml, line 18: `signals.CC5.unit`: expected a number or a text in quotes, "
