@@ -112,7 +112,10 @@ class EventReader:
         import pyarrow.compute as pc
 
         columns = [rows.columns[name].take(selected) for name in self._time_columns]
-        times = columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, " ")
+        if len(columns) == 1:
+            times = columns[0]
+        else:
+            times = pc.binary_join_element_wise(*map(_as_text, columns), " ")
         microseconds, unreadable = self.times.read(times)
         self._drops.add(*WITHOUT_TIME, int(((microseconds == NO_TIME) & ~unreadable).sum()))
         file_of_row = rows.file_of_row[selected]
@@ -266,7 +269,14 @@ def _as_text(column: pa.Array) -> pa.Array:
             column = column.cast(pa.int64())
         except ValueError:
             pass
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+    if pa.types.is_string(column.type):
+        return column
+    try:
+        return column.cast(pa.string())
+    except (NotImplementedError, ValueError):  # lists, or bytes that are no text
+        raise DataError(
+            f"a column has the type {column.type}, where texts or numbers were expected: write it as texts"
+        ) from None
 
 
 def map_texts(column: pa.Array, find: Callable[[str], int]) -> np.ndarray:

@@ -49,6 +49,15 @@ class TimeReader:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        if pa.types.is_duration(times.type):
+            if not self.is_elapsed:
+                raise DataError(
+                    "expected time stamps, but the column has durations: set "
+                    f'{self._key.replace("format", "unit")} = "s"'
+                )
+            return np.asarray(
+                times.cast(pa.duration("us"), safe=False).cast(pa.int64()).fill_null(NO_TIME)
+            ), (np.zeros(len(times), bool))
         if pa.types.is_temporal(times.type):
             if self.is_elapsed:
                 raise DataError(

@@ -168,7 +168,12 @@ def _read_parquet(file: Path, decimal: str) -> pd.DataFrame:
     table = pq.read_table(file, read_dictionary=columns)
     size = sum(text_bytes(chunk) for name in columns for chunk in table[name].chunks)
     require_plausible_size(file, file.stat().st_size, size)
-    texts = {name: table[name].cast(pa.string()).to_pandas().fillna("") for name in table.column_names}
+    texts = {}
+    for name in table.column_names:
+        try:
+            texts[name] = table[name].cast(pa.string()).to_pandas().fillna("")
+        except (NotImplementedError, ValueError):  # lists, bytes and the like cannot be in a cell of text
+            continue
     for field in schema:
         if pa.types.is_floating(field.type) or pa.types.is_decimal(field.type):
             texts[field.name] = texts[field.name].str.replace(".", decimal)

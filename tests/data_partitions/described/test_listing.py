@@ -139,6 +139,12 @@ def test_parquet_tables_have_the_texts_of_csv_tables(tmp_path):
     ]
 
 
+def test_columns_of_a_parquet_table_that_are_no_texts_do_not_hinder_the_others(tmp_path):
+    columns = {"record": ["a"], "codes": [["I10"]], "pair": [{"a": 1}], "image": [b"\xff"], "age": [5]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert read_cells(tmp_path / "t.parquet").to_dict("list") == {"record": ["a"], "age": ["5"]}
+
+
 def test_numbers_have_the_decimal_mark_of_the_description(tmp_path):
     pq.write_table(pa.table({"age": [50.5, 60.0], "text": ["1.0", "b"]}), tmp_path / "t.parquet")
     cells = read_cells(tmp_path / "t.parquet", decimal=",")

@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+from datetime import UTC, date, datetime, time
 
 import numpy as np
 import pyarrow as pa
@@ -158,6 +159,33 @@ def test_times(tmp_path, unit, format):
     file = write(tmp_path / "a.csv", text)
     first = index_recordings([file], description.files, PreparationLog(strict=True))["first_us"]["a"]
     assert_values(read_table(description, [file], {"a": first / 1e6}), EXPECTED)
+
+
+def test_dates_times_durations_and_ids_of_unusual_parquet_types(tmp_path):
+    hours = [0, 1, 2, 3]
+    values, ids = pa.array([1.0, 2, 3, 4]), pa.array(["a"] * 4).cast(pa.string_view())
+
+    def read(columns, **files):
+        pq.write_table(pa.table({"HR": values, **columns}), tmp_path / "a.parquet")
+        description = describe({"format": "parquet", "record": "id", **files}, {"HR": {"unit": "bpm"}})
+        return read_table(description, [EventFile(tmp_path / "a.parquet")], {"a": start}).tolist()
+
+    start = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    columns = {
+        "id": ids,
+        "d": pa.array([date(2026, 1, 1)] * 4),
+        "c": pa.array([time(hour) for hour in hours]),
+    }
+    assert read(columns, **{"time": "{d} {c}", "time-unit": "datetime"}) == [[[1, 2, 3, 4]]]
+    start = 0.0
+    columns = {"id": ids, "time": pa.array([3600 * hour for hour in hours], pa.duration("s"))}
+    assert read(columns) == [[[1, 2, 3, 4]]]
+    with pytest.raises(DataError, match="expected time stamps, but the column has durations"):
+        read(columns, **{"time-unit": "datetime"})
+    with pytest.raises(DataError, match="a column has the type list.*where texts or numbers were expected"):
+        read({**columns, "id": pa.array([["a"]] * 4)})
+    with pytest.raises(DataError, match="a column has the type binary"):
+        read({**columns, "id": pa.array([b"\xff"] * 4)})
 
 
 def test_date_and_time_in_two_columns(tmp_path):
