@@ -65,7 +65,7 @@ def impute(
         run = open_run(model, data, device)
         if run.imputer is None:
             raise WeightsFileError(f"{model} has no trained imputer, as its method does not need one")
-        with open_site_data(model, run, data, settings, options, progress) as source:
+        with open_site_data(model, run, data, settings, options, progress, completes=True) as source:
             if isinstance(source, RecordingReader):
                 summary = impute_files(run, data, out, samples, seed, source, progress)
             else:

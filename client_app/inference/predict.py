@@ -167,7 +167,7 @@ class _Predictor:
         patches = PatchReader(opened.match, self.model.schema)
         not_recorded = np.full(len(self.model.schema.covariates), np.nan, np.float32)
         covariates = self._covariates.get((file, part), not_recorded)
-        starts = reader.window_starts(opened)
+        starts = reader.window_starts(opened, part)
         for position, start in enumerate(starts):
             values = patches.read(float(start), self.model.schema.patches)
             yield RecordWindow(record, record, position, values, covariates), position / len(starts)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from client_app.inference.file_origins import FileOrigins
 from client_app.inference.suitability import (
     describe_dropped,
     describe_ends_of_range,
@@ -102,6 +104,8 @@ class RecordingReader:
         Returns what `read_file_covariates` does.
     find_tables : callable
         Returns the files of the site that are not recordings.
+    find_origins : callable
+        Returns where the windows of recordings start.
     """
 
     def __init__(
@@ -116,8 +120,10 @@ class RecordingReader:
         pattern: str,
         read_covariates: Callable[[], Mapping[tuple[Path, str], np.ndarray]],
         find_tables: Callable[[], list[Path]],
+        find_origins: Callable[[], FileOrigins],
     ) -> None:
         self.pattern = pattern
+        self._find_origins = find_origins
         self.find_tables = find_tables
         self.read_covariates = read_covariates
         self._window = window
@@ -128,6 +134,10 @@ class RecordingReader:
         self._states_names = states_names
         # Whether unknown channels are harmless is decided below, where what is absent is known.
         self._map = SignalMap(specs, options.resample or bool(schema.description))
+
+    @cached_property
+    def _origins(self) -> FileOrigins:
+        return self._find_origins()
 
     @property
     def settings_hash(self) -> str:
@@ -152,15 +162,20 @@ class RecordingReader:
         notes = [*recording.notes, *match.notes, *_describe_channels(match)]
         return OpenedRecording(recording, match, self._schema, notes)
 
-    def window_starts(self, opened: OpenedRecording) -> np.ndarray:
-        """Return where windows to predict start (s): as in training, but at least one."""
+    def window_starts(self, opened: OpenedRecording, part: str = "") -> np.ndarray:
+        """Return where windows to predict start (s): as in training, but at least one.
+
+        `part` is the name of the recording in a file of several.
+        """
         seconds, record = opened.match.seconds, opened.recording.file.stem
         length = self._schema.patches * self._schema.patch_seconds
         if self._window is None:
             return length * np.arange(max(1, np.ceil(seconds / length - 1e-9)))
-        cut = cut_recording(self._window, record, seconds)
+        origin, notes = self._origins.find(opened.recording, part)
+        opened.notes += notes
+        cut = cut_recording(self._window, record, seconds, origin)
         if not len(cut.starts):
-            return np.zeros(1)
+            return np.array([origin])
         if cut.seconds_cut_off:
             opened.notes.append(
                 f"{cut.seconds_cut_off:g} s at its end are in no window, as windows are complete"

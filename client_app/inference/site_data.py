@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from client_app.inference.file_covariates import read_file_covariates
+from client_app.inference.file_origins import FileOrigins, describe_absent_table
 from client_app.inference.linked_tables import find_tables
 from client_app.inference.recording_reader import ReadingOptions, RecordingReader
 from client_app.inference.site_description import (
@@ -21,11 +22,19 @@ from client_app.inference.suitability import usual_samples
 from condi_core.model import TrainedRun
 from condi_core.windows import Schema
 from data_partitions import DataError
-from data_partitions.description.sections import Description, SplitSection, TaskSection, WindowSection
+from data_partitions.description.sections import (
+    Description,
+    SplitSection,
+    TableSection,
+    TaskSection,
+    WindowSection,
+)
 from data_partitions.layout import detect_partition
 from data_partitions.manifest import Manifest
 from data_partitions.partition import write_partition
 from data_partitions.preparation_log import PreparationLog, ProgressCallback
+from data_partitions.sources.described.files import match_files
+from data_partitions.sources.described.stays import is_over_time
 from data_partitions.temporary import scratch_path, temporary_directory, temporary_path
 from data_partitions.windows_table import count_windows
 
@@ -49,22 +58,26 @@ def open_site_data(
     settings: SiteSettings,
     options: ReadingOptions,
     progress: ProgressCallback,
+    completes: bool = False,
 ) -> Iterator[SitePartition | RecordingReader]:
     """Yield a partition, or a reader of native files.
 
     Tables of many recordings, or with one value in each row, are read into a partition that exists as long as
-    the block runs. DataError when the data or the settings cannot be used.
+    the block runs; so are all described tables over time, unless `completes` says that their files are to be
+    completed. DataError when the data or the settings cannot be used.
     """
     if partition := _find_partition(data, settings):
         yield partition
         return
     description = describe_site(model.schema, settings)
-    if _describes_tables(description):
+    reads_tables = not completes and _is_prepared_alike(model.schema, description, data)
+    if reads_tables or _describes_tables(description):
+        description, notes = _leave_out_absent_table(description, data)
         # Without a start, windows end at the prediction times of the label file, whose labels are not read.
         times = "" if description.window.start else description.task.file
         unlabelled = description.model_copy(update={"task": TaskSection(file=times), "split": SplitSection()})
         with _prepare_temporarily(unlabelled, data, progress) as prepared:
-            yield prepared
+            yield prepared._replace(notes=[*notes, *prepared.notes])
         return
     yield RecordingReader(
         model.schema,
@@ -77,6 +90,7 @@ def open_site_data(
         pattern="" if description.files.path == ANY_FILE else description.files.path,
         read_covariates=partial(read_file_covariates, model.schema, description, data),
         find_tables=partial(find_tables, description, data),
+        find_origins=partial(FileOrigins, description, data),
     )
 
 
@@ -97,6 +111,33 @@ def _describes_tables(description: Description) -> bool:
     """Whether a site has stated that its files are tables that no recording can be completed in."""
     files = description.files
     return files.format in ("parquet", "meds") or bool(files.variable or files.record)
+
+
+def _is_prepared_alike(schema: Schema, description: Description, data: Path) -> bool:
+    """Whether `condi prepare` reads the files as tables over time, into windows such as those of a model.
+
+    Only as such they have its steps, its preferences between channels and all its forms of times.
+    """
+    return (
+        bool(schema.description)
+        and is_over_time(description)
+        and data.is_dir()
+        and bool(match_files(data, description.files.path, in_archives=True))
+    )
+
+
+def _leave_out_absent_table(description: Description, data: Path) -> tuple[Description, list[str]]:
+    """Return a description without its table where that is not in the folder, and a note about it."""
+    table, reads_path = description.table, description.files.format == "meds"
+    if not table.path or reads_path or not data.is_dir() or match_files(data, table.path):
+        return description, []
+    named_by_path = table.record if "{" in table.record else ""
+    without = {
+        "table": TableSection(record=named_by_path, properties=table.properties),
+        "window": description.window.model_copy(update={"start": ""}),
+        "covariates": {},
+    }
+    return description.model_copy(update=without), [describe_absent_table(description, data)]
 
 
 @contextmanager

@@ -69,6 +69,30 @@ def test_files_have_the_predictions_of_the_partition_made_of_them(site, tmp_path
     assert (recordings["windows"] == 3).all()
 
 
+def test_windows_of_files_start_where_the_table_says(site, tmp_path):
+    shutil.copytree(site / "files", tmp_path / "files")
+    table = pd.read_csv(tmp_path / "files" / "labels.csv")
+    table["begin"] = [5 + k % 3 for k in range(len(table))]
+    table.to_csv(tmp_path / "files" / "labels.csv", index=False)
+    description = write_description(
+        tmp_path, ("[window]", '[window]\nstart = "begin"'), ('patient"\n', 'patient"\ntime-unit = "s"\n')
+    )
+    options = ("--source", tmp_path / "files", "--site", "north", "--out", tmp_path / "north")
+    assert condi("prepare", description, *options)[0] == 0
+    expected = predict(site, tmp_path / "north", tmp_path / "a.csv", "--samples", 0)[2]
+    options = ("--map", description, "--samples", 0)
+    output, _, result = predict(site, tmp_path / "files", tmp_path / "b.csv", *options)
+    columns = ["windows", "sinus", "afib"]
+    pd.testing.assert_frame_equal(result[columns], expected.sort_index()[columns], atol=2e-6)
+    assert "labels.csv" not in output
+    table[1:].to_csv(tmp_path / "files" / "labels.csv", index=False)
+    output = predict(site, tmp_path / "files", tmp_path / "c.csv", *options)[0]
+    assert "r00.hea: labels.csv has no row of it: its windows are counted from its first sample" in output
+    (tmp_path / "files" / "labels.csv").unlink()
+    output = predict(site, tmp_path / "files", tmp_path / "d.csv", *options)[0]
+    assert "r00.hea and 11 more: labels.csv, the table of the description, is not in" in output
+
+
 def test_an_evaluation_of_files_is_that_of_the_partition_made_of_them(site):
     options = ("--model", site / "run", "--bootstrap", 0, "--json")
     code, expected = condi("evaluate", *options, "--data", site / "north")
