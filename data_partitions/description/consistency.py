@@ -157,6 +157,13 @@ def _check_signals(description: Description) -> Iterator[Complaint]:
             yield Complaint(
                 f"{key}.channel-units", "`channel-units` is for signals without a rate: remove it"
             )
+        channels = signal.channels or (name,)
+        for channel in signal.channel_units:
+            if channel not in channels:
+                names = [each for each in channels if isinstance(each, str)]
+                hint = suggest(channel, names) or f": expected one of {join_words(names)}"
+                sentence = f'`channel-units` names "{channel}", which is no channel of signal {name}{hint}'
+                yield Complaint(f"{key}.channel-units", sentence)
         if signal.scale == 0:
             yield Complaint(f"{key}.scale", "expected a factor other than 0")
     if valid:

@@ -31,6 +31,8 @@ class Source(NamedTuple):
     channels: tuple[int, ...]
     conversions: tuple[Conversion, ...]  # from the unit of each channel to that of the modality
     rate: float  # samples per second (Hz) in the file
+    # Of values in steps of time, those that count where the channels before them have none.
+    others: tuple[Source, ...] = ()
 
     @property
     def range(self) -> tuple[float, float]:
@@ -72,7 +74,8 @@ class Match:
     unknown: tuple[str, ...]
     notes: tuple[str, ...]
     dropped: Counter[str] = field(default_factory=Counter)
-    _counted: dict[str, int] = field(default_factory=dict)  # file samples of which the dropped are counted
+    # Samples of channels of which the dropped are counted.
+    _counted: dict[tuple[int, ...], int] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -96,7 +99,8 @@ class Match:
         return max(
             channels[i].samples / channels[i].rate
             for source in self.sources.values()
-            for i in source.channels
+            for part in (source, *source.others)
+            for i in part.channels
         )
 
     def read(self, modality: str, start_s: float, seconds: float) -> np.ndarray:
@@ -116,6 +120,12 @@ class Match:
             where the value is outside the range.
         """
         source = self.sources[modality]
+        samples = self._read_source(source, start_s, seconds)
+        for other in source.others:
+            samples = np.where(np.isnan(samples), self._read_source(other, start_s, seconds), samples)
+        return samples
+
+    def _read_source(self, source: Source, start_s: float, seconds: float) -> np.ndarray:
         spec = source.spec
         first = round(start_s * spec.rate)
         last = first + round(seconds * spec.rate)
@@ -202,11 +212,13 @@ class Match:
         low, high = source.range
         outside = (samples < low) | (samples > high)
         if outside.any():
-            name = source.spec.name
-            count_first = max(count_first, self._counted.get(name, 0), first)
-            self.dropped[name] += int(outside[count_first - first : max(count_last - first, 0)].sum())
+            count_first = max(count_first, self._counted.get(source.channels, 0), first)
+            self.dropped[source.spec.name] += int(
+                outside[count_first - first : max(count_last - first, 0)].sum()
+            )
             samples = np.where(outside, np.nan, samples)
-        self._counted[source.spec.name] = max(self._counted.get(source.spec.name, 0), min(count_last, last))
+        counted = self._counted.get(source.channels, 0)
+        self._counted[source.channels] = max(counted, min(count_last, last))
         return samples
 
 

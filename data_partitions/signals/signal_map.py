@@ -80,10 +80,12 @@ class SignalMap:
         sources = {}
         names = _Names(recording)
         for spec in self.specs:
-            if positions := names.find_source(spec):
-                sources[spec.name] = self._check(spec, recording, positions, notes)
+            if candidates := names.find_sources(spec):
+                first, *others = (self._check(spec, recording, positions, notes) for positions in candidates)
+                sources[spec.name] = first._replace(others=tuple(others))
         self._require_distinct(recording, sources)
-        matched = {position for source in sources.values() for position in source.channels}
+        read = [part for source in sources.values() for part in (source, *source.others)]
+        matched = {position for source in read for position in source.channels}
         matched_names = {_key(recording.channels[position].name) for position in matched}
         unknown = tuple(c.name for c in recording.channels if c.samples and _key(c.name) not in matched_names)
         if not sources:
@@ -123,7 +125,7 @@ class SignalMap:
 
     def _require_distinct(self, recording: Recording, sources: dict[str, Source]) -> None:
         reader: dict[tuple[int, ...], str] = {}
-        for name, source in sources.items():
+        for name, source in ((n, part) for n, first in sources.items() for part in (first, *first.others)):
             if (other := reader.setdefault(source.channels, name)) != name:
                 channel = " - ".join(recording.channels[i].name for i in source.channels)
                 raise DataError(
@@ -164,13 +166,17 @@ class _Names:
     def find(self, name: str) -> list[int]:
         return self._exact.get(name.strip()) or self._any_case.get(_key(name), [])
 
-    def find_source(self, spec: SignalSpec) -> list[list[int]]:
-        """Return the channels of the first of a modality's names; for a difference those of both."""
+    def find_sources(self, spec: SignalSpec) -> list[list[list[int]]]:
+        """Return the channels of a modality's names, for a difference those of both.
+
+        Those of the first name that the recording has; of values in steps of time those of each.
+        """
+        sources = []
         for source in spec.sources:
             positions = [self.find(name) for name in source]
-            if all(positions):
-                return positions
-        return []
+            if all(positions) and positions not in sources:
+                sources.append(positions)
+        return sources if spec.within else sources[:1]
 
 
 def _choose_channel(recording: Recording, positions: list[int], note: Callable[[str], None]) -> int:
@@ -197,11 +203,11 @@ def _find_conversion(
     """Return the conversion of a channel to a modality's unit; DataError if there is none."""
     unit = channel.unit.strip()
     try:
-        if spec.file_unit:
-            if clean_unit(unit) != clean_unit(spec.file_unit):
+        if file_unit := spec.file_unit_of(channel.name):
+            if clean_unit(unit) != clean_unit(file_unit):
                 stated = f'not "{unit}"' if unit else "the file states no unit"
-                note(f'in "{spec.file_unit}" by the description, {stated}')
-            unit = spec.file_unit
+                note(f'in "{file_unit}" by the description, {stated}')
+            unit = file_unit
         if is_arbitrary(spec.unit):
             if not is_arbitrary(unit):
                 note(f'taken as they are, in "{unit}", because the unit of the model is arbitrary')

@@ -23,8 +23,9 @@ class SignalSpec(NamedTuple):
     rate
         Samples per second (Hz) of the model.
     channels
-        Channels of the file, of which the first that a file has is read; a difference of two is
-        `("C3", "-", "M2")`. By default the name of the modality.
+        Channels of the file, of which the first that a file has is read; in steps of time all are,
+        and the first with a value counts. A difference of two is `("C3", "-", "M2")`. By default the
+        name of the modality.
     range
         Lowest and highest plausible value in the model's unit.
     scale
@@ -36,6 +37,8 @@ class SignalSpec(NamedTuple):
         are resampled instead.
     place
         Where the description has the unit, such as "dataset.toml, line 12"; "" without a file.
+    channel_units
+        Name and unit of single channels, for which `file_unit` does not count.
     """
 
     name: str
@@ -47,12 +50,18 @@ class SignalSpec(NamedTuple):
     file_unit: str = ""
     within: Within | Literal[""] = ""
     place: str = ""
+    channel_units: tuple[tuple[str, str], ...] = ()
 
     @property
     def sources(self) -> tuple[tuple[str, ...], ...]:
         """The channels in the order of preference, each as one name, or as two whose difference it is."""
         channels = self.channels or (self.name,)
         return tuple((names,) if isinstance(names, str) else (names[0], names[2]) for names in channels)
+
+    def file_unit_of(self, channel: str) -> str:
+        """Return the unit that the description states for a channel, whose name has any case; or ""."""
+        units = {name.strip().casefold(): unit for name, unit in self.channel_units}
+        return units.get(channel.strip().casefold()) or self.file_unit
 
 
 def specs_of_description(description: Description) -> tuple[SignalSpec, ...]:
@@ -72,6 +81,7 @@ def specs_of_description(description: Description) -> tuple[SignalSpec, ...]:
                 signal.file_unit,
                 "" if signal.rate else signal.within,
                 description.place(f"signals.{name}.unit"),
+                tuple(signal.channel_units.items()),
             )
         )
     return tuple(specs)

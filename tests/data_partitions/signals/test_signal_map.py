@@ -153,3 +153,27 @@ def test_rates_of_tables_are_given_as_times():
 def test_a_difference_needs_channels_of_one_rate():
     with pytest.raises(DataError, match="II is LL - RA, which are at 100 Hz and 50 Hz"):
         SignalMap(LEADS, True).match(ArrayRecording(channel("LL"), channel("RA", rate=50)))
+
+
+HOURLY = 1 / 3600
+TEMPERATURE = SignalSpec(
+    "Temp", "degC", HOURLY, ("T1", "T2"), (30, 45), within="last", channel_units=(("T2", "degF"),)
+)
+
+
+def test_channels_of_values_in_steps_are_joined_by_preference_each_in_its_unit():
+    celsius, fahrenheit = np.array([37.0, np.nan, 99]), np.array([98.6, 100.4, 95])
+    recording = ArrayRecording(
+        channel("T1", "", HOURLY, celsius), channel("t2", "", HOURLY, fahrenheit), file="stay.csv"
+    )
+    match = SignalMap((TEMPERATURE,)).match(recording)
+    np.testing.assert_allclose(match.read("Temp", 0, 3 * 3600), [37, 38, 35], rtol=1e-6)
+    assert match.unknown == () and match.dropped == {"Temp": 1}
+    assert 'Temp: in "degF" by the description, the file states no unit' in match.notes
+
+
+def test_a_channel_that_two_modalities_prefer_differently_is_refused():
+    specs = (TEMPERATURE, SignalSpec("Skin", "degC", HOURLY, ("S", "T2"), within="last"))
+    recording = ArrayRecording(*(channel(name, "", HOURLY) for name in ("T1", "T2", "S")), file="stay.csv")
+    with pytest.raises(DataError, match="Temp and Skin would both be read from T2"):
+        SignalMap(specs).match(recording)
