@@ -8,12 +8,7 @@ _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
 
 
 def parse_seconds(text: object) -> float:
-    """Return a duration in s; ValueError unless it is a number and a unit, such as "10 s".
-
-    A float, which a file cannot have there, is a duration that was parsed before.
-    """
-    if isinstance(text, float):
-        return text
+    """Return a duration in s; ValueError unless it is a text of a number and a unit, such as "10 s"."""
     parts = _DURATION.fullmatch(str(text))
     if parts is None or parts[2] not in SECONDS:
         raise ValueError(f'expected a duration such as "10 s", "5 min", "24 h" or "2 d", got "{text}"')

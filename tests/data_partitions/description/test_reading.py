@@ -213,3 +213,16 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
     (tmp_path / "empty.toml").write_text("")
     with pytest.raises(DataError, match=r"the section \[dataset\] is missing: add it with `name`"):
         read_description(tmp_path / "empty.toml")
+
+
+def test_a_unit_of_a_channel_that_the_signal_does_not_have_is_refused(tmp_path):
+    rated = 'rate = 250\nchannels = ["CC5", "ch1"]'
+    unrated = 'channels = ["CC5", "ch1"]\nchannel-units = { ch2 = "uV" }'
+    sentence = complaint(tmp_path, (rated, unrated), ("[window]\n", '[window]\ngrid = "1 s"\n'))
+    assert '`channel-units` names "ch2", which is no channel of signal CC5: did you mean "ch1"?' in sentence
+
+
+def test_a_duration_without_a_unit_is_refused(tmp_path):
+    for number in ("7200", "7200.0"):
+        sentence = complaint(tmp_path, ('length = "10 s"', f"length = {number}"))
+        assert f'expected a duration such as "10 s", "5 min", "24 h" or "2 d", got "{number}"' in sentence
