@@ -28,13 +28,22 @@ def find_tables(description: Description, data: Path) -> list[Path]:
 
 
 def link_tables(tables: Collection[Path], root: Path, out: Path) -> list[str]:
-    """Link to the files, which are below `root`, at the same places below `out`, if nothing is there.
+    """Link to the files below `root` at the same places below `out`, if nothing is there.
 
-    Returns a sentence about each file that could not be linked.
+    Returns a sentence about each file that could not be linked; those outside of `root` cannot.
     """
     failed: list[str] = []
+    base = Path(os.path.abspath(root))
     for file in tables:
-        link = out / file.relative_to(root)
+        # Without ".."; a link in the folder has its place there, whatever it points to.
+        place = Path(os.path.abspath(file))
+        if not place.is_relative_to(base):
+            failed.append(
+                f"{file} is not linked in {out}, as it is outside of {root}: copy it to {out} and name it "
+                "there in the description of the completed files"
+            )
+            continue
+        link = out / place.relative_to(base)
         if os.path.lexists(link):
             continue
         try:
