@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class ArrayOutput:
 
     def fill(self, channel: int, first: int, samples: np.ndarray) -> None:
         """Write samples where the recording has none; see `Output`."""
-        recording, dtype = self.recording, self.recording.array.dtype
+        recording = self.recording
         low, high = max(first, 0), min(first + len(samples), recording.channels[channel].samples)
         for start in range(low, high, BLOCK_NUMBERS):
             end = min(start + BLOCK_NUMBERS, high)
@@ -43,11 +43,25 @@ class ArrayOutput:
             at = np.flatnonzero(recording.is_missing(numbers) & np.isfinite(values))
             if len(at):
                 array = np.load(self.npy, mmap_mode="r+", allow_pickle=False)
-                filled = values[at]
-                if dtype.kind != "f":
-                    limits = np.iinfo(dtype) if dtype.kind in "iu" else np.iinfo(np.uint8)
-                    filled = np.clip(np.round(filled), limits.min, limits.max)
-                recording.select(array, start, end)[at, channel] = filled.astype(dtype)
+                recording.select(array, start, end)[at, channel] = self._to_numbers(values[at])
+
+    def _to_numbers(self, values: np.ndarray) -> np.ndarray:
+        """Return the nearest numbers of the array's type that do not stand for a missing sample."""
+        recording, dtype = self.recording, self.recording.array.dtype
+        limits: Any
+        if dtype.kind == "f":
+            limits, rounded = np.finfo(dtype), values.astype(np.float64)
+        else:
+            limits, rounded = np.iinfo(dtype if dtype.kind in "iu" else np.uint8), np.round(values)
+        rounded = np.clip(rounded, limits.min, limits.max)
+        numbers = rounded.astype(dtype)
+        unit = np.abs(np.spacing(numbers)).astype(np.float64) if dtype.kind == "f" else 1.0
+        nearer = np.where(values < rounded, -1, 1)
+        for distance in range(1, len(recording.codes) + 1):
+            for side in (nearer, -nearer):
+                moved = np.clip(rounded + distance * side * unit, limits.min, limits.max).astype(dtype)
+                numbers = np.where(recording.is_missing(numbers), moved, numbers)
+        return numbers
 
     def close(self) -> None:
         """Write the archive of an npz file: other arrays as they are."""

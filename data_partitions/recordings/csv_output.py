@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,7 +90,7 @@ class CsvOutput:
         for channel in channels:
             start, end = spans[self.recording.columns[channel]]
             if text.is_missing(raw[start:end].strip().strip('"')):
-                raw = raw[:start] + _format_number(values[channel], text) + raw[end:]
+                raw = raw[:start] + _format_value(values[channel], text) + raw[end:]
         return raw
 
     def _new_row(self, step: int) -> str:
@@ -99,7 +101,7 @@ class CsvOutput:
             time = step * recording.grid.step / recording.grid.unit
             cells[recording.table.names.index(recording.time)] = _format_number(time, text, 12)
         for channel in np.flatnonzero(values.view(np.int64)).tolist():
-            cells[recording.columns[channel]] = _format_number(values[channel], text)
+            cells[recording.columns[channel]] = _format_value(values[channel], text)
         return text.separator.join(cells)
 
     def _values_of(self, step: int) -> np.ndarray:
@@ -146,6 +148,14 @@ def _raw_rows(lines: Iterator[str], separator: str) -> Iterator[tuple[list[str],
     for cells in csv.reader(read_lines(), delimiter=separator):
         yield cells, "".join(pending)
         pending.clear()
+
+
+def _format_value(number: float, text: CsvText) -> str:
+    """Write a value with six digits: the nearest that does not stand for a missing one."""
+    last_digit = 10.0 ** (math.floor(math.log10(abs(number) or 1)) - 5)
+    shifts = (side * distance for distance in itertools.count() for side in (1, -1))
+    cells = (_format_number(number + shift * last_digit, text) for shift in shifts)
+    return next(cell for cell in cells if not text.is_missing(cell.strip('"')))
 
 
 def _format_number(number: float, text: CsvText, digits: int = 6) -> str:

@@ -176,3 +176,25 @@ def test_recordings_of_ptb_xl_in_one_archive(real):
         recording = open_recording(file, record=names[position], **options)
         assert [c.name for c in recording.channels] == leads
         np.testing.assert_array_equal(recording.read(3, 100, 900), expected[position, 100:900, 3])
+
+
+@pytest.mark.parametrize(
+    "dtype, value, expected",
+    [
+        ("<i2", 0.3, 1),
+        ("<i2", -0.3, 1),
+        ("<i2", -1.3, -2),
+        ("<u1", -5.0, 1),
+        ("<f2", 1e6, 65504),
+        ("<f2", -1e6, -65504),
+    ],
+)
+def test_a_filled_sample_is_never_one_that_stands_for_a_missing_one(tmp_path, dtype, value, expected):
+    samples = np.array([[5], [0], [7]], dtype)
+    np.save(tmp_path / "a.npy", samples)
+    recording = open_recording(tmp_path / "a.npy", rate=1, missing=("0", "-1"))
+    (tmp_path / "out").mkdir()
+    output = create_output(recording, tmp_path / "out")
+    output.fill(0, 0, np.full(3, value))
+    output.close()
+    assert np.load(tmp_path / "out" / "a.npy").ravel().tolist() == [5, expected, 7]

@@ -181,3 +181,10 @@ def test_another_encoding_is_refused_and_read_when_stated(tmp_path):
     with pytest.raises(DataError, match="is not text in utf-8"):
         open_recording(file)
     assert open_recording(file, encoding="latin-1").channels[0].name == "Käfig"
+
+
+def test_a_filled_cell_never_has_a_code_for_a_missing_value(tmp_path):
+    file = write(tmp_path, "hour,HR\n0,5\n1,\n2,0\n3,6\n")
+    for value, cell in ((0.0, "1e-05"), (-1.0, "-0.99999"), (-1.0000001, "-0.99999"), (2.0, "2")):
+        text = complete_text(file, tmp_path / str(value), lambda *_, value=value: value, missing=("0", "-1"))
+        assert text == f"hour,HR\n0,5\n1,{cell}\n2,{cell}\n3,6\n"
