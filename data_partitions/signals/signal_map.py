@@ -153,18 +153,25 @@ def _key(name: str) -> str:
 
 
 class _Names:
-    """The channels of a recording by name: those that are written alike, or else those of any case."""
+    """The channels of a recording by name: those that are written alike, or else those of any case.
+
+    A name with its unit, such as "HR (bpm)", is also that of a channel whose unit the file states apart.
+    """
 
     def __init__(self, recording: Recording) -> None:
         self._exact: dict[str, list[int]] = {}
         self._any_case: dict[str, list[int]] = {}
+        self._with_unit: dict[str, list[int]] = {}
         for position, channel in enumerate(recording.channels):
             if channel.samples:
                 self._exact.setdefault(channel.name.strip(), []).append(position)
                 self._any_case.setdefault(_key(channel.name), []).append(position)
+                for name in (f"{channel.name} ({channel.unit})", f"{channel.name} [{channel.unit}]"):
+                    self._with_unit.setdefault(_key(name), []).append(position)
 
     def find(self, name: str) -> list[int]:
-        return self._exact.get(name.strip()) or self._any_case.get(_key(name), [])
+        key = _key(name)
+        return self._exact.get(name.strip()) or self._any_case.get(key) or self._with_unit.get(key, [])
 
     def find_sources(self, spec: SignalSpec) -> list[list[list[int]]]:
         """Return the channels of a modality's names, for a difference those of both.

@@ -177,3 +177,10 @@ def test_a_channel_that_two_modalities_prefer_differently_is_refused():
     recording = ArrayRecording(*(channel(name, "", HOURLY) for name in ("T1", "T2", "S")), file="stay.csv")
     with pytest.raises(DataError, match="Temp and Skin would both be read from T2"):
         SignalMap(specs).match(recording)
+
+
+def test_a_name_with_its_unit_is_that_of_a_column_with_both():
+    specs = (SignalSpec("HR (bpm)", "bpm", HOURLY, within="last"),)
+    recording = ArrayRecording(channel("HR", "bpm", HOURLY, np.array([70.0])), file="stay.csv")
+    match = SignalMap(specs).match(recording)
+    assert match.unknown == () and match.read("HR (bpm)", 0, 3600).tolist() == [70]
