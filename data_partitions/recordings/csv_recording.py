@@ -89,7 +89,7 @@ def open(  # noqa: A001
     the lowest that fits all rows.
     """
     text = CsvText(separator, decimal, encoding, tuple(missing))
-    names = next(read_rows(file, text), [])
+    names = [name.strip() for name in next(read_rows(file, text), [])]
     separators = [sign for sign in ";\t|," if len(names) == 1 and sign in names[0]]
     if separators:
         raise DataError(
@@ -104,6 +104,7 @@ def open(  # noqa: A001
                 f'variables; it is "{first}"'
             )
         time = names[0]
+    time = time.strip()
     if time and time not in names:
         raise DataError(f"{file} has no column {shorten(time)}: it has {shorten(', '.join(names), 120)}")
     if len(set(names)) < len(names):

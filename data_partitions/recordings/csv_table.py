@@ -18,7 +18,7 @@ MAX_LINE = 1 << 24  # characters
 HELD_BYTES = 1 << 24  # a larger table is on disk
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 # Signs for a missing value in files of any writer, in lower case.
-EMPTY_CELLS = ("", "na", "nan", "null")
+EMPTY_CELLS = ("", "na", "nan", "null", "none")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class CsvTable:
         self.num_rows = 0
         self.numbers = tempfile.SpooledTemporaryFile(HELD_BYTES)
         rows = read_rows(file, text)
-        self.names = next(rows, [])
+        self.names = [name.strip() for name in next(rows, [])]
         time_column = self.names.index(time) if time in self.names else None
         block: list[list[str]] = []
         for row in rows:

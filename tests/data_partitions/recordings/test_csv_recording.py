@@ -188,3 +188,12 @@ def test_a_filled_cell_never_has_a_code_for_a_missing_value(tmp_path):
     for value, cell in ((0.0, "1e-05"), (-1.0, "-0.99999"), (-1.0000001, "-0.99999"), (2.0, "2")):
         text = complete_text(file, tmp_path / str(value), lambda *_, value=value: value, missing=("0", "-1"))
         assert text == f"hour,HR\n0,5\n1,{cell}\n2,{cell}\n3,6\n"
+
+
+def test_blanks_around_names_and_cells_with_none_do_no_harm(tmp_path):
+    file = write(tmp_path, "hour , HR\n0,None\n1,5\n")
+    for options in ({}, {"time": "hour", "time_unit": "h"}):
+        recording = open_recording(file, **options)
+        assert [channel.name for channel in recording.channels] == ["HR"]
+        np.testing.assert_array_equal(recording.read(0, 0, 2), [np.nan, 5])
+    assert complete_text(file, tmp_path / "out", lambda *_: 7) == "hour , HR\n0,7\n1,5\n"
