@@ -169,8 +169,8 @@ def test_a_run_limited_to_named_sites_asks_no_others(hospitals, run):
 
 
 def test_a_named_site_that_does_not_connect_is_waited_for_and_reported(hospitals, run, capsys):
-    with pytest.raises(RunError, match="site-7 did not connect within 0.3 s: start every site of the run"):
-        run(hospitals, {"sites": "site-0,site-7", "min-sites": 1})
+    with pytest.raises(RunError, match="site-7 did not connect within 3 s: start every site of the run"):
+        run(hospitals, {"sites": "site-0,site-7", "min-sites": 1, "sites-timeout": 3.0})
     assert "not connected yet: site-7" in capsys.readouterr().out
 
 
