@@ -110,7 +110,7 @@ REJECTED = {
     ),
     "text in another encoding": (
         lambda psg, hypnogram: change_bytes(hypnogram, hypnogram.read_bytes().index(b"Sleep"), b"Schl\xe4"),
-        "SC4011EC-Hypnogram.edf has no readable EDF+ annotations ('utf-8' codec",
+        'annotations have "Schlä stage W", which no class has: correct it to "Sleep stage W"',
     ),
     "scored twice": (
         _runs((0, 90, "Sleep stage W"), (60, 60, "Sleep stage 2")),
