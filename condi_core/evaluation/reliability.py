@@ -31,12 +31,9 @@ class ReliabilityBin:
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the observed rate for independent windows (Wilson, JASA 22:209-212, 1927)."""
         n, p = self.windows, self.observed_rate
-        centre = (p + NORMAL_QUANTILE**2 / (2 * n)) / (1 + NORMAL_QUANTILE**2 / n)
-        half = (
-            NORMAL_QUANTILE
-            / (1 + NORMAL_QUANTILE**2 / n)
-            * (p * (1 - p) / n + NORMAL_QUANTILE**2 / (4 * n**2)) ** 0.5
-        )
+        z = NORMAL_QUANTILE
+        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
         return max(centre - half, 0.0), min(centre + half, 1.0)
 
 

@@ -27,7 +27,7 @@ from condi_core.protocol import COMPLETIONS_MISSING, MIN_SECURE_SITES
 from condi_core.serialization import PACKED, to_bytes
 from server_app.errors import TooFewSitesError
 from server_app.federation.messaging import send_and_receive
-from server_app.federation.replies import ReplyError, check_seconds
+from server_app.federation.replies import check_seconds
 from server_app.federation.roster import Roster
 
 
@@ -123,7 +123,7 @@ class SecureAttempt:
         try:
             with _quiet_workflow():
                 workflow(cast(Grid, self.grid), context)
-        except (KeyError, IndexError, TypeError, ValueError, ReplyError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise TooFewSitesError(
                 f"nothing could be summed: a site did not follow the protocol ({type(error).__name__})",
                 self.requested,

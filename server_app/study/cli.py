@@ -13,7 +13,6 @@ from rich.console import Console
 
 from data_partitions import DataError
 from data_partitions.storage import reserve_folder
-from server_app.errors import RunError
 from server_app.operations.command_line import (
     CpusPerNode,
     GpusPerNode,
@@ -25,7 +24,6 @@ from server_app.operations.flower_processes import FlowerError
 from server_app.operations.run_config import RunRejectedError, SettingValue
 from server_app.operations.run_log import ReadableLog, RunFailedError
 from server_app.operations.simulate import simulate
-from server_app.paths import expand_user
 from server_app.study.errors import StudyError
 from server_app.study.preset_files import preset_file, preset_summaries
 
@@ -89,7 +87,7 @@ def study(
 
     try:
         design = load_study(name)
-    except (StudyError, RunError) as error:
+    except StudyError as error:
         exit_with(1, str(error))
 
     # These import torch and pandas, which help and refusals do not need.
@@ -115,9 +113,9 @@ def study(
             raise RunNotCompletedError(str(error)) from None
 
     try:
-        text = (preset_file(name) if name in presets else expand_user(Path(name))).read_text()
+        text = (preset_file(name) if name in presets else Path(os.path.expanduser(name))).read_text()
         title = Path(name).stem
-        folder = expand_user(out or Path("studies") / title).absolute()
+        folder = Path(os.path.expanduser(out or Path("studies") / title)).absolute()
         sources = source_folders(design, _parse_sources(source or []))
         grid = StudyGrid(design, folder, Federations(design, folder, sources, display.say))
         workers = max(1, min(nodes, (os.cpu_count() or 1) // cpus_per_node))
@@ -141,7 +139,7 @@ def study(
             if trials := grid.trials():
                 paths["tuning.csv"] = str(folder / "tuning.csv")
                 write_csv(trials, folder / "tuning.csv")
-    except (StudyError, DataError, RunError, RunUnreadableError, RunRejectedError, FlowerError) as error:
+    except (StudyError, DataError, RunUnreadableError, RunRejectedError, FlowerError) as error:
         exit_with(1, str(error))
     except OSError as error:
         exit_with(1, f"{error.strerror}: {error.filename}")
@@ -186,5 +184,5 @@ def _parse_sources(entries: Iterable[str]) -> dict[str, Path]:
         name, equals, folder = entry.partition("=")
         if not (name and equals and folder):
             raise StudyError(f"--source {entry}: write a data set's name and folder, as DATA=FOLDER")
-        sources[name] = expand_user(Path(folder)).absolute()
+        sources[name] = Path(os.path.expanduser(folder)).absolute()
     return sources

@@ -6,6 +6,7 @@ scenario is the same for all methods: windows, missingness, splits, rounds and l
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,6 @@ from data_partitions.errors import DataError
 from data_partitions.layout import list_sites
 from server_app.operations.preflight import require_sites, require_valid_settings
 from server_app.operations.run_config import RunRejectedError, SettingValue, default_settings
-from server_app.paths import expand_user
 from server_app.settings import validate_settings
 from server_app.study.errors import StudyError
 from server_app.study.factors import (
@@ -156,10 +156,8 @@ def load_study(name: str) -> Study:
     ------
     StudyError
         When there is no such study, or it is not valid.
-    RunError
-        When a path has a home folder that is unknown.
     """
-    path = preset_file(name) if name in preset_summaries() else expand_user(Path(name))
+    path = preset_file(name) if name in preset_summaries() else Path(os.path.expanduser(name))
     try:
         table = tomllib.loads(path.read_text())
     except FileNotFoundError:

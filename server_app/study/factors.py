@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from server_app.paths import expand_user
 
 NUM_SEEDS = 2**63  # settings are written as signed numbers of 64 bits
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -43,9 +42,9 @@ class DatasetSpec(StudyTable):
     options: dict[str, str | int | float | bool] = {}
 
     def relative_to(self, base: Path) -> DatasetSpec:
-        """Return the data set with paths that start from `base`; RunError as in `expand_user`."""
+        """Return the data set with paths that start from `base`."""
         paths = {key: getattr(self, key) for key in ("file", "local", "federation", "source")}
-        absolute = {key: str(base / expand_user(Path(path))) for key, path in paths.items() if path}
+        absolute = {key: str(base / Path(os.path.expanduser(path))) for key, path in paths.items() if path}
         return self.model_copy(update=absolute)
 
     def complaints(self) -> Iterator[str]:
