@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from importlib.metadata import version
 
 import pytest
 
 from condi_core.run_files import read_versions
 from condi_core.weights_file import WeightsFileError, load_task, read_weights
-from tests.helpers.run_settings import as_pairs, without_paths
+from server_app.operations.run_config import read_run_config
+from tests.helpers.documents import read_blocks
+from tests.helpers.run_settings import PROJECT, as_pairs, without_paths
 from tests.helpers.tiny_federation import write_tiny
 from tests.helpers.wheels import build_condi_wheel, build_example_wheel, make_environment, run_program
 
@@ -39,8 +42,9 @@ def test_a_run_and_a_study_complete_outside_a_checkout(condi, tmp_path, small_se
     assert run_program(condi, "--version", cwd=tmp_path).stdout == f"condi {version('condi')}\n"
 
     write_tiny(tmp_path / "federation", sites=2)
-    options = {"compare-with": "tempered", "method-options": "tempered.power=0.0"}
-    small = without_paths(small_settings({"sites-timeout": 120.0} | options))
+    (block,) = read_blocks(PROJECT / "docs" / "how-to" / "own-method.md", "bash")
+    documented = read_run_config([shlex.split(block.text)[-1]])  # which use `mask`, without an imputer
+    small = without_paths(small_settings({"sites-timeout": 120.0} | documented | {"method": "condi"}))
     nodes = ("--nodes", 2, "--cache", tmp_path / "cache")
     completed = run_program(
         condi, "run", "--federation", "federation", "--name", "first", "-c", as_pairs(small), *nodes,
