@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 
 from data_partitions.cell_texts import normalise
 from data_partitions.description.sections import FilesSection
+from data_partitions.description.time_texts import list_time_columns
 from data_partitions.errors import DataError
 from data_partitions.events.channels import ChannelMap
 from data_partitions.events.csv_rows import read_csv_rows
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 UNREADABLE_TIME = "row", "as the time cannot be read"
 WITHOUT_TIME = "row", "without a time"
-_FIELD = re.compile(r"\{([^{}]+)\}")
 
 
 class Events(NamedTuple):
@@ -67,7 +66,7 @@ class EventReader:
         self.times = TimeReader(section.time_unit, section.time_format, section.decimal)
         self._channels, self._reject, self._drops = channels, reject, drops
         self.num_backward, self.first_backward = 0, ""  # rows of tables in wide form whose times go back
-        self._time_columns = _FIELD.findall(self.section.time) or [self.section.time]
+        self._time_columns = list_time_columns(self.section.time)
         if not self.section.time:
             raise DataError("files.time is missing: name the column with the time of each row")
         if bool(self.section.variable) != bool(self.section.value):

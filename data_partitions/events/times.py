@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_partitions.description.durations import SECONDS
+from data_partitions.description.time_texts import parse_clock
 from data_partitions.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ COMMON_FORMATS = (
     "%d.%m.%Y %H:%M", "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%b-%Y %H:%M:%S", "%Y%m%d%H%M%S",
 )  # fmt: skip
 _ZONE = re.compile(r"(?<=\d)\s*(Z|[+-]\d\d(:?\d\d)?)$")
-_CLOCK = re.compile(r"\s*(-?)(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?\s*")
 
 
 class TimeReader:
@@ -95,10 +95,8 @@ class TimeReader:
         )
         seconds = numbers.to_numpy(float) * SECONDS[self._unit]
         for row in np.flatnonzero(np.isnan(seconds)).tolist():
-            if clock := _CLOCK.fullmatch(texts[row]):
-                sign, hours, minutes, rest = clock.groups()
-                value = 3600 * int(hours) + 60 * int(minutes) + float(rest or 0)
-                seconds[row] = -value if sign else value
+            clock = parse_clock(texts[row])
+            seconds[row] = np.nan if clock is None else clock
         return _to_microseconds(seconds)
 
     def read_stamps(self, texts: Sequence[str]) -> np.ndarray:

@@ -35,6 +35,7 @@ class CsvOutput:
         # All values of the first channel, then those of the second, ...; zero bytes where there is none.
         self.values = tempfile.TemporaryFile()
         self.num_steps = recording.grid.num_steps
+        self.step_of_row = recording.grid.steps[np.argsort(recording.grid.rows)]
         self.block_steps = max(1, BLOCK_NUMBERS // len(recording.columns))
         self.block, self.block_number = np.empty((0, 0)), -1
 
@@ -68,7 +69,7 @@ class CsvOutput:
         row, expected_step, ending = -1, 0, "\n"
         for cells, raw in _raw_rows(lines, recording.table.text.separator):
             if row >= 0 and cells:
-                step = int(recording.grid.steps[row])
+                step = int(self.step_of_row[row])
                 while expected_step < step and recording.adds_rows:
                     yield self._new_row(expected_step) + ending
                     expected_step += 1
@@ -97,9 +98,9 @@ class CsvOutput:
         recording, values = self.recording, self._values_of(step)
         text = recording.table.text
         cells = [""] * len(recording.table.names)
-        if recording.time:
+        for column in recording.table.time_columns:
             time = step * recording.grid.step / recording.grid.unit
-            cells[recording.table.names.index(recording.time)] = _format_number(time, text, 12)
+            cells[column] = _format_number(time, text, 12)
         for channel in np.flatnonzero(values.view(np.int64)).tolist():
             cells[recording.columns[channel]] = _format_value(values[channel], text)
         return text.separator.join(cells)

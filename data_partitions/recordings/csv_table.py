@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_partitions.description.time_texts import list_time_columns
 from data_partitions.errors import DataError
 from data_partitions.expansion import open_unpacked
 from data_partitions.sentences import shorten
@@ -71,7 +72,9 @@ class CsvText:
 
 
 class CsvTable:
-    """The cells of a file, plain or gzip, as numbers; those of the column `time` as texts.
+    """The cells of a file, plain or gzip, as numbers; those of the columns of times as texts.
+
+    `time` is a column or a pattern of several, whose texts are joined by blanks.
 
     DataError when it is not a csv file, or has rows of another length than its header.
     """
@@ -84,7 +87,7 @@ class CsvTable:
         self.numbers = tempfile.SpooledTemporaryFile(HELD_BYTES)
         rows = read_rows(file, text)
         self.names = [name.strip() for name in next(rows, [])]
-        time_column = self.names.index(time) if time in self.names else None
+        self.time_columns = [self.names.index(name) for name in list_time_columns(time) if name in self.names]
         block: list[list[str]] = []
         for row in rows:
             if len(row) != len(self.names):
@@ -94,15 +97,15 @@ class CsvTable:
                 )
             block.append(row)
             if len(block) == BLOCK_ROWS:
-                self._write(block, time_column)
+                self._write(block)
                 block = []
         if block:
-            self._write(block, time_column)
+            self._write(block)
 
-    def _write(self, block: list[list[str]], time_column: int | None) -> None:
+    def _write(self, block: list[list[str]]) -> None:
         columns = list(zip(*block, strict=True))
-        if time_column is not None:
-            self.times += columns[time_column]
+        if self.time_columns:
+            self.times += map(" ".join, zip(*(columns[i] for i in self.time_columns), strict=True))
         numbers = [self.text.parse_numbers(column) for column in columns]
         self.numbers.write(np.array(numbers).tobytes())
         self.num_rows += len(block)

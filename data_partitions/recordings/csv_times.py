@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_partitions.description.durations import SECONDS
+from data_partitions.description.time_texts import parse_clock
 from data_partitions.sentences import shorten
 
 MICROSECONDS = 1_000_000
@@ -46,15 +47,21 @@ _FIRST_WORDS = {
 class Grid(NamedTuple):
     """Where the rows of a file are in time."""
 
-    steps: np.ndarray  # int64 `(row,)`, the step of each row, ascending
+    steps: np.ndarray  # int64 `(row,)`, the step of each row, in ascending order
+    rows: np.ndarray  # int64 `(row,)`, the number of the row at each of these steps
     step: float  # length of a step, in µs
     start: datetime | None  # date and time of step 0; None for elapsed times
-    unit: float = HOUR  # unit of elapsed times, in µs
+    unit: float = 0.0  # unit of elapsed times that are written as numbers, in µs; 0 for all others
 
     @property
     def num_steps(self) -> int:
         """Steps up to the last row."""
         return int(self.steps[-1]) + 1
+
+    @property
+    def num_backward(self) -> int:
+        """Rows whose time is earlier than that of the row before."""
+        return int((np.diff(np.argsort(self.rows)) < 0).sum())
 
 
 class TimeError(ValueError):
@@ -81,30 +88,34 @@ def place_rows(
     decimal: str = ".",
     rate: float | None = None,
 ) -> Grid:
-    """Place rows on a grid by their times, which ascend.
+    """Place rows on a grid by their times, in any order.
 
     Without a unit ("datetime" for time stamps), it is taken from the name of the column and the cells.
     Without a rate (Hz), the steps are the longest that fit all rows, and fit in an hour if times are in
-    hours. TimeError when a time cannot be read or does not follow that of the row before; the rows have no
-    grid; or the unit is not known.
+    hours. TimeError when a time cannot be read, or two rows have the same; the rows have no grid; or the unit
+    is not known.
     """
+    clocks = parse_clock(cells[0]) is not None and unit != "datetime" and not form
     unit = unit or unit_in_name(name) or _unit_of_cell(cells[0], name, decimal)
     scale = SECONDS.get(unit, 0) * MICROSECONDS
     if unit == "datetime":
         times = np.array([_parse_stamp(cell, row, name, form) for row, cell in enumerate(cells, 2)])
-        start: datetime | None = datetime.fromtimestamp(times[0] / MICROSECONDS, UTC).replace(tzinfo=None)
-        times = times - times[0]
+        first = times.min()
+        start: datetime | None = datetime.fromtimestamp(first / MICROSECONDS, UTC).replace(tzinfo=None)
+        times = times - first
     else:
         times = np.array(
-            [_parse_elapsed(cell, row, name, decimal) * scale for row, cell in enumerate(cells, 2)]
+            [_parse_elapsed(cell, row, name, decimal, scale) for row, cell in enumerate(cells, 2)]
         )
         times, start = np.round(times).astype(np.int64), None
-    late = np.flatnonzero(np.diff(times) <= 0)
-    if len(late):
-        row = int(late[0])
+    rows = np.argsort(times, kind="stable")
+    times = times[rows]
+    equal = np.flatnonzero(np.diff(times) == 0)
+    if len(equal):
+        row, other = (int(number) for number in rows[equal[0] : equal[0] + 2])
         raise TimeError(
-            f'row {row + 3} has the {shorten(name)} "{shorten(cells[row + 1], 30)}" after '
-            f'"{shorten(cells[row], 30)}": give each time one row, in ascending order'
+            f'rows {row + 2} and {other + 2} have the {shorten(name)} "{shorten(cells[row], 30)}" and '
+            f'"{shorten(cells[other], 30)}", which are the same time: give each time one row'
         )
     step = MICROSECONDS / rate if rate else float(np.gcd.reduce(times))
     if not rate and unit == "h":
@@ -118,14 +129,14 @@ def place_rows(
         or (np.diff(steps) == 0).any()
         or steps[-1] > MAX_STEPS_PER_ROW * len(steps)
     ):
-        row = int(np.argmax(distance))
+        row = int(rows[np.argmax(distance)])
         raise TimeError(
             f'the times are on no regular grid, such as "{shorten(cells[row], 30)}" in row {row + 2}: round '
             f"them to steps of {_describe_step(step)}"
             if rate
             else f"the times are on no regular grid, such as hours: round the {shorten(name)} of each row"
         )
-    return Grid(steps, step, start, scale)
+    return Grid(steps, rows, step, start, 0.0 if clocks else scale)
 
 
 def _words(name: str) -> list[str]:
@@ -133,6 +144,8 @@ def _words(name: str) -> list[str]:
 
 
 def _unit_of_cell(cell: str, name: str, decimal: str) -> str:
+    if parse_clock(cell) is not None:
+        return "h"
     try:
         float(cell.replace(decimal, "."))
     except ValueError:
@@ -143,16 +156,21 @@ def _unit_of_cell(cell: str, name: str, decimal: str) -> str:
     )
 
 
-def _parse_elapsed(cell: str, row: int, name: str, decimal: str) -> float:
-    try:
-        number = float(cell.replace(decimal, "."))
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < 1e9:
+def _parse_elapsed(cell: str, row: int, name: str, decimal: str, scale: float) -> float:
+    """Return an elapsed time in µs, of which a number counts units of `scale` µs."""
+    seconds = parse_clock(cell)
+    if seconds is not None:
+        time = seconds * MICROSECONDS
+    else:
+        try:
+            time = float(cell.replace(decimal, ".")) * scale
+        except ValueError:
+            time = math.nan
+    if not 0 <= time < 1e9 * max(scale, MICROSECONDS):
         raise TimeError(
-            f'row {row} has the {shorten(name)} "{shorten(cell, 30)}", expected a number from 0 on'
+            f'row {row} has the {shorten(name)} "{shorten(cell, 30)}", expected a number from 0 on, or HH:MM'
         )
-    return number
+    return time
 
 
 def _parse_stamp(cell: str, row: int, name: str, form: str) -> int:

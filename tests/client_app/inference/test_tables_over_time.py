@@ -88,3 +88,17 @@ def test_a_file_without_a_row_is_noted(ward):
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
     notes, table = predict(ward, "files")
     assert len(table) == STAYS - 1 and "the table has no row of them (1)" in notes and "s11" in notes
+
+
+def test_copies_are_completed_in_the_order_of_their_rows(ward):
+    options = ["--map", ward / "dataset.toml", "--samples", 0, "--allow-absent"]
+    arguments = ["impute", "--model", ward / "run", "--data", ward / "files", *options, "--out", ward / "out"]
+    result = CliRunner().invoke(app, [str(word) for word in arguments])
+    assert result.exit_code == 0, result.output
+    assert "Times go back in" in result.output
+    source, copy = (pd.read_csv(ward / name / "stays" / "s03.csv", dtype=str) for name in ("files", "out"))
+    filled = source.isna() & copy.notna()
+    assert copy["clock"].tolist() == ["05:20", "02:20", "04:20", "03:20"]
+    assert filled["T1"].tolist() == [False, True, True, False]
+    assert copy["T1"][1] == "36.6667"  # measured as 98 degF in the other column
+    pd.testing.assert_frame_equal(copy.mask(filled), source)
