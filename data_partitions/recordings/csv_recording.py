@@ -6,12 +6,12 @@ rate that the options state. An empty cell means that nothing was measured. A un
 as in `HR (bpm)`, is that of its samples.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data_partitions.column_names import split_unit
 from data_partitions.description.time_texts import list_time_columns
 from data_partitions.errors import DataError
 from data_partitions.recordings.csv_output import CsvOutput
@@ -28,7 +28,6 @@ from data_partitions.recordings.recording import Channel, Output, Recording
 from data_partitions.sentences import count_noun, shorten
 
 SUFFIXES = (".csv", ".csv.gz")
-_NAME_AND_UNIT = re.compile(r"(.+?)\s*[(\[]([^)\]]*)[)\]]\s*")
 
 
 class CsvRecording:
@@ -44,9 +43,7 @@ class CsvRecording:
         rate = MICROSECONDS / grid.step
         channels = []
         for column in self.columns:
-            parts = _NAME_AND_UNIT.fullmatch(table.names[column])
-            name, unit = parts.groups() if parts else (table.names[column], "")
-            channels.append(Channel(" ".join(name.split()), unit, rate, grid.num_steps))
+            channels.append(Channel(*split_unit(table.names[column]), rate, grid.num_steps))
         self.channels = tuple(channels)
         self.notes: tuple[str, ...] = ()
         if grid.num_backward:

@@ -13,8 +13,10 @@ from data_partitions.checks.guess.known_signals import KnownSignal, find_known, 
 from data_partitions.checks.guess.roles import COVARIATES, SEX_WORDS, find_site, safe_name
 from data_partitions.checks.guess.table_sections import write_site
 from data_partitions.checks.guess.tables import ColumnFacts, describe_column
+from data_partitions.column_names import split_unit
 from data_partitions.errors import DataError
 from data_partitions.sentences import count_noun, list_some
+from data_partitions.signals.units import UnitError, is_arbitrary, require_unit
 
 MAX_SIGNALS = 60
 MIN_SHARE_OF_RECORDINGS = 0.02
@@ -85,13 +87,17 @@ def write_properties(
 def _write_signal(draft: Draft, section: str, name: str, sample: EventSample) -> None:
     values = sample.values[name]
     values = values[~np.isnan(values)]
-    candidates = find_known(name)
+    candidates = find_known(name) or find_known(split_unit(name)[0])
     fitting = [known for known in candidates if _share_outside(values, known) <= MAX_OUTSIDE]
     known = next(iter(fitting or candidates), None)
     fits = bool(fitting)
     stated = sorted((u for u in sample.units.get(name, {}) if u), key=lambda unit: -sample.units[name][unit])
+    note = ""
+    if not stated and (unit := _unit_in_name(name)):
+        stated, note = [unit], BY_NAME
+    if len(stated) > 1:
+        note = f"the rows also state {list_some(stated[1:])}, which are converted"
     if stated:
-        note = f"the rows also state {list_some(stated[1:])}, which are converted" if len(stated) > 1 else ""
         draft.set(section, "unit", stated[0], note)
     elif known and fits:
         draft.set(section, "unit", known.unit, BY_NAME)
@@ -106,6 +112,16 @@ def _write_signal(draft: Draft, section: str, name: str, sample: EventSample) ->
         draft.set(section, "channels", [name])
     if known and fits and (not stated or stated[0] == known.unit):
         draft.set(section, "range", [known.low, known.high], "" if not stated else BY_NAME)
+
+
+def _unit_in_name(name: str) -> str:
+    """Return the unit in brackets after the name of a column; "" if there is none that is understood."""
+    unit = split_unit(name)[1]
+    try:
+        require_unit(unit)
+    except UnitError:
+        return ""
+    return "" if is_arbitrary(unit) else unit
 
 
 def _share_outside(values: np.ndarray, known: KnownSignal) -> float:

@@ -142,6 +142,19 @@ def test_signals_in_another_usual_unit_have_that_unit(tmp_path):
     assert {name: s.unit for name, s in description.signals.items()} == {"temp": "degF", "glucose": "mmol/L"}
 
 
+def test_units_in_the_names_of_columns_are_those_of_the_signals(tmp_path):
+    (tmp_path / "stays").mkdir()
+    columns = "hour,HR (bpm),Temp [degF],Pain (self-reported)"
+    rows = [f"{hour},{80 + hour % 5},{98 + hour % 3 / 10},{hour % 7}" for hour in range(12)]
+    for stay in range(6):
+        (tmp_path / "stays" / f"s{stay}.csv").write_text("\n".join([columns, *rows]) + "\n")
+    _, description = draft_of(tmp_path, tmp_path)
+    assert {name: signal.unit for name, signal in description.signals.items()} == {
+        "HR (bpm)": "bpm", "Temp [degF]": "degF", "Pain (self-reported)": "a.u.",
+    }  # fmt: skip
+    assert description.signals["HR (bpm)"].range == (1, 350)
+
+
 def test_properties_in_long_tables_are_covariates(tmp_path):
     source = tmp_path / "long"
     source.mkdir()
