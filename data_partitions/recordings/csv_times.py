@@ -92,22 +92,23 @@ def place_rows(
 
     Without a unit ("datetime" for time stamps), it is taken from the name of the column and the cells.
     Without a rate (Hz), the steps are the longest that fit all rows, and fit in an hour if times are in
-    hours. TimeError when a time cannot be read, or two rows have the same; the rows have no grid; or the unit
-    is not known.
+    hours. TimeError when a time cannot be read, or two rows have the same; the rows have no grid; the unit is
+    not known; or elapsed times of the form HH:MM go back, which may be times of day.
     """
-    clocks = parse_clock(cells[0]) is not None and unit != "datetime" and not form
     unit = unit or unit_in_name(name) or _unit_of_cell(cells[0], name, decimal)
     scale = SECONDS.get(unit, 0) * MICROSECONDS
+    start: datetime | None = None
+    clocks = unit != "datetime" and parse_clock(cells[0]) is not None
     if unit == "datetime":
         times = np.array([_parse_stamp(cell, row, name, form) for row, cell in enumerate(cells, 2)])
         first = times.min()
-        start: datetime | None = datetime.fromtimestamp(first / MICROSECONDS, UTC).replace(tzinfo=None)
+        start = datetime.fromtimestamp(first / MICROSECONDS, UTC).replace(tzinfo=None)
         times = times - first
     else:
-        times = np.array(
-            [_parse_elapsed(cell, row, name, decimal, scale) for row, cell in enumerate(cells, 2)]
-        )
-        times, start = np.round(times).astype(np.int64), None
+        elapsed = [_parse_elapsed(cell, row, name, decimal, scale) for row, cell in enumerate(cells, 2)]
+        times = np.round(elapsed).astype(np.int64)
+    if clocks:
+        _require_no_times_of_day(cells, name, times)
     rows = np.argsort(times, kind="stable")
     times = times[rows]
     equal = np.flatnonzero(np.diff(times) == 0)
@@ -137,6 +138,18 @@ def place_rows(
             else f"the times are on no regular grid, such as hours: round the {shorten(name)} of each row"
         )
     return Grid(steps, rows, step, start, 0.0 if clocks else scale)
+
+
+def _require_no_times_of_day(cells: Sequence[str], name: str, times: np.ndarray) -> None:
+    """Raise TimeError when times go back: after midnight they would come before those of the evening."""
+    backward = np.flatnonzero(np.diff(times) < 0)
+    if len(backward):
+        row = int(backward[0])
+        raise TimeError(
+            f'row {row + 3} has the {shorten(name)} "{shorten(cells[row + 1], 30)}" after '
+            f'"{shorten(cells[row], 30)}", expected the time since the start of the recording: if it is the '
+            'time of day, name the column of the date too, as in time = "{date} {clock}"'
+        )
 
 
 def _words(name: str) -> list[str]:

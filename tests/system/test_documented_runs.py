@@ -7,7 +7,6 @@ waves in place of ECGs; everything else is as it is written. `test_engines` has 
 import re
 import shlex
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,8 +37,7 @@ ECG_PATIENTS = 40
 def folder(tmp_path, monkeypatch) -> Path:
     """The current folder, in which the project's examples and few patients of each data set are."""
 
-    def run_here(settings: dict, nodes: int, show: Callable[[str], None], **_) -> None:
-        show("")
+    def run_here(settings: dict, nodes: int, **_) -> None:
         numbers = {key: value for key, value in SMALL.items() if isinstance(value, int)}
         fewer = {key: min(int(settings[key]), numbers[key]) for key in numbers.keys() & settings.keys()}
         run_in_process(flat_defaults() | SMALL | {"sites-timeout": 0.2} | settings | fewer, nodes)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from data_partitions.checks.guess.folder import FolderFiles
+from data_partitions.description.time_texts import parse_clock
 from data_partitions.errors import DataError
 from data_partitions.events.times import COMMON_FORMATS
 from data_partitions.expansion import open_unpacked
@@ -23,7 +24,6 @@ MAX_TABLES = 40  # beside the recordings that are looked at
 MAX_ROWS = 100_000  # of a table that are looked at
 MAX_TEXTS = 20  # distinct texts of a column that are listed
 MISSING_TEXTS = ("", "na", "nan", "null", "none", "n/a", "nat", "<na>", ".", "-", "?")
-_CLOCK = re.compile(r"-?\d{1,4}:\d\d(:\d\d(\.\d+)?)?")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?")
 # Columns of the numbers of rows, which pandas writes: without a name in csv files.
 _ROW_NUMBERS = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
@@ -145,7 +145,7 @@ def describe_column(name: str, cells: pd.Series, decimal: str = ".") -> ColumnFa
     if numbers.notna().sum() >= 0.9 * distinct and numbers.notna().any():
         return ColumnFacts(name, "number", rows, distinct, texts, float(numbers.min()), float(numbers.max()))
     some = list(words)[:200]
-    if _share(bool(_CLOCK.fullmatch(text)) for text in some) > 0.9:
+    if _share(parse_clock(text) is not None for text in some) > 0.9:
         return ColumnFacts(name, "clock", rows, distinct, texts)
     if _share(bool(_ISO.fullmatch(text)) for text in some) > 0.9:
         return ColumnFacts(name, "datetime", rows, distinct, texts)

@@ -133,11 +133,8 @@ def test_times_in_several_columns_or_as_a_clock(tmp_path):
     text = "time,HR\n00:00,1\n00:20,\n26:00:00,3\n"
     file = write(tmp_path / "in", text, "clock.csv")
     recording = open_recording(file)
-    assert (recording.channels[0].samples, recording.channels[0].rate, recording.start) == (
-        79,
-        1 / 1200,
-        None,
-    )
+    (heart,) = recording.channels
+    assert (heart.samples, heart.rate, recording.start) == (79, 1 / 1200, None)
     assert recording.read(0, 78, 79) == [3]
     # No row is added, as it would need the same form of time.
     assert complete_text(file, tmp_path / "again", lambda channel, at: 2) == text.replace("00:20,", "00:20,2")
@@ -190,6 +187,7 @@ def test_a_long_table_is_on_disk(tmp_path, monkeypatch):
         ("HR,hour\n1,2\n", 'the first column must be the time, such as "hour"'),
         ("hour,HR\n-1,3\n", 'row 2 has the hour "-1"'),
         ("hour,HR\n1,3\n0,2\n1.0,4\n", 'rows 2 and 4 have the hour "1" and "1.0", which are the same time'),
+        ("time,HR\n23:00,1\n00:00,2\n", 'row 3 has the time "00:00" after "23:00", expected the time since'),
         ("hour,HR\n0,3,4\n", "row 2 has 3 cells"),
         ("hour,HR,HR\n0,3,4\n", "two columns of the same name"),
         ("hour,HR\n", "no rows"),
