@@ -144,13 +144,14 @@ def test_signals_in_another_usual_unit_have_that_unit(tmp_path):
 
 def test_units_in_the_names_of_columns_are_those_of_the_signals(tmp_path):
     (tmp_path / "stays").mkdir()
-    columns = "hour,HR (bpm),Temp [degF],Pain (self-reported)"
-    rows = [f"{hour},{80 + hour % 5},{98 + hour % 3 / 10},{hour % 7}" for hour in range(12)]
+    columns = "hour,HR (bpm),Temp [degF],Pain (self-reported),Drain (mL)"
+    rows = [f"{hour},{80 + hour % 5},{98 + hour % 3 / 10},{hour % 7},{20 + hour}" for hour in range(12)]
     for stay in range(6):
         (tmp_path / "stays" / f"s{stay}.csv").write_text("\n".join([columns, *rows]) + "\n")
     _, description = draft_of(tmp_path, tmp_path)
     assert {name: signal.unit for name, signal in description.signals.items()} == {
         "HR (bpm)": "bpm", "Temp [degF]": "degF", "Pain (self-reported)": "a.u.",
+        "Drain (mL)": "mL",
     }  # fmt: skip
     assert description.signals["HR (bpm)"].range == (1, 350)
 
